@@ -1,0 +1,220 @@
+"""The world's census: which drawing belongs to which class and split.
+
+The census ships as ``drawings.csv`` and is attested by digest. :func:`build_census` makes it again from the fonts
+and ``classes.json``; it is run by ``carft icons census`` and by a test, never at training time.
+
+Rules (docs/icons-world.md): a drawing is one base name of one foundry with all its cuts; drawings of one class
+whose pixels nearly agree are merged; two foundries are kept for the new-hands suite; the other drawings of a class
+are dealt by a stable hash into pretraining, train, val and test, so no drawing is on two sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageFilter, ImageFont
+
+from carft.data.icons.foundries import FOUNDRIES, base_name, font_path, glyph_names
+
+#: foundries that neither pretraining nor training ever sees
+NEW_HANDS_FOUNDRIES = frozenset({"remix", "lucide"})
+MAX_DRAWINGS_PER_CLASS = 24
+#: shares of a class's drawings, in the order they are dealt; the new-hands foundries are set apart before
+SHARES = {"pretrain": 0.34, "train": 0.27, "val": 0.13, "test": 0.26}
+SAME_DRAWING_IOU = 0.80
+SAME_PIXELS_IOU = 0.90
+#: cuts too faint to read at 64 pixels
+_FAINT = re.compile(r"-(thin|duotone)$")
+_MASK_SIDE = 24
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One glyph of one font: foundry, index of the font in the foundry's tuple, code point."""
+
+    foundry: str
+    font: int
+    code: int
+
+    def __str__(self) -> str:
+        return f"{self.font}:{self.code:x}"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawing: the unit that is split and the unit that statistics resample."""
+
+    name: str  # "<foundry>/<base name>"
+    foundry: str
+    task: str
+    class_name: str
+    split: str  # pretrain, train, val, test or hands
+    cuts: tuple[Cut, ...]
+
+
+def class_patterns() -> dict[str, dict[str, list[str]]]:
+    """task -> class -> regular expressions, matched against whole base names."""
+    text = files("carft.data.icons").joinpath("classes.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+@cache
+def census() -> tuple[Drawing, ...]:
+    """Every drawing of the world, read from the shipped table."""
+    with files("carft.data.icons").joinpath("drawings.csv").open(encoding="utf-8") as stream:
+        table = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    return tuple(_from_row(row) for row in table.to_dict("records"))
+
+
+def census_digest() -> str:
+    """sha256 of the shipped table."""
+    return hashlib.sha256(files("carft.data.icons").joinpath("drawings.csv").read_bytes()).hexdigest()
+
+
+def _from_row(row: dict[str, str]) -> Drawing:
+    cuts = []
+    for part in row["cuts"].split():
+        foundry, font, code = part.split(":")
+        cuts.append(Cut(foundry, int(font), int(code, 16)))
+    return Drawing(row["drawing"], row["foundry"], row["task"], row["class"], row["split"], tuple(cuts))
+
+
+def build_census() -> pd.DataFrame:
+    """Make the table from the fonts: columns drawing, foundry, task, class, split, cuts."""
+    found = _find_drawings()
+    masks = {name: [_mask(cut) for cut in cuts] for name, (_, _, cuts) in found.items()}
+    masks = {name: np.stack(inked) for name, group in masks.items() if (inked := [m for m in group if m is not None])}
+    found = {name: entry for name, entry in found.items() if name in masks}
+    _drop_contradictions(found, masks)
+    rows = []
+    by_class: dict[tuple[str, str], list[str]] = {}
+    for name, (task, label, _) in found.items():
+        by_class.setdefault((task, label), []).append(name)
+    for (task, label), names in by_class.items():
+        groups = _merge(names, masks)
+        for lead, split in _deal(task, label, groups):
+            cuts = sorted({f"{c.foundry}:{c}" for member in groups[lead] for c in found[member][2]})
+            rows.append((lead, lead.split("/")[0], task, label, split, " ".join(cuts)))
+    table = pd.DataFrame(rows, columns=["drawing", "foundry", "task", "class", "split", "cuts"])
+    return table.sort_values(["task", "class", "split", "drawing"], ignore_index=True)
+
+
+def _find_drawings() -> dict[str, tuple[str, str, list[Cut]]]:
+    """drawing name -> (task, class, cuts), by name alone."""
+    patterns = [
+        (task, label, re.compile("|".join(f"(?:{p})" for p in wanted)))
+        for task, classes in class_patterns().items()
+        for label, wanted in classes.items()
+    ]
+    found: dict[str, tuple[str, str, list[Cut]]] = {}
+    for foundry, fonts in FOUNDRIES.items():
+        for index, font in enumerate(fonts):
+            for glyph, code in glyph_names(font).items():
+                base = base_name(glyph)
+                match = next(((t, c) for t, c, p in patterns if p.fullmatch(base)), None)
+                if match is None or _FAINT.search(glyph) or glyph.startswith("bxl-"):
+                    continue
+                _, _, cuts = found.setdefault(f"{foundry}/{base}", (*match, []))
+                cuts.append(Cut(foundry, index, code))
+    return found
+
+
+@cache
+def _font(foundry: str, index: int, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(font_path(FOUNDRIES[foundry][index])), size)
+
+
+def glyph_image(cut: Cut, size: int = 96) -> Image.Image | None:
+    """The glyph as an "L" image cropped to its ink (ink is 255), or None for an empty glyph."""
+    mask = _font(cut.foundry, cut.font, size).getmask(chr(cut.code), mode="L")
+    if 0 in mask.size:
+        return None
+    image = Image.frombytes("L", mask.size, bytes(mask))
+    box = image.getbbox()
+    return image.crop(box) if box else None
+
+
+def _mask(cut: Cut) -> np.ndarray | None:
+    """Ink of a glyph, centred on a small square, slightly blurred, as float32 (side * side,)."""
+    image = glyph_image(cut)
+    if image is None:
+        return None
+    side = max(image.size)
+    square = Image.new("L", (side, side), 0)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    small = square.resize((_MASK_SIDE, _MASK_SIDE), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.5))
+    return np.asarray(small, dtype=np.float32).ravel() / 255
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest soft intersection over union between any cut of a (n, d) and any cut of b (m, d)."""
+    low = np.minimum(a[:, None], b[None]).sum(-1)
+    high = np.maximum(a[:, None], b[None]).sum(-1)
+    return float((low / np.maximum(high, 1e-6)).max())
+
+
+def _drop_contradictions(found: dict[str, tuple[str, str, list[Cut]]], masks: dict[str, np.ndarray]) -> None:
+    """Drop, in place, drawings whose pixels also stand for another class."""
+    names = list(found)
+    owner = np.concatenate([np.full(len(masks[n]), i) for i, n in enumerate(names)])
+    stack = np.concatenate([masks[n] for n in names])
+    unit = stack / np.linalg.norm(stack, axis=1, keepdims=True)
+    close = np.argwhere(np.triu(unit @ unit.T > 0.93, 1))
+    bad = set()
+    for i, j in close:
+        a, b = names[owner[i]], names[owner[j]]
+        if found[a][1] != found[b][1] and _overlap(stack[i : i + 1], stack[j : j + 1]) > SAME_PIXELS_IOU:
+            bad |= {a, b}
+    for name in bad:
+        del found[name]
+
+
+def _merge(names: list[str], masks: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Group near-duplicates: lead name -> members. A group led by a new hand holds new hands only."""
+    parent = {n: n for n in names}
+
+    def root(n: str) -> str:
+        while parent[n] != n:
+            n = parent[n]
+        return n
+
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            limit = SAME_DRAWING_IOU if a.split("/")[0] == b.split("/")[0] else SAME_PIXELS_IOU
+            if root(a) != root(b) and _overlap(masks[a], masks[b]) > limit:
+                parent[root(b)] = root(a)
+    groups: dict[str, list[str]] = {}
+    for n in names:
+        groups.setdefault(root(n), []).append(n)
+    return {_lead(members): members for members in groups.values()}
+
+
+def _lead(members: list[str]) -> str:
+    known = [m for m in members if not _is_new_hand(m)]
+    return (known or members)[0]
+
+
+def _is_new_hand(name: str) -> bool:
+    return name.split("/")[0] in NEW_HANDS_FOUNDRIES
+
+
+def _deal(task: str, label: str, leads: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """(lead, split) pairs; the order of dealing is a stable hash of class and drawing."""
+
+    def order(name: str) -> str:
+        return hashlib.sha256(f"icons/1/{task}/{label}/{name}".encode()).hexdigest()
+
+    hands = sorted((n for n in leads if _is_new_hand(n)), key=order)
+    others = sorted((n for n in leads if n not in hands), key=order)[:MAX_DRAWINGS_PER_CLASS]
+    edges = np.rint(np.cumsum([0.0, *SHARES.values()]) * len(others)).astype(int)
+    dealt = [(n, "hands") for n in hands]
+    for split, low, high in zip(SHARES, edges[:-1], edges[1:], strict=True):
+        dealt += [(n, split) for n in others[low:high]]
+    return dealt

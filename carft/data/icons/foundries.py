@@ -1,0 +1,126 @@
+"""Where the drawings come from: icon fonts that ship inside two ordinary wheels.
+
+A *foundry* is a family of hands: one design team with one visual language. Fonts of one foundry (weights,
+filled and outlined cuts, older and newer releases) are cuts of the same drawings, so a drawing is named by its
+foundry and its base name, never by its font file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from carft.errors import Refusal
+
+
+@dataclass(frozen=True)
+class Font:
+    """One font file and the table that names its glyphs, as paths inside an installed package."""
+
+    package: str
+    file: str
+    names: str
+
+
+def _qta(file: str) -> Font:
+    stem, version = file.rsplit("-", 1)
+    return Font("qtawesome", f"fonts/{file}.ttf", f"fonts/{stem}-charmap-{version}.json")
+
+
+def _iconipy(folder: str, file: str, names: str) -> Font:
+    return Font("iconipy", f"assets/{folder}/{file}", f"assets/{folder}/{names}")
+
+
+def _google(style: str, suffix: str) -> Font:
+    base = f"MaterialIcons{style}-Regular"
+    folder = f"material_icons_{style.lower()}_regular".replace("__", "_")
+    return _iconipy(folder, f"{base}.{suffix}", f"{base}.codepoints")
+
+
+#: foundry -> its fonts. Google's Material Icons and the community's Material Design Icons share drawings.
+FOUNDRIES: dict[str, tuple[Font, ...]] = {
+    "material": (
+        _qta("materialdesignicons6-webfont-6.9.96"),
+        _qta("materialdesignicons5-webfont-5.9.55"),
+        _google("", "ttf"),
+        _google("Outlined", "otf"),
+        _google("Round", "otf"),
+        _google("Sharp", "otf"),
+    ),
+    "fontawesome": (
+        _qta("fontawesome6-solid-webfont-6.7.2"),
+        _qta("fontawesome6-regular-webfont-6.7.2"),
+        _qta("fontawesome5-solid-webfont-5.15.4"),
+        _qta("fontawesome5-regular-webfont-5.15.4"),
+    ),
+    "phosphor": (_qta("phosphor-1.3.0"),),
+    "remix": (_qta("remixicon-2.5.0"),),
+    "elusive": (_qta("elusiveicons-webfont-2.0"),),
+    "codicon": (_qta("codicon-0.0.36"),),
+    "lucide": (_iconipy("lucide", "lucide.ttf", "info.json"),),
+    "boxicons": (_iconipy("boxicons", "boxicons.ttf", "boxicons.css"),),
+    "lineicons": (_iconipy("lineicons", "lineicons.ttf", "unicodesMap.json"),),
+    "typicons": (_iconipy("typicons", "typicons.ttf", "typicons.css"),),
+}
+
+_PREFIX = re.compile(r"^(bxs?|bxl|typcn|lni)-")
+_CUT = re.compile(r"-(outline|outlined|line|fill|filled|bold|light|thin|duotone)$")
+
+
+def package_root(package: str) -> Path:
+    """Folder of an installed package, found without importing it (importing qtawesome needs Qt)."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise Refusal(
+            f"The icons world draws with the fonts of '{package}', which is not installed.",
+            hint="Install the project's dependencies again: python -m pip install -e .",
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def font_path(font: Font) -> Path:
+    """Path of the font file on this machine."""
+    return package_root(font.package) / font.file
+
+
+def font_digest(font: Font) -> str:
+    """sha256 of the font file."""
+    return hashlib.sha256(font_path(font).read_bytes()).hexdigest()
+
+
+@cache
+def glyph_names(font: Font) -> dict[str, int]:
+    """Glyph name -> code point, in the file's order."""
+    text = (package_root(font.package) / font.names).read_text(encoding="utf-8")
+    if font.names.endswith(".codepoints"):
+        return {name: int(code, 16) for name, code in (line.split() for line in text.splitlines() if line)}
+    if font.names.endswith(".css"):
+        found = re.findall(r"\.([\w-]+):before\s*\{\s*content:\s*\"\\([0-9a-fA-F]+)\"", text)
+        return {name: int(code, 16) for name, code in found}
+    table = json.loads(text)
+    return {name: _code_point(entry) for name, entry in table.items()}
+
+
+def _code_point(entry: str | int | dict[str, str]) -> int:
+    if isinstance(entry, int):
+        return entry
+    if isinstance(entry, dict):
+        entry = entry["encodedCode"].lstrip("\\")
+    return int(entry.removeprefix("0x"), 16)
+
+
+def base_name(glyph: str) -> str:
+    """The drawing's name: a glyph's name without its font's prefix and without the words for its cut.
+
+    >>> base_name("car-side-outline"), base_name("bxs-car"), base_name("credit_card")
+    ('car-side', 'car', 'credit-card')
+    """
+    name = _PREFIX.sub("", glyph.replace("_", "-"))
+    while (shorter := _CUT.sub("", name)) != name:
+        name = shorter
+    return name

@@ -1,0 +1,27 @@
+"""The one exception for requests that cannot be served: shown as a sentence, never as a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Refusal(Exception):
+    """A request that is wrong or cannot work here.
+
+    The command line prints ``message`` and ``hint`` and exits with code 2.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message if not hint else f"{message} {hint}")
+        self.message = message
+        self.hint = hint
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> Refusal:
+    """A refusal for a name that is not in a registry, with the nearest names that are."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = near or [k for k in known if name and (k.endswith(f"/{name}") or k.startswith(name))][:3]
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+    return Refusal(f"There is no {kind} '{name}'.", hint)
