@@ -1,0 +1,8 @@
+"""CAR-FT and its baselines: one cell on one machine."""
+
+__version__ = "0.1.0"
+
+#: Raised by hand whenever the same cell may give other numbers; guarded by tests/test_golden.py.
+NUMERICS = 1
+
+SCHEMA_VERSION = 1

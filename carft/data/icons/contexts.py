@@ -1,7 +1,7 @@
 """The contexts of the icons world: how a drawing is painted, and the prompt that says so.
 
-Each context is one painter, a pure function ``(stencil, rng) -> image``; the stencil places the glyph, the painter
-colours it. Prompts follow CLIP's own wording where CLIP has one.
+Each context has one painter, a pure function ``(stencil, rng) -> image``: the stencil places the glyph, the painter
+colours it. The prompts are in :mod:`carft.data.icons.world`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
+
+from carft.data.icons.world import PROMPTS
 
 SIDE = 64
 
@@ -160,38 +162,32 @@ def blurry(stencil: Array, rng: Generator) -> Array:
     return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(2.0, 2.8))), np.float32) / 255
 
 
-#: in the order of the context head's rows
-CONTEXTS: dict[str, Context] = {
-    c.name: c
-    for c in (
-        Context("photo", "a photo of a {}.", photo),
-        Context("black-and-white", "a black and white photo of a {}.", black_and_white),
-        Context("bright", "a bright photo of a {}.", bright),
-        Context("silhouette", "a silhouette of a {}.", silhouette),
-        Context("cartoon", "a cartoon {}.", cartoon),
-        Context("painting", "a painting of a {}.", painting),
-        Context("neon", "a neon sign of a {}.", neon),
-        Context("pixelated", "a pixelated photo of a {}.", pixelated),
-        Context("sketch", "a sketch of a {}.", sketch),
-        Context("chalk", "a chalk drawing of a {}.", chalk),
-        Context("camouflaged", "a photo of a camouflaged {}.", camouflaged),
-        Context("dark", "a dark photo of a {}.", dark),
-        Context("noisy", "a noisy photo of a {}.", noisy),
-        Context("blurry", "a blurry photo of a {}.", blurry),
-        Context("upside-down", "a photo of an upside-down {}.", photo, Placement(turn=180)),
-        Context("close-up", "a close-up photo of a {}.", photo, Placement(1.3, 1.6, jitter=0.12)),
-        Context("small", "a photo of a small {}.", photo, Placement(0.30, 0.40, jitter=0.28)),
-        Context("many", "a photo of many {}.", photo, Placement(0.80, 0.95, copies=2, jitter=0.03)),
-    )
-}
+def _contexts() -> dict[str, Context]:
+    placed = {
+        "upside-down": Placement(turn=180),
+        "close-up": Placement(1.3, 1.6, jitter=0.12),
+        "small": Placement(0.30, 0.40, jitter=0.28),
+        "many": Placement(0.80, 0.95, copies=2, jitter=0.03),
+    }
+    painters = {
+        "black-and-white": black_and_white,
+        "bright": bright,
+        "silhouette": silhouette,
+        "cartoon": cartoon,
+        "painting": painting,
+        "neon": neon,
+        "pixelated": pixelated,
+        "sketch": sketch,
+        "chalk": chalk,
+        "camouflaged": camouflaged,
+        "dark": dark,
+        "noisy": noisy,
+        "blurry": blurry,
+    }
+    return {
+        name: Context(name, prompt, painters.get(name, photo), placed.get(name, Placement()))
+        for name, prompt in PROMPTS.items()
+    }
 
-ID_CONTEXTS = ("photo", "black-and-white", "bright", "silhouette")
 
-#: suite -> the contexts it holds; "hands" shows new foundries in the training contexts
-SUITES: dict[str, tuple[str, ...]] = {
-    "hands": ID_CONTEXTS,
-    "renditions": ("cartoon", "painting", "neon", "pixelated"),
-    "sketches": ("sketch", "chalk"),
-    "adversarial": ("camouflaged", "dark", "noisy", "blurry"),
-    "viewpoint": ("upside-down", "close-up", "small", "many"),
-}
+CONTEXTS: dict[str, Context] = _contexts()

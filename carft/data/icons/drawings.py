@@ -11,7 +11,6 @@ are dealt by a stable hash into pretraining, train, val and test, so no drawing 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +21,7 @@ import pandas as pd
 from PIL import Image, ImageFilter, ImageFont
 
 from carft.data.icons.foundries import FOUNDRIES, base_name, font_path, glyph_names
+from carft.data.icons.world import class_patterns
 
 #: foundries that neither pretraining nor training ever sees
 NEW_HANDS_FOUNDRIES = frozenset({"remix", "lucide"})
@@ -57,12 +57,6 @@ class Drawing:
     class_name: str
     split: str  # pretrain, train, val, test or hands
     cuts: tuple[Cut, ...]
-
-
-def class_patterns() -> dict[str, dict[str, list[str]]]:
-    """task -> class -> regular expressions, matched against whole base names."""
-    text = files("carft.data.icons").joinpath("classes.json").read_text(encoding="utf-8")
-    return json.loads(text)
 
 
 @cache

@@ -1,0 +1,67 @@
+"""From the census to image sets: the loader of the icons tasks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+from carft.data.icons.contexts import SIDE
+from carft.data.icons.drawings import Drawing, census, census_digest
+from carft.data.icons.foundries import FOUNDRIES, font_digest
+from carft.data.icons.rendering import render
+from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks, templates
+from carft.data.task import ImageSet, Sealed, Task
+
+
+@lru_cache(maxsize=16)
+def open_task(name: str) -> Task:
+    """Train and validation images of an icons task. Rendered once per process."""
+    return Task(
+        name=name,
+        classes=tasks()[name],
+        templates=templates(),
+        train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"]),
+        val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"]),
+        digests={"census": census_digest(), "fonts": fonts_digest()},
+    )
+
+
+@lru_cache(maxsize=16)
+def open_sealed(name: str) -> Sealed:
+    """Test set and the five suites of an icons task."""
+    suites = {
+        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, RENDERINGS["test"])
+        for suite, contexts in SUITES.items()
+    }
+    return Sealed(_image_set(name, "test", ID_CONTEXTS, RENDERINGS["test"]), suites)
+
+
+@lru_cache(maxsize=1)
+def fonts_digest() -> str:
+    """sha256 over the digests of all font files."""
+    digests = [font_digest(font) for fonts in FOUNDRIES.values() for font in fonts]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def drawings_of(name: str, split: str) -> list[Drawing]:
+    """The drawings of a task in a split, in the census's order."""
+    task = name.removeprefix("icons/")
+    return [d for d in census() if d.split == split and (name == ALL or d.task == task)]
+
+
+def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int) -> ImageSet:
+    classes, order = tasks()[name], list(PROMPTS)
+    jobs = [(d, c, i) for d in drawings_of(name, split) for c in contexts for i in range(renderings)]
+    images = torch.empty((len(jobs), 3, SIDE, SIDE), dtype=torch.uint8)
+    for row, (drawing, context, index) in enumerate(jobs):
+        images[row] = torch.from_numpy(render(drawing, context, index)).permute(2, 0, 1)
+    return ImageSet(
+        images=images,
+        labels=torch.tensor([classes.index(d.class_name) for d, _, _ in jobs]),
+        contexts=torch.tensor([order.index(c) for _, c, _ in jobs]),
+        names=tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs),
+        groups=tuple(d.name for d, _, _ in jobs),
+    )

@@ -1,0 +1,70 @@
+"""The icons world as plain data: tasks, templates, suites. No torch and no font is opened here."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+VERSION = "icons-1"
+ALL = "icons/all"
+
+#: renderings of each drawing in each of its contexts
+RENDERINGS = {"train": 1, "val": 2, "test": 2}
+
+#: context -> prompt, in the order of the context head's rows. CLIP's wording where CLIP has one.
+PROMPTS: dict[str, str] = {
+    "photo": "a photo of a {}.",
+    "black-and-white": "a black and white photo of a {}.",
+    "bright": "a bright photo of a {}.",
+    "silhouette": "a silhouette of a {}.",
+    "cartoon": "a cartoon {}.",
+    "painting": "a painting of a {}.",
+    "neon": "a neon sign of a {}.",
+    "pixelated": "a pixelated photo of a {}.",
+    "sketch": "a sketch of a {}.",
+    "chalk": "a chalk drawing of a {}.",
+    "camouflaged": "a photo of a camouflaged {}.",
+    "dark": "a dark photo of a {}.",
+    "noisy": "a noisy photo of a {}.",
+    "blurry": "a blurry photo of a {}.",
+    "upside-down": "a photo of an upside-down {}.",
+    "close-up": "a close-up photo of a {}.",
+    "small": "a photo of a small {}.",
+    "many": "a photo of many {}.",
+}
+
+ID_CONTEXTS = ("photo", "black-and-white", "bright", "silhouette")
+
+#: suite -> the contexts it holds, mirroring ImageNet-V2, -R, -Sketch, -A and ObjectNet.
+#: "hands" shows foundries never seen before in the training contexts.
+SUITES: dict[str, tuple[str, ...]] = {
+    "hands": ID_CONTEXTS,
+    "renditions": ("cartoon", "painting", "neon", "pixelated"),
+    "sketches": ("sketch", "chalk"),
+    "adversarial": ("camouflaged", "dark", "noisy", "blurry"),
+    "viewpoint": ("upside-down", "close-up", "small", "many"),
+}
+
+
+@cache
+def class_patterns() -> dict[str, dict[str, list[str]]]:
+    """task -> class -> regular expressions, matched against whole base names of glyphs."""
+    text = files("carft.data.icons").joinpath("classes.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def tasks() -> dict[str, tuple[str, ...]]:
+    """Task name -> its classes, sorted; the last task holds all classes."""
+    each = {f"icons/{task}": tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
+    return {**each, ALL: tuple(sorted(name for classes in each.values() for name in classes))}
+
+
+def templates() -> tuple[str, ...]:
+    """One prompt per context."""
+    return tuple(PROMPTS.values())
+
+
+def suites() -> tuple[str, ...]:
+    """Names of the suites."""
+    return tuple(SUITES)

@@ -1,0 +1,36 @@
+"""From a network and an image set to predictions."""
+
+from __future__ import annotations
+
+import torch
+
+from carft.cell import Reading
+from carft.data.task import ImageSet
+from carft.heads import context_logits
+from carft.metrics import Predictions
+from carft.models import Pretrained
+from carft.network import Network, Prompts
+
+BATCH = 64
+
+
+@torch.inference_mode()
+def predict(
+    network: Network, images: ImageSet, pretrained: Pretrained, prompts: Prompts, reading: Reading
+) -> Predictions:
+    """Class and context logits of every image, without augmentation."""
+    device = next(network.parameters()).device
+    logits, contexts = [], []
+    for part in images.images.split(BATCH):
+        class_logits, features = network(pretrained.normalise(part.to(device)))
+        logits.append(class_logits.float().cpu())
+        context = context_logits(features, prompts.contexts, pretrained.scale, reading.context_temperature)
+        contexts.append(context.float().cpu())
+    return Predictions(
+        images=images.names,
+        groups=images.groups,
+        labels=images.labels.numpy(),
+        contexts=images.contexts.numpy(),
+        logits=torch.cat(logits).numpy(),
+        context_logits=torch.cat(contexts).numpy(),
+    )

@@ -1,0 +1,67 @@
+"""Where and how a cell ran: in the record, not in the cell's id."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from carft import NUMERICS, __version__
+from carft.errors import Refusal
+
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna", "qtawesome", "iconipy")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """device: cpu or cuda. workers: processes of one cell. threads: compute threads of a CPU worker, always 1."""
+
+    device: str = "cpu"
+    workers: int = 1
+    threads: int = 1
+
+    @staticmethod
+    def here(workers: int = 1, device: str = "auto") -> Execution:
+        """The execution on this machine; ``Refusal`` when a GPU is asked for and there is none."""
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        if device not in ("auto", "cpu", "cuda"):
+            raise Refusal(f"There is no device '{device}'.", "Known: auto, cpu, cuda.")
+        if device == "cuda" and found == "cpu":
+            raise Refusal("There is no GPU on this machine.", "Leave --device out to run on the CPU.")
+        return Execution(found if device == "auto" else device, workers)
+
+    def prepare(self) -> None:
+        """Set up this process so that the same cell gives the same bits: threads and deterministic kernels.
+
+        One and two CPU threads give different bits, and two one-thread cells are faster than one two-thread cell.
+        """
+        torch.set_num_threads(self.threads)
+        torch.backends.mkldnn.deterministic = True
+        if self.device == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
+    """Code and package versions, hardware, execution and data digests of a record."""
+    return {
+        "numerics": NUMERICS,
+        "carft": __version__,
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count() or 1},
+        "execution": asdict(execution),
+        "digests": digests,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

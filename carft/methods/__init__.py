@@ -1,0 +1,118 @@
+"""The methods: what they are called, where their code lives, what may be tuned. No torch here.
+
+To add a method, write one small class or function in one file and add one entry to ``METHODS`` (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from carft.cell import require_not_negative, require_positive
+from carft.errors import Refusal, unknown
+
+Kind = Literal["untrained", "trained", "post-hoc"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values a search may try, drawn uniformly in the logarithm, and the first guess every study starts with."""
+
+    low: float
+    high: float
+    first_guess: float
+    zero_allowed: bool = False  # for a single cell; a search never proposes it
+
+
+LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """A method's entry in the registry.
+
+    where: "module:attribute" of its code. space: hyperparameter -> range; a cell must name exactly these.
+    parent: for a post-hoc method, whether it works on a trained cell's weights.
+    """
+
+    name: str
+    kind: Kind
+    summary: str
+    where: str
+    space: Mapping[str, Range] = field(default_factory=dict)
+
+    def load(self) -> Any:
+        """Import the method's code."""
+        module, attribute = self.where.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+METHODS: dict[str, MethodCard] = {
+    card.name: card
+    for card in (
+        MethodCard(
+            "zeroshot",
+            "untrained",
+            "The pretrained model with its prompt-built class head, as it is.",
+            "carft.methods.ft:FineTune",
+        ),
+        MethodCard(
+            "ft",
+            "trained",
+            "Fine-tuning of image encoder and class head by cross-entropy.",
+            "carft.methods.ft:FineTune",
+            {"lr": LEARNING_RATE},
+        ),
+        MethodCard(
+            "car_ft",
+            "trained",
+            "Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
+            "carft.methods.car_ft:ContextAwareFineTune",
+            {"lr": LEARNING_RATE, "kl_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
+        ),
+        MethodCard(
+            "wise_ft",
+            "post-hoc",
+            "Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
+            "carft.methods.wise_ft:interpolate",
+            {"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
+        ),
+    )
+}
+
+WISE_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def method_card(name: str) -> MethodCard:
+    """The card of a method; ``Refusal`` with near misses for an unknown name."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
+
+
+def trained_methods() -> list[str]:
+    """Names of the methods that a sweep searches, in registry order."""
+    return [name for name, card in METHODS.items() if card.kind == "trained"]
+
+
+def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
+    """Raise ``Refusal`` unless ``given`` names exactly the method's hyperparameters with sensible values."""
+    space = method_card(method).space
+    for name in given:
+        if name not in space:
+            raise Refusal(f"Method '{method}' has no {_words(name)}.", f"It has: {_listed(space)}.")
+    for name, limits in space.items():
+        if name not in given:
+            raise Refusal(f"Method '{method}' needs a {_words(name)}.", f"Give --{name.replace('_', '-')}.")
+        check = require_not_negative if limits.zero_allowed else require_positive
+        check(_words(name), given[name])
+
+
+def _words(name: str) -> str:
+    return {"lr": "learning rate", "kl_weight": "KL weight"}.get(name, name)
+
+
+def _listed(space: Mapping[str, Range]) -> str:
+    return ", ".join(map(_words, space)) or "none"

@@ -1,0 +1,280 @@
+"""The results folder: what a finished cell leaves on disk, written atomically, in plain open formats. No torch.
+
+    cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
+    cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
+    failures/<id>.json                                 why a cell did not finish; removed when it does
+
+A cell is done if and only if its record.json is there and whole: it is written last, by rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from carft import NUMERICS, SCHEMA_VERSION
+from carft.cell import Cell
+from carft.errors import Refusal, unknown
+from carft.metrics import Predictions, ood_means
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished cell: its specification, flat metrics, provenance and durations in seconds."""
+
+    cell: Cell
+    metrics: Mapping[str, float]
+    provenance: Mapping[str, Any]
+    durations: Mapping[str, float]
+
+    @property
+    def id(self) -> str:
+        return self.cell.id
+
+    @property
+    def numerics(self) -> int:
+        return int(self.provenance["numerics"])
+
+
+class Store:
+    """A results folder."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, cell: str) -> Path:
+        """The folder of a cell, which may not exist yet."""
+        return self.root / "cells" / cell
+
+    def require_writable(self) -> None:
+        """Create the folder; ``Refusal`` when it cannot be written."""
+        probe = self.root / f".probe-{uuid4().hex}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise Refusal(
+                f"The results folder '{self.root}' cannot be written: {error.strerror}.",
+                "Give --results a folder you may write to.",
+            ) from error
+
+    def require_present(self) -> None:
+        """``Refusal`` when there is no results folder to read."""
+        if not (self.root / "cells").is_dir():
+            raise Refusal(f"There are no results in '{self.root}'.", "Run a sweep first: python cli.py sweep downstream")
+
+    def is_done(self, cell: str) -> bool:
+        """Whether the cell's record is there."""
+        return (self.folder(cell) / "record.json").is_file()
+
+    def ids(self) -> list[str]:
+        """Ids of all finished cells, sorted."""
+        return sorted(path.parent.name for path in self.root.glob("cells/*/record.json"))
+
+    def resolve(self, prefix: str) -> str:
+        """The finished cell whose id starts with ``prefix``; ``Refusal`` when none or several do."""
+        found = [name for name in self.ids() if name.startswith(prefix)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Refusal(f"Several cells start with '{prefix}'.", f"They are: {', '.join(found[:5])}.")
+        raise unknown("finished cell", prefix, self.ids())
+
+    def read(self, cell: str) -> Record:
+        """The record of a finished cell; ``Refusal`` when it is torn."""
+        raw = _read_json(self.folder(cell) / "record.json")
+        try:
+            spec = _read_json(self.folder(cell) / "spec.json")
+            record = Record(Cell.from_dict(spec), raw["metrics"], raw["provenance"], raw["durations"])
+        except (KeyError, TypeError) as error:
+            raise _torn(self.folder(cell), f"field {error} is missing") from error
+        if record.id != cell:
+            raise _torn(self.folder(cell), f"its specification belongs to cell {record.id}")
+        return record
+
+    def records(self) -> Iterator[Record]:
+        """All finished cells of the current NUMERICS, by id."""
+        for cell in self.ids():
+            record = self.read(cell)
+            if record.numerics == NUMERICS:
+                yield record
+
+    def metrics(self, cell: str) -> dict[str, float]:
+        """The record's metrics, those of its unsealed evaluations, and the means over suites."""
+        metrics = dict(self.read(cell).metrics)
+        for path in sorted(self.folder(cell).glob("evaluations/*.json")):
+            metrics.update(_read_json(path)["metrics"])
+        return {**metrics, **ood_means(metrics)}
+
+    def history(self, cell: str) -> dict[str, np.ndarray]:
+        """Training history as columns; empty for a cell that was not trained."""
+        path = self.folder(cell) / "history.parquet"
+        return {k: np.asarray(v) for k, v in _read_parquet(path).to_pydict().items()} if path.is_file() else {}
+
+    def predictions(self, cell: str, name: str) -> Predictions:
+        """Predictions of a cell on ``val`` or on an unsealed set."""
+        table = _read_parquet(self._predictions_path(cell, name))
+        return Predictions(
+            images=table["image"].to_pylist(),
+            groups=table["group"].to_pylist(),
+            labels=table["label"].to_numpy(),
+            contexts=table["context"].to_numpy(),
+            logits=_matrix(table["logits"]),
+            context_logits=_matrix(table["context_logits"]),
+        )
+
+    def evaluated(self, cell: str) -> set[str]:
+        """Names of the sets the cell was unsealed on."""
+        return {_read_json(path)["set"] for path in self.folder(cell).glob("evaluations/*.json")}
+
+    def weights_path(self, cell: str) -> Path:
+        """Where the cell's weights are, if kept."""
+        return self.folder(cell) / "model.safetensors"
+
+    def write(
+        self,
+        record: Record,
+        history: Sequence[Mapping[str, float]],
+        predictions: Predictions,
+        save_weights: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Write a finished cell. A cell that is already done is left as it is."""
+        folder = self.folder(record.id)
+        if self.is_done(record.id):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_json(folder / "spec.json", record.cell.as_dict())
+        if history:
+            columns = {k: [row.get(k) for row in history] for row in history for k in row}
+            _atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
+        _atomic(folder / "predictions.parquet", lambda path: _write_predictions(predictions, path))
+        if save_weights is not None:
+            _atomic(self.weights_path(record.id), save_weights)
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "cell": record.id,
+            "metrics": dict(record.metrics),
+            "provenance": dict(record.provenance),
+            "durations": dict(record.durations),
+        }
+        _write_json(folder / "record.json", content)
+        self.failure_path(record.id).unlink(missing_ok=True)
+
+    def add_evaluation(
+        self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
+    ) -> None:
+        """Add what unsealing found on one set. The json is written last."""
+        path = self._predictions_path(cell, name)
+        path.parent.mkdir(exist_ok=True)
+        _atomic(path, lambda part: _write_predictions(predictions, part))
+        _write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
+
+    def supersede(self, cell: str) -> None:
+        """Move a stale record (of an older NUMERICS) aside; nothing is overwritten."""
+        target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
+        target.parent.mkdir(exist_ok=True)
+        shutil.move(self.folder(cell), target)
+
+    def failure_path(self, cell: str) -> Path:
+        """Where the reason of a failed cell stands."""
+        return self.root / "failures" / f"{cell}.json"
+
+    def write_failure(self, cell: Cell, reason: str, details: str) -> None:
+        """Keep why a cell did not finish."""
+        path = self.failure_path(cell.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_json(path, {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details})
+
+    def failures(self) -> list[dict[str, Any]]:
+        """All failure records."""
+        return [_read_json(path) for path in sorted(self.root.glob("failures/*.json"))]
+
+    def write_study(self, study: str, content: Mapping[str, Any]) -> None:
+        """Write studies/<id>/study.json."""
+        path = self.root / "studies" / study / "study.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_json(path, content)
+
+    def studies(self) -> list[dict[str, Any]]:
+        """All studies, by id."""
+        return [_read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
+
+    def _predictions_path(self, cell: str, name: str) -> Path:
+        if name == "val":
+            return self.folder(cell) / "predictions.parquet"
+        return self.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
+
+
+def _write_predictions(p: Predictions, path: Path) -> None:
+    table = pa.table(
+        {
+            "image": list(p.images),
+            "group": list(p.groups),
+            "label": p.labels,
+            "pred": p.predicted,
+            "context": p.contexts,
+            "context_pred": p.predicted_contexts,
+            "logits": _lists(p.logits),
+            "context_logits": _lists(p.context_logits),
+        }
+    )
+    pq.write_table(table, path, compression="zstd")
+
+
+def _lists(matrix: np.ndarray) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(matrix, dtype=np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _torn(path, str(error).splitlines()[0]) from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _torn(path, str(error)) from error
+
+
+def _torn(path: Path, why: str) -> Refusal:
+    return Refusal(
+        f"The record '{path}' is torn or cannot be read: {why}.",
+        "Move that cell's folder away and run the same command again; only that cell is run.",
+    )
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+    _atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+
+
+def _atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Write to a part file beside ``path``, flush it to disk, then rename."""
+    part = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
+    try:
+        write(part)
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,79 @@
+"""From what a person asks for to a cell. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from carft.cell import Cell, Reading, Training
+from carft.data.catalog import card
+from carft.methods import check_hyperparameters, method_card
+
+
+def specify(
+    task: str,
+    method: str,
+    hyperparameters: Mapping[str, float],
+    seed: int = 0,
+    training: Training | None = None,
+    reading: Reading | None = None,
+    model: str | None = None,
+    pretrained: str | None = None,
+) -> Cell:
+    """The cell of a request; ``Refusal`` for unknown names and for hyperparameters that cannot be.
+
+    Model and weights default to the task card's. An untrained method has one seed and no training budget, so that
+    the same request always is the same cell.
+    """
+    chosen = card(task)
+    check_hyperparameters(method, hyperparameters)
+    untrained = method_card(method).kind == "untrained"
+    return Cell(
+        task=task,
+        data_version=chosen.version,
+        model=model or chosen.model,
+        pretrained=pretrained or chosen.pretrained,
+        method=method,
+        hyperparameters=dict(hyperparameters),
+        seed=0 if untrained else seed,
+        training=Training() if untrained else training or Training(),
+        reading=reading or Reading(),
+    )
+
+
+def interpolation(parent: Cell, alpha: float) -> Cell:
+    """The WiSE-FT cell at alpha of a trained cell; its id comes from the parent's id and alpha."""
+    check_hyperparameters("wise_ft", {"alpha": alpha})
+    return Cell(
+        task=parent.task,
+        data_version=parent.data_version,
+        model=parent.model,
+        pretrained=parent.pretrained,
+        method="wise_ft",
+        hyperparameters={"alpha": alpha},
+        seed=parent.seed,
+        training=parent.training,
+        reading=parent.reading,
+        precision=parent.precision,
+        parents=(parent.id,),
+    )
+
+
+def command(cell: Cell, results: str) -> str:
+    """The exact shell command that makes the cell again without Ray."""
+    if cell.parents:
+        return f"python cli.py interpolate --cell {cell.parents[0]} --results {results}"
+    parts = ["python cli.py train", f"--task {cell.task}", f"--method {cell.method}"]
+    parts += [f"--{name.replace('_', '-')} {value!r}" for name, value in sorted(cell.hyperparameters.items())]
+    plain = specify(cell.task, cell.method, cell.hyperparameters)
+    if cell.seed:
+        parts.append(f"--seed {cell.seed}")
+    for name in ("epochs", "batch_size", "weight_decay"):
+        if getattr(cell.training, name) != getattr(plain.training, name):
+            parts.append(f"--{name.replace('_', '-')} {getattr(cell.training, name)!r}")
+    for name in ("kl_direction", "context_temperature"):
+        if getattr(cell.reading, name) != getattr(plain.reading, name):
+            parts.append(f"--{name.replace('_', '-')} {getattr(cell.reading, name)}")
+    for name in ("model", "pretrained"):
+        if getattr(cell, name) != getattr(plain, name):
+            parts.append(f"--{name} {getattr(cell, name)}")
+    return " ".join([*parts, f"--results {results}"])

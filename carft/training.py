@@ -1,0 +1,145 @@
+"""The training loop: one function, the same on CPU and GPU, on one worker and on many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from carft.cell import Cell, Training
+from carft.data.task import ImageSet
+from carft.methods.ft import Batch, FineTune
+from carft.network import Network
+
+Row = dict[str, float]
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer finite."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of a global batch this process computes."""
+
+    rank: int = 0
+    workers: int = 1
+
+    @staticmethod
+    def current() -> Shard:
+        """From torch.distributed when it is initialised, else the whole batch."""
+        if dist.is_available() and dist.is_initialized():
+            return Shard(dist.get_rank(), dist.get_world_size())
+        return Shard()
+
+
+def order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order of images in an epoch, (count,), a function of (seed, epoch, count) alone."""
+    return _generator(seed, epoch, 0).permutation(count)
+
+
+def crops(seed: int, epoch: int, count: int, side: int, least: float) -> np.ndarray:
+    """RandomResizedCrop boxes (count, 4) as top, left, height, width, a function of (seed, epoch, index) alone.
+
+    Area share uniform in [least, 1], aspect ratio log-uniform in [3/4, 4/3], clipped to the image; no flip
+    (easyrobust's WiSE-FT example crops 0.9-1.0 without flip).
+    """
+    draw = _generator(seed, epoch, 1).random((count, 4))
+    area = (least + (1 - least) * draw[:, 0]) * side * side
+    ratio = np.exp(np.log(3 / 4) + draw[:, 1] * 2 * np.log(4 / 3))
+    width = np.clip(np.rint(np.sqrt(area * ratio)), 1, side)
+    height = np.clip(np.rint(np.sqrt(area / ratio)), 1, side)
+    top = np.floor(draw[:, 2] * (side - height + 1))
+    left = np.floor(draw[:, 3] * (side - width + 1))
+    return np.stack([top, left, height, width], axis=1).astype(int)
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+def learning_rates(training: Training, peak: float, steps: int) -> Iterator[float]:
+    """One value per step: linear warm-up over the recipe's share of the steps, then a cosine to zero."""
+    warm = round(training.warmup * steps)
+    for step in range(steps):
+        if step < warm:
+            yield peak * (step + 1) / warm
+        else:
+            yield peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+
+
+def train(
+    cell: Cell,
+    network: Network,
+    method: FineTune,
+    images: ImageSet,
+    normalise: Callable[[torch.Tensor], torch.Tensor],
+    side: int,
+    after_epoch: Callable[[int], Row],
+) -> list[Row]:
+    """Fine-tune ``network`` in place; returns one history row per step, epoch ends carrying ``after_epoch``'s values.
+
+    Every worker gets the rows rank, rank + workers, ... of each global batch; shard means are weighted by shard
+    size, so the gradient is that of the global batch. Raises ``Diverged`` when the loss is not finite.
+    """
+    training, shard = cell.training, Shard.current()
+    device = next(network.parameters()).device
+    model: nn.Module = network
+    if shard.workers > 1:
+        model = DistributedDataParallel(network, broadcast_buffers=False)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=training.weight_decay, eps=1e-8)
+    batches = math.ceil(len(images) / training.batch_size)
+    rates = learning_rates(training, cell.hyperparameters["lr"], batches * training.epochs)
+    history: list[Row] = []
+    for epoch in range(training.epochs):
+        permutation = order(cell.seed, epoch, len(images))
+        boxes = crops(cell.seed, epoch, len(images), images.images.shape[-1], training.crop)
+        for step in range(batches):
+            rows = permutation[step * training.batch_size : (step + 1) * training.batch_size]
+            rate = next(rates)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            values = _step(model, method, optimizer, training, images, rows, boxes, shard, normalise, side, device)
+            history.append({"epoch": float(epoch), "step": float(len(history)), "lr": rate, **values})
+        history[-1].update(after_epoch(epoch))
+    return history
+
+
+def _step(model, method, optimizer, training, images, rows, boxes, shard, normalise, side, device) -> Row:
+    mine = rows[shard.rank :: shard.workers]
+    share = len(mine) / len(rows)
+    if len(mine) == 0:
+        mine = rows[:1]  # a worker without images still takes part in the gradient's mean, with weight 0
+    pixels = torch.stack([_crop(images.images[i], boxes[i], side) for i in mine]).to(device)
+    batch_images = normalise(pixels)
+    labels = images.labels[mine].to(device)
+    logits, features = model(batch_images)
+    loss, parts = method.loss(Batch(batch_images, labels, logits, features))
+    optimizer.zero_grad()
+    (loss * (share * shard.workers) if shard.workers > 1 else loss).backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+    optimizer.step()
+    values = {"train/loss": loss.detach(), **{f"train/{k}": v for k, v in parts.items()}}
+    if shard.workers > 1:
+        for value in values.values():
+            value.mul_(share)
+            dist.all_reduce(value)
+    row = {name: float(value) for name, value in values.items()}
+    if not math.isfinite(row["train/loss"]):
+        raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
+    return {**row, "grad_norm": float(norm)}
+
+
+def _crop(image: torch.Tensor, box: np.ndarray, side: int) -> torch.Tensor:
+    top, left, height, width = map(int, box)
+    return tv.resized_crop(
+        image, top, left, height, width, [side, side], interpolation=InterpolationMode.BICUBIC, antialias=True
+    )
