@@ -11,7 +11,7 @@ from carft.metrics import Predictions
 from carft.models import Pretrained
 from carft.network import Network, Prompts
 
-BATCH = 64
+BATCH = 128
 
 
 @torch.inference_mode()

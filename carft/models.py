@@ -39,10 +39,10 @@ class Pretrained:
     digest: str
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (B, 3, H, W) to normalised float32 of the same shape."""
+        """uint8 (B, 3, H, W) to normalised float32 of the same shape, channels last."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
-        return (images.float() / 255 - mean) / std
+        return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def text_features(self, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
@@ -85,7 +85,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
             "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
         ) from error
-    clip.eval().requires_grad_(False)
+    clip.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if Path(source).is_file() else source

@@ -78,6 +78,10 @@ class Store:
         """Whether the cell's record is there."""
         return (self.folder(cell) / "record.json").is_file()
 
+    def is_current(self, cell: str) -> bool:
+        """Whether the cell is done under the current NUMERICS; ``Refusal`` when its record is torn."""
+        return self.is_done(cell) and self.read(cell).numerics == NUMERICS
+
     def ids(self) -> list[str]:
         """Ids of all finished cells, sorted."""
         return sorted(path.parent.name for path in self.root.glob("cells/*/record.json"))

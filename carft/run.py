@@ -136,7 +136,7 @@ def run_cell(
     """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites."""
     check_runnable(cell)
     status: Status = "reused"
-    if not is_current(cell, store):
+    if set_aside_stale(cell, store):
         execution.prepare()
         bench = Bench.of(cell, execution)
         write(cell, compute(cell, bench, tell), bench, store, execution, keep_weights or unseal)
@@ -155,16 +155,13 @@ def check_runnable(cell: Cell) -> None:
         raise Refusal(f"Precision '{cell.precision}' is not known.", "Known: float32.")
 
 
-def is_current(cell: Cell, store: Store) -> bool:
-    """Whether the cell is done under the current NUMERICS; a stale record is moved aside."""
-    if not store.is_done(cell.id):
+def set_aside_stale(cell: Cell, store: Store) -> bool:
+    """Whether the cell still has to run; a record of an older NUMERICS is moved to superseded/ first."""
+    if store.is_current(cell.id):
         return False
-    from carft import NUMERICS
-
-    if store.read(cell.id).numerics == NUMERICS:
-        return True
-    store.supersede(cell.id)
-    return False
+    if store.is_done(cell.id):
+        store.supersede(cell.id)
+    return True
 
 
 def write(
@@ -231,7 +228,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution, unseal: bool = T
     if method_card(parent.method).kind != "trained":
         raise Refusal(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
     cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
-    pending = [c for c in cells if not (is_current(c, store) and store.evaluated(c.id) >= set(_sealed_names(c)))]
+    pending = [c for c in cells if set_aside_stale(c, store) or not (store.evaluated(c.id) >= set(_sealed_names(c)))]
     if pending:
         execution.prepare()
         bench = Bench.of(parent, execution)

@@ -1,0 +1,1 @@
+"""Many cells on a Ray cluster: the protocol, the search, the launch."""

@@ -1,0 +1,99 @@
+"""Reaching Ray, and refusing at once what could only hang."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from carft.errors import Refusal
+from sweeps.jobs import Placement
+
+PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster."""
+
+    gpus: int = 0
+    workers_per_cell: int = 1
+    address: str | None = None
+
+    @property
+    def placement(self) -> Placement:
+        return Placement(self.workers_per_cell, self.gpus > 0)
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be, a dead address, and GPUs that this machine does not have."""
+        if self.gpus < 0 or self.workers_per_cell < 1:
+            raise Refusal("--gpus must not be negative and --workers-per-cell must be at least 1.")
+        if self.gpus and self.gpus < self.workers_per_cell:
+            raise Refusal(
+                f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
+                "Raise --gpus or lower --workers-per-cell.",
+            )
+        if self.address:
+            probe(self.address)
+        elif self.gpus:
+            _require_gpus(self.gpus)
+
+
+def probe(address: str) -> None:
+    """``Refusal`` unless something listens at host:port or ray://host:port. Ray itself would wait for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise Refusal(f"'{address}' is not a cluster address.", "Give host:port, ray://host:port or auto.")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise Refusal(
+            f"No Ray cluster answers at {address}: {error}.",
+            "Check the address with 'ray status', or leave --address out to run on this machine.",
+        ) from error
+
+
+def _require_gpus(wanted: int) -> None:
+    import torch
+
+    found = torch.cuda.device_count()
+    if found < wanted:
+        raise Refusal(
+            f"--gpus {wanted} was asked for, but this machine has {found} GPUs.",
+            "Leave --gpus out to run on the CPU, or give --address of a cluster that has them.",
+        )
+
+
+def connect(request: Request) -> None:
+    """Start Ray on this machine or join the cluster; ``Refusal`` when its resources can never hold one cell."""
+    import ray
+
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    try:
+        if request.address:
+            ray.init(request.address, **quiet)
+        else:
+            # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
+            ray.init(include_dashboard=request.workers_per_cell > 1, **quiet)
+    except (ConnectionError, RuntimeError) as error:
+        raise Refusal(f"Ray could not be started or reached: {str(error).splitlines()[0]}") from error
+    found = ray.cluster_resources()
+    for resource, needed in (("CPU", request.workers_per_cell), ("GPU", request.gpus)):
+        if found.get(resource, 0) < needed:
+            ray.shutdown()
+            raise Refusal(
+                f"This needs {needed} {resource}s, but the cluster has {found.get(resource, 0):g}.",
+                "Lower --gpus or --workers-per-cell, or add nodes.",
+            )
+
+
+def concurrency(request: Request) -> int:
+    """How many cells run at a time."""
+    import ray
+
+    total = request.gpus or int(ray.cluster_resources()["CPU"])
+    return max(1, total // request.workers_per_cell)

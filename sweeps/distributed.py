@@ -1,0 +1,56 @@
+"""One cell on several workers, through Ray Train: gloo on CPU, NCCL on GPU, at the same global batch."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+from uuid import uuid4
+
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from carft.cell import Cell
+from carft.errors import Refusal
+from carft.records import Store
+from sweeps.jobs import Placement
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What every worker runs: train and validate the same cell; the first writes the record."""
+    from carft.execution import Execution
+    from carft.run import Bench, compute, write
+
+    execution = Execution(config["device"], config["workers"])
+    execution.prepare()
+    cell = Cell.from_dict(config["cell"])
+    bench = Bench.of(cell, execution)
+    computed = compute(cell, bench)
+    if ray.train.get_context().get_world_rank() == 0:
+        write(cell, computed, bench, Store(config["results"]), execution, config["keep_weights"])
+    ray.train.report({"val/top1": computed.metrics["val/top1"]})
+
+
+def train_cell(cell: Cell, results: str, placement: Placement, keep_weights: bool) -> None:
+    """Train a cell with ``placement.workers`` workers and write its record. Ray must be running.
+
+    The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
+    """
+    resources = {"CPU": 1.0, **({"GPU": 1.0} if placement.gpu else {})}
+    with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={
+                "cell": cell.as_dict(),
+                "results": results,
+                "device": placement.device,
+                "workers": placement.workers,
+                "keep_weights": keep_weights,
+            },
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=placement.workers, use_gpu=placement.gpu, resources_per_worker=resources
+            ),
+            run_config=ray.train.RunConfig(name=f"{cell.id}-{uuid4().hex[:8]}", storage_path=scratch),
+        )
+        trainer.fit()
+    if not Store(results).is_done(cell.id):
+        raise Refusal(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")

@@ -1,0 +1,108 @@
+"""Run a recipe on Ray: one Tuner, one queue, all tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from carft.records import Store
+from sweeps.cluster import Request, concurrency, connect
+from sweeps.protocol import Protocol
+from sweeps.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a sweep came to."""
+
+    cells_done: int
+    cells_failed: int
+    cells_reused: int
+    wall_s: float
+    stopped: bool = False
+
+
+def run_sweep(
+    recipe: Recipe, store: Store, request: Request, watch: Callable[[Protocol], Callable[[], None]]
+) -> tuple[Protocol, Summary]:
+    """Run what the records say is missing. Ctrl-C stops cleanly; the same call goes on where it stopped.
+
+    watch: given the protocol, returns what to call after every change.
+    """
+    started = time.monotonic()
+    store.require_writable()
+    protocol = Protocol(recipe, store)
+    nothing_to_do = protocol.finished()
+    protocol.write_studies()
+    stopped = False
+    if not nothing_to_do:
+        request.check()
+        connect(request)
+        try:
+            _tune(protocol, store, request, watch(protocol))
+        except KeyboardInterrupt:
+            stopped = True
+        finally:
+            _shut_down()
+    protocol.write_studies()
+    failed = sum(len(_cells_of(protocol, key)) for key in protocol.failed)
+    done = len(protocol.done) - len(protocol.reused)
+    summary = Summary(done, failed, len(protocol.reused), round(time.monotonic() - started, 2), stopped)
+    return protocol, summary
+
+
+def _cells_of(protocol: Protocol, key: str) -> range:
+    from carft.methods import WISE_ALPHAS
+
+    return range(len(WISE_ALPHAS) if key.startswith("curve-") else 1)
+
+
+def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[], None]) -> None:
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    from ray import tune
+
+    from sweeps.searcher import ProtocolSearcher
+    from sweeps.trainable import CellActor
+
+    for name in ("ray.tune", "ray.train", "ray"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    placement = request.placement
+    searcher = ProtocolSearcher(protocol, str(Path(store.root).resolve()), placement, notify)
+    if placement.workers > 1:
+        resources = {"cpu": 0.01}
+    else:
+        resources = {"cpu": 1, **({"gpu": 1} if placement.gpu else {})}
+    with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(CellActor, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                max_concurrent_trials=concurrency(request),
+                reuse_actors=True,
+                metric="failure",
+                mode="max",
+            ),
+            run_config=tune.RunConfig(
+                name=f"sweep-{os.getpid()}",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=1),
+            ),
+        )
+        tuner.fit()
+
+
+def _shut_down() -> None:
+    import ray
+
+    with contextlib.suppress(KeyboardInterrupt):
+        ray.shutdown()

@@ -1,0 +1,232 @@
+"""The one protocol: search -> select on validation -> confirm -> unseal. Pure bookkeeping over records; no Ray.
+
+``Protocol`` hands out jobs and is told how they ended. What it hands out depends on the records alone, so a sweep
+that was killed goes on from its records, and its winners are those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from carft.cell import Cell, stable_hash
+from carft.data.catalog import card
+from carft.methods import WISE_ALPHAS, MethodCard, method_card
+from carft.records import Store
+from carft.selection import Candidate, best
+from carft.specify import interpolation, specify
+from sweeps.recipes import Recipe
+from sweeps.suggest import suggest
+
+Kind = Literal["search", "confirm", "curve"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit of work for one actor: a cell, or the WiSE-FT curve of a finished confirm cell.
+
+    Only confirm cells and curves are unsealed; confirm cells keep their weights.
+    """
+
+    kind: Kind
+    cell: Cell
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}-{self.cell.id}"
+
+    def cells(self) -> list[Cell]:
+        """The cells this job finishes."""
+        if self.kind == "curve":
+            return [interpolation(self.cell, alpha) for alpha in WISE_ALPHAS]
+        return [self.cell]
+
+
+@dataclass
+class Study:
+    """The search for one (task, method): trials in rounds, then a winner, then confirm cells."""
+
+    task: str
+    method: MethodCard
+    recipe: Recipe
+
+    @property
+    def content(self) -> dict[str, object]:
+        """What identifies the study: everything that decides which trial tries what."""
+        plain = specify(self.task, self.method.name, {n: r.first_guess for n, r in self.method.space.items()})
+        return {
+            "task": self.task,
+            "data_version": card(self.task).version,
+            "model": plain.model,
+            "pretrained": plain.pretrained,
+            "method": self.method.name,
+            "space": {n: [r.low, r.high, r.first_guess] for n, r in self.method.space.items()},
+            "round_size": self.recipe.round_size,
+            "search_seed": self.recipe.search_seed,
+            "training": self.recipe.training.model_dump(),
+        }
+
+    @property
+    def id(self) -> str:
+        return stable_hash(self.content)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the sampler, drawn from the study's content."""
+        return int(self.id, 16) % 2**31
+
+    def cell(self, hyperparameters: dict[str, float], seed: int) -> Cell:
+        """A cell of this study."""
+        return specify(self.task, self.method.name, hyperparameters, seed, self.recipe.training_of())
+
+
+@dataclass
+class Protocol:
+    """Hands out the jobs of a recipe, one at a time, from what the records say is missing."""
+
+    recipe: Recipe
+    store: Store
+    done: dict[str, dict[str, float]] = field(default_factory=dict)  # cell -> metrics
+    running: dict[str, Job] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # job key -> reason
+    reused: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.studies = [
+            Study(task, method_card(name), self.recipe)
+            for task in self.recipe.tasks
+            for name in self.recipe.methods
+            if method_card(name).kind == "trained"
+        ]
+        self._written: dict[str, object] = {}
+        self._asked: dict[tuple[str, str, int], list[tuple[int, dict[str, float]]]] = {}
+
+    def next_job(self) -> Job | None:
+        """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
+        for job in self._open_jobs():
+            if job.key not in self.running:
+                self.running[job.key] = job
+                return job
+        return None
+
+    def finished(self) -> bool:
+        """Whether nothing is running and nothing can start."""
+        return not self.running and next(self._open_jobs(), None) is None
+
+    def end(self, job: Job, failure: str | None = None) -> None:
+        """Note how a job ended."""
+        del self.running[job.key]
+        if failure is not None:
+            self.failed[job.key] = failure
+            return
+        for cell in job.cells():
+            self.done[cell.id] = self.store.metrics(cell.id)
+
+    def trials(self, study: Study) -> Iterator[tuple[int, dict[str, float], Cell]]:
+        """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
+        earlier: list[tuple[dict[str, float], float]] = []
+        for first in range(0, self.recipe.trials, self.recipe.round_size):
+            numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
+            cells = [(k, p, study.cell(p, self.recipe.search_seed)) for k, p in self._round(study, numbers, earlier)]
+            yield from cells
+            if not all(self._settled(Job("search", cell)) for _, _, cell in cells):
+                return
+            earlier += [(p, self.done[c.id]["val/top1"]) for _, p, c in cells if c.id in self.done]
+
+    def _round(
+        self, study: Study, numbers: range, earlier: list[tuple[dict[str, float], float]]
+    ) -> list[tuple[int, dict[str, float]]]:
+        """What the trials of a round try; asked once."""
+        key = (study.task, study.method.name, numbers.start)
+        if key not in self._asked:
+            self._asked[key] = [(k, suggest(study.method.space, study.seed, k, earlier)) for k in numbers]
+        return self._asked[key]
+
+    def winner(self, study: Study) -> Candidate | None:
+        """The study's winner once every trial is settled; None before, and when all have failed."""
+        trials = list(self.trials(study))
+        if len(trials) < self.recipe.trials or not all(self._settled(Job("search", c)) for _, _, c in trials):
+            return None
+        return best([Candidate(c.id, k, self.done[c.id]) for k, _, c in trials if c.id in self.done])
+
+    def confirm_cells(self, study: Study) -> list[Cell]:
+        """The winner with every fresh seed; empty before there is a winner."""
+        winner = self.winner(study)
+        if winner is None:
+            return []
+        parameters = {c.id: p for _, p, c in self.trials(study)}[winner.cell]
+        return [study.cell(parameters, seed) for seed in self.recipe.confirm_seeds()]
+
+    def total(self) -> int:
+        """Number of cells of the whole sweep."""
+        curves = len(WISE_ALPHAS) if "wise_ft" in self.recipe.methods else 0
+        untrained = sum(method_card(name).kind == "untrained" for name in self.recipe.methods)
+        per_study = self.recipe.trials + self.recipe.seeds * (1 + curves)
+        return len(self.recipe.tasks) * untrained + len(self.studies) * per_study
+
+    def write_studies(self) -> None:
+        """Write study.json of every study that moved since the last call."""
+        for study in self.studies:
+            winner = self.winner(study)
+            trials = [
+                {"trial": k, "parameters": p, "cell": c.id, "status": self._status(Job("search", c))}
+                for k, p, c in self.trials(study)
+            ]
+            content = {
+                "id": study.id,
+                "seed": study.seed,
+                **study.content,
+                "trials": trials,
+                "winner": winner.cell if winner else None,
+                "confirm": [c.id for c in self.confirm_cells(study)],
+            }
+            if self._written.get(study.id) != content:
+                self.store.write_study(study.id, content)
+                self._written[study.id] = content
+
+    def _open_jobs(self) -> Iterator[Job]:
+        """Jobs that could run now and are neither done nor failed; records that are there count as done."""
+        yield from self._missing(self._untrained_jobs())
+        for study in self.studies:
+            yield from self._missing(Job("search", cell) for _, _, cell in self.trials(study))
+            confirm = [Job("confirm", cell) for cell in self.confirm_cells(study)]
+            yield from self._missing(iter(confirm))
+            if "wise_ft" in self.recipe.methods:
+                yield from self._missing(Job("curve", j.cell) for j in confirm if j.cell.id in self.done)
+
+    def _untrained_jobs(self) -> Iterator[Job]:
+        for task in self.recipe.tasks:
+            for name in self.recipe.methods:
+                if method_card(name).kind == "untrained":
+                    yield Job("confirm", specify(task, name, {}))
+
+    def _missing(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        return (job for job in jobs if not self._settled(job))
+
+    def _settled(self, job: Job) -> bool:
+        """Whether the job is done or has failed; a whole record found on disk makes it done."""
+        if job.key in self.failed:
+            return True
+        if all(cell.id in self.done for cell in job.cells()):
+            return True
+        if job.key in self.running or not all(self._on_disk(job, cell) for cell in job.cells()):
+            return False
+        for cell in job.cells():
+            self.done[cell.id] = self.store.metrics(cell.id)
+            self.reused.add(cell.id)
+        return True
+
+    def _on_disk(self, job: Job, cell: Cell) -> bool:
+        if not self.store.is_current(cell.id):
+            return False
+        if job.kind == "search":
+            return True
+        return self.store.evaluated(cell.id) >= {"test", *(f"ood/{suite}" for suite in card(cell.task).suites)}
+
+    def _status(self, job: Job) -> str:
+        if job.key in self.failed:
+            return "failed"
+        return "done" if job.cell.id in self.done else "running" if job.key in self.running else "open"
+
+

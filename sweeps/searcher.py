@@ -1,0 +1,53 @@
+"""Tune's searcher over all studies at once, so that no core idles while any task has work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from sweeps.jobs import Placement, payload
+from sweeps.protocol import Job, Protocol
+
+
+class ProtocolSearcher(Searcher):
+    """Asks the protocol for jobs and tells it how they ended. ``notify`` is called after every change."""
+
+    def __init__(self, protocol: Protocol, results: str, placement: Placement, notify: Callable[[], None]) -> None:
+        super().__init__(metric="failure", mode="max")
+        self.protocol = protocol
+        self.results = results
+        self.placement = placement
+        self.notify = notify
+        self.jobs: dict[str, Job] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        job = self.protocol.next_job()
+        if job is None:
+            return Searcher.FINISHED if self.protocol.finished() else None
+        self.jobs[trial_id] = job
+        self.notify()
+        return {"job": payload(job, self.results, self.placement)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        job = self.jobs.pop(trial_id, None)
+        if job is None:
+            return
+        reason = (result or {}).get("failure", "")
+        if error or result is None:
+            reason = "its worker process died"
+            self.protocol.store.write_failure(job.cell, reason, "")
+        self.protocol.end(job, reason or None)
+        self.protocol.write_studies()
+        self.notify()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher into its own scratch folder, which nothing ever reads."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: records are the truth, Ray's folder is scratch."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the protocol is rebuilt from records."""
