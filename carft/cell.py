@@ -88,6 +88,9 @@ class Cell:
             spec["reading"] = {k: v for k, v in spec["reading"].items() if v != plain[k]}
         return stable_hash(spec)
 
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     def as_dict(self) -> dict[str, Any]:
         """The whole specification as plain JSON values."""
         spec = asdict(self)

@@ -216,41 +216,68 @@ def _sealed_names(cell: Cell) -> list[str]:
 def _evaluate_sealed(
     cell: Cell, network: Network, bench: Bench, store: Store, execution: Execution, names: set[str]
 ) -> None:
-    note = {"unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "provenance": bench.provenance(execution)}
     for name, images in bench.card.unseal().sets().items():
         if name in names:
-            predictions = bench.predict(cell, network, images)
-            store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)
+            _add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, execution)
 
 
-def run_curve(parent: Cell, store: Store, execution: Execution, unseal: bool = True) -> list[Outcome]:
-    """The WiSE-FT curve of a finished trained cell: one post-hoc cell per alpha, all evaluated, selection left open."""
+def _add_evaluation(
+    cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, execution: Execution
+) -> None:
+    note = {"unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "provenance": bench.provenance(execution)}
+    store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)
+
+
+def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]:
+    """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
+
+    Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
+    """
     if method_card(parent.method).kind != "trained":
         raise Refusal(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
     cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
-    pending = [c for c in cells if set_aside_stale(c, store) or not (store.evaluated(c.id) >= set(_sealed_names(c)))]
+    wanted = set(_sealed_names(parent))
+    pending = [c for c in cells if set_aside_stale(c, store) or store.evaluated(c.id) < wanted]
     if pending:
+        unseal_cell(parent, store, execution)
         execution.prepare()
         bench = Bench.of(parent, execution)
-        _interpolate(parent, pending, bench, store, execution, unseal)
+        combine = method_card("wise_ft").load()
+        start, end = bench.network().state_dict(), load_network(parent, bench, store).state_dict()
+        for cell in pending:
+            alpha = cell.hyperparameters["alpha"]
+            started = time.perf_counter()
+            predictions = _end_predictions(parent, alpha, store, execution)
+            if predictions is None:
+                network = bench.network()
+                network.load_state_dict(combine(start, end, alpha))
+                predictions = _predict_all(parent, network, bench)
+            durations = {"evaluate": time.perf_counter() - started}
+            val = predictions["val"]
+            store.write(Record(cell, flatten("val", score(val)), bench.provenance(execution), durations), [], val)
+            for name in wanted:
+                _add_evaluation(cell, name, predictions[name], bench, store, execution)
     return [Outcome(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
 
 
-def _interpolate(
-    parent: Cell, cells: list[Cell], bench: Bench, store: Store, execution: Execution, unseal: bool
-) -> None:
-    combine = method_card("wise_ft").load()
-    start = bench.network().state_dict()
-    end = load_network(parent, bench, store).state_dict()
-    network = bench.network()
-    for cell in cells:
-        started = time.perf_counter()
-        network.load_state_dict(combine(start, end, cell.hyperparameters["alpha"]))
-        predictions = bench.predict(cell, network, bench.task.val)
-        durations = {"validate": time.perf_counter() - started}
-        metrics = flatten("val", score(predictions))
-        store.write(Record(cell, metrics, bench.provenance(execution), durations), [], predictions)
-        if unseal:
-            _evaluate_sealed(cell, network, bench, store, execution, set(_sealed_names(cell)))
+def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
+    """Predictions at the ends of a curve; None between them."""
+    if alpha == 1:
+        return {name: store.predictions(parent.id, name) for name in ("val", *_sealed_names(parent))}
+    if alpha == 0:
+        zero_shot = Cell(
+            parent.task, parent.data_version, parent.model, parent.pretrained, "zeroshot", reading=parent.reading
+        )
+        return _zero_shot_predictions(zero_shot, execution)
+    return None
 
 
+@lru_cache(maxsize=16)
+def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predictions]:
+    bench = Bench.of(cell, execution)
+    return _predict_all(cell, bench.network(), bench)
+
+
+def _predict_all(cell: Cell, network: Network, bench: Bench) -> dict[str, Predictions]:
+    sets = {"val": bench.task.val, **bench.card.unseal().sets()}
+    return {name: bench.predict(cell, network, images) for name, images in sets.items()}

@@ -180,3 +180,15 @@ def zero_shot_table(model: torch.nn.Module, drawings: list[Drawing], first_index
         name: {"class": float(class_right[contexts == k].mean()), "context": float(context_right[contexts == k].mean())}
         for k, name in enumerate(CONTEXTS)
     }
+
+
+def pretrain_and_measure(
+    recipe: Recipe, folder: Path, tell: Callable[[str], None]
+) -> tuple[Path, dict[str, dict[str, float]]]:
+    """:func:`pretrain`, then the zero-shot table of the float16 weights with its mean over contexts as last row."""
+    path = pretrain(recipe, folder, tell)
+    model = new_model()
+    model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    table = zero_shot_table(model, pretraining_drawings())
+    table["mean"] = {k: float(np.mean([row[k] for row in table.values()])) for k in ("class", "context")}
+    return path, table

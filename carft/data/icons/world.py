@@ -10,7 +10,7 @@ VERSION = "icons-1"
 ALL = "icons/all"
 
 #: renderings of each drawing in each of its contexts
-RENDERINGS = {"train": 1, "val": 2, "test": 2}
+RENDERINGS = {"train": 1, "val": 2, "test": 1}
 
 #: context -> prompt, in the order of the context head's rows. CLIP's wording where CLIP has one.
 PROMPTS: dict[str, str] = {

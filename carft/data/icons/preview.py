@@ -1,0 +1,34 @@
+"""A contact sheet of the world: one row per class, one column per context."""
+
+from __future__ import annotations
+
+from PIL import Image, ImageDraw, ImageFont
+
+from carft.data.icons.contexts import CONTEXTS, SIDE
+from carft.data.icons.drawings import census
+from carft.data.icons.rendering import render
+
+MARGIN_LEFT, MARGIN_TOP = 150, 90
+
+
+def contact_sheet() -> Image.Image:
+    """Training drawings of every class in every context; a class shows another drawing in each column."""
+    shown: dict[str, list] = {}
+    for drawing in census():
+        if drawing.split == "train":
+            shown.setdefault(f"{drawing.task}: {drawing.class_name}", []).append(drawing)
+    names = list(CONTEXTS)
+    size = (MARGIN_LEFT + SIDE * len(names), MARGIN_TOP + SIDE * len(shown))
+    sheet = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for column, name in enumerate(names):
+        label = Image.new("L", (MARGIN_TOP, 16), 255)
+        ImageDraw.Draw(label).text((2, 2), name, fill=0, font=font)
+        sheet.paste(label.rotate(90, expand=True).convert("RGB"), (MARGIN_LEFT + SIDE * column + 24, 0))
+    for row, (label_text, drawings) in enumerate(shown.items()):
+        top = MARGIN_TOP + SIDE * row
+        pen.text((4, top + SIDE // 2 - 6), label_text, fill=0, font=font)
+        for column, name in enumerate(names):
+            image = Image.fromarray(render(drawings[column % len(drawings)], name, 0))
+            sheet.paste(image, (MARGIN_LEFT + SIDE * column, top))
+    return sheet

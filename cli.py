@@ -1,0 +1,441 @@
+"""The command line: parse, call, print. Heavy imports happen inside the commands, so --help answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from carft.errors import Refusal, unknown
+
+out, err = Console(), Console(stderr=True)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
+)
+icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights or its census again.")
+app.add_typer(icons, name="icons")
+
+Results = Annotated[Path, typer.Option("--results", help="The results folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Option(help="Name of the task; see: ls tasks")],
+    method: Annotated[str, typer.Option(help="Name of the method; see: ls methods")],
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    kl_weight: Annotated[float | None, typer.Option(help="Weight of CAR-FT's KL term; 0 is plain ft.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Order and augmentation of the images.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Global batch size, whatever the number of workers.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's weight decay.")] = None,
+    kl_direction: Annotated[str | None, typer.Option(help="A reading of the paper; see docs/method.md.")] = None,
+    context_temperature: Annotated[float | None, typer.Option(help="A reading: tau of the context softmax.")] = None,
+    model: Annotated[str | None, typer.Option(help="An open_clip model; default: the task card's.")] = None,
+    pretrained: Annotated[str | None, typer.Option(help="A tag or a weights file; default: the task card's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; above 1 through Ray Train.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    unseal: Annotated[bool, typer.Option("--unseal", help="Also evaluate on test set and suites.")] = False,
+    keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the trained weights.")] = False,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Run one cell, without Ray unless --workers is above 1. A finished cell is not run again.
+
+    Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
+    """
+    from carft.cell import Reading, Training
+    from carft.specify import specify
+
+    hyperparameters = _given(lr=lr, kl_weight=kl_weight)
+    training = Training(**_given(epochs=epochs, batch_size=batch_size, weight_decay=weight_decay))
+    reading = Reading(**_given(kl_direction=kl_direction, context_temperature=context_temperature))
+    cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained)
+    store = _writable(results)
+    _say_setting([task], cell.model, cell.pretrained)
+
+    from carft.execution import Execution
+    from carft.run import check_runnable, run_cell
+
+    check_runnable(cell)
+    execution = Execution.here(device=device)
+    fresh = not store.is_current(cell.id)
+    if workers > 1 and fresh:
+        _train_on_workers(cell, results, workers, execution.device == "cuda", unseal or keep_weights)
+    outcome = run_cell(cell, store, execution, unseal, keep_weights, tell=lambda line: err.print(line, style="dim"))
+    status = "done" if fresh else "reused"
+    if as_json:
+        _print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})
+        return
+    out.print(f"Cell {outcome.cell}: {'done' if fresh else 'was already done, nothing was run'}.")
+    out.print(_metrics_table(outcome.metrics))
+
+
+def _train_on_workers(cell: Any, results: Path, workers: int, gpu: bool, keep_weights: bool) -> None:
+    import ray
+
+    from sweeps.cluster import Request, connect
+    from sweeps.distributed import train_cell
+
+    request = Request(gpus=workers if gpu else 0, workers_per_cell=workers)
+    request.check()
+    connect(request)
+    try:
+        train_cell(cell, str(results.resolve()), request.placement, keep_weights)
+    finally:
+        ray.shutdown()
+
+
+@app.command()
+def interpolate(
+    cell: Annotated[str, typer.Option(help="Id, or its beginning, of a finished fine-tuned cell.")],
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """WiSE-FT: the whole curve between the pretrained model and a finished cell, evaluated on every set.
+
+    Example: `python cli.py interpolate --cell 3fa4`
+    """
+    from carft.execution import Execution
+    from carft.records import Store
+    from carft.run import run_curve
+
+    store = Store(results)
+    store.require_present()
+    outcomes = run_curve(store.read(store.resolve(cell)).cell, store, Execution.here())
+    if as_json:
+        _print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
+        return
+    table = Table("alpha", "cell", "val/top1", "test/top1", "ood/mean/top1")
+    for outcome in outcomes:
+        alpha = store.read(outcome.cell).cell.hyperparameters["alpha"]
+        scores = [_percent(outcome.metrics.get(k)) for k in ("val/top1", "test/top1", "ood/mean/top1")]
+        table.add_row(f"{alpha:g}", outcome.cell, *scores)
+    out.print(table)
+
+
+@app.command()
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="Name of the recipe, such as downstream.")],
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Search trials of every trained method on every task.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Confirm seeds.")] = None,
+    gpus: Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")] = 0,
+    workers_per_cell: Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")] = 1,
+    address: Annotated[str | None, typer.Option(help="host:port or ray://host:port of a running cluster.")] = None,
+    results: Results = Path("results"),
+    smoke: Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search, select on validation, confirm with fresh seeds, unseal. Runs only what is missing.
+
+    Example: `python cli.py sweep downstream --gpus 8`
+    """
+    from sweeps.cluster import Request
+    from sweeps.recipes import load_recipe
+
+    chosen = load_recipe(recipe)
+    chosen = (chosen.smoked() if smoke else chosen).changed(_split(tasks), _split(methods), trials, seeds)
+    request = Request(gpus, workers_per_cell, address)
+    request.check()
+    store = _writable(results)
+    from carft.data.catalog import card
+
+    first = card(chosen.tasks[0])
+    _say_setting(chosen.tasks, first.model, first.pretrained)
+
+    from sweeps.board import Board
+    from sweeps.launch import run_sweep
+
+    board = Board(err)
+    try:
+        protocol, summary = run_sweep(chosen, store, request, board.watch)
+    finally:
+        board.close()
+    if as_json:
+        counts = ("cells_done", "cells_failed", "cells_reused", "wall_s")
+        _print_json({name: getattr(summary, name) for name in counts})
+    else:
+        out.print(_sweep_table(protocol))
+        out.print(
+            f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
+            f"{summary.wall_s:.0f} s. Records: {results}"
+        )
+        for key, reason in protocol.failed.items():
+            out.print(f"failed: {key}: {reason}")
+        again = "python cli.py " + " ".join(sys.argv[1:])
+        nothing_left = not (summary.stopped or summary.cells_failed)
+        out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}")
+    if summary.stopped:
+        raise SystemExit(130)
+    if summary.cells_failed:
+        raise SystemExit(1)
+
+
+@app.command()
+def report(
+    results: Results = Path("results"),
+    out_dir: Annotated[Path, typer.Option("--out", help="Where the report is written.")] = Path("report"),
+    as_json: AsJson = False,
+) -> None:
+    """Turn records into verdicts, tables, figures and one self-contained page.
+
+    Example: `python cli.py report --results results --out report`
+    """
+    from carft.records import Store
+    from reports.build import build_report
+
+    store = Store(results)
+    store.require_present()
+    built = build_report(store, out_dir)
+    if as_json:
+        _print_json({"paths": [str(p) for p in built.paths], "verdicts": [v.as_dict() for v in built.verdicts]})
+        return
+    table = Table("claim", "verdict", "scale", "effect (points)", "95 % interval", "seeds", "groups")
+    for v in built.verdicts:
+        interval = f"{100 * v.low:+.1f} to {100 * v.high:+.1f}" if v.low is not None and v.high is not None else "-"
+        effect = f"{100 * v.effect:+.1f}" if v.effect is not None else "-"
+        table.add_row(v.claim, v.verdict, v.scale, effect, interval, str(v.n_seeds), str(v.n_groups))
+    out.print(table)
+    out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
+
+
+@app.command()
+def ls(
+    kind: Annotated[str, typer.Argument(help="tasks, methods, cells or studies.")],
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """List what there is.
+
+    Example: `python cli.py ls tasks`
+    """
+    listings = {"tasks": _list_tasks, "methods": _list_methods, "cells": _list_cells, "studies": _list_studies}
+    if kind not in listings:
+        raise unknown("listing", kind, listings)
+    rows = listings[kind](results)
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(*rows[0]) if rows else Table("nothing yet")
+    for row in rows:
+        table.add_row(*(_cell_text(value) for value in row.values()))
+    out.print(table)
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Show a cell: its specification, its metrics and the exact command that makes it again.
+
+    Example: `python cli.py show 3fa4`
+    """
+    from carft.records import Store
+    from carft.specify import command
+
+    store = Store(results)
+    store.require_present()
+    record = store.read(store.resolve(cell))
+    metrics = store.metrics(record.id)
+    again = command(record.cell, str(results))
+    if as_json:
+        spec = record.cell.as_dict()
+        _print_json({"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance})
+        return
+    out.print(f"[bold]Cell {record.id}[/bold]")
+    out.print_json(data=record.cell.as_dict())
+    out.print(_metrics_table(metrics))
+    out.print("Make it again:", style="bold")
+    out.print(again, soft_wrap=True)
+
+
+@icons.command()
+def preview(path: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("icons.png")) -> None:
+    """Draw a contact sheet: classes x contexts.
+
+    Example: `python cli.py icons preview --out icons.png`
+    """
+    from carft.data.icons.preview import contact_sheet
+
+    contact_sheet().save(path)
+    out.print(f"Open: {path.resolve()}", soft_wrap=True)
+
+
+@icons.command()
+def pretrain(
+    folder: Annotated[Path, typer.Option("--out", help="Where checkpoints and weights go.")] = Path("pretraining"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the shipped weights' recipe.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Compute threads; the shipped weights used 2.")] = 2,
+) -> None:
+    """Make the built-in weights again: resumable, then the zero-shot table. About 20 minutes on two idle cores.
+
+    Example: `python cli.py icons pretrain --out pretraining`
+    """
+    import torch
+
+    from carft.data.icons.pretraining import Recipe, pretrain_and_measure
+
+    torch.set_num_threads(threads)
+    recipe = Recipe(**_given(epochs=epochs))
+    path, rows = pretrain_and_measure(recipe, folder, tell=lambda line: err.print(line, style="dim"))
+    table = Table("context", "zero-shot class", "zero-shot context")
+    for name, row in rows.items():
+        table.add_row(name, _percent(row["class"]), _percent(row["context"]))
+    out.print(table)
+    out.print(f"Weights: {path.resolve()}", soft_wrap=True)
+
+
+@icons.command()
+def census(path: Annotated[Path, typer.Option("--out", help="The CSV to write.")] = Path("drawings.csv")) -> None:
+    """Build the table of drawings, classes and splits again from the fonts.
+
+    Example: `python cli.py icons census --out drawings.csv`
+    """
+    from carft.data.icons.drawings import build_census
+
+    build_census().to_csv(path, index=False)
+    out.print(f"Written: {path.resolve()}", soft_wrap=True)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _split(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def _writable(results: Path) -> Any:
+    from carft.records import Store
+
+    store = Store(results)
+    store.require_writable()
+    return store
+
+
+def _say_setting(tasks: list[str], model: str, pretrained: str) -> None:
+    from carft.data.catalog import card
+
+    scale = card(tasks[0]).scale
+    named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks of {tasks[0].split('/')[0]}"
+    world = "the built-in icons world" if tasks[0].startswith("icons/") else "data of your own"
+    err.print(f"Data: {named} ({world}). Model: {model}, weights '{pretrained}'. Scale: {scale}.", soft_wrap=True)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _cell_text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _metrics_table(metrics: Any) -> Table:
+    table = Table("metric", "value")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    return table
+
+
+def _sweep_table(protocol: Any) -> Table:
+    """Per study: the winner on validation and the means of its confirm cells."""
+    table = Table("task", "method", "winner", "val/top1", "test/top1", "ood/mean/top1")
+    for study in protocol.studies:
+        winner = protocol.winner(study)
+        cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
+        if winner is None or not cells:
+            table.add_row(study.task, study.method.name, "-", "-", "-", "-")
+            continue
+        metrics = [protocol.done[c.id] for c in cells]
+        means = [_percent(sum(m[k] for m in metrics) / len(metrics)) for k in ("val/top1", "test/top1", "ood/mean/top1")]
+        chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
+        table.add_row(study.task, study.method.name, chosen, *means)
+    return table
+
+
+def _list_tasks(results: Path) -> list[dict[str, Any]]:
+    from carft.data.catalog import CARDS
+
+    return [
+        {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
+        for c in CARDS.values()
+    ]
+
+
+def _list_methods(results: Path) -> list[dict[str, Any]]:
+    from carft.methods import METHODS
+
+    return [
+        {"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()
+    ]
+
+
+def _list_cells(results: Path) -> list[dict[str, Any]]:
+    from carft.records import Store
+
+    store = Store(results)
+    store.require_present()
+    return [
+        {
+            "cell": r.id,
+            "task": r.cell.task,
+            "method": r.cell.method,
+            "hyperparameters": ", ".join(f"{k}={v:.4g}" for k, v in r.cell.hyperparameters.items()),
+            "seed": r.cell.seed,
+            "val/top1": r.metrics["val/top1"],
+            "unsealed": bool(store.evaluated(r.id)),
+        }
+        for r in store.records()
+    ]
+
+
+def _list_studies(results: Path) -> list[dict[str, Any]]:
+    from carft.records import Store
+
+    store = Store(results)
+    store.require_present()
+    return [
+        {
+            "study": s["id"],
+            "task": s["task"],
+            "method": s["method"],
+            "trials": len(s["trials"]),
+            "done": sum(t["status"] == "done" for t in s["trials"]),
+            "winner": s["winner"] or "-",
+        }
+        for s in store.studies()
+    ]
+
+
+def main() -> None:
+    """The console script: a refusal is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except Refusal as refusal:
+        err.print(f"[bold red]Refused:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
+        if refusal.hint:
+            err.print(refusal.hint, soft_wrap=True, highlight=False)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
