@@ -46,6 +46,17 @@ class Record:
         return int(self.provenance["numerics"])
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """What a cell said of each image of a set: groups, labels, predictions, known and recognised contexts, all (N,)."""
+
+    groups: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    contexts: np.ndarray
+    predicted_contexts: np.ndarray
+
+
 class Store:
     """A results folder."""
 
@@ -137,6 +148,13 @@ class Store:
             logits=_matrix(table["logits"]),
             context_logits=_matrix(table["context_logits"]),
         )
+
+    def outcomes(self, cell: str, name: str) -> Outcomes:
+        """Predictions without their logits: all that counting needs."""
+        columns = ["group", "label", "pred", "context", "context_pred"]
+        table = _read_parquet(self._predictions_path(cell, name), columns)
+        group, *numbers = (table[column] for column in columns)
+        return Outcomes(np.asarray(group.to_pylist()), *(column.to_numpy() for column in numbers))
 
     def evaluated(self, cell: str) -> set[str]:
         """Names of the sets the cell was unsealed on."""
@@ -246,9 +264,9 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
         raise _torn(path, str(error).splitlines()[0]) from error
 

@@ -1,0 +1,200 @@
+"""What the records hold for a report: confirm cells by task and method, and their outcomes as contributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from carft.data.catalog import Card, card
+from carft.methods import METHODS
+from carft.records import Outcomes, Record, Store
+from carft.selection import best_alpha
+from reports.statistics import Contributions
+
+Source = tuple[str, ...]  # cells of one entry, by seed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the tables: a method, possibly interpolated from ``parent`` at ``alpha`` (None: chosen on validation)."""
+
+    method: str
+    parent: str | None = None
+    alpha: float | None = None
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures."""
+        if self.parent is None:
+            return self.method
+        chosen = "" if self.alpha is None else f" alpha {self.alpha:g}"
+        return f"{self.method}({self.parent}){chosen}"
+
+
+ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
+WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
+TABLE_ENTRIES = (ZERO_SHOT, FT, CAR_FT, WISE, WISE_CAR)
+
+
+@dataclass
+class Evidence:
+    """All that a report may rest on, read once."""
+
+    store: Store
+    records: Mapping[str, Record]
+    studies: Sequence[Mapping[str, Any]]
+    dropped: Sequence[Mapping[str, Any]]
+    _outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
+    _metrics: dict[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(store: Store) -> Evidence:
+        """Read records and studies. Of several studies of one (task, method) the largest is kept, the rest named."""
+        best: dict[tuple[str, str], Mapping[str, Any]] = {}
+        dropped = []
+        for study in sorted(store.studies(), key=_size):
+            key = (study["task"], study["method"])
+            if key in best:
+                dropped.append(best[key])
+            best[key] = study
+        order = list(METHODS)
+        kept = sorted(best.values(), key=lambda s: (s["task"], order.index(s["method"])))
+        return Evidence(store, {r.id: r for r in store.records()}, kept, dropped)
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Tasks with at least one study or one untrained confirm cell, by name."""
+        return sorted({s["task"] for s in self.studies})
+
+    @property
+    def scale(self) -> str:
+        """``paper`` or ``miniature``; ``miniature`` as soon as one task is."""
+        return "miniature" if any(card(t).scale == "miniature" for t in self.tasks) else "paper"
+
+    def card(self, task: str) -> Card:
+        return card(task)
+
+    def study(self, task: str, method: str) -> Mapping[str, Any] | None:
+        """The study of a task and method, if any."""
+        return next((s for s in self.studies if (s["task"], s["method"]) == (task, method)), None)
+
+    def cells(self, task: str, entry: Entry) -> Source:
+        """Finished, fully unsealed cells of an entry, by seed; empty when there are none."""
+        if entry.parent is not None:
+            return tuple(filter(None, (self._interpolated(p, entry.alpha) for p in self.cells(task, Entry(entry.parent)))))
+        if METHODS[entry.method].kind == "untrained":
+            found = [r.id for r in self.records.values() if (r.cell.task, r.cell.method) == (task, entry.method)]
+        else:
+            study = self.study(task, entry.method)
+            found = list(study["confirm"]) if study else []
+        return tuple(c for c in found if c in self.records and self._sealed_open(c, task))
+
+    def _sealed_open(self, cell: str, task: str) -> bool:
+        return self.store.evaluated(cell) >= set(self.set_names(task))
+
+    @cached_property
+    def _curves(self) -> dict[str, dict[float, Record]]:
+        curves: dict[str, dict[float, Record]] = {}
+        for record in self.records.values():
+            if record.cell.method == "wise_ft":
+                curves.setdefault(record.cell.parents[0], {})[record.cell.hyperparameters["alpha"]] = record
+        return curves
+
+    def _interpolated(self, parent: str, alpha: float | None) -> str | None:
+        curve = self._curves.get(parent, {})
+        if not curve:
+            return None
+        if alpha is None:
+            alpha = best_alpha({a: r.metrics for a, r in curve.items()})
+        return curve[alpha].id if alpha in curve else None
+
+    def alphas(self) -> list[float]:
+        """All alphas of the curves, sorted."""
+        return sorted({a for curve in self._curves.values() for a in curve})
+
+    def set_names(self, task: str) -> list[str]:
+        """``test`` and ``ood/<suite>``."""
+        return ["test", *(f"ood/{suite}" for suite in card(task).suites)]
+
+    def outcomes(self, cell: str, name: str) -> Outcomes:
+        """Outcomes of a cell on a set, read once."""
+        key = (cell, name)
+        if key not in self._outcomes:
+            self._outcomes[key] = self.store.outcomes(cell, name)
+        return self._outcomes[key]
+
+    def metrics(self, cell: str) -> Mapping[str, float]:
+        """All metrics of a cell, read once."""
+        if cell not in self._metrics:
+            self._metrics[cell] = self.store.metrics(cell)
+        return self._metrics[cell]
+
+    def seed(self, cell: str) -> int:
+        return self.records[cell].cell.seed
+
+
+def _size(study: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    return (bool(study["winner"]), study["training"]["epochs"], len(study["trials"]), len(study["confirm"]))
+
+
+def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions:
+    """Contributions of a metric averaged over the named sets, for the cells of one entry (one row per cell).
+
+    what: ``top1``, or ``context`` for context recognition, macro-averaged over the contexts of each set.
+    """
+    rows = []
+    strata: dict[str, tuple[str, ...]] = {}
+    for cell in cells:
+        row: dict[str, float] = {}
+        for name in names:
+            outcome = evidence.outcomes(cell, name)
+            weights, right = _weights_and_hits(outcome, what)
+            groups, index = np.unique(outcome.groups, return_inverse=True)
+            for group, value in zip(groups, np.bincount(index, weights * right / len(names)), strict=True):
+                row[group] = row.get(group, 0.0) + float(value)
+                if not rows:
+                    strata[group] = (*strata.get(group, ()), name)
+        rows.append(row)
+    order = sorted(strata)
+    values = np.array([[row[group] for group in order] for row in rows])
+    return Contributions(values, np.array(["+".join(strata[group]) for group in order]))
+
+
+def _weights_and_hits(outcome: Outcomes, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (N,) that sum to 1 and hits (N,) of 0 and 1, so that the metric is their dot product."""
+    if what == "top1":
+        count = len(outcome.labels)
+        return np.full(count, 1 / count), (outcome.predicted == outcome.labels).astype(float)
+    contexts, index, counts = np.unique(outcome.contexts, return_inverse=True, return_counts=True)
+    return 1 / (len(contexts) * counts[index]), (outcome.predicted_contexts == outcome.contexts).astype(float)
+
+
+def paired(
+    evidence: Evidence, task: str, first: Entry, second: Entry, names: Sequence[str], what: str
+) -> tuple[Contributions, tuple[str, ...]] | None:
+    """first minus second, paired by seed and image; an untrained entry pairs with every seed. None when missing.
+
+    Returns the contributions of the difference and the cells it rests on.
+    """
+    ours, theirs = evidence.cells(task, first), evidence.cells(task, second)
+    pairs = _pairs(evidence, ours, theirs)
+    if not pairs:
+        return None
+    a = contributions(evidence, [p[0] for p in pairs], names, what)
+    b = contributions(evidence, [p[1] for p in pairs], names, what)
+    used = tuple(dict.fromkeys(cell for pair in pairs for cell in pair))
+    return Contributions(a.values - b.values, a.strata), used
+
+
+def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, str]]:
+    fixed = [c for c in theirs if METHODS[evidence.records[c].cell.method].kind == "untrained"]
+    if fixed:
+        return [(cell, fixed[0]) for cell in ours]
+    by_seed = {evidence.seed(cell): cell for cell in theirs}
+    return [(cell, by_seed[seed]) for cell in ours if (seed := evidence.seed(cell)) in by_seed]
+
+
