@@ -133,9 +133,12 @@ class Store:
         return {**metrics, **ood_means(metrics)}
 
     def history(self, cell: str) -> dict[str, np.ndarray]:
-        """Training history as columns; empty for a cell that was not trained."""
+        """Training history as float columns, NaN where a step has no value; empty for a cell that was not trained."""
         path = self.folder(cell) / "history.parquet"
-        return {k: np.asarray(v) for k, v in _read_parquet(path).to_pydict().items()} if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        table = _read_parquet(path)
+        return {name: np.asarray(table[name].cast(pa.float64()).to_numpy()) for name in table.column_names}
 
     def predictions(self, cell: str, name: str) -> Predictions:
         """Predictions of a cell on ``val`` or on an unsealed set."""

@@ -146,7 +146,7 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     for method in ("ft", "car_ft"):
         part = centred[centred["method"] == method]
         axes[0].plot(part["lr"], part["gain"], MARKERS[method], color=COLOURS[method], ms=4, alpha=0.6, label=NAMES[method])
-    axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1, minus the task's mean (points)")
+    axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
     axes[0].legend()
     part = centred[centred["method"] == "car_ft"]
     if len(part) and "kl_weight" in part:

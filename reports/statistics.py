@@ -88,8 +88,8 @@ class Contributions:
     strata: np.ndarray
 
 
-def two_way(contributions: Contributions) -> Estimate:
-    """Effect, and variance = seeds term + groups term.
+def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
+    """Effect, and variance = seeds term + groups term; the groups term alone for what does not depend on a seed.
 
     Seeds: variance over seeds of the metric, over S. Groups: per stratum of n groups, n times the variance over
     groups of the seed-averaged contributions. The interaction is in both terms, so the sum leans to the safe side.
@@ -97,7 +97,10 @@ def two_way(contributions: Contributions) -> Estimate:
     values = contributions.values
     by_seed = values.sum(1)
     seeds = len(by_seed)
-    components = [Component(float(by_seed.var(ddof=1)) / seeds if seeds > 1 else math.nan, seeds - 1, "seeds")]
+    components = []
+    if seeds_vary:
+        spread = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else math.nan
+        components.append(Component(spread, seeds - 1, "seeds"))
     by_group = values.mean(0)
     for stratum in np.unique(contributions.strata):
         part = by_group[contributions.strata == stratum]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from carft.methods import METHODS
 from carft.specify import command
 from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, WISE, WISE_CAR, Entry, Evidence, contributions
 from reports.statistics import expected_best, two_way
@@ -27,7 +28,7 @@ def task_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
-    estimate = two_way(contributions(evidence, cells, ["test"], "top1"))
+    estimate = two_way(contributions(evidence, cells, ["test"], "top1"), seeds_vary=_is_trained(entry))
     low, high = estimate.interval()
     metrics = [evidence.metrics(cell) for cell in cells]
 
@@ -52,6 +53,10 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
         "ood_context_top1": mean("ood/context_top1"),
         "cells": " ".join(cells),
     }
+
+
+def _is_trained(entry: Entry) -> bool:
+    return METHODS[entry.method].kind != "untrained"
 
 
 DIFFERENCES = (

@@ -1,0 +1,140 @@
+"""The page a person reads: one self-contained HTML file, and the same in Markdown. Every name is escaped."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from reports.evidence import Evidence
+from reports.figures import NAMES, Plot
+from reports.verdicts import Claim, Verdict, ledger
+
+ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not comparable": "≠", "not run": "…"}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What both pages show."""
+
+    scale: str
+    question: str
+    rests_on: str
+    trials_worth: str
+    claims: Sequence[tuple[Claim, Verdict]]
+    tables: Mapping[str, pd.DataFrame]
+    suites: Sequence[str]
+    plots: Sequence[Plot]
+    dropped: Sequence[Mapping[str, Any]]
+    failures: Sequence[Mapping[str, Any]]
+    provenance: Sequence[tuple[str, int]]
+
+    @staticmethod
+    def of(
+        evidence: Evidence, verdicts: Sequence[Verdict], tables: Mapping[str, pd.DataFrame], plots: Sequence[Plot]
+    ) -> Content:
+        """Gather the words and numbers of a report."""
+        return Content(
+            scale=evidence.scale,
+            question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
+            rests_on=_rests_on(evidence, tables),
+            trials_worth=_trials_worth(tables["best_of_n"], tables["trials"]),
+            claims=[(ledger()[v.claim], v) for v in verdicts],
+            tables=tables,
+            suites=list(dict.fromkeys(s for task in evidence.tasks for s in evidence.card(task).suites)),
+            plots=plots,
+            dropped=evidence.dropped,
+            failures=evidence.store.failures(),
+            provenance=_provenance(evidence),
+        )
+
+
+def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
+    models = {(r.cell.model, r.cell.pretrained) for r in evidence.records.values()}
+    named = ", ".join(f"{model} (weights '{weights}')" for model, weights in sorted(models))
+    tasks = tables["tasks"]
+    seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
+    spread = f"{seeds.min()}" if len(seeds) and seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
+    units = f"{groups.min()} to {groups.max()} test {evidence.card(evidence.tasks[0]).group}s a task" if len(groups) else ""
+    return (
+        f"{len(evidence.tasks)} tasks, {len(evidence.records)} cells, {spread if len(seeds) else 0} confirm seeds, {units}, "
+        f"model {named}."
+    )
+
+
+def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """What the search budget is worth, in words."""
+    if best_of_n.empty:
+        return "No search was run."
+    count = int(best_of_n["n"].max())
+    if count == 1:
+        return (
+            "Every study had one trial, the recipe's first guess: nothing was tuned, and a different guess could "
+            "reverse any comparison."
+        )
+    gains = []
+    for method, part in best_of_n.groupby("method"):
+        ordered = part.sort_values("n")["expected_best"].tolist()
+        last = 100 * (ordered[-1] - ordered[-2])
+        gains.append(f"{NAMES[str(method)]} {100 * (ordered[-1] - ordered[0]):+.1f} points (the last one {last:+.1f})")
+    return (
+        f"Every study had {count} trials. Going from 1 trial to {count} raised the expected validation accuracy of the "
+        f"winner by: {'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so "
+        f"they flatter it. {count} trials do not find an optimum; they guard against a single unlucky guess, and the "
+        f"intervals below do not include the luck of the search."
+    )
+
+
+def _provenance(evidence: Evidence) -> list[tuple[str, int]]:
+    """What the cells were made with, and how many cells each."""
+    lines: Counter[str] = Counter()
+    for record in evidence.records.values():
+        p = record.provenance
+        packages = ", ".join(f"{k} {v}" for k, v in p["packages"].items() if k in ("torch", "open_clip_torch", "ray", "optuna"))
+        execution = p["execution"]
+        lines[
+            f"carft {p['carft']} (NUMERICS {p['numerics']}), Python {p['python']}, {packages}; "
+            f"{execution['device']}, {execution['workers']} worker(s)"
+        ] += 1
+    return sorted(lines.items())
+
+
+def points(value: float | None, sign: bool = True) -> str:
+    """A share of 1 in points of accuracy with one decimal; a dash for none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports", "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["points"] = points
+    environment.filters["share"] = lambda value: points(value, sign=False)
+    environment.filters["records"] = lambda table: table.to_dict("records")
+    environment.filters["embed"] = lambda plot: "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
+    environment.filters["name"] = lambda label: NAMES.get(label, label)
+    environment.globals["icons"] = ICONS
+    return environment
+
+
+def render_page(content: Content) -> str:
+    """index.html as text."""
+    return _environment().get_template("index.html").render(c=content)
+
+
+def render_markdown(content: Content) -> str:
+    """report.md as text."""
+    return _environment().get_template("report.md").render(c=content)

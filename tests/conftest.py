@@ -1,0 +1,56 @@
+"""Fixtures of the whole suite: one prepared execution, one folder of finished cells, one bench."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from carft.cell import Cell
+from carft.execution import Execution
+from carft.records import Store
+from carft.run import Bench, run_cell
+from tests.helpers import LR, quick_cell
+
+settings.register_profile(
+    "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("carft")
+
+
+@pytest.fixture(scope="session")
+def execution() -> Execution:
+    """One CPU worker on one thread, set up."""
+    execution = Execution()
+    execution.prepare()
+    return execution
+
+
+@pytest.fixture(scope="session")
+def cells() -> dict[str, Cell]:
+    """The cells that ``finished`` holds, by method."""
+    return {
+        "zeroshot": quick_cell("zeroshot"),
+        "ft": quick_cell("ft", lr=LR),
+        "car_ft": quick_cell("car_ft", lr=LR, kl_weight=1.0),
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, execution: Execution, cells: dict[str, Cell]) -> Store:
+    """A results folder with one-epoch cells of three methods, evaluated on test set and suites. Do not change it."""
+    store = Store(tmp_path_factory.mktemp("finished"))
+    for cell in cells.values():
+        run_cell(cell, store, execution, unseal=True)
+    return store
+
+
+@pytest.fixture(scope="session")
+def bench(execution: Execution, cells: dict[str, Cell]) -> Bench:
+    """Task, pretrained model and prompts of the smallest task."""
+    return Bench.of(cells["ft"], execution)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    """An empty results folder."""
+    return Store(tmp_path / "results")
