@@ -201,12 +201,13 @@ def report(
     if as_json:
         _print_json({"paths": [str(p) for p in built.paths], "verdicts": [v.as_dict() for v in built.verdicts]})
         return
-    table = Table("claim", "verdict", "scale", "effect (points)", "95 % interval", "seeds", "groups")
+    table = Table("claim", "verdict", "contrast", "points", "95 % interval", "n", box=None)
     for v in built.verdicts:
         interval = f"{100 * v.low:+.1f} to {100 * v.high:+.1f}" if v.low is not None and v.high is not None else "-"
         effect = f"{100 * v.effect:+.1f}" if v.effect is not None else "-"
-        table.add_row(v.claim, v.verdict, v.scale, effect, interval, str(v.n_seeds), str(v.n_groups))
+        table.add_row(v.claim, v.verdict, v.headline, effect, interval, f"{v.n_seeds} seeds, {v.n_groups} groups")
     out.print(table)
+    out.print(f"Scale: {built.verdicts[0].scale}")
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
 
@@ -253,7 +254,9 @@ def show(
     again = command(record.cell, str(results))
     if as_json:
         spec = record.cell.as_dict()
-        _print_json({"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance})
+        _print_json(
+            {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
+        )
         return
     out.print(f"[bold]Cell {record.id}[/bold]")
     out.print_json(data=record.cell.as_dict())
@@ -366,7 +369,9 @@ def _sweep_table(protocol: Any) -> Table:
             table.add_row(study.task, study.method.name, "-", "-", "-", "-")
             continue
         metrics = [protocol.done[c.id] for c in cells]
-        means = [_percent(sum(m[k] for m in metrics) / len(metrics)) for k in ("val/top1", "test/top1", "ood/mean/top1")]
+        means = [
+            _percent(sum(m[k] for m in metrics) / len(metrics)) for k in ("val/top1", "test/top1", "ood/mean/top1")
+        ]
         chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
         table.add_row(study.task, study.method.name, chosen, *means)
     return table
@@ -384,9 +389,7 @@ def _list_tasks(results: Path) -> list[dict[str, Any]]:
 def _list_methods(results: Path) -> list[dict[str, Any]]:
     from carft.methods import METHODS
 
-    return [
-        {"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()
-    ]
+    return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()]
 
 
 def _list_cells(results: Path) -> list[dict[str, Any]]:

@@ -41,7 +41,6 @@ class Execution:
         One and two CPU threads give different bits, and two one-thread cells are faster than one two-thread cell.
         """
         torch.set_num_threads(self.threads)
-        torch.backends.mkldnn.deterministic = True
         if self.device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False

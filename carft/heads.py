@@ -18,7 +18,7 @@ def class_head(text: torch.Tensor) -> torch.Tensor:
 
 
 def context_head(text: torch.Tensor) -> torch.Tensor:
-    """W_ctx (K, D): row k is the normalised mean over classes of text (K, C, D). Source: CAR-FT, as rebuilt by others."""
+    """W_ctx (K, D): row k is the normalised mean over classes of text (K, C, D). Source: CAR-FT."""
     return F.normalize(text.mean(dim=1), dim=-1)
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 import torch.nn.functional as F
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.errors import Refusal, unknown
 
@@ -30,7 +32,7 @@ class Pretrained:
     """
 
     name: str
-    clip: torch.nn.Module
+    clip: Any
     tokenize: Callable[[list[str]], torch.Tensor]
     scale: float
     mean: tuple[float, float, float]
@@ -79,13 +81,13 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            clip, _, preprocess = open_clip.create_model_and_transforms(model, pretrained=source, require_pretrained=True)
+            clip, _, _ = open_clip.create_model_and_transforms(model, pretrained=source, require_pretrained=True)
     except Exception as error:  # open_clip raises many kinds; each is shown with what to do
         raise Refusal(
             f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
             "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
         ) from error
-    clip.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if Path(source).is_file() else source

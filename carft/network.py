@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.heads import class_head, context_head
 from carft.models import Pretrained
@@ -46,7 +47,8 @@ class Network(nn.Module):
     def of(pretrained: Pretrained, prompts: Prompts) -> Network:
         """A trainable copy that starts at zero-shot, channels last (1.4 times faster on CPU)."""
         network = Network(copy.deepcopy(pretrained.clip.visual), prompts, pretrained.scale)
-        return network.to(memory_format=torch.channels_last).requires_grad_(True).eval()
+        convert_conv2d_weight_memory_format(network, torch.channels_last)
+        return network.requires_grad_(True).eval()
 
     def train(self, mode: bool = True) -> Network:
         """Stay in eval mode: dropout is off and BatchNorm keeps its pretrained statistics, in every method.

@@ -83,7 +83,9 @@ class Store:
     def require_present(self) -> None:
         """``Refusal`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
-            raise Refusal(f"There are no results in '{self.root}'.", "Run a sweep first: python cli.py sweep downstream")
+            raise Refusal(
+                f"There are no results in '{self.root}'.", "Run a sweep first: python cli.py sweep downstream"
+            )
 
     def is_done(self, cell: str) -> bool:
         """Whether the cell's record is there."""

@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from carft.cell import Cell
@@ -67,9 +66,7 @@ class Bench:
 
 
 @lru_cache(maxsize=32)
-def _prompts(
-    model: str, pretrained: str, classes: tuple[str, ...], templates: tuple[str, ...], device: str
-) -> Prompts:
+def _prompts(model: str, pretrained: str, classes: tuple[str, ...], templates: tuple[str, ...], device: str) -> Prompts:
     return Prompts.of(load_pretrained(model, pretrained), classes, templates)
 
 
@@ -164,9 +161,7 @@ def set_aside_stale(cell: Cell, store: Store) -> bool:
     return True
 
 
-def write(
-    cell: Cell, computed: Computed, bench: Bench, store: Store, execution: Execution, keep_weights: bool
-) -> None:
+def write(cell: Cell, computed: Computed, bench: Bench, store: Store, execution: Execution, keep_weights: bool) -> None:
     """Write the record of a computed cell."""
     record = Record(cell, computed.metrics, bench.provenance(execution), computed.durations)
     trained = method_card(cell.method).kind == "trained"
@@ -224,7 +219,10 @@ def _evaluate_sealed(
 def _add_evaluation(
     cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, execution: Execution
 ) -> None:
-    note = {"unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "provenance": bench.provenance(execution)}
+    note = {
+        "unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "provenance": bench.provenance(execution),
+    }
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)
 
 

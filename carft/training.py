@@ -95,7 +95,9 @@ def train(
     model: nn.Module = network
     if shard.workers > 1:
         model = DistributedDataParallel(network, broadcast_buffers=False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=training.weight_decay, eps=1e-8, fused=True)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=0.0, weight_decay=training.weight_decay, eps=1e-8, fused=True
+    )
     batches = math.ceil(len(images) / training.batch_size)
     rates = learning_rates(training, cell.hyperparameters["lr"], batches * training.epochs)
     history: list[Row] = []

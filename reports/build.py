@@ -34,7 +34,9 @@ def build_report(store: Store, folder: Path) -> Built:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out.") from error
+        raise Refusal(
+            f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out."
+        ) from error
     decided = verdicts(evidence)
     tables = _tables(evidence, decided)
     paths = [_write_csv(table, folder / "tables" / f"{name}.csv") for name, table in tables.items()]

@@ -20,7 +20,7 @@ Source = tuple[str, ...]  # cells of one entry, by seed
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the tables: a method, possibly interpolated from ``parent`` at ``alpha`` (None: chosen on validation)."""
+    """A row of the tables: a method, possibly interpolated from ``parent`` at ``alpha`` (None: by validation)."""
 
     method: str
     parent: str | None = None
@@ -85,7 +85,9 @@ class Evidence:
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by seed; empty when there are none."""
         if entry.parent is not None:
-            return tuple(filter(None, (self._interpolated(p, entry.alpha) for p in self.cells(task, Entry(entry.parent)))))
+            return tuple(
+                filter(None, (self._interpolated(p, entry.alpha) for p in self.cells(task, Entry(entry.parent))))
+            )
         if METHODS[entry.method].kind == "untrained":
             found = [r.id for r in self.records.values() if (r.cell.task, r.cell.method) == (task, entry.method)]
         else:
@@ -146,7 +148,7 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
 
     what: ``top1``, or ``context`` for context recognition, macro-averaged over the contexts of each set.
     """
-    rows = []
+    rows: list[dict[str, float]] = []
     strata: dict[str, tuple[str, ...]] = {}
     for cell in cells:
         row: dict[str, float] = {}
@@ -196,5 +198,3 @@ def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, 
         return [(cell, fixed[0]) for cell in ours]
     by_seed = {evidence.seed(cell): cell for cell in theirs}
     return [(cell, by_seed[seed]) for cell in ours if (seed := evidence.seed(cell)) in by_seed]
-
-

@@ -15,7 +15,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 #: Okabe and Ito's palette
-COLOURS = {"zeroshot": "#595959", "ft": "#D55E00", "car_ft": "#0072B2", "wise_ft(ft)": "#E69F00", "wise_ft(car_ft)": "#56B4E9"}
+COLOURS = {
+    "zeroshot": "#595959",
+    "ft": "#D55E00",
+    "car_ft": "#0072B2",
+    "wise_ft(ft)": "#E69F00",
+    "wise_ft(car_ft)": "#56B4E9",
+}
 MARKERS = {"zeroshot": "s", "ft": "o", "car_ft": "^", "wise_ft(ft)": "D", "wise_ft(car_ft)": "v"}
 NAMES = {
     "zeroshot": "zero-shot",
@@ -108,7 +114,9 @@ def _id_ood(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     tasks = sorted(table["task"].unique())
     columns = min(5, len(tasks) + 1)
     rows = -(-(len(tasks) + 1) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns + 0.4, 2.0 * rows + 0.6), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.0 * columns + 0.4, 2.0 * rows + 0.6), squeeze=False, layout="constrained"
+    )
     panels = ["mean of tasks", *tasks]
     for axis, panel in zip(axes.flat, panels, strict=False):
         here = table if panel == "mean of tasks" else table[table["task"] == panel]
@@ -145,15 +153,21 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), layout="constrained", width_ratios=[1, 1.25])
     for method in ("ft", "car_ft"):
         part = centred[centred["method"] == method]
-        axes[0].plot(part["lr"], part["gain"], MARKERS[method], color=COLOURS[method], ms=4, alpha=0.6, label=NAMES[method])
+        axes[0].plot(
+            part["lr"], part["gain"], MARKERS[method], color=COLOURS[method], ms=4, alpha=0.6, label=NAMES[method]
+        )
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
     axes[0].legend()
     part = centred[centred["method"] == "car_ft"]
     if len(part) and "kl_weight" in part:
         limit = max(1e-9, float(part["gain"].abs().max()))
-        dots = axes[1].scatter(part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26)
+        dots = axes[1].scatter(
+            part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26
+        )
         won = part[part["won"]]
-        axes[1].scatter(won["lr"], won["kl_weight"], s=80, facecolors="none", edgecolors="black", lw=0.9, label="winner of its task")
+        axes[1].scatter(
+            won["lr"], won["kl_weight"], s=80, facecolors="none", edgecolors="black", lw=0.9, label="winner of its task"
+        )
         axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
         axes[1].legend(loc="upper left", fontsize=7)
         figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
@@ -173,7 +187,9 @@ def _contexts(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     rows = np.arange(len(order))
     for method in share.columns:
         axis.plot(share[method], rows, MARKERS[method], color=COLOURS[method], label=NAMES[method], ms=6, alpha=0.85)
-    axis.set_yticks(rows, [_short_prompt(c) + ("  (trained on)" if c in seen else "") for c in share.index], fontsize=7.5)
+    axis.set_yticks(
+        rows, [_short_prompt(c) + ("  (trained on)" if c in seen else "") for c in share.index], fontsize=7.5
+    )
     axis.set_xlabel("images whose context is recognised (%)")
     figure.legend(loc="outside upper center", ncols=3)
     return figure
@@ -187,13 +203,18 @@ def _training(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     table = tables["history"]
     if table.empty:
         return None
-    wanted = (("train/loss", "training loss", 1), ("val/top1", "validation top-1 (%)", 100), ("val/context_top1", "validation context recognition (%)", 100))
+    wanted = (
+        ("train/loss", "training loss", 1),
+        ("val/top1", "validation top-1 (%)", 100),
+        ("val/context_top1", "validation context recognition (%)", 100),
+    )
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5), layout="constrained")
     for axis, (column, label, factor) in zip(axes, wanted, strict=True):
         for method, part in table.groupby("method"):
             if column in part:
-                style = {"color": COLOURS[str(method)], "marker": MARKERS[str(method)], "ms": 4, "label": NAMES[str(method)]}
-                axis.plot(part["epoch"] + 1, factor * part[column], **style)
+                name = str(method)
+                values = factor * part[column]
+                axis.plot(part["epoch"] + 1, values, color=COLOURS[name], marker=MARKERS[name], ms=4, label=NAMES[name])
         axis.set(xlabel="epoch", ylabel=label)
     axes[0].legend()
     return figure
@@ -205,8 +226,8 @@ def _best_of_n(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
         return None
     figure, axis = plt.subplots(figsize=(4.4, 2.7), layout="constrained")
     for method, part in table.groupby("method"):
-        style = {"color": COLOURS[str(method)], "marker": MARKERS[str(method)], "label": NAMES[str(method)]}
-        axis.plot(part["n"], 100 * part["expected_best"], **style)
+        name = str(method)
+        axis.plot(part["n"], 100 * part["expected_best"], color=COLOURS[name], marker=MARKERS[name], label=NAMES[name])
     axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
     axis.set_xticks(sorted(table["n"].unique()))
     axis.legend()
@@ -217,8 +238,8 @@ DRAWINGS: dict[str, Drawing] = {
     "differences": Drawing(
         "CAR-FT against FT, task by task",
         "Each triangle is CAR-FT minus FT on one task, paired by seed and image, with its 95 % interval (seeds and "
-        "drawings both vary). An interval that crosses zero decides nothing; intervals of different tasks are not "
-        "corrected for their number. The figure cannot show whether other hyperparameters would have changed the order.",
+        "drawings both vary). An interval that crosses zero decides nothing; the intervals are not corrected for their "
+        "number. The figure cannot show whether other hyperparameters would have changed the order.",
         _differences,
     ),
     "id_ood": Drawing(
@@ -237,8 +258,8 @@ DRAWINGS: dict[str, Drawing] = {
     ),
     "search": Drawing(
         "What the search saw",
-        "Every search trial of every task, as validation top-1 minus the task's mean over all its trials, so that easy and "
-        "hard tasks share one axis. Differences of a few points are within what a validation set of this size can "
+        "Every search trial of every task, as validation top-1 minus the task's mean over all its trials, so that easy "
+        "and hard tasks share one axis. Differences of a few points are within what a validation set of this size can "
         "resolve. With so few trials the figure shows where was looked, not where the optimum is.",
         _search,
     ),
@@ -250,8 +271,8 @@ DRAWINGS: dict[str, Drawing] = {
     ),
     "best_of_n": Drawing(
         "What more trials buy",
-        "Expected validation top-1 of the best of n trials, drawn without replacement from the trials that were run, mean "
-        "over tasks. Both methods had the same number. It is validation accuracy of the selected trial, which flatters "
+        "Expected validation top-1 of the best of n trials, drawn without replacement from the trials that were run, "
+        "mean over tasks. Both methods had the same number. It is validation accuracy of the selected trial, which flatters "
         "every method more the more trials it has; it says nothing about test accuracy.",
         _best_of_n,
     ),

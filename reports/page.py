@@ -62,10 +62,12 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
     spread = f"{seeds.min()}" if len(seeds) and seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
-    units = f"{groups.min()} to {groups.max()} test {evidence.card(evidence.tasks[0]).group}s a task" if len(groups) else ""
+    units = (
+        f"{groups.min()} to {groups.max()} test {evidence.card(evidence.tasks[0]).group}s a task" if len(groups) else ""
+    )
     return (
-        f"{len(evidence.tasks)} tasks, {len(evidence.records)} cells, {spread if len(seeds) else 0} confirm seeds, {units}, "
-        f"model {named}."
+        f"{len(evidence.tasks)} tasks, {len(evidence.records)} cells, {spread if len(seeds) else 0} confirm seeds, "
+        f"{units}, model {named}."
     )
 
 
@@ -86,8 +88,8 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
         gains.append(f"{NAMES[str(method)]} {100 * (ordered[-1] - ordered[0]):+.1f} points (the last one {last:+.1f})")
     return (
         f"Every study had {count} trials. Going from 1 trial to {count} raised the expected validation accuracy of the "
-        f"winner by: {'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so "
-        f"they flatter it. {count} trials do not find an optimum; they guard against a single unlucky guess, and the "
+        f"winner by: {'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, "
+        f"so they flatter it. {count} trials do not find an optimum; they guard against a single unlucky guess, and the "
         f"intervals below do not include the luck of the search."
     )
 
@@ -97,7 +99,9 @@ def _provenance(evidence: Evidence) -> list[tuple[str, int]]:
     lines: Counter[str] = Counter()
     for record in evidence.records.values():
         p = record.provenance
-        packages = ", ".join(f"{k} {v}" for k, v in p["packages"].items() if k in ("torch", "open_clip_torch", "ray", "optuna"))
+        packages = ", ".join(
+            f"{k} {v}" for k, v in p["packages"].items() if k in ("torch", "open_clip_torch", "ray", "optuna")
+        )
         execution = p["execution"]
         lines[
             f"carft {p['carft']} (NUMERICS {p['numerics']}), Python {p['python']}, {packages}; "
@@ -124,7 +128,9 @@ def _environment() -> Environment:
     environment.filters["points"] = points
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["records"] = lambda table: table.to_dict("records")
-    environment.filters["embed"] = lambda plot: "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
+    environment.filters["embed"] = lambda plot: (
+        "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
+    )
     environment.filters["name"] = lambda label: NAMES.get(label, label)
     environment.globals["icons"] = ICONS
     return environment

@@ -224,4 +224,3 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-

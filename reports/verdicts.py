@@ -89,13 +89,14 @@ class Verdict:
     smallest_visible: float | None
     floor: str
     reason: str
+    headline: str = ""  # the part whose effect and interval stand for the claim
     parts: tuple[Part, ...] = ()
     cells: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that scripts rely on, and the reason."""
         wanted = ("claim", "verdict", "scale", "effect", "low", "high", "n_seeds", "n_groups", "smallest_visible")
-        return {**{name: _plain(getattr(self, name)) for name in wanted}, "reason": self.reason}
+        return {**{name: _plain(getattr(self, name)) for name in wanted}, "part": self.headline, "reason": self.reason}
 
 
 def _plain(value: Any) -> Any:
@@ -185,6 +186,7 @@ def _decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], miss
         smallest_visible=estimate.smallest_visible(),
         floor=estimate.floor(),
         reason=reason,
+        headline=weakest.name,
         parts=parts,
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
     )
@@ -202,7 +204,8 @@ def _answer(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
     if opposed:
         return "contradicted", f"The whole interval lies on the other side, after Holm, for: {', '.join(opposed)}."
     undecided = [part.name for part in deciding if part.slack <= 0]
-    return "inconclusive", f"The interval reaches the margin for: {', '.join(undecided)}."
+    named = f"every one of the {len(deciding)}" if len(undecided) == len(deciding) > 1 else ", ".join(undecided)
+    return "inconclusive", f"The interval reaches the margin for: {named}."
 
 
 def _c1(claim: Claim, evidence: Evidence) -> Verdict:
@@ -273,7 +276,9 @@ def _c12(claim: Claim, evidence: Evidence) -> Verdict:
     parts = [
         _pool(evidence, Contrast(half_car, half, "top1", every_suite), "OOD, alpha 0.5"),
         _pool(evidence, Contrast(half_car, half), "ID, alpha 0.5", deciding=False),
-        _pool(evidence, Contrast(WISE_CAR, WISE, "top1", every_suite), "OOD, alpha chosen on validation", deciding=False),
+        _pool(
+            evidence, Contrast(WISE_CAR, WISE, "top1", every_suite), "OOD, alpha chosen on validation", deciding=False
+        ),
     ]
     return _decide(claim, evidence, parts, "wise_ft of ft and of car_ft")
 

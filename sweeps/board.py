@@ -65,7 +65,11 @@ class Board:
     def _render(self) -> Group:
         table = Table("task", "method", "trials done", "best val/top1", box=None, header_style="bold")
         for study in self.protocol.studies:
-            values = [self.protocol.done[c.id]["val/top1"] for _, _, c in self.protocol.trials(study) if c.id in self.protocol.done]
+            values = [
+                self.protocol.done[c.id]["val/top1"]
+                for _, _, c in self.protocol.trials(study)
+                if c.id in self.protocol.done
+            ]
             best = f"{100 * max(values):.1f}" if values else "-"
             table.add_row(study.task, study.method.name, f"{len(values)}/{self.protocol.recipe.trials}", best)
         return Group(self.progress, table)

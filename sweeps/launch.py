@@ -76,10 +76,8 @@ def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[
         logging.getLogger(name).setLevel(logging.ERROR)
     placement = request.placement
     searcher = ProtocolSearcher(protocol, str(Path(store.root).resolve()), placement, notify)
-    if placement.workers > 1:
-        resources = {"cpu": 0.01}
-    else:
-        resources = {"cpu": 1, **({"gpu": 1} if placement.gpu else {})}
+    alone = {"cpu": 1.0, **({"gpu": 1.0} if placement.gpu else {})}
+    resources = alone if placement.workers == 1 else {"cpu": 0.01}
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),

@@ -228,5 +228,3 @@ class Protocol:
         if job.key in self.failed:
             return "failed"
         return "done" if job.cell.id in self.done else "running" if job.key in self.running else "open"
-
-

@@ -22,7 +22,7 @@ class ProtocolSearcher(Searcher):
         self.notify = notify
         self.jobs: dict[str, Job] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         job = self.protocol.next_job()
         if job is None:
             return Searcher.FINISHED if self.protocol.finished() else None

@@ -57,5 +57,7 @@ class Sealed:
 def check_templates(templates: Sequence[str]) -> list[str]:
     """Warnings about a template list. One template makes p_ctx constant and the KL exactly zero."""
     if len(templates) < 2:
-        return ["The context head has one template, so the context distribution is constant, the KL is 0 and car_ft is ft."]
+        return [
+            "The context head has one template, so the context distribution is constant, the KL is 0 and car_ft is ft."
+        ]
     return []

@@ -83,8 +83,7 @@ def _from_row(row: dict[str, str]) -> Drawing:
 def build_census() -> pd.DataFrame:
     """Make the table from the fonts: columns drawing, foundry, task, class, split, cuts."""
     found = _find_drawings()
-    masks = {name: [_mask(cut) for cut in cuts] for name, (_, _, cuts) in found.items()}
-    masks = {name: np.stack(inked) for name, group in masks.items() if (inked := [m for m in group if m is not None])}
+    masks = {name: inked for name, (_, _, cuts) in found.items() if len(inked := _masks(cuts))}
     found = {name: entry for name, entry in found.items() if name in masks}
     _drop_contradictions(found, masks)
     rows = []
@@ -145,6 +144,11 @@ def _mask(cut: Cut) -> np.ndarray | None:
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     small = square.resize((_MASK_SIDE, _MASK_SIDE), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.5))
     return np.asarray(small, dtype=np.float32).ravel() / 255
+
+
+def _masks(cuts: list[Cut]) -> np.ndarray:
+    """Masks of the cuts that have ink, (n, side * side); n may be 0."""
+    return np.array([mask for mask in map(_mask, cuts) if mask is not None])
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

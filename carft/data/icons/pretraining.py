@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -48,7 +49,9 @@ def class_names() -> list[str]:
     return sorted({d.class_name for d in census()})
 
 
-def contrastive_loss(images: torch.Tensor, captions: torch.Tensor, owner: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def contrastive_loss(
+    images: torch.Tensor, captions: torch.Tensor, owner: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
     """CLIP's loss over unique captions.
 
     images (B, D) and captions (U, D) are L2-normalised; owner (B,) holds each image's caption row; scale is
@@ -72,7 +75,7 @@ def rendered(drawings: list[Drawing], indices: range) -> tuple[torch.Tensor, np.
     return images, classes, np.array([order.index(c) for _, c, _ in jobs])
 
 
-def new_model() -> torch.nn.Module:
+def new_model() -> Any:
     """The built-in architecture with random weights, through open_clip's own door."""
     open_clip.add_model_config(WEIGHTS / f"{MODEL_NAME}.json")
     return open_clip.create_model(MODEL_NAME)
@@ -165,7 +168,7 @@ def _resume(recipe, folder, model, optimizer, schedule) -> int:
 
 
 @torch.inference_mode()
-def zero_shot_table(model: torch.nn.Module, drawings: list[Drawing], first_index: int = 1000) -> dict[str, dict[str, float]]:
+def zero_shot_table(model: Any, drawings: list[Drawing], first_index: int = 1000) -> dict[str, dict[str, float]]:
     """Accuracy of the zero-shot class and context heads on fresh renderings: context -> class, context accuracy."""
     model.eval()
     images, classes, contexts = rendered(drawings, range(first_index, first_index + 1))

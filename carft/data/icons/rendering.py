@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,7 @@ from carft.data.icons.drawings import Cut, Drawing, glyph_image
 WORLD_SEED = 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def _glyph(cut: Cut) -> Image.Image:
     """The glyph's ink on a square canvas of 96 pixels, black (0) around it."""
     image = glyph_image(cut)
