@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -173,9 +174,11 @@ def sweep(
         )
         for key, reason in protocol.failed.items():
             out.print(f"failed: {key}: {reason}")
-        again = "python cli.py " + " ".join(sys.argv[1:])
+        if summary.stopped:
+            out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
+        again = shlex.join(["python", "cli.py", *sys.argv[1:]])
         nothing_left = not (summary.stopped or summary.cells_failed)
-        out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}")
+        out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}", soft_wrap=True)
     if summary.stopped:
         raise SystemExit(130)
     if summary.cells_failed:
@@ -361,7 +364,7 @@ def _metrics_table(metrics: Any) -> Table:
 
 def _sweep_table(protocol: Any) -> Table:
     """Per study: the winner on validation and the means of its confirm cells."""
-    table = Table("task", "method", "winner", "val/top1", "test/top1", "ood/mean/top1")
+    table = Table("task", "method", "winner", "val/top1", "test/top1", "ood/mean/top1", box=None)
     for study in protocol.studies:
         winner = protocol.winner(study)
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]

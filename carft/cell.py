@@ -41,7 +41,7 @@ class Training:
     a cosine follows. clip: largest global gradient norm. crop: smallest area share of RandomResizedCrop.
     """
 
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 32
     weight_decay: float = 0.1
     warmup: float = 0.1

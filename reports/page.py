@@ -89,8 +89,8 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     return (
         f"Every study had {count} trials. Going from 1 trial to {count} raised the expected validation accuracy of the "
         f"winner by: {'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, "
-        f"so they flatter it. {count} trials do not find an optimum; they guard against a single unlucky guess, and the "
-        f"intervals below do not include the luck of the search."
+        f"so they flatter it. {count} trials do not find an optimum; they guard against a single unlucky guess, and "
+        f"the intervals below do not include the luck of the search."
     )
 
 

@@ -1,0 +1,114 @@
+"""Planted effects come out as the verdicts they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.records import Store
+from reports.evidence import CAR_FT, FT, Evidence, contributions
+from reports.verdicts import Verdict, ledger, verdicts
+from tests.planted import Plan, plant
+
+GOOD = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9},
+)
+NOTHING = Plan(
+    top1={"zeroshot": 0.6, "ft": 0.6, "car_ft": 0.6},
+    context={"zeroshot": 0.8, "ft": 0.8, "car_ft": 0.8},
+    spread=0.2,
+)
+
+
+def answers(folder: Path, plan: Plan, tasks: tuple[str, ...] = DOWNSTREAM_ICONS) -> dict[str, Verdict]:
+    """Verdicts on a planted results folder, by claim."""
+    store = Store(folder)
+    plant(store, tasks, plan)
+    return {v.claim: v for v in verdicts(Evidence.of(store))}
+
+
+def test_large_planted_gains_are_reproduced(tmp_path: Path) -> None:
+    found = answers(tmp_path, GOOD)
+    assert {c: v.verdict for c, v in found.items()} == dict.fromkeys(ledger(), "reproduced")
+    assert found["C4"].n_seeds == 3
+    assert found["C5"].low is not None and found["C5"].low > 0
+    assert all(v.scale == "miniature" for v in found.values())
+
+
+def test_the_opposite_is_contradicted(tmp_path: Path) -> None:
+    swapped = Plan(
+        top1={"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5}
+    )
+    found = answers(tmp_path, swapped)
+    assert {v.verdict for v in found.values()} == {"contradicted"}
+
+
+def test_a_true_zero_is_inconclusive(tmp_path: Path) -> None:
+    found = answers(tmp_path, NOTHING)
+    for claim in ("C4", "C4b", "C5", "C12"):
+        assert found[claim].verdict == "inconclusive", found[claim]
+
+
+def test_identical_methods_are_inconclusive_not_reproduced(tmp_path: Path) -> None:
+    found = answers(tmp_path, replace(NOTHING, spread=0.0))
+    assert found["C4"].verdict == "inconclusive"
+    assert found["C5"].verdict == "inconclusive"
+    assert found["C3"].verdict == "reproduced"  # non-inferior: the difference is exactly 0
+
+
+def test_one_seed_decides_nothing(tmp_path: Path) -> None:
+    found = answers(tmp_path, replace(GOOD, seeds=(1,)))
+    assert {v.verdict for v in found.values()} == {"inconclusive"}
+
+
+def test_a_missing_method_is_not_run_and_says_what_to_type(tmp_path: Path) -> None:
+    plan = replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.6})
+    found = answers(tmp_path, plan)
+    assert found["C1"].verdict == "reproduced"
+    assert found["C3"].verdict == "not run"
+    assert "python cli.py sweep" in found["C3"].reason
+
+
+def test_eight_tasks_cannot_reproduce_a_claim_on_nine(tmp_path: Path) -> None:
+    found = answers(tmp_path, GOOD, DOWNSTREAM_ICONS[:8])
+    assert found["C5"].verdict == "inconclusive"
+    assert "8 of the 9" in found["C5"].reason
+
+
+def test_contributions_sum_to_the_recorded_metrics(tmp_path: Path) -> None:
+    """The statistics and the records must speak of the same number."""
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
+    evidence = Evidence.of(store)
+    for entry in (FT, CAR_FT):
+        cells = evidence.cells(DOWNSTREAM_ICONS[0], entry)
+        for what, metric in (("top1", "test/top1"), ("context", "test/context_top1")):
+            sums = contributions(evidence, cells, ["test"], what).values.sum(1)
+            assert sums == pytest.approx([store.metrics(cell)[metric] for cell in cells])
+        suites = evidence.set_names(DOWNSTREAM_ICONS[0])[1:]
+        pooled = contributions(evidence, cells, suites, "top1").values.sum(1)
+        assert pooled == pytest.approx([store.metrics(cell)["ood/mean/top1"] for cell in cells])
+
+
+def test_pairing_narrows_the_interval(tmp_path: Path) -> None:
+    """Groups are easy or hard for both methods alike, so the paired interval is narrower than one method's own."""
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
+    evidence = Evidence.of(store)
+    ours = contributions(evidence, evidence.cells(DOWNSTREAM_ICONS[0], CAR_FT), ["test"], "top1")
+    theirs = contributions(evidence, evidence.cells(DOWNSTREAM_ICONS[0], FT), ["test"], "top1")
+    assert np.var((ours.values - theirs.values).mean(0)) < np.var(ours.values.mean(0))
+
+
+def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=1)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=6)
+    evidence = Evidence.of(store)
+    assert {s["training"]["epochs"] for s in evidence.studies} == {6}
+    assert {s["training"]["epochs"] for s in evidence.dropped} == {1}
