@@ -14,7 +14,8 @@ from rich.table import Table
 
 from carft.errors import Refusal, unknown
 
-out, err = Console(), Console(stderr=True)
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -155,7 +156,7 @@ def sweep(
     first = card(chosen.tasks[0])
     _say_setting(chosen.tasks, first.model, first.pretrained)
 
-    from sweeps.board import Board
+    from sweeps.board import Board, winners_table
     from sweeps.launch import run_sweep
 
     board = Board(err)
@@ -167,7 +168,7 @@ def sweep(
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s")
         _print_json({name: getattr(summary, name) for name in counts})
     else:
-        out.print(_sweep_table(protocol))
+        out.print(winners_table(protocol))
         out.print(
             f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
             f"{summary.wall_s:.0f} s. Records: {results}"
@@ -224,14 +225,16 @@ def ls(
 
     Example: `python cli.py ls tasks`
     """
-    listings = {"tasks": _list_tasks, "methods": _list_methods, "cells": _list_cells, "studies": _list_studies}
-    if kind not in listings:
-        raise unknown("listing", kind, listings)
-    rows = listings[kind](results)
+    from carft.listing import LISTINGS
+    from carft.records import Store
+
+    if kind not in LISTINGS:
+        raise unknown("listing", kind, LISTINGS)
+    rows = LISTINGS[kind](Store(results))
     if as_json:
         _print_json(rows)
         return
-    table = Table(*rows[0]) if rows else Table("nothing yet")
+    table = Table(*rows[0], box=None) if rows else Table("nothing yet", box=None)
     for row in rows:
         table.add_row(*(_cell_text(value) for value in row.values()))
     out.print(table)
@@ -360,76 +363,6 @@ def _metrics_table(metrics: Any) -> Table:
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4f}")
     return table
-
-
-def _sweep_table(protocol: Any) -> Table:
-    """Per study: the winner on validation and the means of its confirm cells."""
-    table = Table("task", "method", "winner", "val/top1", "test/top1", "ood/mean/top1", box=None)
-    for study in protocol.studies:
-        winner = protocol.winner(study)
-        cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
-        if winner is None or not cells:
-            table.add_row(study.task, study.method.name, "-", "-", "-", "-")
-            continue
-        metrics = [protocol.done[c.id] for c in cells]
-        means = [
-            _percent(sum(m[k] for m in metrics) / len(metrics)) for k in ("val/top1", "test/top1", "ood/mean/top1")
-        ]
-        chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
-        table.add_row(study.task, study.method.name, chosen, *means)
-    return table
-
-
-def _list_tasks(results: Path) -> list[dict[str, Any]]:
-    from carft.data.catalog import CARDS
-
-    return [
-        {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
-        for c in CARDS.values()
-    ]
-
-
-def _list_methods(results: Path) -> list[dict[str, Any]]:
-    from carft.methods import METHODS
-
-    return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()]
-
-
-def _list_cells(results: Path) -> list[dict[str, Any]]:
-    from carft.records import Store
-
-    store = Store(results)
-    store.require_present()
-    return [
-        {
-            "cell": r.id,
-            "task": r.cell.task,
-            "method": r.cell.method,
-            "hyperparameters": ", ".join(f"{k}={v:.4g}" for k, v in r.cell.hyperparameters.items()),
-            "seed": r.cell.seed,
-            "val/top1": r.metrics["val/top1"],
-            "unsealed": bool(store.evaluated(r.id)),
-        }
-        for r in store.records()
-    ]
-
-
-def _list_studies(results: Path) -> list[dict[str, Any]]:
-    from carft.records import Store
-
-    store = Store(results)
-    store.require_present()
-    return [
-        {
-            "study": s["id"],
-            "task": s["task"],
-            "method": s["method"],
-            "trials": len(s["trials"]),
-            "done": sum(t["status"] == "done" for t in s["trials"]),
-            "winner": s["winner"] or "-",
-        }
-        for s in store.studies()
-    ]
 
 
 def main() -> None:

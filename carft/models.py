@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from carft.data.icons.world import WEIGHTS_FOLDER
 from carft.errors import Refusal, unknown
 
-BUILT_IN = Path(__file__).parent / "data" / "icons" / "weights"
 #: pretrained tag -> file, for models that ship with this package
-BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): BUILT_IN / "icons-resnet.safetensors"}
+BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Pretrained:
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
         return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def text_features(self, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
         """T[k, c] (K, C, D): L2-normalised text features of template k filled with class c."""
         device = next(self.clip.parameters()).device
@@ -54,12 +54,12 @@ class Pretrained:
         for template in templates:
             tokens = self.tokenize([template.format(name) for name in classes]).to(device)
             rows.append(F.normalize(self.clip.encode_text(tokens).float(), dim=-1))
-        return torch.stack(rows).clone()
+        return torch.stack(rows)
 
 
 def register_built_in() -> None:
     """Make the built-in architecture known to open_clip under its name."""
-    open_clip.add_model_config(BUILT_IN / "icons-resnet.json")
+    open_clip.add_model_config(WEIGHTS_FOLDER / "icons-resnet.json")
 
 
 @lru_cache(maxsize=2)

@@ -38,7 +38,8 @@ class Network(nn.Module):
     def __init__(self, visual: nn.Module, prompts: Prompts, scale: float) -> None:
         super().__init__()
         self.visual = visual
-        self.head = nn.Linear(prompts.classes.shape[1], prompts.classes.shape[0])
+        count, width = prompts.classes.shape
+        self.head = nn.Linear(width, count, device=prompts.classes.device)
         with torch.no_grad():
             self.head.weight.copy_(scale * prompts.classes)
             self.head.bias.zero_()

@@ -102,10 +102,10 @@ def _provenance(evidence: Evidence) -> list[tuple[str, int]]:
         packages = ", ".join(
             f"{k} {v}" for k, v in p["packages"].items() if k in ("torch", "open_clip_torch", "ray", "optuna")
         )
-        execution = p["execution"]
+        execution, attested = p["execution"], p["digests"].get("attested", "unknown")
         lines[
             f"carft {p['carft']} (NUMERICS {p['numerics']}), Python {p['python']}, {packages}; "
-            f"{execution['device']}, {execution['workers']} worker(s)"
+            f"{execution['device']}, {execution['workers']} worker(s); data attested: {attested}"
         ] += 1
     return sorted(lines.items())
 

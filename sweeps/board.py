@@ -73,3 +73,19 @@ class Board:
             best = f"{100 * max(values):.1f}" if values else "-"
             table.add_row(study.task, study.method.name, f"{len(values)}/{self.protocol.recipe.trials}", best)
         return Group(self.progress, table)
+
+
+def winners_table(protocol: Protocol) -> Table:
+    """Per study: the winner on validation and the means over its finished confirm cells, in %."""
+    columns = ("val/top1", "test/top1", "ood/mean/top1")
+    table = Table("task", "method", "winner", *columns, box=None, header_style="bold")
+    for study in protocol.studies:
+        cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
+        if not cells:
+            table.add_row(study.task, study.method.name, *("-" for _ in range(4)))
+            continue
+        metrics = [protocol.done[c.id] for c in cells]
+        means = [f"{100 * sum(m[k] for m in metrics) / len(metrics):.1f}" for k in columns]
+        chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
+        table.add_row(study.task, study.method.name, chosen, *means)
+    return table

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import ray.train
+import ray.train.torch
 from ray.train.torch import TorchTrainer
 
 from carft.cell import Cell
@@ -17,11 +18,15 @@ from sweeps.jobs import Placement
 
 def _worker(config: dict[str, Any]) -> None:
     """What every worker runs: train and validate the same cell; the first writes the record."""
+    import torch
+
     from carft.execution import Execution
     from carft.run import Bench, compute, write
 
     execution = Execution(config["device"], config["workers"])
     execution.prepare()
+    if execution.device == "cuda":
+        torch.cuda.set_device(ray.train.torch.get_device())  # workers of one node see the same GPUs
     cell = Cell.from_dict(config["cell"])
     bench = Bench.of(cell, execution)
     computed = compute(cell, bench)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from carft.data.catalog import card
 from carft.records import Store
 from sweeps.cluster import Request, concurrency, connect
 from sweeps.protocol import Protocol
@@ -37,6 +38,8 @@ def run_sweep(
     """
     started = time.monotonic()
     store.require_writable()
+    for task in recipe.tasks:
+        card(task).require_present()
     protocol = Protocol(recipe, store)
     nothing_to_do = protocol.finished()
     protocol.write_studies()

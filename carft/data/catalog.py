@@ -36,6 +36,12 @@ class Card:
     model: str
     pretrained: str
     loader: str
+    presence: str  # "module:function" that refuses when data or default weights are not on this machine
+
+    def require_present(self) -> None:
+        """``Refusal`` unless the task's data and its default weights are here. Cheap: nothing is opened."""
+        module, function = self.presence.split(":")
+        getattr(importlib.import_module(module), function)()
 
     def open(self) -> Task:
         """Train and validation images only."""
@@ -67,6 +73,7 @@ def _icons_card(name: str, classes: tuple[str, ...]) -> Card:
         model="icons-resnet",
         pretrained="icons",
         loader="carft.data.icons.tasks",
+        presence="carft.data.icons.foundries:require_present",
     )
 
 

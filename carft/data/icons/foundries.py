@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from carft.data.icons.world import WEIGHTS_FOLDER
 from carft.errors import Refusal
 
 
@@ -88,9 +89,30 @@ def font_path(font: Font) -> Path:
     return package_root(font.package) / font.file
 
 
-def font_digest(font: Font) -> str:
-    """sha256 of the font file."""
-    return hashlib.sha256(font_path(font).read_bytes()).hexdigest()
+def fonts_digest() -> str:
+    """sha256 over all font files and the tables that name their glyphs."""
+    digest = hashlib.sha256()
+    for fonts in FOUNDRIES.values():
+        for font in fonts:
+            for path in (font_path(font), package_root(font.package) / font.names):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def require_present() -> None:
+    """``Refusal`` unless the fonts and the built-in weights are on this machine. Opens neither."""
+    for fonts in FOUNDRIES.values():
+        for font in fonts:
+            if not font_path(font).is_file():
+                raise Refusal(
+                    f"The font {font.file} is not in the installed '{font.package}'.",
+                    "Install the versions that the project asks for: python -m pip install -e .",
+                )
+    if not (WEIGHTS_FOLDER / "icons-resnet.safetensors").is_file():
+        raise Refusal(
+            f"The built-in weights are missing: {WEIGHTS_FOLDER / 'icons-resnet.safetensors'}.",
+            "Install the project again, or make them with: python cli.py icons pretrain",
+        )
 
 
 @cache

@@ -22,8 +22,8 @@ from torchvision.transforms import v2
 from carft.data.icons.contexts import CONTEXTS, SIDE
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
+from carft.data.icons.world import WEIGHTS_FOLDER
 
-WEIGHTS = Path(__file__).parent / "weights"
 MODEL_NAME = "icons-resnet"
 
 
@@ -77,7 +77,7 @@ def rendered(drawings: list[Drawing], indices: range) -> tuple[torch.Tensor, np.
 
 def new_model() -> Any:
     """The built-in architecture with random weights, through open_clip's own door."""
-    open_clip.add_model_config(WEIGHTS / f"{MODEL_NAME}.json")
+    open_clip.add_model_config(WEIGHTS_FOLDER / f"{MODEL_NAME}.json")
     return open_clip.create_model(MODEL_NAME)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 
+from carft.data.icons.attestation import attest
 from carft.data.icons.contexts import SIDE
-from carft.data.icons.drawings import Drawing, census, census_digest
-from carft.data.icons.foundries import FOUNDRIES, font_digest
+from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks, templates
 from carft.data.task import ImageSet, Sealed, Task
@@ -25,7 +24,7 @@ def open_task(name: str) -> Task:
         templates=templates(),
         train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"]),
         val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"]),
-        digests={"census": census_digest(), "fonts": fonts_digest()},
+        digests=attest(),
     )
 
 
@@ -37,13 +36,6 @@ def open_sealed(name: str) -> Sealed:
         for suite, contexts in SUITES.items()
     }
     return Sealed(_image_set(name, "test", ID_CONTEXTS, RENDERINGS["test"]), suites)
-
-
-@lru_cache(maxsize=1)
-def fonts_digest() -> str:
-    """sha256 over the digests of all font files."""
-    digests = [font_digest(font) for fonts in FOUNDRIES.values() for font in fonts]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def drawings_of(name: str, split: str) -> list[Drawing]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 VERSION = "icons-1"
 ALL = "icons/all"
