@@ -97,5 +97,6 @@ def test_a_record_says_where_it_comes_from(finished: Store, cells: dict[str, Cel
     provenance = finished.read(cells["car_ft"].id).provenance
     assert provenance["packages"]["torch"] == torch.__version__
     assert provenance["execution"] == {"device": "cpu", "workers": 1, "threads": 1}
-    assert set(provenance["digests"]) == {"census", "fonts", "weights"}
-    assert all(len(digest) == 64 for digest in provenance["digests"].values())
+    digests = provenance["digests"]
+    assert {"census", "fonts", "weights"} <= set(digests)
+    assert all(len(digests[name]) == 64 for name in ("census", "fonts", "weights"))

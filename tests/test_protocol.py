@@ -69,7 +69,7 @@ class Crew:
 
 def winners(protocol: Protocol) -> dict[str, str | None]:
     found = {f"{s.task} {s.method.name}": protocol.winner(s) for s in protocol.studies}
-    return {name: winner and winner.cell for name, winner in found.items()}
+    return {name: None if winner is None else winner.cell for name, winner in found.items()}
 
 
 @pytest.fixture(scope="module")

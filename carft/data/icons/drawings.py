@@ -93,7 +93,8 @@ def build_census() -> pd.DataFrame:
     for (task, label), names in by_class.items():
         groups = _merge(names, masks)
         for lead, split in _deal(task, label, groups):
-            cuts = sorted({f"{c.foundry}:{c}" for member in groups[lead] for c in found[member][2]})
+            members = [m for m in groups[lead] if _is_new_hand(m) == _is_new_hand(lead)]
+            cuts = sorted({f"{c.foundry}:{c}" for member in members for c in found[member][2]})
             rows.append((lead, lead.split("/")[0], task, label, split, " ".join(cuts)))
     table = pd.DataFrame(rows, columns=["drawing", "foundry", "task", "class", "split", "cuts"])
     return table.sort_values(["task", "class", "split", "drawing"], ignore_index=True)
@@ -175,7 +176,10 @@ def _drop_contradictions(found: dict[str, tuple[str, str, list[Cut]]], masks: di
 
 
 def _merge(names: list[str], masks: dict[str, np.ndarray]) -> dict[str, list[str]]:
-    """Group near-duplicates: lead name -> members. A group led by a new hand holds new hands only."""
+    """Group near-duplicates: lead name -> members. A group led by a new hand holds new hands only.
+
+    A new hand that nearly repeats a known drawing leads no group and gives no cut: it is not used at all.
+    """
     parent = {n: n for n in names}
 
     def root(n: str) -> str:
@@ -211,7 +215,9 @@ def _deal(task: str, label: str, leads: dict[str, list[str]]) -> list[tuple[str,
 
     hands = sorted((n for n in leads if _is_new_hand(n)), key=order)
     others = sorted((n for n in leads if n not in hands), key=order)[:MAX_DRAWINGS_PER_CLASS]
-    edges = np.rint(np.cumsum([0.0, *SHARES.values()]) * len(others)).astype(int)
+    counts = np.maximum(1, np.rint(np.array(list(SHARES.values())) * len(others)).astype(int))
+    counts[0] += len(others) - counts.sum()  # pretraining takes what rounding leaves
+    edges = np.concatenate([[0], np.cumsum(counts)])
     dealt = [(n, "hands") for n in hands]
     for split, low, high in zip(SHARES, edges[:-1], edges[1:], strict=True):
         dealt += [(n, split) for n in others[low:high]]
