@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from carft.errors import Refusal, unknown
+from carft.errors import Diverged, Refusal, unknown
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
@@ -40,6 +40,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Global batch size, whatever the number of workers.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="AdamW's weight decay.")] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the steps with rising learning rate.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest global gradient norm.")] = None,
+    crop: Annotated[float | None, typer.Option(help="Smallest area share of a training crop.")] = None,
     kl_direction: Annotated[str | None, typer.Option(help="A reading of the paper; see docs/method.md.")] = None,
     context_temperature: Annotated[float | None, typer.Option(help="A reading: tau of the context softmax.")] = None,
     model: Annotated[str | None, typer.Option(help="An open_clip model; default: the task card's.")] = None,
@@ -59,7 +62,8 @@ def train(
     from carft.specify import specify
 
     hyperparameters = _given(lr=lr, kl_weight=kl_weight)
-    training = Training(**_given(epochs=epochs, batch_size=batch_size, weight_decay=weight_decay))
+    recipe = {"weight_decay": weight_decay, "warmup": warmup, "clip": clip, "crop": crop}
+    training = Training(**_given(epochs=epochs, batch_size=batch_size, **recipe))
     reading = Reading(**_given(kl_direction=kl_direction, context_temperature=context_temperature))
     cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained)
     store = _writable(results)
@@ -71,7 +75,7 @@ def train(
     check_runnable(cell)
     execution = Execution.here(device=device)
     fresh = not store.is_current(cell.id)
-    if workers > 1 and fresh:
+    if workers > 1 and fresh and cell.hyperparameters:
         _train_on_workers(cell, results, workers, execution.device == "cuda", unseal or keep_weights)
     outcome = run_cell(cell, store, execution, unseal, keep_weights, tell=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
@@ -324,7 +328,9 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _split(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+    if text is None:
+        return None
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _writable(results: Path) -> Any:
@@ -342,6 +348,8 @@ def _say_setting(tasks: list[str], model: str, pretrained: str) -> None:
     named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks of {tasks[0].split('/')[0]}"
     world = "the built-in icons world" if tasks[0].startswith("icons/") else "data of your own"
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{pretrained}'. Scale: {scale}.", soft_wrap=True)
+    for warning in (w for task in tasks for w in card(task).warnings()):
+        err.print(f"Warning: {warning}", soft_wrap=True)
 
 
 def _print_json(value: Any) -> None:
@@ -366,7 +374,7 @@ def _metrics_table(metrics: Any) -> Table:
 
 
 def main() -> None:
-    """The console script: a refusal is one sentence on stderr and exit code 2."""
+    """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
     try:
         app()
     except Refusal as refusal:
@@ -374,6 +382,9 @@ def main() -> None:
         if refusal.hint:
             err.print(refusal.hint, soft_wrap=True, highlight=False)
         raise SystemExit(2) from None
+    except Diverged as failure:
+        err.print(f"[bold red]The cell failed:[/bold red] {failure}.", soft_wrap=True, highlight=False)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

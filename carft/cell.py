@@ -15,6 +15,10 @@ Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
 DIRECTIONS: tuple[Direction, ...] = ("pretrained-to-tuned", "tuned-to-pretrained", "symmetric")
 
 
+#: between the path of a weights file and the sha256 of its content, in ``Cell.pretrained``
+DIGEST_MARK = "#sha256:"
+
+
 @dataclass(frozen=True)
 class Reading:
     """One interpretation of what the paper leaves open (docs/method.md). Defaults are the default reading.
@@ -54,8 +58,9 @@ class Training:
                 raise Refusal(f"The number of {name} must be at least 1, not {value}.")
         require_positive("gradient clip", self.clip)
         require_positive("crop", self.crop)
-        if not self.weight_decay >= 0 or not 0 <= self.warmup < 1 or self.crop > 1:
-            raise Refusal("Weight decay must not be negative, warm-up must lie in [0, 1) and crop in (0, 1].")
+        require_not_negative("weight decay", self.weight_decay)
+        if not 0 <= self.warmup < 1 or self.crop > 1:
+            raise Refusal("Warm-up must lie in [0, 1) and crop in (0, 1].")
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Cell:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
         else:
             plain = asdict(Reading())
+            spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file is what is in it, not its path
             spec["reading"] = {k: v for k, v in spec["reading"].items() if v != plain[k]}
         return stable_hash(spec)
 
@@ -124,7 +130,7 @@ def _canonical(value: object) -> object:
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float):
-        return repr(float(value))
+        return repr(float(value) + 0.0)  # so that -0.0 is 0.0
     if isinstance(value, Mapping):
         return {str(k): _canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -18,6 +18,10 @@ class Refusal(Exception):
         self.hint = hint
 
 
+class Diverged(RuntimeError):
+    """A cell whose loss is no longer finite: the request was fine, the run was not."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> Refusal:
     """A refusal for a name that is not in a registry, with the nearest names that are."""
     known = sorted(known)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
 
 from carft.cell import Reading
 from carft.data.task import ImageSet
@@ -14,6 +16,13 @@ from carft.network import Network, Prompts
 BATCH = 128
 
 
+def fitted(images: torch.Tensor, side: int) -> torch.Tensor:
+    """uint8 images (B, 3, H, H) at the model's input side (B, 3, side, side), bicubic as CLIP resizes."""
+    if images.shape[-1] == side:
+        return images
+    return tv.resize(images, [side, side], interpolation=InterpolationMode.BICUBIC, antialias=True)
+
+
 @torch.inference_mode()
 def predict(
     network: Network, images: ImageSet, pretrained: Pretrained, prompts: Prompts, reading: Reading
@@ -22,7 +31,7 @@ def predict(
     device = next(network.parameters()).device
     logits, contexts = [], []
     for part in images.images.split(BATCH):
-        class_logits, features = network(pretrained.normalise(part.to(device)))
+        class_logits, features = network(pretrained.normalise(fitted(part, pretrained.side).to(device)))
         logits.append(class_logits.float().cpu())
         context = context_logits(features, prompts.contexts, pretrained.scale, reading.context_temperature)
         contexts.append(context.float().cpu())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from carft.cell import DIGEST_MARK
 from carft.data.icons.world import WEIGHTS_FOLDER
 from carft.errors import Refusal, unknown
 
@@ -77,11 +77,10 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             f"Model '{model}' was asked for without pretrained weights.",
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
+    pretrained, _, wanted = pretrained.partition(DIGEST_MARK)
     source = _resolve(model, pretrained)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            clip, _, _ = open_clip.create_model_and_transforms(model, pretrained=source, require_pretrained=True)
+        clip, _, _ = open_clip.create_model_and_transforms(model, pretrained=source, require_pretrained=True)
     except Exception as error:  # open_clip raises many kinds; each is shown with what to do
         raise Refusal(
             f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
@@ -91,6 +90,8 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if Path(source).is_file() else source
+    if wanted and digest != wanted:
+        raise Refusal(f"The weights file '{pretrained}' is not the one this cell was specified with.")
     return Pretrained(
         name=model,
         clip=clip,

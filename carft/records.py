@@ -114,9 +114,10 @@ class Store:
         try:
             spec = _read_json(self.folder(cell) / "spec.json")
             record = Record(Cell.from_dict(spec), raw["metrics"], raw["provenance"], raw["durations"])
-        except (KeyError, TypeError) as error:
-            raise _torn(self.folder(cell), f"field {error} is missing") from error
-        if record.id != cell:
+            found = (record.id, record.numerics)
+        except (KeyError, TypeError, AttributeError, ValueError, Refusal) as error:
+            raise _torn(self.folder(cell), f"{type(error).__name__}: {error}") from error
+        if found[0] != cell:
             raise _torn(self.folder(cell), f"its specification belongs to cell {record.id}")
         return record
 
@@ -178,12 +179,13 @@ class Store:
     ) -> None:
         """Write a finished cell. A cell that is already done is left as it is."""
         folder = self.folder(record.id)
-        if self.is_done(record.id):
+        if self.is_current(record.id):
             return
         folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / "spec.json", record.cell.as_dict())
         if history:
-            columns = {k: [row.get(k) for row in history] for row in history for k in row}
+            names = dict.fromkeys(name for row in history for name in row)
+            columns = {name: [row.get(name) for row in history] for name in names}
             _atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
         _atomic(folder / "predictions.parquet", lambda path: _write_predictions(predictions, path))
         if save_weights is not None:
@@ -207,8 +209,15 @@ class Store:
         _atomic(path, lambda part: _write_predictions(predictions, part))
         _write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
 
-    def supersede(self, cell: str) -> None:
-        """Move a stale record (of an older NUMERICS) aside; nothing is overwritten."""
+    def set_aside_stale(self, cell: str) -> bool:
+        """Whether the cell still has to run; a record of another NUMERICS is moved to superseded/ first."""
+        if self.is_current(cell):
+            return False
+        if self.is_done(cell):
+            self._supersede(cell)
+        return True
+
+    def _supersede(self, cell: str) -> None:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)
         shutil.move(self.folder(cell), target)
@@ -232,6 +241,11 @@ class Store:
         path = self.root / "studies" / study / "study.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_json(path, content)
+
+    def study(self, study: str) -> dict[str, Any] | None:
+        """The content of a study; None when it is not there."""
+        path = self.root / "studies" / study / "study.json"
+        return _read_json(path) if path.is_file() else None
 
     def studies(self) -> list[dict[str, Any]]:
         """All studies, by id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from carft.cell import Cell
 from carft.data.catalog import Card, card
 from carft.data.task import ImageSet, Task
-from carft.errors import Refusal
+from carft.errors import Diverged, Refusal
 from carft.evaluation import predict
 from carft.execution import Execution, provenance
 from carft.methods import WISE_ALPHAS, check_hyperparameters, method_card
@@ -109,6 +110,8 @@ def compute(cell: Cell, bench: Bench, tell: Callable[[str], None] = lambda _: No
     trained = time.perf_counter()
     predictions = bench.predict(cell, network, bench.task.val)
     metrics = {**_last_epoch(history), **flatten("val", score(predictions))}
+    if not all(map(math.isfinite, metrics.values())):
+        raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": trained - started, "validate": time.perf_counter() - trained}
     return Computed(network, history, predictions, metrics, durations)
 
@@ -133,7 +136,7 @@ def run_cell(
     """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites."""
     check_runnable(cell)
     status: Status = "reused"
-    if set_aside_stale(cell, store):
+    if store.set_aside_stale(cell.id):
         execution.prepare()
         bench = Bench.of(cell, execution)
         write(cell, compute(cell, bench, tell), bench, store, execution, keep_weights or unseal)
@@ -150,15 +153,6 @@ def check_runnable(cell: Cell) -> None:
         raise Refusal(f"'{cell.method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
     if cell.precision != "float32":
         raise Refusal(f"Precision '{cell.precision}' is not known.", "Known: float32.")
-
-
-def set_aside_stale(cell: Cell, store: Store) -> bool:
-    """Whether the cell still has to run; a record of an older NUMERICS is moved to superseded/ first."""
-    if store.is_current(cell.id):
-        return False
-    if store.is_done(cell.id):
-        store.supersede(cell.id)
-    return True
 
 
 def write(cell: Cell, computed: Computed, bench: Bench, store: Store, execution: Execution, keep_weights: bool) -> None:
@@ -233,9 +227,11 @@ def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]
     """
     if method_card(parent.method).kind != "trained":
         raise Refusal(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
+    if not store.is_current(parent.id):
+        raise Refusal(f"Cell {parent.id} is not done under this version of the code.", "Run it again first.")
     cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
     wanted = set(_sealed_names(parent))
-    pending = [c for c in cells if set_aside_stale(c, store) or store.evaluated(c.id) < wanted]
+    pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
     if pending:
         unseal_cell(parent, store, execution)
         execution.prepare()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
-from carft.cell import Cell, Reading, Training
+from carft.cell import DIGEST_MARK, Cell, Reading, Training
 from carft.data.catalog import card
+from carft.errors import Refusal
 from carft.methods import check_hyperparameters, method_card
 
 
@@ -26,18 +30,28 @@ def specify(
     """
     chosen = card(task)
     check_hyperparameters(method, hyperparameters)
+    if not 0 <= seed < 2**32:
+        raise Refusal(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card(method).kind == "untrained"
     return Cell(
         task=task,
         data_version=chosen.version,
         model=model or chosen.model,
-        pretrained=pretrained or chosen.pretrained,
+        pretrained=_named_weights(pretrained or chosen.pretrained),
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
         training=Training() if untrained else training or Training(),
         reading=reading or Reading(),
     )
+
+
+def _named_weights(pretrained: str) -> str:
+    """A weights file with its digest, since a path does not say what is in it; a tag as it is."""
+    path = Path(pretrained)
+    if not path.is_file():
+        return pretrained
+    return f"{pretrained}{DIGEST_MARK}{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def interpolation(parent: Cell, alpha: float) -> Cell:
@@ -61,13 +75,13 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
 def command(cell: Cell, results: str) -> str:
     """The exact shell command that makes the cell again without Ray."""
     if cell.parents:
-        return f"python cli.py interpolate --cell {cell.parents[0]} --results {results}"
+        return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
     parts = ["python cli.py train", f"--task {cell.task}", f"--method {cell.method}"]
     parts += [f"--{name.replace('_', '-')} {value!r}" for name, value in sorted(cell.hyperparameters.items())]
     plain = specify(cell.task, cell.method, cell.hyperparameters)
     if cell.seed:
         parts.append(f"--seed {cell.seed}")
-    for name in ("epochs", "batch_size", "weight_decay"):
+    for name in ("epochs", "batch_size", "weight_decay", "warmup", "clip", "crop"):
         if getattr(cell.training, name) != getattr(plain.training, name):
             parts.append(f"--{name.replace('_', '-')} {getattr(cell.training, name)!r}")
     for name in ("kl_direction", "context_temperature"):
@@ -75,5 +89,5 @@ def command(cell: Cell, results: str) -> str:
             parts.append(f"--{name.replace('_', '-')} {getattr(cell.reading, name)}")
     for name in ("model", "pretrained"):
         if getattr(cell, name) != getattr(plain, name):
-            parts.append(f"--{name} {getattr(cell, name)}")
-    return " ".join([*parts, f"--results {results}"])
+            parts.append(f"--{name} {shlex.quote(getattr(cell, name).partition(DIGEST_MARK)[0])}")
+    return " ".join([*parts, f"--results {shlex.quote(results)}"])

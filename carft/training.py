@@ -16,14 +16,11 @@ from torchvision.transforms.v2 import functional as tv
 
 from carft.cell import Cell, Training
 from carft.data.task import ImageSet
+from carft.errors import Diverged
 from carft.methods.ft import Batch, FineTune
 from carft.network import Network
 
 Row = dict[str, float]
-
-
-class Diverged(RuntimeError):
-    """The loss is no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,15 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
 def crops(seed: int, epoch: int, count: int, side: int, least: float) -> np.ndarray:
     """RandomResizedCrop boxes (count, 4) as top, left, height, width, a function of (seed, epoch, index) alone.
 
-    Area share uniform in [least, 1], aspect ratio log-uniform in [3/4, 4/3], clipped to the image; no flip
-    (easyrobust's WiSE-FT example crops 0.9-1.0 without flip).
+    Area share uniform in [least, 1]; aspect ratio log-uniform in that part of [3/4, 4/3] whose crop of this area fits
+    the image, so no draw is rejected; no flip (easyrobust's WiSE-FT example crops 0.9-1.0 without flip).
     """
     draw = _generator(seed, epoch, 1).random((count, 4))
-    area = (least + (1 - least) * draw[:, 0]) * side * side
-    ratio = np.exp(np.log(3 / 4) + draw[:, 1] * 2 * np.log(4 / 3))
-    width = np.clip(np.rint(np.sqrt(area * ratio)), 1, side)
-    height = np.clip(np.rint(np.sqrt(area / ratio)), 1, side)
+    share = least + (1 - least) * draw[:, 0]
+    widest = np.minimum(np.log(4 / 3), -np.log(share))
+    ratio = np.exp(widest * (2 * draw[:, 1] - 1))
+    width = np.clip(np.rint(side * np.sqrt(share * ratio)), 1, side)
+    height = np.clip(np.rint(side * np.sqrt(share / ratio)), 1, side)
     top = np.floor(draw[:, 2] * (side - height + 1))
     left = np.floor(draw[:, 3] * (side - width + 1))
     return np.stack([top, left, height, width], axis=1).astype(int)
@@ -109,13 +107,15 @@ def train(
             rate = next(rates)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            values = _step(model, method, optimizer, training, images, rows, boxes, shard, normalise, side, device)
+            values = _step(
+                model, network, method, optimizer, training, images, rows, boxes, shard, normalise, side, device
+            )
             history.append({"epoch": float(epoch), "step": float(len(history)), "lr": rate, **values})
         history[-1].update(after_epoch(epoch))
     return history
 
 
-def _step(model, method, optimizer, training, images, rows, boxes, shard, normalise, side, device) -> Row:
+def _step(model, network, method, optimizer, training, images, rows, boxes, shard, normalise, side, device) -> Row:
     mine = rows[shard.rank :: shard.workers]
     share = len(mine) / len(rows)
     if len(mine) == 0:
@@ -124,7 +124,7 @@ def _step(model, method, optimizer, training, images, rows, boxes, shard, normal
     batch_images = normalise(pixels)
     labels = images.labels[mine].to(device)
     logits, features = model(batch_images)
-    loss, parts = method.loss(Batch(batch_images, labels, logits, features))
+    loss, parts = method.loss(Batch(network, batch_images, labels, logits, features))
     optimizer.zero_grad()
     (loss * (share * shard.workers) if shard.workers > 1 else loss).backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)

@@ -14,6 +14,7 @@ from reports import tables as make
 from reports.evidence import Evidence
 from reports.figures import draw_all
 from reports.page import Content, render_markdown, render_page
+from reports.references import imagenet_references
 from reports.verdicts import Verdict, verdicts
 
 
@@ -60,6 +61,7 @@ def _tables(evidence: Evidence, decided: Sequence[Verdict]) -> dict[str, pd.Data
         "contexts": make.context_table(evidence),
         "history": make.history_table(evidence),
         "cells": make.cell_table(evidence),
+        "references": imagenet_references(),
     }
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from carft.cell import Cell, Reading
 from carft.data.catalog import Card, card
-from carft.methods import METHODS
+from carft.methods import METHODS, trained_methods
 from carft.records import Outcomes, Record, Store
 from carft.selection import best_alpha
 from reports.statistics import Contributions
@@ -37,7 +38,11 @@ class Entry:
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
 WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
-TABLE_ENTRIES = (ZERO_SHOT, FT, CAR_FT, WISE, WISE_CAR)
+#: every registered method, then the interpolations of every trained one
+TABLE_ENTRIES = (
+    *(Entry(name) for name, method in METHODS.items() if method.kind != "post-hoc"),
+    *(Entry("wise_ft", name) for name in trained_methods()),
+)
 
 
 @dataclass
@@ -53,11 +58,19 @@ class Evidence:
 
     @staticmethod
     def of(store: Store) -> Evidence:
-        """Read records and studies. Of several studies of one (task, method) the largest is kept, the rest named."""
+        """Read records and studies. One training recipe is reported, that of the largest budget with a winner.
+
+        Of several studies of one (task, method) under it the one with most trials is kept; all others are named.
+        """
+        studies = sorted(store.studies(), key=_size)
+        budget = studies[-1]["training"] if studies else None
         best: dict[tuple[str, str], Mapping[str, Any]] = {}
-        dropped = []
-        for study in sorted(store.studies(), key=_size):
+        dropped: list[Mapping[str, Any]] = []
+        for study in studies:
             key = (study["task"], study["method"])
+            if study["training"] != budget:
+                dropped.append(study)
+                continue
             if key in best:
                 dropped.append(best[key])
             best[key] = study
@@ -89,11 +102,19 @@ class Evidence:
                 filter(None, (self._interpolated(p, entry.alpha) for p in self.cells(task, Entry(entry.parent))))
             )
         if METHODS[entry.method].kind == "untrained":
-            found = [r.id for r in self.records.values() if (r.cell.task, r.cell.method) == (task, entry.method)]
+            found = [
+                r.id for r in self.records.values() if r.cell.method == entry.method and self._is_start(r.cell, task)
+            ]
         else:
             study = self.study(task, entry.method)
             found = list(study["confirm"]) if study else []
         return tuple(c for c in found if c in self.records and self._sealed_open(c, task))
+
+    def _is_start(self, cell: Cell, task: str) -> bool:
+        """Whether an untrained cell is what the task's studies start from: same model, weights and default reading."""
+        study = next((s for s in self.studies if s["task"] == task), None)
+        start = (study["model"], study["pretrained"]) if study else (card(task).model, card(task).pretrained)
+        return cell.task == task and (cell.model, cell.pretrained) == start and cell.reading == Reading()
 
     def _sealed_open(self, cell: str, task: str) -> bool:
         return self.store.evaluated(cell) >= set(self.set_names(task))

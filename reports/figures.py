@@ -14,22 +14,40 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-#: Okabe and Ito's palette
-COLOURS = {
-    "zeroshot": "#595959",
-    "ft": "#D55E00",
-    "car_ft": "#0072B2",
-    "wise_ft(ft)": "#E69F00",
-    "wise_ft(car_ft)": "#56B4E9",
+from carft.methods import METHODS
+
+#: Okabe and Ito's palette, and a marker beside every colour
+STYLES = {
+    "zeroshot": ("#595959", "s"),
+    "ft": ("#D55E00", "o"),
+    "car_ft": ("#0072B2", "^"),
+    "wise_ft(ft)": ("#E69F00", "D"),
+    "wise_ft(car_ft)": ("#56B4E9", "v"),
 }
-MARKERS = {"zeroshot": "s", "ft": "o", "car_ft": "^", "wise_ft(ft)": "D", "wise_ft(car_ft)": "v"}
-NAMES = {
-    "zeroshot": "zero-shot",
-    "ft": "FT",
-    "car_ft": "CAR-FT",
-    "wise_ft(ft)": "WiSE-FT of FT",
-    "wise_ft(car_ft)": "WiSE-FT of CAR-FT",
-}
+SPARE_STYLES = (("#009E73", "P"), ("#CC79A7", "X"), ("#000000", "*"), ("#F0E442", "h"))
+
+
+def colour(entry: str) -> str:
+    """The colour of an entry; methods that are not named above share the spare ones by registry order."""
+    return _style(entry)[0]
+
+
+def marker(entry: str) -> str:
+    """The marker of an entry."""
+    return _style(entry)[1]
+
+
+def _style(entry: str) -> tuple[str, str]:
+    rank = list(METHODS).index(entry) if entry in METHODS else len(entry)
+    return STYLES.get(entry) or SPARE_STYLES[rank % len(SPARE_STYLES)]
+
+
+def label(entry: str) -> str:
+    """An entry's name for people: ``wise_ft(ft)`` is "WiSE-FT of FT"."""
+    method, _, parent = entry.rstrip(")").partition("(")
+    name = METHODS[method].label
+    return f"{name} of {METHODS[parent].label}" if parent else name
+
 
 plt.rcParams.update(
     {
@@ -99,8 +117,8 @@ def _differences(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
         part = table[table["where"] == where].set_index("task").reindex(tasks)
         effect, low, high = (_points(part[k]).to_numpy() for k in ("effect", "low", "high"))
         rows = np.arange(len(tasks))
-        axis.hlines(rows, low, high, color=COLOURS["car_ft"], lw=1.6)
-        axis.plot(effect, rows, MARKERS["car_ft"], color=COLOURS["car_ft"])
+        axis.hlines(rows, low, high, color=colour("car_ft"), lw=1.6)
+        axis.plot(effect, rows, marker("car_ft"), color=colour("car_ft"))
         axis.axvline(0, color="black", lw=0.8)
         axis.set_xlabel(f"CAR-FT minus FT, {where} (points)")
         axis.set_yticks(rows, [t.split("/")[-1] for t in tasks])
@@ -134,15 +152,17 @@ def _id_ood(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 
 def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame) -> None:
-    for parent in ("ft", "car_ft"):
-        if not curve.empty:
-            line = curve[curve["parent"] == parent].groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
-            axis.plot(100 * line["test/top1"], 100 * line["ood/mean/top1"], "-", color=COLOURS[parent], lw=1, alpha=0.6)
-    for method, marker in MARKERS.items():
+    if not curve.empty:
+        for parent, part in curve.groupby("parent"):
+            line = part.groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
+            axis.plot(
+                100 * line["test/top1"], 100 * line["ood/mean/top1"], "-", color=colour(str(parent)), lw=1, alpha=0.6
+            )
+    for method in table["method"].unique():
         row = table[table["method"] == method]
         if len(row):
             point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
-            axis.plot(*point, marker, color=COLOURS[method], ms=5, label=NAMES[method])
+            axis.plot(*point, marker(method), color=colour(method), ms=5, label=label(method))
 
 
 def _search(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
@@ -151,10 +171,10 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
         return None
     centred = trials.assign(gain=100 * (trials["val/top1"] - trials.groupby("task")["val/top1"].transform("mean")))
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), layout="constrained", width_ratios=[1, 1.25])
-    for method in ("ft", "car_ft"):
+    for method in centred["method"].unique():
         part = centred[centred["method"] == method]
         axes[0].plot(
-            part["lr"], part["gain"], MARKERS[method], color=COLOURS[method], ms=4, alpha=0.6, label=NAMES[method]
+            part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method)
         )
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
     axes[0].legend()
@@ -186,7 +206,7 @@ def _contexts(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(order) + 1.1), layout="constrained")
     rows = np.arange(len(order))
     for method in share.columns:
-        axis.plot(share[method], rows, MARKERS[method], color=COLOURS[method], label=NAMES[method], ms=6, alpha=0.85)
+        axis.plot(share[method], rows, marker(method), color=colour(method), label=label(method), ms=6, alpha=0.85)
     axis.set_yticks(
         rows, [_short_prompt(c) + ("  (trained on)" if c in seen else "") for c in share.index], fontsize=7.5
     )
@@ -209,13 +229,13 @@ def _training(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
         ("val/context_top1", "validation context recognition (%)", 100),
     )
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5), layout="constrained")
-    for axis, (column, label, factor) in zip(axes, wanted, strict=True):
+    for axis, (column, title, factor) in zip(axes, wanted, strict=True):
         for method, part in table.groupby("method"):
             if column in part:
                 name = str(method)
                 values = factor * part[column]
-                axis.plot(part["epoch"] + 1, values, color=COLOURS[name], marker=MARKERS[name], ms=4, label=NAMES[name])
-        axis.set(xlabel="epoch", ylabel=label)
+                axis.plot(part["epoch"] + 1, values, color=colour(name), marker=marker(name), ms=4, label=label(name))
+        axis.set(xlabel="epoch", ylabel=title)
     axes[0].legend()
     return figure
 
@@ -227,7 +247,7 @@ def _best_of_n(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     figure, axis = plt.subplots(figsize=(4.4, 2.7), layout="constrained")
     for method, part in table.groupby("method"):
         name = str(method)
-        axis.plot(part["n"], 100 * part["expected_best"], color=COLOURS[name], marker=MARKERS[name], label=NAMES[name])
+        axis.plot(part["n"], 100 * part["expected_best"], color=colour(name), marker=marker(name), label=label(name))
     axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
     axis.set_xticks(sorted(table["n"].unique()))
     axis.legend()

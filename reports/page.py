@@ -13,7 +13,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from reports.evidence import Evidence
-from reports.figures import NAMES, Plot
+from reports.figures import Plot, label
+from reports.references import SHOWN_SETS
 from reports.verdicts import Claim, Verdict, ledger
 
 ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not comparable": "≠", "not run": "…"}
@@ -30,6 +31,7 @@ class Content:
     claims: Sequence[tuple[Claim, Verdict]]
     tables: Mapping[str, pd.DataFrame]
     suites: Sequence[str]
+    reference_sets: Sequence[str]
     plots: Sequence[Plot]
     dropped: Sequence[Mapping[str, Any]]
     failures: Sequence[Mapping[str, Any]]
@@ -48,6 +50,7 @@ class Content:
             claims=[(ledger()[v.claim], v) for v in verdicts],
             tables=tables,
             suites=list(dict.fromkeys(s for task in evidence.tasks for s in evidence.card(task).suites)),
+            reference_sets=SHOWN_SETS,
             plots=plots,
             dropped=evidence.dropped,
             failures=evidence.store.failures(),
@@ -85,7 +88,7 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     for method, part in best_of_n.groupby("method"):
         ordered = part.sort_values("n")["expected_best"].tolist()
         last = 100 * (ordered[-1] - ordered[-2])
-        gains.append(f"{NAMES[str(method)]} {100 * (ordered[-1] - ordered[0]):+.1f} points (the last one {last:+.1f})")
+        gains.append(f"{label(str(method))} {100 * (ordered[-1] - ordered[0]):+.1f} points (the last one {last:+.1f})")
     return (
         f"Every study had {count} trials. Going from 1 trial to {count} raised the expected validation accuracy of the "
         f"winner by: {'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, "
@@ -127,11 +130,12 @@ def _environment() -> Environment:
     )
     environment.filters["points"] = points
     environment.filters["share"] = lambda value: points(value, sign=False)
+    environment.filters["percent"] = lambda value: "–" if math.isnan(value) else f"{value:.2f}"
     environment.filters["records"] = lambda table: table.to_dict("records")
     environment.filters["embed"] = lambda plot: (
         "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
     )
-    environment.filters["name"] = lambda label: NAMES.get(label, label)
+    environment.filters["name"] = label
     environment.globals["icons"] = ICONS
     return environment
 

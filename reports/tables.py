@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from carft.methods import METHODS
+from carft.methods import METHODS, trained_methods
 from carft.specify import command
 from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, WISE, WISE_CAR, Entry, Evidence, contributions
 from reports.statistics import expected_best, two_way
@@ -121,7 +121,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
     rows = []
     for task in evidence.tasks:
-        for parent in ("ft", "car_ft"):
+        for parent in trained_methods():
             for alpha in evidence.alphas():
                 cells = evidence.cells(task, Entry("wise_ft", parent, alpha))
                 if cells:
@@ -173,7 +173,7 @@ def best_of_n_table(trials: pd.DataFrame) -> pd.DataFrame:
 def context_table(evidence: Evidence) -> pd.DataFrame:
     """Context recognition per entry, known context and set: hits and images, summed over tasks and seeds."""
     rows = []
-    for entry in TABLE_ENTRIES[:3]:
+    for entry in (e for e in TABLE_ENTRIES if e.parent is None):
         for task in evidence.tasks:
             names = evidence.card(task).templates
             for cell in evidence.cells(task, entry):

@@ -36,10 +36,12 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 def train_cell(cell: Cell, results: str, placement: Placement, keep_weights: bool) -> None:
-    """Train a cell with ``placement.workers`` workers and write its record. Ray must be running.
+    """Train a cell with ``placement.workers`` workers and write its record, unless it is done. Ray must be running.
 
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
     """
+    if not Store(results).set_aside_stale(cell.id):
+        return
     resources = {"CPU": 1.0, **({"GPU": 1.0} if placement.gpu else {})}
     with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
         trainer = TorchTrainer(

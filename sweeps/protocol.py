@@ -6,9 +6,9 @@ that was killed goes on from its records, and its winners are those of an undist
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
 from carft.cell import Cell, stable_hash
 from carft.data.catalog import card
@@ -181,9 +181,14 @@ class Protocol:
                 "winner": winner.cell if winner else None,
                 "confirm": [c.id for c in self.confirm_cells(study)],
             }
-            if self._written.get(study.id) != content:
+            if self._written.get(study.id) != content and not self._is_larger(study.id, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
+
+    def _is_larger(self, study: str, content: Mapping[str, Any]) -> bool:
+        """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
+        known = self.store.study(study)
+        return known is not None and any(len(known[k]) > len(cast(list, content[k])) for k in ("trials", "confirm"))
 
     def _open_jobs(self) -> Iterator[Job]:
         """Jobs that could run now and are neither done nor failed; records that are there count as done."""

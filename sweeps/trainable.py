@@ -41,8 +41,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
     placement = Placement(message["workers"], message["gpu"])
     try:
-        trained = message["kind"] != "curve" and cell.hyperparameters
-        if trained and not store.is_current(cell.id):
+        if message["kind"] != "curve" and cell.hyperparameters:
             train_cell(cell, message["results"], placement, keep_weights=message["kind"] == "confirm")
         if message["kind"] == "search":
             return {"failure": ""}

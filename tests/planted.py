@@ -91,6 +91,8 @@ def plant(store: Store, tasks: Sequence[str], plan: Plan, epochs: int = 6) -> No
                     "id": f"{task}-{method}-{epochs}",
                     "task": task,
                     "method": method,
+                    "model": base.model,
+                    "pretrained": base.pretrained,
                     "training": {"epochs": epochs},
                     "trials": [trial],
                     "winner": base.id,

@@ -70,10 +70,11 @@ def test_the_method_of_the_extending_page_is_a_method(bench: Bench) -> None:
     cell = quick_cell("car_ft", lr=1e-4, kl_weight=2.0)
     method = names["FeatureDistillation"](cell, bench.pretrained, bench.prompts)
     images, labels = first_images(bench)
-    logits, features = bench.network()(images)
-    start, parts = method.loss(Batch(images, labels, logits, features))
+    network = bench.network()
+    logits, features = network(images)
+    start, parts = method.loss(Batch(network, images, labels, logits, features))
     assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
-    _, moved = method.loss(Batch(images, labels, logits, features.roll(1, 0)))
+    _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0)))
     assert float(moved["distance"]) > 0
 
 

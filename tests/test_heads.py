@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.cell import DIRECTIONS, Direction
-from carft.data.task import check_templates
+from carft.data.catalog import card
 from carft.heads import class_head, context_divergence, context_head, context_logits
 from carft.run import Bench
 
@@ -129,8 +131,9 @@ def test_one_template_makes_the_divergence_exactly_zero(direction: Direction) ->
 
 
 def test_one_template_is_warned_about_and_two_are_not() -> None:
-    assert "car_ft is ft" in " ".join(check_templates(["a photo of a {}."]))
-    assert check_templates(["a photo of a {}.", "a sketch of a {}."]) == []
+    usual = card("icons/transport")
+    assert "car_ft is ft" in " ".join(replace(usual, templates=("a photo of a {}.",)).warnings())
+    assert usual.warnings() == []
 
 
 def test_without_the_logit_scale_the_context_distribution_is_nearly_uniform(bench: Bench) -> None:

@@ -65,7 +65,6 @@ def test_new_hands_are_seen_in_their_own_split_only() -> None:
             assert {cut.foundry for cut in drawing.cuts} <= NEW_HANDS_FOUNDRIES, drawing.name
 
 
-@pytest.mark.xfail(strict=True, reason="near-duplicates of known drawings are merged into them and rendered with them")
 def test_no_glyph_of_a_new_hand_is_seen_before_the_suite() -> None:
     leaks = [
         f"{cut.foundry}:{cut} in {d.name} ({d.split})"

@@ -23,7 +23,7 @@ from tests.helpers import LR, quick_cell, same_predictions
 def a_batch(bench: Bench, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
-    return Batch(images, bench.task.val.labels[:count], *network(images))
+    return Batch(network, images, bench.task.val.labels[:count], *network(images))
 
 
 def by_hand(batch: Batch, bench: Bench, kl_weight: float, direction: Direction, temperature: float) -> float:

@@ -112,7 +112,6 @@ def test_a_torn_record_is_refused_by_name_and_left_as_it_is(name: str, store: St
     assert len(path.read_text()) == 20
 
 
-@pytest.mark.xfail(strict=True, reason="train shows a traceback when the loss explodes")
 def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback(tmp_path: Path) -> None:
     done = run_cli(*FT, "--lr", 1e30, "--epochs", 1, "--results", tmp_path, "--json")
     assert done.returncode != 0
@@ -122,6 +121,5 @@ def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback
     assert Store(tmp_path).ids() == []
 
 
-@pytest.mark.xfail(strict=True, reason="an empty list of tasks ends in an IndexError")
 def test_a_list_of_tasks_without_a_name_is_refused(tmp_path: Path) -> None:
     assert_refused(*SWEEP, "--tasks", ",", "--results", tmp_path, "--json", says="task")

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.cell import Training
+from carft.errors import Diverged
 from carft.execution import Execution
 from carft.records import Store
 from carft.run import Bench, compute, run_cell
-from carft.training import Diverged, Shard, crops, learning_rates, order
+from carft.training import Shard, crops, learning_rates, order
 from tests.helpers import LR, quick_cell
 
 seeds = st.integers(0, 2**31)

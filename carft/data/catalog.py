@@ -43,6 +43,12 @@ class Card:
         module, function = self.presence.split(":")
         getattr(importlib.import_module(module), function)()
 
+    def warnings(self) -> list[str]:
+        """What a person must know before believing a CAR-FT number of this task."""
+        if len(self.templates) > 1:
+            return []
+        return [f"{self.name} has one template: the context distribution is constant, the KL is 0 and car_ft is ft."]
+
     def open(self) -> Task:
         """Train and validation images only."""
         return self._call("open_task")
@@ -68,7 +74,7 @@ def _icons_card(name: str, classes: tuple[str, ...]) -> Card:
         suites=suites(),
         group="drawing",
         metric="top1",
-        licence="Fonts under OFL-1.1, Apache-2.0, MIT, ISC and CC-BY-4.0 (NOTICE)",
+        licence="Fonts under OFL-1.1, Apache-2.0, MIT, ISC, CC-BY-4.0 and CC-BY-SA (NOTICE)",
         source="Glyphs of the fonts in the wheels qtawesome and iconipy",
         model="icons-resnet",
         pretrained="icons",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -52,12 +52,3 @@ class Sealed:
     def sets(self) -> dict[str, ImageSet]:
         """Set name -> images: ``test`` and ``ood/<suite>``."""
         return {"test": self.test, **{f"ood/{name}": images for name, images in self.suites.items()}}
-
-
-def check_templates(templates: Sequence[str]) -> list[str]:
-    """Warnings about a template list. One template makes p_ctx constant and the KL exactly zero."""
-    if len(templates) < 2:
-        return [
-            "The context head has one template, so the context distribution is constant, the KL is 0 and car_ft is ft."
-        ]
-    return []

@@ -38,6 +38,7 @@ class MethodCard:
     """
 
     name: str
+    label: str  # as tables and figures write it
     kind: Kind
     summary: str
     where: str
@@ -54,12 +55,14 @@ METHODS: dict[str, MethodCard] = {
     for card in (
         MethodCard(
             "zeroshot",
+            "zero-shot",
             "untrained",
             "The pretrained model with its prompt-built class head, as it is.",
             "carft.methods.ft:FineTune",
         ),
         MethodCard(
             "ft",
+            "FT",
             "trained",
             "Fine-tuning of image encoder and class head by cross-entropy.",
             "carft.methods.ft:FineTune",
@@ -67,6 +70,7 @@ METHODS: dict[str, MethodCard] = {
         ),
         MethodCard(
             "car_ft",
+            "CAR-FT",
             "trained",
             "Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
             "carft.methods.car_ft:ContextAwareFineTune",
@@ -74,6 +78,7 @@ METHODS: dict[str, MethodCard] = {
         ),
         MethodCard(
             "wise_ft",
+            "WiSE-FT",
             "post-hoc",
             "Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
             "carft.methods.wise_ft:interpolate",

@@ -9,13 +9,15 @@ import torch.nn.functional as F
 
 from carft.cell import Cell
 from carft.models import Pretrained
-from carft.network import Prompts
+from carft.network import Network, Prompts
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may use: normalised images (B, 3, H, W), labels (B,), class logits (B, C), features (B, D)."""
+    """What a loss may use: the network being trained, normalised images (B, 3, H, W), labels (B,), class logits (B, C)
+    and L2-normalised features (B, D)."""
 
+    network: Network
     images: torch.Tensor
     labels: torch.Tensor
     logits: torch.Tensor

@@ -71,6 +71,9 @@ class Recipe(_Strict):
         for count, what in ((trials, "trials"), (seeds, "seeds")):
             if count is not None and count < 1:
                 raise Refusal(f"The number of {what} must be at least 1, not {count}.")
+        for names, what in ((tasks, "--tasks"), (methods, "--methods")):
+            if names is not None and not names:
+                raise Refusal(f"{what} names nothing.", f"Leave {what} out for the recipe's own, or name at least one.")
         asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         for task in recipe.tasks:
