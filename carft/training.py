@@ -89,55 +89,72 @@ def train(
     size, so the gradient is that of the global batch. Raises ``Diverged`` when the loss is not finite.
     """
     training, shard = cell.training, Shard.current()
-    device = next(network.parameters()).device
     model: nn.Module = network
     if shard.workers > 1:
         model = DistributedDataParallel(network, broadcast_buffers=False)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=0.0, weight_decay=training.weight_decay, eps=1e-8, fused=True
     )
+    loop = _Loop(network, model, method, optimizer, images, normalise, side, training.clip, shard)
     batches = math.ceil(len(images) / training.batch_size)
     rates = learning_rates(training, cell.hyperparameters["lr"], batches * training.epochs)
     history: list[Row] = []
     for epoch in range(training.epochs):
         permutation = order(cell.seed, epoch, len(images))
         boxes = crops(cell.seed, epoch, len(images), images.images.shape[-1], training.crop)
-        for step in range(batches):
-            rows = permutation[step * training.batch_size : (step + 1) * training.batch_size]
+        for first in range(0, len(images), training.batch_size):
             rate = next(rates)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            values = _step(
-                model, network, method, optimizer, training, images, rows, boxes, shard, normalise, side, device
-            )
+            values = loop.step(permutation[first : first + training.batch_size], boxes, rate)
             history.append({"epoch": float(epoch), "step": float(len(history)), "lr": rate, **values})
         history[-1].update(after_epoch(epoch))
     return history
 
 
-def _step(model, network, method, optimizer, training, images, rows, boxes, shard, normalise, side, device) -> Row:
-    mine = rows[shard.rank :: shard.workers]
-    share = len(mine) / len(rows)
-    if len(mine) == 0:
-        mine = rows[:1]  # a worker without images still takes part in the gradient's mean, with weight 0
-    pixels = torch.stack([_crop(images.images[i], boxes[i], side) for i in mine]).to(device)
-    batch_images = normalise(pixels)
-    labels = images.labels[mine].to(device)
-    logits, features = model(batch_images)
-    loss, parts = method.loss(Batch(network, batch_images, labels, logits, features))
-    optimizer.zero_grad()
-    (loss * (share * shard.workers) if shard.workers > 1 else loss).backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
-    optimizer.step()
-    values = {"train/loss": loss.detach(), **{f"train/{k}": v for k, v in parts.items()}}
-    if shard.workers > 1:
-        for value in values.values():
-            value.mul_(share)
-            dist.all_reduce(value)
-    row = {name: float(value) for name, value in values.items()}
-    if not math.isfinite(row["train/loss"]):
-        raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
-    return {**row, "grad_norm": float(norm)}
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from step to step. ``model`` is the network, wrapped when there are several workers."""
+
+    network: Network
+    model: nn.Module
+    method: FineTune
+    optimizer: torch.optim.Optimizer
+    images: ImageSet
+    normalise: Callable[[torch.Tensor], torch.Tensor]
+    side: int
+    clip: float
+    shard: Shard
+
+    def step(self, rows: np.ndarray, boxes: np.ndarray, rate: float) -> Row:
+        """One update on the global batch of these rows; returns what to log, the same on every worker."""
+        workers = self.shard.workers
+        mine = rows[self.shard.rank :: workers]
+        share = len(mine) / len(rows)
+        if len(mine) == 0:
+            mine = rows[:1]  # a worker without images still takes part in the gradient's mean, with weight 0
+        batch = self._batch(mine, boxes)
+        loss, parts = self.method.loss(batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        (loss * (share * workers) if workers > 1 else loss).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        self.optimizer.step()
+        values = {"train/loss": loss.detach(), **{f"train/{name}": part for name, part in parts.items()}}
+        if workers > 1:
+            for value in values.values():
+                value.mul_(share)
+                dist.all_reduce(value)
+        row = {name: float(value) for name, value in values.items()}
+        if not math.isfinite(row["train/loss"]):
+            raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
+        return {**row, "grad_norm": float(norm)}
+
+    def _batch(self, rows: np.ndarray, boxes: np.ndarray) -> Batch:
+        device = next(self.network.parameters()).device
+        pixels = torch.stack([_crop(self.images.images[i], boxes[i], self.side) for i in rows])
+        images, labels = self.normalise(pixels.to(device)), self.images.labels[rows].to(device)
+        logits, features = self.model(images)
+        return Batch(self.network, images, labels, logits, features)
 
 
 def _crop(image: torch.Tensor, box: np.ndarray, side: int) -> torch.Tensor:
