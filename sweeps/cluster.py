@@ -11,6 +11,8 @@ from carft.errors import Refusal
 from sweeps.jobs import Placement
 
 PROBE_SECONDS = 5.0
+#: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
+TOKEN_CPU = 0.01
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Request:
     @property
     def placement(self) -> Placement:
         return Placement(self.workers_per_cell, self.gpus > 0)
+
+    @property
+    def cpus_per_cell(self) -> float:
+        """CPUs that one running cell holds."""
+        return self.workers_per_cell + (TOKEN_CPU if self.workers_per_cell > 1 else 0)
 
     def check(self) -> None:
         """Refuse numbers that cannot be, a dead address, and GPUs that this machine does not have."""
@@ -78,16 +85,19 @@ def connect(request: Request) -> None:
         if request.address:
             ray.init(request.address, **quiet)
         else:
-            # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
-            ray.init(include_dashboard=request.workers_per_cell > 1, **quiet)
+            several = request.workers_per_cell > 1
+            # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it; the CPU beyond this
+            # machine's pays for the trials' tokens
+            cpus = (os.cpu_count() or 1) + 1 if several else None
+            ray.init(num_cpus=cpus, include_dashboard=several, **quiet)
     except (ConnectionError, RuntimeError) as error:
         raise Refusal(f"Ray could not be started or reached: {str(error).splitlines()[0]}") from error
     found = ray.cluster_resources()
-    for resource, needed in (("CPU", request.workers_per_cell), ("GPU", request.gpus)):
+    for resource, needed in (("CPU", request.cpus_per_cell), ("GPU", request.gpus)):
         if found.get(resource, 0) < needed:
             ray.shutdown()
             raise Refusal(
-                f"This needs {needed} {resource}s, but the cluster has {found.get(resource, 0):g}.",
+                f"This needs {needed:g} {resource}s, but the cluster has {found.get(resource, 0):g}.",
                 "Lower --gpus or --workers-per-cell, or add nodes.",
             )
 
@@ -96,5 +106,5 @@ def concurrency(request: Request) -> int:
     """How many cells run at a time."""
     import ray
 
-    total = request.gpus or int(ray.cluster_resources()["CPU"])
-    return max(1, total // request.workers_per_cell)
+    by_cpu = int(ray.cluster_resources()["CPU"] // request.cpus_per_cell)
+    return min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu

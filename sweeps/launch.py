@@ -13,7 +13,7 @@ from pathlib import Path
 
 from carft.data.catalog import card
 from carft.records import Store
-from sweeps.cluster import Request, concurrency, connect
+from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
 from sweeps.protocol import Protocol
 from sweeps.recipes import Recipe
 
@@ -80,7 +80,7 @@ def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[
     placement = request.placement
     searcher = ProtocolSearcher(protocol, str(Path(store.root).resolve()), placement, notify)
     alone = {"cpu": 1.0, **({"gpu": 1.0} if placement.gpu else {})}
-    resources = alone if placement.workers == 1 else {"cpu": 0.01}
+    resources = alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),

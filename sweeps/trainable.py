@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from carft.cell import Cell
 from carft.records import Store
@@ -45,7 +46,9 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
             train_cell(cell, message["results"], placement, keep_weights=message["kind"] == "confirm")
         if message["kind"] == "search":
             return {"failure": ""}
-        rest = ray.remote(num_cpus=1, num_gpus=int(placement.gpu))(run_payload)
+        # outside the trial's placement group, which holds a token only
+        outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
+        rest = ray.remote(num_cpus=1, num_gpus=int(placement.gpu), scheduling_strategy=outside)(run_payload)
         return ray.get(rest.remote(message))
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(cell, store, error)
