@@ -213,7 +213,14 @@ def report(
     for v in built.verdicts:
         interval = f"{100 * v.low:+.1f} to {100 * v.high:+.1f}" if v.low is not None and v.high is not None else "-"
         effect = f"{100 * v.effect:+.1f}" if v.effect is not None else "-"
-        table.add_row(v.claim, v.verdict, v.headline, effect, interval, f"{v.n_seeds} seeds, {v.n_groups} groups")
+        table.add_row(
+            v.claim,
+            v.verdict,
+            v.headline,
+            effect,
+            interval,
+            f"{v.n_tasks} tasks, {v.n_seeds} seeds, {v.n_groups} groups",
+        )
     out.print(table)
     out.print(f"Scale: {built.verdicts[0].scale}")
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)

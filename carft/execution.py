@@ -44,6 +44,8 @@ class Execution:
         if self.device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False
+            torch.backends.cudnn.allow_tf32 = False  # float32 in a record means float32
+            torch.set_float32_matmul_precision("highest")
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 

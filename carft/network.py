@@ -54,7 +54,7 @@ class Network(nn.Module):
     def train(self, mode: bool = True) -> Network:
         """Stay in eval mode: dropout is off and BatchNorm keeps its pretrained statistics, in every method.
 
-        With batch statistics the KL is 2.3 at step 0 instead of 0 on the built-in model, and a batch in two shards
+        With batch statistics the KL is about 3 at step 0 instead of 0 on the built-in model, and a batch in two shards
         gives another loss than the batch in one.
         """
         return super().train(False)

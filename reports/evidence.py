@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from carft.cell import Cell, Reading
-from carft.data.catalog import Card, card
+from carft.data.catalog import DOWNSTREAM_ICONS, Card, card
+from carft.errors import Refusal
 from carft.methods import METHODS, trained_methods
 from carft.records import Outcomes, Record, Store
 from carft.selection import best_alpha
@@ -62,10 +63,11 @@ class Evidence:
 
         Of several studies of one (task, method) under it the one with most trials is kept; all others are named.
         """
-        studies = sorted(store.studies(), key=_size)
+        found = sorted(store.studies(), key=_size)
+        studies = [s for s in found if s["data_version"] == card(s["task"]).version]
         budget = studies[-1]["training"] if studies else None
         best: dict[tuple[str, str], Mapping[str, Any]] = {}
-        dropped: list[Mapping[str, Any]] = []
+        dropped: list[Mapping[str, Any]] = [s for s in found if s not in studies]
         for study in studies:
             key = (study["task"], study["method"])
             if study["training"] != budget:
@@ -80,8 +82,17 @@ class Evidence:
 
     @cached_property
     def tasks(self) -> list[str]:
-        """Tasks with at least one study or one untrained confirm cell, by name."""
-        return sorted({s["task"] for s in self.studies})
+        """The tasks that are pooled: of the nine those that have a study; without any of them, all that have one.
+
+        A task that holds the drawings of others (icons/all) is never pooled with them.
+        """
+        studied = {s["task"] for s in self.studies}
+        return [t for t in DOWNSTREAM_ICONS if t in studied] or sorted(studied)
+
+    def finished_trials(self, task: str, method: str) -> int:
+        """Search trials of a study that ended with a record."""
+        study = self.study(task, method)
+        return sum(t["cell"] in self.records for t in study["trials"]) if study else 0
 
     @property
     def scale(self) -> str:
@@ -114,7 +125,8 @@ class Evidence:
         """Whether an untrained cell is what the task's studies start from: same model, weights and default reading."""
         study = next((s for s in self.studies if s["task"] == task), None)
         start = (study["model"], study["pretrained"]) if study else (card(task).model, card(task).pretrained)
-        return cell.task == task and (cell.model, cell.pretrained) == start and cell.reading == Reading()
+        current = cell.task == task and cell.data_version == card(task).version
+        return current and (cell.model, cell.pretrained) == start and cell.reading == Reading()
 
     def _sealed_open(self, cell: str, task: str) -> bool:
         return self.store.evaluated(cell) >= set(self.set_names(task))
@@ -164,10 +176,11 @@ def _size(study: Mapping[str, Any]) -> tuple[int, int, int, int]:
     return (bool(study["winner"]), study["training"]["epochs"], len(study["trials"]), len(study["confirm"]))
 
 
-def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions:
+def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
     """Contributions of a metric averaged over the named sets, for the cells of one entry (one row per cell).
 
-    what: ``top1``, or ``context`` for context recognition, macro-averaged over the contexts of each set.
+    what: ``top1``, or ``context`` for context recognition, macro-averaged over the known contexts of each set; None
+    when a set has no known context. ``Refusal`` when the cells were not evaluated on the same groups.
     """
     rows: list[dict[str, float]] = []
     strata: dict[str, tuple[str, ...]] = {}
@@ -175,25 +188,42 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
         row: dict[str, float] = {}
         for name in names:
             outcome = evidence.outcomes(cell, name)
+            if what == "context" and not (outcome.contexts >= 0).any():
+                return None
             weights, right = _weights_and_hits(outcome, what)
             groups, index = np.unique(outcome.groups, return_inverse=True)
             for group, value in zip(groups, np.bincount(index, weights * right / len(names)), strict=True):
                 row[group] = row.get(group, 0.0) + float(value)
                 if not rows:
                     strata[group] = (*strata.get(group, ()), name)
+        if row.keys() != strata.keys():
+            raise _other_images(cells[0], cell)
         rows.append(row)
-    order = sorted(strata)
+    order = tuple(sorted(strata))
     values = np.array([[row[group] for group in order] for row in rows])
-    return Contributions(values, np.array(["+".join(strata[group]) for group in order]))
+    return Contributions(values, np.array(["+".join(strata[group]) for group in order]), order)
+
+
+def _other_images(first: str, second: str) -> Refusal:
+    return Refusal(
+        f"Cells {first} and {second} were evaluated on different images, so their difference means nothing.",
+        "Use one results folder per version of the data.",
+    )
 
 
 def _weights_and_hits(outcome: Outcomes, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (N,) that sum to 1 and hits (N,) of 0 and 1, so that the metric is their dot product."""
+    """Weights (N,) that sum to 1 and hits (N,) of 0 and 1, so that the metric is their dot product.
+
+    Images whose context is not known have weight 0 in context recognition.
+    """
     if what == "top1":
         count = len(outcome.labels)
         return np.full(count, 1 / count), (outcome.predicted == outcome.labels).astype(float)
-    contexts, index, counts = np.unique(outcome.contexts, return_inverse=True, return_counts=True)
-    return 1 / (len(contexts) * counts[index]), (outcome.predicted_contexts == outcome.contexts).astype(float)
+    known = outcome.contexts >= 0
+    contexts, index, counts = np.unique(outcome.contexts[known], return_inverse=True, return_counts=True)
+    weights = np.zeros(len(known))
+    weights[known] = 1 / (len(contexts) * counts[index])
+    return weights, (outcome.predicted_contexts == outcome.contexts).astype(float)
 
 
 def paired(
@@ -210,7 +240,11 @@ def paired(
     a = contributions(evidence, [p[0] for p in pairs], names, what)
     b = contributions(evidence, [p[1] for p in pairs], names, what)
     used = tuple(dict.fromkeys(cell for pair in pairs for cell in pair))
-    return Contributions(a.values - b.values, a.strata), used
+    if a is None or b is None:
+        return None
+    if a.groups != b.groups:
+        raise _other_images(*pairs[0])
+    return Contributions(a.values - b.values, a.strata, a.groups), used
 
 
 def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, str]]:

@@ -292,8 +292,8 @@ DRAWINGS: dict[str, Drawing] = {
     "best_of_n": Drawing(
         "What more trials buy",
         "Expected validation top-1 of the best of n trials, drawn without replacement from the trials that were run, "
-        "mean over tasks. Both methods had the same number. It is validation accuracy of the selected trial, which "
-        "flatters every method more the more trials it has; it says nothing about test accuracy.",
+        "mean over tasks, up to the number that every study finished. It is validation accuracy of the selected trial, "
+        "which flatters every method more the more trials it has; it says nothing about test accuracy.",
         _best_of_n,
     ),
 }

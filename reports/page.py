@@ -76,10 +76,11 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     """What the search budget is worth, in words."""
-    if best_of_n.empty:
+    if trials.empty:
         return "No search was run."
-    count = int(best_of_n["n"].max())
-    if count == 1:
+    counts = trials.groupby(["task", "method"]).size()
+    low, high = int(counts.min()), int(counts.max())
+    if high == 1:
         return (
             "Every study had one trial, the recipe's first guess: nothing was tuned, and a different guess could "
             "reverse any comparison."
@@ -87,13 +88,17 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     gains = []
     for method, part in best_of_n.groupby("method"):
         ordered = part.sort_values("n")["expected_best"].tolist()
-        last = 100 * (ordered[-1] - ordered[-2])
-        gains.append(f"{label(str(method))} {100 * (ordered[-1] - ordered[0]):+.1f} points (the last one {last:+.1f})")
+        if len(ordered) > 1:
+            last = 100 * (ordered[-1] - ordered[-2])
+            total = 100 * (ordered[-1] - ordered[0])
+            gains.append(f"{label(str(method))} {total:+.1f} points over {len(ordered)} trials (the last {last:+.1f})")
+    spent = f"{high} finished trials" if low == high else f"{low} to {high} finished trials"
     return (
-        f"Every study had {count} trials. Going from 1 trial to {count} raised the expected validation accuracy of the "
-        f"winner by: {'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, "
-        f"so they flatter it. {count} trials do not find an optimum; they guard against a single unlucky guess, and "
-        f"the intervals below do not include the luck of the search."
+        f"Every study had {spent}. Against one trial, the expected validation accuracy of the winner rose by: "
+        f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
+        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. No interval on "
+        f"this page holds the luck of the search, those of the verdicts included, except the parts named 'tasks as a "
+        f"sample'."
     )
 
 

@@ -21,7 +21,7 @@ POWER = 0.80
 
 @dataclass(frozen=True)
 class Component:
-    """One term of a variance: its estimate, degrees of freedom, and whether it comes from seeds or from groups."""
+    """One term of a variance: its estimate, degrees of freedom, and its source: seeds, groups or tasks."""
 
     variance: float
     df: int
@@ -71,8 +71,9 @@ class Estimate:
         return float((stats.t.ppf((1 + LEVEL) / 2, self.df) + stats.t.ppf(POWER, self.df)) * self.se)
 
     def floor(self) -> str:
-        """Which source holds most of the variance: ``seeds`` or ``groups``."""
-        by = {s: sum(c.variance for c in self.components if c.source == s) for s in ("groups", "seeds")}
+        """Which source holds most of the variance: ``groups``, ``seeds`` or ``tasks``."""
+        sources = dict.fromkeys(sorted(c.source for c in self.components))
+        by = {s: sum(c.variance for c in self.components if c.source == s) for s in sources}
         return max(by, key=lambda source: by[source])
 
 
@@ -86,6 +87,7 @@ class Contributions:
 
     values: np.ndarray
     strata: np.ndarray
+    groups: tuple[str, ...] = ()
 
 
 def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
@@ -121,6 +123,18 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
         min(e.n_seeds for e in estimates),
         sum(e.n_groups for e in estimates),
     )
+
+
+def across(estimates: Sequence[Estimate]) -> Estimate:
+    """The same mean with tasks as a random sample: a t interval over the tasks' effects.
+
+    It holds everything in which tasks differ, the luck of their searches included.
+    """
+    effects = np.array([e.effect for e in estimates])
+    count = len(effects)
+    spread = float(effects.var(ddof=1)) / count if count > 1 else math.nan
+    within = pooled(estimates)
+    return Estimate(within.effect, (Component(spread, count - 1, "tasks"),), within.n_seeds, within.n_groups)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

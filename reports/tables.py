@@ -28,12 +28,14 @@ def task_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
-    estimate = two_way(contributions(evidence, cells, ["test"], "top1"), seeds_vary=_is_trained(entry))
+    made = contributions(evidence, cells, ["test"], "top1")
+    assert made is not None  # top-1 needs no context
+    estimate = two_way(made, seeds_vary=_is_trained(entry))
     low, high = estimate.interval()
     metrics = [evidence.metrics(cell) for cell in cells]
 
     def mean(name: str) -> float:
-        return float(np.mean([m[name] for m in metrics]))
+        return float(np.mean([m.get(name, np.nan) for m in metrics]))
 
     suites = {f"ood/{suite}": mean(f"ood/{suite}/top1") for suite in evidence.card(task).suites}
     return {
@@ -84,10 +86,18 @@ def difference_table(evidence: Evidence) -> pd.DataFrame:
                         "floor": estimate.floor(),
                         "n_seeds": estimate.n_seeds,
                         "n_groups": estimate.n_groups,
+                        "first_hyperparameters": _tuned(evidence, task, first),
+                        "second_hyperparameters": _tuned(evidence, task, second),
                         "cells": " ".join(cells),
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
+    """The winning hyperparameters behind an entry, in words."""
+    cell = evidence.cells(task, Entry(entry.parent or entry.method))[0]
+    return ", ".join(f"{name} {value:.1e}" for name, value in evidence.records[cell].cell.hyperparameters.items())
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -110,6 +120,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
                     "df": estimate.df,
                     "smallest_visible": estimate.smallest_visible(),
                     "floor": estimate.floor(),
+                    "n_tasks": len(part.tasks),
                     "n_seeds": estimate.n_seeds,
                     "n_groups": estimate.n_groups,
                 }
@@ -180,7 +191,7 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
                 for name in evidence.set_names(task):
                     outcome = evidence.outcomes(cell, name)
                     right = outcome.predicted_contexts == outcome.contexts
-                    for k in np.unique(outcome.contexts):
+                    for k in np.unique(outcome.contexts[outcome.contexts >= 0]):
                         here = outcome.contexts == k
                         row = (entry.label, names[k], name, int(right[here].sum()), int(here.sum()))
                         rows.append(row)

@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 import yaml
 
+from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.methods import METHODS
 from reports.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence, paired
-from reports.statistics import Estimate, holm, pooled, sign_test, two_way
+from reports.statistics import Estimate, across, holm, pooled, sign_test, two_way
 
 Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
 Sets = Callable[[Evidence, str], Sequence[str]]
 
 FIXED_ALPHA = 0.5
 ONE_SIDED = 0.025
-NINE = 9
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Part:
     name: str
     estimate: Estimate
     cells: tuple[str, ...]
+    tasks: tuple[str, ...]
+    flaws: tuple[str, ...] = ()  # what is missing: nothing is decided on part of the evidence
+    unequal: tuple[str, ...] = ()  # where the two sides had unequal search budgets
     deciding: bool = True
     margin: float = 0.0
     side: Literal["above", "below"] = "above"
@@ -84,6 +88,7 @@ class Verdict:
     effect: float | None
     low: float | None
     high: float | None
+    n_tasks: int
     n_seeds: int
     n_groups: int
     smallest_visible: float | None
@@ -95,7 +100,8 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that scripts rely on, and the reason."""
-        wanted = ("claim", "verdict", "scale", "effect", "low", "high", "n_seeds", "n_groups", "smallest_visible")
+        counts = ("n_tasks", "n_seeds", "n_groups")
+        wanted = ("claim", "verdict", "scale", "effect", "low", "high", *counts, "smallest_visible")
         return {**{name: _plain(getattr(self, name)) for name in wanted}, "part": self.headline, "reason": self.reason}
 
 
@@ -125,13 +131,39 @@ class Contrast:
     sets: Sets = lambda evidence, task: ["test"]
 
     def per_task(self, evidence: Evidence) -> dict[str, tuple[Estimate, tuple[str, ...]]]:
-        """task -> (estimate, cells) for the tasks where both entries were run."""
+        """task -> (estimate, cells) for the tasks that have the sets and where both entries were run."""
         found = {}
-        for task in evidence.tasks:
+        for task in self._asked(evidence):
             pair = paired(evidence, task, self.first, self.second, self.sets(evidence, task), self.what)
             if pair is not None:
                 found[task] = (two_way(pair[0]), pair[1])
         return found
+
+    def _asked(self, evidence: Evidence) -> list[str]:
+        return [t for t in evidence.tasks if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
+
+    def flaws(self, evidence: Evidence, found: Mapping[str, tuple[Estimate, tuple[str, ...]]]) -> tuple[str, ...]:
+        """Tasks without an estimate, without an interval, or with seeds that only one side has."""
+        flaws = [f"{task} is missing" for task in self._asked(evidence) if task not in found]
+        for task, (estimate, _) in found.items():
+            if math.isnan(estimate.se):
+                flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")
+            seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides()]
+            if len(seeds) == 2 and seeds[0] != seeds[1]:
+                flaws.append(f"{task} has seeds that only one side was run with")
+        return tuple(flaws)
+
+    def unequal(self, evidence: Evidence) -> tuple[str, ...]:
+        """Tasks on which the two sides' searches ended with different numbers of trials."""
+        uneven = []
+        for task in self._asked(evidence):
+            counts = [evidence.finished_trials(task, e.parent or e.method) for e in self._trained_sides()]
+            if len(counts) == 2 and counts[0] != counts[1]:
+                uneven.append(f"{task} ({counts[0]} against {counts[1]} finished trials)")
+        return tuple(uneven)
+
+    def _trained_sides(self) -> list[Entry]:
+        return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
 
 
 def id_test(evidence: Evidence, task: str) -> Sequence[str]:
@@ -159,18 +191,40 @@ def _pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) ->
     found = contrast.per_task(evidence)
     if not found:
         return None
+    return _part(evidence, contrast, name, found, pooled([estimate for estimate, _ in found.values()]), **settings)
+
+
+def _sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
+    """Beside a pooled part: the same mean with tasks as a sample, the luck of each search in the interval."""
+    found = contrast.per_task(evidence)
+    if len(found) < 2:
+        return None
+    estimate = across([estimate for estimate, _ in found.values()])
+    return _part(evidence, contrast, f"{name}, tasks as a sample", found, estimate, deciding=False, **settings)
+
+
+def _part(
+    evidence: Evidence,
+    contrast: Contrast,
+    name: str,
+    found: Mapping[str, tuple[Estimate, tuple[str, ...]]],
+    estimate: Estimate,
+    **settings: Any,
+) -> Part:
     cells = tuple(dict.fromkeys(cell for _, used in found.values() for cell in used))
-    return Part(name, pooled([estimate for estimate, _ in found.values()]), cells, **settings)
+    flaws, unequal = contrast.flaws(evidence, found), contrast.unequal(evidence)
+    return Part(name, estimate, cells, tuple(found), flaws, unequal, **settings)
 
 
 def _decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missing: str) -> Verdict:
-    """Reproduced: every deciding interval on the wanted side. Contradicted: one on the other side, after Holm."""
+    """The verdict on deciding parts; parts that stand beside may be absent."""
     parts = tuple(part for part in found if part is not None)
-    if not parts or len(parts) < len(found):
-        reason = f"Missing: {missing}. Run: python cli.py sweep downstream"
-        return Verdict(claim.id, claim.title, "not run", evidence.scale, None, None, None, 0, 0, None, "", reason)
     deciding = [part for part in parts if part.deciding]
-    weakest = min(deciding, key=lambda part: part.slack)
+    if not deciding or len([part for part in found if part is None or part.deciding]) > len(deciding):
+        reason = f"Missing: {missing}. Run: python cli.py sweep downstream"
+        return Verdict(claim.id, claim.title, "not run", evidence.scale, None, None, None, 0, 0, 0, None, "", reason)
+    without = [part for part in deciding if math.isnan(part.estimate.se)]
+    weakest = without[0] if without else min(deciding, key=lambda part: part.slack)
     answer, reason = _answer(deciding, weakest)
     estimate = weakest.estimate
     return Verdict(
@@ -181,6 +235,7 @@ def _decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], miss
         effect=estimate.effect,
         low=weakest.low,
         high=weakest.high,
+        n_tasks=len(weakest.tasks),
         n_seeds=estimate.n_seeds,
         n_groups=estimate.n_groups,
         smallest_visible=estimate.smallest_visible(),
@@ -193,8 +248,16 @@ def _decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], miss
 
 
 def _answer(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
-    if any(math.isnan(part.estimate.se) for part in deciding):
-        return "inconclusive", "One seed gives no interval; run at least two."
+    """Not comparable: unequal budgets. Inconclusive: something is missing, or an interval reaches its margin.
+
+    Reproduced: every deciding interval lies on the claim's side. Contradicted: one on the other side, after Holm.
+    """
+    unequal = list(dict.fromkeys(text for part in deciding for text in part.unequal))
+    if unequal:
+        return "not comparable", f"The searches were unequal on {', '.join(unequal)}. Run the sweep again."
+    flaws = list(dict.fromkeys(text for part in deciding for text in part.flaws))
+    if flaws:
+        return "inconclusive", f"Not decided on part of the evidence: {'; '.join(flaws)}."
     if all(part.slack > 0 for part in deciding):
         if len(deciding) == 1:
             return "reproduced", "The whole interval lies on the claim's side of the margin."
@@ -209,42 +272,64 @@ def _answer(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
 
 
 def _c1(claim: Claim, evidence: Evidence) -> Verdict:
-    def part(name: str, sets: Any, deciding: bool) -> Part | None:
-        contrast = Contrast(FT, ZERO_SHOT, "context", sets)
-        return _pool(evidence, contrast, f"FT - zero-shot, {name}", deciding=deciding, side="below")
-
+    whole = Contrast(FT, ZERO_SHOT, "context", every_set)
+    name = "FT - zero-shot, ID test and all suites"
     parts = [
-        part("ID test and all suites", every_set, True),
-        part("ID test", id_test, False),
-        part("all suites", every_suite, False),
+        _pool(evidence, whole, name, side="below"),
+        _sampled(evidence, whole, name, side="below"),
+        _pool(evidence, Contrast(FT, ZERO_SHOT, "context"), "FT - zero-shot, ID test", deciding=False, side="below"),
+        _pool(
+            evidence,
+            Contrast(FT, ZERO_SHOT, "context", every_suite),
+            "FT - zero-shot, all suites",
+            deciding=False,
+            side="below",
+        ),
     ]
-    return _decide(claim, evidence, parts, "zeroshot and ft")
+    return _decide(claim, evidence, _without_absent(parts), "zeroshot and ft")
+
+
+def _without_absent(parts: Sequence[Part | None]) -> list[Part | None]:
+    """The first part decides and must be there; absent parts beside it are left out."""
+    return [parts[0], *(part for part in parts[1:] if part is not None)]
 
 
 def _c2(claim: Claim, evidence: Evidence) -> Verdict:
-    kept = Contrast(CAR_FT, ZERO_SHOT, "context", every_set)
+    over, kept = Contrast(CAR_FT, FT, "context", every_set), Contrast(CAR_FT, ZERO_SHOT, "context", every_set)
+    beside = [
+        _sampled(evidence, over, "CAR-FT - FT"),
+        _sampled(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
+    ]
     parts = [
-        _pool(evidence, Contrast(CAR_FT, FT, "context", every_set), "CAR-FT - FT"),
+        _pool(evidence, over, "CAR-FT - FT"),
         _pool(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
+        *(part for part in beside if part is not None),
     ]
     return _decide(claim, evidence, parts, "zeroshot, ft and car_ft")
 
 
 def _c3(claim: Claim, evidence: Evidence) -> Verdict:
-    contrast = Contrast(CAR_FT, FT)
-    part = _pool(evidence, contrast, "CAR-FT - FT, ID test", margin=-claim.margin)
-    verdict = _decide(claim, evidence, [part], "ft and car_ft")
-    if part is None or math.isnan(part.low):
+    contrast, name = Contrast(CAR_FT, FT), "CAR-FT - FT, ID test"
+    parts = [
+        _pool(evidence, contrast, name, margin=-claim.margin),
+        _sampled(evidence, contrast, name, margin=-claim.margin),
+    ]
+    verdict = _decide(claim, evidence, _without_absent(parts), "ft and car_ft")
+    if verdict.low is None or math.isnan(verdict.low):
         return verdict
-    superior = "also superior" if part.low > 0 else "not shown to be superior"
+    superior = "also superior" if verdict.low > 0 else "not shown to be superior"
     return replace(verdict, reason=f"{verdict.reason} CAR-FT is {superior} (lower bound against 0).")
 
 
 def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> Verdict:
     suites = list(dict.fromkeys(s for task in evidence.tasks for s in evidence.card(task).suites))
-    parts = [_pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(s)), s) for s in suites]
-    mean = _pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), "mean of suites", deciding=False)
-    return _decide(claim, evidence, [*parts, mean], missing)
+    every = Contrast(CAR_FT, rival, "top1", every_suite)
+    beside = [_pool(evidence, every, "mean of suites", deciding=False), _sampled(evidence, every, "mean of suites")]
+    parts = [
+        *(_pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(s)), s) for s in suites),
+        *(part for part in beside if part is not None),
+    ]
+    return _decide(claim, evidence, parts, missing)
 
 
 def _c4(claim: Claim, evidence: Evidence) -> Verdict:
@@ -258,14 +343,22 @@ def _c4b(claim: Claim, evidence: Evidence) -> Verdict:
 def _c5(claim: Claim, evidence: Evidence) -> Verdict:
     contrast = Contrast(CAR_FT, FT)
     found = contrast.per_task(evidence)
-    parts: list[Part | None] = [Part(task, estimate, cells) for task, (estimate, cells) in found.items()]
-    parts.append(_pool(evidence, contrast, "mean of tasks", deciding=False))
+    flaws, unequal = contrast.flaws(evidence, found), contrast.unequal(evidence)
+    parts: list[Part | None] = [
+        Part(task, estimate, cells, (task,), flaws, unequal) for task, (estimate, cells) in found.items()
+    ]
+    for beside in (
+        _pool(evidence, contrast, "mean of tasks", deciding=False),
+        _sampled(evidence, contrast, "mean of tasks"),
+    ):
+        parts += [beside] if beside is not None else []
     verdict = _decide(claim, evidence, parts, "ft and car_ft")
     if verdict.verdict == "not run":
         return verdict
     effects = [estimate.effect for estimate, _ in found.values()]
     gained = f"{sum(e > 0 for e in effects)} of {len(effects)} tasks gain"
-    short = "" if len(effects) >= NINE else f" Only {len(effects)} of the {NINE} tasks were run."
+    absent = sorted(set(DOWNSTREAM_ICONS) - set(found))
+    short = f" Only {len(found)} of the {len(DOWNSTREAM_ICONS)} tasks were run." if absent else ""
     answer: Answer = "inconclusive" if verdict.verdict == "reproduced" and short else verdict.verdict
     reason = f"{verdict.reason} {gained} (sign test p = {sign_test(effects):.2f}).{short}"
     return replace(verdict, verdict=answer, reason=reason)
@@ -273,14 +366,14 @@ def _c5(claim: Claim, evidence: Evidence) -> Verdict:
 
 def _c12(claim: Claim, evidence: Evidence) -> Verdict:
     half, half_car = replace(WISE, alpha=FIXED_ALPHA), replace(WISE_CAR, alpha=FIXED_ALPHA)
+    fixed, chosen = Contrast(half_car, half, "top1", every_suite), Contrast(WISE_CAR, WISE, "top1", every_suite)
     parts = [
-        _pool(evidence, Contrast(half_car, half, "top1", every_suite), "OOD, alpha 0.5"),
+        _pool(evidence, fixed, "OOD, alpha 0.5"),
+        _sampled(evidence, fixed, "OOD, alpha 0.5"),
         _pool(evidence, Contrast(half_car, half), "ID, alpha 0.5", deciding=False),
-        _pool(
-            evidence, Contrast(WISE_CAR, WISE, "top1", every_suite), "OOD, alpha chosen on validation", deciding=False
-        ),
+        _pool(evidence, chosen, "OOD, alpha chosen on validation", deciding=False),
     ]
-    return _decide(claim, evidence, parts, "wise_ft of ft and of car_ft")
+    return _decide(claim, evidence, _without_absent(parts), "wise_ft of ft and of car_ft")
 
 
 DECIDERS: Mapping[str, Callable[[Claim, Evidence], Verdict]] = {

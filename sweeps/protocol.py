@@ -73,8 +73,13 @@ class Study:
 
     @property
     def seed(self) -> int:
-        """Seed of the sampler, drawn from the study's content."""
-        return int(self.id, 16) % 2**31
+        """Seed of the sampler, the same for every method of a task.
+
+        So while the sampler draws from the prior, every method tries the same learning rates, and a difference
+        between methods is not one of luck with them.
+        """
+        shared = {k: v for k, v in self.content.items() if k not in ("method", "space")}
+        return int(stable_hash(shared), 16) % 2**31
 
     def cell(self, hyperparameters: dict[str, float], seed: int) -> Cell:
         """A cell of this study."""

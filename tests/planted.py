@@ -91,6 +91,7 @@ def plant(store: Store, tasks: Sequence[str], plan: Plan, epochs: int = 6) -> No
                     "id": f"{task}-{method}-{epochs}",
                     "task": task,
                     "method": method,
+                    "data_version": base.data_version,
                     "model": base.model,
                     "pretrained": base.pretrained,
                     "training": {"epochs": epochs},

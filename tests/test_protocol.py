@@ -16,6 +16,7 @@ from carft.metrics import flatten
 from carft.records import Store
 from sweeps.protocol import Job, Protocol
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.suggest import suggest
 from tests.helpers import made_up_predictions, made_up_record
 
 TASKS = ["icons/transport", "icons/weather"]
@@ -226,3 +227,18 @@ def test_studies_are_written_with_their_trials_and_winner(undisturbed: tuple[Pro
         assert [t["status"] for t in study["trials"]] == ["done"] * 4
         assert [t["trial"] for t in study["trials"]] == [0, 1, 2, 3]
         assert len(study["confirm"]) == 2
+
+
+def test_every_method_of_a_task_tries_the_same_learning_rates(tmp_path: Path) -> None:
+    """A difference between methods must not be one of luck with the learning rates that were drawn."""
+    protocol = Protocol(load_recipe("downstream"), Store(tmp_path))
+    for task in protocol.recipe.tasks:
+        seeds = {study.seed for study in protocol.studies if study.task == task}
+        assert len(seeds) == 1
+        tried = [
+            [suggest(study.method.space, study.seed, k, [])["lr"] for k in range(4)]
+            for study in protocol.studies
+            if study.task == task
+        ]
+        assert all(rates == tried[0] for rates in tried)
+    assert len({study.seed for study in protocol.studies}) == len(protocol.recipe.tasks)

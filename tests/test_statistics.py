@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics import Contributions, expected_best, holm, pooled, sign_test, two_way
+from reports.statistics import Contributions, across, expected_best, holm, pooled, sign_test, two_way
 
 
 def simple(values: np.ndarray) -> Contributions:
@@ -49,6 +49,15 @@ def test_strata_do_not_lend_each_other_variance() -> None:
     estimate = two_way(Contributions(values, np.array(["a", "a", "b", "b"])))
     assert estimate.se == 0.0
     assert estimate.interval() == (estimate.effect, estimate.effect)
+
+
+def test_tasks_as_a_sample_is_the_one_sample_t_interval_over_tasks() -> None:
+    rng = np.random.default_rng(1)
+    tasks = [two_way(simple(rng.normal(shift, 1, (3, 20)))) for shift in (0.0, 0.5, 1.0, 2.0)]
+    effects = [task.effect for task in tasks]
+    expected = stats.ttest_1samp(effects, 0.0).confidence_interval(0.95)
+    assert across(tasks).interval() == pytest.approx((expected.low, expected.high))
+    assert across(tasks).floor() == "tasks"
 
 
 def test_pooling_equal_estimates_divides_the_variance() -> None:
@@ -94,6 +103,20 @@ def test_interval_covers(groups: int, seeds: int, seed_sd: float, group_sd: floa
         low, high = two_way(simple(values)).interval()
         covered += low <= 0.5 <= high
     assert covered / runs >= 0.93 - 2 * math.sqrt(0.93 * 0.07 / runs)
+
+
+@pytest.mark.parametrize(("seeds", "ratio", "least"), [(3, 1.0, 0.93), (3, 2.0, 0.90), (5, 2.0, 0.93)])
+def test_where_seeds_dominate_without_interaction_the_interval_is_at_its_weakest(
+    seeds: int, ratio: float, least: float
+) -> None:
+    """ratio: standard deviation of the seed term over that of the group term, each of its own mean."""
+    rng = np.random.default_rng([seeds, int(ratio)])
+    groups, runs, covered = 37, 2000, 0
+    for _ in range(runs):
+        seed_effect = rng.normal(0, ratio * math.sqrt(seeds / groups), (seeds, 1))
+        low, high = two_way(simple(seed_effect + rng.normal(0, 1, (1, groups)))).interval()
+        covered += low <= 0 <= high
+    assert covered / runs >= least - 2 * math.sqrt(least * (1 - least) / runs)
 
 
 @settings(max_examples=25)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.errors import Refusal
+from carft.metrics import macro
 from carft.records import Store
 from reports.evidence import CAR_FT, FT, Evidence, contributions
 from reports.verdicts import Verdict, ledger, verdicts
@@ -112,3 +114,71 @@ def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(t
     evidence = Evidence.of(store)
     assert {s["training"]["epochs"] for s in evidence.studies} == {6}
     assert {s["training"]["epochs"] for s in evidence.dropped} == {1}
+
+
+def test_unequal_search_budgets_are_not_comparable(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD)
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/body", "ft"))
+    store.write_study("icons-body-ft-6", {**study, "trials": [*study["trials"], *study["trials"]]})
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C3"].verdict == "not comparable"
+    assert "icons/body (1 against 2" in found["C3"].reason
+    assert found["C1"].verdict == "reproduced"  # zero-shot has no search
+
+
+def test_a_task_that_lost_its_confirm_cells_is_named_and_nothing_is_decided_without_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD)
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/tools", "car_ft"))
+    store.write_study("icons-tools-car_ft-6", {**study, "confirm": []})
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    for claim in ("C2", "C3", "C4", "C5"):
+        assert found[claim].verdict == "inconclusive"
+        assert "icons/tools is missing" in found[claim].reason
+    assert found["C3"].n_tasks == 8
+
+
+def test_seeds_that_only_one_side_has_decide_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD)
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/tools", "ft"))
+    store.write_study("icons-tools-ft-6", {**study, "confirm": study["confirm"][:2]})
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C3"].verdict == "inconclusive"
+    assert "only one side" in found["C3"].reason
+
+
+def test_the_task_of_all_classes_is_never_pooled_with_the_nine(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, (*DOWNSTREAM_ICONS[:8], "icons/all"), GOOD)
+    evidence = Evidence.of(store)
+    assert evidence.tasks == list(DOWNSTREAM_ICONS[:8])
+    assert {v.claim: v.verdict for v in verdicts(evidence)}["C5"] == "inconclusive"
+
+
+def test_images_without_a_known_context_do_not_count_in_context_recognition(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
+    evidence = Evidence.of(store)
+    cell = evidence.cells(DOWNSTREAM_ICONS[0], FT)[0]
+    whole = evidence.outcomes(cell, "test")
+    half = np.where(np.arange(len(whole.contexts)) % 2, whole.contexts, -1)
+    evidence._outcomes[cell, "test"] = replace(whole, contexts=half)
+    made = contributions(evidence, [cell], ["test"], "context")
+    known = half >= 0
+    assert made is not None
+    assert made.values.sum() == pytest.approx(macro(whole.predicted_contexts[known], half[known]))
+    evidence._outcomes[cell, "test"] = replace(whole, contexts=np.full_like(half, -1))
+    assert contributions(evidence, [cell], ["test"], "context") is None
+
+
+def test_cells_on_different_images_are_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
+    evidence = Evidence.of(store)
+    cell = evidence.cells(DOWNSTREAM_ICONS[0], FT)[0]
+    whole = evidence.outcomes(cell, "test")
+    evidence._outcomes[cell, "test"] = replace(whole, groups=np.char.add(whole.groups, "-other"))
+    with pytest.raises(Refusal, match="different images"):
+        verdicts(evidence)
