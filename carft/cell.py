@@ -45,7 +45,7 @@ class Training:
     a cosine follows. clip: largest global gradient norm. crop: smallest area share of RandomResizedCrop.
     """
 
-    epochs: int = 6
+    epochs: int = 5
     batch_size: int = 32
     weight_decay: float = 0.1
     warmup: float = 0.1
