@@ -91,7 +91,7 @@ def draw_all(tables: Mapping[str, pd.DataFrame], scale: str, folder: Path) -> li
         figure = drawing.draw(tables)
         if figure is None:
             continue
-        figure.text(0.995, 0.005, f"scale: {scale}", ha="right", va="bottom", fontsize=7, color="#555555")
+        figure.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
         png, svg = folder / f"{name}.png", folder / f"{name}.svg"
         figure.savefig(png, dpi=150, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None})

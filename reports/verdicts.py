@@ -226,22 +226,24 @@ def _decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], miss
     without = [part for part in deciding if math.isnan(part.estimate.se)]
     weakest = without[0] if without else min(deciding, key=lambda part: part.slack)
     answer, reason = _answer(deciding, weakest)
-    estimate = weakest.estimate
+    # a contradiction is shown by the part that contradicts most surely
+    shown = min(deciding, key=lambda part: part.p_against) if answer == "contradicted" else weakest
+    estimate = shown.estimate
     return Verdict(
         claim=claim.id,
         title=claim.title,
         verdict=answer,
         scale=evidence.scale,
         effect=estimate.effect,
-        low=weakest.low,
-        high=weakest.high,
-        n_tasks=len(weakest.tasks),
+        low=shown.low,
+        high=shown.high,
+        n_tasks=len(shown.tasks),
         n_seeds=estimate.n_seeds,
         n_groups=estimate.n_groups,
         smallest_visible=estimate.smallest_visible(),
         floor=estimate.floor(),
         reason=reason,
-        headline=weakest.name,
+        headline=shown.name,
         parts=parts,
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
     )
