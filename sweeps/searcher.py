@@ -21,13 +21,16 @@ class ProtocolSearcher(Searcher):
         self.placement = placement
         self.notify = notify
         self.jobs: dict[str, Job] = {}
+        self.ended = False  # whether a job ended since the last notification
 
     def suggest(self, trial_id: str) -> Any:
         job = self.protocol.next_job()
+        if job is not None or self.ended:
+            self.ended = False
+            self.notify()  # here, not where a job ends: the actor that is free has its next job by now
         if job is None:
             return Searcher.FINISHED if self.protocol.finished() else None
         self.jobs[trial_id] = job
-        self.notify()
         return {"job": payload(job, self.results, self.placement)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -40,7 +43,7 @@ class ProtocolSearcher(Searcher):
             self.protocol.store.write_failure(job.cell, reason, "")
         self.protocol.end(job, reason or None)
         self.protocol.write_studies()
-        self.notify()
+        self.ended = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into its own scratch folder, which nothing ever reads."""

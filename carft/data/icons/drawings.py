@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -72,7 +73,7 @@ def census_digest() -> str:
     return hashlib.sha256(files("carft.data.icons").joinpath("drawings.csv").read_bytes()).hexdigest()
 
 
-def _from_row(row: dict[str, str]) -> Drawing:
+def _from_row(row: Mapping[Hashable, str]) -> Drawing:
     cuts = []
     for part in row["cuts"].split():
         foundry, font, code = part.split(":")
