@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from carft.errors import Refusal
@@ -82,7 +83,7 @@ class Cell:
     precision: str = "float32"
     parents: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def id(self) -> str:
         """16 hexadecimal digits; 1 and 1.0 give the same id, and so does a reading factor left at its default."""
         spec = self.as_dict()

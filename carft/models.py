@@ -44,7 +44,7 @@ class Pretrained:
         """uint8 (B, 3, H, W) to normalised float32 of the same shape, channels last."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
-        return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+        return images.contiguous(memory_format=torch.channels_last).float().div_(255).sub_(mean).div_(std)
 
     @torch.no_grad()
     def text_features(self, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:

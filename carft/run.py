@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from safetensors.torch import load_file, save_file
 
-from carft.cell import Cell
+from carft.cell import Cell, Training
 from carft.data.catalog import Card, card
 from carft.data.task import ImageSet, Task
 from carft.errors import Diverged, Refusal
@@ -96,9 +96,11 @@ def compute(cell: Cell, bench: Bench, tell: Callable[[str], None] = lambda _: No
     started = time.perf_counter()
     network = bench.network()
     history: list[Row] = []
+    latest: list[Predictions] = []
 
     def after_epoch(epoch: int) -> Row:
-        scores = flatten("val", score(bench.predict(cell, network, bench.task.val)))
+        latest[:] = [bench.predict(cell, network, bench.task.val)]
+        scores = flatten("val", score(latest[0]))
         tell(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
         return {name: scores[name] for name in ("val/top1", "val/loss", "val/context_top1") if name in scores}
 
@@ -108,7 +110,7 @@ def compute(cell: Cell, bench: Bench, tell: Callable[[str], None] = lambda _: No
             cell, network, method, bench.task.train, bench.pretrained.normalise, bench.pretrained.side, after_epoch
         )
     trained = time.perf_counter()
-    predictions = bench.predict(cell, network, bench.task.val)
+    predictions = latest[0] if latest else bench.predict(cell, network, bench.task.val)
     metrics = {**_last_epoch(history), **flatten("val", score(predictions))}
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
@@ -238,12 +240,12 @@ def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]
         bench = Bench.of(parent, execution)
         combine = method_card("wise_ft").load()
         start, end = bench.network().state_dict(), load_network(parent, bench, store).state_dict()
+        network = bench.network()
         for cell in pending:
             alpha = cell.hyperparameters["alpha"]
             started = time.perf_counter()
             predictions = _end_predictions(parent, alpha, store, execution)
             if predictions is None:
-                network = bench.network()
                 network.load_state_dict(combine(start, end, alpha))
                 predictions = _predict_all(parent, network, bench)
             durations = {"evaluate": time.perf_counter() - started}
@@ -255,14 +257,15 @@ def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]
 
 
 def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
-    """Predictions at the ends of a curve; None between them."""
+    """Predictions at the ends of a curve, read where they are on disk; None between the ends."""
+    names = ("val", *_sealed_names(parent))
     if alpha == 1:
-        return {name: store.predictions(parent.id, name) for name in ("val", *_sealed_names(parent))}
+        return {name: store.predictions(parent.id, name) for name in names}
     if alpha == 0:
-        zero_shot = Cell(
-            parent.task, parent.data_version, parent.model, parent.pretrained, "zeroshot", reading=parent.reading
-        )
-        return _zero_shot_predictions(zero_shot, execution)
+        start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training())
+        if store.is_current(start.id) and store.evaluated(start.id) >= set(names[1:]):
+            return {name: store.predictions(start.id, name) for name in names}
+        return _zero_shot_predictions(start, execution)
     return None
 
 
