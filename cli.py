@@ -26,6 +26,9 @@ app = typer.Typer(
 icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights or its census again.")
 app.add_typer(icons, name="icons")
 
+#: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
+AGAIN = "again"
+
 Results = Annotated[Path, typer.Option("--results", help="The results folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
 
@@ -202,6 +205,7 @@ def report(
     """
     from carft.records import Store
     from reports.build import build_report
+    from reports.page import points
 
     store = Store(results)
     store.require_present()
@@ -211,8 +215,7 @@ def report(
         return
     table = Table("claim", "verdict", "contrast", "points", "95 % interval", "n", box=None)
     for v in built.verdicts:
-        interval = f"{100 * v.low:+.1f} to {100 * v.high:+.1f}" if v.low is not None and v.high is not None else "-"
-        effect = f"{100 * v.effect:+.1f}" if v.effect is not None else "-"
+        interval, effect = f"{points(v.low)} to {points(v.high)}", points(v.effect)
         table.add_row(
             v.claim,
             v.verdict,
@@ -268,7 +271,9 @@ def show(
     store.require_present()
     record = store.read(store.resolve(cell))
     metrics = store.metrics(record.id)
-    again = command(record.cell, str(results))
+    # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
+    folder = str(results) if record.cell.parents else AGAIN
+    again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)))
     if as_json:
         spec = record.cell.as_dict()
         _print_json(
@@ -290,6 +295,7 @@ def preview(path: Annotated[Path, typer.Option("--out", help="The PNG to write."
     """
     from carft.data.icons.preview import contact_sheet
 
+    _require_file(path, ".png")
     contact_sheet().save(path)
     out.print(f"Open: {path.resolve()}", soft_wrap=True)
 
@@ -326,8 +332,14 @@ def census(path: Annotated[Path, typer.Option("--out", help="The CSV to write.")
     """
     from carft.data.icons.drawings import build_census
 
+    _require_file(path, ".csv")
     build_census().to_csv(path, index=False)
     out.print(f"Written: {path.resolve()}", soft_wrap=True)
+
+
+def _require_file(path: Path, suffix: str) -> None:
+    if path.suffix != suffix or not path.parent.is_dir():
+        raise Refusal(f"'{path}' cannot be written here.", f"Give --out a {suffix} file in a folder that exists.")
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -54,14 +54,16 @@ class Training:
     crop: float = 0.9
 
     def __post_init__(self) -> None:
-        for name, value in (("epochs", self.epochs), ("batch size", self.batch_size)):
+        for name, value in (("number of epochs", self.epochs), ("batch size", self.batch_size)):
             if value < 1:
-                raise Refusal(f"The number of {name} must be at least 1, not {value}.")
+                raise Refusal(f"The {name} must be at least 1, not {value}.")
         require_positive("gradient clip", self.clip)
         require_positive("crop", self.crop)
         require_not_negative("weight decay", self.weight_decay)
-        if not 0 <= self.warmup < 1 or self.crop > 1:
-            raise Refusal("Warm-up must lie in [0, 1) and crop in (0, 1].")
+        if not 0 <= self.warmup < 1:
+            raise Refusal(f"The warm-up must lie in [0, 1), not {self.warmup}.")
+        if self.crop > 1:
+            raise Refusal(f"The crop must lie in (0, 1], not {self.crop}.")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: names that a sentence can list
+MANY = 12
+
 
 class Refusal(Exception):
     """A request that is wrong or cannot work here.
@@ -27,5 +30,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> Refusal:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     near = near or [k for k in known if name and (k.endswith(f"/{name}") or k.startswith(name))][:3]
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+    few = ", ".join(known[:MANY]) + (f" and {len(known) - MANY} more" if len(known) > MANY else "")
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {few or 'none'}."
     return Refusal(f"There is no {kind} '{name}'.", hint)

@@ -115,7 +115,9 @@ class Store:
             spec = _read_json(self.folder(cell) / "spec.json")
             record = Record(Cell.from_dict(spec), raw["metrics"], raw["provenance"], raw["durations"])
             found = (record.id, record.numerics)
-        except (KeyError, TypeError, AttributeError, ValueError, Refusal) as error:
+        except Refusal as error:
+            raise error if "torn" in error.message else _torn(self.folder(cell), error.message) from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _torn(self.folder(cell), f"{type(error).__name__}: {error}") from error
         if found[0] != cell:
             raise _torn(self.folder(cell), f"its specification belongs to cell {record.id}")
@@ -300,7 +302,7 @@ def _read_json(path: Path) -> Any:
 def _torn(path: Path, why: str) -> Refusal:
     return Refusal(
         f"The record '{path}' is torn or cannot be read: {why}.",
-        "Move that cell's folder away and run the same command again; only that cell is run.",
+        "Move that folder away and run the sweep again; only what is missing is run.",
     )
 
 

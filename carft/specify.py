@@ -29,6 +29,8 @@ def specify(
     the same request always is the same cell.
     """
     chosen = card(task)
+    if method_card(method).kind == "post-hoc":
+        raise Refusal(f"'{method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
     check_hyperparameters(method, hyperparameters)
     if not 0 <= seed < 2**32:
         raise Refusal(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
@@ -72,8 +74,8 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
     )
 
 
-def command(cell: Cell, results: str) -> str:
-    """The exact shell command that makes the cell again without Ray."""
+def command(cell: Cell, results: str, unseal: bool = False) -> str:
+    """The exact shell command that makes the cell again without Ray, in the folder ``results``."""
     if cell.parents:
         return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
     parts = ["python cli.py train", f"--task {cell.task}", f"--method {cell.method}"]
@@ -90,4 +92,6 @@ def command(cell: Cell, results: str) -> str:
     for name in ("model", "pretrained"):
         if getattr(cell, name) != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(getattr(cell, name).partition(DIGEST_MARK)[0])}")
+    if unseal:
+        parts.append("--unseal")
     return " ".join([*parts, f"--results {shlex.quote(results)}"])

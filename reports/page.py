@@ -63,15 +63,19 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     named = ", ".join(f"{model} (weights '{weights}')" for model, weights in sorted(models))
     tasks = tables["tasks"]
     seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
-    spread = f"{seeds.min()}" if len(seeds) and seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
-    units = (
-        f"{groups.min()} to {groups.max()} test {evidence.card(evidence.tasks[0]).group}s a task" if len(groups) else ""
-    )
+    unit = evidence.card(evidence.tasks[0]).group
     return (
-        f"{len(evidence.tasks)} tasks, {len(evidence.records)} cells, {spread if len(seeds) else 0} confirm seeds, "
-        f"{units}, model {named}."
+        f"{len(evidence.tasks)} task(s), {len(evidence.records)} cells, {evidence.studies[0]['training']['epochs']} "
+        f"training epoch(s), {_span(seeds)} confirm seeds, {_span(groups)} test {unit}s a task, model {named}."
     )
+
+
+def _span(counts: pd.Series) -> str:
+    """``3``, or ``31 to 44``, or ``no`` for none."""
+    if counts.empty:
+        return "no"
+    return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
 
 
 def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
@@ -83,7 +87,7 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     if high == 1:
         return (
             "Every study had one trial, the recipe's first guess: nothing was tuned, and a different guess could "
-            "reverse any comparison."
+            "reverse any comparison. Read nothing into the verdicts of such a run."
         )
     gains = []
     for method, part in best_of_n.groupby("method"):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from carft.methods import METHODS, trained_methods
 from carft.specify import command
-from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, WISE, WISE_CAR, Entry, Evidence, contributions
+from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence, contributions
 from reports.statistics import expected_best, two_way
 from reports.verdicts import Contrast, Verdict, every_suite, id_test
 
@@ -63,6 +63,8 @@ def _is_trained(entry: Entry) -> bool:
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),
+    ("FT - zero-shot", FT, ZERO_SHOT),
+    ("CAR-FT - zero-shot", CAR_FT, ZERO_SHOT),
     ("WiSE(CAR-FT) - WiSE(FT)", WISE_CAR, WISE),
 )
 
@@ -97,7 +99,8 @@ def difference_table(evidence: Evidence) -> pd.DataFrame:
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
     """The winning hyperparameters behind an entry, in words."""
     cell = evidence.cells(task, Entry(entry.parent or entry.method))[0]
-    return ", ".join(f"{name} {value:.1e}" for name, value in evidence.records[cell].cell.hyperparameters.items())
+    values = evidence.records[cell].cell.hyperparameters
+    return ", ".join(f"{name} {value:.1e}" for name, value in values.items()) or "-"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -231,7 +234,7 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
                 "carft": versions["carft"],
                 "numerics": versions["numerics"],
                 "torch": versions["packages"].get("torch", ""),
-                "command": command(record.cell, "results"),
+                "command": command(record.cell, "again", unseal=bool(evidence.store.evaluated(record.id))),
             }
         )
     return pd.DataFrame(rows)

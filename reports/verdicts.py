@@ -71,6 +71,11 @@ class Part:
         return self.low - self.margin if self.side == "above" else self.margin - self.high
 
     @property
+    def is_beyond(self) -> bool:
+        """Whether the whole interval lies on the other side of the margin."""
+        return self.high < self.margin if self.side == "above" else self.low > self.margin
+
+    @property
     def p_against(self) -> float:
         """One-sided p value for the opposite of what the claim wants."""
         estimate = self.estimate
@@ -268,9 +273,12 @@ def _answer(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
     opposed = [part.name for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
     if opposed:
         return "contradicted", f"The whole interval lies on the other side, after Holm, for: {', '.join(opposed)}."
-    undecided = [part.name for part in deciding if part.slack <= 0]
-    named = f"every one of the {len(deciding)}" if len(undecided) == len(deciding) > 1 else ", ".join(undecided)
-    return "inconclusive", f"The interval reaches the margin for: {named}."
+    beyond = [part.name for part in deciding if part.is_beyond]
+    undecided = [part.name for part in deciding if part.slack <= 0 and not part.is_beyond]
+    reason = f"The interval reaches the margin for: {', '.join(undecided)}." if undecided else ""
+    if beyond:
+        reason += f" It lies on the other side, but not after Holm over {len(deciding)}, for: {', '.join(beyond)}."
+    return "inconclusive", reason.strip()
 
 
 def _c1(claim: Claim, evidence: Evidence) -> Verdict:
@@ -326,9 +334,11 @@ def _c3(claim: Claim, evidence: Evidence) -> Verdict:
 def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> Verdict:
     suites = list(dict.fromkeys(s for task in evidence.tasks for s in evidence.card(task).suites))
     every = Contrast(CAR_FT, rival, "top1", every_suite)
-    beside = [_pool(evidence, every, "mean of suites", deciding=False), _sampled(evidence, every, "mean of suites")]
+    sides = f"CAR-FT - {METHODS[rival.method].label}"
+    mean = f"{sides}, mean of suites"
+    beside = [_pool(evidence, every, mean, deciding=False), _sampled(evidence, every, mean)]
     parts = [
-        *(_pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(s)), s) for s in suites),
+        *(_pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(s)), f"{sides}, {s}") for s in suites),
         *(part for part in beside if part is not None),
     ]
     return _decide(claim, evidence, parts, missing)
@@ -347,11 +357,12 @@ def _c5(claim: Claim, evidence: Evidence) -> Verdict:
     found = contrast.per_task(evidence)
     flaws, unequal = contrast.flaws(evidence, found), contrast.unequal(evidence)
     parts: list[Part | None] = [
-        Part(task, estimate, cells, (task,), flaws, unequal) for task, (estimate, cells) in found.items()
+        Part(f"CAR-FT - FT, {task}", estimate, cells, (task,), flaws, unequal)
+        for task, (estimate, cells) in found.items()
     ]
     for beside in (
-        _pool(evidence, contrast, "mean of tasks", deciding=False),
-        _sampled(evidence, contrast, "mean of tasks"),
+        _pool(evidence, contrast, "CAR-FT - FT, mean of tasks", deciding=False),
+        _sampled(evidence, contrast, "CAR-FT - FT, mean of tasks"),
     ):
         parts += [beside] if beside is not None else []
     verdict = _decide(claim, evidence, parts, "ft and car_ft")
@@ -370,10 +381,10 @@ def _c12(claim: Claim, evidence: Evidence) -> Verdict:
     half, half_car = replace(WISE, alpha=FIXED_ALPHA), replace(WISE_CAR, alpha=FIXED_ALPHA)
     fixed, chosen = Contrast(half_car, half, "top1", every_suite), Contrast(WISE_CAR, WISE, "top1", every_suite)
     parts = [
-        _pool(evidence, fixed, "OOD, alpha 0.5"),
-        _sampled(evidence, fixed, "OOD, alpha 0.5"),
-        _pool(evidence, Contrast(half_car, half), "ID, alpha 0.5", deciding=False),
-        _pool(evidence, chosen, "OOD, alpha chosen on validation", deciding=False),
+        _pool(evidence, fixed, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha 0.5"),
+        _sampled(evidence, fixed, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha 0.5"),
+        _pool(evidence, Contrast(half_car, half), "WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5", deciding=False),
+        _pool(evidence, chosen, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha by validation", deciding=False),
     ]
     return _decide(claim, evidence, _without_absent(parts), "wise_ft of ft and of car_ft")
 

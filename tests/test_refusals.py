@@ -46,7 +46,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*FT, "--lr", LR, "--device", "tpu"), "tpu"),
         ((*FT, "--lr", LR, "--model", "icons-resnett"), "icons-resnet"),
         ((*FT, "--lr", LR, "--pretrained", "random"), "without pretrained weights"),
-        (("train", "--task", TASK, "--method", "wise_ft"), "alpha"),
+        (("train", "--task", TASK, "--method", "wise_ft"), "interpolate --cell"),
         (("sweep", "upstream"), "downstream"),
         ((*SWEEP, "--methods", "car-ft"), "car_ft"),
         ((*SWEEP, "--methods", "zeroshot,wise_ft"), "Add ft or car_ft"),

@@ -13,7 +13,8 @@ from carft.errors import Refusal
 from carft.metrics import macro
 from carft.records import Store
 from reports.evidence import CAR_FT, FT, Evidence, contributions
-from reports.verdicts import Verdict, ledger, verdicts
+from reports.statistics import Component, Estimate
+from reports.verdicts import Part, Verdict, _answer, ledger, verdicts
 from tests.planted import Plan, plant
 
 GOOD = Plan(
@@ -182,3 +183,16 @@ def test_cells_on_different_images_are_refused(tmp_path: Path) -> None:
     evidence._outcomes[cell, "test"] = replace(whole, groups=np.char.add(whole.groups, "-other"))
     with pytest.raises(Refusal, match="different images"):
         verdicts(evidence)
+
+
+def test_an_interval_beyond_the_margin_is_not_said_to_reach_it() -> None:
+    """Without Holm it would contradict; the reason must say which is which."""
+    beyond = Estimate(-0.02, (Component(0.0095**2, 100, "groups"),), 3, 50)
+    others = [Estimate(0.001 * k, (Component(0.01**2, 100, "groups"),), 3, 50) for k in range(4)]
+    parts = [Part(f"part {k}", estimate, (), ("t",)) for k, estimate in enumerate([beyond, *others])]
+    assert parts[0].high < 0
+    answer, reason = _answer(parts, parts[0])
+    assert answer == "inconclusive"
+    reached, other_side = reason.split(" It lies")
+    assert "part 0" not in reached and "part 1" in reached
+    assert "not after Holm over 5, for: part 0" in other_side
