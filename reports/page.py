@@ -64,10 +64,11 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     tasks = tables["tasks"]
     seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
+    epochs = int(evidence.studies[0]["training"]["epochs"])
     unit = evidence.card(evidence.tasks[0]).group
     return (
-        f"{len(evidence.tasks)} task(s), {len(evidence.records)} cells, {evidence.studies[0]['training']['epochs']} "
-        f"training epoch(s), {_span(seeds)} confirm seeds, {_span(groups)} test {unit}s a task, model {named}."
+        f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records)} cells, "
+        f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds, {_span(groups)} test {unit}s a task, model {named}."
     )
 
 

@@ -270,15 +270,29 @@ def _answer(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
             return "reproduced", "The whole interval lies on the claim's side of the margin."
         return "reproduced", f"All {len(deciding)} intervals lie on the claim's side; the weakest is {weakest.name}."
     against = holm([part.p_against for part in deciding])
-    opposed = [part.name for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
+    opposed = [part for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
     if opposed:
-        return "contradicted", f"The whole interval lies on the other side, after Holm, for: {', '.join(opposed)}."
-    beyond = [part.name for part in deciding if part.is_beyond]
-    undecided = [part.name for part in deciding if part.slack <= 0 and not part.is_beyond]
-    reason = f"The interval reaches the margin for: {', '.join(undecided)}." if undecided else ""
+        return (
+            "contradicted",
+            f"The whole interval lies on the other side, after Holm, for: {_listed(opposed, deciding)}.",
+        )
+    beyond = [part for part in deciding if part.is_beyond]
+    undecided = [part for part in deciding if part.slack <= 0 and not part.is_beyond]
+    reason = f"The interval reaches the margin for: {_listed(undecided, deciding)}." if undecided else ""
     if beyond:
-        reason += f" It lies on the other side, but not after Holm over {len(deciding)}, for: {', '.join(beyond)}."
+        reason += (
+            f" It lies on the other side, but not after Holm over {len(deciding)}, for: {_listed(beyond, deciding)}."
+        )
     return "inconclusive", reason.strip()
+
+
+def _listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
+    """Names of some of the deciding parts, without the contrast where all of them share it."""
+    if len(some) == len(deciding) > 1:
+        return f"every one of the {len(deciding)}"
+    shared = {part.name.partition(", ")[0] for part in deciding}
+    short = len(deciding) > 1 and len(shared) == 1
+    return ", ".join(part.name.partition(", ")[2] if short else part.name for part in some)
 
 
 def _c1(claim: Claim, evidence: Evidence) -> Verdict:
