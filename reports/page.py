@@ -66,10 +66,9 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
     epochs = int(evidence.studies[0]["training"]["epochs"])
     unit = evidence.card(evidence.tasks[0]).group
-    return (
-        f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records)} cells, "
-        f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds, {_span(groups)} test {unit}s a task, model {named}."
-    )
+    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records)} cells"
+    trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
+    return f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
 
 
 def _span(counts: pd.Series) -> str:
