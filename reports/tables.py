@@ -9,9 +9,10 @@ import pandas as pd
 
 from carft.methods import METHODS, trained_methods
 from carft.specify import command
+from reports.contrasts import Contrast, every_suite, id_test
 from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence, contributions
 from reports.statistics import expected_best, two_way
-from reports.verdicts import Contrast, Verdict, every_suite, id_test
+from reports.verdicts import Verdict
 
 
 def task_table(evidence: Evidence) -> pd.DataFrame:

@@ -13,12 +13,11 @@ import yaml
 
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.methods import METHODS
-from reports.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence, paired
-from reports.statistics import Estimate, across, holm, pooled, sign_test, two_way
+from reports.contrasts import Contrast, Part, every_set, every_suite, pool, sampled, suite_set
+from reports.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.statistics import holm, sign_test
 
 Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
-Sets = Callable[[Evidence, str], Sequence[str]]
-
 FIXED_ALPHA = 0.5
 ONE_SIDED = 0.025
 
@@ -38,48 +37,6 @@ class Claim:
     def margin(self) -> float:
         """The margin as a share of 1."""
         return self.margin_points / 100
-
-
-@dataclass(frozen=True)
-class Part:
-    """One contrast with its estimate. ``deciding`` parts decide the claim, the others stand beside it.
-
-    The claim wants the whole interval above the margin (or below it, with side ``below``).
-    """
-
-    name: str
-    estimate: Estimate
-    cells: tuple[str, ...]
-    tasks: tuple[str, ...]
-    flaws: tuple[str, ...] = ()  # what is missing: nothing is decided on part of the evidence
-    unequal: tuple[str, ...] = ()  # where the two sides had unequal search budgets
-    deciding: bool = True
-    margin: float = 0.0
-    side: Literal["above", "below"] = "above"
-
-    @property
-    def low(self) -> float:
-        return self.estimate.interval()[0]
-
-    @property
-    def high(self) -> float:
-        return self.estimate.interval()[1]
-
-    @property
-    def slack(self) -> float:
-        """How far the nearer bound lies on the wanted side of the margin; negative when it does not."""
-        return self.low - self.margin if self.side == "above" else self.margin - self.high
-
-    @property
-    def is_beyond(self) -> bool:
-        """Whether the whole interval lies on the other side of the margin."""
-        return self.high < self.margin if self.side == "above" else self.low > self.margin
-
-    @property
-    def p_against(self) -> float:
-        """One-sided p value for the opposite of what the claim wants."""
-        estimate = self.estimate
-        return estimate.p_below(self.margin) if self.side == "above" else estimate.p_above(self.margin)
 
 
 @dataclass(frozen=True)
@@ -124,101 +81,6 @@ def ledger() -> dict[str, Claim]:
 def verdicts(evidence: Evidence) -> list[Verdict]:
     """A verdict on every claim of the ledger, in its order."""
     return [DECIDERS[claim.id](claim, evidence) for claim in ledger().values()]
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A difference of two entries in a metric over sets, per task."""
-
-    first: Entry
-    second: Entry
-    what: str = "top1"
-    sets: Sets = lambda evidence, task: ["test"]
-
-    def per_task(self, evidence: Evidence) -> dict[str, tuple[Estimate, tuple[str, ...]]]:
-        """task -> (estimate, cells) for the tasks that have the sets and where both entries were run."""
-        found = {}
-        for task in self._asked(evidence):
-            pair = paired(evidence, task, self.first, self.second, self.sets(evidence, task), self.what)
-            if pair is not None:
-                found[task] = (two_way(pair[0]), pair[1])
-        return found
-
-    def _asked(self, evidence: Evidence) -> list[str]:
-        return [t for t in evidence.tasks if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
-
-    def flaws(self, evidence: Evidence, found: Mapping[str, tuple[Estimate, tuple[str, ...]]]) -> tuple[str, ...]:
-        """Tasks without an estimate, without an interval, or with seeds that only one side has."""
-        flaws = [f"{task} is missing" for task in self._asked(evidence) if task not in found]
-        for task, (estimate, _) in found.items():
-            if math.isnan(estimate.se):
-                flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")
-            seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides()]
-            if len(seeds) == 2 and seeds[0] != seeds[1]:
-                flaws.append(f"{task} has seeds that only one side was run with")
-        return tuple(flaws)
-
-    def unequal(self, evidence: Evidence) -> tuple[str, ...]:
-        """Tasks on which the two sides' searches ended with different numbers of trials."""
-        uneven = []
-        for task in self._asked(evidence):
-            counts = [evidence.finished_trials(task, e.parent or e.method) for e in self._trained_sides()]
-            if len(counts) == 2 and counts[0] != counts[1]:
-                uneven.append(f"{task} ({counts[0]} against {counts[1]} finished trials)")
-        return tuple(uneven)
-
-    def _trained_sides(self) -> list[Entry]:
-        return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
-
-
-def id_test(evidence: Evidence, task: str) -> Sequence[str]:
-    """The ID test set alone."""
-    return ["test"]
-
-
-def every_set(evidence: Evidence, task: str) -> Sequence[str]:
-    """The ID test set and all suites."""
-    return evidence.set_names(task)
-
-
-def every_suite(evidence: Evidence, task: str) -> Sequence[str]:
-    """All suites."""
-    return evidence.set_names(task)[1:]
-
-
-def suite_set(name: str) -> Sets:
-    """One suite."""
-    return lambda evidence, task: [f"ood/{name}"]
-
-
-def _pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
-    """The part that pools a contrast over tasks; None when no task has it."""
-    found = contrast.per_task(evidence)
-    if not found:
-        return None
-    return _part(evidence, contrast, name, found, pooled([estimate for estimate, _ in found.values()]), **settings)
-
-
-def _sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
-    """Beside a pooled part: the same mean with tasks as a sample, the luck of each search in the interval."""
-    found = contrast.per_task(evidence)
-    if len(found) < 2:
-        return None
-    estimate = across([estimate for estimate, _ in found.values()])
-    return _part(evidence, contrast, f"{name}, tasks as a sample", found, estimate, deciding=False, **settings)
-
-
-def _part(
-    evidence: Evidence,
-    contrast: Contrast,
-    name: str,
-    found: Mapping[str, tuple[Estimate, tuple[str, ...]]],
-    estimate: Estimate,
-    **settings: Any,
-) -> Part:
-    cells = tuple(dict.fromkeys(cell for _, used in found.values() for cell in used))
-    flaws, unequal = contrast.flaws(evidence, found), contrast.unequal(evidence)
-    return Part(name, estimate, cells, tuple(found), flaws, unequal, **settings)
 
 
 def _decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missing: str) -> Verdict:
@@ -299,10 +161,10 @@ def _c1(claim: Claim, evidence: Evidence) -> Verdict:
     whole = Contrast(FT, ZERO_SHOT, "context", every_set)
     name = "FT - zero-shot, ID test and all suites"
     parts = [
-        _pool(evidence, whole, name, side="below"),
-        _sampled(evidence, whole, name, side="below"),
-        _pool(evidence, Contrast(FT, ZERO_SHOT, "context"), "FT - zero-shot, ID test", deciding=False, side="below"),
-        _pool(
+        pool(evidence, whole, name, side="below"),
+        sampled(evidence, whole, name, side="below"),
+        pool(evidence, Contrast(FT, ZERO_SHOT, "context"), "FT - zero-shot, ID test", deciding=False, side="below"),
+        pool(
             evidence,
             Contrast(FT, ZERO_SHOT, "context", every_suite),
             "FT - zero-shot, all suites",
@@ -321,12 +183,12 @@ def _without_absent(parts: Sequence[Part | None]) -> list[Part | None]:
 def _c2(claim: Claim, evidence: Evidence) -> Verdict:
     over, kept = Contrast(CAR_FT, FT, "context", every_set), Contrast(CAR_FT, ZERO_SHOT, "context", every_set)
     beside = [
-        _sampled(evidence, over, "CAR-FT - FT"),
-        _sampled(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
+        sampled(evidence, over, "CAR-FT - FT"),
+        sampled(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
     ]
     parts = [
-        _pool(evidence, over, "CAR-FT - FT"),
-        _pool(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
+        pool(evidence, over, "CAR-FT - FT"),
+        pool(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
         *(part for part in beside if part is not None),
     ]
     return _decide(claim, evidence, parts, "zeroshot, ft and car_ft")
@@ -335,8 +197,8 @@ def _c2(claim: Claim, evidence: Evidence) -> Verdict:
 def _c3(claim: Claim, evidence: Evidence) -> Verdict:
     contrast, name = Contrast(CAR_FT, FT), "CAR-FT - FT, ID test"
     parts = [
-        _pool(evidence, contrast, name, margin=-claim.margin),
-        _sampled(evidence, contrast, name, margin=-claim.margin),
+        pool(evidence, contrast, name, margin=-claim.margin),
+        sampled(evidence, contrast, name, margin=-claim.margin),
     ]
     verdict = _decide(claim, evidence, _without_absent(parts), "ft and car_ft")
     if verdict.low is None or math.isnan(verdict.low):
@@ -350,9 +212,9 @@ def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> 
     every = Contrast(CAR_FT, rival, "top1", every_suite)
     sides = f"CAR-FT - {METHODS[rival.method].label}"
     mean = f"{sides}, mean of suites"
-    beside = [_pool(evidence, every, mean, deciding=False), _sampled(evidence, every, mean)]
+    beside = [pool(evidence, every, mean, deciding=False), sampled(evidence, every, mean)]
     parts = [
-        *(_pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(s)), f"{sides}, {s}") for s in suites),
+        *(pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(s)), f"{sides}, {s}") for s in suites),
         *(part for part in beside if part is not None),
     ]
     return _decide(claim, evidence, parts, missing)
@@ -375,8 +237,8 @@ def _c5(claim: Claim, evidence: Evidence) -> Verdict:
         for task, (estimate, cells) in found.items()
     ]
     for beside in (
-        _pool(evidence, contrast, "CAR-FT - FT, mean of tasks", deciding=False),
-        _sampled(evidence, contrast, "CAR-FT - FT, mean of tasks"),
+        pool(evidence, contrast, "CAR-FT - FT, mean of tasks", deciding=False),
+        sampled(evidence, contrast, "CAR-FT - FT, mean of tasks"),
     ):
         parts += [beside] if beside is not None else []
     verdict = _decide(claim, evidence, parts, "ft and car_ft")
@@ -395,10 +257,10 @@ def _c12(claim: Claim, evidence: Evidence) -> Verdict:
     half, half_car = replace(WISE, alpha=FIXED_ALPHA), replace(WISE_CAR, alpha=FIXED_ALPHA)
     fixed, chosen = Contrast(half_car, half, "top1", every_suite), Contrast(WISE_CAR, WISE, "top1", every_suite)
     parts = [
-        _pool(evidence, fixed, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha 0.5"),
-        _sampled(evidence, fixed, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha 0.5"),
-        _pool(evidence, Contrast(half_car, half), "WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5", deciding=False),
-        _pool(evidence, chosen, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha by validation", deciding=False),
+        pool(evidence, fixed, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha 0.5"),
+        sampled(evidence, fixed, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha 0.5"),
+        pool(evidence, Contrast(half_car, half), "WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5", deciding=False),
+        pool(evidence, chosen, "WiSE(CAR-FT) - WiSE(FT), OOD, alpha by validation", deciding=False),
     ]
     return _decide(claim, evidence, _without_absent(parts), "wise_ft of ft and of car_ft")
 

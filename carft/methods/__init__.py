@@ -34,7 +34,6 @@ class MethodCard:
     """A method's entry in the registry.
 
     where: "module:attribute" of its code. space: hyperparameter -> range; a cell must name exactly these.
-    parent: for a post-hoc method, whether it works on a trained cell's weights.
     """
 
     name: str
