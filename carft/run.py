@@ -150,6 +150,8 @@ def run_cell(
 
 def check_runnable(cell: Cell) -> None:
     """``Refusal`` for a cell that this code cannot run."""
+    if method_card(cell.method).kind == "post-hoc":
+        raise Refusal(f"'{cell.method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
     check_hyperparameters(cell.method, cell.hyperparameters)
     if cell.precision != "float32":
         raise Refusal(f"Precision '{cell.precision}' is not known.", "Known: float32.")
