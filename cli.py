@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,10 @@ app.add_typer(icons, name="icons")
 AGAIN = "again"
 
 Results = Annotated[Path, typer.Option("--results", help="The results folder.")]
+Data = Annotated[Path | None, typer.Option("--data", help="The folder that holds the data sets.")]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, on record.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
 
 
@@ -46,12 +51,22 @@ def train(
     warmup: Annotated[float | None, typer.Option(help="Share of the steps with rising learning rate.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest global gradient norm.")] = None,
     crop: Annotated[float | None, typer.Option(help="Smallest area share of a training crop.")] = None,
+    set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE of any other hyperparameter.")] = [],  # noqa: B006
     kl_direction: Annotated[str | None, typer.Option(help="A reading of the paper; see docs/method.md.")] = None,
     context_temperature: Annotated[float | None, typer.Option(help="A reading: tau of the context softmax.")] = None,
+    context_scale: Annotated[str | None, typer.Option(help="A reading: pretrained, or one (raw cosine).")] = None,
+    context_templates: Annotated[str | None, typer.Option(help="A reading: a template bank of the task.")] = None,
+    class_head: Annotated[str | None, typer.Option(help="A reading: trained, scale-outside, frozen, random.")] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16 (autocast).")] = "float32",
     model: Annotated[str | None, typer.Option(help="An open_clip model; default: the task card's.")] = None,
     pretrained: Annotated[str | None, typer.Option(help="A tag or a weights file; default: the task card's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; above 1 through Ray Train.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    accumulation: Annotated[int, typer.Option(min=1, help="Parts that a worker's batch is computed in.")] = 1,
+    compile_: Annotated[bool, typer.Option("--compile", help="Through torch.compile.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(min=0, help="Steps between checkpoints; 0: none.")] = 0,
+    data: Data = None,
+    skip_unreadable: SkipUnreadable = False,
     unseal: Annotated[bool, typer.Option("--unseal", help="Also evaluate on test set and suites.")] = False,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the trained weights.")] = False,
     results: Results = Path("results"),
@@ -64,22 +79,32 @@ def train(
     from carft.cell import Reading, Training
     from carft.specify import specify
 
-    hyperparameters = _given(lr=lr, kl_weight=kl_weight)
+    hyperparameters = {**_given(lr=lr, kl_weight=kl_weight), **_numbers(set_)}
     recipe = {"weight_decay": weight_decay, "warmup": warmup, "clip": clip, "crop": crop}
     training = Training(**_given(epochs=epochs, batch_size=batch_size, **recipe))
-    reading = Reading(**_given(kl_direction=kl_direction, context_temperature=context_temperature))
-    cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained)
+    context = {"temperature": context_temperature, "scale": context_scale, "templates": context_templates}
+    factors = {f"context_{name}": value for name, value in context.items()}
+    reading = Reading(**_given(kl_direction=kl_direction, class_head=class_head, **factors))
+    cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained, precision)
     store = _writable(results)
-    _say_setting([task], cell.model, cell.pretrained)
+    _say_setting([task], cell.model, cell.pretrained, reading.context_templates)
 
     from carft.execution import Execution
-    from carft.run import check_runnable, run_cell
+    from carft.run import check_execution, check_runnable, run_cell
 
     check_runnable(cell)
-    execution = Execution.here(device=device)
+    execution = Execution.here(
+        device=device,
+        accumulation=accumulation,
+        compile=compile_,
+        data=None if data is None else str(data.resolve()),
+        checkpoint_every=checkpoint_every,
+        skip_unreadable=skip_unreadable,
+    )
+    check_execution(cell, replace(execution, workers=workers))
     fresh = not store.is_current(cell.id)
     if workers > 1 and fresh and cell.hyperparameters:
-        _train_on_workers(cell, results, workers, execution.device == "cuda", unseal or keep_weights)
+        _train_on_workers(cell, results, replace(execution, workers=workers), unseal or keep_weights)
     outcome = run_cell(cell, store, execution, unseal, keep_weights, tell=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
     if as_json:
@@ -89,17 +114,17 @@ def train(
     out.print(_metrics_table(outcome.metrics))
 
 
-def _train_on_workers(cell: Any, results: Path, workers: int, gpu: bool, keep_weights: bool) -> None:
+def _train_on_workers(cell: Any, results: Path, execution: Any, keep_weights: bool) -> None:
     import ray
 
     from sweeps.cluster import Request, connect
     from sweeps.distributed import train_cell
 
-    request = Request(gpus=workers if gpu else 0, workers_per_cell=workers)
+    request = Request(gpus=execution.workers if execution.device == "cuda" else 0, workers_per_cell=execution.workers)
     request.check()
     connect(request)
     try:
-        train_cell(cell, str(results.resolve()), request.placement, keep_weights)
+        train_cell(cell, str(results.resolve()), execution, keep_weights)
     finally:
         ray.shutdown()
 
@@ -107,6 +132,7 @@ def _train_on_workers(cell: Any, results: Path, workers: int, gpu: bool, keep_we
 @app.command()
 def interpolate(
     cell: Annotated[str, typer.Option(help="Id, or its beginning, of a finished fine-tuned cell.")],
+    data: Data = None,
     results: Results = Path("results"),
     as_json: AsJson = False,
 ) -> None:
@@ -115,12 +141,13 @@ def interpolate(
     Example: `python cli.py interpolate --cell 3fa4`
     """
     from carft.execution import Execution
+    from carft.interpolating import run_curve
     from carft.records import Store
-    from carft.run import run_curve
 
     store = Store(results)
     store.require_present()
-    outcomes = run_curve(store.read(store.resolve(cell)).cell, store, Execution.here())
+    execution = Execution.here(data=None if data is None else str(data.resolve()))
+    outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
     if as_json:
         _print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
         return
@@ -346,6 +373,20 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _numbers(pairs: list[str]) -> dict[str, float]:
+    """NAME=VALUE options as numbers."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        try:
+            values[name.strip()] = float(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise Refusal(f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1")
+    return values
+
+
 def _split(text: str | None) -> list[str] | None:
     if text is None:
         return None
@@ -360,14 +401,14 @@ def _writable(results: Path) -> Any:
     return store
 
 
-def _say_setting(tasks: list[str], model: str, pretrained: str) -> None:
+def _say_setting(tasks: list[str], model: str, pretrained: str, bank: str = "standard") -> None:
     from carft.data.catalog import card
 
     scale = card(tasks[0]).scale
-    named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks of {tasks[0].split('/')[0]}"
-    world = "the built-in icons world" if tasks[0].startswith("icons/") else "data of your own"
+    named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks: {', '.join(tasks[:3])}, ..."
+    world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{pretrained}'. Scale: {scale}.", soft_wrap=True)
-    for warning in (w for task in tasks for w in card(task).warnings()):
+    for warning in (w for task in tasks for w in card(task).warnings(bank)):
         err.print(f"Warning: {warning}", soft_wrap=True)
 
 

@@ -8,12 +8,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from carft.errors import Refusal
 
 Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
-DIRECTIONS: tuple[Direction, ...] = ("pretrained-to-tuned", "tuned-to-pretrained", "symmetric")
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+ContextScale = Literal["pretrained", "one"]
+ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
+
+#: reading factor -> its values, the default first; factors that are not listed take any value of their type
+READINGS: Mapping[str, tuple[str, ...]] = {
+    "kl_direction": DIRECTIONS,
+    "context_scale": get_args(ContextScale),
+    "class_head": get_args(ClassHead),
+}
+PRECISIONS = ("float32", "bfloat16")
 
 
 #: between the path of a weights file and the sha256 of its content, in ``Cell.pretrained``
@@ -25,16 +35,31 @@ class Reading:
     """One interpretation of what the paper leaves open (docs/method.md). Defaults are the default reading.
 
     kl_direction: KL(p_pretrained || p_tuned), the reverse, or the mean of both.
-    context_temperature: tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the pretrained logit scale.
+    context_temperature: tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.
+    context_scale: s is the pretrained logit scale, or 1 (raw cosine; the KL then all but vanishes).
+    context_templates: the bank of the task's card that the context head of the loss is built from.
+    class_head: at zero-shot with the scale folded in, trained with a bias; the same with the scale outside; at
+    zero-shot and frozen; or at random (PyTorch's default for a linear layer, from the cell's seed).
     """
 
     kl_direction: Direction = "pretrained-to-tuned"
     context_temperature: float = 1.0
+    context_scale: ContextScale = "pretrained"
+    context_templates: str = "standard"
+    class_head: ClassHead = "trained"
 
     def __post_init__(self) -> None:
-        if self.kl_direction not in DIRECTIONS:
-            raise Refusal(f"Unknown KL direction '{self.kl_direction}'.", f"Known: {', '.join(DIRECTIONS)}.")
+        for name, known in READINGS.items():
+            if getattr(self, name) not in known:
+                raise Refusal(
+                    f"Unknown {name.replace('_', ' ')} '{getattr(self, name)}'.", f"Known: {', '.join(known)}."
+                )
         require_positive("context temperature", self.context_temperature)
+
+    def factors(self) -> dict[str, Any]:
+        """The factors that differ from the default reading; empty for the default."""
+        plain = asdict(Reading())
+        return {name: value for name, value in asdict(self).items() if value != plain[name]}
 
 
 @dataclass(frozen=True)
@@ -70,6 +95,7 @@ class Training:
 class Cell:
     """One run: task and data version, model and weights, method, hyperparameters, reading, seed, budget, precision.
 
+    precision: of the forward and backward pass; weights, optimiser and evaluation logits are float32.
     A post-hoc cell has ``parents`` and is named by their ids and its rule alone.
     """
 
@@ -85,6 +111,10 @@ class Cell:
     precision: str = "float32"
     parents: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise Refusal(f"There is no precision '{self.precision}'.", f"Known: {', '.join(PRECISIONS)}.")
+
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits; 1 and 1.0 give the same id, and so does a reading factor left at its default."""
@@ -92,9 +122,8 @@ class Cell:
         if self.parents:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
         else:
-            plain = asdict(Reading())
             spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file is what is in it, not its path
-            spec["reading"] = {k: v for k, v in spec["reading"].items() if v != plain[k]}
+            spec["reading"] = self.reading.factors()
         return stable_hash(spec)
 
     def __hash__(self) -> int:

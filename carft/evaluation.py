@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
-import torch
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
+from typing import Any
 
-from carft.cell import Reading
+import numpy as np
+import torch
+import torch.distributed as dist
+
 from carft.data.task import ImageSet
+from carft.data.views import CentreView, batches
 from carft.heads import context_logits
 from carft.metrics import Predictions
 from carft.models import Pretrained
 from carft.network import Network, Prompts
+from carft.shard import Shard
 
 #: on CPU the fastest with two processes side by side: 64 keeps a layer's activations in the cache
-BATCH = 64
-
-
-def fitted(images: torch.Tensor, side: int) -> torch.Tensor:
-    """uint8 images (B, 3, H, H) at the model's input side (B, 3, side, side), bicubic as CLIP resizes."""
-    if images.shape[-1] == side:
-        return images
-    return tv.resize(images, [side, side], interpolation=InterpolationMode.BICUBIC, antialias=True)
+BATCH = {"cpu": 64, "cuda": 512}
 
 
 @torch.inference_mode()
 def predict(
-    network: Network, images: ImageSet, pretrained: Pretrained, prompts: Prompts, reading: Reading
+    network: Network, images: ImageSet, pretrained: Pretrained, prompts: Prompts, precision: str = "float32"
 ) -> Predictions:
-    """Class and context logits of every image, without augmentation."""
-    device = next(network.parameters()).device
+    """Class and context logits of every image, without augmentation.
+
+    Context logits are those of the known contexts at the pretrained scale, whatever the reading, so that one ruler
+    measures all. Several workers share the images, each image once, and all get the whole.
+    """
+    shard = Shard.current()
+    mine = np.arange(shard.rank, len(images), shard.workers)
     logits, contexts = [], []
-    for part in images.images.split(BATCH):
-        class_logits, features = network(pretrained.normalise(fitted(part, pretrained.side).to(device)))
-        logits.append(class_logits.float().cpu())
-        context = context_logits(features, prompts.contexts, pretrained.scale, reading.context_temperature)
-        contexts.append(context.float().cpu())
+    for features, class_logits in _forward(network, images, mine, pretrained, precision):
+        logits.append(class_logits.cpu())
+        contexts.append(context_logits(features, prompts.known, pretrained.scale, 1.0).float().cpu())
     return Predictions(
         images=images.names,
         groups=images.groups,
         labels=images.labels.numpy(),
         contexts=images.contexts.numpy(),
-        logits=torch.cat(logits).numpy(),
-        context_logits=torch.cat(contexts).numpy(),
+        logits=_gathered(logits, len(prompts.classes), len(images), shard),
+        context_logits=_gathered(contexts, len(prompts.known), len(images), shard),
+        subset=images.subset,
     )
+
+
+@torch.inference_mode()
+def embed(network: Network, images: ImageSet, pretrained: Pretrained, precision: str = "float32") -> torch.Tensor:
+    """L2-normalised features (N, D) float32 on the CPU of every image, without augmentation; each worker does all."""
+    rows = np.arange(len(images))
+    return torch.cat([features.cpu() for features, _ in _forward(network, images, rows, pretrained, precision)])
+
+
+def _forward(network: Network, images: ImageSet, rows: np.ndarray, pretrained: Pretrained, precision: str):
+    device = next(network.parameters()).device
+    size = BATCH[device.type]
+    plan = [rows[first : first + size] for first in range(0, len(rows), size)]
+    for pixels in batches(images.images, plan, CentreView(pretrained.side)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            class_logits, features = network(pretrained.normalise(pixels.to(device)))
+        yield features, class_logits
+
+
+def _gathered(parts: list[torch.Tensor], width: int, count: int, shard: Shard) -> np.ndarray:
+    """All rows (N, width) in order from every worker's share."""
+    mine = torch.cat(parts).numpy() if parts else np.zeros((0, width), np.float32)
+    if shard.workers == 1:
+        return mine
+    shares: list[Any] = [None] * shard.workers
+    dist.all_gather_object(shares, mine)
+    whole = np.empty((count, width), np.float32)
+    for rank, share in enumerate(shares):
+        whole[rank :: shard.workers] = share
+    return whole

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,26 +15,48 @@ import torch
 from carft import NUMERICS, __version__
 from carft.errors import Refusal
 
+#: settings of an execution that stand in every record; the others only where they are not the default
+ALWAYS_RECORDED = ("device", "workers", "threads")
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna", "qtawesome", "iconipy")
 
 
 @dataclass(frozen=True)
 class Execution:
-    """device: cpu or cuda. workers: processes of one cell. threads: compute threads of a CPU worker, always 1."""
+    """How a cell is computed on this machine.
+
+    device: cpu or cuda. workers: processes of one cell. threads: compute threads of a CPU worker, always 1.
+    accumulation: parts that a worker's share of a batch is computed in, one after another, to save memory.
+    compile: through torch.compile. data: the data root, for tasks that need one. checkpoint_every: steps between
+    checkpoints; 0 keeps none. skip_unreadable: leave out images that cannot be decoded, on record.
+    """
 
     device: str = "cpu"
     workers: int = 1
     threads: int = 1
+    accumulation: int = 1
+    compile: bool = False
+    data: str | None = None
+    checkpoint_every: int = 0
+    skip_unreadable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.accumulation < 1 or self.checkpoint_every < 0:
+            raise Refusal("Workers and accumulation must be at least 1, steps between checkpoints at least 0.")
+
+    @property
+    def root(self) -> Path | None:
+        """The data root as a path."""
+        return None if self.data is None else Path(self.data)
 
     @staticmethod
-    def here(workers: int = 1, device: str = "auto") -> Execution:
+    def here(device: str = "auto", **settings: Any) -> Execution:
         """The execution on this machine; ``Refusal`` when a GPU is asked for and there is none."""
         found = "cuda" if torch.cuda.is_available() else "cpu"
         if device not in ("auto", "cpu", "cuda"):
             raise Refusal(f"There is no device '{device}'.", "Known: auto, cpu, cuda.")
         if device == "cuda" and found == "cpu":
             raise Refusal("There is no GPU on this machine.", "Leave --device out to run on the CPU.")
-        return Execution(found if device == "auto" else device, workers)
+        return Execution(found if device == "auto" else device, **settings)
 
     def prepare(self) -> None:
         """Set up this process so that the same cell gives the same bits: threads and deterministic kernels.
@@ -53,13 +76,14 @@ class Execution:
 
 def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
     """Code and package versions, hardware, execution and data digests of a record."""
+    plain = {f.name: f.default for f in fields(execution) if f.name not in ALWAYS_RECORDED}
     return {
         "numerics": NUMERICS,
         "carft": __version__,
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count() or 1},
-        "execution": asdict(execution),
+        "execution": {k: v for k, v in asdict(execution).items() if v != plain.get(k)},
         "digests": digests,
     }
 

@@ -3,35 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+#: how many logits are kept of each image of a large set
+KEPT = 10
+
+
+@dataclass(frozen=True)
+class Largest:
+    """What is kept of the logits of a large set, enough for its metrics but not for every re-scoring.
+
+    classes, values: (N, 10), the largest logits, largest first. label: (N,) the label's. log_sum: (N,) logsumexp, both
+    over the classes that the set is scored over.
+    """
+
+    classes: np.ndarray
+    values: np.ndarray
+    label: np.ndarray
+    log_sum: np.ndarray
 
 
 @dataclass(frozen=True)
 class Predictions:
     """One row per image of an evaluated set.
 
-    images, groups: names. labels, contexts: (N,) int64, contexts -1 where unknown. logits: (N, C) float32.
-    context_logits: (N, K) float32.
+    images, groups: names. labels, contexts: (N,) int64, contexts -1 where unknown. logits: (N, C) float32, all of
+    them, or the largest. context_logits: (N, K) float32. subset: the classes that the set is scored over, ascending;
+    None for all.
     """
 
     images: Sequence[str]
     groups: Sequence[str]
     labels: np.ndarray
     contexts: np.ndarray
-    logits: np.ndarray
+    logits: np.ndarray | Largest
     context_logits: np.ndarray
+    subset: tuple[int, ...] | None = None
 
     @property
     def predicted(self) -> np.ndarray:
-        """(N,) class of the largest logit."""
-        return self.logits.argmax(1)
+        """(N,) class of the largest logit among those that are scored."""
+        if isinstance(self.logits, Largest):
+            return self.logits.classes[:, 0]
+        if self.subset is None:
+            return self.logits.argmax(1)
+        classes = np.asarray(self.subset)
+        return classes[self.logits[:, classes].argmax(1)]
 
     @property
     def predicted_contexts(self) -> np.ndarray:
         """(N,) context of the largest context logit."""
         return self.context_logits.argmax(1)
+
+    @property
+    def log_likelihood(self) -> np.ndarray:
+        """(N,) natural logarithm of the label's probability under softmax over the scored classes; float64."""
+        if isinstance(self.logits, Largest):
+            return self.logits.label.astype(np.float64) - self.logits.log_sum
+        logits, labels = self.logits, self.labels
+        if self.subset is not None:
+            classes = np.asarray(self.subset)
+            logits, labels = logits[:, classes], np.searchsorted(classes, labels)
+        return -negative_log_likelihood(logits, labels)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(N,) probability of the predicted class under softmax over the scored classes."""
+        if isinstance(self.logits, Largest):
+            return np.exp(self.logits.values[:, 0].astype(np.float64) - self.logits.log_sum)
+        logits = self.logits if self.subset is None else self.logits[:, np.asarray(self.subset)]
+        return np.exp(-negative_log_likelihood(logits, logits.argmax(1)))
+
+    def condensed(self) -> Predictions:
+        """The same with the largest logits only."""
+        if isinstance(self.logits, Largest):
+            return self
+        classes = np.arange(self.logits.shape[1]) if self.subset is None else np.asarray(self.subset)
+        scored = self.logits[:, classes]
+        best = np.argsort(-scored, axis=1, kind="stable")[:, :KEPT]
+        label = self.logits[np.arange(len(self.labels)), self.labels]
+        largest = Largest(classes[best], np.take_along_axis(scored, best, 1), label, label - self.log_likelihood)
+        return replace(self, logits=largest)
 
 
 def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
@@ -46,12 +100,12 @@ def macro(predicted: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([np.mean(predicted[labels == k] == k) for k in np.unique(labels)]))
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats of labels (N,) under softmax of logits (N, C); float64 inside."""
+def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) in nats, of labels (N,) under softmax of logits (N, C); float64."""
     wide = logits.astype(np.float64)
     peak = wide.max(1, keepdims=True)
     log_sum = peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
-    return float(np.mean(log_sum - wide[np.arange(len(labels)), labels]))
+    return log_sum - wide[np.arange(len(labels)), labels]
 
 
 def score(predictions: Predictions) -> dict[str, float]:
@@ -60,7 +114,7 @@ def score(predictions: Predictions) -> dict[str, float]:
     scores = {
         "top1": top1(p.predicted, p.labels),
         "mean_per_class": macro(p.predicted, p.labels),
-        "loss": cross_entropy(p.logits, p.labels),
+        "loss": float(np.mean(-p.log_likelihood)),
     }
     known = p.contexts >= 0
     if known.any():

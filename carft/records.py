@@ -26,6 +26,7 @@ from carft import NUMERICS, SCHEMA_VERSION
 from carft.cell import Cell
 from carft.errors import Refusal, unknown
 from carft.metrics import Predictions, ood_means
+from carft.predictions import read_parquet, read_predictions, torn, write_predictions
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,11 @@ class Store:
             record = Record(Cell.from_dict(spec), raw["metrics"], raw["provenance"], raw["durations"])
             found = (record.id, record.numerics)
         except Refusal as error:
-            raise error if "torn" in error.message else _torn(self.folder(cell), error.message) from error
+            raise error if "torn" in error.message else torn(self.folder(cell), error.message) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise _torn(self.folder(cell), f"{type(error).__name__}: {error}") from error
+            raise torn(self.folder(cell), f"{type(error).__name__}: {error}") from error
         if found[0] != cell:
-            raise _torn(self.folder(cell), f"its specification belongs to cell {record.id}")
+            raise torn(self.folder(cell), f"its specification belongs to cell {record.id}")
         return record
 
     def records(self) -> Iterator[Record]:
@@ -142,25 +143,17 @@ class Store:
         path = self.folder(cell) / "history.parquet"
         if not path.is_file():
             return {}
-        table = _read_parquet(path)
+        table = read_parquet(path)
         return {name: np.asarray(table[name].cast(pa.float64()).to_numpy()) for name in table.column_names}
 
     def predictions(self, cell: str, name: str) -> Predictions:
         """Predictions of a cell on ``val`` or on an unsealed set."""
-        table = _read_parquet(self._predictions_path(cell, name))
-        return Predictions(
-            images=table["image"].to_pylist(),
-            groups=table["group"].to_pylist(),
-            labels=table["label"].to_numpy(),
-            contexts=table["context"].to_numpy(),
-            logits=_matrix(table["logits"]),
-            context_logits=_matrix(table["context_logits"]),
-        )
+        return read_predictions(self._predictions_path(cell, name))
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
         """Predictions without their logits: all that counting needs."""
         columns = ["group", "label", "pred", "context", "context_pred"]
-        table = _read_parquet(self._predictions_path(cell, name), columns)
+        table = read_parquet(self._predictions_path(cell, name), columns)
         group, *numbers = (table[column] for column in columns)
         return Outcomes(np.asarray(group.to_pylist()), *(column.to_numpy() for column in numbers))
 
@@ -188,10 +181,10 @@ class Store:
         if history:
             names = dict.fromkeys(name for row in history for name in row)
             columns = {name: [row.get(name) for row in history] for name in names}
-            _atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
-        _atomic(folder / "predictions.parquet", lambda path: _write_predictions(predictions, path))
+            atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
+        atomic(folder / "predictions.parquet", lambda path: write_predictions(predictions, path))
         if save_weights is not None:
-            _atomic(self.weights_path(record.id), save_weights)
+            atomic(self.weights_path(record.id), save_weights)
         content = {
             "schema_version": SCHEMA_VERSION,
             "cell": record.id,
@@ -208,7 +201,7 @@ class Store:
         """Add what unsealing found on one set. The json is written last."""
         path = self._predictions_path(cell, name)
         path.parent.mkdir(exist_ok=True)
-        _atomic(path, lambda part: _write_predictions(predictions, part))
+        atomic(path, lambda part: write_predictions(predictions, part))
         _write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
 
     def set_aside_stale(self, cell: str) -> bool:
@@ -259,59 +252,19 @@ class Store:
         return self.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
 
 
-def _write_predictions(p: Predictions, path: Path) -> None:
-    table = pa.table(
-        {
-            "image": list(p.images),
-            "group": list(p.groups),
-            "label": p.labels,
-            "pred": p.predicted,
-            "context": p.contexts,
-            "context_pred": p.predicted_contexts,
-            "logits": _lists(p.logits),
-            "context_logits": _lists(p.context_logits),
-        }
-    )
-    pq.write_table(table, path, compression="zstd")
-
-
-def _lists(matrix: np.ndarray) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(matrix, dtype=np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    lists = column.combine_chunks()
-    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-
-
-def _read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _torn(path, str(error).splitlines()[0]) from error
-
-
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _torn(path, str(error)) from error
-
-
-def _torn(path: Path, why: str) -> Refusal:
-    return Refusal(
-        f"The record '{path}' is torn or cannot be read: {why}.",
-        "Move that folder away and run the sweep again; only what is missing is run.",
-    )
+        raise torn(path, str(error)) from error
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    _atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
-def _atomic(path: Path, write: Callable[[Path], object]) -> None:
+def atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Write to a part file beside ``path``, flush it to disk, then rename."""
     part = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
     try:

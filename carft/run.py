@@ -1,30 +1,34 @@
-"""Run one cell: open the task, train, evaluate, write the record. Unseal it. Interpolate it."""
+"""Run one cell: open the task, train, evaluate, write the record. Unseal it."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import torch
 from safetensors.torch import load_file, save_file
 
-from carft.cell import Cell, Training
-from carft.data.catalog import Card, card
+from carft.cell import Cell, ClassHead
+from carft.checkpoints import NONE, Checkpoints
+from carft.data.card import Card
+from carft.data.catalog import card
 from carft.data.task import ImageSet, Task
 from carft.errors import Diverged, Refusal
-from carft.evaluation import predict
+from carft.evaluation import embed, predict
 from carft.execution import Execution, provenance
-from carft.methods import WISE_ALPHAS, check_hyperparameters, method_card
+from carft.frozen import Frozen
+from carft.methods import check_hyperparameters, method_card
+from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
 from carft.models import Pretrained, load_pretrained
 from carft.network import Network, Prompts
 from carft.records import Record, Store
-from carft.specify import interpolation
-from carft.training import Row, train
+from carft.training import train
 
 Status = Literal["done", "reused"]
 
@@ -37,6 +41,7 @@ class Bench:
     pretrained: Pretrained
     prompts: Prompts
     card: Card
+    execution: Execution
 
     @staticmethod
     def of(cell: Cell, execution: Execution) -> Bench:
@@ -50,25 +55,29 @@ class Bench:
             )
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
-        prompts = _prompts(cell.model, cell.pretrained, chosen.classes, chosen.templates, execution.device)
-        return Bench(chosen.open(), pretrained, prompts, chosen)
+        prompts = _prompts(cell.model, cell.pretrained, cell.task, cell.reading.context_templates, execution.device)
+        return Bench(chosen.open(execution), pretrained, prompts, chosen, execution)
 
-    def network(self) -> Network:
-        """A trainable network at zero-shot."""
-        return Network.of(self.pretrained, self.prompts)
+    def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
+        """A trainable network where training starts: at zero-shot, unless its head is random."""
+        return Network.of(self.pretrained, self.prompts, kind, seed)
 
     def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
-        """Predictions of a network under the cell's reading."""
-        return predict(network, images, self.pretrained, self.prompts, cell.reading)
+        """Predictions of a network at the cell's precision."""
+        return predict(network, images, self.pretrained, self.prompts, cell.precision)
 
-    def provenance(self, execution: Execution) -> dict[str, object]:
+    def sealed(self) -> Mapping[str, ImageSet]:
+        """Test set and suites, by set name; opened by unsealing alone."""
+        return self.card.unseal(self.execution).sets()
+
+    def provenance(self) -> dict[str, object]:
         """The provenance of a record made here."""
-        return provenance(execution, {**self.task.digests, "weights": self.pretrained.digest})
+        return provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
 
 
 @lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, classes: tuple[str, ...], templates: tuple[str, ...], device: str) -> Prompts:
-    return Prompts.of(load_pretrained(model, pretrained), classes, templates)
+def _prompts(model: str, pretrained: str, task: str, bank: str, device: str) -> Prompts:
+    return Prompts.of(load_pretrained(model, pretrained), card(task), bank)
 
 
 @dataclass(frozen=True)
@@ -91,10 +100,12 @@ class Outcome:
     metrics: Mapping[str, float]
 
 
-def compute(cell: Cell, bench: Bench, tell: Callable[[str], None] = lambda _: None) -> Computed:
+def compute(
+    cell: Cell, bench: Bench, checkpoints: Checkpoints = NONE, tell: Callable[[str], None] = lambda _: None
+) -> Computed:
     """Train (unless the method is untrained) and validate. Every worker of a cell calls this."""
     started = time.perf_counter()
-    network = bench.network()
+    network = bench.network(cell.reading.class_head, cell.seed)
     history: list[Row] = []
     latest: list[Predictions] = []
 
@@ -106,9 +117,16 @@ def compute(cell: Cell, bench: Bench, tell: Callable[[str], None] = lambda _: No
 
     if method_card(cell.method).kind == "trained":
         method = method_card(cell.method).load()(cell, bench.pretrained, bench.prompts)
-        history = train(
-            cell, network, method, bench.task.train, bench.pretrained.normalise, bench.pretrained.side, after_epoch
-        )
+        frozen, images = Frozen(bench.pretrained, cell.precision), bench.task.train
+
+        def descend() -> list[Row]:
+            setting = (bench.pretrained, frozen, bench.execution, checkpoints)
+            return train(cell, network, method, images, *setting, after_epoch)
+
+        def features(of: ImageSet) -> torch.Tensor:
+            return embed(network, of, bench.pretrained, cell.precision)
+
+        history = method.fit(Fitting(network, images, features, descend))
     trained = time.perf_counter()
     predictions = latest[0] if latest else bench.predict(cell, network, bench.task.val)
     metrics = {**_last_epoch(history), **flatten("val", score(predictions))}
@@ -137,11 +155,14 @@ def run_cell(
 ) -> Outcome:
     """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites."""
     check_runnable(cell)
+    check_execution(cell, execution)
     status: Status = "reused"
     if store.set_aside_stale(cell.id):
         execution.prepare()
         bench = Bench.of(cell, execution)
-        write(cell, compute(cell, bench, tell), bench, store, execution, keep_weights or unseal)
+        checkpoints = store_checkpoints(cell, store, execution)
+        write(cell, compute(cell, bench, checkpoints, tell), bench, store, keep_weights or unseal)
+        checkpoints.remove()
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution)
@@ -153,13 +174,25 @@ def check_runnable(cell: Cell) -> None:
     if method_card(cell.method).kind == "post-hoc":
         raise Refusal(f"'{cell.method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
     check_hyperparameters(cell.method, cell.hyperparameters)
-    if cell.precision != "float32":
-        raise Refusal(f"Precision '{cell.precision}' is not known.", "Known: float32.")
 
 
-def write(cell: Cell, computed: Computed, bench: Bench, store: Store, execution: Execution, keep_weights: bool) -> None:
+def check_execution(cell: Cell, execution: Execution) -> None:
+    """``Refusal`` when the cell cannot be computed in this way: some losses need the whole batch in one piece."""
+    if method_card(cell.method).whole_batch and (execution.workers > 1 or execution.accumulation > 1):
+        raise Refusal(
+            f"The loss of '{cell.method}' compares the images of a batch with each other and needs it in one piece.",
+            "Run it with one worker and without accumulation.",
+        )
+
+
+def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
+    """The checkpoints of a cell, beside the records."""
+    return Checkpoints(store.root / "checkpoints" / f"{cell.id}.safetensors", execution.checkpoint_every)
+
+
+def write(cell: Cell, computed: Computed, bench: Bench, store: Store, keep_weights: bool) -> None:
     """Write the record of a computed cell."""
-    record = Record(cell, computed.metrics, bench.provenance(execution), computed.durations)
+    record = Record(cell, computed.metrics, bench.provenance(), computed.durations)
     trained = method_card(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None
     store.write(record, computed.history, computed.predictions, save)
@@ -172,12 +205,12 @@ def save_weights(network: Network, path: Path) -> None:
 
 def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
     """The network of a finished cell: from its weights, at zero-shot, or trained again where no weights were kept."""
-    network = bench.network()
+    network = bench.network(cell.reading.class_head, cell.seed)
     if method_card(cell.method).kind == "untrained":
         return network
     path = store.weights_path(cell.id)
     if not path.is_file():
-        again = compute(cell, bench)
+        again = compute(cell, bench, store_checkpoints(cell, store, bench.execution))
         if again.metrics != dict(store.read(cell.id).metrics):
             raise Refusal(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
@@ -191,90 +224,22 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
 
 def unseal_cell(cell: Cell, store: Store, execution: Execution) -> None:
     """Evaluate a finished cell on the test set and the suites of its task that it was not evaluated on yet."""
-    missing = set(_sealed_names(cell)) - store.evaluated(cell.id)
+    missing = set(card(cell.task).sets) - store.evaluated(cell.id)
     if not missing:
         return
     execution.prepare()
     bench = Bench.of(cell, execution)
     network = load_network(cell, bench, store)
-    _evaluate_sealed(cell, network, bench, store, execution, missing)
+    _evaluate_sealed(cell, network, bench, store, missing)
 
 
-def _sealed_names(cell: Cell) -> list[str]:
-    return ["test", *(f"ood/{suite}" for suite in card(cell.task).suites)]
-
-
-def _evaluate_sealed(
-    cell: Cell, network: Network, bench: Bench, store: Store, execution: Execution, names: set[str]
-) -> None:
-    for name, images in bench.card.unseal().sets().items():
+def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str]) -> None:
+    for name, images in bench.sealed().items():
         if name in names:
-            _add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, execution)
+            add_evaluation(cell, name, bench.predict(cell, network, images), bench, store)
 
 
-def _add_evaluation(
-    cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, execution: Execution
-) -> None:
-    note = {
-        "unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "provenance": bench.provenance(execution),
-    }
+def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store) -> None:
+    """Write what unsealing found on one set."""
+    note = {"unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "provenance": bench.provenance()}
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)
-
-
-def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]:
-    """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
-
-    Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
-    """
-    if method_card(parent.method).kind != "trained":
-        raise Refusal(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
-    if not store.is_current(parent.id):
-        raise Refusal(f"Cell {parent.id} is not done under this version of the code.", "Run it again first.")
-    cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
-    wanted = set(_sealed_names(parent))
-    pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
-    if pending:
-        unseal_cell(parent, store, execution)
-        execution.prepare()
-        bench = Bench.of(parent, execution)
-        combine = method_card("wise_ft").load()
-        start, end = bench.network().state_dict(), load_network(parent, bench, store).state_dict()
-        network = bench.network()
-        for cell in pending:
-            alpha = cell.hyperparameters["alpha"]
-            started = time.perf_counter()
-            predictions = _end_predictions(parent, alpha, store, execution)
-            if predictions is None:
-                network.load_state_dict(combine(start, end, alpha))
-                predictions = _predict_all(parent, network, bench)
-            durations = {"evaluate": time.perf_counter() - started}
-            val = predictions["val"]
-            store.write(Record(cell, flatten("val", score(val)), bench.provenance(execution), durations), [], val)
-            for name in wanted:
-                _add_evaluation(cell, name, predictions[name], bench, store, execution)
-    return [Outcome(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
-
-
-def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
-    """Predictions at the ends of a curve, read where they are on disk; None between the ends."""
-    names = ("val", *_sealed_names(parent))
-    if alpha == 1:
-        return {name: store.predictions(parent.id, name) for name in names}
-    if alpha == 0:
-        start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training())
-        if store.is_current(start.id) and store.evaluated(start.id) >= set(names[1:]):
-            return {name: store.predictions(start.id, name) for name in names}
-        return _zero_shot_predictions(start, execution)
-    return None
-
-
-@lru_cache(maxsize=16)
-def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predictions]:
-    bench = Bench.of(cell, execution)
-    return _predict_all(cell, bench.network(), bench)
-
-
-def _predict_all(cell: Cell, network: Network, bench: Bench) -> dict[str, Predictions]:
-    sets = {"val": bench.task.val, **bench.card.unseal().sets()}
-    return {name: bench.predict(cell, network, images) for name, images in sets.items()}

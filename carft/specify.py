@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from carft.cell import DIGEST_MARK, Cell, Reading, Training
@@ -22,6 +23,7 @@ def specify(
     reading: Reading | None = None,
     model: str | None = None,
     pretrained: str | None = None,
+    precision: str = "float32",
 ) -> Cell:
     """The cell of a request; ``Refusal`` for unknown names and for hyperparameters that cannot be.
 
@@ -32,6 +34,7 @@ def specify(
     if method_card(method).kind == "post-hoc":
         raise Refusal(f"'{method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
     check_hyperparameters(method, hyperparameters)
+    chosen.bank((reading or Reading()).context_templates)
     if not 0 <= seed < 2**32:
         raise Refusal(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card(method).kind == "untrained"
@@ -44,7 +47,8 @@ def specify(
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
         training=Training() if untrained else training or Training(),
-        reading=reading or Reading(),
+        reading=Reading() if untrained else reading or Reading(),
+        precision=precision,
     )
 
 
@@ -78,20 +82,23 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
     """The exact shell command that makes the cell again without Ray, in the folder ``results``."""
     if cell.parents:
         return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
-    parts = ["python cli.py train", f"--task {cell.task}", f"--method {cell.method}"]
-    parts += [f"--{name.replace('_', '-')} {value!r}" for name, value in sorted(cell.hyperparameters.items())]
+    parts = ["python cli.py train", f"--task {shlex.quote(cell.task)}", f"--method {cell.method}"]
+    parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
     plain = specify(cell.task, cell.method, cell.hyperparameters)
     if cell.seed:
         parts.append(f"--seed {cell.seed}")
-    for name in ("epochs", "batch_size", "weight_decay", "warmup", "clip", "crop"):
-        if getattr(cell.training, name) != getattr(plain.training, name):
-            parts.append(f"--{name.replace('_', '-')} {getattr(cell.training, name)!r}")
-    for name in ("kl_direction", "context_temperature"):
-        if getattr(cell.reading, name) != getattr(plain.reading, name):
-            parts.append(f"--{name.replace('_', '-')} {getattr(cell.reading, name)}")
-    for name in ("model", "pretrained"):
+    for name, value in asdict(cell.training).items():
+        if value != getattr(plain.training, name):
+            parts.append(f"--{name.replace('_', '-')} {value!r}")
+    parts += [f"--{name.replace('_', '-')} {value}" for name, value in cell.reading.factors().items()]
+    for name in ("model", "pretrained", "precision"):
         if getattr(cell, name) != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(getattr(cell, name).partition(DIGEST_MARK)[0])}")
     if unseal:
         parts.append("--unseal")
     return " ".join([*parts, f"--results {shlex.quote(results)}"])
+
+
+def _option(name: str, value: float) -> str:
+    """A hyperparameter on the command line: the two that every paper names have options of their own."""
+    return f"--{name.replace('_', '-')} {value!r}" if name in ("lr", "kl_weight") else f"--set {name}={value!r}"

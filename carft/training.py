@@ -11,31 +11,18 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
 
 from carft.cell import Cell, Training
+from carft.checkpoints import Checkpoints, Progress
 from carft.data.task import ImageSet
+from carft.data.views import TrainView, batches
 from carft.errors import Diverged
-from carft.methods.ft import Batch, FineTune
+from carft.execution import Execution
+from carft.frozen import Frozen
+from carft.methods.ft import Batch, FineTune, Row
+from carft.models import Pretrained
 from carft.network import Network
-
-Row = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Which part of a global batch this process computes."""
-
-    rank: int = 0
-    workers: int = 1
-
-    @staticmethod
-    def current() -> Shard:
-        """From torch.distributed when it is initialised, else the whole batch."""
-        if dist.is_available() and dist.is_initialized():
-            return Shard(dist.get_rank(), dist.get_world_size())
-        return Shard()
+from carft.shard import Shard
 
 
 def order(seed: int, epoch: int, count: int) -> np.ndarray:
@@ -43,21 +30,9 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
     return _generator(seed, epoch, 0).permutation(count)
 
 
-def crops(seed: int, epoch: int, count: int, side: int, least: float) -> np.ndarray:
-    """RandomResizedCrop boxes (count, 4) as top, left, height, width, a function of (seed, epoch, index) alone.
-
-    Area share uniform in [least, 1]; aspect ratio log-uniform in that part of [3/4, 4/3] whose crop of this area fits
-    the image, so no draw is rejected; no flip (easyrobust's WiSE-FT example crops 0.9-1.0 without flip).
-    """
-    draw = _generator(seed, epoch, 1).random((count, 4))
-    share = least + (1 - least) * draw[:, 0]
-    widest = np.minimum(np.log(4 / 3), -np.log(share))
-    ratio = np.exp(widest * (2 * draw[:, 1] - 1))
-    width = np.clip(np.rint(side * np.sqrt(share * ratio)), 1, side)
-    height = np.clip(np.rint(side * np.sqrt(share / ratio)), 1, side)
-    top = np.floor(draw[:, 2] * (side - height + 1))
-    left = np.floor(draw[:, 3] * (side - width + 1))
-    return np.stack([top, left, height, width], axis=1).astype(int)
+def draws(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Four uniform draws of each image's crop, (count, 4), a function of (seed, epoch, index) alone."""
+    return _generator(seed, epoch, 1).random((count, 4))
 
 
 def _generator(*key: int) -> np.random.Generator:
@@ -79,86 +54,118 @@ def train(
     network: Network,
     method: FineTune,
     images: ImageSet,
-    normalise: Callable[[torch.Tensor], torch.Tensor],
-    side: int,
+    pretrained: Pretrained,
+    frozen: Frozen,
+    execution: Execution,
+    checkpoints: Checkpoints,
     after_epoch: Callable[[int], Row],
 ) -> list[Row]:
     """Fine-tune ``network`` in place; returns one history row per step, epoch ends carrying ``after_epoch``'s values.
 
-    Every worker gets the rows rank, rank + workers, ... of each global batch; shard means are weighted by shard
-    size, so the gradient is that of the global batch. Raises ``Diverged`` when the loss is not finite.
+    Every worker gets the rows rank, rank + workers, ... of each global batch, in ``execution.accumulation`` parts;
+    means over parts are weighted by their size, so the gradient is that of the global batch. Goes on from the last
+    checkpoint, exactly. Raises ``Diverged`` when the loss is not finite.
     """
     training, shard = cell.training, Shard.current()
-    model: nn.Module = network
-    if shard.workers > 1:
-        model = DistributedDataParallel(network, broadcast_buffers=False)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=0.0, weight_decay=training.weight_decay, eps=1e-8, fused=True
-    )
-    loop = _Loop(network, model, method, optimizer, images, normalise, side, training.clip, shard)
-    batches = math.ceil(len(images) / training.batch_size)
-    rates = learning_rates(training, cell.hyperparameters["lr"], batches * training.epochs)
-    history: list[Row] = []
-    for epoch in range(training.epochs):
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=training.weight_decay, eps=1e-8, fused=True)
+    progress = checkpoints.restore(network, optimizer) or Progress()
+    loop = _Loop(cell, network, _wrapped(network, execution, shard), method, optimizer, pretrained, execution, shard)
+    per_epoch = math.ceil(len(images) / training.batch_size)
+    rates = list(learning_rates(training, cell.hyperparameters["lr"], per_epoch * training.epochs))
+    history = progress.history
+    for epoch in range(progress.step // per_epoch, training.epochs):
+        frozen.begin_epoch(epoch)
         permutation = order(cell.seed, epoch, len(images))
-        boxes = crops(cell.seed, epoch, len(images), images.images.shape[-1], training.crop)
-        for first in range(0, len(images), training.batch_size):
-            rate = next(rates)
-            values = loop.step(permutation[first : first + training.batch_size], boxes, rate)
-            history.append({"epoch": float(epoch), "step": float(len(history)), "lr": rate, **values})
-        history[-1].update(after_epoch(epoch))
+        view = TrainView(draws(cell.seed, epoch, len(images)), pretrained.side, training.crop)
+        steps = [
+            permutation[first : first + training.batch_size] for first in range(0, len(images), training.batch_size)
+        ]
+        steps = steps[progress.step - epoch * per_epoch :]
+        parts = [loop.parts(rows) for rows in steps]
+        pixels = batches(images.images, [part for step in parts for part in step], view)
+        for rows, mine in zip(steps, parts, strict=True):
+            rate = rates[progress.step]
+            values = loop.step(rows, mine, pixels, images.labels, frozen, rate)
+            history.append({"epoch": float(epoch), "step": float(progress.step), "lr": rate, **values})
+            progress.step += 1
+            if progress.step % per_epoch == 0:
+                history[-1].update(after_epoch(epoch))
+            checkpoints.save(network, optimizer, progress, shard)
     return history
+
+
+def _wrapped(network: Network, execution: Execution, shard: Shard) -> nn.Module:
+    model: nn.Module = torch.compile(network) if execution.compile else network  # type: ignore[assignment]
+    return DistributedDataParallel(model, broadcast_buffers=False) if shard.workers > 1 else model
 
 
 @dataclass(frozen=True)
 class _Loop:
-    """What stays the same from step to step. ``model`` is the network, wrapped when there are several workers."""
+    """What stays the same from step to step. ``model`` is the network, compiled and wrapped as the execution says."""
 
+    cell: Cell
     network: Network
     model: nn.Module
     method: FineTune
     optimizer: torch.optim.Optimizer
-    images: ImageSet
-    normalise: Callable[[torch.Tensor], torch.Tensor]
-    side: int
-    clip: float
+    pretrained: Pretrained
+    execution: Execution
     shard: Shard
 
-    def step(self, rows: np.ndarray, boxes: np.ndarray, rate: float) -> Row:
+    def parts(self, rows: np.ndarray) -> list[np.ndarray]:
+        """This worker's rows of a global batch, in parts that are computed one after another."""
+        mine = rows[self.shard.rank :: self.shard.workers]
+        if len(mine) == 0:
+            return [rows[:1]]  # a worker without images still takes part in the gradient's mean, with weight 0
+        return np.array_split(mine, min(self.execution.accumulation, len(mine)))
+
+    def step(
+        self,
+        rows: np.ndarray,
+        parts: list[np.ndarray],
+        pixels: Iterator[torch.Tensor],
+        labels: torch.Tensor,
+        frozen: Frozen,
+        rate: float,
+    ) -> Row:
         """One update on the global batch of these rows; returns what to log, the same on every worker."""
         workers = self.shard.workers
-        mine = rows[self.shard.rank :: workers]
-        share = len(mine) / len(rows)
-        if len(mine) == 0:
-            mine = rows[:1]  # a worker without images still takes part in the gradient's mean, with weight 0
-        batch = self._batch(mine, boxes)
-        loss, parts = self.method.loss(batch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        (loss * (share * workers) if workers > 1 else loss).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        empty = self.shard.rank >= len(rows)
+        totals: dict[str, torch.Tensor] = {}
+        for number, part in enumerate(parts):
+            share = 0.0 if empty else len(part) / len(rows)
+            batch = self._batch(next(pixels), part, labels, frozen)
+            loss, values = self.method.loss(batch)
+            weight = share * workers
+            self._backward(loss if weight == 1 else loss * weight, last=number == len(parts) - 1)
+            for name, value in {"loss": loss.detach(), **values}.items():
+                portion = value if share == 1 else value * share
+                totals[name] = totals[name] + portion if name in totals else portion
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.cell.training.clip)
         self.optimizer.step()
-        values = {"train/loss": loss.detach(), **{f"train/{name}": part for name, part in parts.items()}}
         if workers > 1:
-            for value in values.values():
-                value.mul_(share)
+            for value in totals.values():
                 dist.all_reduce(value)
-        row = {name: float(value) for name, value in values.items()}
+        row = {f"train/{name}": float(value) for name, value in totals.items()}
         if not math.isfinite(row["train/loss"]):
             raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
         return {**row, "grad_norm": float(norm)}
 
-    def _batch(self, rows: np.ndarray, boxes: np.ndarray) -> Batch:
+    def _backward(self, loss: torch.Tensor, last: bool) -> None:
+        if isinstance(self.model, DistributedDataParallel) and not last:
+            self.model.require_backward_grad_sync = False
+            loss.backward()
+            self.model.require_backward_grad_sync = True
+        else:
+            loss.backward()
+
+    def _batch(self, pixels: torch.Tensor, rows: np.ndarray, labels: torch.Tensor, frozen: Frozen) -> Batch:
         device = next(self.network.parameters()).device
-        pixels = torch.stack([_crop(self.images.images[i], boxes[i], self.side) for i in rows])
-        images, labels = self.normalise(pixels.to(device)), self.images.labels[rows].to(device)
-        logits, features = self.model(images)
-        return Batch(self.network, images, labels, logits, features)
-
-
-def _crop(image: torch.Tensor, box: np.ndarray, side: int) -> torch.Tensor:
-    top, left, height, width = map(int, box)
-    return tv.resized_crop(
-        image, top, left, height, width, [side, side], interpolation=InterpolationMode.BICUBIC, antialias=True
-    )
+        images = self.pretrained.normalise(pixels.to(device, non_blocking=True))
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
+            logits, features = self.model(images)
+        return Batch(self.network, images, labels[rows].to(device), logits, features, lambda: frozen(images, rows))

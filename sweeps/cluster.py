@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from carft.data.card import Folder
 from carft.errors import Refusal
 from sweeps.jobs import Placement
 
@@ -17,15 +20,25 @@ TOKEN_CPU = 0.01
 
 @dataclass(frozen=True)
 class Request:
-    """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster."""
+    """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
+
+    settings: of every cell's execution besides device and workers, such as the data root.
+    """
 
     gpus: int = 0
     workers_per_cell: int = 1
     address: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def placement(self) -> Placement:
-        return Placement(self.workers_per_cell, self.gpus > 0)
+        return Placement(self.workers_per_cell, self.gpus > 0, self.settings)
+
+    @property
+    def where(self) -> Folder:
+        """Where the data are."""
+        root = self.settings.get("data")
+        return Folder(Path(root) if root else None, self.settings.get("skip_unreadable", False))
 
     @property
     def cpus_per_cell(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
@@ -12,49 +13,50 @@ from ray.train.torch import TorchTrainer
 
 from carft.cell import Cell
 from carft.errors import Refusal
+from carft.execution import Execution
 from carft.records import Store
-from sweeps.jobs import Placement
 
 
 def _worker(config: dict[str, Any]) -> None:
     """What every worker runs: train and validate the same cell; the first writes the record."""
     import torch
 
-    from carft.execution import Execution
-    from carft.run import Bench, compute, write
+    from carft.run import Bench, compute, store_checkpoints, write
 
-    execution = Execution(config["device"], config["workers"])
+    execution = Execution(**config["execution"])
     execution.prepare()
     if execution.device == "cuda":
         torch.cuda.set_device(ray.train.torch.get_device())  # workers of one node see the same GPUs
-    cell = Cell.from_dict(config["cell"])
+    cell, store = Cell.from_dict(config["cell"]), Store(config["results"])
     bench = Bench.of(cell, execution)
-    computed = compute(cell, bench)
+    checkpoints = store_checkpoints(cell, store, execution)
+    computed = compute(cell, bench, checkpoints)
     if ray.train.get_context().get_world_rank() == 0:
-        write(cell, computed, bench, Store(config["results"]), execution, config["keep_weights"])
+        write(cell, computed, bench, store, config["keep_weights"])
+        checkpoints.remove()
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
 
 
-def train_cell(cell: Cell, results: str, placement: Placement, keep_weights: bool) -> None:
-    """Train a cell with ``placement.workers`` workers and write its record, unless it is done. Ray must be running.
+def train_cell(cell: Cell, results: str, execution: Execution, keep_weights: bool) -> None:
+    """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
 
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
     """
     if not Store(results).set_aside_stale(cell.id):
         return
-    resources = {"CPU": 1.0, **({"GPU": 1.0} if placement.gpu else {})}
+    gpu = execution.device == "cuda"
+    resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
     with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
         trainer = TorchTrainer(
             _worker,
             train_loop_config={
                 "cell": cell.as_dict(),
                 "results": results,
-                "device": placement.device,
-                "workers": placement.workers,
+                "execution": asdict(execution),
                 "keep_weights": keep_weights,
             },
             scaling_config=ray.train.ScalingConfig(
-                num_workers=placement.workers, use_gpu=placement.gpu, resources_per_worker=resources
+                num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
             ),
             run_config=ray.train.RunConfig(name=f"{cell.id}-{uuid4().hex[:8]}", storage_path=scratch),
         )

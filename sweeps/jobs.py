@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from carft.cell import Cell
 from carft.errors import Refusal
 from carft.records import Store
 from sweeps.protocol import Job, Kind
 
+if TYPE_CHECKING:
+    from carft.execution import Execution
+
 Payload = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where cells run: workers per cell, and whether each has a GPU."""
+    """Where and how cells run: workers per cell, whether each has a GPU, and other settings of the execution."""
 
     workers: int = 1
     gpu: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> Literal["cpu", "cuda"]:
@@ -28,23 +33,24 @@ class Placement:
 
 def payload(job: Job, results: str, placement: Placement) -> Payload:
     """A job as plain values, to be sent to a worker."""
-    return {
-        "kind": job.kind,
-        "cell": job.cell.as_dict(),
-        "results": results,
-        "workers": placement.workers,
-        "gpu": placement.gpu,
-    }
+    return {"kind": job.kind, "cell": job.cell.as_dict(), "results": results, **asdict(placement)}
+
+
+def execution_of(message: Payload) -> Execution:
+    """The execution of a job on the machine that it reached."""
+    from carft.execution import Execution
+
+    return Execution.here(device="cuda" if message["gpu"] else "cpu", **message["settings"])
 
 
 def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
-    from carft.execution import Execution
-    from carft.run import run_cell, run_curve
+    from carft.interpolating import run_curve
+    from carft.run import run_cell
 
     cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
     kind: Kind = message["kind"]
-    execution = Execution.here(device="cuda" if message["gpu"] else "cpu")
+    execution = execution_of(message)
     try:
         if kind == "curve":
             run_curve(cell, store, execution)

@@ -232,7 +232,7 @@ class Protocol:
             return False
         if job.kind == "search":
             return True
-        return self.store.evaluated(cell.id) >= {"test", *(f"ood/{suite}" for suite in card(cell.task).suites)}
+        return self.store.evaluated(cell.id) >= set(card(cell.task).sets)
 
     def _status(self, job: Job) -> str:
         if job.key in self.failed:

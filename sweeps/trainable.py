@@ -10,7 +10,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from carft.cell import Cell
 from carft.records import Store
-from sweeps.jobs import Placement, failure, run_payload
+from sweeps.jobs import failure, run_payload
 
 
 class CellActor(tune.Trainable):
@@ -37,18 +37,21 @@ class CellActor(tune.Trainable):
 
 def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     """Train the job's cell under Ray Train, then unseal it in a task that holds one worker's resources."""
+    from carft.execution import Execution
     from sweeps.distributed import train_cell
 
     cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
-    placement = Placement(message["workers"], message["gpu"])
     try:
         if message["kind"] != "curve" and cell.hyperparameters:
-            train_cell(cell, message["results"], placement, keep_weights=message["kind"] == "confirm")
+            execution = Execution(
+                device="cuda" if message["gpu"] else "cpu", workers=message["workers"], **message["settings"]
+            )
+            train_cell(cell, message["results"], execution, keep_weights=message["kind"] == "confirm")
         if message["kind"] == "search":
             return {"failure": ""}
         # outside the trial's placement group, which holds a token only
         outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
-        rest = ray.remote(num_cpus=1, num_gpus=int(placement.gpu), scheduling_strategy=outside)(run_payload)
+        rest = ray.remote(num_cpus=1, num_gpus=int(message["gpu"]), scheduling_strategy=outside)(run_payload)
         return ray.get(rest.remote(message))
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(cell, store, error)

@@ -8,10 +8,12 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
 
+from carft.frozen import Frozen
 from carft.methods.ft import Batch
 from carft.records import Store
 from carft.run import Bench
@@ -47,8 +49,8 @@ def test_the_loop_of_the_method_page_is_car_ft(bench: Bench) -> None:
         "tokenizer": bench.pretrained.tokenize,
         "images": images,
         "labels": labels,
-        "classes": bench.task.classes,
-        "templates": bench.task.templates,
+        "classes": bench.card.classes,
+        "templates": bench.card.templates,
         "optimizer": torch.optim.AdamW(model.visual.parameters(), lr=1e-3),
     }
     exec(compile(block, "docs/method.md", "exec"), names)
@@ -72,9 +74,10 @@ def test_the_method_of_the_extending_page_is_a_method(bench: Bench) -> None:
     images, labels = first_images(bench)
     network = bench.network()
     logits, features = network(images)
-    start, parts = method.loss(Batch(network, images, labels, logits, features))
+    frozen = Frozen(bench.pretrained, "float32")(images, np.arange(len(images)))
+    start, parts = method.loss(Batch(network, images, labels, logits, features, lambda: frozen))
     assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
-    _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0)))
+    _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))
     assert float(moved["distance"]) > 0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from carft.data.card import Folder
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, card
 from carft.data.icons.drawings import NEW_HANDS_FOUNDRIES, build_census, census
 from carft.data.icons.rendering import render
@@ -85,7 +86,7 @@ def test_every_task_has_enough_drawings_and_every_class_can_be_learnt_and_tested
 
 
 def test_training_validation_and_test_share_no_drawing_and_no_image() -> None:
-    task, sealed = card(TASK).open(), card(TASK).unseal()
+    task, sealed = card(TASK).open(Folder()), card(TASK).unseal(Folder())
     sets = {"train": task.train, "val": task.val, "test": sealed.test, "hands": sealed.suites["hands"]}
     for first in sets:
         for second in sets:
@@ -96,11 +97,11 @@ def test_training_validation_and_test_share_no_drawing_and_no_image() -> None:
         assert all(name.startswith(group) for name, group in zip(images.names, images.groups, strict=True))
         assert images.images.dtype == torch.uint8
         assert images.images.shape[1:] == (3, 64, 64)
-        assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(task.classes)
+        assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(card(TASK).classes)
 
 
 def test_suites_show_other_contexts_than_training_except_new_hands() -> None:
-    task, sealed = card(TASK).open(), card(TASK).unseal()
+    task, sealed = card(TASK).open(Folder()), card(TASK).unseal(Folder())
     for images in (task.train, task.val, sealed.test, sealed.suites["hands"]):
         assert contexts_of(images) == set(ID_CONTEXTS)
     seen: set[str] = set(ID_CONTEXTS)
@@ -114,16 +115,16 @@ def test_suites_show_other_contexts_than_training_except_new_hands() -> None:
 
 
 def test_a_suite_of_new_contexts_shows_the_drawings_of_the_test_set() -> None:
-    sealed = card(TASK).unseal()
+    sealed = card(TASK).unseal(Folder())
     for name in card(TASK).suites:
         assert (set(sealed.suites[name].groups) == set(sealed.test.groups)) == (name != "hands")
 
 
 def test_search_code_is_handed_no_test_set() -> None:
-    task = card(TASK).open()
+    task = card(TASK).open(Folder())
     assert {f.name for f in fields(Task)} == {"name", "classes", "templates", "train", "val", "digests"}
     held = {group for images in (task.train, task.val) for group in images.groups}
-    assert not held & set(card(TASK).unseal().test.groups)
+    assert not held & set(card(TASK).unseal(Folder()).test.groups)
 
 
 def test_an_image_does_not_depend_on_what_was_rendered_before() -> None:

@@ -46,8 +46,8 @@ def test_a_new_network_is_the_zero_shot_classifier(bench: Bench) -> None:
 def test_the_zero_shot_class_head_is_clip_s_own_prompt_ensemble(bench: Bench) -> None:
     """Each class against the text features that the whole CLIP model gives, one prompt at a time."""
     clip, tokenize = bench.pretrained.clip, bench.pretrained.tokenize
-    for row in (0, len(bench.task.classes) - 1):
-        prompts = [template.format(bench.task.classes[row]) for template in bench.task.templates]
+    for row in (0, len(bench.card.classes) - 1):
+        prompts = [template.format(bench.card.classes[row]) for template in bench.card.templates]
         encoded = torch.stack([F.normalize(clip.encode_text(tokenize([p])), dim=-1)[0] for p in prompts])
         torch.testing.assert_close(bench.prompts.classes[row], F.normalize(encoded.mean(0), dim=-1))
 

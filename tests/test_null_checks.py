@@ -12,6 +12,7 @@ from scipy.special import log_softmax
 
 from carft.cell import DIRECTIONS, Cell, Direction, Reading
 from carft.execution import Execution
+from carft.frozen import Frozen
 from carft.methods import method_card
 from carft.methods.ft import Batch
 from carft.network import Network
@@ -23,7 +24,9 @@ from tests.helpers import LR, quick_cell, same_predictions
 def a_batch(bench: Bench, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
-    return Batch(network, images, bench.task.val.labels[:count], *network(images))
+    frozen = Frozen(bench.pretrained, "float32")
+    rows = np.arange(count)
+    return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen(images, rows))
 
 
 def by_hand(batch: Batch, bench: Bench, kl_weight: float, direction: Direction, temperature: float) -> float:

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.cell import Training
+from carft.data.views import crop_box
 from carft.errors import Diverged
 from carft.execution import Execution
 from carft.records import Store
 from carft.run import Bench, compute, run_cell
-from carft.training import Shard, crops, learning_rates, order
+from carft.shard import Shard
+from carft.training import draws, learning_rates, order
 from tests.helpers import LR, quick_cell
 
 seeds = st.integers(0, 2**31)
@@ -23,6 +25,11 @@ counts = st.integers(1, 300)
 
 def rates(warmup: float, steps: int, peak: float = 1.0) -> list[float]:
     return list(learning_rates(Training(warmup=warmup), peak, steps))
+
+
+def crops(seed: int, epoch: int, count: int, side: int, least: float) -> np.ndarray:
+    """Boxes (count, 4) of square images."""
+    return np.array([crop_box(draw, side, side, least) for draw in draws(seed, epoch, count)])
 
 
 @given(seeds, epochs, counts)
@@ -64,6 +71,20 @@ def test_crops_lie_within_the_image(seed: int, epoch: int, count: int, side: int
     assert width.min() >= 1
     assert (top + height).max() <= side
     assert (left + width).max() <= side
+
+
+@given(seeds, st.integers(1, 400), st.integers(1, 400), st.floats(0.05, 1.0))
+def test_crops_of_any_shape_of_image_lie_within_it(seed: int, height: int, width: int, least: float) -> None:
+    top, left, tall, wide = crop_box(draws(seed, 0, 1)[0], height, width, least)
+    assert 0 <= top <= top + tall <= height and tall >= 1
+    assert 0 <= left <= left + wide <= width and wide >= 1
+
+
+def test_crops_of_a_long_image_keep_to_the_allowed_ratios() -> None:
+    for draw in draws(0, 0, 200):
+        _, _, height, width = crop_box(draw, 100, 400, 0.9)
+        assert width / height <= 4 / 3 + 0.02
+        assert height >= 99
 
 
 def test_crops_use_the_whole_image_and_keep_to_the_share_that_was_asked_for() -> None:

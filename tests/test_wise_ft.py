@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from carft.cell import Cell
 from carft.errors import Refusal
 from carft.execution import Execution
+from carft.interpolating import run_curve
 from carft.methods import WISE_ALPHAS
 from carft.methods.wise_ft import interpolate
 from carft.records import Store
-from carft.run import Outcome, run_curve
+from carft.run import Outcome
 from carft.specify import interpolation
 from tests.helpers import same_predictions
 

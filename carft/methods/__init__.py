@@ -34,6 +34,8 @@ class MethodCard:
     """A method's entry in the registry.
 
     where: "module:attribute" of its code. space: hyperparameter -> range; a cell must name exactly these.
+    whole_batch: whether the loss compares the images of a batch with each other, so that it cannot be computed in
+    parts.
     """
 
     name: str
@@ -42,6 +44,7 @@ class MethodCard:
     summary: str
     where: str
     space: Mapping[str, Range] = field(default_factory=dict)
+    whole_batch: bool = False
 
     def load(self) -> Any:
         """Import the method's code."""
@@ -109,13 +112,17 @@ def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
             raise Refusal(f"Method '{method}' has no {_words(name)}.", f"It has: {_listed(space)}.")
     for name, limits in space.items():
         if name not in given:
-            raise Refusal(f"Method '{method}' needs a {_words(name)}.", f"Give --{name.replace('_', '-')}.")
+            raise Refusal(f"Method '{method}' needs a {_words(name)}.", _how(name))
         check = require_not_negative if limits.zero_allowed else require_positive
         check(_words(name), given[name])
 
 
+def _how(name: str) -> str:
+    return f"Give --{name.replace('_', '-')}." if name in ("lr", "kl_weight") else f"Give --set {name}=VALUE."
+
+
 def _words(name: str) -> str:
-    return {"lr": "learning rate", "kl_weight": "KL weight"}.get(name, name)
+    return {"lr": "learning rate", "kl_weight": "KL weight"}.get(name, name.replace("_", " "))
 
 
 def _listed(space: Mapping[str, Range]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 from carft.cell import Cell
 from carft.heads import context_divergence, context_logits
@@ -27,16 +26,19 @@ class ContextAwareFineTune(FineTune):
         loss, parts = super().loss(batch)
         if self.kl_weight == 0:
             return loss, parts
-        divergence = self.divergence(batch.images, batch.features).mean()
+        divergence = self.divergence(batch.frozen(), batch.features).mean()
         return loss + self.kl_weight * divergence, {**parts, "kl": divergence.detach()}
 
-    def divergence(self, images: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """KL of each image's context distribution from the pretrained model's, (B,)."""
-        with torch.no_grad():
-            frozen = F.normalize(self.pretrained.clip.visual(images), dim=-1)
-        reading, head, scale = self.cell.reading, self.prompts.contexts, self.pretrained.scale
+    def divergence(self, frozen: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """KL (B,) of each image's context distribution from the pretrained model's; both features (B, D) normalised."""
+        reading = self.cell.reading
+        scale = self.pretrained.scale if reading.context_scale == "pretrained" else 1.0
         return context_divergence(
-            context_logits(frozen, head, scale, reading.context_temperature),
-            context_logits(features, head, scale, reading.context_temperature),
+            context_logits(frozen, self.context_head(), scale, reading.context_temperature),
+            context_logits(features, self.context_head(), scale, reading.context_temperature),
             reading.kl_direction,
         )
+
+    def context_head(self) -> torch.Tensor:
+        """W_ctx (K, D), frozen."""
+        return self.prompts.contexts

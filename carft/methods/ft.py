@@ -1,27 +1,50 @@
-"""Plain fine-tuning: cross-entropy alone."""
+"""Plain fine-tuning: cross-entropy alone. Also the frame that every other trained method fills in."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from carft.cell import Cell
+from carft.data.task import ImageSet
 from carft.models import Pretrained
 from carft.network import Network, Prompts
+
+Row = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Batch:
     """What a loss may use: the network being trained, normalised images (B, 3, H, W), labels (B,), class logits (B, C)
-    and L2-normalised features (B, D)."""
+    and L2-normalised features (B, D).
+
+    frozen: gives the L2-normalised features (B, D) of the same images under the pretrained model, without gradient.
+    Ask for them here and nowhere else: they may come from a store instead of a forward pass.
+    """
 
     network: Network
     images: torch.Tensor
     labels: torch.Tensor
     logits: torch.Tensor
     features: torch.Tensor
+    frozen: Callable[[], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a method is handed to fit a network.
+
+    images: the training images. features: gives L2-normalised features (N, D) of images under the network as it is,
+    without augmentation, on the CPU. descend: runs the training loop on the method's loss and returns its history.
+    """
+
+    network: Network
+    images: ImageSet
+    features: Callable[[ImageSet], torch.Tensor]
+    descend: Callable[[], list[Row]]
 
 
 class FineTune:
@@ -31,6 +54,10 @@ class FineTune:
         self.cell = cell
         self.pretrained = pretrained
         self.prompts = prompts
+
+    def fit(self, fitting: Fitting) -> list[Row]:
+        """Fit ``fitting.network`` in place, by gradient descent on the loss; returns the history."""
+        return fitting.descend()
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, a scalar mean over the batch, and its named parts to log."""

@@ -7,21 +7,35 @@ from functools import lru_cache
 
 import torch
 
+from carft.data.card import Card, Where
+from carft.data.icons import foundries
 from carft.data.icons.attestation import attest
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
-from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks, templates
+from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
 from carft.data.task import ImageSet, Sealed, Task
 
 
-@lru_cache(maxsize=16)
-def open_task(name: str) -> Task:
+def require_present(card: Card, where: Where) -> None:
+    """``Refusal`` unless fonts and built-in weights are installed; the world needs no data folder."""
+    foundries.require_present()
+
+
+def open_task(card: Card, where: Where) -> Task:
     """Train and validation images of an icons task. Rendered once per process."""
+    return _task(card.name)
+
+
+def open_sealed(card: Card, where: Where) -> Sealed:
+    """Test set and the five suites of an icons task."""
+    return _sealed(card.name)
+
+
+@lru_cache(maxsize=16)
+def _task(name: str) -> Task:
     return Task(
         name=name,
-        classes=tasks()[name],
-        templates=templates(),
         train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"]),
         val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"]),
         digests=attest(),
@@ -29,8 +43,7 @@ def open_task(name: str) -> Task:
 
 
 @lru_cache(maxsize=16)
-def open_sealed(name: str) -> Sealed:
-    """Test set and the five suites of an icons task."""
+def _sealed(name: str) -> Sealed:
     suites = {
         suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, RENDERINGS["test"])
         for suite, contexts in SUITES.items()

@@ -1,0 +1,79 @@
+"""The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each with a record of its own."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from functools import lru_cache
+
+from carft.cell import Cell, Reading, Training
+from carft.data.catalog import card
+from carft.errors import Refusal
+from carft.execution import Execution
+from carft.methods import WISE_ALPHAS, method_card
+from carft.metrics import Predictions, flatten, score
+from carft.network import Network
+from carft.records import Record, Store
+from carft.run import Bench, Outcome, add_evaluation, load_network, unseal_cell
+from carft.specify import interpolation
+
+
+def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]:
+    """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
+
+    Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
+    """
+    if method_card(parent.method).kind != "trained":
+        raise Refusal(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
+    if not store.is_current(parent.id):
+        raise Refusal(f"Cell {parent.id} is not done under this version of the code.", "Run it again first.")
+    cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
+    wanted = set(card(parent.task).sets)
+    pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
+    if pending:
+        unseal_cell(parent, store, execution)
+        execution.prepare()
+        bench = Bench.of(parent, execution)
+        combine = method_card("wise_ft").load()
+        network = bench.network(parent.reading.class_head, parent.seed)
+        start = copy.deepcopy(network.state_dict())
+        end = load_network(parent, bench, store).state_dict()
+        for cell in pending:
+            alpha = cell.hyperparameters["alpha"]
+            started = time.perf_counter()
+            predictions = _end_predictions(parent, alpha, store, execution)
+            if predictions is None:
+                network.load_state_dict(combine(start, end, alpha))
+                predictions = predict_all(parent, network, bench)
+            durations = {"evaluate": time.perf_counter() - started}
+            val = predictions["val"]
+            store.write(Record(cell, flatten("val", score(val)), bench.provenance(), durations), [], val)
+            for name in wanted:
+                add_evaluation(cell, name, predictions[name], bench, store)
+    return [Outcome(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
+
+
+def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
+    """Predictions at the ends of a curve, read where they are on disk; None between the ends."""
+    names = ("val", *card(parent.task).sets)
+    if alpha == 1:
+        return {name: store.predictions(parent.id, name) for name in names}
+    if alpha == 0 and parent.reading.class_head != "random":
+        start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
+        if store.is_current(start.id) and store.evaluated(start.id) >= set(names[1:]):
+            return {name: store.predictions(start.id, name) for name in names}
+        return _zero_shot_predictions(start, execution)
+    return None
+
+
+@lru_cache(maxsize=16)
+def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predictions]:
+    bench = Bench.of(cell, execution)
+    return predict_all(cell, bench.network(), bench)
+
+
+def predict_all(cell: Cell, network: Network, bench: Bench) -> dict[str, Predictions]:
+    """Predictions of a network on validation, test set and suites."""
+    sets = {"val": bench.task.val, **bench.sealed()}
+    return {name: bench.predict(cell, network, images) for name, images in sets.items()}

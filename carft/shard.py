@@ -1,0 +1,22 @@
+"""Which part of a batch or of a set this process computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rank of this process among the workers of one cell."""
+
+    rank: int = 0
+    workers: int = 1
+
+    @staticmethod
+    def current() -> Shard:
+        """From torch.distributed when it is initialised, else the whole."""
+        if dist.is_available() and dist.is_initialized():
+            return Shard(dist.get_rank(), dist.get_world_size())
+        return Shard()
