@@ -158,7 +158,7 @@ def test_a_training_recipe_that_cannot_be_is_refused(wrong: dict[str, Any]) -> N
 def test_a_reading_that_cannot_be_is_refused(value: float) -> None:
     with pytest.raises(Refusal, match="temperature"):
         Reading(context_temperature=value)
-    with pytest.raises(Refusal, match="KL direction"):
+    with pytest.raises(Refusal, match="kl direction"):
         Reading(kl_direction="sideways")  # type: ignore[arg-type]
 
 

@@ -132,7 +132,7 @@ def test_one_template_makes_the_divergence_exactly_zero(direction: Direction) ->
 
 def test_one_template_is_warned_about_and_two_are_not() -> None:
     usual = card("icons/transport")
-    assert "car_ft is ft" in " ".join(replace(usual, templates=("a photo of a {}.",)).warnings())
+    assert "car_ft is ft" in " ".join(replace(usual, banks={"standard": ("a photo of a {}.",)}).warnings())
     assert usual.warnings() == []
 
 
