@@ -54,9 +54,15 @@ def specify(
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
         training=Training() if untrained else training or Training(),
-        reading=Reading() if untrained else reading or Reading(),
+        reading=_read(method, reading or Reading()),
         precision=precision,
     )
+
+
+def _read(method: str, reading: Reading) -> Reading:
+    """The reading with every factor that the method does not depend on at its default."""
+    plain, reads = Reading(), method_card(method).reads
+    return replace(reading, **{name: getattr(plain, name) for name in asdict(reading) if name not in reads})
 
 
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:

@@ -35,7 +35,8 @@ class MethodCard:
 
     where: "module:attribute" of its code. space: hyperparameter -> range; a cell must name exactly these.
     whole_batch: whether the loss compares the images of a batch with each other, so that it cannot be computed in
-    parts.
+    parts. reads: the reading factors that its training depends on; the others are left at their default in its cells,
+    so that no cell is run twice under two names.
     """
 
     name: str
@@ -45,6 +46,7 @@ class MethodCard:
     where: str
     space: Mapping[str, Range] = field(default_factory=dict)
     whole_batch: bool = False
+    reads: tuple[str, ...] = ("class_head",)
 
     def load(self) -> Any:
         """Import the method's code."""
@@ -61,6 +63,7 @@ METHODS: dict[str, MethodCard] = {
             "untrained",
             "The pretrained model with its prompt-built class head, as it is.",
             "carft.methods.ft:FineTune",
+            reads=(),
         ),
         MethodCard(
             "ft",
@@ -77,6 +80,7 @@ METHODS: dict[str, MethodCard] = {
             "Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
             "carft.methods.car_ft:ContextAwareFineTune",
             {"lr": LEARNING_RATE, "kl_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
+            reads=("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head"),
         ),
         MethodCard(
             "wise_ft",
