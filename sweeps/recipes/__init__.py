@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from carft.cell import Training
 from carft.data.catalog import card
 from carft.errors import Refusal, unknown
-from carft.methods import method_card
+from carft.methods import SOUPED, method_card
 
 
 class _Strict(BaseModel):
@@ -79,8 +79,10 @@ class Recipe(_Strict):
         for task in recipe.tasks:
             card(task)
         kinds = [method_card(method).kind for method in recipe.methods]
-        if "post-hoc" in kinds and "trained" not in kinds:
+        if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise Refusal("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
+        if "soup" in recipe.methods and not set(SOUPED) & set(recipe.methods):
+            raise Refusal("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
         return recipe
 
 
