@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights or its census again.")
 app.add_typer(icons, name="icons")
+model_app = typer.Typer(no_args_is_help=True, help="The pretrained model, before any training.")
+app.add_typer(model_app, name="model")
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
 AGAIN = "again"
@@ -35,6 +37,19 @@ Data = Annotated[Path | None, typer.Option("--data", help="The folder that holds
 SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, on record.")
 ]
+Model = Annotated[
+    str | None, typer.Option(help="An open_clip model, hf-hub:... or local-dir:...; default: the task card's.")
+]
+Weights = Annotated[
+    str | None, typer.Option("--pretrained", help="A tag, or a weights file; default: the task card's.")
+]
+Activation = Annotated[str | None, typer.Option(help="gelu or quickgelu, for a weights file that does not say.")]
+RandomWeights = Annotated[
+    bool, typer.Option("--random-weights", help="Weights that nobody trained: only to see that everything runs.")
+]
+Accumulation = Annotated[int, typer.Option(min=1, help="Parts that a worker's batch is computed in.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile.")]
+CheckpointEvery = Annotated[int, typer.Option(min=0, help="Steps between checkpoints of a cell; 0: none.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
 
 
@@ -58,13 +73,15 @@ def train(
     context_templates: Annotated[str | None, typer.Option(help="A reading: a template bank of the task.")] = None,
     class_head: Annotated[str | None, typer.Option(help="A reading: trained, scale-outside, frozen, random.")] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16 (autocast).")] = "float32",
-    model: Annotated[str | None, typer.Option(help="An open_clip model; default: the task card's.")] = None,
-    pretrained: Annotated[str | None, typer.Option(help="A tag or a weights file; default: the task card's.")] = None,
+    model: Model = None,
+    pretrained: Weights = None,
+    activation: Activation = None,
+    random_weights: RandomWeights = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes; above 1 through Ray Train.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    accumulation: Annotated[int, typer.Option(min=1, help="Parts that a worker's batch is computed in.")] = 1,
-    compile_: Annotated[bool, typer.Option("--compile", help="Through torch.compile.")] = False,
-    checkpoint_every: Annotated[int, typer.Option(min=0, help="Steps between checkpoints; 0: none.")] = 0,
+    accumulation: Accumulation = 1,
+    compile_: Compile = False,
+    checkpoint_every: CheckpointEvery = 0,
     data: Data = None,
     skip_unreadable: SkipUnreadable = False,
     unseal: Annotated[bool, typer.Option("--unseal", help="Also evaluate on test set and suites.")] = False,
@@ -85,6 +102,7 @@ def train(
     context = {"temperature": context_temperature, "scale": context_scale, "templates": context_templates}
     factors = {f"context_{name}": value for name, value in context.items()}
     reading = Reading(**_given(kl_direction=kl_direction, class_head=class_head, **factors))
+    model, pretrained = _weights(model, pretrained, activation, random_weights)
     cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained, precision)
     store = _writable(results)
     _say_setting([task], cell.model, cell.pretrained, reading.context_templates)
@@ -93,14 +111,8 @@ def train(
     from carft.run import check_execution, check_runnable, run_cell
 
     check_runnable(cell)
-    execution = Execution.here(
-        device=device,
-        accumulation=accumulation,
-        compile=compile_,
-        data=None if data is None else str(data.resolve()),
-        checkpoint_every=checkpoint_every,
-        skip_unreadable=skip_unreadable,
-    )
+    settings = _settings(accumulation, compile_, checkpoint_every, data, skip_unreadable)
+    execution = Execution.here(device, **settings)
     check_execution(cell, replace(execution, workers=workers))
     fresh = not store.is_current(cell.id)
     if workers > 1 and fresh and cell.hyperparameters:
@@ -196,9 +208,19 @@ def sweep(
     methods: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,
     trials: Annotated[int | None, typer.Option(help="Search trials of every trained method on every task.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Confirm seeds.")] = None,
+    model: Model = None,
+    pretrained: Weights = None,
+    activation: Activation = None,
+    random_weights: RandomWeights = False,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; default: the recipe's.")] = None,
     gpus: Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")] = 0,
     workers_per_cell: Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")] = 1,
     address: Annotated[str | None, typer.Option(help="host:port or ray://host:port of a running cluster.")] = None,
+    accumulation: Accumulation = 1,
+    compile_: Compile = False,
+    checkpoint_every: CheckpointEvery = 0,
+    data: Data = None,
+    skip_unreadable: SkipUnreadable = False,
     results: Results = Path("results"),
     smoke: Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")] = False,
     as_json: AsJson = False,
@@ -211,14 +233,19 @@ def sweep(
     from sweeps.recipes import load_recipe
 
     chosen = load_recipe(recipe)
-    chosen = (chosen.smoked() if smoke else chosen).changed(_split(tasks), _split(methods), trials, seeds)
-    request = Request(gpus, workers_per_cell, address)
+    if data is None and chosen.without_data and tasks is None:
+        chosen = load_recipe(chosen.without_data)
+    model, pretrained = _weights(model, pretrained, activation, random_weights)
+    start = {"model": model, "pretrained": pretrained, "precision": precision}
+    chosen = (chosen.smoked() if smoke else chosen).changed(_split(tasks), _split(methods), trials, seeds, **start)
+    settings = _settings(accumulation, compile_, checkpoint_every, data, skip_unreadable)
+    request = Request(gpus, workers_per_cell, address, settings)
     request.check()
     store = _writable(results)
     from carft.data.catalog import card
 
     first = card(chosen.tasks[0])
-    _say_setting(chosen.tasks, first.model, first.pretrained)
+    _say_setting(chosen.tasks, chosen.model or first.model, chosen.pretrained or first.pretrained)
 
     from sweeps.board import Board, winners_table
     from sweeps.launch import run_sweep
@@ -344,6 +371,80 @@ def show(
     out.print(again, soft_wrap=True)
 
 
+@app.command()
+def export(
+    cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    data: Data = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained model in open_clip's own folder format, with class head and model card.
+
+    Example: `python cli.py export 3fa4 --to my-model`
+    """
+    from carft.execution import Execution
+    from carft.records import Store
+    from carft.sharing import export as write
+
+    store = Store(results)
+    store.require_present()
+    execution = Execution.here(data=None if data is None else str(data.resolve()))
+    paths = write(store.resolve(cell), store, to, execution)
+    if as_json:
+        _print_json([str(path) for path in paths])
+        return
+    for path in paths:
+        out.print(str(path), soft_wrap=True)
+    out.print(f"Load it: open_clip.create_model_and_transforms('local-dir:{to.resolve()}')", soft_wrap=True)
+
+
+@model_app.command()
+def check(
+    task: Annotated[str, typer.Option(help="Name of the task; see: ls tasks")] = "imagenet",
+    model: Model = None,
+    pretrained: Weights = None,
+    activation: Activation = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16 (autocast).")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data: Data = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the zero-shot row and hold it against what others measured, before any training.
+
+    Example: `python cli.py model check --task imagenet --data ROOT`
+    """
+    from carft.specify import specify
+
+    model, pretrained = _weights(model, pretrained, activation, random_weights=False)
+    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision)
+    store = _writable(results)
+    _say_setting([task], cell.model, cell.pretrained)
+
+    from carft.execution import Execution
+    from carft.run import run_cell
+    from reports.references import zero_shot_check
+
+    execution = Execution.here(device, data=None if data is None else str(data.resolve()))
+    run_cell(cell, store, execution, unseal=True)
+    rows = zero_shot_check(store, cell)
+    if as_json:
+        _print_json(rows)
+    else:
+        table = Table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", box=None)
+        for row in rows:
+            interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+            others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
+            difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
+            counts = (str(row["images"]), _percent(row["top1"]))
+            table.add_row(row["set"], *counts, interval, others, difference, row["answer"])
+        out.print(table)
+    if any(row["answer"] == "differs" for row in rows):
+        err.print("The zero-shot row differs from every reference: mend the pipeline before any training.")
+        raise SystemExit(1)
+
+
 @icons.command()
 def preview(path: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("icons.png")) -> None:
     """Draw a contact sheet: classes x contexts.
@@ -401,6 +502,42 @@ def _require_file(path: Path, suffix: str) -> None:
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _settings(
+    accumulation: int, compile_: bool, checkpoint_every: int, data: Path | None, skip_unreadable: bool
+) -> dict[str, Any]:
+    """How cells are computed, besides device and workers."""
+    return {
+        "accumulation": accumulation,
+        "compile": compile_,
+        "checkpoint_every": checkpoint_every,
+        "data": None if data is None else str(data.resolve()),
+        "skip_unreadable": skip_unreadable,
+    }
+
+
+def _weights(
+    model: str | None, pretrained: str | None, activation: str | None, random_weights: bool
+) -> tuple[str | None, str | None]:
+    """Model and weights as asked for, once it is sure that the numbers can mean something."""
+    if random_weights:
+        if pretrained:
+            raise Refusal("--random-weights and --pretrained exclude each other.", "Give one of the two.")
+        err.print("Warning: random weights. No number of this run means anything.", soft_wrap=True)
+        return model, "random"
+    if pretrained == "random":
+        raise Refusal(
+            "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
+            "To see that everything runs, say so: --random-weights",
+        )
+    if model and pretrained and Path(pretrained).is_file():
+        from carft.models import states_activation
+
+        return states_activation(model, pretrained, activation), pretrained
+    if activation:
+        raise Refusal("--activation is for a weights file, given as --model NAME --pretrained PATH.")
+    return model, pretrained
 
 
 def _numbers(pairs: list[str]) -> dict[str, float]:

@@ -9,9 +9,15 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from carft.cell import DIGEST_MARK, Cell, Reading, Training
+from carft.data.card import Card
 from carft.data.catalog import card
 from carft.errors import Refusal
 from carft.methods import SOUP_RULES, check_hyperparameters, method_card, not_trainable
+
+#: model names that are addresses: what they point to holds configuration and weights
+ADDRESSES = ("hf-hub:", "local-dir:")
+#: the weights file of open_clip's own folder format
+SHARED_WEIGHTS = "open_clip_model.safetensors"
 
 
 def specify(
@@ -35,28 +41,46 @@ def specify(
         raise not_trainable(method)
     check_hyperparameters(method, hyperparameters)
     chosen.bank((reading or Reading()).context_templates)
-    if method_card(method).builds_head and (reading or Reading()).class_head != Reading().class_head:
-        raise Refusal(f"'{method}' makes its class head itself.", "Leave --class-head out.")
     if not 0 <= seed < 2**32:
         raise Refusal(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card(method).kind == "untrained"
+    model, pretrained = _model_and_weights(chosen, model, pretrained)
     return Cell(
         task=task,
         data_version=chosen.version,
-        model=model or chosen.model,
-        pretrained=_named_weights(pretrained or chosen.pretrained),
+        model=model,
+        pretrained=_named_weights(pretrained),
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
         training=Training() if untrained else training or Training(),
-        reading=Reading() if untrained else reading or Reading(),
+        reading=_read(method, reading or Reading()),
         precision=precision,
     )
 
 
+def _read(method: str, reading: Reading) -> Reading:
+    """The reading with every factor that the method does not depend on at its default."""
+    plain, reads = Reading(), method_card(method).reads
+    return replace(reading, **{name: getattr(plain, name) for name in asdict(reading) if name not in reads})
+
+
+def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
+    """The task card's where nothing is asked for. An address names both; another model needs its own weights."""
+    addressed = next((name for name in (model, pretrained) if name and name.startswith(ADDRESSES)), None)
+    if addressed:
+        if {model, pretrained} - {None, addressed}:
+            raise Refusal(f"'{addressed}' holds both model and weights.", "Give it alone, as --model.")
+        return addressed, addressed
+    if model and not pretrained and model != chosen.model:
+        raise Refusal(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
+    return model or chosen.model, pretrained or chosen.pretrained
+
+
 def _named_weights(pretrained: str) -> str:
     """A weights file with its digest, since a path does not say what is in it; a tag as it is."""
-    path = Path(pretrained)
+    folder = pretrained.removeprefix("local-dir:")
+    path = Path(pretrained) if folder == pretrained else Path(folder) / SHARED_WEIGHTS
     if not path.is_file():
         return pretrained
     return f"{pretrained}{DIGEST_MARK}{hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -126,9 +150,14 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
         if value != getattr(plain.training, name):
             parts.append(f"--{name.replace('_', '-')} {value!r}")
     parts += [f"--{name.replace('_', '-')} {value}" for name, value in cell.reading.factors().items()]
-    for name in ("model", "pretrained", "precision"):
-        if getattr(cell, name) != getattr(plain, name):
-            parts.append(f"--{name} {shlex.quote(getattr(cell, name).partition(DIGEST_MARK)[0])}")
+    shown = {"model": cell.model, "pretrained": cell.pretrained, "precision": cell.precision}
+    if cell.model.startswith(ADDRESSES):
+        del shown["pretrained"]
+    elif cell.model != plain.model:
+        plain = replace(plain, pretrained="")  # another model's weights are always said
+    for name, value in shown.items():
+        if value != getattr(plain, name):
+            parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
     if unseal:
         parts.append("--unseal")
     return " ".join([*parts, f"--results {shlex.quote(results)}"])

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from carft.cell import Cell, stable_hash
+from carft.cell import Cell
 from carft.data.catalog import card
-from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, MethodCard, method_card
+from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
 from carft.selection import Candidate, best
 from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
+from sweeps.study import Study, studies_of
 from sweeps.suggest import suggest
 
 Kind = Literal["search", "confirm", "curve", "soup"]
@@ -47,49 +48,6 @@ class Job:
 
 
 @dataclass
-class Study:
-    """The search for one (task, method): trials in rounds, then a winner, then confirm cells."""
-
-    task: str
-    method: MethodCard
-    recipe: Recipe
-
-    @property
-    def content(self) -> dict[str, object]:
-        """What identifies the study: everything that decides which trial tries what."""
-        plain = specify(self.task, self.method.name, {n: r.first_guess for n, r in self.method.space.items()})
-        return {
-            "task": self.task,
-            "data_version": card(self.task).version,
-            "model": plain.model,
-            "pretrained": plain.pretrained,
-            "method": self.method.name,
-            "space": {n: [r.low, r.high, r.first_guess] for n, r in self.method.space.items()},
-            "round_size": self.recipe.round_size,
-            "search_seed": self.recipe.search_seed,
-            "training": self.recipe.training.model_dump(),
-        }
-
-    @property
-    def id(self) -> str:
-        return stable_hash(self.content)
-
-    @property
-    def seed(self) -> int:
-        """Seed of the sampler, the same for every method of a task.
-
-        So while the sampler draws from the prior, every method tries the same learning rates, and a difference
-        between methods is not one of luck with them.
-        """
-        shared = {k: v for k, v in self.content.items() if k not in ("method", "space")}
-        return int(stable_hash(shared), 16) % 2**31
-
-    def cell(self, hyperparameters: dict[str, float], seed: int) -> Cell:
-        """A cell of this study."""
-        return specify(self.task, self.method.name, hyperparameters, seed, self.recipe.training_of())
-
-
-@dataclass
 class Protocol:
     """Hands out the jobs of a recipe, one at a time, from what the records say is missing."""
 
@@ -101,14 +59,10 @@ class Protocol:
     reused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.studies = [
-            Study(task, method_card(name), self.recipe)
-            for task in self.recipe.tasks
-            for name in self.recipe.methods
-            if method_card(name).kind == "trained"
-        ]
+        methods = [method_card(name) for name in self.recipe.methods]
+        self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
         self._written: dict[str, object] = {}
-        self._asked: dict[tuple[str, str, int], list[tuple[int, dict[str, float]]]] = {}
+        self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -146,9 +100,9 @@ class Protocol:
         self, study: Study, numbers: range, earlier: list[tuple[dict[str, float], float]]
     ) -> list[tuple[int, dict[str, float]]]:
         """What the trials of a round try; asked once."""
-        key = (study.task, study.method.name, numbers.start)
+        key = (study.id, numbers.start)
         if key not in self._asked:
-            self._asked[key] = [(k, suggest(study.method.space, study.seed, k, earlier)) for k in numbers]
+            self._asked[key] = [(k, suggest(study.space, study.seed, k, earlier)) for k in numbers]
         return self._asked[key]
 
     def winner(self, study: Study) -> Candidate | None:
@@ -185,6 +139,7 @@ class Protocol:
             content = {
                 "id": study.id,
                 "seed": study.seed,
+                "reading": {},
                 **study.content,
                 "trials": trials,
                 "winner": winner.cell if winner else None,
@@ -225,7 +180,12 @@ class Protocol:
         for task in self.recipe.tasks:
             for name in self.recipe.methods:
                 if method_card(name).kind == "untrained":
-                    yield Job("confirm", specify(task, name, {}), keep_weights=True)
+                    yield Job("confirm", self.untrained_cell(task, name), keep_weights=True)
+
+    def untrained_cell(self, task: str, method: str) -> Cell:
+        """The one cell of an untrained method on a task."""
+        recipe = self.recipe
+        return specify(task, method, {}, model=recipe.model, pretrained=recipe.pretrained, precision=recipe.precision)
 
     def _missing(self, jobs: Iterator[Job]) -> Iterator[Job]:
         return (job for job in jobs if not self._settled(job))

@@ -236,7 +236,7 @@ def test_every_method_of_a_task_tries_the_same_learning_rates(tmp_path: Path) ->
         seeds = {study.seed for study in protocol.studies if study.task == task}
         assert len(seeds) == 1
         tried = [
-            [suggest(study.method.space, study.seed, k, [])["lr"] for k in range(4)]
+            [suggest(study.space, study.seed, k, [])["lr"] for k in range(4)]
             for study in protocol.studies
             if study.task == task
         ]

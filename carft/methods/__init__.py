@@ -28,6 +28,8 @@ class Range:
 
 LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
 KL_WEIGHT = Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)
+#: what a loss on context distributions depends on
+CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
 PROBE_PENALTY = Range(1e-6, 1e-1, first_guess=1e-3)
 
 
@@ -37,8 +39,8 @@ class MethodCard:
 
     where: "module:attribute" of its code. space: hyperparameter -> range; a cell must name exactly these.
     whole_batch: whether the loss compares the images of a batch with each other, so that it cannot be computed in
-    parts. builds_head: whether the method makes the class head itself, so that readings of where it starts say nothing.
-    command: how a post-hoc method is called.
+    parts. reads: the reading factors that its training depends on; the others are left at their default in its cells,
+    so that no cell is run twice under two names. command: how a post-hoc method is called.
     """
 
     name: str
@@ -48,7 +50,7 @@ class MethodCard:
     where: str
     space: Mapping[str, Range] = field(default_factory=dict)
     whole_batch: bool = False
-    builds_head: bool = False
+    reads: tuple[str, ...] = ("class_head",)
     command: str = ""
 
     def load(self) -> Any:
@@ -66,6 +68,7 @@ METHODS: dict[str, MethodCard] = {
             "untrained",
             "The pretrained model with its prompt-built class head, as it is.",
             "carft.methods.ft:FineTune",
+            reads=(),
         ),
         MethodCard(
             "linear_probe",
@@ -74,7 +77,7 @@ METHODS: dict[str, MethodCard] = {
             "Logistic regression on the frozen image features.",
             "carft.methods.linear_probe:LinearProbe",
             {"l2": PROBE_PENALTY},
-            builds_head=True,
+            reads=(),
         ),
         MethodCard(
             "ft",
@@ -91,7 +94,7 @@ METHODS: dict[str, MethodCard] = {
             "A linear probe, then fine-tuning from it.",
             "carft.methods.lp_ft:ProbeThenFineTune",
             {"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
-            builds_head=True,
+            reads=(),
         ),
         MethodCard(
             "l2_sp",
@@ -125,7 +128,7 @@ METHODS: dict[str, MethodCard] = {
             "carft.methods.flyp:FinetuneLikePretrain",
             {"lr": LEARNING_RATE},
             whole_batch=True,
-            builds_head=True,
+            reads=(),
         ),
         MethodCard(
             "lipsum_ft",
@@ -142,6 +145,7 @@ METHODS: dict[str, MethodCard] = {
             "Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
             "carft.methods.car_ft:ContextAwareFineTune",
             {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            reads=CONTEXT_FACTORS,
         ),
         MethodCard(
             "car_ft_permuted",
@@ -150,6 +154,7 @@ METHODS: dict[str, MethodCard] = {
             "Control of CAR-FT: every image is held to the context distribution of another image of its batch.",
             "carft.methods.car_ft_controls:PermutedContexts",
             {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            reads=CONTEXT_FACTORS,
             whole_batch=True,
         ),
         MethodCard(
@@ -159,6 +164,7 @@ METHODS: dict[str, MethodCard] = {
             "Control of CAR-FT: random unit vectors in place of the context head.",
             "carft.methods.car_ft_controls:RandomContexts",
             {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            reads=CONTEXT_FACTORS,
         ),
         MethodCard(
             "wise_ft",
