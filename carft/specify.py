@@ -105,9 +105,11 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
 
 
 def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
-    """The soup over trained cells that differ in hyperparameters and seed alone; greedy: 0 or 1.
+    """The soup over trained cells that differ in what a search tries and in the seed alone; greedy: 0 or 1.
 
-    Its id comes from the parents' ids, in whatever order they are given, and the rule. ``Refusal`` for other parents.
+    A search tries hyperparameters and, where a reading says so, the context temperature; the soup carries the first
+    parent's. Its id comes from the parents' ids, in whatever order they are given, and the rule. ``Refusal`` for other
+    parents.
     """
     if greedy not in SOUP_RULES:
         raise Refusal(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
@@ -118,7 +120,8 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
     if method_card(first.method).kind != "trained":
         raise Refusal(f"Cell {first.id} is '{first.method}', which has no trained weights to average.")
     for other in members[1:]:
-        alike = replace(other, hyperparameters=first.hyperparameters, seed=first.seed)
+        reading = replace(other.reading, context_temperature=first.reading.context_temperature)
+        alike = replace(other, hyperparameters=first.hyperparameters, seed=first.seed, reading=reading)
         if alike != first:
             what = next(f.name for f in fields(Cell) if getattr(alike, f.name) != getattr(first, f.name))
             raise Refusal(

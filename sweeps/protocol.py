@@ -32,7 +32,11 @@ class Job:
 
     kind: Kind
     cell: Cell  # of a curve the parent, of soups the uniform one
-    keep_weights: bool = False
+    souped: bool = field(default=False, compare=False)  # whether a search cell goes into soups
+
+    @property
+    def keep_weights(self) -> bool:
+        return self.kind == "confirm" or self.souped
 
     @property
     def key(self) -> str:
@@ -158,9 +162,9 @@ class Protocol:
         """Jobs that could run now and are neither done nor failed; records that are there count as done."""
         yield from self._missing(self._untrained_jobs())
         for study in self.studies:
-            kept = self._is_souped(study)
-            yield from self._missing(Job("search", cell, kept) for _, _, cell in self.trials(study))
-            confirm = [Job("confirm", cell, keep_weights=True) for cell in self.confirm_cells(study)]
+            souped = self._is_souped(study)
+            yield from self._missing(Job("search", cell, souped) for _, _, cell in self.trials(study))
+            confirm = [Job("confirm", cell) for cell in self.confirm_cells(study)]
             yield from self._missing(iter(confirm))
             if "wise_ft" in self.recipe.methods:
                 yield from self._missing(Job("curve", j.cell) for j in confirm if j.cell.id in self.done)
@@ -180,7 +184,7 @@ class Protocol:
         for task in self.recipe.tasks:
             for name in self.recipe.methods:
                 if method_card(name).kind == "untrained":
-                    yield Job("confirm", self.untrained_cell(task, name), keep_weights=True)
+                    yield Job("confirm", self.untrained_cell(task, name))
 
     def untrained_cell(self, task: str, method: str) -> Cell:
         """The one cell of an untrained method on a task."""
