@@ -172,6 +172,36 @@ def interpolate(
 
 
 @app.command()
+def soup(
+    cells: Annotated[str, typer.Option(help="Comma-separated ids, or their beginnings: the search cells of a study.")],
+    greedy: Annotated[bool, typer.Option("--greedy", help="Only the cells that help on validation.")] = False,
+    data: Data = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Model soup: the average of the weights of finished cells, evaluated on every set.
+
+    Example: `python cli.py soup --cells 3fa4,91c0,e07b --greedy`
+    """
+    from carft.execution import Execution
+    from carft.records import Store
+    from carft.souping import run_soup
+
+    store = Store(results)
+    store.require_present()
+    execution = Execution.here(data=None if data is None else str(data.resolve()))
+    parents = [store.read(store.resolve(cell)).cell for cell in _split(cells) or []]
+    outcome = run_soup(parents, float(greedy), store, execution)
+    members = store.read(outcome.cell).provenance["members"]
+    if as_json:
+        metrics = dict(outcome.metrics)
+        _print_json({"cell": outcome.cell, "status": outcome.status, "members": members, "metrics": metrics})
+        return
+    out.print(f"Cell {outcome.cell}: {len(members)} of {len(parents)} cells: {', '.join(members)}", soft_wrap=True)
+    out.print(_metrics_table(outcome.metrics))
+
+
+@app.command()
 def sweep(
     recipe: Annotated[str, typer.Argument(help="Name of the recipe, such as downstream.")],
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,

@@ -22,12 +22,12 @@ from carft.errors import Diverged, Refusal
 from carft.evaluation import embed, predict
 from carft.execution import Execution, provenance
 from carft.frozen import Frozen
-from carft.methods import check_hyperparameters, method_card
+from carft.methods import check_hyperparameters, method_card, not_trainable
 from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
 from carft.models import Pretrained, load_pretrained
 from carft.network import Network, Prompts
-from carft.records import Record, Store
+from carft.records import Record, Store, atomic
 from carft.training import train
 
 Status = Literal["done", "reused"]
@@ -110,6 +110,7 @@ def compute(
     latest: list[Predictions] = []
 
     def after_epoch(epoch: int) -> Row:
+        method.before_evaluation(network)
         latest[:] = [bench.predict(cell, network, bench.task.val)]
         scores = flatten("val", score(latest[0]))
         tell(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
@@ -172,7 +173,7 @@ def run_cell(
 def check_runnable(cell: Cell) -> None:
     """``Refusal`` for a cell that this code cannot run."""
     if method_card(cell.method).kind == "post-hoc":
-        raise Refusal(f"'{cell.method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
+        raise not_trainable(cell.method)
     check_hyperparameters(cell.method, cell.hyperparameters)
 
 
@@ -216,7 +217,7 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
                 "Run it in a fresh results folder with --unseal.",
             )
-        save_weights(again.network, path)
+        atomic(path, lambda part: save_weights(again.network, part))
         return again.network
     network.load_state_dict(load_file(path))
     return network

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from carft.cell import DIGEST_MARK, Cell, Reading, Training
 from carft.data.card import Card
 from carft.data.catalog import card
 from carft.errors import Refusal
-from carft.methods import check_hyperparameters, method_card
+from carft.methods import SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: model names that are addresses: what they point to holds configuration and weights
 ADDRESSES = ("hf-hub:", "local-dir:")
@@ -38,7 +38,7 @@ def specify(
     """
     chosen = card(task)
     if method_card(method).kind == "post-hoc":
-        raise Refusal(f"'{method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
+        raise not_trainable(method)
     check_hyperparameters(method, hyperparameters)
     chosen.bank((reading or Reading()).context_templates)
     if not 0 <= seed < 2**32:
@@ -104,8 +104,44 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
     )
 
 
+def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
+    """The soup over trained cells that differ in what a search tries and in the seed alone; greedy: 0 or 1.
+
+    A search tries hyperparameters and, where a reading says so, the context temperature; the soup carries the first
+    parent's. Its id comes from the parents' ids, in whatever order they are given, and the rule. ``Refusal`` for other
+    parents.
+    """
+    if greedy not in SOUP_RULES:
+        raise Refusal(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
+    members = sorted({parent.id: parent for parent in parents}.values(), key=lambda parent: parent.id)
+    if len(members) < 2:
+        raise Refusal("A soup needs at least two different cells.", "Name the search cells of a study.")
+    first = members[0]
+    if method_card(first.method).kind != "trained":
+        raise Refusal(f"Cell {first.id} is '{first.method}', which has no trained weights to average.")
+    for other in members[1:]:
+        reading = replace(other.reading, context_temperature=first.reading.context_temperature)
+        alike = replace(other, hyperparameters=first.hyperparameters, seed=first.seed, reading=reading)
+        if alike != first:
+            what = next(f.name for f in fields(Cell) if getattr(alike, f.name) != getattr(first, f.name))
+            raise Refusal(
+                f"Cells {first.id} and {other.id} differ in {what.replace('_', ' ')}, so their soup means nothing.",
+                "Name search cells of one study.",
+            )
+    return replace(
+        first,
+        method="soup",
+        hyperparameters={"greedy": greedy},
+        seed=min(parent.seed for parent in members),
+        parents=tuple(parent.id for parent in members),
+    )
+
+
 def command(cell: Cell, results: str, unseal: bool = False) -> str:
     """The exact shell command that makes the cell again without Ray, in the folder ``results``."""
+    if cell.method == "soup":
+        rule = " --greedy" if cell.hyperparameters["greedy"] else ""
+        return f"python cli.py soup --cells {','.join(cell.parents)}{rule} --results {shlex.quote(results)}"
     if cell.parents:
         return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
     parts = ["python cli.py train", f"--task {shlex.quote(cell.task)}", f"--method {cell.method}"]

@@ -22,21 +22,18 @@ from carft.frozen import Frozen
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models import Pretrained
 from carft.network import Network
+from carft.seeds import CROPS, ORDER, generator
 from carft.shard import Shard
 
 
 def order(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order of images in an epoch, (count,), a function of (seed, epoch, count) alone."""
-    return _generator(seed, epoch, 0).permutation(count)
+    return generator(seed, epoch, ORDER).permutation(count)
 
 
 def draws(seed: int, epoch: int, count: int) -> np.ndarray:
     """Four uniform draws of each image's crop, (count, 4), a function of (seed, epoch, index) alone."""
-    return _generator(seed, epoch, 1).random((count, 4))
-
-
-def _generator(*key: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+    return generator(seed, epoch, CROPS).random((count, 4))
 
 
 def learning_rates(training: Training, peak: float, steps: int) -> Iterator[float]:
@@ -86,7 +83,7 @@ def train(
         pixels = batches(images.images, [part for step in parts for part in step], view)
         for rows, mine in zip(steps, parts, strict=True):
             rate = rates[progress.step]
-            values = loop.step(rows, mine, pixels, images.labels, frozen, rate)
+            values = loop.step(progress.step, rows, mine, pixels, images.labels, frozen, rate)
             history.append({"epoch": float(epoch), "step": float(progress.step), "lr": rate, **values})
             progress.step += 1
             if progress.step % per_epoch == 0:
@@ -122,6 +119,7 @@ class _Loop:
 
     def step(
         self,
+        number: int,
         rows: np.ndarray,
         parts: list[np.ndarray],
         pixels: Iterator[torch.Tensor],
@@ -129,19 +127,19 @@ class _Loop:
         frozen: Frozen,
         rate: float,
     ) -> Row:
-        """One update on the global batch of these rows; returns what to log, the same on every worker."""
+        """Update ``number`` on the global batch of these rows; returns what to log, the same on every worker."""
         workers = self.shard.workers
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
         empty = self.shard.rank >= len(rows)
         totals: dict[str, torch.Tensor] = {}
-        for number, part in enumerate(parts):
+        for position, part in enumerate(parts):
             share = 0.0 if empty else len(part) / len(rows)
-            batch = self._batch(next(pixels), part, labels, frozen)
+            batch = self._batch(number, next(pixels), part, labels, frozen)
             loss, values = self.method.loss(batch)
             weight = share * workers
-            self._backward(loss if weight == 1 else loss * weight, last=number == len(parts) - 1)
+            self._backward(loss if weight == 1 else loss * weight, last=position == len(parts) - 1)
             for name, value in {"loss": loss.detach(), **values}.items():
                 portion = value if share == 1 else value * share
                 totals[name] = totals[name] + portion if name in totals else portion
@@ -163,9 +161,10 @@ class _Loop:
         else:
             loss.backward()
 
-    def _batch(self, pixels: torch.Tensor, rows: np.ndarray, labels: torch.Tensor, frozen: Frozen) -> Batch:
+    def _batch(self, step: int, pixels: torch.Tensor, rows: np.ndarray, labels: torch.Tensor, frozen: Frozen) -> Batch:
         device = next(self.network.parameters()).device
         images = self.pretrained.normalise(pixels.to(device, non_blocking=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
             logits, features = self.model(images)
-        return Batch(self.network, images, labels[rows].to(device), logits, features, lambda: frozen(images, rows))
+        shown = labels[rows].to(device)
+        return Batch(self.network, images, shown, logits, features, lambda: frozen(images, rows), step)

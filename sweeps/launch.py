@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.data.catalog import card
+from carft.methods import SOUP_RULES, WISE_ALPHAS
 from carft.records import Store
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
 from sweeps.protocol import Protocol
@@ -54,16 +55,15 @@ def run_sweep(
         finally:
             _shut_down()
     protocol.write_studies()
-    failed = sum(len(_cells_of(protocol, key)) for key in protocol.failed)
+    failed = sum(map(_cells_of, protocol.failed))
     done = len(protocol.done) - len(protocol.reused)
     summary = Summary(done, failed, len(protocol.reused), round(time.monotonic() - started, 2), stopped)
     return protocol, summary
 
 
-def _cells_of(protocol: Protocol, key: str) -> range:
-    from carft.methods import WISE_ALPHAS
-
-    return range(len(WISE_ALPHAS) if key.startswith("curve-") else 1)
+def _cells_of(key: str) -> int:
+    """How many cells the job of this key would have finished."""
+    return {"curve": len(WISE_ALPHAS), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
 
 def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[], None]) -> None:

@@ -7,31 +7,36 @@ that was killed goes on from its records, and its winners are those of an undist
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from carft.cell import Cell
 from carft.data.catalog import card
-from carft.methods import WISE_ALPHAS, method_card
+from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
 from carft.selection import Candidate, best
-from carft.specify import interpolation, specify
+from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
 from sweeps.suggest import suggest
 
-Kind = Literal["search", "confirm", "curve"]
+Kind = Literal["search", "confirm", "curve", "soup"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A unit of work for one actor: a cell, or the WiSE-FT curve of a finished confirm cell.
+    """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
 
-    Only confirm cells and curves are unsealed; confirm cells keep their weights.
+    All but search cells are unsealed. Confirm cells keep their weights, and so do search cells that go into soups.
     """
 
     kind: Kind
-    cell: Cell
+    cell: Cell  # of a curve the parent, of soups the uniform one
+    souped: bool = field(default=False, compare=False)  # whether a search cell goes into soups
+
+    @property
+    def keep_weights(self) -> bool:
+        return self.kind == "confirm" or self.souped
 
     @property
     def key(self) -> str:
@@ -41,6 +46,8 @@ class Job:
         """The cells this job finishes."""
         if self.kind == "curve":
             return [interpolation(self.cell, alpha) for alpha in WISE_ALPHAS]
+        if self.kind == "soup":
+            return [replace(self.cell, hyperparameters={"greedy": greedy}) for greedy in SOUP_RULES]
         return [self.cell]
 
 
@@ -122,7 +129,8 @@ class Protocol:
         curves = len(WISE_ALPHAS) if "wise_ft" in self.recipe.methods else 0
         untrained = sum(method_card(name).kind == "untrained" for name in self.recipe.methods)
         per_study = self.recipe.trials + self.recipe.seeds * (1 + curves)
-        return len(self.recipe.tasks) * untrained + len(self.studies) * per_study
+        soups = len(SOUP_RULES) * sum(map(self._is_souped, self.studies)) if self.recipe.trials > 1 else 0
+        return len(self.recipe.tasks) * untrained + len(self.studies) * per_study + soups
 
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
@@ -154,11 +162,23 @@ class Protocol:
         """Jobs that could run now and are neither done nor failed; records that are there count as done."""
         yield from self._missing(self._untrained_jobs())
         for study in self.studies:
-            yield from self._missing(Job("search", cell) for _, _, cell in self.trials(study))
+            souped = self._is_souped(study)
+            yield from self._missing(Job("search", cell, souped) for _, _, cell in self.trials(study))
             confirm = [Job("confirm", cell) for cell in self.confirm_cells(study)]
             yield from self._missing(iter(confirm))
             if "wise_ft" in self.recipe.methods:
                 yield from self._missing(Job("curve", j.cell) for j in confirm if j.cell.id in self.done)
+            yield from self._missing(self._soup_jobs(study))
+
+    def _is_souped(self, study: Study) -> bool:
+        return "soup" in self.recipe.methods and study.method.name in SOUPED
+
+    def _soup_jobs(self, study: Study) -> Iterator[Job]:
+        """The soups over the finished search cells of a study, once all its trials are settled."""
+        if self._is_souped(study) and self.winner(study) is not None:
+            parents = [cell for _, _, cell in self.trials(study) if cell.id in self.done]
+            if len(parents) > 1:
+                yield Job("soup", soup_of(parents, greedy=SOUP_RULES[0]))
 
     def _untrained_jobs(self) -> Iterator[Job]:
         for task in self.recipe.tasks:

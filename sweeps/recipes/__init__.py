@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from carft.cell import Reading, Training
 from carft.data.catalog import CARDS, card
 from carft.errors import Refusal, unknown
-from carft.methods import MethodCard, Range, method_card
+from carft.methods import SOUPED, MethodCard, Range, method_card
 from sweeps.readings import Readings
 
 
@@ -116,8 +116,10 @@ class Recipe(_Strict):
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
         kinds = [method_card(method).kind for method in recipe.methods]
-        if "post-hoc" in kinds and "trained" not in kinds:
+        if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise Refusal("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
+        if "soup" in recipe.methods and not set(SOUPED) & set(recipe.methods):
+            raise Refusal("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
         for name in recipe.space:
             if not any(name in method_card(method).space for method in recipe.methods):
                 raise Refusal(f"No method of this recipe has a hyperparameter '{name}'.")
