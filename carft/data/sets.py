@@ -6,7 +6,7 @@ A task's card says which data sets it is made of; a data set is what `data ls | 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,10 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def rows(self, index: Sequence[int]) -> Index:
+        """The images of these rows, in this order."""
+        return Index(*(tuple(column[i] for i in index) for column in (self.paths, self.labels, self.groups)))
 
 
 @dataclass(frozen=True)
