@@ -29,7 +29,11 @@ class Index:
 
     def rows(self, index: Sequence[int]) -> Index:
         """The images of these rows, in this order."""
-        return Index(*(tuple(column[i] for i in index) for column in (self.paths, self.labels, self.groups)))
+        return Index(
+            tuple(self.paths[i] for i in index),
+            tuple(self.labels[i] for i in index),
+            tuple(self.groups[i] for i in index),
+        )
 
 
 @dataclass(frozen=True)
