@@ -27,6 +27,7 @@ from carft.specify import interpolation
 from carft.training import Row, train
 
 Status = Literal["done", "reused"]
+Command = Literal["train", "sweep", "interpolate"]  # what opens a sealed set, as the log of unsealings says it
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def run_cell(
     unseal: bool = False,
     keep_weights: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    by: Command = "train",
 ) -> Outcome:
     """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites."""
     check_runnable(cell)
@@ -144,7 +146,7 @@ def run_cell(
         write(cell, compute(cell, bench, tell), bench, store, execution, keep_weights or unseal)
         status = "done"
     if unseal:
-        unseal_cell(cell, store, execution)
+        unseal_cell(cell, store, execution, by)
     return Outcome(cell.id, status, store.metrics(cell.id))
 
 
@@ -189,7 +191,7 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
     return network
 
 
-def unseal_cell(cell: Cell, store: Store, execution: Execution) -> None:
+def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "train") -> None:
     """Evaluate a finished cell on the test set and the suites of its task that it was not evaluated on yet."""
     missing = set(_sealed_names(cell)) - store.evaluated(cell.id)
     if not missing:
@@ -197,7 +199,7 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution) -> None:
     execution.prepare()
     bench = Bench.of(cell, execution)
     network = load_network(cell, bench, store)
-    _evaluate_sealed(cell, network, bench, store, execution, missing)
+    _evaluate_sealed(cell, network, bench, store, execution, missing, by)
 
 
 def _sealed_names(cell: Cell) -> list[str]:
@@ -205,24 +207,25 @@ def _sealed_names(cell: Cell) -> list[str]:
 
 
 def _evaluate_sealed(
-    cell: Cell, network: Network, bench: Bench, store: Store, execution: Execution, names: set[str]
+    cell: Cell, network: Network, bench: Bench, store: Store, execution: Execution, names: set[str], by: Command
 ) -> None:
     for name, images in bench.card.unseal().sets().items():
         if name in names:
-            _add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, execution)
+            _add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, execution, by)
 
 
 def _add_evaluation(
-    cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, execution: Execution
+    cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, execution: Execution, by: Command
 ) -> None:
     note = {
+        "by": by,
         "unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "provenance": bench.provenance(execution),
     }
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)
 
 
-def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]:
+def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "interpolate") -> list[Outcome]:
     """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
 
     Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
@@ -235,7 +238,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]
     wanted = set(_sealed_names(parent))
     pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
     if pending:
-        unseal_cell(parent, store, execution)
+        unseal_cell(parent, store, execution, by)
         execution.prepare()
         bench = Bench.of(parent, execution)
         combine = method_card("wise_ft").load()
@@ -252,7 +255,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]
             val = predictions["val"]
             store.write(Record(cell, flatten("val", score(val)), bench.provenance(execution), durations), [], val)
             for name in wanted:
-                _add_evaluation(cell, name, predictions[name], bench, store, execution)
+                _add_evaluation(cell, name, predictions[name], bench, store, execution, by)
     return [Outcome(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
 
 

@@ -47,9 +47,10 @@ def run_payload(message: Payload) -> dict[str, Any]:
     execution = Execution.here(device="cuda" if message["gpu"] else "cpu")
     try:
         if kind == "curve":
-            run_curve(cell, store, execution)
+            run_curve(cell, store, execution, by="sweep")
         else:
-            run_cell(cell, store, execution, unseal=kind == "confirm", keep_weights=kind == "confirm")
+            confirm = kind == "confirm"
+            run_cell(cell, store, execution, unseal=confirm, keep_weights=confirm, by="sweep")
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(cell, store, error)
     return {"failure": ""}
