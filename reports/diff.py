@@ -14,7 +14,7 @@ from carft.records import Store
 from reports.build import sources_of
 from reports.contrasts import Part
 from reports.manifest import record_digests
-from reports.registry import Sources
+from reports.registry import Sources, scope_of
 from reports.shown import made_by, points
 from reports.statistics import Estimate, holm
 from reports.verdicts import Verdict
@@ -45,7 +45,7 @@ def compare(first: Store, second: Store) -> Comparison:
     """Verdicts and effects of two folders side by side; second minus first, as two independent samples."""
     sides = sources_of(first), sources_of(second)
     parts = _parts(sides)
-    claims = [_claim_row(a, b, parts) for a, b in zip(*(s.verdicts for s in sides), strict=True)]
+    claims = [_claim_row(a, b, parts) for a, b in _both(sides)]
     cells, differing = _shared(first, second, sides)
     made = [Counter(made_by(r.provenance) for r in s.evidence.records.values()) for s in sides]
     only_first, only_second = (sorted(a.keys() - b.keys()) for a, b in (made, made[::-1]))
@@ -70,13 +70,23 @@ def moved(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
+def _both(sides: Sequence[Sources]) -> list[tuple[Verdict, Verdict]]:
+    """Verdicts on the same claim in the same scope."""
+    theirs = {_name(v): v for v in sides[1].verdicts}
+    return [(v, theirs[_name(v)]) for v in sides[0].verdicts if _name(v) in theirs]
+
+
+def _name(verdict: Verdict) -> str:
+    return f"{verdict.claim}@{scope_of(verdict)}".removesuffix("@")
+
+
 def _parts(sides: Sequence[Sources]) -> Rows:
     """Every deciding part that both folders have, with Holm over all of them."""
     rows = []
-    for a, b in zip(*(s.verdicts for s in sides), strict=True):
+    for a, b in _both(sides):
         theirs = {part.name: part for part in b.parts if part.deciding}
         for part in (p for p in a.parts if p.deciding and p.name in theirs):
-            rows.append(_part_row(a.claim, part, theirs[part.name]))
+            rows.append(_part_row(_name(a), part, theirs[part.name]))
     tested = [row for row in rows if row["p"] is not None]
     for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p_holm"] = adjusted
@@ -106,9 +116,9 @@ def _side(name: str, part: Part) -> dict[str, float]:
 
 def _claim_row(first: Verdict, second: Verdict, parts: Rows) -> dict[str, Any]:
     """The verdicts, and the part that moved most surely (the first folder's headline where none is surer)."""
-    here = [row for row in parts if row["claim"] == first.claim]
+    here = [row for row in parts if row["claim"] == _name(first)]
     shown = min(here, key=lambda r: (1.0 if r["p"] is None else r["p"], r["part"] != first.headline), default=None)
-    row = {"claim": first.claim, "first": first.verdict, "second": second.verdict}
+    row = {"claim": _name(first), "first": first.verdict, "second": second.verdict}
     row["verdict"] = "same" if first.verdict == second.verdict else "moved"
     if shown is None:
         return {
@@ -157,8 +167,11 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
         a, b = first.predictions(cell, name), second.predictions(cell, name)
         if list(a.images) != list(b.images) or not all(
             np.array_equal(getattr(a, what), getattr(b, what))
-            for what in ("labels", "contexts", "predicted", "predicted_contexts", "logits", "context_logits")
+            for what in ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")
         ):
+            return False
+        kept = [p.logits if isinstance(p.logits, np.ndarray) else p.logits.values for p in (a, b)]
+        if not np.array_equal(kept[0], kept[1]):
             return False
     return True
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -22,16 +22,8 @@ NAME = "manifest.json"
 SCHEMA = 1
 #: packages that move the numbers, the drawings or the text of a report
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
-#: what a report reads of a results folder; weights are not among it
-INPUTS = (
-    "cells/*/*.json",
-    "cells/*/*.parquet",
-    "cells/*/evaluations/*.json",
-    "cells/*/evaluations/*.parquet",
-    "studies/*/study.json",
-    "failures/*.json",
-    "unsealed.jsonl",
-)
+#: what a report reads below a results folder, beside the log of unsealings; weights are not among it
+INPUTS: Mapping[str, tuple[str, ...]] = {"cells": (".json", ".parquet"), "studies": (".json",), "failures": (".json",)}
 
 
 @dataclass(frozen=True)
@@ -76,18 +68,28 @@ class Manifest:
 
 def record_digests(store: Store) -> dict[str, str]:
     """sha256 of every file of a results folder that a report reads, by path."""
-    return digests(store.root, (path for pattern in INPUTS for path in store.root.glob(pattern)))
+    found = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
+    for name, endings in INPUTS.items():
+        # os.walk, since tens of thousands of paths take seconds as Path objects
+        for folder, _, files_here in os.walk(store.root / name):
+            found += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith(endings)]
+    return _digests(str(store.root), found)
 
 
 def digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
     """Path below ``root`` -> sha256, sorted."""
+    return _digests(str(root), map(str, paths))
+
+
+def _digests(root: str, paths: Iterable[str]) -> dict[str, str]:
     wanted = sorted(paths)
-    with ThreadPoolExecutor(4) as pool:
-        return dict(zip((p.relative_to(root).as_posix() for p in wanted), pool.map(_sha256, wanted), strict=True))
+    names = [path[len(root) :].lstrip(os.sep).replace(os.sep, "/") for path in wanted]
+    return dict(zip(names, map(_sha256, wanted), strict=True))
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(path: str) -> str:
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def fingerprint(records: Mapping[str, str]) -> str:

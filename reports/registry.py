@@ -112,8 +112,12 @@ class TableCard:
         return Formula(found.words, found.metric.replace("*", column.split("/")[-1]))
 
     def key(self, row: Row) -> str:
-        """What names a row: its key columns, joined by a slash."""
-        return "/".join(str(row[k]) for k in self.keys)
+        """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
+        return "/".join(str(row[k]) for k in dict.fromkeys(("scope", *self.keys)) if k in row)
+
+    def short_key(self, row: Row) -> str:
+        """The same without the scope: enough where no other scope has such a row."""
+        return "/".join(str(row[k]) for k in self.keys if k in row and k != "scope")
 
 
 def table_card(name: str) -> TableCard:
@@ -123,14 +127,19 @@ def table_card(name: str) -> TableCard:
     return TABLES[name]
 
 
+def scope_of(verdict: Verdict) -> str:
+    """What a verdict is asked of, where a folder holds several things that must not be pooled; else empty."""
+    return getattr(verdict, "scope", "")
+
+
 def _claims(sources: Sources) -> pd.DataFrame:
     rows = [{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts]
     return pd.DataFrame(rows)
 
 
 def _parts_cells(sources: Sources, row: Row) -> Sequence[str]:
-    verdict = next(v for v in sources.verdicts if v.claim == row["claim"])
-    return next(part.cells for part in verdict.parts if part.name == row["part"])
+    mine = [v for v in sources.verdicts if (v.claim, scope_of(v)) == (row["claim"], row.get("scope", ""))]
+    return next((part.cells for v in mine for part in v.parts if part.name == row["part"]), ())
 
 
 def _of_method(sources: Sources, row: Row) -> list[str]:

@@ -14,47 +14,75 @@ import pandas as pd
 
 from carft.data.catalog import card
 from carft.errors import Refusal, unknown
-from carft.metrics import Predictions, cross_entropy, macro, top1
+from carft.metrics import Predictions, macro, top1
 from carft.records import Record, Store
 from reports.manifest import record_digests
 
 BINS = 15
+TOP = 5
 
 
 @dataclass(frozen=True)
 class View:
-    """What is left of predictions: logits (N, C) over the kept classes, labels (N,) as places among those classes,
-    contexts and predicted contexts (N,)."""
+    """What is left of the predictions of a set. Classes are places among all classes of the task.
 
-    logits: np.ndarray
+    ranked: (N, k) classes by logit, largest first, k up to 5; -1 where the file does not say. labels, contexts,
+    predicted_contexts: (N,). log_likelihood: (N,) of the label; confidence: (N,) of the prediction; None where the file
+    does not say. where: for messages.
+    """
+
+    ranked: np.ndarray
     labels: np.ndarray
     contexts: np.ndarray
     predicted_contexts: np.ndarray
+    log_likelihood: np.ndarray | None
+    confidence: np.ndarray | None
+    where: str
 
     @property
     def predicted(self) -> np.ndarray:
-        return self.logits.argmax(1)
+        """(N,) class of the largest logit that is left."""
+        if (unknown_ones := int((self.ranked[:, 0] < 0).sum())) > 0:
+            raise not_enough(self.where, f"in {unknown_ones} images none of these classes is among them")
+        return self.ranked[:, 0]
+
+
+def not_enough(where: str, why: str) -> Refusal:
+    """The refusal where a file holds only the largest logits and those do not suffice."""
+    return Refusal(
+        f"The predictions of {where} hold only the largest logits of each image, and {why}.",
+        "Ask for fewer changes, or run the cell again on a set small enough for all logits.",
+    )
 
 
 def top5(view: View) -> float:
     """Share of images whose label is among the five largest logits."""
-    kept = np.argsort(-view.logits, axis=1, kind="stable")[:, :5]
-    return float(np.mean((kept == view.labels[:, None]).any(1)))
+    hit = (view.ranked == view.labels[:, None]).any(1)
+    if ((view.ranked < 0).any(1) & ~hit).any():
+        raise not_enough(view.where, "the five largest of these classes are not all among them")
+    return float(np.mean(hit))
 
 
 def worst_class(view: View) -> float:
     """Lowest accuracy over the classes that occur."""
-    return float(min(np.mean(view.predicted[view.labels == k] == k) for k in np.unique(view.labels)))
+    predicted = view.predicted
+    return float(min(np.mean(predicted[view.labels == k] == k) for k in np.unique(view.labels)))
+
+
+def mean_loss(view: View) -> float:
+    """Mean negative log-likelihood in nats over the kept classes."""
+    if view.log_likelihood is None:
+        raise not_enough(view.where, "a loss over other classes needs all of them")
+    return float(np.mean(-view.log_likelihood))
 
 
 def calibration_error(view: View) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over 15 bins of equal width, by their size."""
-    wide = view.logits.astype(np.float64)
-    odds = np.exp(wide - wide.max(1, keepdims=True))
-    confidence = odds.max(1) / odds.sum(1)
+    if view.confidence is None:
+        raise not_enough(view.where, "a confidence over other classes needs all of them")
     right = view.predicted == view.labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [abs(float(np.sum(right[bins == b] - confidence[bins == b]))) for b in np.unique(bins)]
+    bins = np.minimum((view.confidence * BINS).astype(int), BINS - 1)
+    gaps = [abs(float(np.sum(right[bins == b] - view.confidence[bins == b]))) for b in np.unique(bins)]
     return float(sum(gaps) / len(right))
 
 
@@ -69,7 +97,7 @@ METRICS: dict[str, Callable[[View], float]] = {
     "top5": top5,
     "mean_per_class": lambda view: macro(view.predicted, view.labels),
     "worst_class": worst_class,
-    "loss": lambda view: cross_entropy(view.logits, view.labels),
+    "loss": mean_loss,
     "ece": calibration_error,
     "context_top1": context_top1,
 }
@@ -186,7 +214,8 @@ def _cell(store: Store, record: Record, request: Request, methods: Mapping[str, 
         predictions = store.predictions(record.id, name)
         keep = _kept_images(predictions, request.images)
         columns = _kept_classes(record.cell.task, request.classes)
-        keep &= np.isin(predictions.labels, columns)
+        if columns is not None:
+            keep &= np.isin(predictions.labels, columns)
         if not keep.any():
             continue
         view = kept(predictions, keep, columns, f"cell {record.id}, {name}")
@@ -194,32 +223,51 @@ def _cell(store: Store, record: Record, request: Request, methods: Mapping[str, 
         row = {"cell": record.id, "task": record.cell.task, "method": method, "hyperparameters": tuned}
         groups = len({g for g, k in zip(predictions.groups, keep, strict=True) if k})
         scores = {metric: METRICS[metric](view) for metric in request.metrics}
-        counts = {"images": int(keep.sum()), "groups": groups, "classes": len(columns)}
+        counts = {"images": int(keep.sum()), "groups": groups, "classes": "all" if columns is None else len(columns)}
         seen = {"recorded_top1": recorded.get(f"{name}/top1", float("nan"))}
         rows.append({**row, "seed": record.cell.seed, "set": name, **counts, **scores, **seen})
     return rows
 
 
-def kept(predictions: Predictions, keep: np.ndarray, columns: np.ndarray, where: str) -> View:
-    """The kept images (N,) of a set over the kept classes, given as places among all classes.
+def kept(predictions: Predictions, keep: np.ndarray, columns: np.ndarray | None, where: str) -> View:
+    """The kept images of a set under other classes (None: those it was scored over). keep: (N,) bool.
 
-    The one place that needs all logits; ``Refusal`` where the file holds only the largest of them.
+    The only place that looks at logits: all of them, or the largest with the label's and the logsumexp.
     """
+    facts = predictions.labels[keep], predictions.contexts[keep], predictions.predicted_contexts[keep]
     logits = predictions.logits
-    if logits.ndim != 2 or logits.shape[1] <= int(columns.max()):
-        raise Refusal(
-            f"The predictions of {where} hold only {logits.shape[-1]} logits an image, not all classes.",
-            "Re-scoring under another class list or metric needs all of them; run the cell again on a smaller set.",
-        )
-    place = np.full(int(columns.max()) + 1, -1)
-    place[columns] = np.arange(len(columns))
-    contexts, recognised = predictions.contexts[keep], predictions.predicted_contexts[keep]
-    return View(logits[np.ix_(keep, columns)], place[predictions.labels[keep]], contexts, recognised)
+    if not isinstance(logits, np.ndarray):
+        if columns is None:
+            log_likelihood = logits.label.astype(np.float64) - logits.log_sum
+            confidence = np.exp(logits.values[:, 0].astype(np.float64) - logits.log_sum)
+            return View(logits.classes[keep][:, :TOP], *facts, log_likelihood[keep], confidence[keep], where)
+        return View(_left_of(logits.classes[keep], columns), *facts, None, None, where)
+    if columns is None:
+        subset = getattr(predictions, "subset", None)
+        columns = np.arange(logits.shape[1]) if subset is None else np.asarray(subset)
+    wide = logits[np.ix_(keep, columns)].astype(np.float64)
+    log_odds = wide - _log_sum(wide)[:, None]
+    order = np.argsort(-wide, axis=1, kind="stable")[:, :TOP]
+    rows, place = np.arange(len(wide)), np.searchsorted(columns, facts[0])
+    return View(columns[order], *facts, log_odds[rows, place], np.exp(log_odds[rows, order[:, 0]]), where)
 
 
-def _kept_classes(task: str, classes: tuple[str, ...] | None) -> np.ndarray:
+def _left_of(classes: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(N, 5) of the known classes (N, 10), largest first, those that are among ``columns``; -1 where none is known."""
+    width = min(TOP, len(columns))
+    allowed = np.isin(classes, columns)
+    order = np.argsort(~allowed, axis=1, kind="stable")[:, :width]
+    return np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(classes, order, 1), -1)
+
+
+def _log_sum(wide: np.ndarray) -> np.ndarray:
+    peak = wide.max(1, keepdims=True)
+    return peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
+
+
+def _kept_classes(task: str, classes: tuple[str, ...] | None) -> np.ndarray | None:
     names = card(task).classes
-    return np.arange(len(names)) if classes is None else np.array(sorted({names.index(c) for c in classes}))
+    return None if classes is None else np.array(sorted({names.index(c) for c in classes}))
 
 
 def _kept_images(predictions: Predictions, wanted: tuple[str, ...] | None) -> np.ndarray:

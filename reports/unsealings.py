@@ -46,7 +46,7 @@ class Unsealings:
         for cell in evidence.records:
             for name in evidence.store.evaluated(cell):
                 openings[cell][name] = max(1, openings[cell][name])
-        studies = [*evidence.studies, *evidence.dropped]
+        studies = evidence.store.studies()
         roles = _roles(evidence, studies)
         seen = frozenset(cell for cell in openings if roles.get(cell) == "search")
         return Unsealings(

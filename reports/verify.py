@@ -174,11 +174,11 @@ def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) 
 def _winners(case: Case) -> Found:
     """Every study's winner against selection on validation, and its confirm cells against the winner."""
     records = case.sources.evidence.records
-    for study in case.sources.evidence.studies:
+    for study in case.store.studies():
         trials = [t for t in study["trials"] if t["cell"] in records]
         chosen = best([Candidate(t["cell"], t["trial"], records[t["cell"]].metrics) for t in trials])
-        if study["winner"] is None:
-            continue
+        if study["winner"] is None or not trials:
+            continue  # still searching, or of another NUMERICS: nothing of it is reported
         if chosen is None or study["winner"] != chosen.cell:
             selected = chosen.cell if chosen else "none"
             yield 1, f"study {study['id']}: the winner is {study['winner']}; validation selects {selected}"
@@ -191,7 +191,7 @@ def _winners(case: Case) -> Found:
 def _tables(case: Case) -> Found:
     """Every value of every table against the one made again from the records; verdicts are among the tables."""
     for path in write_tables(case.sources, case.scratch / "tables"):
-        yield from _compare_csv(case.folder / "tables" / path.name, path, path.stem, TABLES[path.stem].keys)
+        yield from _compare_csv(case.folder / "tables" / path.name, path, path.stem, TABLES[path.stem].key)
 
 
 def _figures(case: Case) -> Found:
@@ -204,7 +204,7 @@ def _figures(case: Case) -> Found:
         )
     shown = case.folder / "figures"
     for plot in case.plots:
-        yield from _compare_csv(shown / f"{plot.name}.csv", plot.svg.with_suffix(".csv"), f"figure {plot.name}", ())
+        yield from _compare_csv(shown / f"{plot.name}.csv", plot.svg.with_suffix(".csv"), f"figure {plot.name}")
         for path in (plot.png, plot.svg) if exact else ():
             yield _compare_bytes(shown / path.name, path, f"figures/{path.name}")
     expected = {plot.name for plot in case.plots}
@@ -230,7 +230,7 @@ def _compare_bytes(shown: Path, made: Path, name: str) -> tuple[int, str | None]
     return 1, None if shown.read_bytes() == made.read_bytes() else f"{name} is not what the records give"
 
 
-def _compare_csv(shown: Path, made: Path, name: str, keys: tuple[str, ...]) -> Found:
+def _compare_csv(shown: Path, made: Path, name: str, key: Callable[[Mapping[str, str]], str] | None = None) -> Found:
     if not shown.is_file():
         yield 1, f"{name} is missing"
         return
@@ -240,12 +240,12 @@ def _compare_csv(shown: Path, made: Path, name: str, keys: tuple[str, ...]) -> F
         yield 1, f"{name} has {len(rows)} rows of {columns}; the records give {len(made_rows)} rows of {made_columns}"
         return
     for number, (row, made_row) in enumerate(zip(rows, made_rows, strict=True)):
-        key = "/".join(made_row[columns.index(k)] for k in keys) if keys else f"row {number + 1}"
+        place = key(dict(zip(columns, made_row, strict=True))) if key else f"row {number + 1}"
         for column, value, given in zip(columns, row, made_row, strict=True):
             same = value == given or _equal(_number(value), _number(given))
             yield (
                 1,
-                None if same else f"{name}.{key}.{column} is {value or 'empty'}; the records give {given or 'empty'}",
+                None if same else f"{name}.{place}.{column} is {value or 'empty'}; the records give {given or 'empty'}",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from carft.records import Store
 from carft.specify import command
 from reports.build import sources_of
 from reports.contrasts import Part
-from reports.registry import INTERVAL, TABLES, Formula, Sources, table_card
+from reports.registry import INTERVAL, TABLES, Formula, Sources, scope_of, table_card
 from reports.shown import points
 from reports.statistics import LEVEL
 from reports.verdicts import ledger
@@ -41,15 +42,16 @@ class Chain:
 
 
 def explain(store: Store, address: str) -> Chain:
-    """The chain of a claim (``C3``) or of a number (``TABLE.ROW.COLUMN``, ROW as ``icons/transport/car_ft``).
+    """The chain of a claim (``C3``, or ``C3@SCOPE``) or of a number (``TABLE.ROW.COLUMN``, ROW as ``icons/tools/ft``).
 
     ``Refusal`` with near misses for a name that is not there.
     """
     name, dot, rest = address.partition(".")
+    claim, _, scope = address.partition("@")
+    if claim in ledger():
+        return _claim(sources_of(store), claim, scope)
     if not dot:
-        if name not in ledger():
-            raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in TABLES)])
-        return _claim(sources_of(store), name)
+        raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in TABLES)])
     card = table_card(name)
     sources = sources_of(store)
     row, column = _found(sources, name, rest)
@@ -83,7 +85,10 @@ def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]
     card, table = TABLES[name], sources.table(name)
     if table.empty:
         raise Refusal(f"The table '{name}' is empty in this folder.")
-    rows = {card.key(row): row for row in table.to_dict("records")}
+    found = table.to_dict("records")
+    short = Counter(card.short_key(row) for row in found)
+    rows = {card.short_key(row): row for row in found if short[card.short_key(row)] == 1}
+    rows |= {card.key(row): row for row in found}
     row, _, column = rest.rpartition(".")
     if rest in rows:
         raise Refusal(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(_columns(table))}.")
@@ -98,14 +103,19 @@ def _columns(table: pd.DataFrame) -> list[str]:
     return [str(c) for c in table.columns]
 
 
-def _claim(sources: Sources, name: str) -> Chain:
-    verdict, claim = next(v for v in sources.verdicts if v.claim == name), ledger()[name]
+def _claim(sources: Sources, name: str, scope: str) -> Chain:
+    found = {scope_of(v): v for v in sources.verdicts if v.claim == name}
+    if scope and scope not in found:
+        raise unknown(f"scope of {name}", scope, found)
+    verdict, claim = found[scope or next(iter(found))], ledger()[name]
     facts = [
         ("claim", claim.statement),
         ("rule", claim.rule),
         ("source", claim.source),
         ("verdict", f"{verdict.verdict} (scale {verdict.scale}): {verdict.reason}"),
     ]
+    if len(found) > 1:
+        facts.append(("also asked of", ", ".join(f"{name}@{other}" for other in found if found[other] is not verdict)))
     shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
     if shown is None:
         return Chain(name, facts)
