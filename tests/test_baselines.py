@@ -209,7 +209,7 @@ def test_lipsum_ft_by_hand(bench: Bench) -> None:
     method = loss_of(first_guess("lipsum_ft", energy_weight=0.5), bench)
     loss, parts = method.loss(batch)
     with torch.no_grad():
-        raw = bench.pretrained.clip.encode_text(method.tokens(7)).double().numpy()  # type: ignore[attr-defined]
+        raw = bench.pretrained.clip.encode_text(method.tokens(7)).double().numpy()
     texts = raw / np.linalg.norm(raw, axis=1, keepdims=True)
     energies = [bench.pretrained.scale * features @ texts.T for features in numpy_features(batch)]
     expected = float(((energies[0] - energies[1]) ** 2).sum(1).mean() / (2 * 80))
@@ -219,7 +219,7 @@ def test_lipsum_ft_by_hand(bench: Bench) -> None:
 
 
 def test_random_texts_are_start_eight_tokens_end_and_a_function_of_seed_and_step(bench: Bench) -> None:
-    tokens = loss_of(first_guess("lipsum_ft"), bench).tokens  # type: ignore[attr-defined]
+    tokens = loss_of(first_guess("lipsum_ft"), bench).tokens
     rows = tokens(0)
     empty = bench.pretrained.tokenize([""])[0]
     assert rows.shape == (80, len(empty))
@@ -228,7 +228,7 @@ def test_random_texts_are_start_eight_tokens_end_and_a_function_of_seed_and_step
     assert len(torch.unique(rows[:, 1:9])) > 500
     assert torch.equal(rows, tokens(0))
     assert not torch.equal(rows, tokens(1))
-    assert not torch.equal(rows, loss_of(first_guess("lipsum_ft", seed=1), bench).tokens(0))  # type: ignore[attr-defined]
+    assert not torch.equal(rows, loss_of(first_guess("lipsum_ft", seed=1), bench).tokens(0))
 
 
 def test_lipsum_ft_refuses_another_vocabulary(bench: Bench) -> None:
@@ -253,7 +253,7 @@ def test_permuted_contexts_by_hand(bench: Bench) -> None:
 def test_random_contexts_by_hand(bench: Bench) -> None:
     batch = a_batch(bench, moved(bench))
     method = loss_of(first_guess("car_ft_random", kl_weight=2.0), bench)
-    drawn = method.context_head()  # type: ignore[attr-defined]
+    drawn = method.context_head()
     assert drawn.shape == bench.prompts.contexts.shape
     torch.testing.assert_close(drawn.norm(dim=1), torch.ones(len(drawn)))
     assert float((drawn @ bench.prompts.contexts.T).abs().max()) < 0.6
@@ -261,7 +261,7 @@ def test_random_contexts_by_hand(bench: Bench) -> None:
     head = bench.pretrained.scale * drawn.double().numpy().T
     expected = loss_by_hand(batch, 2 * divergence(start @ head, tuned @ head))
     assert float(method.loss(batch)[0].detach()) == pytest.approx(expected, rel=1e-4)
-    other = loss_of(first_guess("car_ft_random", seed=1), bench).context_head()  # type: ignore[attr-defined]
+    other = loss_of(first_guess("car_ft_random", seed=1), bench).context_head()
     assert not torch.equal(other, drawn)
 
 
@@ -271,7 +271,7 @@ def test_flyp_by_hand(bench: Bench) -> None:
     cell = first_guess("flyp", seed=1)
     loss, parts = loss_of(cell, bench).loss(batch)
     texts = bench.pretrained.text_features(bench.card.classes, bench.card.templates).double().numpy()
-    captions = loss_of(cell, bench).captions(batch).detach().double().numpy()  # type: ignore[attr-defined]
+    captions = loss_of(cell, bench).captions(batch).detach().double().numpy()
     near = np.einsum("kcd,bd->bkc", texts, captions).reshape(len(captions), -1)
     templates, classes = np.divmod(near.argmax(1), texts.shape[1])
     assert near.max(1) == pytest.approx(np.ones(len(captions)), abs=1e-5)
@@ -290,7 +290,7 @@ def test_flyp_starts_at_the_zero_shot_head_and_rebuilds_it(bench: Bench) -> None
     method.before_evaluation(network)
     torch.testing.assert_close(network.head.weight, start, rtol=1e-4, atol=1e-4)
     method.loss(a_batch(bench, network))[0].backward()
-    text = dict(method.text.named_parameters())  # type: ignore[attr-defined]
+    text = dict(method.text.named_parameters())
     assert text and all(p.grad is not None for p in text.values())
     assert network.head.weight.grad is None
     with torch.no_grad():
