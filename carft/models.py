@@ -49,6 +49,11 @@ class Pretrained:
     side: int
     digest: str
 
+    @property
+    def width(self) -> int:
+        """D, the number of embedding dimensions."""
+        return int(self.clip.visual.output_dim)
+
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 (B, 3, H, W) to normalised float32 of the same shape, channels last."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 
+from carft import NUMERICS
 from carft.cell import Cell, ClassHead
 from carft.checkpoints import NONE, Checkpoints
 from carft.data.card import Card
@@ -21,13 +23,14 @@ from carft.data.task import ImageSet, Task
 from carft.errors import Diverged, Refusal
 from carft.evaluation import embed, predict
 from carft.execution import Execution, provenance
-from carft.frozen import Frozen
+from carft.frozen import FeatureStore, Frozen, key_of
 from carft.methods import check_hyperparameters, method_card, not_trainable
 from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
 from carft.models import Pretrained, load_pretrained
 from carft.network import Network, Prompts
 from carft.records import Record, Store, atomic
+from carft.shard import Shard
 from carft.training import train
 
 Status = Literal["done", "reused"]
@@ -118,7 +121,7 @@ def compute(
 
     if method_card(cell.method).kind == "trained":
         method = method_card(cell.method).load()(cell, bench.pretrained, bench.prompts)
-        frozen, images = Frozen(bench.pretrained, cell.precision), bench.task.train
+        frozen, images = frozen_of(cell, bench), bench.task.train
 
         def descend() -> list[Row]:
             setting = (bench.pretrained, frozen, bench.execution, checkpoints)
@@ -135,6 +138,23 @@ def compute(
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": trained - started, "validate": time.perf_counter() - trained}
     return Computed(network, history, predictions, metrics, durations)
+
+
+def frozen_of(cell: Cell, bench: Bench) -> Frozen:
+    """The pretrained model's features of the cell's training images, shared by all cells that see the same crops."""
+    execution, shard = bench.execution, Shard.current()
+    if execution.feature_cache is None:
+        return Frozen(bench.pretrained, cell.precision)
+    decided_by = {
+        "weights": bench.pretrained.digest,
+        "model": cell.model,
+        "task": [cell.task, cell.data_version, hashlib.sha256("\n".join(bench.task.train.names).encode()).hexdigest()],
+        "augmentation": [cell.seed, cell.training.crop, bench.pretrained.side],
+        "batch": [cell.training.batch_size, shard.rank, shard.workers, execution.accumulation],
+        "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
+    }
+    store = FeatureStore(Path(execution.feature_cache))
+    return Frozen(bench.pretrained, cell.precision, store, key_of(decided_by), execution.feature_dtype)
 
 
 def _last_epoch(history: list[Row]) -> dict[str, float]:

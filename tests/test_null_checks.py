@@ -25,8 +25,7 @@ def a_batch(bench: Bench, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
     frozen = Frozen(bench.pretrained, "float32")
-    rows = np.arange(count)
-    return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen(images, rows))
+    return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen(images, 0))
 
 
 def by_hand(batch: Batch, bench: Bench, kl_weight: float, direction: Direction, temperature: float) -> float:

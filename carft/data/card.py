@@ -50,6 +50,7 @@ class Card:
     model, pretrained: what a cell uses when nothing else is asked for.
     loader: module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, where).
     has_test: whether there is a test set in distribution. place: folder under the data root; empty when none is needed.
+    data_sets: names of the data sets on disk that the task is made of.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Card:
     contexts: tuple[str, ...] = ()
     has_test: bool = True
     place: str = ""
+    data_sets: tuple[str, ...] = ()
 
     @property
     def sets(self) -> tuple[str, ...]:

@@ -1,0 +1,48 @@
+"""Fake images for trees in a data set's real layout, and the file that says that they are fake. No torch."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from carft.errors import Refusal
+
+#: the file that marks a folder as a fixture: it is read with the loader of the real set, but never attested
+MARKER = "carft-fixture.json"
+GOLDEN = 0.61803398875  # steps by the golden ratio keep hues of neighbouring labels apart
+
+
+def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Image.Image:
+    """A seeded RGB drawing (side, side). The class shows in hue and direction of stripes, the domain in their width
+    and in the background; ``number`` moves them and adds noise. The same arguments give the same pixels."""
+    rng = np.random.default_rng([label, domain, number])
+    angle = np.pi * ((label * GOLDEN) % 1)
+    y, x = np.mgrid[0:side, 0:side] / side
+    waves = np.sin(2 * np.pi * (2 + domain % 4) * (x * np.cos(angle) + y * np.sin(angle)) + 2 * np.pi * rng.random())
+    colour = np.array(colorsys.hsv_to_rgb((label * GOLDEN) % 1, 0.9, 0.9))
+    background = np.array(colorsys.hsv_to_rgb((domain * GOLDEN + 0.5) % 1, 0.3, 0.2 + 0.6 * (domain % 2)))
+    pixels = np.where(waves[..., None] > 0, colour, background) + rng.normal(0, 0.04, (side, side, 3))
+    return Image.fromarray((np.clip(pixels, 0, 1) * 255).round().astype(np.uint8))
+
+
+def begin(folder: Path, name: str) -> None:
+    """Make the folder of a fixture of data set ``name`` and mark it.
+
+    ``Refusal`` when something else is there: a fixture is never mixed with real images.
+    """
+    if folder.exists() and not is_fixture(folder) and any(folder.iterdir()):
+        raise Refusal(
+            f"'{folder}' holds files already, and is no fixture.", "Give --root a folder without this data set."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    note = {"fixture": name, "note": "Drawn by carft in the layout of the real set. No image here is real."}
+    (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
+
+
+def is_fixture(folder: Path) -> bool:
+    """Whether the folder is marked as a fixture."""
+    return (folder / MARKER).is_file()
