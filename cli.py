@@ -396,9 +396,14 @@ def data_check(name: SetName, root: Root, as_json: AsJson = False) -> None:
     Example: `python cli.py data check pets --root data`
     """
     from carft.data.catalog import data_sets
+
+    chosen = _some(name, data_sets(name))
+    for data_set in chosen:
+        data_set.require_present(root)
+
     from carft.data.checking import check
 
-    found = [check(data_set, root) for data_set in _some(name, data_sets(name))]
+    found = [check(data_set, root) for data_set in chosen]
     if as_json:
         _print_json([one.as_dict() for one in found])
     else:

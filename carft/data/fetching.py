@@ -39,8 +39,7 @@ def fetch(data_set: DataSet, root: Path, tell: Callable[[str], None] = lambda _:
             f"Put it into '{root / data_set.place}'. Its source: {data_set.source}. Licence: {data_set.licence}.",
         )
     for archive in data_set.archives:
-        folder = root / archive.into
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _made(root / archive.into)
         path = folder / archive.name
         if path.is_file() and _whole(path, archive):
             tell(f"{path} is here already")
@@ -59,6 +58,14 @@ def _present(data_set: DataSet, root: Path) -> bool:
     except Refusal:
         return False
     return True
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"'{folder}' cannot be made: {error.strerror}.", "Give --root another folder.") from error
+    return folder
 
 
 def _whole(path: Path, archive: Archive) -> bool:
