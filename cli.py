@@ -7,6 +7,7 @@ import typer
 from carft.errors import Diverged, Refusal
 from commands.cell import export, interpolate, soup, train
 from commands.console import err
+from commands.data import data_group
 from commands.icons import icons
 from commands.look import ls, show
 from commands.model import model_group
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 for command in (train, sweep, interpolate, soup, rescore, ls, show, export):
     app.command()(command)
-for group, name in ((report, "report"), (model_group, "model"), (icons, "icons")):
+for group, name in ((report, "report"), (model_group, "model"), (data_group, "data"), (icons, "icons")):
     app.add_typer(group, name=name)
 
 

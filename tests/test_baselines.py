@@ -22,7 +22,7 @@ from carft.network import Network
 from carft.records import Store
 from carft.run import Bench, check_execution, compute, run_cell
 from carft.seeds import PERMUTATION, generator
-from tests.helpers import LR, quick_cell, same_predictions
+from tests.helpers import quick_cell, same_predictions
 from tests.processes import computed_on
 from tests.test_null_checks import a_batch
 
