@@ -39,7 +39,7 @@ def specify(
         raise Refusal(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card(method).kind == "untrained"
     return Cell(
-        task=task,
+        task=chosen.name,
         data_version=chosen.version,
         model=model or chosen.model,
         pretrained=_named_weights(pretrained or chosen.pretrained),
