@@ -314,7 +314,7 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
         run_cell(cell, store, execution)
     run_cell(cell, store, Execution(skip_unreadable=True))
     digests = store.read(cell.id).provenance["digests"]
-    assert digests["skipped"] == task.train.names[0]
+    assert digests["left out"] == f"1: {task.train.names[0]}"
     assert digests["attested"].startswith("no: 1 images")
 
 

@@ -1,20 +1,47 @@
-"""The catalog: one card per task, from every family of data sets. No torch here."""
+"""The catalog: one card per task and one entry per data set, from every family. No torch here."""
 
 from __future__ import annotations
 
 from carft.data.card import Card
-from carft.data.domainbed.cards import CARDS as DOMAINBED
-from carft.data.folder.cards import card_of
+from carft.data.domainbed.cards import CARDS as DOMAINBED_CARDS
+from carft.data.domainbed.cards import DATA_SETS as DOMAINBED_SETS
+from carft.data.downstream.cards import CARDS as DOWNSTREAM_CARDS
+from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
+from carft.data.folder.cards import card_of, data_set_of
 from carft.data.folder.naming import is_folder
 from carft.data.icons.cards import CARDS as ICONS
 from carft.data.icons.world import ALL
-from carft.data.imagenet.cards import CARDS as IMAGENET
+from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
+from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
+from carft.data.sets import DataSet
 from carft.errors import unknown
 
-CARDS: dict[str, Card] = {**ICONS, **IMAGENET, **DOMAINBED}
+CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
+
+#: what lies on disk; a task is made of one or more of them
+DATA_SETS: dict[str, DataSet] = {**DOWNSTREAM_SETS, **IMAGENET_SETS, **DOMAINBED_SETS}
 
 #: the tasks of `sweep downstream` on the built-in world
 DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name != ALL)
+
+#: the nine tasks of `sweep downstream` on real data
+DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_CARDS)
+
+
+def data_set(name: str) -> DataSet:
+    """The entry of a data set, or of your own data; ``Refusal`` with near misses for an unknown name."""
+    if is_folder(name):
+        return data_set_of(name)
+    if name not in DATA_SETS:
+        raise unknown("data set", name, DATA_SETS)
+    return DATA_SETS[name]
+
+
+def data_sets(name: str) -> list[DataSet]:
+    """The data set of this name, or those that the task of this name is made of."""
+    if name in CARDS and name not in DATA_SETS:
+        return [data_set(part) for part in CARDS[name].data_sets]
+    return [data_set(name)]
 
 
 def card(name: str) -> Card:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from carft.data.checking import attest
-from carft.data.files import Files, unreadable
+from carft.data.checking import attest, unreadable_of
+from carft.data.downstream.tasks import digests
+from carft.data.files import Files
 from carft.data.sets import DataSet, Index
 from carft.data.task import ImageSet
-from carft.data.views import DECODERS
-
-CHUNK = 256
 
 
 def image_set(
@@ -58,14 +55,6 @@ def joined(parts: Sequence[ImageSet]) -> ImageSet:
     )
 
 
-def readable(index: Index) -> tuple[Index, dict[Path, str]]:
-    """The images that can be decoded whole, and path -> reason of those that cannot. Reads all of them."""
-    chunks = [index.paths[first : first + CHUNK] for first in range(0, len(index), CHUNK)]
-    with ThreadPoolExecutor(DECODERS) as pool:
-        broken = {path: reason for found in pool.map(unreadable, chunks) for path, reason in found.items()}
-    return index.rows([i for i, path in enumerate(index.paths) if path not in broken]), broken
-
-
 @dataclass(frozen=True)
 class Opened:
     """A data set as it was found. splits: split or domain -> images. broken: files that are left out.
@@ -79,11 +68,13 @@ class Opened:
 
     def whole(self, index: Index) -> Index:
         """The images of an index that are not left out."""
-        return index.rows([i for i, path in enumerate(index.paths) if path not in self.broken]) if self.broken else index
+        return (
+            index.rows([i for i, path in enumerate(index.paths) if path not in self.broken]) if self.broken else index
+        )
 
 
 def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> Opened:
     """Read a data set's layout; with ``skip_unreadable`` read every image as well."""
     splits = data_set.index(root)
-    broken = {p for index in splits.values() for p in readable(index)[1]} if skip_unreadable else set()
-    return Opened(splits, frozenset(broken), attest(data_set, root, splits, sorted(broken)))
+    broken = unreadable_of(data_set, splits) if skip_unreadable else {}
+    return Opened(splits, frozenset(broken), digests(attest(data_set, root, splits, broken)))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from carft.data.card import STANDARD, Card
-from carft.data.facts import IMAGENET_TEMPLATES
+from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
 from carft.errors import unknown
 
-DOWNLOAD = "DomainBed's domainbed/scripts/download.py (github.com/facebookresearch/DomainBed) fetches it."
+DOWNLOAD = "DomainBed's domainbed/scripts/download.py (github.com/facebookresearch/DomainBed) fetches it"
 #: zero-shot CLIP's prompt in the tables of the field; CLIP itself has no list for these sets
 OWN = ("a photo of a {}.",)
 
@@ -43,7 +43,7 @@ FAMILIES: dict[str, Family] = {
     "pacs": Family(
         "PACS",
         "7 classes as art paintings, cartoons, photos and sketches",
-        "Research only.",
+        "Research only",
         DOWNLOAD,
         {
             "art-painting": Domain("art_painting", 2_048, "an art painting of a {}."),
@@ -56,7 +56,7 @@ FAMILIES: dict[str, Family] = {
     "vlcs": Family(
         "VLCS",
         "5 classes in four collections of photos",
-        "Research only; the images belong to those who took them.",
+        "Research only; the images belong to those who took them",
         DOWNLOAD,
         {
             "caltech101": Domain("Caltech101", 1_415, "a centered photo of a {} alone."),
@@ -68,7 +68,7 @@ FAMILIES: dict[str, Family] = {
     "officehome": Family(
         "office_home",
         "65 things of office and home as art, clip art, product pictures and photos",
-        "Research only.",
+        "Research only",
         DOWNLOAD,
         {
             "art": Domain("Art", 2_427, "an artistic picture of a {}."),
@@ -81,8 +81,8 @@ FAMILIES: dict[str, Family] = {
     "terraincognita": Family(
         "terra_incognita",
         "10 kinds of animals before camera traps at four places",
-        "Community Data License Agreement, permissive.",
-        DOWNLOAD + " Published tables rest on 24,788 images; what can be downloaded since then has 24,330.",
+        "Community Data License Agreement, permissive",
+        DOWNLOAD + "; published tables rest on 24,788 images, what can be downloaded by now has 24,330",
         {
             "l100": Domain("location_100", 4_879, "a camera trap photo of a {} by a path."),
             "l38": Domain("location_38", 9_767, "a camera trap photo of a {} among trees."),
@@ -93,7 +93,7 @@ FAMILIES: dict[str, Family] = {
     "domainnet": Family(
         "domain_net",
         "345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
-        "Research only; the images belong to those who made them.",
+        "Research only; the images belong to those who made them",
         DOWNLOAD,
         {
             "clipart": Domain("clipart", 48_129, "a clipart of a {}."),
@@ -124,8 +124,10 @@ def _data_set(name: str, family: Family) -> DataSet:
         classes=tuple(CLASSES[name].values()),
         counts={domain: entry.count for domain, entry in family.domains.items()},
         licence=family.licence,
-        source=f"{family.source} Lay it out as ROOT/{family.place}/<domain>/<class>/<image>.",
+        source=f"{family.source}, laid out as ROOT/{family.place}/<domain>/<class>/<image>",
         layout="carft.data.domainbed.layout",
+        labels=tuple(CLASSES[name]),
+        needs=tuple(domain.folder for domain in family.domains.values()),
     )
 
 
@@ -149,10 +151,11 @@ def _card(data_set: DataSet, held_out: str) -> Card:
         model="ViT-B-16",
         pretrained="openai",
         loader="carft.data.domainbed.tasks",
-        banks={STANDARD: IMAGENET_TEMPLATES, "own": OWN, "domains": prompts},
+        banks={STANDARD: imagenet_templates(), "own": OWN, "domains": prompts},
         contexts=prompts,
         has_test=False,
         place=data_set.place,
+        data_sets=(data_set.name,),
     )
 
 

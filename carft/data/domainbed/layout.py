@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from carft.data.domainbed.cards import CLASSES, FAMILIES
+from carft.data.domainbed.cards import FAMILIES
 from carft.data.fixtures import begin, picture
 from carft.data.sets import DataSet, Index
-from carft.data.trees import class_tree, require_folder
+from carft.data.trees import class_tree
 
 #: images of a class and domain in a fixture; training needs two, so that one can be held out
 DRAWN = 2
@@ -23,11 +23,10 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     A group is an image. Photos of one sequence of a camera trap are correlated, but neither their names nor the
     layout say which belong together, so intervals on TerraIncognita are too narrow.
     """
-    place = root / data_set.place
-    require_folder(data_set, place)
-    classes, by_file = tuple(CLASSES[data_set.name]), data_set.name in COPIES
+    data_set.require_present(root)
+    by_file = data_set.name in COPIES
     return {
-        name: class_tree(data_set, place / domain.folder, classes, by_file=by_file)
+        name: class_tree(data_set, root, root / data_set.place / domain.folder, by_file=by_file)
         for name, domain in FAMILIES[data_set.name].domains.items()
     }
 
@@ -37,7 +36,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
     place = root / data_set.place
     begin(place, data_set.name)
     for number, domain in enumerate(FAMILIES[data_set.name].domains.values()):
-        for label, name in enumerate(CLASSES[data_set.name]):
+        for label, name in enumerate(data_set.labels):
             folder = place / domain.folder / name
             folder.mkdir(parents=True, exist_ok=True)
             for copy in range(DRAWN):

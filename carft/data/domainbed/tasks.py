@@ -11,7 +11,6 @@ from carft.data.loading import Opened, image_set, joined, opened
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
-from carft.data.trees import require_folder
 
 #: of each class of each training domain, for validation: DomainBed's holdout fraction and its
 #: "training-domain validation set" selection
@@ -21,9 +20,7 @@ VALIDATION = 0.2
 def require_present(card: Card, where: Where) -> None:
     """``Refusal`` unless every domain is there."""
     assert where.root is not None
-    name, _ = card.name.split("/")
-    for domain in FAMILIES[name].domains.values():
-        require_folder(DATA_SETS[name], where.root / FAMILIES[name].place / domain.folder)
+    DATA_SETS[card.name.split("/")[0]].require_present(where.root)
 
 
 def open_task(card: Card, where: Where) -> Task:

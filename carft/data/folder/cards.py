@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carft.data.card import STANDARD, Card
-from carft.data.facts import IMAGENET_TEMPLATES
+from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import Tree, read
 from carft.data.folder.naming import PREFIX, Name, chosen, parse
 from carft.data.sets import DataSet
@@ -29,16 +29,16 @@ def card_of(name: str) -> Card:
         scale="own",
         version=f"folder-{tree.digest}",
         classes=tree.words,
-        templates=IMAGENET_TEMPLATES,
+        templates=imagenet_templates(),
         suites=parts.ood_domains,
         group="file stem",
         metric="top1",
         licence=LICENCE,
-        source=f"The folder '{tree.root}'.",
+        source=f"the folder '{tree.root}'",
         model="ViT-B-16",
         pretrained="openai",
         loader="carft.data.folder.tasks",
-        banks={STANDARD: IMAGENET_TEMPLATES, "domains": tree.prompts},
+        banks={STANDARD: imagenet_templates(), "domains": tree.prompts},
         contexts=tree.prompts,
     )
 
@@ -68,16 +68,18 @@ def leave_one_out(path: Path | str) -> list[str]:
 
 
 def data_set_of(name: str) -> DataSet:
-    """The tree of a task's name as a data set, for ``data check``."""
-    tree = read(parse(name).path)
+    """The tree of a task's name as a data set, for ``data check``; where nothing is yet, one to draw a fixture in."""
+    root = parse(name).path
+    tree = read(root) if root.exists() else None
     return DataSet(
-        name=f"{PREFIX}{tree.root}",
-        place=str(tree.root),
+        name=f"{PREFIX}{root}",
+        place=str(root),
         measures="Your own data",
-        classes=tree.words,
-        counts={domain: len(index) for domain, index in tree.images.items()},
+        classes=tree.words if tree else (),
+        counts={domain: len(index) for domain, index in tree.images.items()} if tree else {},
         licence=LICENCE,
-        source=f"The folder '{tree.root}'.",
+        source=f"the folder '{root}'",
         layout="carft.data.folder.layout",
-        version=f"folder-{tree.digest}",
+        version=f"folder-{tree.digest}" if tree else "",
+        labels=tree.folders if tree else (),
     )

@@ -6,10 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from carft.data.card import Card, Where
+from carft.data.checking import unreadable_of
 from carft.data.fixtures import is_fixture
+from carft.data.folder.cards import data_set_of
 from carft.data.folder.layout import Tree, read
-from carft.data.folder.naming import Name, chosen, parse
-from carft.data.loading import image_set, joined, readable
+from carft.data.folder.naming import PREFIX, Name, chosen, parse
+from carft.data.loading import image_set, joined
 from carft.data.task import ImageSet, Sealed, Task
 from carft.errors import Refusal
 
@@ -72,7 +74,7 @@ def _broken(tree: Tree) -> frozenset[Path]:
 
 @lru_cache(maxsize=8)
 def _unreadable(root: Path, digest: str) -> frozenset[Path]:
-    return frozenset(path for index in read(root).images.values() for path in readable(index)[1])
+    return frozenset(unreadable_of(data_set_of(f"{PREFIX}{root}"), read(root).images))
 
 
 def _digests(tree: Tree, broken: frozenset[Path]) -> dict[str, str]:
@@ -83,5 +85,6 @@ def _digests(tree: Tree, broken: frozenset[Path]) -> dict[str, str]:
         attested = f"no: {len(broken)} images cannot be read and were left out"
     else:
         attested = "yes"
-    skipped = ", ".join(sorted(path.relative_to(tree.root).as_posix() for path in broken))
-    return {"folder": tree.digest, "attested": attested, **({"skipped": skipped} if skipped else {})}
+    names = sorted(path.relative_to(tree.root).as_posix() for path in broken)
+    left_out = {"left out": f"{len(names)}: {', '.join(names)}"} if names else {}
+    return {"folder": tree.digest, "attested": attested, **left_out}

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from carft.data.card import STANDARD, Card
-from carft.data.facts import IMAGENET_TEMPLATES
+from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
 
 LAYOUT = "carft.data.imagenet.layout"
@@ -55,10 +55,26 @@ def _names(data_set: str) -> tuple[str, ...]:
 
 
 def _data_set(
-    name: str, place: str, measures: str, counts: dict[str, int], licence: str, source: str, unpacked: str
+    name: str,
+    place: str,
+    measures: str,
+    counts: dict[str, int],
+    licence: str,
+    source: str,
+    unpacked: str,
+    needs: tuple[str, ...] = (".",),
 ) -> DataSet:
     return DataSet(
-        name, place, measures, _names(name), counts, licence, f"{source} Unpack it as ROOT/{place}/{unpacked}.", LAYOUT
+        name=name,
+        place=place,
+        measures=measures,
+        classes=_names(name),
+        counts=counts,
+        licence=licence,
+        source=f"{source}, unpacked as ROOT/{place}/{unpacked}",
+        layout=LAYOUT,
+        labels=FOLDERS[name],
+        needs=needs,
     )
 
 
@@ -70,17 +86,18 @@ DATA_SETS: dict[str, DataSet] = {
             "imagenet",
             "ILSVRC-2012, 1000 classes; the official validation images are the test set here",
             {"train": 1_281_167, "test": 50_000},
-            "ImageNet terms of access: research and education only.",
-            "image-net.org, after registering: the ILSVRC-2012 training and validation archives.",
+            "ImageNet terms of access: research and education only",
+            "image-net.org, after registering: the ILSVRC-2012 training and validation archives",
             "train/<synset>/*.JPEG and ROOT/imagenet/val/<synset>/*.JPEG",
+            ("train", "val"),
         ),
         _data_set(
             "imagenet-v2",
             "imagenetv2-matched-frequency-format-val",
             "New photos for ImageNet's classes, matched-frequency selection",
             {"test": 10_000},
-            "MIT for the collection; the images belong to those who took them.",
-            "github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz.",
+            "MIT for the collection; the images belong to those who took them",
+            "github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz",
             "<0 to 999>/*.jpeg",
         ),
         _data_set(
@@ -88,8 +105,8 @@ DATA_SETS: dict[str, DataSet] = {
             "imagenet-r",
             "Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
             {"test": 30_000},
-            "MIT for the collection; the images belong to those who made them.",
-            "github.com/hendrycks/imagenet-r, imagenet-r.tar.",
+            "MIT for the collection; the images belong to those who made them",
+            "github.com/hendrycks/imagenet-r, imagenet-r.tar",
             "<synset>/*.jpg",
         ),
         _data_set(
@@ -97,8 +114,8 @@ DATA_SETS: dict[str, DataSet] = {
             "imagenet-a",
             "Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
             {"test": 7_500},
-            "MIT for the collection; the images belong to those who took them.",
-            "github.com/hendrycks/natural-adv-examples, imagenet-a.tar.",
+            "MIT for the collection; the images belong to those who took them",
+            "github.com/hendrycks/natural-adv-examples, imagenet-a.tar",
             "<synset>/*.jpg",
         ),
         _data_set(
@@ -106,17 +123,17 @@ DATA_SETS: dict[str, DataSet] = {
             "sketch",
             "Black and white sketches of ImageNet's classes",
             {"test": 50_889},
-            "MIT for the collection; the images belong to those who made them.",
-            "github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip.",
+            "MIT for the collection; the images belong to those who made them",
+            "github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip",
             "<synset>/*.JPEG",
         ),
         _data_set(
             "objectnet",
             "objectnet-1.0/images",
-            "Household things with controlled background, rotation and viewpoint; the 113 classes that ImageNet has too",
+            "Household things, background, rotation and viewpoint controlled; the 113 classes that ImageNet has too",
             {"test": 18_574},
-            "ObjectNet's own: testing only, no training on it, the red border stays on the files.",
-            "objectnet.dev, objectnet-1.0.zip: 50,273 images of 313 classes, of which 18,574 are of the 113.",
+            "ObjectNet's own: testing only, no training on it, the red border stays on the files",
+            "objectnet.dev, objectnet-1.0.zip: 50,273 images of 313 classes, of which 18,574 are of the 113",
             "<folder>/*.png",
         ),
     )
@@ -125,6 +142,8 @@ DATA_SETS: dict[str, DataSet] = {
 #: the sets under shift of the task, in the order of the tables
 SUITES: tuple[str, ...] = tuple(name for name in DATA_SETS if name != "imagenet")
 
+_TEMPLATES = imagenet_templates()
+
 CARDS: dict[str, Card] = {
     "imagenet": Card(
         name="imagenet",
@@ -132,7 +151,7 @@ CARDS: dict[str, Card] = {
         scale="paper",
         version="imagenet-1",
         classes=DATA_SETS["imagenet"].classes,
-        templates=IMAGENET_TEMPLATES,
+        templates=_TEMPLATES,
         suites=SUITES,
         group="image",
         metric="top1",
@@ -141,8 +160,9 @@ CARDS: dict[str, Card] = {
         model="ViT-B-16",
         pretrained="openai",
         loader="carft.data.imagenet.tasks",
-        banks={STANDARD: IMAGENET_TEMPLATES, "own": IMAGENET_TEMPLATES},
+        banks={STANDARD: _TEMPLATES, "own": _TEMPLATES},
         place="imagenet",
+        data_sets=("imagenet", *SUITES),
     )
 }
 

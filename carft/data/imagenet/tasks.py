@@ -12,7 +12,6 @@ from carft.data.loading import image_set, opened
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
-from carft.data.trees import require_folder
 
 #: of each class's training images, for validation: about 26 images. It decides between hyperparameters only, and
 #: 10 % would take 128,000 images away from training
@@ -23,15 +22,14 @@ IMAGENET = DATA_SETS["imagenet"]
 def require_present(card: Card, where: Where) -> None:
     """``Refusal`` unless ImageNet is there; the shifts are asked for when they are opened."""
     assert where.root is not None
-    for split in ("train", "val"):
-        require_folder(IMAGENET, where.root / IMAGENET.place / split)
+    IMAGENET.require_present(where.root)
 
 
 def require_sealed(card: Card, where: Where) -> None:
     """``Refusal`` unless all five shifts are there: for a sweep that will unseal, before it starts."""
     assert where.root is not None
     for name in SUITES:
-        require_folder(DATA_SETS[name], where.root / DATA_SETS[name].place)
+        DATA_SETS[name].require_present(where.root)
 
 
 def open_task(card: Card, where: Where) -> Task:

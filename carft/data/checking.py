@@ -1,0 +1,173 @@
+"""Are these the data that the catalog means? Counts, classes, digests, and files that cannot be decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from carft.data.files import unreadable
+from carft.data.fixtures import is_fixture
+from carft.data.sets import DataSet, Index
+from carft.data.views import DECODERS
+
+Status = Literal["attested", "unknown", "fixture", "failed"]
+Splits = Mapping[str, Index]
+Result = TypeVar("Result")
+
+#: files that a thread looks at before it takes the next ones
+CHUNK = 256
+#: files that a sentence names
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What was found of a data set.
+
+    status: ``attested`` when counts, classes and at least one digest agree with what is on record; ``unknown`` when
+    counts and classes do and no digest is on record; ``fixture`` for a fake tree; ``failed`` otherwise.
+    counts: split -> images found. problems: sentences. digest: sha256 over a line of relative path, label and size in
+    bytes for every image. unreadable: file -> reason.
+    """
+
+    data_set: str
+    status: Status
+    counts: Mapping[str, int]
+    problems: tuple[str, ...]
+    digest: str
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def digests(self) -> dict[str, str]:
+        """For a record: ``attested`` as ``yes``, ``no: <why>`` or ``unknown``, and the digest under the set's name."""
+        said = {"attested": "yes", "unknown": "unknown", "fixture": "no: fixture"}
+        return {"attested": said.get(self.status, f"no: {' '.join(self.problems)}"), self.data_set: self.digest}
+
+
+def check(data_set: DataSet, root: Path) -> Attestation:
+    """Read the whole set: as :func:`attest`, and every image is decoded. ``Refusal`` when it is missing."""
+    splits = data_set.index(root)
+    return attest(data_set, root, splits, unreadable_of(data_set, splits))
+
+
+def attest(data_set: DataSet, root: Path, splits: Splits, broken: Mapping[Path, str] | None = None) -> Attestation:
+    """Compare what an index found with the catalog. broken: images that cannot be decoded, when that was asked.
+
+    The images' bytes are not read: only their sizes, and the annotation files whose digests are on record.
+    """
+    place, broken = root / data_set.place, broken or {}
+    fake = is_fixture(place)
+    problems = [
+        *_class_problems(data_set, root, splits),
+        *([] if fake else _count_problems(data_set, splits)),
+        *([] if fake else _digest_problems(data_set, place)),
+        *_broken_problems(place, broken),
+    ]
+    status: Status = "attested" if data_set.digests else "unknown"
+    if problems:
+        status = "failed"
+    elif fake:
+        status = "fixture"
+    names = {path.relative_to(place).as_posix(): reason for path, reason in broken.items()}
+    counts = {split: len(index) for split, index in splits.items()}
+    return Attestation(data_set.name, status, counts, tuple(problems), digest_of(place, splits), names)
+
+
+def unreadable_of(data_set: DataSet, splits: Splits) -> dict[Path, str]:
+    """path -> reason of every image of an index that cannot be decoded whole. Reads them all, in threads.
+
+    Images of a packed set have no file of their own; their records were measured when the index was made.
+    """
+    if data_set.packed:
+        return {}
+    paths = list(dict.fromkeys(path for index in splits.values() for path in index.paths))
+    return {path: reason for found in _threaded(unreadable, paths) for path, reason in found.items()}
+
+
+def digest_of(place: Path, splits: Splits) -> str:
+    """sha256 over a line of split, path under the set's folder, label and size in bytes for every image, in order."""
+    digest = hashlib.sha256()
+    for split, index in splits.items():
+        sizes = [size for part in _threaded(_sizes, index.paths) for size in part]
+        for path, label, size in zip(index.paths, index.labels, sizes, strict=True):
+            digest.update(f"{split} {path.relative_to(place).as_posix()} {label} {size}\n".encode())
+    return digest.hexdigest()
+
+
+def digest_of_file(path: Path, length: int) -> str:
+    """Hex digest of a file: md5 for 32 digits, sha256 for 64."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, {32: "md5", 64: "sha256"}[length]).hexdigest()
+
+
+def _threaded(work: Callable[[Sequence[Path]], Result], paths: Sequence[Path]) -> Iterable[Result]:
+    parts = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
+    with ThreadPoolExecutor(DECODERS) as pool:
+        yield from pool.map(work, parts)
+
+
+def _sizes(paths: Sequence[Path]) -> list[int]:
+    return [_size(path) for path in paths]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except NotADirectoryError:  # an image of a packed set
+        return path.parent.stat().st_size
+
+
+def _count_problems(data_set: DataSet, splits: Splits) -> list[str]:
+    return [
+        f"{split} has {len(splits[split]) if split in splits else 0:,} images, the real set {expected:,}."
+        for split, expected in data_set.counts.items()
+        if split not in splits or len(splits[split]) != expected
+    ]
+
+
+def _class_problems(data_set: DataSet, root: Path, splits: Splits) -> list[str]:
+    expected, problems = list(data_set.labels or data_set.classes), []
+    found = data_set.found_classes(root)
+    if found is not None:
+        if len(found) != len(expected):
+            problems.append(f"There are {len(found)} classes, the real set has {len(expected)}.")
+        same = Counter(_plain(name) for name in found)
+        twins = [name for name in found if same[_plain(name)] > 1]
+        if twins:
+            problems.append(f"Classes that are there twice: {_few(twins)}.")
+        for what, names in (("missing", set(expected) - set(found)), ("unknown", set(found) - set(expected))):
+            if names:
+                problems.append(f"Classes that are {what}: {_few(sorted(names))}.")
+    return problems + [
+        f"Classes without an image in {split}: {_few([expected[label] for label in empty])}."
+        for split, index in splits.items()
+        if (empty := sorted(set(range(len(expected))) - set(index.labels)))
+    ]
+
+
+def _digest_problems(data_set: DataSet, place: Path) -> list[str]:
+    return [
+        f"{name} is not the file of the real set: its digest differs."
+        for name, expected in data_set.digests.items()
+        if not (place / name).is_file() or digest_of_file(place / name, len(expected)) != expected
+    ]
+
+
+def _broken_problems(place: Path, broken: Mapping[Path, str]) -> list[str]:
+    if not broken:
+        return []
+    names = [path.relative_to(place).as_posix() for path in broken]
+    return [f"{len(names)} images cannot be read: {_few(names)}."]
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace(" ", "_").replace("-", "_")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,67 @@
+"""The nine downstream data sets and their tasks, from the fact tables. No torch."""
+
+from __future__ import annotations
+
+from carft.data.card import STANDARD, Card
+from carft.data.facts import facts, imagenet_templates
+from carft.data.sets import Archive, DataSet
+
+#: in the order in which papers list them; layout: the module that reads it
+LAYOUTS = {
+    "cifar10": "cifar",
+    "cifar100": "cifar",
+    "dtd": "dtd",
+    "food101": "food101",
+    "sun397": "sun397",
+    "cars": "cars",
+    "aircraft": "aircraft",
+    "pets": "pets",
+    "flowers": "flowers",
+}
+
+
+def _data_set(name: str) -> DataSet:
+    known = facts(name)
+    return DataSet(
+        name=name,
+        place=known["place"],
+        measures=known["measures"],
+        classes=tuple(known["classes"]),
+        counts=known["counts"],
+        licence=known["licence"],
+        source=known["source"],
+        layout=f"carft.data.downstream.layouts.{LAYOUTS[name]}",
+        digests=known["digests"],
+        torchvision=known["torchvision"],
+        labels=tuple(known["labels"]),
+        needs=tuple(known["needs"]),
+        archives=tuple(Archive(**archive) for archive in known["archives"]),
+    )
+
+
+def _card(data_set: DataSet) -> Card:
+    known = facts(data_set.name)
+    own = tuple(known["templates"])
+    return Card(
+        name=data_set.name,
+        measures=data_set.measures,
+        scale="paper",
+        version=data_set.version,
+        classes=data_set.classes,
+        templates=own,
+        suites=(),
+        group="image",
+        metric=known["metric"],
+        licence=data_set.licence,
+        source=data_set.source,
+        model="ViT-B-16",
+        pretrained="openai",
+        loader="carft.data.downstream.tasks",
+        banks={STANDARD: imagenet_templates(), "own": own},
+        place=data_set.place,
+        data_sets=(data_set.name,),
+    )
+
+
+DATA_SETS: dict[str, DataSet] = {name: _data_set(name) for name in LAYOUTS}
+CARDS: dict[str, Card] = {name: _card(data_set) for name, data_set in DATA_SETS.items()}

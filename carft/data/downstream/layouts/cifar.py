@@ -1,0 +1,90 @@
+"""CIFAR-10 and CIFAR-100, the binary version: records of one or two label bytes and 3 x 32 x 32 pixels.
+
+The python version is pickle, which is never loaded here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from carft.data.downstream.layouts.drawing import drawings, planes, write_lines
+from carft.data.downstream.layouts.reading import index_of, lines, torn
+from carft.data.fixtures import begin
+from carft.data.sets import DataSet, Index
+
+SIDE = 32
+PIXELS = 3 * SIDE * SIDE
+
+
+@dataclass(frozen=True)
+class Format:
+    """Files of each split, label bytes of a record (the last one counts), and the file with the class names."""
+
+    files: dict[str, tuple[str, ...]]
+    label_bytes: int
+    names: str
+
+
+FORMATS = {
+    "cifar10": Format(
+        {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)}, 1, "batches.meta.txt"
+    ),
+    "cifar100": Format({"train": ("train.bin",), "test": ("test.bin",)}, 2, "fine_label_names.txt"),
+}
+
+
+def index(data_set: DataSet, root: Path) -> dict[str, Index]:
+    """Training and test images; the path of image 7 of a file is <file>/00007."""
+    data_set.require_present(root)
+    layout, names = FORMATS[data_set.name], classes(data_set, root)
+    splits = {}
+    for split, files in layout.files.items():
+        rows = []
+        for path in (root / data_set.place / file for file in files):
+            labels = _records(path, layout)[:, layout.label_bytes - 1]
+            if len(labels) and labels.max() >= len(names):
+                raise torn(path)
+            rows += [(path / f"{i:05d}", names[label]) for i, label in enumerate(labels)]
+        splits[split] = rows
+    return index_of(data_set, root, splits)
+
+
+def pixels(data_set: DataSet, root: Path, index: Index) -> torch.Tensor:
+    """The images of an index, (N, 3, 32, 32) uint8 RGB."""
+    layout = FORMATS[data_set.name]
+    records = {file: _records(file, layout) for file in {path.parent for path in index.paths}}
+    images = np.empty((len(index), 3, SIDE, SIDE), np.uint8)
+    for row, path in enumerate(index.paths):
+        images[row] = records[path.parent][int(path.name), layout.label_bytes :].reshape(3, SIDE, SIDE)
+    return torch.from_numpy(images)
+
+
+def classes(data_set: DataSet, root: Path) -> list[str]:
+    """What the file of names lists."""
+    return lines(root / data_set.place / FORMATS[data_set.name].names)
+
+
+def fixture(data_set: DataSet, root: Path) -> None:
+    """A few images per class, split over all files."""
+    layout, place = FORMATS[data_set.name], root / data_set.place
+    begin(place, data_set.name)
+    records: dict[str, list[bytes]] = {file: [] for files in layout.files.values() for file in files}
+    for split, label, _, image in drawings(data_set):
+        file = min(layout.files[split], key=lambda name: len(records[name]))
+        records[file].append(bytes(layout.label_bytes - 1) + bytes([label]) + planes(image, SIDE).tobytes())
+    for file, rows in records.items():
+        (place / file).write_bytes(b"".join(rows))
+    write_lines(place / layout.names, list(data_set.labels))
+
+
+def _records(path: Path, layout: Format) -> np.ndarray:
+    """(N, label bytes + 3072) uint8, mapped: read when it is needed."""
+    size = layout.label_bytes + PIXELS
+    count, rest = divmod(path.stat().st_size, size)
+    if rest:
+        raise torn(path)
+    return np.memmap(path, np.uint8, "r", shape=(count, size)) if count else np.empty((0, size), np.uint8)

@@ -1,0 +1,58 @@
+"""Oxford Flowers-102: jpg/image_<number>.jpg, labels in imagelabels.mat, split numbers in setid.mat."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from scipy.io import savemat
+
+from carft.data.downstream.layouts.drawing import drawings, save
+from carft.data.downstream.layouts.matlab import variable
+from carft.data.downstream.layouts.reading import index_of, torn
+from carft.data.fixtures import begin
+from carft.data.sets import DataSet, Index
+
+VARIABLES = {"train": "trnid", "val": "valid", "test": "tstid"}
+
+
+def index(data_set: DataSet, root: Path) -> dict[str, Index]:
+    """The three splits. The official training split is the small one."""
+    data_set.require_present(root)
+    base = root / data_set.place
+    labels = _labels(base)
+    splits = {}
+    for split, name in VARIABLES.items():
+        numbers = np.atleast_1d(variable(base / "setid.mat", name)).tolist()
+        if not all(1 <= number <= len(labels) for number in numbers):
+            raise torn(base / "setid.mat")
+        splits[split] = [(_image(base, number), labels[number - 1]) for number in numbers]
+    return index_of(data_set, root, splits)
+
+
+def classes(data_set: DataSet, root: Path) -> list[str]:
+    """The numbers that imagelabels.mat holds."""
+    return sorted(set(_labels(root / data_set.place)), key=int)
+
+
+def fixture(data_set: DataSet, root: Path) -> None:
+    """A few images per class and split."""
+    base = root / data_set.place
+    begin(base, data_set.name)
+    labels: list[int] = []
+    numbers = defaultdict(list)
+    for split, label, _, image in drawings(data_set):
+        labels.append(label + 1)
+        numbers[split].append(len(labels))
+        save(image, _image(base, len(labels)))
+    savemat(base / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
+    savemat(base / "setid.mat", {VARIABLES[split]: np.array([ids], np.uint16) for split, ids in numbers.items()})
+
+
+def _labels(base: Path) -> list[str]:
+    return [str(int(label)) for label in np.atleast_1d(variable(base / "imagelabels.mat", "labels"))]
+
+
+def _image(base: Path, number: int) -> Path:
+    return base / "jpg" / f"image_{number:05d}.jpg"

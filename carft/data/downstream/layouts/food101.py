@@ -1,0 +1,52 @@
+"""Food-101: food-101/images/<class>/<name>.jpg, and meta/<split>.json: class -> list of <class>/<name>."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from carft.data.downstream.layouts.drawing import drawings, save, write_lines
+from carft.data.downstream.layouts.reading import folders, index_of, torn
+from carft.data.fixtures import begin
+from carft.data.sets import DataSet, Index
+
+
+def index(data_set: DataSet, root: Path) -> dict[str, Index]:
+    """Training and test images."""
+    data_set.require_present(root)
+    base = root / data_set.place
+    splits = {
+        split: [
+            (base / "images" / f"{name}.jpg", label)
+            for label, names in _listed(base / "meta" / f"{split}.json").items()
+            for name in names
+        ]
+        for split in data_set.counts
+    }
+    return index_of(data_set, root, splits)
+
+
+def classes(data_set: DataSet, root: Path) -> list[str]:
+    """The class folders."""
+    return folders(root / data_set.place / "images")
+
+
+def fixture(data_set: DataSet, root: Path) -> None:
+    """A few images per class and split."""
+    base = root / data_set.place
+    begin(base, data_set.name)
+    listed: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for split, label, number, image in drawings(data_set):
+        word = data_set.labels[label]
+        listed[split][word].append(f"{word}/{1000 * label + number}")
+        save(image, base / "images" / f"{listed[split][word][-1]}.jpg")
+    for split, names in listed.items():
+        write_lines(base / "meta" / f"{split}.json", [json.dumps(names)])
+
+
+def _listed(path: Path) -> dict[str, list[str]]:
+    try:
+        return {str(label): list(names) for label, names in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise torn(path) from error

@@ -1,0 +1,67 @@
+"""What the layouts share: lists of lines, and rows of (image, class) that become an index. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from carft.data.sets import DataSet, Index
+from carft.errors import Refusal
+
+Rows = Iterable[tuple[Path, str]]
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty; ``Refusal`` for a file that is not text."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise torn(path) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def torn(path: Path) -> Refusal:
+    """What to say of an annotation file that does not hold what it should."""
+    return Refusal(f"'{path}' cannot be read: it is torn or not the real file.", "Put a whole copy in its place.")
+
+
+def index_of(data_set: DataSet, root: Path, splits: dict[str, Rows]) -> dict[str, Index]:
+    """Split -> index of rows (path, class as the set's own files call it).
+
+    ``Refusal`` for an unknown class, and when an image is not there: first which, then how many more. The group of an
+    image is its name under the set's folder.
+    """
+    place = root / data_set.place
+    number = {label: i for i, label in enumerate(data_set.labels)}
+    found: dict[str, Index] = {}
+    for split, rows in splits.items():
+        paths, labels = [], []
+        for path, label in rows:
+            if label not in number:
+                raise Refusal(
+                    f"'{label}' is not one of the {len(number)} classes of {data_set.name}, but '{path}' is of it.",
+                    f"Compare what lies in '{place}' with the real set: {data_set.source}.",
+                )
+            paths.append(path)
+            labels.append(number[label])
+        groups = tuple(path.relative_to(place).as_posix() for path in paths)
+        found[split] = Index(tuple(paths), tuple(labels), groups)
+    if not data_set.packed:
+        require_images(data_set, root, [path for index in found.values() for path in index.paths])
+    return found
+
+
+def require_images(data_set: DataSet, root: Path, paths: Sequence[Path]) -> None:
+    """``Refusal`` when one of the files is not there. Lists each folder once: no look at every file."""
+    names: dict[Path, set[str]] = {}
+    for folder in {path.parent for path in paths}:
+        names[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+    gone = [path for path in paths if path.name not in names[path.parent]]
+    if gone:
+        raise data_set.missing(root, gone[0], len(gone) - 1)
+
+
+def folders(path: Path) -> list[str]:
+    """Names of the folders in a folder, sorted."""
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
