@@ -78,3 +78,22 @@ def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> Opened:
     splits = data_set.index(root)
     broken = unreadable_of(data_set, splits) if skip_unreadable else {}
     return Opened(splits, frozenset(broken), digests(attest(data_set, root, splits, broken)))
+
+
+def together(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The digests of several data sets as one record: ``attested`` is the least of theirs, with the sets' names."""
+    said = {name: digests["attested"] for name, digests in found.items()}
+    reasons: dict[str, list[str]] = {}
+    for name, word in said.items():
+        if word.startswith("no: "):
+            reasons.setdefault(word.removeprefix("no: "), []).append(name)
+    if reasons:
+        attested = "no: " + " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+    else:
+        attested = "unknown" if "unknown" in said.values() else "yes"
+    left_out = [f"{name}: {digests['left out']}" for name, digests in found.items() if "left out" in digests]
+    return {
+        "attested": attested,
+        **{name: digests[name] for name, digests in found.items()},
+        **({"left out": "; ".join(left_out)} if left_out else {}),
+    }
