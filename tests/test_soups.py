@@ -133,14 +133,14 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory, execution: Execution) -> t
 @pytest.fixture(scope="module")
 def soups(kitchen: tuple[Store, list[Cell]], execution: Execution) -> dict[float, str]:
     """The ids of both soups, by rule."""
-    store, _ = kitchen
+    store, cells = kitchen
     return {rule: run_soup(cells, rule, store, execution).cell for rule in SOUP_RULES}
 
 
 def test_soups_are_evaluated_on_every_set_and_found_again(
     kitchen: tuple[Store, list[Cell]], soups: dict[float, str], execution: Execution
 ) -> None:
-    store, _ = kitchen
+    store, cells = kitchen
     for rule, soup in soups.items():
         assert soup == soup_of(cells, rule).id
         assert store.evaluated(soup) == set(card(TASK).sets)
@@ -154,7 +154,7 @@ def test_a_uniform_soup_predicts_with_the_mean_weights(
     kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: Bench
 ) -> None:
     """The member that kept no weights was trained again."""
-    store, _ = kitchen
+    store, cells = kitchen
     shelf = [load_file(store.weights_path(cell.id)) for cell in cells]
     network = bench.network()
     network.load_state_dict(
@@ -172,7 +172,7 @@ def test_a_uniform_soup_predicts_with_the_mean_weights(
 def test_a_greedy_soup_starts_from_the_best_and_validates_no_worse(
     kitchen: tuple[Store, list[Cell]], soups: dict[float, str]
 ) -> None:
-    store, _ = kitchen
+    store, cells = kitchen
     members = store.read(soups[1.0]).provenance["members"]
     order = sorted(cells, key=lambda c: (-store.metrics(c.id)["val/top1"], store.metrics(c.id)["val/loss"]))
     assert members[0] == order[0].id
@@ -194,7 +194,7 @@ def test_a_soup_keeps_its_weights(
 
 
 def test_parents_that_are_not_done_are_refused(kitchen: tuple[Store, list[Cell]], execution: Execution) -> None:
-    store, _ = kitchen
+    store, cells = kitchen
     with pytest.raises(Refusal, match="not done"):
         run_soup([*cells, quick_cell("ft", lr=5e-4)], 0.0, store, execution)
 
