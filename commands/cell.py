@@ -18,7 +18,9 @@ from commands.options import (
     Compile,
     Data,
     FeatureCache,
+    IdDomains,
     Model,
+    OodDomains,
     RandomWeights,
     SkipUnreadable,
     Weights,
@@ -27,6 +29,7 @@ from commands.options import (
     numbers,
     say_setting,
     weights,
+    with_domains,
     writable,
 )
 
@@ -62,6 +65,8 @@ def train(
     data: Data = None,
     skip_unreadable: SkipUnreadable = False,
     feature_cache: FeatureCache = FEATURES,
+    id_domains: IdDomains = None,
+    ood_domains: OodDomains = None,
     unseal: Annotated[bool, typer.Option("--unseal", help="Also evaluate on test set and suites.")] = False,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the trained weights.")] = False,
     results: Results = Path("results"),
@@ -81,9 +86,10 @@ def train(
     factors = {f"context_{name}": value for name, value in context.items()}
     reading = Reading(**given(kl_direction=kl_direction, class_head=class_head, **factors))
     model, pretrained = weights(model, pretrained, activation, random_weights)
+    task = with_domains(task, id_domains, ood_domains)
     cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained, precision)
     store = writable(results)
-    say_setting([task], cell.model, cell.pretrained, reading.context_templates)
+    say_setting([cell.task], cell.model, cell.pretrained, reading.context_templates)
 
     from carft.execution import Execution
     from carft.run import check_execution, check_runnable, run_cell

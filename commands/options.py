@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.errors import Refusal
-from commands.console import err
+from commands.console import err, split
 
 if TYPE_CHECKING:
     from carft.records import Store
@@ -35,6 +35,26 @@ FeatureCache = Annotated[
 ]
 #: where features are kept when nothing else is asked for: on the disk of the machine that computes
 FEATURES = "~/.cache/carft/features"
+
+
+IdDomains = Annotated[
+    str | None, typer.Option(help="folder: tasks: comma-separated domains to train on; default: the first.")
+]
+OodDomains = Annotated[
+    str | None, typer.Option(help="folder: tasks: comma-separated domains under shift; default: the others.")
+]
+
+
+def with_domains(task: str, id_domains: str | None, ood_domains: str | None) -> str:
+    """A task's name with its domains chosen; ``Refusal`` where domains are no choice."""
+    from carft.data.folder.cards import folder_task
+    from carft.data.folder.naming import is_folder, parse
+
+    if not (id_domains or ood_domains):
+        return task
+    if not is_folder(task):
+        raise Refusal(f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for folder:PATH tasks.")
+    return folder_task(parse(task).path, split(id_domains) or (), split(ood_domains) or ())
 
 
 def given(**values: Any) -> dict[str, Any]:

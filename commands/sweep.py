@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from carft.errors import Refusal
 from commands.console import AsJson, Results, err, out, print_json, split
 from commands.options import (
     FEATURES,
@@ -18,13 +19,16 @@ from commands.options import (
     Compile,
     Data,
     FeatureCache,
+    IdDomains,
     Model,
+    OodDomains,
     RandomWeights,
     SkipUnreadable,
     Weights,
     execution_settings,
     say_setting,
     weights,
+    with_domains,
     writable,
 )
 
@@ -49,6 +53,11 @@ def sweep(
     data: Data = None,
     skip_unreadable: SkipUnreadable = False,
     feature_cache: FeatureCache = FEATURES,
+    id_domains: IdDomains = None,
+    ood_domains: OodDomains = None,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="folder: tasks: one task per domain that is held out.")
+    ] = False,
     results: Results = Path("results"),
     smoke: Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")] = False,
     as_json: AsJson = False,
@@ -61,11 +70,17 @@ def sweep(
     from sweeps.recipes import load_recipe
 
     chosen = load_recipe(recipe)
-    if data is None and chosen.without_data and tasks is None:
+    named = split(tasks)
+    own = any(task.startswith("folder:") for task in named or [])
+    if data is None and chosen.without_data and not own:
         chosen = load_recipe(chosen.without_data)
+    if leave_one_out:
+        named = _held_out(named)
+    elif named:
+        named = [with_domains(task, id_domains, ood_domains) for task in named]
     model, pretrained = weights(model, pretrained, activation, random_weights)
     start = {"model": model, "pretrained": pretrained, "precision": precision}
-    chosen = (chosen.smoked() if smoke else chosen).changed(split(tasks), split(methods), trials, seeds, **start)
+    chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **start)
     settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
     request = Request(gpus, workers_per_cell, address, settings)
     request.check()
@@ -103,3 +118,13 @@ def sweep(
         raise SystemExit(130)
     if summary.cells_failed:
         raise SystemExit(1)
+
+
+def _held_out(tasks: list[str] | None) -> list[str]:
+    """One task per domain of every folder, that domain held out."""
+    from carft.data.folder.cards import leave_one_out
+    from carft.data.folder.naming import is_folder, parse
+
+    if not tasks or not all(map(is_folder, tasks)):
+        raise Refusal("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
+    return [held_out for task in tasks for held_out in leave_one_out(parse(task).path)]

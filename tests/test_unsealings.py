@@ -10,8 +10,9 @@ import pytest
 from carft.cell import Cell
 from carft.errors import Refusal
 from carft.execution import Execution
+from carft.interpolating import run_curve
 from carft.records import Store
-from carft.run import run_cell, run_curve
+from carft.run import run_cell
 from reports.build import build_report, sources_of
 from reports.unsealings import MARK
 from sweeps.jobs import Placement, payload, run_payload
