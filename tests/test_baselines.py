@@ -22,7 +22,10 @@ from carft.network import Network
 from carft.records import Store
 from carft.run import Bench, check_execution, compute, run_cell
 from carft.seeds import PERMUTATION, generator
-from tests.helpers import LR, quick_cell, same_predictions
+from sweeps.cluster import Request
+from sweeps.launch import run_sweep
+from sweeps.recipes import load_recipe
+from tests.helpers import quick_cell, same_predictions
 from tests.processes import computed_on
 from tests.test_null_checks import a_batch
 
@@ -151,6 +154,14 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(trained, bench: Bench,
 def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, execution: Execution) -> None:
     with pytest.raises(Refusal, match="one piece"):
         check_execution(first_guess(method), execution)
+
+
+def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) -> None:
+    recipe = load_recipe("miniature").changed(methods=["ft", "flyp"])
+    for request in (Request(workers_per_cell=2), Request(settings={"accumulation": 2})):
+        with pytest.raises(Refusal, match="'flyp'.*one piece"):
+            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None)
+    assert store.studies() == []
 
 
 @pytest.mark.parametrize("method", NEW)

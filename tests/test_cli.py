@@ -17,7 +17,7 @@ from tests.helpers import LR, ROOT, TASK, environment, run_cli
 
 TRAIN = ("train", "--task", TASK, "--method", "car_ft", "--lr", LR, "--kl-weight", 1, "--epochs", 1)
 COMMANDS = (
-    *(("train",), ("interpolate",), ("sweep",), ("report",), ("ls",), ("show",)),
+    *(("train",), ("interpolate",), ("soup",), ("sweep",), ("report",), ("ls",), ("show",)),
     *(("icons", "preview"), ("icons", "pretrain"), ("icons", "census")),
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,7 +181,7 @@ def test_a_greedy_soup_starts_from_the_best_and_validates_no_worse(
 def test_a_soup_keeps_its_weights(
     kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: Bench, tmp_path: Path
 ) -> None:
-    store, cells = kitchen
+    store, _ = kitchen
     soup = store.read(soups[0.0]).cell
     found = bench.predict(soup, restored(soup, bench, store), bench.task.val)
     assert np.array_equal(found.logits, store.predictions(soup.id, "val").logits)
@@ -265,12 +264,9 @@ def test_a_soup_over_more_trials_is_another_cell(store: Store) -> None:
     Crew(store).work(first)
     later = Protocol(small(methods=["ft", "soup"], trials=4), store)
     jobs = Crew(store).work(later).finished
-    assert Counter(job.kind for job in jobs) == {"search": 2, "confirm": 2, "soup": 1} or Counter(
-        job.kind for job in jobs
-    ) == {"search": 2, "soup": 1}
+    assert sum(job.kind == "soup" for job in jobs) == 1
     soups = [r.cell for r in store.records() if r.cell.method == "soup"]
     assert sorted(len(cell.parents) for cell in soups) == [2, 2, 4, 4]
-    assert all(replace(cell, parents=()).task == TASK for cell in soups)
 
 
 @pytest.mark.slow
