@@ -11,7 +11,7 @@ import torch.distributed as dist
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, batches
 from carft.heads import context_logits
-from carft.metrics import Predictions
+from carft.metrics import Predictions, merge_classes
 from carft.models import Pretrained
 from carft.network import Network, Prompts
 from carft.shard import Shard
@@ -40,7 +40,7 @@ def predict(
         groups=images.groups,
         labels=images.labels.numpy(),
         contexts=images.contexts.numpy(),
-        logits=_gathered(logits, len(prompts.classes), len(images), shard),
+        logits=merge_classes(_gathered(logits, len(prompts.classes), len(images), shard), images.merged),
         context_logits=_gathered(contexts, len(prompts.known), len(images), shard),
         subset=images.subset,
     )

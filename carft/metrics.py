@@ -88,6 +88,18 @@ class Predictions:
         return replace(self, logits=largest)
 
 
+def merge_classes(logits: np.ndarray, merged: Sequence[Sequence[int]]) -> np.ndarray:
+    """Logits (N, C) in which the first class of each group has the largest logit of its group.
+
+    Scored over the first classes, a prediction of any class of a group is one of the first: so WiSE-FT projects 1000
+    ImageNet classes on ObjectNet's 113. Softmax over the first classes is over these maxima.
+    """
+    whole = logits.copy() if merged else logits
+    for group in merged:
+        whole[:, group[0]] = logits[:, list(group)].max(1)
+    return whole
+
+
 def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Share of images whose prediction is the label."""
     return float(np.mean(predicted == labels))

@@ -34,6 +34,7 @@ from carft.shard import Shard
 from carft.training import train
 
 Status = Literal["done", "reused"]
+Command = Literal["train", "sweep", "interpolate", "soup"]  # what opens a sealed set, as the log of unsealings says it
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ def run_cell(
     unseal: bool = False,
     keep_weights: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    by: Command = "train",
 ) -> Outcome:
     """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites."""
     check_runnable(cell)
@@ -186,7 +188,7 @@ def run_cell(
         checkpoints.remove()
         status = "done"
     if unseal:
-        unseal_cell(cell, store, execution)
+        unseal_cell(cell, store, execution, by)
     return Outcome(cell.id, status, store.metrics(cell.id))
 
 
@@ -239,7 +241,7 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
     return network
 
 
-def unseal_cell(cell: Cell, store: Store, execution: Execution) -> None:
+def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "train") -> None:
     """Evaluate a finished cell on the test set and the suites of its task that it was not evaluated on yet."""
     missing = set(card(cell.task).sets) - store.evaluated(cell.id)
     if not missing:
@@ -247,16 +249,17 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution) -> None:
     execution.prepare()
     bench = Bench.of(cell, execution)
     network = load_network(cell, bench, store)
-    _evaluate_sealed(cell, network, bench, store, missing)
+    _evaluate_sealed(cell, network, bench, store, missing, by)
 
 
-def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str]) -> None:
+def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str], by: Command) -> None:
     for name, images in bench.sealed().items():
         if name in names:
-            add_evaluation(cell, name, bench.predict(cell, network, images), bench, store)
+            add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, by)
 
 
-def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store) -> None:
+def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, by: Command) -> None:
     """Write what unsealing found on one set."""
-    note = {"unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "provenance": bench.provenance()}
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    note = {"by": by, "unsealed_at": when, "provenance": bench.provenance()}
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)

@@ -13,12 +13,14 @@ from carft.interpolating import predict_all
 from carft.methods.soup import Weights, greedy_soup, uniform_soup
 from carft.metrics import flatten, score
 from carft.records import Record, Store
-from carft.run import Bench, Outcome, add_evaluation, load_network, save_weights
+from carft.run import Bench, Command, Outcome, add_evaluation, load_network, save_weights
 from carft.selection import Candidate, ranked
 from carft.specify import soup_of
 
 
-def run_soup(parents: Sequence[Cell], greedy: float, store: Store, execution: Execution) -> Outcome:
+def run_soup(
+    parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
+) -> Outcome:
     """The soup over finished cells, evaluated on every set; its members stand in the record's provenance.
 
     greedy 0 averages all. greedy 1 takes them from the best on validation down (val/top1, then val/loss, then id) and
@@ -46,7 +48,7 @@ def run_soup(parents: Sequence[Cell], greedy: float, store: Store, execution: Ex
     )
     store.write(record, [], predictions["val"], lambda path: save_weights(network, path))
     for name in wanted:
-        add_evaluation(cell, name, predictions[name], bench, store)
+        add_evaluation(cell, name, predictions[name], bench, store, by)
     return Outcome(cell.id, "done", store.metrics(cell.id))
 
 

@@ -46,7 +46,7 @@ def specify(
     untrained = method_card(method).kind == "untrained"
     model, pretrained = _model_and_weights(chosen, model, pretrained)
     return Cell(
-        task=task,
+        task=chosen.name,
         data_version=chosen.version,
         model=model,
         pretrained=_named_weights(pretrained),

@@ -96,8 +96,9 @@ class Evidence:
 
     @property
     def scale(self) -> str:
-        """``paper`` or ``miniature``; ``miniature`` as soon as one task is."""
-        return "miniature" if any(card(t).scale == "miniature" for t in self.tasks) else "paper"
+        """``paper``, ``own`` or ``miniature``: of several, the last of these."""
+        scales = {card(t).scale for t in self.tasks}
+        return next((scale for scale in ("miniature", "own") if scale in scales), "paper")
 
     def card(self, task: str) -> Card:
         return card(task)

@@ -56,13 +56,13 @@ def run_payload(message: Payload) -> dict[str, Any]:
     execution = execution_of(message)
     try:
         if kind == "curve":
-            run_curve(cell, store, execution)
+            run_curve(cell, store, execution, by="sweep")
         elif kind == "soup":
             parents = [store.read(parent).cell for parent in cell.parents]
             for greedy in SOUP_RULES:
-                run_soup(parents, greedy, store, execution)
+                run_soup(parents, greedy, store, execution, by="sweep")
         else:
-            run_cell(cell, store, execution, unseal=kind == "confirm", keep_weights=message["keep_weights"])
+            run_cell(cell, store, execution, unseal=kind == "confirm", keep_weights=message["keep_weights"], by="sweep")
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(cell, store, error)
     return {"failure": ""}

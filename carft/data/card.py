@@ -42,10 +42,10 @@ class Folder:
 class Card:
     """A task's entry in the catalog.
 
-    scale: ``paper`` or ``miniature``; printed with every number. classes: names as words, in label order.
-    templates: prompts with one ``{}`` of the zero-shot class head. banks: reading name -> templates of the context
-    head in the loss; ``standard`` is the default reading's. contexts: prompts of the *known* contexts; row k is what
-    ``ImageSet.contexts`` calls k; empty where no context is known. suites: names of the sets under shift.
+    scale: ``paper``, ``miniature`` or ``own`` (your own data); printed with every number. classes: names as words, in
+    label order. templates: prompts with one ``{}`` of the zero-shot class head. banks: reading name -> templates of the
+    context head in the loss; ``standard`` is the default reading's. contexts: prompts of the *known* contexts; row k
+    is what ``ImageSet.contexts`` calls k; empty where no context is known. suites: names of the sets under shift.
     group: what the resampling unit is. metric: ``top1`` or ``mean_per_class``, by convention; both are recorded.
     model, pretrained: what a cell uses when nothing else is asked for.
     loader: module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, where).

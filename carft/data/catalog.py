@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from carft.data.card import Card
+from carft.data.domainbed.cards import CARDS as DOMAINBED_CARDS
+from carft.data.domainbed.cards import DATA_SETS as DOMAINBED_SETS
 from carft.data.downstream.cards import CARDS as DOWNSTREAM_CARDS
 from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
+from carft.data.folder.cards import card_of, data_set_of
+from carft.data.folder.naming import is_folder
 from carft.data.icons.cards import CARDS as ICONS
 from carft.data.icons.world import ALL
+from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
+from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.sets import DataSet
 from carft.errors import unknown
 
-CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS}
+CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
 
 #: what lies on disk; a task is made of one or more of them
-DATA_SETS: dict[str, DataSet] = {**DOWNSTREAM_SETS}
+DATA_SETS: dict[str, DataSet] = {**DOWNSTREAM_SETS, **IMAGENET_SETS, **DOMAINBED_SETS}
 
 #: the tasks of `sweep downstream` on the built-in world
 DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name != ALL)
@@ -23,7 +29,9 @@ DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_CARDS)
 
 
 def data_set(name: str) -> DataSet:
-    """The entry of a data set; ``Refusal`` with near misses for an unknown name."""
+    """The entry of a data set, or of your own data; ``Refusal`` with near misses for an unknown name."""
+    if is_folder(name):
+        return data_set_of(name)
     if name not in DATA_SETS:
         raise unknown("data set", name, DATA_SETS)
     return DATA_SETS[name]
@@ -37,7 +45,12 @@ def data_sets(name: str) -> list[DataSet]:
 
 
 def card(name: str) -> Card:
-    """The card of a task; ``Refusal`` with near misses for an unknown name."""
+    """The card of a task; ``Refusal`` with near misses for an unknown name.
+
+    A task on your own data, ``folder:PATH?...``, has a card that is made from what is in the folder.
+    """
+    if is_folder(name):
+        return card_of(name)
     if name not in CARDS:
         raise unknown("task", name, CARDS)
     return CARDS[name]

@@ -21,6 +21,8 @@ class ImageSet:
     into the task's classes. contexts: (N,) int64, index into the card's contexts, -1 where the context is not known.
     names: one per image. groups: the resampling unit of each image (for an icon, its drawing).
     subset: the classes that the set is scored over, ascending; None for all of them (ImageNet-R and -A: 200).
+    merged: classes that count as one: the first's logit becomes the largest of theirs (ObjectNet's "chair" is any of
+    three ImageNet chairs); ``subset`` and ``labels`` then hold the first.
     """
 
     images: torch.Tensor | Files
@@ -29,6 +31,7 @@ class ImageSet:
     names: tuple[str, ...]
     groups: tuple[str, ...]
     subset: tuple[int, ...] | None = None
+    merged: tuple[tuple[int, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,6 +47,7 @@ class ImageSet:
             names=tuple(self.names[i] for i in chosen),
             groups=tuple(self.groups[i] for i in chosen),
             subset=self.subset,
+            merged=self.merged,
         )
 
 

@@ -1,0 +1,173 @@
+"""The cards of DomainBed's data sets: one task per domain that is left out of training. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from carft.data.card import STANDARD, Card
+from carft.data.facts import imagenet_templates
+from carft.data.sets import DataSet
+from carft.errors import unknown
+
+DOWNLOAD = "DomainBed's domainbed/scripts/download.py (github.com/facebookresearch/DomainBed) fetches it"
+#: zero-shot CLIP's prompt in the tables of the field; CLIP itself has no list for these sets
+OWN = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain: its folder, images in the real set, the prompt that names it, and the ending of its files."""
+
+    folder: str
+    count: int
+    prompt: str
+    ending: str = "jpg"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A data set of several domains. place: folder under the data root, as DomainBed calls it."""
+
+    place: str
+    measures: str
+    licence: str
+    source: str
+    domains: Mapping[str, Domain]
+
+
+#: counts: PACS, VLCS and OfficeHome from their papers' tables as DomainBed uses them; DomainNet "#Cleaned" of its page
+FAMILIES: dict[str, Family] = {
+    "pacs": Family(
+        "PACS",
+        "7 classes as art paintings, cartoons, photos and sketches",
+        "Research only",
+        DOWNLOAD,
+        {
+            "art-painting": Domain("art_painting", 2_048, "an art painting of a {}."),
+            "cartoon": Domain("cartoon", 2_344, "a cartoon of a {}."),
+            "photo": Domain("photo", 1_670, "a photo of a {}."),
+            "sketch": Domain("sketch", 3_929, "a sketch of a {}.", "png"),
+        },
+    ),
+    # domains are collections of photos: words can tell them apart only weakly
+    "vlcs": Family(
+        "VLCS",
+        "5 classes in four collections of photos",
+        "Research only; the images belong to those who took them",
+        DOWNLOAD,
+        {
+            "caltech101": Domain("Caltech101", 1_415, "a centered photo of a {} alone."),
+            "labelme": Domain("LabelMe", 2_656, "a photo of a street with a {}."),
+            "sun09": Domain("SUN09", 3_282, "a photo of a scene with a {}."),
+            "voc2007": Domain("VOC2007", 3_376, "a snapshot of a {}."),
+        },
+    ),
+    "officehome": Family(
+        "office_home",
+        "65 things of office and home as art, clip art, product pictures and photos",
+        "Research only",
+        DOWNLOAD,
+        {
+            "art": Domain("Art", 2_427, "an artistic picture of a {}."),
+            "clipart": Domain("Clipart", 4_365, "a clipart of a {}."),
+            "product": Domain("Product", 4_439, "a product picture of a {}."),
+            "real-world": Domain("Real World", 4_357, "a photo of a {}."),
+        },
+    ),
+    # domains are places of a camera, which no words name
+    "terraincognita": Family(
+        "terra_incognita",
+        "10 kinds of animals before camera traps at four places",
+        "Community Data License Agreement, permissive",
+        DOWNLOAD + "; published tables rest on 24,788 images, what can be downloaded by now has 24,330",
+        {
+            "l100": Domain("location_100", 4_879, "a camera trap photo of a {} by a path."),
+            "l38": Domain("location_38", 9_767, "a camera trap photo of a {} among trees."),
+            "l43": Domain("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
+            "l46": Domain("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
+        },
+    ),
+    "domainnet": Family(
+        "domain_net",
+        "345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
+        "Research only; the images belong to those who made them",
+        DOWNLOAD,
+        {
+            "clipart": Domain("clipart", 48_129, "a clipart of a {}."),
+            "infograph": Domain("infograph", 51_605, "an infographic of a {}."),
+            "painting": Domain("painting", 72_266, "a painting of a {}."),
+            "quickdraw": Domain("quickdraw", 172_500, "a quick drawing of a {}.", "png"),
+            "real": Domain("real", 172_947, "a photo of a {}."),
+            "sketch": Domain("sketch", 69_128, "a sketch of a {}."),
+        },
+    ),
+}
+
+#: data set -> class folder -> words, in label order
+CLASSES: dict[str, dict[str, str]] = {
+    name: table
+    for name, table in json.loads(
+        files("carft.data.domainbed").joinpath("classes.json").read_text(encoding="utf-8")
+    ).items()
+    if name in FAMILIES
+}
+
+
+def _data_set(name: str, family: Family) -> DataSet:
+    return DataSet(
+        name=name,
+        place=family.place,
+        measures=family.measures,
+        classes=tuple(CLASSES[name].values()),
+        counts={domain: entry.count for domain, entry in family.domains.items()},
+        licence=family.licence,
+        source=f"{family.source}, laid out as ROOT/{family.place}/<domain>/<class>/<image>",
+        layout="carft.data.domainbed.layout",
+        labels=tuple(CLASSES[name]),
+        needs=tuple(domain.folder for domain in family.domains.values()),
+    )
+
+
+DATA_SETS: dict[str, DataSet] = {name: _data_set(name, family) for name, family in FAMILIES.items()}
+
+
+def _card(data_set: DataSet, held_out: str) -> Card:
+    prompts = tuple(domain.prompt for domain in FAMILIES[data_set.name].domains.values())
+    return Card(
+        name=f"{data_set.name}/{held_out}",
+        measures=f"{data_set.measures}; {held_out} is left out of training",
+        scale="paper",
+        version=f"{data_set.name}-{data_set.version}",
+        classes=data_set.classes,
+        templates=OWN,
+        suites=(held_out,),
+        group="image",
+        metric="top1",
+        licence=data_set.licence,
+        source=data_set.source,
+        model="ViT-B-16",
+        pretrained="openai",
+        loader="carft.data.domainbed.tasks",
+        banks={STANDARD: imagenet_templates(), "own": OWN, "domains": prompts},
+        contexts=prompts,
+        has_test=False,
+        place=data_set.place,
+        data_sets=(data_set.name,),
+    )
+
+
+CARDS: dict[str, Card] = {
+    card.name: card
+    for data_set in DATA_SETS.values()
+    for card in (_card(data_set, domain) for domain in FAMILIES[data_set.name].domains)
+}
+
+
+def leave_one_out(data_set: str) -> tuple[str, ...]:
+    """The tasks of a data set, one per domain left out; ``Refusal`` for an unknown data set."""
+    if data_set not in FAMILIES:
+        raise unknown("data set of several domains", data_set, FAMILIES)
+    return tuple(f"{data_set}/{domain}" for domain in FAMILIES[data_set].domains)

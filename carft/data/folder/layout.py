@@ -1,0 +1,243 @@
+"""The tree of your own data: <domain>/<class>/<image>, read and checked before any work. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from carft.data.fixtures import begin, picture
+from carft.data.folder.splits import split_of, splits_of
+from carft.data.sets import DataSet, Index
+from carft.data.trees import IMAGES
+from carft.errors import Refusal
+
+CLASS_NAMES, CONTEXTS, SPLIT = "classnames.json", "contexts.json", "split.json"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A checked tree.
+
+    domains, folders: sorted names of the domains and of the class folders, in label order. words: class names as
+    prompts use them. prompts: one per domain. images: domain -> images, grouped by stem. splits: stem -> split.
+    digest: 16 hexadecimal digits of sha256 over relative paths, file sizes and the three JSON files.
+    """
+
+    root: Path
+    domains: tuple[str, ...]
+    folders: tuple[str, ...]
+    words: tuple[str, ...]
+    prompts: tuple[str, ...]
+    images: Mapping[str, Index]
+    splits: Mapping[str, str]
+    digest: str
+
+    def part(self, domain: str, split: str) -> Index:
+        """The images of a domain in a split."""
+        index = self.images[domain]
+        return index.rows([i for i, stem in enumerate(index.groups) if self.splits[stem] == split])
+
+
+def read(root: Path) -> Tree:
+    """The tree below ``root``; ``Refusal`` for everything that would make it mean something else than it seems."""
+    root = root.resolve()
+    if not root.is_dir():
+        raise Refusal(f"There is no folder '{root}'.", "It must hold <domain>/<class>/<image> (docs/folder.md).")
+    return _read(root, _stamp(root))
+
+
+def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
+    """Changes when a file comes, goes or is written anew beside the images: so that a tree is read once."""
+    folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir())]
+    folders += [p for d in folders[1:] for p in sorted(d.iterdir()) if p.is_dir()]
+    notes = [root / name for name in (CLASS_NAMES, CONTEXTS, SPLIT) if (root / name).is_file()]
+    return tuple((str(p), p.stat().st_mtime_ns) for p in (*folders, *notes))
+
+
+@lru_cache(maxsize=8)
+def _read(root: Path, stamp: object) -> Tree:
+    domains = _folders(root, root)
+    if len(domains) < 2:
+        raise Refusal(
+            f"'{root}' has {'one domain only' if domains else 'no domain'}, and robustness under shift needs two.",
+            "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg.",
+        )
+    classes = _classes(root, {domain: _folders(root / domain, root) for domain in domains})
+    files = {domain: [_images(root / domain / name, root) for name in classes] for domain in domains}
+    images = {domain: _index(root / domain, classes, files[domain]) for domain in domains}
+    notes = {name: _note(root / name) for name in (CLASS_NAMES, CONTEXTS, SPLIT)}
+    stems = {stem for index in images.values() for stem in index.groups}
+    return Tree(
+        root=root,
+        domains=domains,
+        folders=classes,
+        words=_words(classes, notes[CLASS_NAMES] or {}, root / CLASS_NAMES),
+        prompts=_prompts(domains, notes[CONTEXTS] or {}, root / CONTEXTS),
+        images=images,
+        splits=splits_of(stems, notes[SPLIT], root / SPLIT),
+        digest=_digest(root, images, notes),
+    )
+
+
+def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder, by name, without hidden files; ``Refusal`` for a link that leads out of the tree."""
+    with os.scandir(folder) as found:
+        entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+    for entry in entries:
+        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+            raise Refusal(
+                f"'{entry.path}' is a link that leads out of '{root}'.",
+                "Copy what it points to into the folder: what is outside is not part of the data's version.",
+            )
+        yield entry
+
+
+def _folders(folder: Path, root: Path) -> tuple[str, ...]:
+    return tuple(entry.name for entry in _entries(folder, root) if entry.is_dir())
+
+
+def _images(folder: Path, root: Path) -> list[str]:
+    entries = list(_entries(folder, root))
+    if inner := [e.name for e in entries if e.is_dir()]:
+        raise Refusal(
+            f"'{folder}' holds the folder '{inner[0]}' where images should be.",
+            "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away.",
+        )
+    found = [e.name for e in entries if e.name.lower().endswith(IMAGES)]
+    if not found:
+        raise Refusal(
+            f"There is no image in '{folder}'.", f"Images end in {', '.join(IMAGES)}. Add some or delete the class."
+        )
+    return found
+
+
+def _classes(root: Path, classes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Class folders, the same in every domain; ``Refusal`` when one is missing or there twice."""
+    for domain, names in classes.items():
+        seen: dict[str, str] = {}
+        for name in names:
+            if (other := seen.setdefault(name.casefold(), name)) != name:
+                raise Refusal(
+                    f"'{root / domain}' has the class twice, as '{other}' and '{name}'.", "Put both into one folder."
+                )
+    union = sorted({name for names in classes.values() for name in names})
+    for domain, names in classes.items():
+        if missing := sorted(set(union) - set(names)):
+            raise Refusal(
+                f"The class '{missing[0]}' is missing in the domain '{domain}' of '{root}'.",
+                "Every domain must have every class: add images there, or take the class out of all domains.",
+            )
+    if len(union) < 2:
+        raise Refusal(f"'{root}' has fewer than two classes.", "The tree is <domain>/<class>/<image>.")
+    return tuple(union)
+
+
+def _index(folder: Path, classes: Sequence[str], files: Sequence[Sequence[str]]) -> Index:
+    rows = [(label, name) for label, names in enumerate(files) for name in names]
+    return Index(
+        tuple(folder / classes[label] / name for label, name in rows),
+        tuple(label for label, _ in rows),
+        tuple(Path(name).stem for _, name in rows),
+    )
+
+
+def _note(path: Path) -> dict[str, Any] | None:
+    """The content of a JSON file beside the domains; None when there is none."""
+    if not path.is_file():
+        return None
+    if not path.resolve().is_relative_to(path.parent):
+        raise Refusal(f"'{path}' is a link that leads out of '{path.parent}'.", "Copy the file into the folder.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Refusal(f"'{path}' cannot be read: {error}.", "It must be one JSON object.") from error
+    if not isinstance(content, dict):
+        raise Refusal(f"'{path}' must be one JSON object, not a {type(content).__name__}.", "See docs/folder.md.")
+    return content
+
+
+def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path) -> dict[str, str]:
+    """The note's strings by name; ``Refusal`` for an unknown name and for what is no string."""
+    for name, value in note.items():
+        if name not in known:
+            raise Refusal(f"'{path}' speaks of '{name}', which is no {what}.", f"Known: {', '.join(known[:12])}.")
+        if not isinstance(value, str) or not value.strip():
+            raise Refusal(f"'{path}' gives no words for '{name}'.", "Give a string.")
+    return dict(note)
+
+
+def _words(classes: Sequence[str], note: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    given = _named(note, classes, "class folder", path)
+    words = [given.get(name, name.replace("_", " ")).strip() for name in classes]
+    seen: dict[str, str] = {}
+    for name, word in zip(classes, words, strict=True):
+        if (other := seen.setdefault(word.casefold(), name)) != name:
+            raise Refusal(
+                f"The classes '{other}' and '{name}' are both called '{word}'.",
+                f"Put both into one folder, or give them different words in '{path}'.",
+            )
+        if "{" in word or "}" in word:
+            raise Refusal(f"The class name '{word}' has a brace in it.", f"Give it other words in '{path}'.")
+    return tuple(words)
+
+
+def _prompts(domains: Sequence[str], note: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    given = _named(note, domains, "domain", path)
+    prompts = tuple(given.get(name, f"a {_plain(name)} of a {{}}.") for name in domains)
+    for name, prompt in zip(domains, prompts, strict=True):
+        if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
+            raise Refusal(
+                f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
+                f"Write it in '{path}', for example: " + '{"sketch": "a pencil sketch of a {}."}',
+            )
+    return prompts
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").replace("{", "").replace("}", "")
+
+
+def _digest(root: Path, images: Mapping[str, Index], notes: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(notes, sort_keys=True).encode())
+    for index in images.values():
+        for path in index.paths:
+            digest.update(f"{path.relative_to(root).as_posix()}\t{path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def index(data_set: DataSet, root: Path) -> dict[str, Index]:
+    """Domain -> images, for ``data check``."""
+    return dict(read(root / data_set.place).images)
+
+
+def fixture(data_set: DataSet, root: Path) -> None:
+    """A tiny tree of your own to try things with: three domains, the same drawings in each, with all kinds of note.
+
+    Stems are chosen so that the stable hash gives every class images in each split.
+    """
+    folder = root / data_set.place
+    begin(folder, data_set.name)
+    for domain, (name, ending) in enumerate({"photo": "jpg", "scan": "png", "sketch": "webp"}.items()):
+        for label, kind in enumerate(("cat", "dog", "guinea_pig")):
+            (folder / name / kind).mkdir(parents=True, exist_ok=True)
+            for number, stem in enumerate(_stems(kind)):
+                picture(label, domain, number).save(folder / name / kind / f"{stem}.{ending}")
+    (folder / CONTEXTS).write_text(json.dumps({"scan": "a scan of a picture of a {}."}), encoding="utf-8")
+
+
+def _stems(kind: str) -> list[str]:
+    """Twelve stems of a class: six for training, three each for validation and testing."""
+    wanted = {"train": 6, "val": 3, "test": 3}
+    found: list[str] = []
+    for number in range(1000):
+        split = split_of(stem := f"{kind}-{number:03d}")
+        if wanted[split]:
+            wanted[split] -= 1
+            found.append(stem)
+    return found

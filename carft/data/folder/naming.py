@@ -1,0 +1,79 @@
+"""Names of tasks on your own data: ``folder:PATH?id=photo,scan&ood=sketch``. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from carft.errors import Refusal
+
+PREFIX = "folder:"
+_OPTIONS = re.compile(r"(?:id|ood)=[^=&]*(?:&(?:id|ood)=[^=&]*)?")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A task's name taken apart. id_domains, ood_domains: as asked for; empty when the name leaves them open."""
+
+    path: Path
+    id_domains: tuple[str, ...] = ()
+    ood_domains: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        options = {"id": self.id_domains, "ood": self.ood_domains}
+        given = [f"{key}={','.join(quote(d, safe='') for d in domains)}" for key, domains in options.items() if domains]
+        return f"{PREFIX}{self.path}" + ("?" + "&".join(given) if given else "")
+
+
+def is_folder(task: str) -> bool:
+    """Whether a task's name is that of a folder of your own."""
+    return task.startswith(PREFIX)
+
+
+def parse(task: str) -> Name:
+    """The parts of a name; the path is made absolute. ``Refusal`` for a name without a path or with bad options."""
+    rest = task.removeprefix(PREFIX)
+    path, mark, query = rest.rpartition("?")
+    if not mark or (not _OPTIONS.fullmatch(query) and Path(rest).expanduser().is_dir()):  # a path may hold a "?"
+        path, mark, query = rest, "", ""
+    if not path or (mark and not _OPTIONS.fullmatch(query)):
+        raise Refusal(
+            f"'{task}' does not name a folder of images.",
+            "Write folder:PATH, or folder:PATH?id=photo,scan&ood=sketch to choose the domains.",
+        )
+    return Name(Path(path).expanduser().resolve(), _domains(query, "id"), _domains(query, "ood"))
+
+
+def _domains(query: str, key: str) -> tuple[str, ...]:
+    for option in query.split("&"):
+        name, _, value = option.partition("=")
+        if name == key:
+            return tuple(unquote(part) for part in value.split(",") if part)
+    return ()
+
+
+def chosen(name: Name, domains: Sequence[str]) -> Name:
+    """The name with every choice made: sorted domains, by default the first in distribution and the rest out of it.
+
+    ``Refusal`` for a domain that is not there, one on both sides, and a side without any.
+    """
+    for asked in (*name.id_domains, *name.ood_domains):
+        if asked not in domains:
+            raise Refusal(f"'{name.path}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
+    if both := sorted(set(name.id_domains) & set(name.ood_domains)):
+        raise Refusal(f"The domain '{both[0]}' cannot be both in and out of distribution.")
+    inside = name.id_domains or (domains[:1] if not name.ood_domains else _without(domains, name.ood_domains))
+    outside = name.ood_domains or _without(domains, inside)
+    if not inside or not outside:
+        raise Refusal(
+            f"No domain of '{name.path}' is left {'out of' if inside else 'in'} distribution.",
+            f"Leave at least one out of each list. Its domains: {', '.join(domains)}.",
+        )
+    return Name(name.path, tuple(sorted(set(inside))), tuple(sorted(set(outside))))
+
+
+def _without(domains: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    return tuple(d for d in domains if d not in others)

@@ -1,0 +1,178 @@
+"""The cards of ImageNet and its five shifts. No torch."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from carft.data.card import STANDARD, Card
+from carft.data.facts import imagenet_templates
+from carft.data.sets import DataSet
+
+LAYOUT = "carft.data.imagenet.layout"
+
+
+def _table(name: str) -> dict[str, Any]:
+    return json.loads(files("carft.data.imagenet").joinpath(name).read_text(encoding="utf-8"))
+
+
+_CLASSES: dict[str, str] = _table("classes.json")["classes"]
+_SUBSETS = _table("subsets.json")
+_OBJECTNET: dict[str, list[str]] = _table("objectnet.json")["classes"]
+
+#: synsets in label order
+SYNSETS: tuple[str, ...] = tuple(_CLASSES)
+_LABELS = {synset: label for label, synset in enumerate(SYNSETS)}
+
+#: data set -> names of its class folders, in the order of its labels
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "imagenet": SYNSETS,
+    "imagenet-v2": tuple(str(label) for label in range(len(SYNSETS))),
+    "imagenet-r": tuple(_SUBSETS["imagenet-r"]),
+    "imagenet-a": tuple(_SUBSETS["imagenet-a"]),
+    "imagenet-sketch": SYNSETS,
+    "objectnet": tuple(_OBJECTNET),
+}
+
+
+def _imagenet_labels(data_set: str) -> tuple[tuple[int, ...], ...]:
+    if data_set == "objectnet":
+        return tuple(tuple(_LABELS[synset] for synset in synsets) for synsets in _OBJECTNET.values())
+    if data_set == "imagenet-v2":
+        return tuple((int(folder),) for folder in FOLDERS[data_set])
+    return tuple((_LABELS[synset],) for synset in FOLDERS[data_set])
+
+
+#: data set -> the ImageNet labels of each of its labels; only ObjectNet has classes of several
+IMAGENET_LABELS: dict[str, tuple[tuple[int, ...], ...]] = {name: _imagenet_labels(name) for name in FOLDERS}
+
+
+def _names(data_set: str) -> tuple[str, ...]:
+    if data_set == "objectnet":
+        return tuple(folder.replace("_", " ") for folder in FOLDERS[data_set])
+    return tuple(_CLASSES[SYNSETS[label]] for (label,) in IMAGENET_LABELS[data_set])
+
+
+def _data_set(
+    name: str,
+    place: str,
+    measures: str,
+    counts: dict[str, int],
+    licence: str,
+    source: str,
+    unpacked: str,
+    needs: tuple[str, ...] = (".",),
+) -> DataSet:
+    return DataSet(
+        name=name,
+        place=place,
+        measures=measures,
+        classes=_names(name),
+        counts=counts,
+        licence=licence,
+        source=f"{source}, unpacked as ROOT/{place}/{unpacked}",
+        layout=LAYOUT,
+        labels=FOLDERS[name],
+        needs=needs,
+    )
+
+
+DATA_SETS: dict[str, DataSet] = {
+    data_set.name: data_set
+    for data_set in (
+        _data_set(
+            "imagenet",
+            "imagenet",
+            "ILSVRC-2012, 1000 classes; the official validation images are the test set here",
+            {"train": 1_281_167, "test": 50_000},
+            "ImageNet terms of access: research and education only",
+            "image-net.org, after registering: the ILSVRC-2012 training and validation archives",
+            "train/<synset>/*.JPEG and ROOT/imagenet/val/<synset>/*.JPEG",
+            ("train", "val"),
+        ),
+        _data_set(
+            "imagenet-v2",
+            "imagenetv2-matched-frequency-format-val",
+            "New photos for ImageNet's classes, matched-frequency selection",
+            {"test": 10_000},
+            "MIT for the collection; the images belong to those who took them",
+            "github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz",
+            "<0 to 999>/*.jpeg",
+        ),
+        _data_set(
+            "imagenet-r",
+            "imagenet-r",
+            "Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
+            {"test": 30_000},
+            "MIT for the collection; the images belong to those who made them",
+            "github.com/hendrycks/imagenet-r, imagenet-r.tar",
+            "<synset>/*.jpg",
+        ),
+        _data_set(
+            "imagenet-a",
+            "imagenet-a",
+            "Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
+            {"test": 7_500},
+            "MIT for the collection; the images belong to those who took them",
+            "github.com/hendrycks/natural-adv-examples, imagenet-a.tar",
+            "<synset>/*.jpg",
+        ),
+        _data_set(
+            "imagenet-sketch",
+            "sketch",
+            "Black and white sketches of ImageNet's classes",
+            {"test": 50_889},
+            "MIT for the collection; the images belong to those who made them",
+            "github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip",
+            "<synset>/*.JPEG",
+        ),
+        _data_set(
+            "objectnet",
+            "objectnet-1.0/images",
+            "Household things, background, rotation and viewpoint controlled; the 113 classes that ImageNet has too",
+            {"test": 18_574},
+            "ObjectNet's own: testing only, no training on it, the red border stays on the files",
+            "objectnet.dev, objectnet-1.0.zip: 50,273 images of 313 classes, of which 18,574 are of the 113",
+            "<folder>/*.png",
+        ),
+    )
+}
+
+#: the sets under shift of the task, in the order of the tables
+SUITES: tuple[str, ...] = tuple(name for name in DATA_SETS if name != "imagenet")
+
+_TEMPLATES = imagenet_templates()
+
+CARDS: dict[str, Card] = {
+    "imagenet": Card(
+        name="imagenet",
+        measures="ImageNet classification, and its robustness on five shifts",
+        scale="paper",
+        version="imagenet-1",
+        classes=DATA_SETS["imagenet"].classes,
+        templates=_TEMPLATES,
+        suites=SUITES,
+        group="image",
+        metric="top1",
+        licence=DATA_SETS["imagenet"].licence,
+        source=DATA_SETS["imagenet"].source,
+        model="ViT-B-16",
+        pretrained="openai",
+        loader="carft.data.imagenet.tasks",
+        banks={STANDARD: _TEMPLATES, "own": _TEMPLATES},
+        place="imagenet",
+        data_sets=("imagenet", *SUITES),
+    )
+}
+
+
+def subset(data_set: str) -> tuple[int, ...] | None:
+    """The ImageNet labels that a data set is scored over, ascending; None for all 1000."""
+    first = tuple(sorted(labels[0] for labels in IMAGENET_LABELS[data_set]))
+    return None if len(first) == len(SYNSETS) else first
+
+
+def merged(data_set: str) -> tuple[tuple[int, ...], ...]:
+    """The ImageNet labels that a data set counts as one class."""
+    return tuple(labels for labels in IMAGENET_LABELS[data_set] if len(labels) > 1)
