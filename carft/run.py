@@ -24,7 +24,7 @@ from carft.errors import Diverged, Refusal
 from carft.evaluation import embed, predict
 from carft.execution import Execution, provenance
 from carft.frozen import FeatureStore, Frozen, key_of
-from carft.methods import check_hyperparameters, method_card, not_trainable
+from carft.methods import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
 from carft.models import Pretrained, load_pretrained
@@ -201,11 +201,7 @@ def check_runnable(cell: Cell) -> None:
 
 def check_execution(cell: Cell, execution: Execution) -> None:
     """``Refusal`` when the cell cannot be computed in this way: some losses need the whole batch in one piece."""
-    if method_card(cell.method).whole_batch and (execution.workers > 1 or execution.accumulation > 1):
-        raise Refusal(
-            f"The loss of '{cell.method}' compares the images of a batch with each other and needs it in one piece.",
-            "Run it with one worker and without accumulation.",
-        )
+    require_parts_allowed(cell.method, execution.workers, execution.accumulation)
 
 
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:

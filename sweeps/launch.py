@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.data.catalog import card
-from carft.methods import SOUP_RULES, WISE_ALPHAS
+from carft.methods import SOUP_RULES, WISE_ALPHAS, require_parts_allowed
 from carft.records import Store
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
 from sweeps.protocol import Protocol
@@ -41,6 +41,8 @@ def run_sweep(
     store.require_writable()
     for task in recipe.tasks:
         card(task).require_present(request.where)
+    for method in recipe.methods:
+        require_parts_allowed(method, request.workers_per_cell, request.settings.get("accumulation", 1))
     protocol = Protocol(recipe, store)
     nothing_to_do = protocol.finished()
     protocol.write_studies()

@@ -66,9 +66,10 @@ def test_the_loop_of_the_method_page_is_car_ft(bench: Bench) -> None:
 
 def test_the_method_of_the_extending_page_is_a_method(bench: Bench) -> None:
     block = next(b for b in python_blocks(ROOT / "docs" / "extending.md") if "(FineTune)" in b)
+    assert block == (ROOT / "carft" / "methods" / "feature_kd.py").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     exec(compile(block, "docs/extending.md", "exec"), names)
-    cell = quick_cell("car_ft", lr=1e-4, kl_weight=2.0)
+    cell = quick_cell("feature_kd", lr=1e-4, distance_weight=2.0)
     method = names["FeatureDistillation"](cell, bench.pretrained, bench.prompts)
     images, labels = first_images(bench)
     network = bench.network()

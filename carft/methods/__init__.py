@@ -210,6 +210,15 @@ def not_trainable(name: str) -> Refusal:
     return Refusal(f"'{name}' works on finished cells.", f"Use: python cli.py {method_card(name).command}")
 
 
+def require_parts_allowed(name: str, workers: int, accumulation: int) -> None:
+    """``Refusal`` when a batch would be computed in parts and the method needs it whole."""
+    if method_card(name).whole_batch and (workers > 1 or accumulation > 1):
+        raise Refusal(
+            f"The loss of '{name}' compares the images of a batch with each other and needs it in one piece.",
+            "Run it with one worker and without accumulation.",
+        )
+
+
 def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
     """Raise ``Refusal`` unless ``given`` names exactly the method's hyperparameters with sensible values."""
     space = method_card(method).space
