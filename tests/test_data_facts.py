@@ -109,7 +109,7 @@ def test_mean_per_class_is_the_convention_of_three() -> None:
 @pytest.mark.parametrize("name", NINE)
 def test_every_fact_has_its_source(name: str) -> None:
     table = facts(name)
-    for key in ("classes", "templates", "labels", "counts", "digests", "archives"):
+    for key in ("classes", "templates", "labels", "counts", "digests", "archives", "licence"):
         assert table[f"{key}_from"]
     assert data_set(name).licence and data_set(name).source
 
