@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.catalog import DOWNSTREAM, DOWNSTREAM_ICONS, card
 from carft.errors import Refusal
+from carft.methods import METHODS
+from reports.references import reference_numbers
 from sweeps.recipes import Recipe, load_recipe, parse_recipe, recipe_names
 
 TEXT = files("sweeps.recipes").joinpath("miniature.yaml").read_text(encoding="utf-8")
@@ -31,7 +33,10 @@ def test_the_shipped_recipes_load() -> None:
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name
-        assert recipe.changed(None, None, None, None) == recipe
+        resolved = recipe.changed()
+        assert resolved.model_copy(update={"tasks": recipe.tasks}) == recipe
+        assert all(card(task).name == task for task in resolved.tasks)
+        assert recipe.expect
         assert recipe.training_of().epochs == recipe.training.epochs
 
 
@@ -39,6 +44,45 @@ def test_the_downstream_recipe_asks_nine_tasks_with_and_without_the_context_term
     recipe = load_recipe("miniature")
     assert tuple(recipe.tasks) == DOWNSTREAM_ICONS
     assert {"zeroshot", "ft", "car_ft"} <= set(recipe.methods)
+
+
+def test_the_paper_scale_recipes_ask_what_the_paper_asks() -> None:
+    assert tuple(load_recipe("downstream").tasks) == DOWNSTREAM
+    assert load_recipe("ood").tasks == ["imagenet"]
+    tasks = load_recipe("domainbed").changed().tasks
+    assert len(tasks) == 4 * 4 + 6  # one per domain that is held out
+    for name in ("downstream", "ood", "domainbed"):
+        recipe = load_recipe(name)
+        assert (recipe.model, recipe.pretrained) == ("ViT-B-16", "openai")
+        assert {card(task).scale for task in recipe.changed().tasks} == {"paper"}
+        assert "Scale paper" in recipe.expect
+        assert recipe.space_of(METHODS["car_ft"])["lr"].high <= 1e-4
+
+
+def test_the_expectations_at_paper_scale_are_those_of_the_reference_table() -> None:
+    known = reference_numbers()
+    rows = known[(known["method"] == "CAR-FT") & (known["backbone"] == "CLIP ViT-B/16")]
+    expected = load_recipe("ood").expect
+    for name in ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch"):
+        (value,) = rows[rows["dataset"] == name]["value"]
+        assert f"{value:.2f}" in expected
+
+
+def test_the_readings_are_the_default_every_single_change_and_sixteen_combinations() -> None:
+    readings = load_recipe("readings").readings
+    assert readings is not None
+    listed = readings.listed()
+    single = sum(map(len, readings.factors.values()))
+    assert [len(choice.factors) for choice in listed[: 1 + single]] == [0] + [1] * single
+    combined = listed[1 + single :]
+    assert len(combined) == 16 and min(len(choice.factors) for choice in combined) >= 2
+    assert len({tuple(sorted(choice.factors.items())) for choice in listed}) == len(listed)
+    assert listed == readings.listed()
+
+
+def test_a_pattern_that_names_no_task_is_refused() -> None:
+    with pytest.raises(Refusal, match="pacz"):
+        load_recipe("domainbed").changed(["pacz/*"])
 
 
 def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:

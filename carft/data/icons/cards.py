@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from carft.data.card import STANDARD, Card
-from carft.data.icons.world import ALL, VERSION, suites, tasks, templates
+from carft.data.facts import imagenet_templates
+from carft.data.icons.world import ALL, PROMPTS, VERSION, suites, tasks, templates
 
 
 def _card(name: str, classes: tuple[str, ...]) -> Card:
@@ -22,9 +23,14 @@ def _card(name: str, classes: tuple[str, ...]) -> Card:
         model="icons-resnet",
         pretrained="icons",
         loader="carft.data.icons.tasks",
-        banks={STANDARD: templates()},
+        banks={STANDARD: templates(), "imagenet": imagenet_templates(), "domains": _bare()},
         contexts=templates(),
     )
+
+
+def _bare() -> tuple[str, ...]:
+    """The contexts as bare words: what the prompts say besides them is left out."""
+    return tuple(f"{context.replace('-', ' ')} {{}}" for context in PROMPTS)
 
 
 CARDS: dict[str, Card] = {name: _card(name, classes) for name, classes in tasks().items()}
