@@ -158,6 +158,8 @@ def run_cell(
     check_execution(cell, execution)
     status: Status = "reused"
     if store.set_aside_stale(cell.id):
+        if unseal:
+            card(cell.task).require_sealed(execution)
         execution.prepare()
         bench = Bench.of(cell, execution)
         checkpoints = store_checkpoints(cell, store, execution)

@@ -39,7 +39,7 @@ def run_sweep(
     started = time.monotonic()
     store.require_writable()
     for task in recipe.tasks:
-        card(task).require_present(request.where)
+        card(task).require_sealed(request.where)
     protocol = Protocol(recipe, store)
     nothing_to_do = protocol.finished()
     protocol.write_studies()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.cell import Cell, Training
-from carft.data.card import Folder
+from carft.data import catalog
+from carft.data.card import Card, Folder
 from carft.data.catalog import card
 from carft.data.fixtures import MARKER, picture
-from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
+from carft.data.folder.cards import card_of, data_set_of, folder_task, leave_one_out
 from carft.data.folder.layout import fixture, read
 from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.splits import split_of, splits_of
@@ -25,6 +28,10 @@ from carft.execution import Execution
 from carft.records import Store
 from carft.run import run_cell
 from carft.specify import command, specify
+from reports.build import build_report
+from sweeps.jobs import Placement, payload, run_payload
+from sweeps.protocol import Protocol
+from sweeps.recipes import load_recipe
 
 DOMAINS = ("photo", "scan", "sketch")
 CLASSES = ("cat", "dog", "guinea_pig")
@@ -336,6 +343,32 @@ def test_a_cell_on_your_own_data_is_trained_and_unsealed(
     assert store.read(cell.id).provenance["digests"]["attested"] == "no: fixture"
     suite = store.predictions(cell.id, "ood/sketch")
     assert set(suite.contexts) == {2} and suite.context_logits.shape[1] == 3
+
+
+@pytest.mark.slow
+def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(
+    original: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(name: str) -> Card:
+        return replace(card_of(name), model="icons-resnet", pretrained="icons")
+
+    monkeypatch.setattr(catalog, "card_of", small)
+    tasks = leave_one_out(original)
+    training = load_recipe("downstream").training.model_copy(update={"epochs": 1})
+    change = {"tasks": tasks, "trials": 1, "seeds": 2, "training": training}
+    protocol = Protocol(load_recipe("downstream").model_copy(update=change), store)
+    while (job := protocol.next_job()) is not None:
+        failed = run_payload(payload(job, str(store.root), Placement()))["failure"]
+        assert not failed
+        protocol.end(job)
+    protocol.write_studies()
+    built = build_report(store, tmp_path / "report")
+    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
+    assert set(table["task"]) == set(tasks)
+    assert set(table["method"]) >= {"zeroshot", "ft", "car_ft"}
+    assert set(table["scale"]) == {"own"}
+    assert {f"ood/{domain}" for domain in DOMAINS} <= set(table.columns)
+    assert {verdict.scale for verdict in built.verdicts} == {"own"}
 
 
 def test_a_tree_of_your_own_can_be_checked_as_a_data_set(original: Path) -> None:
