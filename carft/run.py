@@ -53,6 +53,7 @@ class Bench:
                 f"here it is {chosen.version}.",
                 "Run the sweep again with this version.",
             )
+        chosen.require_present(execution)  # before weights are fetched from afar
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
         prompts = _prompts(cell.model, cell.pretrained, cell.task, cell.reading.context_templates, execution.device)
