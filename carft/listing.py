@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from carft.data.catalog import CARDS
+from carft.data.catalog import CARDS, DATA_SETS
 from carft.methods import METHODS
 from carft.records import Store
 
@@ -17,6 +17,24 @@ def list_tasks(store: Store) -> Rows:
     return [
         {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
         for c in CARDS.values()
+    ]
+
+
+def list_data_sets() -> Rows:
+    """The data sets on disk."""
+    return [
+        {
+            "data set": d.name,
+            "measures": d.measures,
+            "classes": len(d.classes),
+            "images": dict(d.counts),
+            "place": d.place,
+            "fetch": bool(d.archives),
+            "digests": len(d.digests),
+            "licence": d.licence,
+            "source": d.source,
+        }
+        for d in DATA_SETS.values()
     ]
 
 

@@ -19,6 +19,7 @@ TRAIN = ("train", "--task", TASK, "--method", "car_ft", "--lr", LR, "--kl-weight
 COMMANDS = (
     *(("train",), ("interpolate",), ("sweep",), ("report",), ("ls",), ("show",)),
     *(("icons", "preview"), ("icons", "pretrain"), ("icons", "census")),
+    *(("data", "ls"), ("data", "check"), ("data", "fetch"), ("data", "fixture")),
 )
 
 

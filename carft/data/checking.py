@@ -6,9 +6,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from carft.data.files import unreadable
 from carft.data.fixtures import is_fixture
@@ -23,6 +23,13 @@ Result = TypeVar("Result")
 CHUNK = 256
 #: files that a sentence names
 NAMED = 5
+
+MEANINGS: dict[Status, str] = {
+    "attested": "Counts, classes and the digests on record agree with the real set.",
+    "unknown": "Counts and classes agree with the real set; no digest of it is on record.",
+    "fixture": "A fake tree in the set's layout; nothing in it is real.",
+    "failed": "These are not the data that the catalog means:",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,15 @@ class Attestation:
     problems: tuple[str, ...]
     digest: str
     unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def meaning(self) -> str:
+        """The status in a sentence."""
+        return MEANINGS[self.status]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
 
     def digests(self) -> dict[str, str]:
         """For a record: ``attested`` as ``yes``, ``no: <why>`` or ``unknown``, and the digest under the set's name."""
@@ -65,11 +81,12 @@ def attest(data_set: DataSet, root: Path, splits: Splits, broken: Mapping[Path, 
         *_class_problems(data_set, root, splits),
         *([] if fake else _count_problems(data_set, splits)),
         *([] if fake else _digest_problems(data_set, place)),
+        *_shared_problems(place, splits),
         *_broken_problems(place, broken),
     ]
     status: Status = "attested" if data_set.digests else "unknown"
     if problems:
-        status = "failed"
+        status, problems = "failed", [*(["This is a fixture."] if fake else []), *problems]
     elif fake:
         status = "fixture"
     names = {path.relative_to(place).as_posix(): reason for path, reason in broken.items()}
@@ -157,11 +174,17 @@ def _digest_problems(data_set: DataSet, place: Path) -> list[str]:
     ]
 
 
+def _shared_problems(place: Path, splits: Splits) -> list[str]:
+    seen = Counter(path for index in splits.values() for path in index.paths)
+    shared = [path.relative_to(place).as_posix() for path, count in seen.items() if count > 1]
+    return [f"Images that are listed more than once: {_few(shared)}."] if shared else []
+
+
 def _broken_problems(place: Path, broken: Mapping[Path, str]) -> list[str]:
     if not broken:
         return []
     names = [path.relative_to(place).as_posix() for path in broken]
-    return [f"{len(names)} images cannot be read: {_few(names)}."]
+    return [f"Images that cannot be read: {_few(names)}."]
 
 
 def _plain(name: str) -> str:

@@ -32,15 +32,21 @@ def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Ima
 def begin(folder: Path, name: str) -> None:
     """Make the folder of a fixture of data set ``name`` and mark it.
 
-    ``Refusal`` when something else is there: a fixture is never mixed with real images.
+    ``Refusal`` when something else is there, since a fixture is never mixed with real images, and when the folder
+    cannot be written.
     """
-    if folder.exists() and not is_fixture(folder) and any(folder.iterdir()):
+    note = {"fixture": name, "note": "Drawn by carft in the layout of the real set. No image here is real."}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = is_fixture(folder) or not any(folder.iterdir())
+        if free:
+            (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise Refusal(f"'{folder}' cannot be written: {error.strerror}.", "Give --root another folder.") from error
+    if not free:
         raise Refusal(
             f"'{folder}' holds files already, and is no fixture.", "Give --root a folder without this data set."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    note = {"fixture": name, "note": "Drawn by carft in the layout of the real set. No image here is real."}
-    (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
 
 
 def is_fixture(folder: Path) -> bool:

@@ -31,7 +31,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
     """A few images per variant and split."""
     begin(root / data_set.place, data_set.name)
     base = root / data_set.place / "data"
-    listed = defaultdict(list)
+    listed: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         listed[split].append(f"{100 * label + number:07d} {data_set.labels[label]}")
         save(image, base / "images" / f"{100 * label + number:07d}.jpg")

@@ -46,7 +46,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
     """A few images per class and split."""
     base = root / data_set.place
     begin(base, data_set.name)
-    rows = defaultdict(list)
+    rows: dict[str, list[tuple]] = defaultdict(list)
     for split, label, _, image in drawings(data_set):
         name = f"{len(rows[split]) + 1:05d}.jpg"
         rows[split].append((0, 0, *image.size, label + 1, name))

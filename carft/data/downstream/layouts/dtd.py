@@ -31,7 +31,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
     """A few images per class and split."""
     begin(root / data_set.place, data_set.name)
     base = root / data_set.place / "dtd"
-    names = defaultdict(list)
+    names: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         word = data_set.labels[label]
         names[split].append(f"{word}/{word}_{number:04d}.jpg")

@@ -41,7 +41,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
     base = root / data_set.place
     begin(base, data_set.name)
     labels: list[int] = []
-    numbers = defaultdict(list)
+    numbers: dict[str, list[int]] = defaultdict(list)
     for split, label, _, image in drawings(data_set):
         labels.append(label + 1)
         numbers[split].append(len(labels))

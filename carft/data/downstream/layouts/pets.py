@@ -34,7 +34,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
     """A few images per breed and split."""
     base = root / data_set.place
     begin(base, data_set.name)
-    listed = defaultdict(list)
+    listed: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         name = f"{data_set.labels[label]}_{number}"
         species = 1 if name[0].isupper() else 2  # cats are written with a capital

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from carft.data.sets import DataSet, Index
@@ -26,7 +25,7 @@ def torn(path: Path) -> Refusal:
     return Refusal(f"'{path}' cannot be read: it is torn or not the real file.", "Put a whole copy in its place.")
 
 
-def index_of(data_set: DataSet, root: Path, splits: dict[str, Rows]) -> dict[str, Index]:
+def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[str, Index]:
     """Split -> index of rows (path, class as the set's own files call it).
 
     ``Refusal`` for an unknown class, and when an image is not there: first which, then how many more. The group of an
@@ -56,7 +55,7 @@ def require_images(data_set: DataSet, root: Path, paths: Sequence[Path]) -> None
     """``Refusal`` when one of the files is not there. Lists each folder once: no look at every file."""
     names: dict[Path, set[str]] = {}
     for folder in {path.parent for path in paths}:
-        names[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+        names[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     gone = [path for path in paths if path.name not in names[path.parent]]
     if gone:
         raise data_set.missing(root, gone[0], len(gone) - 1)

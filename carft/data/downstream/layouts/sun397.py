@@ -33,7 +33,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
     """A few images per class and split."""
     base = root / data_set.place
     begin(base, data_set.name)
-    names = defaultdict(list)
+    names: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         names[split].append(f"{data_set.labels[label]}/sun_{label:03d}{number:02d}.jpg")
         save(image, base / names[split][-1].lstrip("/"))

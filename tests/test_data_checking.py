@@ -1,0 +1,155 @@
+"""What `data check` finds: attested, unknown, fixture or failed, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from carft.data.catalog import data_set
+from carft.data.checking import Attestation, check, digest_of, digest_of_file
+from carft.data.fixtures import MARKER
+from carft.data.sets import DataSet
+
+LIST = "dtd/labels/test1.txt"
+FIXTURE_COUNTS = {"train": 141, "val": 47, "test": 47}
+#: the set that the fixture would be, were it real
+SMALL = replace(data_set("dtd"), counts=FIXTURE_COUNTS)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DTD's fixture without its mark. Do not change it."""
+    root = tmp_path_factory.mktemp("original")
+    data_set("dtd").fixture(root)
+    (root / "dtd" / MARKER).unlink()
+    return root
+
+
+@pytest.fixture
+def root(original: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed."""
+    shutil.copytree(original / "dtd", tmp_path / "dtd")
+    return tmp_path
+
+
+def with_digest(original: Path, name: str) -> DataSet:
+    digest = getattr(hashlib, name)((original / "dtd" / LIST).read_bytes()).hexdigest()
+    return replace(SMALL, digests={LIST: digest})
+
+
+def only_problem(found: Attestation) -> str:
+    assert found.status == "failed"
+    (problem,) = found.problems
+    assert found.digests()["attested"] == f"no: {problem}"
+    return problem
+
+
+def test_without_a_digest_on_record_agreement_is_unknown(root: Path) -> None:
+    found = check(SMALL, root)
+    assert (found.status, found.problems) == ("unknown", ())
+    assert found.digests()["attested"] == "unknown"
+
+
+@pytest.mark.parametrize("name", ["md5", "sha256"])
+def test_with_an_agreeing_digest_a_set_is_attested(name: str, original: Path) -> None:
+    found = check(with_digest(original, name), original)
+    assert (found.status, found.problems) == ("attested", ())
+    assert found.digests() == {"attested": "yes", "dtd": found.digest}
+
+
+def test_a_file_with_another_digest_fails(root: Path, original: Path) -> None:
+    path = root / "dtd" / LIST
+    path.write_text("\n".join(reversed(path.read_text().splitlines())))
+    assert LIST in only_problem(check(with_digest(original, "sha256"), root))
+
+
+def test_a_file_on_record_that_is_not_there_fails(root: Path) -> None:
+    chosen = replace(SMALL, digests={"dtd/imdb/imdb.mat": "0" * 64})
+    assert "imdb.mat" in only_problem(check(chosen, root))
+
+
+def test_other_counts_fail(root: Path) -> None:
+    assert only_problem(check(replace(SMALL, counts={**FIXTURE_COUNTS, "test": 1880}), root)) == (
+        "test has 47 images, the real set 1,880."
+    )
+
+
+def a_folder_too_many(images: Path) -> None:
+    (images / "fluffy").mkdir()
+
+
+def a_folder_twice(images: Path) -> None:
+    (images / "Polka dotted").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (a_folder_too_many, ("There are 48 classes, the real set has 47.", "unknown: fluffy")),
+        (a_folder_twice, ("48 classes", "there twice: Polka dotted, polka-dotted", "unknown: Polka dotted")),
+    ],
+)
+def test_class_folders_that_do_not_belong_fail(
+    change: Callable[[Path], None], says: tuple[str, ...], root: Path
+) -> None:
+    change(root / "dtd" / "dtd" / "images")
+    found = check(SMALL, root)
+    assert found.status == "failed" and len(found.problems) == len(says)
+    for part in says:
+        assert part in " ".join(found.problems)
+
+
+def test_a_class_without_images_fails(root: Path) -> None:
+    path = root / "dtd" / LIST
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("woven")))
+    found = check(SMALL, root)
+    assert found.problems == ("Classes without an image in test: woven.", "test has 46 images, the real set 47.")
+
+
+def test_an_image_in_two_splits_fails(root: Path) -> None:
+    test, train = (root / "dtd" / "dtd" / "labels" / f"{split}1.txt" for split in ("test", "train"))
+    lines = test.read_text().splitlines(True)
+    test.write_text("".join([train.read_text().splitlines(True)[0], *lines[1:]]))
+    assert (
+        only_problem(check(SMALL, root)) == "Images that are listed more than once: dtd/images/banded/banded_0001.jpg."
+    )
+
+
+def test_images_that_cannot_be_read_are_all_named(root: Path) -> None:
+    names = [f"dtd/images/{word}/{word}_000{i}.jpg" for word, i in (("grid", 1), ("lined", 4), ("veined", 5))]
+    for name in names:
+        path = root / "dtd" / name
+        path.write_bytes(path.read_bytes()[:200])
+    found = check(SMALL, root)
+    assert sorted(found.unreadable) == names
+    assert all(name in only_problem(found) for name in names)
+
+
+def test_a_fixture_with_a_fault_fails_and_still_says_that_it_is_one(root: Path) -> None:
+    (root / "dtd" / MARKER).write_text("{}")
+    assert check(SMALL, root).status == "fixture"
+    (root / "dtd" / "dtd" / "images" / "grid" / "grid_0001.jpg").write_bytes(b"")
+    assert check(SMALL, root).digests()["attested"].startswith("no: This is a fixture. Images that cannot be read")
+
+
+def test_the_digest_moves_with_names_labels_and_sizes(original: Path, root: Path) -> None:
+    def digest(folder: Path) -> str:
+        return digest_of(folder / "dtd", SMALL.index(folder))
+
+    before = digest(original)
+    assert digest(root) == before
+    image = root / "dtd" / "dtd" / "images" / "grid" / "grid_0001.jpg"
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert digest(root) != before
+
+
+@pytest.mark.parametrize("name", ["md5", "sha256"])
+def test_the_length_of_a_digest_tells_its_kind(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    expected = getattr(hashlib, name)(b"abc").hexdigest()
+    assert digest_of_file(tmp_path / "file", len(expected)) == expected
