@@ -123,6 +123,8 @@ class Cell:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
         else:
             spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file is what is in it, not its path
+            if self.model.startswith("local-dir:"):
+                spec["model"] = "local-dir"  # the weights' digest says which
             spec["task"] = task_key(self.task)
             spec["reading"] = self.reading.factors()
         return stable_hash(spec)

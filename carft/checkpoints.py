@@ -59,11 +59,12 @@ class Checkpoints:
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
             return None
         network.load_state_dict({k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")})
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer/"):
                 _, index, what = name.split("/")
-                states.setdefault(int(index), {})[what] = value
+                states.setdefault(int(index), {})[what] = _laid_out(value, parameters[int(index)])
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         return progress
 
@@ -71,6 +72,11 @@ class Checkpoints:
         """Forget the checkpoint, once the record is written."""
         if self.every:
             self.path.unlink(missing_ok=True)
+
+
+def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A moment in the memory layout of its parameter: the fused kernel walks both side by side as they lie."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 #: for a training that keeps none

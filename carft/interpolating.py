@@ -15,11 +15,11 @@ from carft.methods import WISE_ALPHAS, method_card
 from carft.metrics import Predictions, flatten, score
 from carft.network import Network
 from carft.records import Record, Store
-from carft.run import Bench, Outcome, add_evaluation, load_network, unseal_cell
+from carft.run import Bench, Command, Outcome, add_evaluation, load_network, unseal_cell
 from carft.specify import interpolation
 
 
-def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]:
+def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "interpolate") -> list[Outcome]:
     """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
 
     Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
@@ -32,7 +32,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]
     wanted = set(card(parent.task).sets)
     pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
     if pending:
-        unseal_cell(parent, store, execution)
+        unseal_cell(parent, store, execution, by)
         execution.prepare()
         bench = Bench.of(parent, execution)
         combine = method_card("wise_ft").load()
@@ -50,7 +50,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution) -> list[Outcome]
             val = predictions["val"]
             store.write(Record(cell, flatten("val", score(val)), bench.provenance(), durations), [], val)
             for name in wanted:
-                add_evaluation(cell, name, predictions[name], bench, store)
+                add_evaluation(cell, name, predictions[name], bench, store, by)
     return [Outcome(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
 
 

@@ -3,6 +3,7 @@
     cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
     failures/<id>.json                                 why a cell did not finish; removed when it does
+    unsealed.jsonl                                     one line per opening of a sealed set
 
 A cell is done if and only if its record.json is there and whole: it is written last, by rename.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +136,14 @@ class Store:
     def metrics(self, cell: str) -> dict[str, float]:
         """The record's metrics, those of its unsealed evaluations, and the means over suites."""
         metrics = dict(self.read(cell).metrics)
-        for path in sorted(self.folder(cell).glob("evaluations/*.json")):
-            metrics.update(_read_json(path)["metrics"])
+        for evaluation in self.evaluations(cell).values():
+            metrics.update(evaluation["metrics"])
         return {**metrics, **ood_means(metrics)}
+
+    def evaluations(self, cell: str) -> dict[str, dict[str, Any]]:
+        """Set -> what stands beside its predictions, for the sets the cell was unsealed on."""
+        found = (_read_json(path) for path in sorted(self.folder(cell).glob("evaluations/*.json")))
+        return {content["set"]: content for content in found}
 
     def history(self, cell: str) -> dict[str, np.ndarray]:
         """Training history as float columns, NaN where a step has no value; empty for a cell that was not trained."""
@@ -159,7 +166,7 @@ class Store:
 
     def evaluated(self, cell: str) -> set[str]:
         """Names of the sets the cell was unsealed on."""
-        return {_read_json(path)["set"] for path in self.folder(cell).glob("evaluations/*.json")}
+        return set(self.evaluations(cell))
 
     def weights_path(self, cell: str) -> Path:
         """Where the cell's weights are, if kept."""
@@ -198,11 +205,40 @@ class Store:
     def add_evaluation(
         self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
     ) -> None:
-        """Add what unsealing found on one set. The json is written last."""
+        """Add what unsealing found on one set: a line in the log first, then the predictions, the json last.
+
+        ``note`` may say in ``by`` which kind of command opened the set.
+        """
         path = self._predictions_path(cell, name)
         path.parent.mkdir(exist_ok=True)
+        self._log_unsealing(cell, name, str(note.get("by", "unknown")))
         atomic(path, lambda part: write_predictions(predictions, part))
         _write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
+
+    def _log_unsealing(self, cell: str, name: str, by: str) -> None:
+        """Append one line to unsealed.jsonl in one write, so that workers that append at once lose nothing."""
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = json.dumps({"when": when, "cell": cell, "set": name, "by": by}, sort_keys=True) + "\n"
+        log = os.open(self.root / "unsealed.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(log, line.encode())
+            os.fsync(log)
+        finally:
+            os.close(log)
+
+    def unsealings(self) -> list[dict[str, str]]:
+        """Every unsealing that was logged, in order: when, cell, set, and by which kind of command."""
+        path = self.root / "unsealed.jsonl"
+        if not path.is_file():
+            return []
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [{name: str(line[name]) for name in ("when", "cell", "set", "by")} for line in lines]
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise Refusal(
+                f"The log '{path}' cannot be read: {error}.",
+                "Mend or remove the broken line; the lines before and after it still count.",
+            ) from error
 
     def set_aside_stale(self, cell: str) -> bool:
         """Whether the cell still has to run; a record of another NUMERICS is moved to superseded/ first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 
+from carft import NUMERICS
 from carft.cell import Cell, ClassHead
 from carft.checkpoints import NONE, Checkpoints
 from carft.data.card import Card
@@ -21,16 +23,18 @@ from carft.data.task import ImageSet, Task
 from carft.errors import Diverged, Refusal
 from carft.evaluation import embed, predict
 from carft.execution import Execution, provenance
-from carft.frozen import Frozen
-from carft.methods import check_hyperparameters, method_card
+from carft.frozen import FeatureStore, Frozen, key_of
+from carft.methods import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
 from carft.models import Pretrained, load_pretrained
 from carft.network import Network, Prompts
-from carft.records import Record, Store
+from carft.records import Record, Store, atomic
+from carft.shard import Shard
 from carft.training import train
 
 Status = Literal["done", "reused"]
+Command = Literal["train", "sweep", "interpolate", "soup"]  # what opens a sealed set, as the log of unsealings says it
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ def compute(
     latest: list[Predictions] = []
 
     def after_epoch(epoch: int) -> Row:
+        method.before_evaluation(network)
         latest[:] = [bench.predict(cell, network, bench.task.val)]
         scores = flatten("val", score(latest[0]))
         tell(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
@@ -118,7 +123,7 @@ def compute(
 
     if method_card(cell.method).kind == "trained":
         method = method_card(cell.method).load()(cell, bench.pretrained, bench.prompts)
-        frozen, images = Frozen(bench.pretrained, cell.precision), bench.task.train
+        frozen, images = frozen_of(cell, bench), bench.task.train
 
         def descend() -> list[Row]:
             setting = (bench.pretrained, frozen, bench.execution, checkpoints)
@@ -137,6 +142,23 @@ def compute(
     return Computed(network, history, predictions, metrics, durations)
 
 
+def frozen_of(cell: Cell, bench: Bench) -> Frozen:
+    """The pretrained model's features of the cell's training images, shared by all cells that see the same crops."""
+    execution, shard = bench.execution, Shard.current()
+    if execution.feature_cache is None:
+        return Frozen(bench.pretrained, cell.precision)
+    decided_by = {
+        "weights": bench.pretrained.digest,
+        "model": cell.model,
+        "task": [cell.task, cell.data_version, hashlib.sha256("\n".join(bench.task.train.names).encode()).hexdigest()],
+        "augmentation": [cell.seed, cell.training.crop, bench.pretrained.side],
+        "batch": [cell.training.batch_size, shard.rank, shard.workers, execution.accumulation],
+        "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
+    }
+    store = FeatureStore(Path(execution.feature_cache))
+    return Frozen(bench.pretrained, cell.precision, store, key_of(decided_by), execution.feature_dtype)
+
+
 def _last_epoch(history: list[Row]) -> dict[str, float]:
     """Means over the last epoch of what was logged at every step."""
     if not history:
@@ -153,6 +175,7 @@ def run_cell(
     unseal: bool = False,
     keep_weights: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    by: Command = "train",
 ) -> Outcome:
     """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites."""
     check_runnable(cell)
@@ -168,24 +191,20 @@ def run_cell(
         checkpoints.remove()
         status = "done"
     if unseal:
-        unseal_cell(cell, store, execution)
+        unseal_cell(cell, store, execution, by)
     return Outcome(cell.id, status, store.metrics(cell.id))
 
 
 def check_runnable(cell: Cell) -> None:
     """``Refusal`` for a cell that this code cannot run."""
     if method_card(cell.method).kind == "post-hoc":
-        raise Refusal(f"'{cell.method}' works on a finished cell.", "Use: python cli.py interpolate --cell ID")
+        raise not_trainable(cell.method)
     check_hyperparameters(cell.method, cell.hyperparameters)
 
 
 def check_execution(cell: Cell, execution: Execution) -> None:
     """``Refusal`` when the cell cannot be computed in this way: some losses need the whole batch in one piece."""
-    if method_card(cell.method).whole_batch and (execution.workers > 1 or execution.accumulation > 1):
-        raise Refusal(
-            f"The loss of '{cell.method}' compares the images of a batch with each other and needs it in one piece.",
-            "Run it with one worker and without accumulation.",
-        )
+    require_parts_allowed(cell.method, execution.workers, execution.accumulation)
 
 
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
@@ -219,13 +238,13 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
                 "Run it in a fresh results folder with --unseal.",
             )
-        save_weights(again.network, path)
+        atomic(path, lambda part: save_weights(again.network, part))
         return again.network
     network.load_state_dict(load_file(path))
     return network
 
 
-def unseal_cell(cell: Cell, store: Store, execution: Execution) -> None:
+def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "train") -> None:
     """Evaluate a finished cell on the test set and the suites of its task that it was not evaluated on yet."""
     missing = set(card(cell.task).sets) - store.evaluated(cell.id)
     if not missing:
@@ -233,16 +252,17 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution) -> None:
     execution.prepare()
     bench = Bench.of(cell, execution)
     network = load_network(cell, bench, store)
-    _evaluate_sealed(cell, network, bench, store, missing)
+    _evaluate_sealed(cell, network, bench, store, missing, by)
 
 
-def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str]) -> None:
+def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str], by: Command) -> None:
     for name, images in bench.sealed().items():
         if name in names:
-            add_evaluation(cell, name, bench.predict(cell, network, images), bench, store)
+            add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, by)
 
 
-def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store) -> None:
+def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, by: Command) -> None:
     """Write what unsealing found on one set."""
-    note = {"unsealed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "provenance": bench.provenance()}
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    note = {"by": by, "unsealed_at": when, "provenance": bench.provenance()}
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)

@@ -17,11 +17,14 @@ class Candidate:
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Highest val/top1, then lowest val/loss, then lowest trial number, among cells of full budget; None if empty."""
+    """The first of :func:`ranked`; None if empty."""
+    return next(iter(ranked(candidates)), None)
+
+
+def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Highest val/top1 first, then lowest val/loss, then lowest trial number, among cells of full budget."""
     finished = [c for c in candidates if c.full_budget]
-    if not finished:
-        return None
-    return min(finished, key=lambda c: (-c.metrics["val/top1"], c.metrics["val/loss"], c.trial))
+    return sorted(finished, key=lambda c: (-c.metrics["val/top1"], c.metrics["val/loss"], c.trial))
 
 
 def best_alpha(curve: Mapping[float, Mapping[str, float]]) -> float:

@@ -22,21 +22,18 @@ from carft.frozen import Frozen
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models import Pretrained
 from carft.network import Network
+from carft.seeds import CROPS, ORDER, generator
 from carft.shard import Shard
 
 
 def order(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order of images in an epoch, (count,), a function of (seed, epoch, count) alone."""
-    return _generator(seed, epoch, 0).permutation(count)
+    return generator(seed, epoch, ORDER).permutation(count)
 
 
 def draws(seed: int, epoch: int, count: int) -> np.ndarray:
     """Four uniform draws of each image's crop, (count, 4), a function of (seed, epoch, index) alone."""
-    return _generator(seed, epoch, 1).random((count, 4))
-
-
-def _generator(*key: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+    return generator(seed, epoch, CROPS).random((count, 4))
 
 
 def learning_rates(training: Training, peak: float, steps: int) -> Iterator[float]:
@@ -75,29 +72,45 @@ def train(
     rates = list(learning_rates(training, cell.hyperparameters["lr"], per_epoch * training.epochs))
     history = progress.history
     for epoch in range(progress.step // per_epoch, training.epochs):
-        frozen.begin_epoch(epoch)
         permutation = order(cell.seed, epoch, len(images))
+        starts = range(0, len(images), training.batch_size)
+        steps = loop.plan([permutation[first : first + training.batch_size] for first in starts])
         view = TrainView(draws(cell.seed, epoch, len(images)), pretrained.side, training.crop)
-        steps = [
-            permutation[first : first + training.batch_size] for first in range(0, len(images), training.batch_size)
-        ]
-        steps = steps[progress.step - epoch * per_epoch :]
-        parts = [loop.parts(rows) for rows in steps]
-        pixels = batches(images.images, [part for step in parts for part in step], view)
-        for rows, mine in zip(steps, parts, strict=True):
+        left = steps[progress.step - epoch * per_epoch :]
+        pixels = batches(images.images, [part.rows for step in left for part in step.parts], view)
+        frozen.begin_epoch(epoch, rows=sum(len(part.rows) for step in steps for part in step.parts))
+        for step in left:
             rate = rates[progress.step]
-            values = loop.step(rows, mine, pixels, images.labels, frozen, rate)
+            values = loop.step(progress.step, step, pixels, images.labels, frozen, rate)
             history.append({"epoch": float(epoch), "step": float(progress.step), "lr": rate, **values})
             progress.step += 1
             if progress.step % per_epoch == 0:
                 history[-1].update(after_epoch(epoch))
             checkpoints.save(network, optimizer, progress, shard)
+        frozen.end_epoch()
     return history
 
 
 def _wrapped(network: Network, execution: Execution, shard: Shard) -> nn.Module:
     model: nn.Module = torch.compile(network) if execution.compile else network  # type: ignore[assignment]
     return DistributedDataParallel(model, broadcast_buffers=False) if shard.workers > 1 else model
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Images that are computed at once: rows of the training set, and how many of this worker's came before them in the
+    epoch."""
+
+    rows: np.ndarray
+    position: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    """This worker's share of a global batch of ``size`` images."""
+
+    size: int
+    parts: list[_Part]
 
 
 @dataclass(frozen=True)
@@ -113,8 +126,18 @@ class _Loop:
     execution: Execution
     shard: Shard
 
-    def parts(self, rows: np.ndarray) -> list[np.ndarray]:
-        """This worker's rows of a global batch, in parts that are computed one after another."""
+    def plan(self, batches: list[np.ndarray]) -> list[_Step]:
+        """What this worker computes of each global batch of an epoch."""
+        position, steps = 0, []
+        for rows in batches:
+            parts = []
+            for part in self._parts(rows):
+                parts.append(_Part(part, position))
+                position += len(part)
+            steps.append(_Step(len(rows), parts))
+        return steps
+
+    def _parts(self, rows: np.ndarray) -> list[np.ndarray]:
         mine = rows[self.shard.rank :: self.shard.workers]
         if len(mine) == 0:
             return [rows[:1]]  # a worker without images still takes part in the gradient's mean, with weight 0
@@ -122,26 +145,26 @@ class _Loop:
 
     def step(
         self,
-        rows: np.ndarray,
-        parts: list[np.ndarray],
+        number: int,
+        step: _Step,
         pixels: Iterator[torch.Tensor],
         labels: torch.Tensor,
         frozen: Frozen,
         rate: float,
     ) -> Row:
-        """One update on the global batch of these rows; returns what to log, the same on every worker."""
+        """Update ``number`` on a global batch; returns what to log, the same on every worker."""
         workers = self.shard.workers
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        empty = self.shard.rank >= len(rows)
+        empty = self.shard.rank >= step.size
         totals: dict[str, torch.Tensor] = {}
-        for number, part in enumerate(parts):
-            share = 0.0 if empty else len(part) / len(rows)
-            batch = self._batch(next(pixels), part, labels, frozen)
+        for part in step.parts:
+            share = 0.0 if empty else len(part.rows) / step.size
+            batch = self._batch(number, next(pixels), part, labels, frozen)
             loss, values = self.method.loss(batch)
             weight = share * workers
-            self._backward(loss if weight == 1 else loss * weight, last=number == len(parts) - 1)
+            self._backward(loss if weight == 1 else loss * weight, last=part is step.parts[-1])
             for name, value in {"loss": loss.detach(), **values}.items():
                 portion = value if share == 1 else value * share
                 totals[name] = totals[name] + portion if name in totals else portion
@@ -163,9 +186,10 @@ class _Loop:
         else:
             loss.backward()
 
-    def _batch(self, pixels: torch.Tensor, rows: np.ndarray, labels: torch.Tensor, frozen: Frozen) -> Batch:
+    def _batch(self, step: int, pixels: torch.Tensor, part: _Part, labels: torch.Tensor, frozen: Frozen) -> Batch:
         device = next(self.network.parameters()).device
         images = self.pretrained.normalise(pixels.to(device, non_blocking=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
             logits, features = self.model(images)
-        return Batch(self.network, images, labels[rows].to(device), logits, features, lambda: frozen(images, rows))
+        shown = labels[part.rows].to(device)
+        return Batch(self.network, images, shown, logits, features, lambda: frozen(images, part.position), step)

@@ -10,12 +10,13 @@ import pandas as pd
 
 from carft.errors import Refusal
 from carft.records import Store
-from reports import tables as make
+from reports import manifest as manifests
 from reports.evidence import Evidence
-from reports.figures import draw_all
-from reports.page import Content, render_markdown, render_page
-from reports.references import imagenet_references
-from reports.verdicts import Verdict, verdicts
+from reports.figures import Plot, draw_all
+from reports.manifest import Manifest
+from reports.page import PAGES, Content
+from reports.registry import Sources
+from reports.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -28,44 +29,74 @@ class Built:
 
 
 def build_report(store: Store, folder: Path) -> Built:
-    """Write index.html, report.md, tables/*.csv and figures/*.png + *.svg; ``Refusal`` when nothing can be reported."""
+    """Write pages, tables, figures and the manifest of a results folder; ``Refusal`` when nothing can be reported.
+
+    index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), manifest.json.
+    """
+    records = manifests.record_digests(store)
+    sources = sources_of(store)
+    _require_folder(folder)
+    _remove_former(folder)
+    tables = write_tables(sources, folder / "tables")
+    plots = draw_all(sources.tables(), sources.evidence.scale, folder / "figures")
+    content = Content.of(sources, plots, manifests.fingerprint(records))
+    pages = write_pages(content, folder)
+    drawings = [path for plot in plots for path in (plot.png, plot.svg, plot.svg.with_suffix(".csv"))]
+    paths = [*pages, *tables, *drawings]
+    made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
+    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts)
+
+
+def sources_of(store: Store) -> Sources:
+    """What the tables of a results folder are made from; ``Refusal`` when it holds no study."""
     evidence = Evidence.of(store)
     if not evidence.tasks:
         raise Refusal(f"'{store.root}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
+    return Sources(evidence)
+
+
+def write_tables(sources: Sources, folder: Path) -> list[Path]:
+    """One CSV per table of the registry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_write_csv(table, folder / f"{name}.csv") for name, table in sources.tables().items()]
+
+
+def write_pages(content: Content, folder: Path) -> list[Path]:
+    """index.html, report.md and tables.tex."""
+    paths = []
+    for name, render in PAGES.items():
+        path = folder / name
+        path.write_text(render(content), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def redrawn(sources: Sources, folder: Path) -> list[Plot]:
+    """Every figure drawn once more, elsewhere."""
+    return draw_all(sources.tables(), sources.evidence.scale, folder)
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> Path:
+    table.to_csv(path, index=False)
+    return path
+
+
+def _require_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refusal(
             f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out."
         ) from error
-    decided = verdicts(evidence)
-    tables = _tables(evidence, decided)
-    paths = [_write_csv(table, folder / "tables" / f"{name}.csv") for name, table in tables.items()]
-    plots = draw_all(tables, evidence.scale, folder / "figures")
-    content = Content.of(evidence, decided, tables, plots)
-    page, markdown = folder / "index.html", folder / "report.md"
-    page.write_text(render_page(content), encoding="utf-8")
-    markdown.write_text(render_markdown(content), encoding="utf-8")
-    return Built(page, [page, markdown, *paths, *(p for plot in plots for p in (plot.png, plot.svg))], decided)
 
 
-def _tables(evidence: Evidence, decided: Sequence[Verdict]) -> dict[str, pd.DataFrame]:
-    trials = make.trial_table(evidence)
-    return {
-        "tasks": make.task_table(evidence),
-        "differences": make.difference_table(evidence),
-        "verdicts": make.verdict_table(decided),
-        "wise": make.curve_table(evidence),
-        "trials": trials,
-        "best_of_n": make.best_of_n_table(trials),
-        "contexts": make.context_table(evidence),
-        "history": make.history_table(evidence),
-        "cells": make.cell_table(evidence),
-        "references": imagenet_references(),
-    }
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False)
-    return path
+def _remove_former(folder: Path) -> None:
+    """Remove what an earlier report left here: a table or figure that is no longer made would look like a new one."""
+    try:
+        former = list(Manifest.read(folder).report)
+    except Refusal:
+        return
+    root = folder.resolve()
+    for old in ((folder / name).resolve() for name in [*former, manifests.NAME]):
+        if old.is_relative_to(root):  # a manifest is data: it must not reach outside its folder
+            old.unlink(missing_ok=True)

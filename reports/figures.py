@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from carft.methods import METHODS
+from reports.datum import drawn
 
 #: Okabe and Ito's palette, and a marker beside every colour
 STYLES = {
@@ -95,6 +96,7 @@ def draw_all(tables: Mapping[str, pd.DataFrame], scale: str, folder: Path) -> li
         png, svg = folder / f"{name}.png", folder / f"{name}.svg"
         figure.savefig(png, dpi=150, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None})
+        drawn(figure).to_csv(folder / f"{name}.csv", index=False)
         plt.close(figure)
         plots.append(Plot(name, drawing.title, drawing.caption, png, svg))
     return plots

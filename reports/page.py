@@ -1,20 +1,25 @@
-"""The page a person reads: one self-contained HTML file, and the same in Markdown. Every name is escaped."""
+"""What a person reads: one self-contained HTML file, the same in Markdown, tables for a paper. Names are escaped."""
 
 from __future__ import annotations
 
 import base64
-import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from reports.evidence import Evidence
 from reports.figures import Plot, label
-from reports.references import SHOWN_SETS
+from reports.marks import Scatter, bar, scatter, span_of
+from reports.registry import TABLES, Sources
+from reports.shown import Shown, cell_block, made_by, points, shown
+from reports.unsealings import MARK
 from reports.verdicts import Claim, Verdict, ledger
 
 ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not comparable": "≠", "not run": "…"}
@@ -22,40 +27,60 @@ ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not
 
 @dataclass(frozen=True)
 class Content:
-    """What both pages show."""
+    """What all pages show."""
 
     scale: str
     question: str
+    answer: str
     rests_on: str
     trials_worth: str
+    seal: str
+    tainted: frozenset[str]
     claims: Sequence[tuple[Claim, Verdict]]
-    tables: Mapping[str, pd.DataFrame]
-    suites: Sequence[str]
-    reference_sets: Sequence[str]
+    span: float
+    tables: Sequence[Shown]
+    scatter: Scatter | None
+    cells: Mapping[str, Any]
     plots: Sequence[Plot]
     dropped: Sequence[Mapping[str, Any]]
     failures: Sequence[Mapping[str, Any]]
     provenance: Sequence[tuple[str, int]]
+    fingerprint: str
 
     @staticmethod
-    def of(
-        evidence: Evidence, verdicts: Sequence[Verdict], tables: Mapping[str, pd.DataFrame], plots: Sequence[Plot]
-    ) -> Content:
-        """Gather the words and numbers of a report."""
+    def of(sources: Sources, plots: Sequence[Plot], fingerprint: str) -> Content:
+        """Gather the words and numbers of a report. fingerprint: of the records it was made from."""
+        evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
         return Content(
             scale=evidence.scale,
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
+            answer=_answer(verdicts),
             rests_on=_rests_on(evidence, tables),
             trials_worth=_trials_worth(tables["best_of_n"], tables["trials"]),
+            seal=sources.unsealings.words(),
+            tainted=sources.unsealings.tainted,
             claims=[(ledger()[v.claim], v) for v in verdicts],
-            tables=tables,
-            suites=list(dict.fromkeys(s for task in evidence.tasks for s in evidence.card(task).suites)),
-            reference_sets=SHOWN_SETS,
+            span=span_of([bound for v in verdicts for bound in (v.low, v.high)]),
+            tables=[shown(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
+            scatter=scatter(tables["tasks"], tables["wise"]),
+            cells=cell_block(sources),
             plots=plots,
             dropped=evidence.dropped,
             failures=evidence.store.failures(),
-            provenance=_provenance(evidence),
+            provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
+            fingerprint=fingerprint,
         )
+
+    def is_tainted(self, verdict: Verdict) -> bool:
+        """Whether a verdict rests on cells whose test set was open during search."""
+        return bool(self.tainted & set(verdict.cells))
+
+
+def _answer(verdicts: Sequence[Verdict]) -> str:
+    """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``."""
+    groups = {word: [v.claim for v in verdicts if v.verdict == word] for word in ICONS}
+    counted = [f"{len(names)} {word} ({', '.join(names)})" for word, names in groups.items() if names]
+    return f"Of {len(verdicts)} claims: {'; '.join(counted)}."
 
 
 def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
@@ -66,7 +91,7 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
     epochs = int(evidence.studies[0]["training"]["epochs"])
     unit = evidence.card(evidence.tasks[0]).group
-    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records)} cells"
+    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
     return f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
 
@@ -106,54 +131,75 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     )
 
 
-def _provenance(evidence: Evidence) -> list[tuple[str, int]]:
-    """What the cells were made with, and how many cells each."""
-    lines: Counter[str] = Counter()
-    for record in evidence.records.values():
-        p = record.provenance
-        packages = ", ".join(
-            f"{k} {v}" for k, v in p["packages"].items() if k in ("torch", "open_clip_torch", "ray", "optuna")
-        )
-        execution, attested = p["execution"], p["digests"].get("attested", "unknown")
-        lines[
-            f"carft {p['carft']} (NUMERICS {p['numerics']}), Python {p['python']}, {packages}; "
-            f"{execution['device']}, {execution['workers']} worker(s); data attested: {attested}"
-        ] += 1
-    return sorted(lines.items())
-
-
-def points(value: float | None, sign: bool = True) -> str:
-    """A share of 1 in points of accuracy with one decimal; a dash for none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
-
-
-def _environment() -> Environment:
+def _environment(**settings: Any) -> Environment:
     environment = Environment(
         loader=PackageLoader("reports", "templates"),
-        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        **settings,
     )
     environment.filters["points"] = points
     environment.filters["share"] = lambda value: points(value, sign=False)
-    environment.filters["percent"] = lambda value: "–" if math.isnan(value) else f"{value:.2f}"
-    environment.filters["records"] = lambda table: table.to_dict("records")
-    environment.filters["embed"] = lambda plot: (
-        "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
-    )
     environment.filters["name"] = label
-    environment.globals["icons"] = ICONS
+    environment.globals.update(icons=ICONS, mark=MARK, bar=bar, span_of=span_of)
     return environment
 
 
-def render_page(content: Content) -> str:
-    """index.html as text."""
-    return _environment().get_template("index.html").render(c=content)
+def _embedded(plot: Plot) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
 
 
-def render_markdown(content: Content) -> str:
-    """report.md as text."""
-    return _environment().get_template("report.md").render(c=content)
+def _minus(text: Any) -> Any:
+    """A number with the minus sign that printers use."""
+    return text.replace("-", "−", 1) if isinstance(text, str) and re.match(r"-\d", text) else text
+
+
+def markdown(value: Any) -> Any:
+    """A value as Markdown shows it: on one line, and never as markup, a table's bar or HTML."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return " ".join(escaped.split())
+
+
+TEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "−": "$-$",
+    "“": "``",
+    "”": "''",
+}
+
+
+def latex(value: Any) -> Any:
+    """A value as LaTeX prints it: every special character escaped, on one line; minus signs set as such."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return " ".join("".join(TEX.get(c, c) for c in _minus(value)).split())
+
+
+@cache
+def _environments() -> dict[str, Environment]:
+    html = _environment(autoescape=select_autoescape(["html"]))
+    html.filters.update(embed=_embedded, minus=_minus)
+    return {
+        "index.html": html,
+        "report.md": _environment(finalize=markdown),
+        "tables.tex": _environment(finalize=latex),
+    }
+
+
+def _rendering(name: str) -> Callable[[Content], str]:
+    return lambda content: _environments()[name].get_template(name).render(c=content)
+
+
+#: file name -> how it is rendered
+PAGES: dict[str, Callable[[Content], str]] = {
+    name: _rendering(name) for name in ("index.html", "report.md", "tables.tex")
+}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from importlib.resources import files
+from typing import Any
 
 import pandas as pd
+from scipy import stats
+
+from carft.cell import Cell
+from carft.data.catalog import card
+from carft.records import Store
 
 SHOWN_METHODS = ("Zero-shot", "FT", "CAR-FT")
 SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")
@@ -29,3 +36,60 @@ def imagenet_references() -> pd.DataFrame:
     ordered = table.reindex(columns=list(SHOWN_SETS)).reset_index()
     rank = {method: k for k, method in enumerate(SHOWN_METHODS)}
     return ordered.sort_values("method", key=lambda column: column.map(rank), kind="stable", ignore_index=True)
+
+
+#: set of a task -> name of its column in the reference tables
+DATASETS = {
+    ("imagenet", "test"): "ImageNet",
+    ("imagenet", "ood/imagenet-v2"): "ImageNet-V2",
+    ("imagenet", "ood/imagenet-r"): "ImageNet-R",
+    ("imagenet", "ood/imagenet-a"): "ImageNet-A",
+    ("imagenet", "ood/imagenet-sketch"): "ImageNet-Sketch",
+    ("imagenet", "ood/objectnet"): "ObjectNet",
+    ("domainnet/real", "ood/real"): "DomainNet-Real",
+    ("domainnet/painting", "ood/painting"): "DomainNet-Painting",
+    ("domainnet/clipart", "ood/clipart"): "DomainNet-Clipart",
+    ("domainnet/infograph", "ood/infograph"): "DomainNet-Infograph",
+    ("domainnet/sketch", "ood/sketch"): "DomainNet-Sketch",
+}
+#: backbone of the reference tables -> (model, weights) that it was measured with
+BACKBONES = {
+    "CLIP ViT-B/16": ("ViT-B-16", "openai"),
+    "CLIP ViT-B/16 (HF)": ("ViT-B-16", "openai"),
+}
+#: points of accuracy within which two pipelines agree: templates, resizing and decoding move zero-shot rows by less
+AGREEMENT = 1.0
+
+
+def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
+    """A zero-shot cell's measured top-1 per set, with the nearest reference of the same model and weights.
+
+    top1, low and high are shares of 1 (Wilson's interval over images), reference and difference points. answer:
+    ``agrees`` with some reference within one point or within its own interval, ``differs`` from all, or
+    ``no reference``.
+    """
+    known = reference_numbers()
+    of_model = [name for name, start in BACKBONES.items() if start == (cell.model, cell.pretrained)]
+    known = known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
+    metrics = store.metrics(cell.id)
+    rows = []
+    for name in card(cell.task).sets:
+        images = len(store.outcomes(cell.id, name).labels)
+        share = metrics[f"{name}/top1"]
+        low, high = stats.binomtest(round(share * images), images).proportion_ci(method="wilson")
+        found = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
+        row = {"set": name, "images": images, "top1": share, "low": low, "high": high}
+        nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
+        rows.append({**row, **_compared(nearest, share, low, high)})
+    return rows
+
+
+def _compared(nearest: list[dict[Hashable, Any]], share: float, low: float, high: float) -> dict[str, Any]:
+    if not nearest:
+        return {"reference": None, "source": None, "confidence": None, "difference": None, "answer": "no reference"}
+    value = float(nearest[0]["value"])
+    difference = 100 * share - value
+    agrees = abs(difference) <= AGREEMENT or low <= value / 100 <= high
+    answer = "agrees" if agrees else "differs"
+    source = {name: nearest[0][name] for name in ("source", "confidence")}
+    return {"reference": value, **source, "difference": difference, "answer": answer}

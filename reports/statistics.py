@@ -158,8 +158,10 @@ def expected_best(values: Sequence[float]) -> list[float]:
     """Expected maximum of n values drawn without replacement, for n = 1 .. len(values)."""
     ordered = np.sort(values)
     count = len(ordered)
-    curve = []
+    curve, ranks = [], np.arange(count)
+    weights = np.full(count, 1 / count)  # C(rank, n - 1) / C(count, n), from one n to the next
     for n in range(1, count + 1):
-        ways = [math.comb(rank, n - 1) for rank in range(count)]
-        curve.append(float(np.dot(ways, ordered) / math.comb(count, n)))
+        curve.append(float(np.dot(weights, ordered)))
+        if n < count:
+            weights = weights * np.maximum(ranks - n + 1, 0) / n * (n + 1) / (count - n)
     return curve

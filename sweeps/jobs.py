@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from carft.cell import Cell
 from carft.errors import Refusal
+from carft.methods import SOUP_RULES
 from carft.records import Store
 from sweeps.protocol import Job, Kind
 
@@ -33,7 +34,8 @@ class Placement:
 
 def payload(job: Job, results: str, placement: Placement) -> Payload:
     """A job as plain values, to be sent to a worker."""
-    return {"kind": job.kind, "cell": job.cell.as_dict(), "results": results, **asdict(placement)}
+    what = {"kind": job.kind, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
+    return {**what, "results": results, **asdict(placement)}
 
 
 def execution_of(message: Payload) -> Execution:
@@ -47,15 +49,20 @@ def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
     from carft.interpolating import run_curve
     from carft.run import run_cell
+    from carft.souping import run_soup
 
     cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
     kind: Kind = message["kind"]
     execution = execution_of(message)
     try:
         if kind == "curve":
-            run_curve(cell, store, execution)
+            run_curve(cell, store, execution, by="sweep")
+        elif kind == "soup":
+            parents = [store.read(parent).cell for parent in cell.parents]
+            for greedy in SOUP_RULES:
+                run_soup(parents, greedy, store, execution, by="sweep")
         else:
-            run_cell(cell, store, execution, unseal=kind == "confirm", keep_weights=kind == "confirm")
+            run_cell(cell, store, execution, unseal=kind == "confirm", keep_weights=message["keep_weights"], by="sweep")
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(cell, store, error)
     return {"failure": ""}

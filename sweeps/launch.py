@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.data.catalog import card
+from carft.methods import SOUP_RULES, WISE_ALPHAS, require_parts_allowed
 from carft.records import Store
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
 from sweeps.protocol import Protocol
@@ -40,6 +41,8 @@ def run_sweep(
     store.require_writable()
     for task in recipe.tasks:
         card(task).require_sealed(request.where)
+    for method in recipe.methods:
+        require_parts_allowed(method, request.workers_per_cell, request.settings.get("accumulation", 1))
     protocol = Protocol(recipe, store)
     nothing_to_do = protocol.finished()
     protocol.write_studies()
@@ -54,16 +57,15 @@ def run_sweep(
         finally:
             _shut_down()
     protocol.write_studies()
-    failed = sum(len(_cells_of(protocol, key)) for key in protocol.failed)
+    failed = sum(map(_cells_of, protocol.failed))
     done = len(protocol.done) - len(protocol.reused)
     summary = Summary(done, failed, len(protocol.reused), round(time.monotonic() - started, 2), stopped)
     return protocol, summary
 
 
-def _cells_of(protocol: Protocol, key: str) -> range:
-    from carft.methods import WISE_ALPHAS
-
-    return range(len(WISE_ALPHAS) if key.startswith("curve-") else 1)
+def _cells_of(key: str) -> int:
+    """How many cells the job of this key would have finished."""
+    return {"curve": len(WISE_ALPHAS), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
 
 def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[], None]) -> None:

@@ -7,30 +7,36 @@ that was killed goes on from its records, and its winners are those of an undist
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from carft.cell import Cell, stable_hash
+from carft.cell import Cell
 from carft.data.catalog import card
-from carft.methods import WISE_ALPHAS, MethodCard, method_card
+from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
 from carft.selection import Candidate, best
-from carft.specify import interpolation, specify
+from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
+from sweeps.study import Study, studies_of
 from sweeps.suggest import suggest
 
-Kind = Literal["search", "confirm", "curve"]
+Kind = Literal["search", "confirm", "curve", "soup"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A unit of work for one actor: a cell, or the WiSE-FT curve of a finished confirm cell.
+    """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
 
-    Only confirm cells and curves are unsealed; confirm cells keep their weights.
+    All but search cells are unsealed. Confirm cells keep their weights, and so do search cells that go into soups.
     """
 
     kind: Kind
-    cell: Cell
+    cell: Cell  # of a curve the parent, of soups the uniform one
+    souped: bool = field(default=False, compare=False)  # whether a search cell goes into soups
+
+    @property
+    def keep_weights(self) -> bool:
+        return self.kind == "confirm" or self.souped
 
     @property
     def key(self) -> str:
@@ -40,50 +46,9 @@ class Job:
         """The cells this job finishes."""
         if self.kind == "curve":
             return [interpolation(self.cell, alpha) for alpha in WISE_ALPHAS]
+        if self.kind == "soup":
+            return [replace(self.cell, hyperparameters={"greedy": greedy}) for greedy in SOUP_RULES]
         return [self.cell]
-
-
-@dataclass
-class Study:
-    """The search for one (task, method): trials in rounds, then a winner, then confirm cells."""
-
-    task: str
-    method: MethodCard
-    recipe: Recipe
-
-    @property
-    def content(self) -> dict[str, object]:
-        """What identifies the study: everything that decides which trial tries what."""
-        plain = specify(self.task, self.method.name, {n: r.first_guess for n, r in self.method.space.items()})
-        return {
-            "task": self.task,
-            "data_version": card(self.task).version,
-            "model": plain.model,
-            "pretrained": plain.pretrained,
-            "method": self.method.name,
-            "space": {n: [r.low, r.high, r.first_guess] for n, r in self.method.space.items()},
-            "round_size": self.recipe.round_size,
-            "search_seed": self.recipe.search_seed,
-            "training": self.recipe.training.model_dump(),
-        }
-
-    @property
-    def id(self) -> str:
-        return stable_hash(self.content)
-
-    @property
-    def seed(self) -> int:
-        """Seed of the sampler, the same for every method of a task.
-
-        So while the sampler draws from the prior, every method tries the same learning rates, and a difference
-        between methods is not one of luck with them.
-        """
-        shared = {k: v for k, v in self.content.items() if k not in ("method", "space")}
-        return int(stable_hash(shared), 16) % 2**31
-
-    def cell(self, hyperparameters: dict[str, float], seed: int) -> Cell:
-        """A cell of this study."""
-        return specify(self.task, self.method.name, hyperparameters, seed, self.recipe.training_of())
 
 
 @dataclass
@@ -98,14 +63,10 @@ class Protocol:
     reused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.studies = [
-            Study(task, method_card(name), self.recipe)
-            for task in self.recipe.tasks
-            for name in self.recipe.methods
-            if method_card(name).kind == "trained"
-        ]
+        methods = [method_card(name) for name in self.recipe.methods]
+        self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
         self._written: dict[str, object] = {}
-        self._asked: dict[tuple[str, str, int], list[tuple[int, dict[str, float]]]] = {}
+        self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -143,9 +104,9 @@ class Protocol:
         self, study: Study, numbers: range, earlier: list[tuple[dict[str, float], float]]
     ) -> list[tuple[int, dict[str, float]]]:
         """What the trials of a round try; asked once."""
-        key = (study.task, study.method.name, numbers.start)
+        key = (study.id, numbers.start)
         if key not in self._asked:
-            self._asked[key] = [(k, suggest(study.method.space, study.seed, k, earlier)) for k in numbers]
+            self._asked[key] = [(k, suggest(study.space, study.seed, k, earlier)) for k in numbers]
         return self._asked[key]
 
     def winner(self, study: Study) -> Candidate | None:
@@ -168,7 +129,8 @@ class Protocol:
         curves = len(WISE_ALPHAS) if "wise_ft" in self.recipe.methods else 0
         untrained = sum(method_card(name).kind == "untrained" for name in self.recipe.methods)
         per_study = self.recipe.trials + self.recipe.seeds * (1 + curves)
-        return len(self.recipe.tasks) * untrained + len(self.studies) * per_study
+        soups = len(SOUP_RULES) * sum(map(self._is_souped, self.studies)) if self.recipe.trials > 1 else 0
+        return len(self.recipe.tasks) * untrained + len(self.studies) * per_study + soups
 
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
@@ -181,6 +143,7 @@ class Protocol:
             content = {
                 "id": study.id,
                 "seed": study.seed,
+                "reading": {},
                 **study.content,
                 "trials": trials,
                 "winner": winner.cell if winner else None,
@@ -199,17 +162,34 @@ class Protocol:
         """Jobs that could run now and are neither done nor failed; records that are there count as done."""
         yield from self._missing(self._untrained_jobs())
         for study in self.studies:
-            yield from self._missing(Job("search", cell) for _, _, cell in self.trials(study))
+            souped = self._is_souped(study)
+            yield from self._missing(Job("search", cell, souped) for _, _, cell in self.trials(study))
             confirm = [Job("confirm", cell) for cell in self.confirm_cells(study)]
             yield from self._missing(iter(confirm))
             if "wise_ft" in self.recipe.methods:
                 yield from self._missing(Job("curve", j.cell) for j in confirm if j.cell.id in self.done)
+            yield from self._missing(self._soup_jobs(study))
+
+    def _is_souped(self, study: Study) -> bool:
+        return "soup" in self.recipe.methods and study.method.name in SOUPED
+
+    def _soup_jobs(self, study: Study) -> Iterator[Job]:
+        """The soups over the finished search cells of a study, once all its trials are settled."""
+        if self._is_souped(study) and self.winner(study) is not None:
+            parents = [cell for _, _, cell in self.trials(study) if cell.id in self.done]
+            if len(parents) > 1:
+                yield Job("soup", soup_of(parents, greedy=SOUP_RULES[0]))
 
     def _untrained_jobs(self) -> Iterator[Job]:
         for task in self.recipe.tasks:
             for name in self.recipe.methods:
                 if method_card(name).kind == "untrained":
-                    yield Job("confirm", specify(task, name, {}))
+                    yield Job("confirm", self.untrained_cell(task, name))
+
+    def untrained_cell(self, task: str, method: str) -> Cell:
+        """The one cell of an untrained method on a task."""
+        recipe = self.recipe
+        return specify(task, method, {}, model=recipe.model, pretrained=recipe.pretrained, precision=recipe.precision)
 
     def _missing(self, jobs: Iterator[Job]) -> Iterator[Job]:
         return (job for job in jobs if not self._settled(job))

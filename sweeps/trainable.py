@@ -42,11 +42,11 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
 
     cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
     try:
-        if message["kind"] != "curve" and cell.hyperparameters:
+        if message["kind"] in ("search", "confirm") and cell.hyperparameters:
             execution = Execution(
                 device="cuda" if message["gpu"] else "cpu", workers=message["workers"], **message["settings"]
             )
-            train_cell(cell, message["results"], execution, keep_weights=message["kind"] == "confirm")
+            train_cell(cell, message["results"], execution, keep_weights=message["keep_weights"])
         if message["kind"] == "search":
             return {"failure": ""}
         # outside the trial's placement group, which holds a token only

@@ -17,9 +17,20 @@ from tests.helpers import LR, ROOT, TASK, environment, run_cli
 
 TRAIN = ("train", "--task", TASK, "--method", "car_ft", "--lr", LR, "--kl-weight", 1, "--epochs", 1)
 COMMANDS = (
-    *(("train",), ("interpolate",), ("sweep",), ("report",), ("ls",), ("show",)),
+    *(
+        ("train",),
+        ("interpolate",),
+        ("sweep",),
+        ("report",),
+        ("ls",),
+        ("show",),
+        ("soup",),
+        ("export",),
+        ("model", "check"),
+    ),
     *(("icons", "preview"), ("icons", "pretrain"), ("icons", "census")),
     *(("data", "ls"), ("data", "check"), ("data", "fetch"), ("data", "fixture")),
+    *(("report", "verify"), ("report", "why"), ("report", "diff"), ("rescore",)),
 )
 
 

@@ -14,6 +14,7 @@ from carft.data import facts as facts_package
 from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM, card, data_set, data_sets
 from carft.data.facts import facts, imagenet_templates
 from carft.errors import Refusal
+from tests.helpers import ROOT
 
 CLASSES = {
     "cifar10": 10,
@@ -109,7 +110,7 @@ def test_mean_per_class_is_the_convention_of_three() -> None:
 @pytest.mark.parametrize("name", NINE)
 def test_every_fact_has_its_source(name: str) -> None:
     table = facts(name)
-    for key in ("classes", "templates", "labels", "counts", "digests", "archives"):
+    for key in ("classes", "templates", "labels", "counts", "digests", "archives", "licence"):
         assert table[f"{key}_from"]
     assert data_set(name).licence and data_set(name).source
 
@@ -150,3 +151,14 @@ def test_names_are_looked_up_with_near_misses() -> None:
         data_set("food-101")
     assert data_sets("pets") == [DATA_SETS["pets"]]
     assert data_sets("icons/transport") == []
+
+
+def test_the_data_page_says_what_the_catalog_says() -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for name in NINE:
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        chosen = data_set(name)
+        parts = [chosen.measures, str(len(chosen.classes)), chosen.licence, chosen.source, f"`{chosen.place}/`"]
+        parts += [f"{split} {count:,}" for split, count in chosen.counts.items()]
+        parts.append(card(name).metric.replace("_", " "))
+        assert all(part in row for part in parts)

@@ -8,7 +8,6 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import typer
@@ -67,14 +66,15 @@ def test_the_loop_of_the_method_page_is_car_ft(bench: Bench) -> None:
 
 def test_the_method_of_the_extending_page_is_a_method(bench: Bench) -> None:
     block = next(b for b in python_blocks(ROOT / "docs" / "extending.md") if "(FineTune)" in b)
+    assert block == (ROOT / "carft" / "methods" / "feature_kd.py").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     exec(compile(block, "docs/extending.md", "exec"), names)
-    cell = quick_cell("car_ft", lr=1e-4, kl_weight=2.0)
+    cell = quick_cell("feature_kd", lr=1e-4, distance_weight=2.0)
     method = names["FeatureDistillation"](cell, bench.pretrained, bench.prompts)
     images, labels = first_images(bench)
     network = bench.network()
     logits, features = network(images)
-    frozen = Frozen(bench.pretrained, "float32")(images, np.arange(len(images)))
+    frozen = Frozen(bench.pretrained, "float32")(images, 0)
     start, parts = method.loss(Batch(network, images, labels, logits, features, lambda: frozen))
     assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
     _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))
@@ -107,5 +107,5 @@ def test_the_drawing_of_the_architecture_is_an_svg() -> None:
 
 
 def test_the_readme_counts_the_cells_of_the_demo(tmp_path: Path) -> None:
-    total = Protocol(load_recipe("downstream"), Store(tmp_path)).total()
+    total = Protocol(load_recipe("miniature"), Store(tmp_path)).total()
     assert f"runs {total} cells" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -122,7 +122,7 @@ def test_a_suite_of_new_contexts_shows_the_drawings_of_the_test_set() -> None:
 
 def test_search_code_is_handed_no_test_set() -> None:
     task = card(TASK).open(Folder())
-    assert {f.name for f in fields(Task)} == {"name", "classes", "templates", "train", "val", "digests"}
+    assert {f.name for f in fields(Task)} == {"name", "train", "val", "digests"}
     held = {group for images in (task.train, task.val) for group in images.groups}
     assert not held & set(card(TASK).unseal(Folder()).test.groups)
 

@@ -12,7 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from carft.errors import Refusal
-from carft.models import BUILT_IN_WEIGHTS, load_pretrained, register_built_in
+from carft.models import (
+    BUILT_IN_WEIGHTS,
+    _openai_digests,
+    _resolve,
+    load_pretrained,
+    register_built_in,
+    states_activation,
+)
 from tests.helpers import ROOT, environment
 
 BUILT_IN = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
@@ -65,7 +72,6 @@ def test_weights_given_by_path_are_the_built_in_ones_under_another_name(tmp_path
         ("icons-resnett", "icons", "icons-resnet"),
         ("icons-resnet", "icon", "icons"),
         ("ViT-B-16", "icons", "weights tag"),
-        ("icons-resnet", "random", "without pretrained weights"),
         ("icons-resnet", "", "without pretrained weights"),
         ("icons-resnet", "/nowhere/weights.safetensors", "no weights file"),
         ("icons-resnet", "weights.pt", "no weights file"),
@@ -99,15 +105,63 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
         load_pretrained("icons-resnet", str(path))
 
 
+def test_random_weights_are_the_same_ones_every_time_and_leave_the_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = load_pretrained("icons-resnet", "random")
+    assert torch.equal(torch.rand(1), expected)
+    load_pretrained.cache_clear()
+    second = load_pretrained("icons-resnet", "random")
+    assert first.digest == "random"
+    for name, value in first.clip.state_dict().items():
+        assert torch.equal(value, second.clip.state_dict()[name])
+    assert not torch.equal(first.clip.logit_scale, load_pretrained("icons-resnet", "icons").clip.logit_scale)
+
+
+def test_a_file_of_a_model_with_two_activations_needs_a_word_on_which(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"whatever")
+    with pytest.raises(Refusal, match="QuickGELU"):
+        states_activation("ViT-B-16", str(path), None)
+    assert states_activation("ViT-B-16", str(path), "gelu") == "ViT-B-16"
+    assert states_activation("ViT-B-16", str(path), "quickgelu") == "ViT-B-16-quickgelu"
+    assert states_activation("ViT-B-16-quickgelu", str(path), None) == "ViT-B-16-quickgelu"
+    assert states_activation("ViT-B-16", "openai", None) == "ViT-B-16"
+
+
+def test_the_digests_of_openai_s_files_are_known() -> None:
+    """The first digits stand in the address of ViT-B/16 in OpenAI's own list."""
+    assert any(digest.startswith("5806e77cd80f8b59") for digest in _openai_digests())
+
+
+@pytest.mark.parametrize(("tag", "quick"), [("openai", True), ("laion2b_s34b_b88k", False)])
+def test_the_activation_follows_the_weights_tag(tag: str, quick: bool) -> None:
+    """The check that open_clip leaves at a warning: its ViT-B-16 has GELU, OpenAI's weights need QuickGELU."""
+    _, options = _resolve("ViT-B-16", tag)
+    assert options["force_quick_gelu"] is quick
+    model = open_clip.create_model("ViT-B-16", force_quick_gelu=options["force_quick_gelu"])
+    assert any("QuickGELU" in type(module).__name__ for module in model.modules()) is quick
+
+
 @pytest.mark.slow
-def test_weights_that_need_the_network_are_refused_where_there_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "pretrained", "sentence"),
+    [
+        ("RN50", "openai", "The weights 'openai' of 'RN50' could not be loaded"),
+        ("hf-hub:nobody/nothing", "hf-hub:nobody/nothing", "The weights 'hf-hub:nobody/nothing' of"),
+    ],
+)
+def test_weights_that_need_the_network_are_refused_where_there_is_none(
+    tmp_path: Path, model: str, pretrained: str, sentence: str
+) -> None:
     code = (
         "from carft.models import load_pretrained; from carft.errors import Refusal\n"
-        "try: load_pretrained('RN50', 'openai')\n"
+        f"try: load_pretrained({model!r}, {pretrained!r})\n"
         "except Refusal as refusal: print('refused:', refusal)\n"
     )
     dead = "http://127.0.0.1:1"
-    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HOME": str(tmp_path), "https_proxy": dead}
+    offline = {"HF_HOME": str(tmp_path), "HOME": str(tmp_path), "https_proxy": dead}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -117,4 +171,5 @@ def test_weights_that_need_the_network_are_refused_where_there_is_none(tmp_path:
         timeout=120,
         check=False,
     )
-    assert done.stdout.startswith("refused: The weights 'openai' of 'RN50' could not be loaded"), done.stderr
+    assert done.stdout.startswith(f"refused: {sentence}"), done.stderr
+    assert done.stdout.count("\n") == 1

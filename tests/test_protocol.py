@@ -26,7 +26,7 @@ PREDICTIONS = made_up_predictions()
 def small(**change: object) -> Recipe:
     """Two tasks, four trials in rounds of two, two confirm seeds; no curves, to be quick."""
     fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "car_ft"], "trials": 4, "seeds": 2, "round_size": 2}
-    return load_recipe("downstream").model_copy(update={**fixed, **change})
+    return load_recipe("miniature").model_copy(update={**fixed, **change})
 
 
 def made_up_metrics(cell: Cell, name: str) -> dict[str, float]:
@@ -231,12 +231,12 @@ def test_studies_are_written_with_their_trials_and_winner(undisturbed: tuple[Pro
 
 def test_every_method_of_a_task_tries_the_same_learning_rates(tmp_path: Path) -> None:
     """A difference between methods must not be one of luck with the learning rates that were drawn."""
-    protocol = Protocol(load_recipe("downstream"), Store(tmp_path))
+    protocol = Protocol(load_recipe("miniature"), Store(tmp_path))
     for task in protocol.recipe.tasks:
         seeds = {study.seed for study in protocol.studies if study.task == task}
         assert len(seeds) == 1
         tried = [
-            [suggest(study.method.space, study.seed, k, [])["lr"] for k in range(4)]
+            [suggest(study.space, study.seed, k, [])["lr"] for k in range(4)]
             for study in protocol.studies
             if study.task == task
         ]

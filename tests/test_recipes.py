@@ -13,7 +13,7 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.errors import Refusal
 from sweeps.recipes import Recipe, load_recipe, parse_recipe, recipe_names
 
-TEXT = files("sweeps.recipes").joinpath("downstream.yaml").read_text(encoding="utf-8")
+TEXT = files("sweeps.recipes").joinpath("miniature.yaml").read_text(encoding="utf-8")
 
 
 def line_of(text: str, part: str) -> int:
@@ -36,7 +36,7 @@ def test_the_shipped_recipes_load() -> None:
 
 
 def test_the_downstream_recipe_asks_nine_tasks_with_and_without_the_context_term() -> None:
-    recipe = load_recipe("downstream")
+    recipe = load_recipe("miniature")
     assert tuple(recipe.tasks) == DOWNSTREAM_ICONS
     assert {"zeroshot", "ft", "car_ft"} <= set(recipe.methods)
 
@@ -97,11 +97,11 @@ def test_what_is_no_recipe_at_all_is_refused(text: str) -> None:
 )
 def test_names_and_numbers_given_on_the_command_line_are_checked(change: tuple, message: str) -> None:
     with pytest.raises(Refusal, match=message):
-        load_recipe("downstream").changed(*change)
+        load_recipe("miniature").changed(*change)
 
 
 def test_what_the_command_line_overrides_is_overridden_and_nothing_else() -> None:
-    recipe = load_recipe("downstream")
+    recipe = load_recipe("miniature")
     changed = recipe.changed(["icons/body"], ["ft"], 7, 2)
     assert (changed.tasks, changed.methods, changed.trials, changed.seeds) == (["icons/body"], ["ft"], 7, 2)
     assert changed.training == recipe.training
@@ -109,7 +109,7 @@ def test_what_the_command_line_overrides_is_overridden_and_nothing_else() -> Non
 
 
 def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
-    recipe = load_recipe("downstream")
+    recipe = load_recipe("miniature")
     small = recipe.smoked()
     assert (small.tasks, small.methods) == (recipe.tasks, recipe.methods)
     assert (small.trials, small.seeds) == (recipe.smoke.trials, recipe.smoke.seeds)
@@ -119,7 +119,7 @@ def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
 
 @given(st.integers(1, 20), st.integers(0, 25))
 def test_confirm_seeds_are_fresh_and_as_many_as_asked_for(seeds: int, search_seed: int) -> None:
-    recipe: Recipe = load_recipe("downstream").model_copy(update={"seeds": seeds, "search_seed": search_seed})
+    recipe: Recipe = load_recipe("miniature").model_copy(update={"seeds": seeds, "search_seed": search_seed})
     found = recipe.confirm_seeds()
     assert len(set(found)) == len(found) == seeds
     assert search_seed not in found

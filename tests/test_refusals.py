@@ -45,7 +45,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*FT, "--lr", LR, "--kl-direction", "sideways"), "symmetric"),
         ((*FT, "--lr", LR, "--device", "tpu"), "tpu"),
         ((*FT, "--lr", LR, "--model", "icons-resnett"), "icons-resnet"),
-        ((*FT, "--lr", LR, "--pretrained", "random"), "without pretrained weights"),
+        ((*FT, "--lr", LR, "--pretrained", "random"), "random weights mean nothing"),
         (("train", "--task", TASK, "--method", "wise_ft"), "interpolate --cell"),
         (("sweep", "upstream"), "downstream"),
         ((*SWEEP, "--methods", "car-ft"), "car_ft"),

@@ -26,8 +26,12 @@ class ContextAwareFineTune(FineTune):
         loss, parts = super().loss(batch)
         if self.kl_weight == 0:
             return loss, parts
-        divergence = self.divergence(batch.frozen(), batch.features).mean()
+        divergence = self.divergence(self.target(batch), batch.features).mean()
         return loss + self.kl_weight * divergence, {**parts, "kl": divergence.detach()}
+
+    def target(self, batch: Batch) -> torch.Tensor:
+        """Features (B, D) whose context distribution is to be kept."""
+        return batch.frozen()
 
     def divergence(self, frozen: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """KL (B,) of each image's context distribution from the pretrained model's; both features (B, D) normalised."""

@@ -23,6 +23,7 @@ class Batch:
 
     frozen: gives the L2-normalised features (B, D) of the same images under the pretrained model, without gradient.
     Ask for them here and nowhere else: they may come from a store instead of a forward pass.
+    step: number of the update, from 0; what a loss draws at random is a function of (cell's seed, step).
     """
 
     network: Network
@@ -31,6 +32,7 @@ class Batch:
     logits: torch.Tensor
     features: torch.Tensor
     frozen: Callable[[], torch.Tensor]
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class FineTune:
     def fit(self, fitting: Fitting) -> list[Row]:
         """Fit ``fitting.network`` in place, by gradient descent on the loss; returns the history."""
         return fitting.descend()
+
+    def before_evaluation(self, network: Network) -> None:
+        """Called before every validation: make ``network.head`` what the model as it is now classifies with."""
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, a scalar mean over the batch, and its named parts to log."""

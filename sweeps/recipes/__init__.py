@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
 from importlib.resources import files
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from carft.cell import Training
-from carft.data.catalog import card
+from carft.cell import Reading, Training
+from carft.data.catalog import CARDS, card
 from carft.errors import Refusal, unknown
-from carft.methods import method_card
+from carft.methods import SOUPED, MethodCard, Range, method_card
+from sweeps.readings import Readings
 
 
 class _Strict(BaseModel):
@@ -36,8 +38,20 @@ class Smoke(_Strict):
     epochs: int = Field(ge=1)
 
 
+class SearchRange(_Strict):
+    """A range in place of the method's own, whose values suit the built-in model."""
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    first_guess: float = Field(gt=0)
+
+
 class Recipe(_Strict):
-    """One experiment: tasks x methods, the search budget and the training recipe."""
+    """One experiment: tasks x methods, the search budget and the training recipe.
+
+    tasks: names, or patterns such as ``pacs/*``. space: hyperparameter -> range, for every method that has it.
+    without_data: the recipe that runs in its place when no data folder is named. expect: the result to expect.
+    """
 
     name: str
     question: str
@@ -49,11 +63,27 @@ class Recipe(_Strict):
     search_seed: int = Field(ge=0)
     training: TrainingRecipe
     smoke: Smoke
-    expect: str = ""
+    model: str | None = None
+    pretrained: str | None = None
+    precision: str = "float32"
+    space: dict[str, SearchRange] = {}
+    readings: Readings | None = None
+    without_data: str | None = None
+    expect: str
 
-    def training_of(self) -> Training:
+    def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
-        return Training(**self.training.model_dump())
+        settings = self.training.model_dump()
+        return Training(**settings if crop is None else {**settings, "crop": crop})
+
+    def space_of(self, method: MethodCard) -> dict[str, Range]:
+        """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
+        own = {
+            name: Range(given.low, given.high, given.first_guess)
+            for name, given in self.space.items()
+            if name in method.space
+        }
+        return {**method.space, **own}
 
     def confirm_seeds(self) -> list[int]:
         """Fresh seeds, the same for every method, never the search seed."""
@@ -65,23 +95,56 @@ class Recipe(_Strict):
         return self.model_copy(update={"trials": self.smoke.trials, "seeds": self.smoke.seeds, "training": training})
 
     def changed(
-        self, tasks: list[str] | None, methods: list[str] | None, trials: int | None, seeds: int | None
+        self,
+        tasks: list[str] | None = None,
+        methods: list[str] | None = None,
+        trials: int | None = None,
+        seeds: int | None = None,
+        **model: str | None,
     ) -> Recipe:
-        """The recipe with what the command line overrides; ``Refusal`` for names and numbers that cannot be."""
+        """The recipe with what the command line overrides (None: as it is); ``Refusal`` for what cannot be.
+
+        model: model, pretrained and precision. Task patterns are resolved here.
+        """
         for count, what in ((trials, "trials"), (seeds, "seeds")):
             if count is not None and count < 1:
                 raise Refusal(f"The number of {what} must be at least 1, not {count}.")
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
             if names is not None and not names:
                 raise Refusal(f"{what} names nothing.", f"Leave {what} out for the recipe's own, or name at least one.")
-        asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds}
+        asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, **model}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
-        for task in recipe.tasks:
-            card(task)
+        recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
         kinds = [method_card(method).kind for method in recipe.methods]
-        if "post-hoc" in kinds and "trained" not in kinds:
+        if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise Refusal("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
+        if "soup" in recipe.methods and not set(SOUPED) & set(recipe.methods):
+            raise Refusal("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
+        for name in recipe.space:
+            if not any(name in method_card(method).space for method in recipe.methods):
+                raise Refusal(f"No method of this recipe has a hyperparameter '{name}'.")
+        for reading in recipe.all_readings():
+            for task in recipe.tasks:
+                card(task).bank(reading.context_templates)
         return recipe
+
+    def all_readings(self) -> list[Reading]:
+        """The readings without what is no field of a cell's reading (crop, a temperature by validation)."""
+        return [Reading()] if self.readings is None else [r.reading for r in self.readings.listed()]
+
+
+def _resolved(patterns: list[str]) -> list[str]:
+    """Task names of names and patterns, in order, each once."""
+    names: list[str] = []
+    for pattern in patterns:
+        if not set("*?[") & set(pattern) or pattern.startswith("folder:"):
+            names.append(card(pattern).name)
+            continue
+        found = fnmatch.filter(CARDS, pattern)
+        if not found:
+            raise unknown("task", pattern, CARDS)
+        names += found
+    return list(dict.fromkeys(names))
 
 
 def recipe_names() -> list[str]:

@@ -11,7 +11,7 @@ from PIL import Image
 from carft.data.fixtures import picture
 from carft.data.sets import DataSet
 
-#: images of each class in a fixture; two for training so that one can be held out
+#: images of each class in a fixture; training needs at least two, so that one can be held out
 COUNTS = {"train": 3, "val": 1, "test": 1}
 SIDE = 24
 

@@ -1,0 +1,44 @@
+"""Two controls of CAR-FT: the same loss, with what makes it *context* taken out. Both are this project's.
+
+If a control keeps what CAR-FT gains, the gain is not owed to the image's own context.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from carft.cell import Cell
+from carft.methods.car_ft import ContextAwareFineTune
+from carft.methods.ft import Batch
+from carft.models import Pretrained
+from carft.network import Prompts
+from carft.seeds import CONTEXTS, PERMUTATION, generator
+
+
+class PermutedContexts(ContextAwareFineTune):
+    """Loss = CE + kl_weight * mean_i KL(p_ctx(x_pi(i); theta_0) || p_ctx(x_i; theta)).
+
+    pi is a permutation of the batch, uniform among all, drawn from (cell's seed, step). The targets of a batch stay
+    the same set, but no longer say what the context of *this* image is (one image a batch keeps its own, on average).
+    """
+
+    def target(self, batch: Batch) -> torch.Tensor:
+        frozen = batch.frozen()
+        shuffled = generator(self.cell.seed, batch.step, PERMUTATION).permutation(len(frozen))
+        return frozen[torch.from_numpy(shuffled).to(frozen.device)]
+
+
+class RandomContexts(ContextAwareFineTune):
+    """CAR-FT's loss with W_ctx replaced by K random unit vectors, K as in W_ctx, drawn once from the cell's seed.
+
+    Uniform on the sphere: normalised rows of a standard normal matrix.
+    """
+
+    def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
+        super().__init__(cell, pretrained, prompts)
+        drawn = generator(cell.seed, 0, CONTEXTS).standard_normal(prompts.contexts.shape)
+        self.directions = F.normalize(torch.from_numpy(drawn), dim=-1).to(prompts.contexts)
+
+    def context_head(self) -> torch.Tensor:
+        return self.directions

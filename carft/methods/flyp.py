@@ -1,0 +1,70 @@
+"""FLYP, "finetune like you pretrain": contrastive fine-tuning of both towers (Goyal et al., arXiv 2212.00638)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from carft.cell import Cell
+from carft.data.catalog import card
+from carft.heads import class_head
+from carft.methods.ft import Batch, FineTune, Fitting, Row
+from carft.models import Pretrained
+from carft.network import Network, Prompts
+from carft.seeds import TEMPLATES, generator
+
+
+class FinetuneLikePretrain(FineTune):
+    """Loss = (CE(s V U^T, i) + CE(s U V^T, i)) / 2 over the pairs i of a batch: CLIP's own loss.
+
+    V (B, D): image features; U (B, D): features of "template filled with the image's class", the template drawn from
+    the card's list for each image and step; both L2-normalised. Trained: image encoder, text tower and logit scale s.
+    Pair i is the only positive of row i: two images of one class in a batch count as negatives of each other, as in
+    the authors' code (locuslab/FLYP calls ClipLoss without labels). The class head is not trained: it is s * W_cls of
+    the text tower as it is, with bias 0, built again before every validation and at the end.
+    """
+
+    def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
+        super().__init__(cell, pretrained, prompts)
+        chosen = card(cell.task)
+        prompt = [[template.format(name) for name in chosen.classes] for template in chosen.templates]
+        rows = torch.stack([pretrained.tokenize(row) for row in prompt])
+        self.tokens = rows.to(prompts.classes.device)  # (K, C, context length)
+        self.text: Any = copy.deepcopy(pretrained.clip)
+        self.text.visual = None
+        self.text.requires_grad_(True)
+
+    def fit(self, fitting: Fitting) -> list[Row]:
+        """The text tower is part of the network while it is trained, so that it is optimised, clipped and kept in
+        checkpoints like the rest; afterwards the network is one like any other."""
+        network = fitting.network
+        network.head.requires_grad_(False)
+        network.add_module("text", self.text)
+        history = fitting.descend()
+        self.before_evaluation(network)
+        del network.text
+        network.head.requires_grad_(True)
+        return history
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        similarity = self.text.logit_scale.exp() * batch.features @ self.captions(batch).T
+        pairs = torch.arange(len(batch.labels), device=similarity.device)
+        loss = (F.cross_entropy(similarity, pairs) + F.cross_entropy(similarity.T, pairs)) / 2
+        return loss, {}
+
+    def captions(self, batch: Batch) -> torch.Tensor:
+        """Text features (B, D) of one prompt for each image of the batch."""
+        drawn = generator(self.cell.seed, batch.step, TEMPLATES).integers(0, len(self.tokens), len(batch.labels))
+        templates = torch.from_numpy(drawn).to(batch.labels.device)
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
+            features = self.text.encode_text(self.tokens[templates, batch.labels])
+        return F.normalize(features.float(), dim=-1)
+
+    @torch.no_grad()
+    def before_evaluation(self, network: Network) -> None:
+        encoded = [F.normalize(self.text.encode_text(row).float(), dim=-1) for row in self.tokens]
+        network.head.weight.copy_(self.text.logit_scale.exp() * class_head(torch.stack(encoded)))
+        network.head.bias.zero_()

@@ -1,0 +1,51 @@
+"""Model soups: averages of the weights of several tuned models (Wortsman et al., arXiv 2203.05482)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+Weights = Mapping[str, torch.Tensor]
+
+
+def uniform_soup(names: Sequence[str], load: Callable[[str], Weights]) -> dict[str, torch.Tensor]:
+    """theta = 1/n sum_i theta_i over every floating tensor, class head and bias included; the rest from the first.
+
+    load: gives the weights of a name; one model beside the average is held at a time. Averages are float64.
+    """
+    soup = _start(load(names[0]))
+    for count, name in enumerate(names[1:], start=1):
+        soup = _stirred(soup, count, load(name))
+    return soup
+
+
+def greedy_soup(
+    ranked: Sequence[str], load: Callable[[str], Weights], accuracy: Callable[[Weights], float], best: float
+) -> tuple[list[str], dict[str, torch.Tensor]]:
+    """Members and weights: each model in turn joins if the soup with it validates no worse than the soup without.
+
+    ranked: from the best on validation down; the first is always a member, and ``best`` is its accuracy. "No worse" is
+    the paper's rule; the authors' code (mlfoundations/model-soups) wants "better".
+    """
+    members, soup = [ranked[0]], _start(load(ranked[0]))
+    for name in ranked[1:]:
+        trial = _stirred(soup, len(members), load(name))
+        reached = accuracy(trial)
+        if reached >= best:
+            members, soup, best = [*members, name], trial, reached
+    return members, soup
+
+
+def _start(weights: Weights) -> dict[str, torch.Tensor]:
+    return {name: value.double() if value.is_floating_point() else value.clone() for name, value in weights.items()}
+
+
+def _stirred(soup: Weights, count: int, ingredient: Weights) -> dict[str, torch.Tensor]:
+    """The average of ``count`` models with one more. Raises ``ValueError`` unless both hold the same tensors."""
+    if soup.keys() != ingredient.keys():
+        raise ValueError(f"the weights differ in {sorted(soup.keys() ^ ingredient.keys())}")
+    return {
+        name: torch.lerp(value, ingredient[name].double(), 1 / (count + 1)) if value.is_floating_point() else value
+        for name, value in soup.items()
+    }

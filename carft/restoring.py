@@ -1,0 +1,43 @@
+"""The network of any finished cell, post-hoc ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from carft.cell import Cell
+from carft.errors import Refusal
+from carft.methods import method_card
+from carft.network import Network
+from carft.records import Store
+from carft.run import Bench, load_network
+from carft.specify import command
+
+Weights = dict[str, torch.Tensor]
+
+
+def restored(cell: Cell, bench: Bench, store: Store) -> Network:
+    """The network of a finished cell: its own weights, or its parents' weights combined by its rule."""
+    if method_card(cell.method).kind != "post-hoc" or store.weights_path(cell.id).is_file():
+        return load_network(cell, bench, store)
+    if cell.method not in COMBINED:
+        raise Refusal(
+            f"The weights of cell {cell.id} are no longer in its folder.",
+            f"Move the folder away and run: {command(cell, str(store.root))}",
+        )
+    parents = [store.read(parent).cell for parent in cell.parents]
+    weights = [load_network(parent, bench, store).state_dict() for parent in parents]
+    network = bench.network(cell.reading.class_head, cell.seed)
+    network.load_state_dict(COMBINED[cell.method](cell, network.state_dict(), weights))
+    return network
+
+
+def _interpolated(cell: Cell, start: Mapping[str, torch.Tensor], parents: list[Weights]) -> Weights:
+    return method_card("wise_ft").load()(start, parents[0], cell.hyperparameters["alpha"])
+
+
+#: post-hoc method -> weights from (cell, weights where training started, parents' weights)
+COMBINED: Mapping[str, Callable[[Cell, Mapping[str, torch.Tensor], list[Weights]], Weights]] = {
+    "wise_ft": _interpolated,
+}

@@ -1,0 +1,60 @@
+"""What the commands share: where they print, how they print, and the options that all of them know."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+Results = Annotated[Path, typer.Option("--results", help="The results folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
+
+
+def print_json(value: Any) -> None:
+    """JSON alone on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Table:
+    """Rows of plain values as a table for people."""
+    table = Table(*(rows[0] if rows else (empty,)), box=None)
+    for row in rows:
+        table.add_row(*(escape(cell_text(value)) for value in row.values()))
+    return table
+
+
+def cell_text(value: Any) -> str:
+    """A value of a table in a few characters."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def split(text: str | None) -> list[str] | None:
+    """Comma-separated names, each once; None for none given."""
+    if text is None:
+        return None
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def percent(value: float | None) -> str:
+    """A share of 1 in per cent with one decimal; a dash for none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def metrics_table(metrics: Mapping[str, float]) -> Table:
+    """Metrics by name."""
+    table = Table("metric", "value")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    return table

@@ -1,0 +1,67 @@
+"""Look at what there is: ls and show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carft.errors import unknown
+from commands.console import AsJson, Results, metrics_table, out, print_json, rows_table
+
+#: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
+AGAIN = "again"
+
+
+def ls(
+    kind: Annotated[str, typer.Argument(help="tasks, methods, cells or studies.")],
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """List what there is.
+
+    Example: `python cli.py ls tasks`
+    """
+    from carft.listing import LISTINGS
+    from carft.records import Store
+
+    if kind not in LISTINGS:
+        raise unknown("listing", kind, LISTINGS)
+    rows = LISTINGS[kind](Store(results))
+    if as_json:
+        print_json(rows)
+        return
+    out.print(rows_table(rows, "nothing yet"))
+
+
+def show(
+    cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Show a cell: its specification, its metrics and the exact command that makes it again.
+
+    Example: `python cli.py show 3fa4`
+    """
+    from carft.records import Store
+    from carft.specify import command
+
+    store = Store(results)
+    store.require_present()
+    record = store.read(store.resolve(cell))
+    metrics = store.metrics(record.id)
+    # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
+    folder = str(results) if record.cell.parents else AGAIN
+    again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)))
+    if as_json:
+        spec = record.cell.as_dict()
+        print_json(
+            {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
+        )
+        return
+    out.print(f"[bold]Cell {record.id}[/bold]")
+    out.print_json(data=record.cell.as_dict())
+    out.print(metrics_table(metrics))
+    out.print("Make it again:", style="bold")
+    out.print(again, soft_wrap=True)

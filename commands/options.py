@@ -1,0 +1,139 @@
+"""Options that several commands have, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carft.errors import Refusal
+from commands.console import err, split
+
+if TYPE_CHECKING:
+    from carft.records import Store
+
+Data = Annotated[Path | None, typer.Option("--data", help="The folder that holds the data sets.")]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, on record.")
+]
+Model = Annotated[
+    str | None, typer.Option(help="An open_clip model, hf-hub:... or local-dir:...; default: the task card's.")
+]
+Weights = Annotated[
+    str | None, typer.Option("--pretrained", help="A tag, or a weights file; default: the task card's.")
+]
+Activation = Annotated[str | None, typer.Option(help="gelu or quickgelu, for a weights file that does not say.")]
+RandomWeights = Annotated[
+    bool, typer.Option("--random-weights", help="Weights that nobody trained: only to see that everything runs.")
+]
+Accumulation = Annotated[int, typer.Option(min=1, help="Parts that a worker's batch is computed in.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile.")]
+CheckpointEvery = Annotated[int, typer.Option(min=0, help="Steps between checkpoints of a cell; 0: none.")]
+FeatureCache = Annotated[
+    str, typer.Option(help="Folder of the pretrained model's features, 10 GiB at most; 'none' computes them each time.")
+]
+#: where features are kept when nothing else is asked for: on the disk of the machine that computes
+FEATURES = "~/.cache/carft/features"
+
+
+IdDomains = Annotated[
+    str | None, typer.Option(help="folder: tasks: comma-separated domains to train on; default: the first.")
+]
+OodDomains = Annotated[
+    str | None, typer.Option(help="folder: tasks: comma-separated domains under shift; default: the others.")
+]
+
+
+def with_domains(task: str, id_domains: str | None, ood_domains: str | None) -> str:
+    """A task's name with its domains chosen; ``Refusal`` where domains are no choice."""
+    from carft.data.folder.cards import folder_task
+    from carft.data.folder.naming import is_folder, parse
+
+    if not (id_domains or ood_domains):
+        return task
+    if not is_folder(task):
+        raise Refusal(f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for folder:PATH tasks.")
+    return folder_task(parse(task).path, split(id_domains) or (), split(ood_domains) or ())
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def execution_settings(
+    accumulation: int,
+    compile_: bool,
+    checkpoint_every: int,
+    data: Path | None,
+    skip_unreadable: bool,
+    feature_cache: str,
+) -> dict[str, Any]:
+    """How cells are computed, besides device and workers."""
+    return {
+        "accumulation": accumulation,
+        "compile": compile_,
+        "checkpoint_every": checkpoint_every,
+        "data": None if data is None else str(data.resolve()),
+        "skip_unreadable": skip_unreadable,
+        "feature_cache": None if feature_cache == "none" else str(Path(feature_cache).expanduser().resolve()),
+    }
+
+
+def weights(
+    model: str | None, pretrained: str | None, activation: str | None, random_weights: bool
+) -> tuple[str | None, str | None]:
+    """Model and weights as asked for, once it is sure that the numbers can mean something."""
+    if random_weights:
+        if pretrained:
+            raise Refusal("--random-weights and --pretrained exclude each other.", "Give one of the two.")
+        err.print("Warning: random weights. No number of this run means anything.", soft_wrap=True)
+        return model, "random"
+    if pretrained == "random":
+        raise Refusal(
+            "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
+            "To see that everything runs, say so: --random-weights",
+        )
+    if model and pretrained and Path(pretrained).is_file():
+        from carft.models import states_activation
+
+        return states_activation(model, pretrained, activation), pretrained
+    if activation:
+        raise Refusal("--activation is for a weights file, given as --model NAME --pretrained PATH.")
+    return model, pretrained
+
+
+def numbers(pairs: list[str]) -> dict[str, float]:
+    """NAME=VALUE options as numbers."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        try:
+            values[name.strip()] = float(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise Refusal(f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1")
+    return values
+
+
+def writable(results: Path) -> Store:
+    """The results folder, made if it is not there; ``Refusal`` when it cannot be written."""
+    from carft.records import Store
+
+    store = Store(results)
+    store.require_writable()
+    return store
+
+
+def say_setting(tasks: list[str], model: str, pretrained: str, bank: str = "standard") -> None:
+    """The first line printed: which data, model and scale, and what to be warned of."""
+    from carft.data.catalog import card
+
+    scale = card(tasks[0]).scale
+    named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks: {', '.join(tasks[:3])}, ..."
+    world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
+    err.print(f"Data: {named} ({world}). Model: {model}, weights '{pretrained}'. Scale: {scale}.", soft_wrap=True)
+    for warning in (w for task in tasks for w in card(task).warnings(bank)):
+        err.print(f"Warning: {warning}", soft_wrap=True)

@@ -1,0 +1,130 @@
+"""Many cells: sweep."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carft.errors import Refusal
+from commands.console import AsJson, Results, err, out, print_json, split
+from commands.options import (
+    FEATURES,
+    Accumulation,
+    Activation,
+    CheckpointEvery,
+    Compile,
+    Data,
+    FeatureCache,
+    IdDomains,
+    Model,
+    OodDomains,
+    RandomWeights,
+    SkipUnreadable,
+    Weights,
+    execution_settings,
+    say_setting,
+    weights,
+    with_domains,
+    writable,
+)
+
+
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="Name of the recipe, such as downstream.")],
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Search trials of every trained method on every task.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Confirm seeds.")] = None,
+    model: Model = None,
+    pretrained: Weights = None,
+    activation: Activation = None,
+    random_weights: RandomWeights = False,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; default: the recipe's.")] = None,
+    gpus: Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")] = 0,
+    workers_per_cell: Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")] = 1,
+    address: Annotated[str | None, typer.Option(help="host:port or ray://host:port of a running cluster.")] = None,
+    accumulation: Accumulation = 1,
+    compile_: Compile = False,
+    checkpoint_every: CheckpointEvery = 0,
+    data: Data = None,
+    skip_unreadable: SkipUnreadable = False,
+    feature_cache: FeatureCache = FEATURES,
+    id_domains: IdDomains = None,
+    ood_domains: OodDomains = None,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="folder: tasks: one task per domain that is held out.")
+    ] = False,
+    results: Results = Path("results"),
+    smoke: Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search, select on validation, confirm with fresh seeds, unseal. Runs only what is missing.
+
+    Example: `python cli.py sweep downstream --gpus 8`
+    """
+    from sweeps.cluster import Request
+    from sweeps.recipes import load_recipe
+
+    chosen = load_recipe(recipe)
+    named = split(tasks)
+    own = any(task.startswith("folder:") for task in named or [])
+    if data is None and chosen.without_data and not own:
+        chosen = load_recipe(chosen.without_data)
+    if leave_one_out:
+        named = _held_out(named)
+    elif named:
+        named = [with_domains(task, id_domains, ood_domains) for task in named]
+    model, pretrained = weights(model, pretrained, activation, random_weights)
+    start = {"model": model, "pretrained": pretrained, "precision": precision}
+    chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **start)
+    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
+    request = Request(gpus, workers_per_cell, address, settings)
+    request.check()
+    store = writable(results)
+    from carft.data.catalog import card
+
+    first = card(chosen.tasks[0])
+    say_setting(chosen.tasks, chosen.model or first.model, chosen.pretrained or first.pretrained)
+
+    from sweeps.board import Board, winners_table
+    from sweeps.launch import run_sweep
+
+    board = Board(err)
+    try:
+        protocol, summary = run_sweep(chosen, store, request, board.watch)
+    finally:
+        board.close()
+    if as_json:
+        counts = ("cells_done", "cells_failed", "cells_reused", "wall_s")
+        print_json({name: getattr(summary, name) for name in counts})
+    else:
+        out.print(winners_table(protocol))
+        out.print(
+            f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
+            f"{summary.wall_s:.0f} s. Records: {results}"
+        )
+        for key, reason in protocol.failed.items():
+            out.print(f"failed: {key}: {reason}")
+        if summary.stopped:
+            out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
+        again = shlex.join(["python", "cli.py", *sys.argv[1:]])
+        nothing_left = not (summary.stopped or summary.cells_failed)
+        out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}", soft_wrap=True)
+    if summary.stopped:
+        raise SystemExit(130)
+    if summary.cells_failed:
+        raise SystemExit(1)
+
+
+def _held_out(tasks: list[str] | None) -> list[str]:
+    """One task per domain of every folder, that domain held out."""
+    from carft.data.folder.cards import leave_one_out
+    from carft.data.folder.naming import is_folder, parse
+
+    if not tasks or not all(map(is_folder, tasks)):
+        raise Refusal("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
+    return [held_out for task in tasks for held_out in leave_one_out(parse(task).path)]

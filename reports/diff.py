@@ -1,0 +1,202 @@
+"""`report diff`: two results folders (versions, machines, labs): what moved, and whether more than noise moves it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from carft.records import Store
+from reports.build import sources_of
+from reports.contrasts import Part
+from reports.manifest import record_digests
+from reports.registry import Sources, scope_of
+from reports.shown import made_by, points
+from reports.statistics import Estimate, holm
+from reports.verdicts import Verdict
+
+LEVEL = 0.05
+NAMED = 5
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """claims: one row each; parts: one row per deciding part of both; cells: counts; words: what a reader must know."""
+
+    claims: Rows
+    parts: Rows
+    cells: dict[str, int]
+    differing_cells: list[str]
+    only_first: list[str]
+    only_second: list[str]
+    words: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: numbers that do not exist are null."""
+        return asdict(self)
+
+
+def compare(first: Store, second: Store) -> Comparison:
+    """Verdicts and effects of two folders side by side; second minus first, as two independent samples."""
+    sides = sources_of(first), sources_of(second)
+    parts = _parts(sides)
+    claims = [_claim_row(a, b, parts) for a, b in _both(sides)]
+    cells, differing = _shared(first, second, sides)
+    made = [Counter(made_by(r.provenance) for r in s.evidence.records.values()) for s in sides]
+    only_first, only_second = (sorted(a.keys() - b.keys()) for a, b in (made, made[::-1]))
+    return Comparison(
+        claims,
+        parts,
+        cells,
+        differing,
+        only_first,
+        only_second,
+        _words(sides, cells, differing, only_first, only_second),
+    )
+
+
+def moved(first: Estimate, second: Estimate) -> Estimate:
+    """Second minus first: variances add, degrees of freedom by Satterthwaite over all terms (Welch's t)."""
+    return Estimate(
+        second.effect - first.effect,
+        (*first.components, *second.components),
+        min(first.n_seeds, second.n_seeds),
+        min(first.n_groups, second.n_groups),
+    )
+
+
+def _both(sides: Sequence[Sources]) -> list[tuple[Verdict, Verdict]]:
+    """Verdicts on the same claim in the same scope."""
+    theirs = {_name(v): v for v in sides[1].verdicts}
+    return [(v, theirs[_name(v)]) for v in sides[0].verdicts if _name(v) in theirs]
+
+
+def _name(verdict: Verdict) -> str:
+    return f"{verdict.claim}@{scope_of(verdict)}".removesuffix("@")
+
+
+def _parts(sides: Sequence[Sources]) -> Rows:
+    """Every deciding part that both folders have, with Holm over all of them."""
+    rows = []
+    for a, b in _both(sides):
+        theirs = {part.name: part for part in b.parts if part.deciding}
+        for part in (p for p in a.parts if p.deciding and p.name in theirs):
+            rows.append(_part_row(_name(a), part, theirs[part.name]))
+    tested = [row for row in rows if row["p"] is not None]
+    for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
+        row["p_holm"] = adjusted
+        row["movement"] = "beyond noise" if adjusted < LEVEL else "within noise"
+    return rows
+
+
+def _part_row(claim: str, first: Part, second: Part) -> dict[str, Any]:
+    change = moved(first.estimate, second.estimate)
+    low, high = change.interval()
+    numbers = {
+        **{f"first_{k}": v for k, v in (("effect", first.estimate.effect), ("low", first.low), ("high", first.high))},
+        **{
+            f"second_{k}": v
+            for k, v in (("effect", second.estimate.effect), ("low", second.low), ("high", second.high))
+        },
+        **{"difference": change.effect, "low": low, "high": high},
+        "p": min(1.0, 2 * min(change.p_above(), change.p_below())),
+    }
+    finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return {"claim": claim, "part": first.name, **finite, "p_holm": None, "movement": "no interval"}
+
+
+def _side(name: str, part: Part) -> dict[str, float]:
+    return {f"{name}_effect": part.estimate.effect, f"{name}_low": part.low, f"{name}_high": part.high}
+
+
+def _claim_row(first: Verdict, second: Verdict, parts: Rows) -> dict[str, Any]:
+    """The verdicts, and the part that moved most surely (the first folder's headline where none is surer)."""
+    here = [row for row in parts if row["claim"] == _name(first)]
+    shown = min(here, key=lambda r: (1.0 if r["p"] is None else r["p"], r["part"] != first.headline), default=None)
+    row = {"claim": _name(first), "first": first.verdict, "second": second.verdict}
+    row["verdict"] = "same" if first.verdict == second.verdict else "moved"
+    if shown is None:
+        return {
+            **row,
+            "part moved most": "",
+            "first effect": "",
+            "second effect": "",
+            "difference": "",
+            "is": "not in both",
+        }
+    return {
+        **row,
+        "part moved most": shown["part"],
+        "first effect": _with_interval(shown, "first_effect", "first_low", "first_high"),
+        "second effect": _with_interval(shown, "second_effect", "second_low", "second_high"),
+        "difference": _with_interval(shown, "difference", "low", "high"),
+        "is": shown["movement"],
+    }
+
+
+def _with_interval(row: dict[str, Any], effect: str, low: str, high: str) -> str:
+    return f"{points(row[effect])} ({points(row[low])} to {points(row[high])})"
+
+
+def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict[str, int], list[str]]:
+    """How many cells both have and how many of them say the same of every image; the ids of those that do not."""
+    ours, theirs = (s.evidence.records.keys() for s in sides)
+    shared = sorted(ours & theirs)
+    digests = record_digests(first), record_digests(second)
+    differing = [cell for cell in shared if not _same_predictions(first, second, cell, digests)]
+    counts = {
+        "shared": len(shared),
+        "identical": len(shared) - len(differing),
+        "only_first": len(ours - theirs),
+        "only_second": len(theirs - ours),
+    }
+    return counts, differing
+
+
+def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[dict[str, str]]) -> bool:
+    """Whether two cells agree on every set that both were evaluated on: by file, else by the predictions in it."""
+    for name in sorted({"val", *(first.evaluated(cell) & second.evaluated(cell))}):
+        path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
+        if digests[0].get(f"{path}.parquet") == digests[1].get(f"{path}.parquet"):
+            continue
+        a, b = first.predictions(cell, name), second.predictions(cell, name)
+        if list(a.images) != list(b.images) or not all(
+            np.array_equal(getattr(a, what), getattr(b, what))
+            for what in ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")
+        ):
+            return False
+        kept = [p.logits if isinstance(p.logits, np.ndarray) else p.logits.values for p in (a, b)]
+        if not np.array_equal(kept[0], kept[1]):
+            return False
+    return True
+
+
+def _words(
+    sides: Sequence[Sources], cells: dict[str, int], differing: list[str], only_first: list[str], only_second: list[str]
+) -> list[str]:
+    first, second = (s.evidence for s in sides)
+    words = [
+        f"Cells: {cells['shared']} in both, {cells['identical']} of them with the same predictions; "
+        f"{cells['only_first']} only in the first, {cells['only_second']} only in the second."
+    ]
+    if differing:
+        more = f" and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
+        words.append(f"Same cell, other predictions: {', '.join(differing[:NAMED])}{more}.")
+    for name, lines in (("first", only_first), ("second", only_second)):
+        words += [f"Made so only in the {name}: {line}" for line in lines]
+    for name, a, b in (("first", first, second), ("second", second, first)):
+        if extra := sorted(set(a.tasks) - set(b.tasks)):
+            words.append(f"Tasks only in the {name}, so pooled parts are over other tasks: {', '.join(extra)}.")
+    if first.scale != second.scale:
+        words.append(f"The scales differ ({first.scale}, {second.scale}): the two sides do not answer one question.")
+    words.append(
+        "Differences are second minus first, in points; the two estimates are taken as independent (Welch's t, Holm "
+        f"over all deciding parts, {100 * LEVEL:.0f} %). Where cells or drawings are shared the true noise is smaller, "
+        "so 'within noise' then may hide a small real change, and identical cells cannot move at all."
+    )
+    return words

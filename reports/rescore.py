@@ -1,0 +1,298 @@
+"""`rescore`: stored predictions under another class list, on other images, by other metrics; records stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from carft.data.catalog import card
+from carft.errors import Refusal, unknown
+from carft.metrics import Predictions, macro, top1
+from carft.records import Record, Store
+from reports.manifest import record_digests
+
+BINS = 15
+TOP = 5
+
+
+@dataclass(frozen=True)
+class View:
+    """What is left of the predictions of a set. Classes are places among all classes of the task.
+
+    ranked: (N, k) classes by logit, largest first, k up to 5; -1 where the file does not say. labels, contexts,
+    predicted_contexts: (N,). log_likelihood: (N,) of the label; confidence: (N,) of the prediction; None where the file
+    does not say. where: for messages.
+    """
+
+    ranked: np.ndarray
+    labels: np.ndarray
+    contexts: np.ndarray
+    predicted_contexts: np.ndarray
+    log_likelihood: np.ndarray | None
+    confidence: np.ndarray | None
+    where: str
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(N,) class of the largest logit that is left."""
+        if (unknown_ones := int((self.ranked[:, 0] < 0).sum())) > 0:
+            raise not_enough(self.where, f"in {unknown_ones} images none of these classes is among them")
+        return self.ranked[:, 0]
+
+
+def not_enough(where: str, why: str) -> Refusal:
+    """The refusal where a file holds only the largest logits and those do not suffice."""
+    return Refusal(
+        f"The predictions of {where} hold only the largest logits of each image, and {why}.",
+        "Ask for fewer changes, or run the cell again on a set small enough for all logits.",
+    )
+
+
+def top5(view: View) -> float:
+    """Share of images whose label is among the five largest logits."""
+    hit = (view.ranked == view.labels[:, None]).any(1)
+    if ((view.ranked < 0).any(1) & ~hit).any():
+        raise not_enough(view.where, "the five largest of these classes are not all among them")
+    return float(np.mean(hit))
+
+
+def worst_class(view: View) -> float:
+    """Lowest accuracy over the classes that occur."""
+    predicted = view.predicted
+    return float(min(np.mean(predicted[view.labels == k] == k) for k in np.unique(view.labels)))
+
+
+def mean_loss(view: View) -> float:
+    """Mean negative log-likelihood in nats over the kept classes."""
+    if view.log_likelihood is None:
+        raise not_enough(view.where, "a loss over other classes needs all of them")
+    return float(np.mean(-view.log_likelihood))
+
+
+def calibration_error(view: View) -> float:
+    """Expected calibration error: mean gap of confidence and accuracy over 15 bins of equal width, by their size."""
+    if view.confidence is None:
+        raise not_enough(view.where, "a confidence over other classes needs all of them")
+    right = view.predicted == view.labels
+    bins = np.minimum((view.confidence * BINS).astype(int), BINS - 1)
+    gaps = [abs(float(np.sum(right[bins == b] - view.confidence[bins == b]))) for b in np.unique(bins)]
+    return float(sum(gaps) / len(right))
+
+
+def context_top1(view: View) -> float:
+    """Context recognition, macro over the known contexts; NaN where none is known."""
+    known = view.contexts >= 0
+    return macro(view.predicted_contexts[known], view.contexts[known]) if known.any() else float("nan")
+
+
+METRICS: dict[str, Callable[[View], float]] = {
+    "top1": lambda view: top1(view.predicted, view.labels),
+    "top5": top5,
+    "mean_per_class": lambda view: macro(view.predicted, view.labels),
+    "worst_class": worst_class,
+    "loss": mean_loss,
+    "ece": calibration_error,
+    "context_top1": context_top1,
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is changed after the fact. None: as recorded.
+
+    tasks, sets: names. classes: the only ones that can be predicted; images of others are left out. images: patterns of
+    image or group names, or the names themselves. metrics: names of ``METRICS``.
+    """
+
+    tasks: tuple[str, ...] | None
+    sets: tuple[str, ...] | None
+    classes: tuple[str, ...] | None
+    images: tuple[str, ...] | None
+    metrics: tuple[str, ...]
+
+    @staticmethod
+    def of(
+        tasks: Sequence[str] | None,
+        sets: Sequence[str] | None,
+        classes: str | None,
+        images: str | None,
+        metrics: Sequence[str] | None,
+    ) -> Request:
+        """A request as the command line gives it: ``classes`` and ``images`` name a file or are comma-separated."""
+        for name in metrics or ():
+            if name not in METRICS:
+                raise unknown("metric", name, METRICS)
+        if not metrics:
+            raise Refusal("No metric was given.", f"Known: {', '.join(METRICS)}.")
+        for name in tasks or ():
+            card(name)
+        chosen = tuple(tasks) if tasks else None
+        return Request(chosen, tuple(sets) if sets else None, _names(classes), _names(images), tuple(metrics))
+
+    def words(self) -> str:
+        """What was changed, in a line."""
+        changes = [f"metrics {', '.join(self.metrics)}"]
+        if self.classes is not None:
+            changes.append(f"only {len(self.classes)} classes can be predicted ({_few(self.classes)})")
+        if self.images is not None:
+            changes.append(f"only images named {_few(self.images)}")
+        if self.sets is not None:
+            changes.append(f"only sets {_few(self.sets)}")
+        return "; ".join(changes) + ". Not what the cells recorded."
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What re-scoring wrote, what it changed, and means over seeds."""
+
+    paths: Sequence[Path]
+    changed: str
+    summary: list[dict[str, Any]]
+
+
+def rescore_to(store: Store, request: Request, folder: Path) -> Rescored:
+    """Write rescored.csv (a row per cell and set), summary.csv (means over seeds) and rescored.json (what was changed).
+
+    ``Refusal`` when the folder lies among the records, when nothing is left to score, or when stored logits do not
+    suffice.
+    """
+    if folder.resolve().is_relative_to(store.root.resolve()):
+        raise Refusal(
+            f"'{folder}' lies in the results folder.", "Give --out a folder of its own: records stay as they are."
+        )
+    records = _records(store, request)
+    methods = {r.id: r.cell.method for r in store.records()}
+    rows = [row for record in records for row in _cell(store, record, request, methods)]
+    if not rows:
+        raise Refusal("Nothing is left to score.", "No finished cell was evaluated on such sets or images.")
+    table = pd.DataFrame(rows)
+    keys = ["task", "method", "hyperparameters", "set"]
+    grouped = table.groupby(keys, sort=True, as_index=False)
+    counts = grouped.agg(seeds=("seed", "count"), images=("images", "max"), groups=("groups", "max"))
+    means = grouped[[*request.metrics, "recorded_top1"]].mean()
+    summary = counts.merge(means, on=keys).assign(note="re-scored")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "rescored.csv", folder / "summary.csv", folder / "rescored.json"]
+    table.assign(note="re-scored").to_csv(paths[0], index=False)
+    summary.to_csv(paths[1], index=False)
+    used = set(table["cell"])
+    digests = {k: v for k, v in record_digests(store).items() if k.endswith(".parquet") and k.split("/")[1] in used}
+    what = {name: getattr(request, name) for name in ("tasks", "sets", "classes", "images", "metrics")}
+    content = {"re-scored": request.words(), "request": what, "predictions": digests}
+    paths[2].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return Rescored(paths, request.words(), summary.to_dict("records"))
+
+
+def _records(store: Store, request: Request) -> list[Record]:
+    records = [r for r in store.records() if request.tasks is None or r.cell.task in request.tasks]
+    for task in {r.cell.task for r in records}:
+        known = {"val", "test", *(f"ood/{suite}" for suite in card(task).suites)}
+        for name in request.sets or ():
+            if name not in known:
+                raise unknown(f"set of {task}", name, known)
+        for name in request.classes or ():
+            if name not in card(task).classes:
+                raise unknown(f"class of {task}", name, card(task).classes)
+    return records
+
+
+def _cell(store: Store, record: Record, request: Request, methods: Mapping[str, str]) -> list[dict[str, Any]]:
+    rows = []
+    parents = ", ".join(methods.get(p, p) for p in record.cell.parents)
+    method = f"{record.cell.method}({parents})" if parents else record.cell.method
+    recorded = store.metrics(record.id)
+    for name in ("val", *sorted(store.evaluated(record.id))):
+        if request.sets is not None and name not in request.sets:
+            continue
+        predictions = store.predictions(record.id, name)
+        keep = _kept_images(predictions, request.images)
+        columns = _kept_classes(record.cell.task, request.classes)
+        if columns is not None:
+            keep &= np.isin(predictions.labels, columns)
+        if not keep.any():
+            continue
+        view = kept(predictions, keep, columns, f"cell {record.id}, {name}")
+        tuned = ", ".join(f"{k} {v:.4g}" for k, v in record.cell.hyperparameters.items())
+        row = {"cell": record.id, "task": record.cell.task, "method": method, "hyperparameters": tuned}
+        groups = len({g for g, k in zip(predictions.groups, keep, strict=True) if k})
+        scores = {metric: METRICS[metric](view) for metric in request.metrics}
+        counts = {"images": int(keep.sum()), "groups": groups, "classes": "all" if columns is None else len(columns)}
+        seen = {"recorded_top1": recorded.get(f"{name}/top1", float("nan"))}
+        rows.append({**row, "seed": record.cell.seed, "set": name, **counts, **scores, **seen})
+    return rows
+
+
+def kept(predictions: Predictions, keep: np.ndarray, columns: np.ndarray | None, where: str) -> View:
+    """The kept images of a set under other classes (None: those it was scored over). keep: (N,) bool.
+
+    The only place that looks at logits: all of them, or the largest with the label's and the logsumexp.
+    """
+    facts = predictions.labels[keep], predictions.contexts[keep], predictions.predicted_contexts[keep]
+    logits = predictions.logits
+    if not isinstance(logits, np.ndarray):
+        if columns is None:
+            log_likelihood = logits.label.astype(np.float64) - logits.log_sum
+            confidence = np.exp(logits.values[:, 0].astype(np.float64) - logits.log_sum)
+            return View(logits.classes[keep][:, :TOP], *facts, log_likelihood[keep], confidence[keep], where)
+        return View(_left_of(logits.classes[keep], columns), *facts, None, None, where)
+    if columns is None:
+        subset = getattr(predictions, "subset", None)
+        columns = np.arange(logits.shape[1]) if subset is None else np.asarray(subset)
+    wide = logits[np.ix_(keep, columns)].astype(np.float64)
+    log_odds = wide - _log_sum(wide)[:, None]
+    order = np.argsort(-wide, axis=1, kind="stable")[:, :TOP]
+    rows, place = np.arange(len(wide)), np.searchsorted(columns, facts[0])
+    return View(columns[order], *facts, log_odds[rows, place], np.exp(log_odds[rows, order[:, 0]]), where)
+
+
+def _left_of(classes: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(N, 5) of the known classes (N, 10), largest first, those that are among ``columns``; -1 where none is known."""
+    width = min(TOP, len(columns))
+    allowed = np.isin(classes, columns)
+    order = np.argsort(~allowed, axis=1, kind="stable")[:, :width]
+    return np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(classes, order, 1), -1)
+
+
+def _log_sum(wide: np.ndarray) -> np.ndarray:
+    peak = wide.max(1, keepdims=True)
+    return peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
+
+
+def _kept_classes(task: str, classes: tuple[str, ...] | None) -> np.ndarray | None:
+    names = card(task).classes
+    return None if classes is None else np.array(sorted({names.index(c) for c in classes}))
+
+
+def _kept_images(predictions: Predictions, wanted: tuple[str, ...] | None) -> np.ndarray:
+    if wanted is None:
+        return np.ones(len(predictions.labels), dtype=bool)
+    exact, patterns = set(wanted), [w for w in wanted if any(c in w for c in "*?[")]
+    return np.array(
+        [
+            image in exact or group in exact or any(fnmatchcase(image, p) or fnmatchcase(group, p) for p in patterns)
+            for image, group in zip(predictions.images, predictions.groups, strict=True)
+        ]
+    )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names of a file, one a line, or comma-separated; None for none."""
+    if text is None:
+        return None
+    path = Path(text)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not names:
+        raise Refusal(f"'{text}' names nothing.", "Give names, comma-separated or one a line in a file.")
+    return names
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,277 @@
+"""`report verify`: make every number of a report again from raw predictions, and name whatever differs.
+
+Caught: a changed byte in any record or any file of the report, a recorded metric that its predictions do not give, a
+winner that validation does not select, a table, a drawn number, a figure or a page that the records do not give.
+Not caught, and said so: predictions that were made up together with all that follows from them. Only running cells
+again (`show` has their commands) and a fingerprint noted elsewhere speak against that.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from carft.errors import Refusal
+from carft.metrics import flatten, score
+from carft.records import Store
+from carft.selection import Candidate, best
+from reports import manifest as manifests
+from reports.build import redrawn, sources_of, write_pages, write_tables
+from reports.figures import Plot
+from reports.manifest import Manifest
+from reports.page import Content
+from reports.registry import TABLES, Sources
+
+#: recomputed numbers may differ in the last bits on another processor or another numpy, never more
+RELATIVE, ABSOLUTE = 1e-9, 1e-12
+NOT_COVERED = (
+    "What this cannot see: predictions made up together with records, report and manifest. Against that stand the "
+    "fingerprint, if it was noted elsewhere, and running a cell again (the page and `show` have the commands). Weights "
+    "are not read."
+)
+
+
+@dataclass
+class Case:
+    """One report and the records it claims to come from; everything is made again at most once."""
+
+    store: Store
+    folder: Path
+    scratch: Path
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return Manifest.read(self.folder)
+
+    @cached_property
+    def records(self) -> dict[str, str]:
+        return manifests.record_digests(self.store)
+
+    @cached_property
+    def sources(self) -> Sources:
+        return sources_of(self.store)
+
+    @cached_property
+    def plots(self) -> list[Plot]:
+        """Every figure drawn again."""
+        return redrawn(self.sources, self.scratch / "figures")
+
+    def same(self, *keys: str) -> bool:
+        """Whether the report was made with the same code, machine or packages as are here."""
+        then, now = self.manifest.made_with, manifests.made_with()
+        return all(then.get(key) == now[key] for key in keys)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check compared, and every difference by name."""
+
+    name: str
+    compared: int
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The outcome of all checks."""
+
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def holds(self) -> bool:
+        return not any(check.differences for check in self.checks)
+
+
+Found = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
+
+
+def verify(store: Store, folder: Path) -> Verification:
+    """All checks of a report; ``Refusal`` when there is no report or no results folder to check."""
+    store.require_present()
+    with tempfile.TemporaryDirectory() as scratch:
+        case = Case(store, folder, Path(scratch))
+        fingerprint = case.manifest.fingerprint
+        checks = tuple(_run(name, check, case) for name, check in CHECKS.items())
+    return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
+
+
+def _run(name: str, check: Callable[[Case], Found], case: Case) -> Check:
+    compared, differences = 0, []
+    try:
+        for count, difference in check(case):
+            compared += count
+            if difference is not None:
+                differences.append(difference)
+    except Refusal as refusal:
+        differences.append(f"cannot be checked: {refusal.message}")
+    except Exception as error:  # a tampered file may raise anything, and each such thing is a finding
+        differences.append(f"cannot be checked: {type(error).__name__}: {error}")
+    return Check(name, compared, tuple(differences))
+
+
+def _report_files(case: Case) -> Found:
+    """Every file of the report against the manifest; tables and figures that the manifest does not name."""
+    made = [case.folder / name for name in case.manifest.report]
+    there = [*case.folder.glob("tables/*"), *case.folder.glob("figures/*"), *(p for p in made if p.is_file())]
+    yield from _digests(case.manifest.report, manifests.digests(case.folder, set(there)), "the report was written")
+
+
+def _record_files(case: Case) -> Found:
+    """Every record against the manifest."""
+    yield from _digests(case.manifest.records, case.records, "the report was written")
+
+
+def _digests(then: Mapping[str, str], now: Mapping[str, str], when: str) -> Found:
+    for name in sorted({*then, *now}):
+        if name not in now:
+            yield 1, f"{name} is missing"
+        elif name not in then:
+            yield 1, f"{name} was added after {when}"
+        else:
+            yield 1, None if then[name] == now[name] else f"{name} was changed after {when}"
+
+
+def _recorded_metrics(case: Case) -> Found:
+    """Every recorded metric against the one its prediction file gives; predicted classes against their logits."""
+    for record in case.store.records():
+        recorded = {"val": record.metrics, **{k: v["metrics"] for k, v in case.store.evaluations(record.id).items()}}
+        for name, metrics in recorded.items():
+            try:
+                yield from _one_set(case.store, record.id, name, metrics)
+            except Exception as error:  # whatever a damaged file raises; the next file is still checked
+                why = error.message if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
+                yield 1, f"cell {record.id}, {name}: {why}"
+
+
+def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Found:
+    predictions, outcomes = store.predictions(cell, name), store.outcomes(cell, name)
+    for what, shown, given in (
+        ("class", outcomes.predicted, predictions.predicted),
+        ("context", outcomes.predicted_contexts, predictions.predicted_contexts),
+    ):
+        wrong = int((shown != given).sum())
+        yield (
+            1,
+            f"cell {cell}, {name}: the {what} of {wrong} images is not that of the largest logit" if wrong else None,
+        )
+    given_metrics = flatten(name, score(predictions))
+    for metric in (m for m in recorded if m.startswith(f"{name}/")):
+        given_value = given_metrics.get(metric, math.nan)
+        if not _equal(recorded[metric], given_value):
+            yield 1, f"cell {cell}: {metric} is recorded as {recorded[metric]!r}; its predictions give {given_value!r}"
+        else:
+            yield 1, None
+
+
+def _winners(case: Case) -> Found:
+    """Every study's winner against selection on validation, and its confirm cells against the winner."""
+    records = case.sources.evidence.records
+    for study in case.store.studies():
+        trials = [t for t in study["trials"] if t["cell"] in records]
+        chosen = best([Candidate(t["cell"], t["trial"], records[t["cell"]].metrics) for t in trials])
+        if study["winner"] is None or not trials:
+            continue  # still searching, or of another NUMERICS: nothing of it is reported
+        if chosen is None or study["winner"] != chosen.cell:
+            selected = chosen.cell if chosen else "none"
+            yield 1, f"study {study['id']}: the winner is {study['winner']}; validation selects {selected}"
+            continue
+        wanted = records[chosen.cell].cell.hyperparameters
+        others = [c for c in study["confirm"] if c in records and records[c].cell.hyperparameters != wanted]
+        yield 1, f"study {study['id']}: confirm cells {', '.join(others)} are not the winner's" if others else None
+
+
+def _tables(case: Case) -> Found:
+    """Every value of every table against the one made again from the records; verdicts are among the tables."""
+    for path in write_tables(case.sources, case.scratch / "tables"):
+        yield from _compare_csv(case.folder / "tables" / path.name, path, path.stem, TABLES[path.stem].key)
+
+
+def _figures(case: Case) -> Found:
+    """Every drawn number against one drawn again; with the same versions also every byte of the drawings."""
+    exact = case.same("code", "machine", "packages")
+    if not exact:
+        case.notes.append(
+            "The report was made with other versions, so drawings were compared by the numbers they show and by their "
+            "digests, not byte by byte."
+        )
+    shown = case.folder / "figures"
+    for plot in case.plots:
+        yield from _compare_csv(shown / f"{plot.name}.csv", plot.svg.with_suffix(".csv"), f"figure {plot.name}")
+        for path in (plot.png, plot.svg) if exact else ():
+            yield _compare_bytes(shown / path.name, path, f"figures/{path.name}")
+    expected = {plot.name for plot in case.plots}
+    for path in sorted(shown.glob("*.svg")):
+        yield 1, None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
+
+
+def _pages(case: Case) -> Found:
+    """Every page against one rendered again around the report's own figures."""
+    if not case.same("code"):
+        case.notes.append("The report was made by other code, so the text of its pages was compared by digest only.")
+        return
+    shown = case.folder / "figures"
+    own = [Plot(p.name, p.title, p.caption, shown / p.png.name, shown / p.svg.name) for p in case.plots]
+    content = Content.of(case.sources, own, manifests.fingerprint(case.records))
+    for path in write_pages(content, case.scratch):
+        yield _compare_bytes(case.folder / path.name, path, path.name)
+
+
+def _compare_bytes(shown: Path, made: Path, name: str) -> tuple[int, str | None]:
+    if not shown.is_file():
+        return 1, f"{name} is missing"
+    return 1, None if shown.read_bytes() == made.read_bytes() else f"{name} is not what the records give"
+
+
+def _compare_csv(shown: Path, made: Path, name: str, key: Callable[[Mapping[str, str]], str] | None = None) -> Found:
+    if not shown.is_file():
+        yield 1, f"{name} is missing"
+        return
+    columns, rows = _read_csv(shown)
+    made_columns, made_rows = _read_csv(made)
+    if columns != made_columns or len(rows) != len(made_rows):
+        yield 1, f"{name} has {len(rows)} rows of {columns}; the records give {len(made_rows)} rows of {made_columns}"
+        return
+    for number, (row, made_row) in enumerate(zip(rows, made_rows, strict=True)):
+        place = key(dict(zip(columns, made_row, strict=True))) if key else f"row {number + 1}"
+        for column, value, given in zip(columns, row, made_row, strict=True):
+            same = value == given or _equal(_number(value), _number(given))
+            yield (
+                1,
+                None if same else f"{name}.{place}.{column} is {value or 'empty'}; the records give {given or 'empty'}",
+            )
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.reader(stream) if row]
+    return (rows[0], rows[1:]) if rows else ([], [])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _equal(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+
+
+CHECKS: dict[str, Callable[[Case], Found]] = {
+    "files of the report against the manifest": _report_files,
+    "records against the manifest": _record_files,
+    "recorded metrics against predictions": _recorded_metrics,
+    "winners against validation": _winners,
+    "tables and verdicts against records": _tables,
+    "drawn numbers and figures against records": _figures,
+    "pages against records": _pages,
+}

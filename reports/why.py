@@ -1,0 +1,187 @@
+"""`report why`: from a number to its formula, from there to the cells, from there to the commands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from carft.errors import Refusal, unknown
+from carft.records import Store
+from carft.specify import command
+from reports.build import sources_of
+from reports.contrasts import Part
+from reports.registry import INTERVAL, TABLES, Formula, Sources, scope_of, table_card
+from reports.shown import points
+from reports.statistics import LEVEL
+from reports.verdicts import ledger
+
+Rows = list[dict[str, Any]]
+#: metrics shown of the cells behind a claim
+BEHIND_CLAIMS = ("val/top1", "test/top1", "test/context_top1", "ood/mean/top1", "ood/context_top1")
+#: the folder in which a command makes a cell again: a fresh one, or nothing would be run
+AGAIN = "again"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where a number comes from. facts: words and values; tables: what it is computed from; cells: with commands."""
+
+    address: str
+    facts: Sequence[tuple[str, str]]
+    tables: Mapping[str, Rows] = field(default_factory=dict)
+    cells: Rows = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "facts": dict(self.facts)}
+
+
+def explain(store: Store, address: str) -> Chain:
+    """The chain of a claim (``C3``, or ``C3@SCOPE``) or of a number (``TABLE.ROW.COLUMN``, ROW as ``icons/tools/ft``).
+
+    ``Refusal`` with near misses for a name that is not there.
+    """
+    name, dot, rest = address.partition(".")
+    claim, _, scope = address.partition("@")
+    if claim in ledger():
+        return _claim(sources_of(store), claim, scope)
+    if not dot:
+        raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in TABLES)])
+    card = table_card(name)
+    sources = sources_of(store)
+    row, column = _found(sources, name, rest)
+    formula = card.formula(column) or Formula("Copied from the records; nothing was computed.")
+    cells = list(card.cells(sources, row))
+    facts = [
+        ("table", f"{card.title} (tables/{name}.csv)"),
+        ("row", ", ".join(f"{k} {row[k]}" for k in card.keys)),
+        ("value", f"{row[column]!r}" if not isinstance(row[column], str) else row[column] or "empty"),
+        ("formula", formula.words),
+    ]
+    if row.get("caution"):
+        facts.append(("caution", str(row["caution"])))
+    tables = {}
+    if formula.metric is not None and cells:
+        values = [sources.evidence.metrics(cell)[formula.metric] for cell in cells]
+        tables["Cells"] = [
+            {"cell": cell, "seed": sources.evidence.seed(cell), formula.metric: value}
+            for cell, value in zip(cells, values, strict=True)
+        ]
+        facts.append(("computed", f"({' + '.join(f'{v:.6g}' for v in values)}) / {len(values)} = {_mean(values):.6g}"))
+    return Chain(address, facts, tables, _commands(sources, cells))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]:
+    """The row and column of an address."""
+    card, table = TABLES[name], sources.table(name)
+    if table.empty:
+        raise Refusal(f"The table '{name}' is empty in this folder.")
+    found = table.to_dict("records")
+    short = Counter(card.short_key(row) for row in found)
+    rows = {card.short_key(row): row for row in found if short[card.short_key(row)] == 1}
+    rows |= {card.key(row): row for row in found}
+    row, _, column = rest.rpartition(".")
+    if rest in rows:
+        raise Refusal(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(_columns(table))}.")
+    if row not in rows:
+        raise unknown(f"row of table '{name}' ({'/'.join(card.keys)})", row or rest, rows)
+    if column not in table:
+        raise unknown(f"column of table '{name}'", column, _columns(table))
+    return {str(k): v for k, v in rows[row].items()}, column
+
+
+def _columns(table: pd.DataFrame) -> list[str]:
+    return [str(c) for c in table.columns]
+
+
+def _claim(sources: Sources, name: str, scope: str) -> Chain:
+    found = {scope_of(v): v for v in sources.verdicts if v.claim == name}
+    if scope and scope not in found:
+        raise unknown(f"scope of {name}", scope, found)
+    verdict, claim = found[scope or next(iter(found))], ledger()[name]
+    facts = [
+        ("claim", claim.statement),
+        ("rule", claim.rule),
+        ("source", claim.source),
+        ("verdict", f"{verdict.verdict} (scale {verdict.scale}): {verdict.reason}"),
+    ]
+    if len(found) > 1:
+        facts.append(("also asked of", ", ".join(f"{name}@{other}" for other in found if found[other] is not verdict)))
+    shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
+    if shown is None:
+        return Chain(name, facts)
+    facts += [
+        ("number", f"{shown.name}: {points(shown.estimate.effect)} points"),
+        ("formula", f"effect: {TABLES['verdicts'].formulas['effect'].words}"),
+        ("interval", INTERVAL),
+        ("computed", _interval_words(shown)),
+        ("numbers of every part", f"verdicts.{name}/PART.COLUMN, as in: verdicts.{name}/{shown.name}.effect"),
+    ]
+    tables = {
+        "Parts, in points": [_part_row(part) for part in verdict.parts],
+        f"Variance of {shown.name}, in points squared": _variance_rows(shown),
+        f"Cells of {shown.name}": _cell_rows(sources, shown.cells),
+    }
+    return Chain(name, facts, tables, _commands(sources, verdict.cells))
+
+
+def _interval_words(part: Part) -> str:
+    estimate = part.estimate
+    quantile = float(stats.t.ppf((1 + LEVEL) / 2, estimate.df))
+    return (
+        f"{points(estimate.effect)} -/+ {quantile:.3f} x {points(estimate.se, sign=False)} "
+        f"= {points(part.low)} to {points(part.high)} points, df {estimate.df:.1f}"
+    )
+
+
+def _part_row(part: Part) -> dict[str, Any]:
+    margin = points(part.margin) if part.deciding else ""
+    return {
+        "part": part.name,
+        "deciding": "yes" if part.deciding else "beside",
+        "effect": points(part.estimate.effect),
+        "low": points(part.low),
+        "high": points(part.high),
+        "margin": margin,
+        "tasks": len(part.tasks),
+        "seeds": part.estimate.n_seeds,
+        "groups": part.estimate.n_groups,
+    }
+
+
+def _variance_rows(part: Part) -> Rows:
+    table = pd.DataFrame([asdict(c) for c in part.estimate.components])
+    grouped = table.groupby("source", sort=True)["variance"].agg(["sum", "count"])
+    return [
+        {"source": str(source), "terms": int(row["count"]), "variance": float(1e4 * row["sum"])}
+        for source, row in grouped.iterrows()
+    ]
+
+
+def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
+    rows = []
+    for name in cells:
+        cell, metrics = sources.evidence.records[name].cell, sources.evidence.metrics(name)
+        shown = {metric: metrics[metric] for metric in BEHIND_CLAIMS if metric in metrics}
+        rows.append({"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed, **shown})
+    return rows
+
+
+def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
+    records, root = sources.evidence.records, str(sources.evidence.store.root)
+    rows = []
+    for name in (c for c in cells if c in records):
+        cell = records[name].cell
+        # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
+        again = command(cell, root if cell.parents else AGAIN, unseal=name in sources.unsealings.openings)
+        rows.append({"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed, "command": again})
+    return rows
