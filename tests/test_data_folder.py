@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.cell import Cell, Training
-from carft.data import catalog
-from carft.data.card import Card, Folder
+from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.fixtures import MARKER, picture
-from carft.data.folder.cards import card_of, data_set_of, folder_task, leave_one_out
+from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
 from carft.data.folder.layout import fixture, read
 from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.splits import split_of, splits_of
@@ -325,6 +323,13 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
     assert digests["attested"].startswith("no: 1 images")
 
 
+def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
+    for path in (tree / "photo" / "cat").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(Refusal, match="no image to train on of the class 'cat'"):
+        card(f"folder:{tree}").open(Folder(skip_unreadable=True))
+
+
 # the whole way
 
 
@@ -346,17 +351,10 @@ def test_a_cell_on_your_own_data_is_trained_and_unsealed(
 
 
 @pytest.mark.slow
-def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(
-    original: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def small(name: str) -> Card:
-        return replace(card_of(name), model="icons-resnet", pretrained="icons")
-
-    monkeypatch.setattr(catalog, "card_of", small)
-    tasks = leave_one_out(original)
-    training = load_recipe("downstream").training.model_copy(update={"epochs": 1})
-    change = {"tasks": tasks, "trials": 1, "seeds": 1, "training": training}
-    protocol = Protocol(load_recipe("downstream").model_copy(update=change), store)
+def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, store: Store, tmp_path: Path) -> None:
+    tasks, recipe = leave_one_out(original), load_recipe("miniature").smoked()
+    recipe = recipe.model_copy(update={"seeds": 1}).changed(tasks, model="icons-resnet", pretrained="icons")
+    protocol = Protocol(recipe, store)
     while (job := protocol.next_job()) is not None:
         failed = run_payload(payload(job, str(store.root), Placement()))["failure"]
         assert not failed
