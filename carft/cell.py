@@ -125,7 +125,7 @@ class Cell:
             spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file is what is in it, not its path
             if self.model.startswith("local-dir:"):
                 spec["model"] = "local-dir"  # the weights' digest says which
-            spec["task"] = _without_path(self.task)
+            spec["task"] = task_key(self.task)
             spec["reading"] = self.reading.factors()
         return stable_hash(spec)
 
@@ -155,7 +155,7 @@ class Cell:
         return Cell(**values)
 
 
-def _without_path(task: str) -> str:
+def task_key(task: str) -> str:
     """A task on your own data without its folder's path: what is in the folder stands in the data version."""
     if not task.startswith("folder:"):
         return task

@@ -57,6 +57,7 @@ class Bench:
                 f"here it is {chosen.version}.",
                 "Run the sweep again with this version.",
             )
+        chosen.require_present(execution)  # before weights are fetched from afar
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
         prompts = _prompts(cell.model, cell.pretrained, cell.task, cell.reading.context_templates, execution.device)
@@ -181,6 +182,8 @@ def run_cell(
     check_execution(cell, execution)
     status: Status = "reused"
     if store.set_aside_stale(cell.id):
+        if unseal:
+            card(cell.task).require_sealed(execution)
         execution.prepare()
         bench = Bench.of(cell, execution)
         checkpoints = store_checkpoints(cell, store, execution)

@@ -75,7 +75,8 @@ class Contrast:
         return found
 
     def _asked(self, evidence: Evidence) -> list[str]:
-        return [t for t in evidence.tasks if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
+        asked = {task: set(self.sets(evidence, task)) for task in evidence.tasks}
+        return [task for task, sets in asked.items() if sets and sets <= set(evidence.set_names(task))]
 
     def flaws(self, evidence: Evidence, found: Mapping[str, tuple[Estimate, tuple[str, ...]]]) -> tuple[str, ...]:
         """Tasks without an estimate, without an interval, or with seeds that only one side has."""
@@ -107,13 +108,13 @@ def id_test(evidence: Evidence, task: str) -> Sequence[str]:
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:
-    """The ID test set and all suites."""
+    """The ID test set, if there is one, and all suites."""
     return evidence.set_names(task)
 
 
 def every_suite(evidence: Evidence, task: str) -> Sequence[str]:
     """All suites."""
-    return evidence.set_names(task)[1:]
+    return [name for name in evidence.set_names(task) if name != "test"]
 
 
 def suite_set(name: str) -> Sets:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from carft.cell import Cell, Reading
+from carft.cell import Cell, Reading, task_key
 from carft.data.catalog import DOWNSTREAM_ICONS, Card, card
 from carft.errors import Refusal
 from carft.methods import METHODS, trained_methods
@@ -126,7 +126,7 @@ class Evidence:
         """Whether an untrained cell is what the task's studies start from: same model, weights and default reading."""
         study = next((s for s in self.studies if s["task"] == task), None)
         start = (study["model"], study["pretrained"]) if study else (card(task).model, card(task).pretrained)
-        current = cell.task == task and cell.data_version == card(task).version
+        current = task_key(cell.task) == task_key(task) and cell.data_version == card(task).version
         return current and (cell.model, cell.pretrained) == start and cell.reading == Reading()
 
     def _sealed_open(self, cell: str, task: str) -> bool:
@@ -153,8 +153,8 @@ class Evidence:
         return sorted({a for curve in self._curves.values() for a in curve})
 
     def set_names(self, task: str) -> list[str]:
-        """``test`` and ``ood/<suite>``."""
-        return ["test", *(f"ood/{suite}" for suite in card(task).suites)]
+        """``test``, if the task has one, and ``ood/<suite>``."""
+        return list(card(task).sets)
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
         """Outcomes of a cell on a set, read once."""

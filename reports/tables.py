@@ -18,7 +18,8 @@ from reports.verdicts import Verdict
 def task_table(evidence: Evidence) -> pd.DataFrame:
     """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
 
-    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %.
+    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. A task without a test set
+    has none of the three, and counts the groups of its suites.
     """
     rows = []
     for task in evidence.tasks:
@@ -29,10 +30,12 @@ def task_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
-    made = contributions(evidence, cells, ["test"], "top1")
+    sets = evidence.set_names(task)
+    tested = "test" in sets
+    made = contributions(evidence, cells, ["test"] if tested else sets, "top1")
     assert made is not None  # top-1 needs no context
     estimate = two_way(made, seeds_vary=_is_trained(entry))
-    low, high = estimate.interval()
+    low, high = estimate.interval() if tested else (np.nan, np.nan)
     metrics = [evidence.metrics(cell) for cell in cells]
 
     def mean(name: str) -> float:
@@ -46,7 +49,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
         "n_seeds": estimate.n_seeds,
         "n_groups": estimate.n_groups,
         "val_top1": mean("val/top1"),
-        "test_top1": estimate.effect,
+        "test_top1": estimate.effect if tested else np.nan,
         "low": low,
         "high": high,
         "test_mean_per_class": mean("test/mean_per_class"),
@@ -141,7 +144,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
                 cells = evidence.cells(task, Entry("wise_ft", parent, alpha))
                 if cells:
                     metrics = [evidence.metrics(cell) for cell in cells]
-                    means = {k: float(np.mean([m[k] for m in metrics])) for k in CURVE_METRICS}
+                    means = {k: float(np.mean([m.get(k, np.nan) for m in metrics])) for k in CURVE_METRICS}
                     rows.append({"task": task, "parent": parent, "alpha": alpha, "n_seeds": len(cells), **means})
     return pd.DataFrame(rows)
 
@@ -190,7 +193,7 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for entry in (e for e in TABLE_ENTRIES if e.parent is None):
         for task in evidence.tasks:
-            names = evidence.card(task).templates
+            names = evidence.card(task).contexts
             for cell in evidence.cells(task, entry):
                 for name in evidence.set_names(task):
                     outcome = evidence.outcomes(cell, name)

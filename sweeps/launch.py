@@ -40,7 +40,7 @@ def run_sweep(
     started = time.monotonic()
     store.require_writable()
     for task in recipe.tasks:
-        card(task).require_present(request.where)
+        card(task).require_sealed(request.where)
     for method in recipe.methods:
         require_parts_allowed(method, request.workers_per_cell, request.settings.get("accumulation", 1))
     protocol = Protocol(recipe, store)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,10 @@ from carft.execution import Execution
 from carft.records import Store
 from carft.run import run_cell
 from carft.specify import specify
+from reports.build import build_report
+from sweeps.jobs import Placement, payload, run_payload
+from sweeps.protocol import Protocol
+from sweeps.recipes import load_recipe
 
 #: few classes, so that their fixtures can be written for every test
 SMALL = ("pacs", "vlcs", "terraincognita")
@@ -202,3 +207,31 @@ def test_a_cell_is_trained_and_unsealed(
     assert store.evaluated(cell.id) == {f"ood/{held_out}"}
     assert {"val/context_top1", f"ood/{held_out}/top1", f"ood/{held_out}/context_top1"} <= set(store.metrics(cell.id))
     assert len(store.predictions(cell.id, f"ood/{held_out}").images) == 2 * len(DATA_SETS[name].classes)
+
+
+@pytest.mark.slow
+def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
+    root: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pacs/sketch has no test set in distribution; pets has no shift and no known context."""
+    tasks = ["pacs/sketch", "pets"]
+    catalog.data_set("pets").fixture(root)
+    for task in tasks:
+        monkeypatch.setitem(catalog.CARDS, task, replace(card(task), banks={"standard": card("vlcs/sun09").contexts}))
+    recipe = load_recipe("miniature").smoked().model_copy(update={"seeds": 1})
+    recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons")
+    protocol = Protocol(recipe, store)
+    while (job := protocol.next_job()) is not None:
+        place = Placement(settings={"data": str(root)})
+        assert not run_payload(payload(job, str(store.root), place))["failure"]
+        protocol.end(job)
+    protocol.write_studies()
+    built = build_report(store, tmp_path / "report")
+    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv").set_index(["task", "method"])
+    assert len(table) == 6
+    pacs, pets = table.loc["pacs/sketch"], table.loc["pets"]
+    assert pacs["test_top1"].isna().all() and pacs["ood/sketch"].notna().all() and (pacs["n_groups"] == 14).all()
+    assert pets["test_top1"].notna().all() and pets["ood/mean"].isna().all() and pets["context_top1"].isna().all()
+    differences = pd.read_csv(built.page.parent / "tables" / "differences.csv")
+    assert set(differences[differences["task"] == "pets"]["where"]) == {"ID test"}
+    assert set(differences[differences["task"] == "pacs/sketch"]["where"]) == {"mean OOD"}

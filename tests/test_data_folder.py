@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -25,6 +26,10 @@ from carft.execution import Execution
 from carft.records import Store
 from carft.run import run_cell
 from carft.specify import command, specify
+from reports.build import build_report
+from sweeps.jobs import Placement, payload, run_payload
+from sweeps.protocol import Protocol
+from sweeps.recipes import load_recipe
 
 DOMAINS = ("photo", "scan", "sketch")
 CLASSES = ("cat", "dog", "guinea_pig")
@@ -318,6 +323,13 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
     assert digests["attested"].startswith("no: 1 images")
 
 
+def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
+    for path in (tree / "photo" / "cat").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(Refusal, match="no image to train on of the class 'cat'"):
+        card(f"folder:{tree}").open(Folder(skip_unreadable=True))
+
+
 # the whole way
 
 
@@ -336,6 +348,25 @@ def test_a_cell_on_your_own_data_is_trained_and_unsealed(
     assert store.read(cell.id).provenance["digests"]["attested"] == "no: fixture"
     suite = store.predictions(cell.id, "ood/sketch")
     assert set(suite.contexts) == {2} and suite.context_logits.shape[1] == 3
+
+
+@pytest.mark.slow
+def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, store: Store, tmp_path: Path) -> None:
+    tasks, recipe = leave_one_out(original), load_recipe("miniature").smoked()
+    recipe = recipe.model_copy(update={"seeds": 1}).changed(tasks, model="icons-resnet", pretrained="icons")
+    protocol = Protocol(recipe, store)
+    while (job := protocol.next_job()) is not None:
+        failed = run_payload(payload(job, str(store.root), Placement()))["failure"]
+        assert not failed
+        protocol.end(job)
+    protocol.write_studies()
+    built = build_report(store, tmp_path / "report")
+    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
+    assert set(table["task"]) == set(tasks)
+    assert set(table["method"]) >= {"zeroshot", "ft", "car_ft"}
+    assert set(table["scale"]) == {"own"}
+    assert {f"ood/{domain}" for domain in DOMAINS} <= set(table.columns)
+    assert {verdict.scale for verdict in built.verdicts} == {"own"}
 
 
 def test_a_tree_of_your_own_can_be_checked_as_a_data_set(original: Path) -> None:

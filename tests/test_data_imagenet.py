@@ -19,7 +19,6 @@ from carft.data.catalog import card
 from carft.data.checking import check
 from carft.data.files import decode
 from carft.data.imagenet.cards import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
-from carft.data.imagenet.tasks import require_sealed
 from carft.data.task import Sealed, Task
 from carft.errors import Refusal
 from carft.execution import Execution
@@ -194,7 +193,7 @@ def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_mis
         imagenet.open(where)
     DATA_SETS["imagenet"].fixture(tmp_path)
     assert len(imagenet.open(where).val) == 1000
-    for refused in (imagenet.unseal, lambda where: require_sealed(imagenet, where)):
+    for refused in (imagenet.unseal, imagenet.require_sealed):
         with pytest.raises(Refusal, match="imagenet-v2 is not here") as refusal:
             refused(where)
         assert "ImageNetV2" in refusal.value.hint

@@ -48,7 +48,8 @@ class Card:
     is what ``ImageSet.contexts`` calls k; empty where no context is known. suites: names of the sets under shift.
     group: what the resampling unit is. metric: ``top1`` or ``mean_per_class``, by convention; both are recorded.
     model, pretrained: what a cell uses when nothing else is asked for.
-    loader: module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, where).
+    loader: module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, where), and
+    ``require_sealed`` where suites are data sets of their own.
     has_test: whether there is a test set in distribution. place: folder under the data root; empty when none is needed.
     data_sets: names of the data sets on disk that the task is made of.
     """
@@ -100,6 +101,12 @@ class Card:
                 f"Give --data ROOT, the folder that holds '{self.place}'. Where to get it: {self.source}",
             )
         self._loader("require_present")(self, where)
+
+    def require_sealed(self, where: Where) -> None:
+        """``Refusal`` unless test set and suites are there as well: to be asked before work that ends in unsealing."""
+        self.require_present(where)
+        if hasattr(importlib.import_module(self.loader), "require_sealed"):
+            self._loader("require_sealed")(self, where)
 
     def open(self, where: Where) -> Task:
         """Train and validation images only."""

@@ -12,14 +12,17 @@ from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
 from carft.errors import unknown
 
-DOWNLOAD = "DomainBed's domainbed/scripts/download.py (github.com/facebookresearch/DomainBed) fetches it"
+DOWNLOAD = "DomainBed's download script (github.com/facebookresearch/DomainBed, domainbed/scripts/download.py)"
 #: zero-shot CLIP's prompt in the tables of the field; CLIP itself has no list for these sets
 OWN = ("a photo of a {}.",)
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain: its folder, images in the real set, the prompt that names it, and the ending of its files."""
+    """A domain: its folder, images in the real set, the prompt that names it, and the ending of its files.
+
+    The prompts are ours: CLIP has none for these sets.
+    """
 
     folder: str
     count: int
@@ -38,7 +41,8 @@ class Family:
     domains: Mapping[str, Domain]
 
 
-#: counts: PACS, VLCS and OfficeHome from their papers' tables as DomainBed uses them; DomainNet "#Cleaned" of its page
+#: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
+#: (ai.bu.edu/M3SDA), TerraIncognita's those of MIRO's authors (github.com/khanrc/miro, issue 9)
 FAMILIES: dict[str, Family] = {
     "pacs": Family(
         "PACS",
@@ -82,7 +86,7 @@ FAMILIES: dict[str, Family] = {
         "terra_incognita",
         "10 kinds of animals before camera traps at four places",
         "Community Data License Agreement, permissive",
-        DOWNLOAD + "; published tables rest on 24,788 images, what can be downloaded by now has 24,330",
+        DOWNLOAD + "; published tables rest on 24,788 images, what is to be had today are 24,330",
         {
             "l100": Domain("location_100", 4_879, "a camera trap photo of a {} by a path."),
             "l38": Domain("location_38", 9_767, "a camera trap photo of a {} among trees."),

@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from carft.data.card import Card, Where
-from carft.data.domainbed.cards import DATA_SETS, FAMILIES
-from carft.data.loading import Opened, image_set, joined, opened
+from carft.data.domainbed.cards import CARDS, DATA_SETS, FAMILIES
+from carft.data.loading import Opened, image_set, joined, opened, require_every_class
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
@@ -52,7 +52,7 @@ def _task(task: str, root: Path, skip_unreadable: bool) -> Task:
             parts = carved(found.splits[domain], root / FAMILIES[name].place / entry.folder, VALIDATION)
             train.append(_images(name, domain, found.whole(parts[0])))
             val.append(_images(name, domain, found.whole(parts[1])))
-    return Task(task, joined(train), joined(val), found.digests)
+    return Task(task, require_every_class(joined(train), CARDS[task]), joined(val), found.digests)
 
 
 def _images(name: str, domain: str, index: Index) -> ImageSet:

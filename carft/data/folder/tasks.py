@@ -11,7 +11,7 @@ from carft.data.fixtures import is_fixture
 from carft.data.folder.cards import data_set_of
 from carft.data.folder.layout import Tree, read
 from carft.data.folder.naming import PREFIX, Name, chosen, parse
-from carft.data.loading import image_set, joined
+from carft.data.loading import image_set, joined, require_every_class
 from carft.data.task import ImageSet, Sealed, Task
 from carft.errors import Refusal
 
@@ -42,6 +42,7 @@ def open_task(card: Card, where: Where) -> Task:
     tree, name = _opened(card)
     broken = _broken(tree) if where.skip_unreadable else frozenset()
     train, val = (joined([_images(tree, d, split, broken) for d in name.id_domains]) for split in ("train", "val"))
+    require_every_class(train, card)
     return Task(name=card.name, train=train, val=val, digests=_digests(tree, broken))
 
 

@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from carft.data.card import Card, Where
-from carft.data.imagenet.cards import DATA_SETS, IMAGENET_LABELS, SUITES, merged, subset
+from carft.data.imagenet.cards import CARDS, DATA_SETS, IMAGENET_LABELS, SUITES, merged, subset
 from carft.data.imagenet.layout import BORDER
-from carft.data.loading import Opened, image_set, opened, together
+from carft.data.loading import Opened, image_set, opened, require_every_class, together
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
@@ -57,7 +57,8 @@ def _task(root: Path, skip_unreadable: bool) -> Task:
     train, val = (found.whole(part) for part in carved(found.splits["train"], root / IMAGENET.place, VALIDATION))
     shifts = _present_shifts(root, skip_unreadable)
     digests = together({"imagenet": found.digests, **{name: shift.digests for name, shift in shifts.items()}})
-    return Task("imagenet", _images("imagenet", train), _images("imagenet", val), digests)
+    images = require_every_class(_images("imagenet", train), CARDS["imagenet"])
+    return Task("imagenet", images, _images("imagenet", val), digests)
 
 
 def _present_shifts(root: Path, skip_unreadable: bool) -> dict[str, Opened]:
