@@ -49,7 +49,7 @@ class Content:
             trials_worth=_trials_worth(tables["best_of_n"], tables["trials"]),
             claims=[(ledger()[v.claim], v) for v in verdicts],
             tables=tables,
-            suites=list(dict.fromkeys(s for task in evidence.tasks for s in evidence.card(task).suites)),
+            suites=evidence.suite_names(),
             reference_sets=SHOWN_SETS,
             plots=plots,
             dropped=evidence.dropped,
