@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
@@ -34,7 +35,7 @@ class Component:
     @property
     def net(self) -> float:
         """The raw estimate less half of the interaction, at least half of itself: so that a sum holds it once."""
-        return max(self.variance - self.interaction / 2, self.variance / 2)
+        return float(net(self.variance, self.interaction))
 
     def scaled(self, seeds: float, groups: float) -> Component:
         """What the term would be with so many times the seeds and the groups."""
@@ -81,7 +82,7 @@ class Estimate:
             return math.nan
         if self.se == 0:
             return 0.0
-        return float(sum(v * stats.t.ppf(p, df) for v, df in self.terms.values()) / self.se**2)
+        return float(weighted_quantile(p, *zip(*self.terms.values(), strict=True)))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Two-sided interval; (NaN, NaN) when there is no standard error."""
@@ -133,6 +134,17 @@ class Estimate:
         return Estimate(self.effect, parts, round(self.n_seeds * seeds), round(self.n_groups * groups))
 
 
+def net(variance: np.ndarray | float, interaction: np.ndarray | float) -> np.ndarray:
+    """Terms less half of the interaction that both of them hold, but at least half of themselves."""
+    return np.maximum(variance - np.asarray(interaction) / 2, np.asarray(variance) / 2)
+
+
+def weighted_quantile(p: float, variances: Sequence[Any], dfs: Sequence[float]) -> np.ndarray:
+    """Mean of the terms' t quantiles at p, weighted by their variances (numbers, or arrays of one shape)."""
+    quantiles = stats.t.ppf(p, dfs)
+    return np.asarray(sum(v * q for v, q in zip(variances, quantiles, strict=True)) / sum(variances))
+
+
 def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
     below = sum(v**2 / df for v, df in terms if df > 0)
     return sum(v for v, _ in terms) ** 2 / below if below > 0 else math.inf
@@ -167,21 +179,32 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
         if count < 2:
             groups.append(Component(math.nan, count - 1, "groups"))
             continue
-        own = count * _interaction(part) if crossed else 0.0
-        groups.append(Component(count * float(part.mean(0).var(ddof=1)), count - 1, "groups", own))
+        own = float(interaction_term(part)) if crossed else 0.0
+        groups.append(Component(float(group_term(part)), count - 1, "groups", own))
         shared += own
     components = tuple(groups)
     if seeds_vary:
-        spread = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else math.nan
+        spread = float(seed_term(values)) if seeds > 1 else math.nan
         components = (Component(spread, seeds - 1, "seeds", shared), *components)
     return Estimate(float(by_seed.mean()), components, seeds, values.shape[1])
 
 
-def _interaction(part: np.ndarray) -> float:
-    """Interaction variance of one group's seed-averaged contribution, from (S, G) values of a stratum."""
-    seeds, groups = part.shape
-    rest = part - part.mean(0) - part.mean(1, keepdims=True) + part.mean()
-    return float((rest**2).sum()) / ((seeds - 1) * (groups - 1)) / seeds
+def seed_term(values: np.ndarray) -> np.ndarray:
+    """Variance over seeds of the metric, over their number. values: (..., S, G)."""
+    return values.sum(-1).var(-1, ddof=1) / values.shape[-2]
+
+
+def group_term(values: np.ndarray) -> np.ndarray:
+    """Groups times the variance over groups of the seed-averaged contributions, in one stratum. values: (..., S, G)."""
+    return values.shape[-1] * values.mean(-2).var(-1, ddof=1)
+
+
+def interaction_term(values: np.ndarray) -> np.ndarray:
+    """The part of both terms that is interaction, in one stratum. values: (..., S, G) with S and G at least 2."""
+    seeds, groups = values.shape[-2:]
+    rows, columns = values.mean(-1, keepdims=True), values.mean(-2, keepdims=True)
+    rest = values - rows - columns + rows.mean(-2, keepdims=True)
+    return groups * (rest**2).sum((-2, -1)) / ((seeds - 1) * (groups - 1)) / seeds
 
 
 def pooled(estimates: Sequence[Estimate]) -> Estimate:

@@ -287,4 +287,4 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
             if short := [cell for cell in study["confirm"] if cell not in opened]:
                 words = f"{study['method']} on {study['task']}: {', '.join(short)} not finished, unsealed or readable."
                 rows.append(("missing seed", study["id"], words))
-    return pd.DataFrame(dict.fromkeys(rows), columns=["what", "where", "words"])
+    return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])

@@ -92,7 +92,7 @@ def plant(
                     mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
                     write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
             trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
-            name = "-".join([task.replace("/", "-"), method, str(epochs), *differing(reading).values()])
+            name = "-".join([task.replace("/", "-"), method, str(epochs), *map(str, differing(reading).values())])
             store.write_study(
                 name,
                 {

@@ -18,6 +18,8 @@ from reports.claims.base import answer_of
 from reports.verdicts import Part, Verdict, ledger, verdicts
 from tests.planted import Plan, change_study, plant
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 GOOD = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9},
@@ -29,10 +31,12 @@ NOTHING = Plan(
 )
 
 
-def answers(folder: Path, plan: Plan, tasks: tuple[str, ...] = DOWNSTREAM_ICONS) -> dict[str, Verdict]:
+def answers(
+    folder: Path, plan: Plan, tasks: tuple[str, ...] = DOWNSTREAM_ICONS, curves: bool = True
+) -> dict[str, Verdict]:
     """Verdicts on a planted results folder, by claim."""
     store = Store(folder)
-    plant(store, tasks, plan)
+    plant(store, tasks, plan, curves=curves)
     return {v.claim: v for v in verdicts(Evidence.of(store))}
 
 
@@ -87,7 +91,7 @@ def test_a_missing_method_is_not_run_and_says_what_to_type(tmp_path: Path) -> No
 
 
 def test_eight_tasks_cannot_reproduce_a_claim_on_nine(tmp_path: Path) -> None:
-    found = answers(tmp_path, GOOD, DOWNSTREAM_ICONS[:8])
+    found = answers(tmp_path, GOOD, DOWNSTREAM_ICONS[:8], curves=False)
     assert found["C5"].verdict == "inconclusive"
     assert "8 of the 9" in found["C5"].reason
 
@@ -119,8 +123,8 @@ def test_pairing_narrows_the_interval(tmp_path: Path) -> None:
 
 def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=1)
-    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=6)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=1, curves=False)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=6, curves=False)
     evidence = Evidence.of(store)
     assert {s["training"]["epochs"] for s in evidence.studies} == {6}
     assert {s["training"]["epochs"] for s in evidence.dropped} == {1}
@@ -128,7 +132,7 @@ def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(t
 
 def test_unequal_search_budgets_are_not_comparable(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    plant(store, DOWNSTREAM_ICONS, GOOD)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/body", "ft"))
     change_study(store, "icons/body", "ft", trials=[*study["trials"], *study["trials"]])
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
@@ -139,7 +143,7 @@ def test_unequal_search_budgets_are_not_comparable(tmp_path: Path) -> None:
 
 def test_a_task_that_lost_its_confirm_cells_is_named_and_nothing_is_decided_without_it(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    plant(store, DOWNSTREAM_ICONS, GOOD)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     change_study(store, "icons/tools", "car_ft", confirm=[])
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
     for claim in ("C2", "C3", "C4", "C5"):
@@ -150,7 +154,7 @@ def test_a_task_that_lost_its_confirm_cells_is_named_and_nothing_is_decided_with
 
 def test_seeds_that_only_one_side_has_decide_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    plant(store, DOWNSTREAM_ICONS, GOOD)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
     study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/tools", "ft"))
     change_study(store, "icons/tools", "ft", confirm=study["confirm"][:2])
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
@@ -160,7 +164,7 @@ def test_seeds_that_only_one_side_has_decide_nothing(tmp_path: Path) -> None:
 
 def test_the_task_of_all_classes_is_never_pooled_with_the_nine(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    plant(store, (*DOWNSTREAM_ICONS[:8], "icons/all"), GOOD)
+    plant(store, (*DOWNSTREAM_ICONS[:8], "icons/all"), GOOD, curves=False)
     evidence = Evidence.of(store)
     assert evidence.tasks == list(DOWNSTREAM_ICONS[:8])
     assert {v.claim: v.verdict for v in verdicts(evidence)}["C5"] == "inconclusive"
