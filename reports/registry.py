@@ -115,7 +115,8 @@ class TableCard:
 
     def key(self, row: Row) -> str:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
-        return "/".join(str(row[k]) for k in dict.fromkeys(("scope", *self.keys)) if k in row)
+        names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
+        return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
 
     def short_key(self, row: Row) -> str:
         """The same without the scope: enough where no other scope has such a row."""

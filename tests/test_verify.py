@@ -156,7 +156,7 @@ def edit_datum(folder: Path) -> None:
     [
         (swap_figures, "drawn", "figures/differences.png"),
         (edit_table, "tables", "tasks."),
-        (edit_verdict, "tables", "claims.icons/C"),
+        (edit_verdict, "tables", "claims."),
         (edit_page, "pages", "index.html"),
         (edit_datum, "drawn", "figure differences.row 1.x is 42"),
     ],
