@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from reports.style import Drawing, colour, label, marker
+from reports.style import Drawing, colour, few, label, marker
 
 Tables = Mapping[str, pd.DataFrame]
 SHOWN = ("zeroshot", "ft", "car_ft")
@@ -71,10 +72,11 @@ def _one_trial(tables: Tables) -> Figure | None:
     figure, axis = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
     for method, part in tables["one_trial"].groupby("method", sort=False):
         name = str(method)
-        axis.plot(part["ft_trials"], 100 * part["gain"], color=colour(name), marker=marker(name), label=label(name))
+        mark = few(len(part), marker(name))
+        axis.plot(part["ft_trials"], 100 * part["gain"], color=colour(name), marker=mark, label=label(name))
     axis.axhline(0, color="black", lw=0.8)
     axis.set(xlabel="search trials given to FT", ylabel="method minus FT,\nvalidation top-1 (points)")
-    axis.set_xticks(sorted(tables["one_trial"]["ft_trials"].unique()))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=8)
     return figure
 
@@ -225,8 +227,8 @@ AUDIT_DRAWINGS: dict[str, Drawing] = {
     "readings": Drawing(
         "Specification curve: every reading of what the paper leaves open",
         "Each column is one reading. Above: CAR-FT minus FT with its 95 % interval, out of distribution (triangles), "
-        "and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. Intervals are "
-        "not corrected for the number of readings. The figure cannot show readings that were not run, and sorting by "
+        "and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. Intervals "
+        "are not corrected for the number of readings. The figure cannot show readings that were not run, and sorting by "
         "effect makes any noise look like a trend.",
         _specification,
     ),

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 LEVEL = 0.95
 POWER = 0.80
@@ -302,11 +302,15 @@ def expected_best(values: Sequence[float]) -> list[float]:
     """Expected maximum of n values drawn without replacement, for n = 1 .. len(values)."""
     ordered = np.sort(values)
     count = len(ordered)
-    curve = []
-    for n in range(1, count + 1):
-        ways = [math.comb(rank, n - 1) for rank in range(count)]
-        curve.append(float(np.dot(ways, ordered) / math.comb(count, n)))
-    return curve
+    rank, below = np.arange(count)[None, :], np.arange(count)[:, None]  # n - 1 others lie below the best
+    with np.errstate(invalid="ignore"):
+        ways = _log_choose(rank, below) - _log_choose(np.array(count), below + 1)
+    return np.where(rank >= below, np.exp(ways), 0.0).dot(ordered).tolist()
+
+
+def _log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Logarithm of the number of ways to choose; undefined where more are chosen than there are."""
+    return special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
 
 
 def spread_of_best(values: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,20 @@ def label(entry: str) -> str:
     method, _, parent = entry.rstrip(")").partition("(")
     name = METHODS[method].label
     return f"{name} of {METHODS[parent].label}" if parent else name
+
+
+CROWDED = 500  # marks of a figure that are too many to be vectors
+FEW = 20  # points of a curve that get a marker each
+
+
+def is_crowded(marks: Sized) -> bool:
+    """Whether marks should be one picture instead of so many vectors."""
+    return len(marks) > CROWDED
+
+
+def few(count: int, mark: str) -> str:
+    """The marker of a curve with so many points: none when they would run together."""
+    return mark if count <= FEW else ""
 
 
 plt.rcParams.update(

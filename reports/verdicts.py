@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from reports.claims import DECIDERS
-from reports.claims.base import Answer, Claim, Verdict, ledger, not_run
 from reports.contrasts import Part
 from reports.evidence import Evidence
+from reports.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.scopes import FAMILIES
 
 __all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]

@@ -13,8 +13,8 @@ from carft.metrics import macro
 from carft.records import Store
 from reports.evidence import CAR_FT, FT, Evidence
 from reports.pairing import contributions
+from reports.rules import answer_of
 from reports.statistics import Component, Estimate
-from reports.claims.base import answer_of
 from reports.verdicts import Part, Verdict, ledger, verdicts
 from tests.planted import Plan, change_study, plant
 

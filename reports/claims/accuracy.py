@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 
 from carft.methods import METHODS
-from reports.claims.base import Answer, Claim, Verdict, beside, decide
 from reports.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
 from reports.contrasts import part as part_of
 from reports.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.rules import Answer, Claim, Verdict, beside, decide
 from reports.statistics import sign_test
 
 FIXED_ALPHA = 0.5

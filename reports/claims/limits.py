@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from reports.claims.base import Answer, Claim, Verdict, not_run
 from reports.contrasts import Contrast, every_suite
 from reports.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+from reports.rules import Answer, Claim, Verdict, not_run
 from reports.statistics import RankCorrelation, rank_correlation
 
 FEWEST_TASKS = 5
