@@ -34,7 +34,7 @@ def _specification(tables: Tables) -> Figure | None:
     choices = [
         (factor, value)
         for factor in [c for c in curve.columns if c not in NOT_FACTORS and curve[c].nunique(dropna=False) > 1]
-        for value in sorted(curve[factor].dropna().unique(), key=str)
+        for value in sorted(curve[factor].dropna().unique(), key=_by_kind)
     ]
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(7.4, 2.8 + 0.19 * len(choices)), sharex=True, layout="constrained",
@@ -53,7 +53,7 @@ def _specification(tables: Tables) -> Figure | None:
         above.plot(rows, 100 * on_test.to_numpy(), "_", color=colour("ft"), ms=8, mew=2, label="ID test")
     above.axhline(0, color="black", lw=0.8)
     above.set_ylabel("CAR-FT minus FT (points)")
-    above.legend(ncols=3, fontsize=8, loc="best")
+    figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
     for place, (factor, value) in enumerate(choices):
         chosen = (curve[factor] == value).to_numpy()
         below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
@@ -64,6 +64,12 @@ def _specification(tables: Tables) -> Figure | None:
     below.set_xlabel(f"{len(curve)} readings, sorted by their effect")
     below.grid(False)
     return figure
+
+
+def _by_kind(value: object) -> tuple[bool, float, str]:
+    """Numbers by size, then words by letter."""
+    number = value if isinstance(value, int | float) else None
+    return (number is None, float(number or 0), str(value))
 
 
 def _one_trial(tables: Tables) -> Figure | None:
@@ -228,7 +234,7 @@ AUDIT_DRAWINGS: dict[str, Drawing] = {
         "Specification curve: every reading of what the paper leaves open",
         "Each column is one reading. Above: CAR-FT minus FT with its 95 % interval, out of distribution (triangles), "
         "and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. Intervals "
-        "are not corrected for the number of readings. The figure cannot show readings that were not run, and sorting by "
+        "are not corrected for the number of readings. The figure cannot show readings that were not run; sorting by "
         "effect makes any noise look like a trend.",
         _specification,
     ),

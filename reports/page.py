@@ -41,12 +41,13 @@ class Content:
     def of(
         evidence: Evidence, verdicts: Sequence[Verdict], tables: Mapping[str, pd.DataFrame], plots: Sequence[Plot]
     ) -> Content:
-        """Gather the words and numbers of a report."""
+        """Gather the words and numbers of a report; sentences speak of the scope that is reported first."""
+        first = {name: t[t["scope"] == evidence.name] if "scope" in t else t for name, t in tables.items()}
         return Content(
             scale=evidence.scale,
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
-            rests_on=_rests_on(evidence, tables),
-            trials_worth=_trials_worth(tables["best_of_n"], tables["trials"]),
+            rests_on=_rests_on(evidence, first),
+            trials_worth=_trials_worth(first["best_of_n"], first["trials"]),
             claims=[(ledger()[v.claim], v) for v in verdicts],
             tables=tables,
             suites=evidence.suite_names(),

@@ -11,8 +11,8 @@ import pandas as pd
 from carft.cell import Reading, Training
 from reports.contrasts import Contrast, Part, every_suite, part, pool, suite_set
 from reports.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
+from reports.orders import holm
 from reports.rules import ONE_SIDED, Answer, answer_of, ledger
-from reports.statistics import holm
 
 ASKED = ("C3", "C4", "C5")
 

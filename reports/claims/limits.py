@@ -9,8 +9,8 @@ import numpy as np
 
 from reports.contrasts import Contrast, every_suite
 from reports.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+from reports.orders import RankCorrelation, rank_correlation
 from reports.rules import Answer, Claim, Verdict, not_run
-from reports.statistics import RankCorrelation, rank_correlation
 
 FEWEST_TASKS = 5
 
