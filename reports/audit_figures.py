@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.style import Drawing, colour, few, label, marker
+from reports.style import Drawing, colour, drawn_entries, few, label, marker
 
 Tables = Mapping[str, pd.DataFrame]
 SHOWN = ("zeroshot", "ft", "car_ft")
@@ -189,7 +189,7 @@ def _effective(tables: Tables) -> Figure | None:
     x = np.linspace(low, high, 60)
     y = 1 / (1 + np.exp(-(line["intercept"] + line["slope"] * np.log(x / (1 - x)))))
     axis.plot(x, y, "-", color="#888888", lw=1, label=f"baseline, {int(line['points'])} points, {line['how']}")
-    for method in table["method"].unique():
+    for method in drawn_entries(table["method"]):
         part = table[table["method"] == method]
         axis.plot(part["id"], part["ood"], marker(method), color=colour(method), ms=5, alpha=0.85, label=label(method))
     for scaled in (axis.set_xscale, axis.set_yscale):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.audit_figures import AUDIT_DRAWINGS
-from reports.style import Drawing, Plot, colour, few, is_crowded, label, marker
+from reports.style import Drawing, Plot, colour, drawn_entries, few, is_crowded, label, marker
 
 __all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
 
@@ -112,7 +112,7 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame) -> N
             axis.plot(
                 100 * line["test/top1"], 100 * line["ood/mean/top1"], "-", color=colour(str(parent)), lw=1, alpha=0.6
             )
-    for method in table["method"].unique():
+    for method in drawn_entries(table["method"]):
         row = table[table["method"] == method]
         if len(row):
             point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()

@@ -87,8 +87,8 @@ def robustness_table(evidence: Evidence) -> pd.DataFrame:
 
 def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Baseline | None) -> dict[str, Any]:
     per_cell = [view.metrics(cell) for cell in cells]
-    metrics = {name: float(np.mean([m[name] for m in per_cell])) for name in per_cell[0]}
-    suites = {name: metrics[f"{name}/top1"] for name in view.suites(task)}
+    metrics = {name: float(np.mean([m.get(name, np.nan) for m in per_cell])) for name in per_cell[0]}
+    suites = {name: metrics.get(f"{name}/top1", np.nan) for name in view.suites(task)}
     worst = min(suites, key=lambda name: suites[name], default="")
     id_accuracy, ood = metrics.get("test/top1", np.nan), metrics.get("ood/mean/top1", np.nan)
     expected = line.expected(id_accuracy) if line and not np.isnan(id_accuracy) else np.nan
