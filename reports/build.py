@@ -12,7 +12,6 @@ from carft.errors import Refusal
 from carft.records import Store
 from reports import tables as make
 from reports.audits import audit_tables
-from reports.awareness import context_table
 from reports.evidence import Evidence
 from reports.figures import draw_all
 from reports.page import Content, render_markdown, render_page
@@ -60,7 +59,7 @@ def _tables(evidence: Evidence, decided: Sequence[Verdict]) -> dict[str, pd.Data
         "wise": make.curve_table(evidence),
         "trials": trials,
         "best_of_n": make.best_of_n_table(trials),
-        "contexts": context_table(evidence),
+        "contexts": make.context_table(evidence),
         "history": make.history_table(evidence),
         "cells": make.cell_table(evidence),
         "references": imagenet_references(),

@@ -81,7 +81,7 @@ def _differences(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 def _id_ood(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     table, curves = tables["tasks"], tables["wise"]
-    if table.empty:
+    if table.empty or table["ood/mean"].isna().all() or table["test_top1"].isna().all():
         return None
     tasks = sorted(table["task"].unique())
     columns = min(5, len(tasks) + 1)
