@@ -112,12 +112,11 @@ class Archive:
             return False
         if cell not in self._readable:
             self._readable[cell] = True
-            for name in names:
-                try:
-                    self.reader.outcome(cell, task, name)
-                except Refusal as error:
-                    self.problems.append(Problem("torn predictions", cell, error.message))
-                    self._readable[cell] = False
+            try:
+                self.reader.read(cell, task, names)
+            except Refusal as error:
+                self.problems.append(Problem("torn predictions", cell, error.message))
+                self._readable[cell] = False
         return self._readable[cell]
 
     @cached_property

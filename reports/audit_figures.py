@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from reports.style import Drawing, colour, label, marker
+from reports.style import Drawing, colour, drawn_entries, few, label, marker
 
 Tables = Mapping[str, pd.DataFrame]
 SHOWN = ("zeroshot", "ft", "car_ft")
@@ -33,7 +34,7 @@ def _specification(tables: Tables) -> Figure | None:
     choices = [
         (factor, value)
         for factor in [c for c in curve.columns if c not in NOT_FACTORS and curve[c].nunique(dropna=False) > 1]
-        for value in sorted(curve[factor].dropna().unique(), key=str)
+        for value in sorted(curve[factor].dropna().unique(), key=_by_kind)
     ]
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(7.4, 2.8 + 0.19 * len(choices)), sharex=True, layout="constrained",
@@ -52,7 +53,7 @@ def _specification(tables: Tables) -> Figure | None:
         above.plot(rows, 100 * on_test.to_numpy(), "_", color=colour("ft"), ms=8, mew=2, label="ID test")
     above.axhline(0, color="black", lw=0.8)
     above.set_ylabel("CAR-FT minus FT (points)")
-    above.legend(ncols=3, fontsize=8, loc="best")
+    figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
     for place, (factor, value) in enumerate(choices):
         chosen = (curve[factor] == value).to_numpy()
         below.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
@@ -65,16 +66,23 @@ def _specification(tables: Tables) -> Figure | None:
     return figure
 
 
+def _by_kind(value: object) -> tuple[bool, float, str]:
+    """Numbers by size, then words by letter."""
+    number = value if isinstance(value, int | float) else None
+    return (number is None, float(number or 0), str(value))
+
+
 def _one_trial(tables: Tables) -> Figure | None:
     if _absent(tables, "one_trial") or tables["one_trial"]["ft_trials"].max() < 2:
         return None
     figure, axis = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
     for method, part in tables["one_trial"].groupby("method", sort=False):
         name = str(method)
-        axis.plot(part["ft_trials"], 100 * part["gain"], color=colour(name), marker=marker(name), label=label(name))
+        mark = few(len(part), marker(name))
+        axis.plot(part["ft_trials"], 100 * part["gain"], color=colour(name), marker=mark, label=label(name))
     axis.axhline(0, color="black", lw=0.8)
     axis.set(xlabel="search trials given to FT", ylabel="method minus FT,\nvalidation top-1 (points)")
-    axis.set_xticks(sorted(tables["one_trial"]["ft_trials"].unique()))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=8)
     return figure
 
@@ -181,7 +189,7 @@ def _effective(tables: Tables) -> Figure | None:
     x = np.linspace(low, high, 60)
     y = 1 / (1 + np.exp(-(line["intercept"] + line["slope"] * np.log(x / (1 - x)))))
     axis.plot(x, y, "-", color="#888888", lw=1, label=f"baseline, {int(line['points'])} points, {line['how']}")
-    for method in table["method"].unique():
+    for method in drawn_entries(table["method"]):
         part = table[table["method"] == method]
         axis.plot(part["id"], part["ood"], marker(method), color=colour(method), ms=5, alpha=0.85, label=label(method))
     for scaled in (axis.set_xscale, axis.set_yscale):
@@ -225,8 +233,8 @@ AUDIT_DRAWINGS: dict[str, Drawing] = {
     "readings": Drawing(
         "Specification curve: every reading of what the paper leaves open",
         "Each column is one reading. Above: CAR-FT minus FT with its 95 % interval, out of distribution (triangles), "
-        "and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. Intervals are "
-        "not corrected for the number of readings. The figure cannot show readings that were not run, and sorting by "
+        "and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. Intervals "
+        "are not corrected for the number of readings. The figure cannot show readings that were not run; sorting by "
         "effect makes any noise look like a trend.",
         _specification,
     ),

@@ -116,7 +116,7 @@ AUDIT_TABLES: dict[str, AuditTable] = {
         "The baseline of effective robustness",
         "Untrained models, and the line through them on logit axes.",
         _evidence(robustness.baseline_table),
-        ("scope", "task", "model"),
+        ("scope", "task", "model", "pretrained"),
         shares=("id", "ood"),
     ),
     "problems": AuditTable(

@@ -12,8 +12,9 @@ import pandas as pd
 
 from reports.contrasts import Contrast, Sets, every_suite, id_test
 from reports.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
+from reports.orders import expected_best
 from reports.pairing import difference
-from reports.statistics import Estimate, expected_best, pooled, two_way
+from reports.statistics import Estimate, pooled, two_way
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reports.audit_figures import AUDIT_DRAWINGS
 from reports.datum import drawn
-from reports.style import Drawing, Plot, colour, label, marker
+from reports.style import Drawing, Plot, colour, drawn_entries, few, is_crowded, label, marker
 
 __all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
 
@@ -82,7 +83,7 @@ def _differences(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 def _id_ood(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     table, curves = tables["tasks"], tables["wise"]
-    if table.empty:
+    if table.empty or table["ood/mean"].isna().all() or table["test_top1"].isna().all():
         return None
     tasks = sorted(table["task"].unique())
     columns = min(5, len(tasks) + 1)
@@ -113,7 +114,7 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame) -> N
             axis.plot(
                 100 * line["test/top1"], 100 * line["ood/mean/top1"], "-", color=colour(str(parent)), lw=1, alpha=0.6
             )
-    for method in table["method"].unique():
+    for method in drawn_entries(table["method"]):
         row = table[table["method"] == method]
         if len(row):
             point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
@@ -129,16 +130,18 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     for method in centred["method"].unique():
         part = centred[centred["method"] == method]
         axes[0].plot(
-            part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method)
-        )
+            part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method),
+            rasterized=is_crowded(part),
+        )  # fmt: skip
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
     axes[0].legend()
     part = centred[centred["method"] == "car_ft"]
     if len(part) and "kl_weight" in part:
         limit = max(1e-9, float(part["gain"].abs().max()))
         dots = axes[1].scatter(
-            part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26
-        )
+            part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26,
+            rasterized=is_crowded(part),
+        )  # fmt: skip
         won = part[part["won"]]
         axes[1].scatter(
             won["lr"], won["kl_weight"], s=80, facecolors="none", edgecolors="black", lw=0.9, label="winner of its task"
@@ -202,9 +205,15 @@ def _best_of_n(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     figure, axis = plt.subplots(figsize=(4.4, 2.7), layout="constrained")
     for method, part in table.groupby("method"):
         name = str(method)
-        axis.plot(part["n"], 100 * part["expected_best"], color=colour(name), marker=marker(name), label=label(name))
+        axis.plot(
+            part["n"],
+            100 * part["expected_best"],
+            color=colour(name),
+            marker=few(len(part), marker(name)),
+            label=label(name),
+        )
     axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
-    axis.set_xticks(sorted(table["n"].unique()))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     return figure
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 from carft.errors import Refusal
 from carft.records import Store
 
+THREADS = 4
 NAMED = 3  # images that a sentence names
 
 
@@ -58,16 +61,25 @@ class Reader:
     store: Store
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
     _outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     def outcome(self, cell: str, task: str, name: str) -> Outcome:
         """Outcome of a cell on a set of its task; ``Refusal`` when the file is torn."""
         if (cell, name) not in self._outcomes:
-            self._outcomes[cell, name] = self._read(cell, task, name)
+            self.read(cell, task, [name])
         return self._outcomes[cell, name]
 
-    def _read(self, cell: str, task: str, name: str) -> Outcome:
-        path = self.store.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
-        table = _table(path)
+    def read(self, cell: str, task: str, names: Sequence[str]) -> None:
+        """Read a cell's sets side by side: Arrow decodes outside the interpreter. ``Refusal`` when one is torn."""
+        wanted = [name for name in names if (cell, name) not in self._outcomes]
+        paths = [self._path(cell, name) for name in wanted]
+        for name, table in zip(wanted, list(self._threads.map(_table, paths)), strict=True):
+            self._outcomes[cell, name] = self._made(task, name, table)
+
+    def _path(self, cell: str, name: str) -> Path:
+        return self.store.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
+
+    def _made(self, task: str, name: str, table: pa.Table) -> Outcome:
         images = table["image"].combine_chunks()
         frame, order = self._frame(task, name, images, table)
         columns = (

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from carft.cell import Reading, Training
-from reports.claims.base import ONE_SIDED, Answer, answer_of, ledger
 from reports.contrasts import Contrast, Part, every_suite, part, pool, suite_set
 from reports.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
-from reports.statistics import holm
+from reports.orders import holm
+from reports.rules import ONE_SIDED, Answer, answer_of, ledger
 
 ASKED = ("C3", "C4", "C5")
 

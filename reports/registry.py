@@ -17,7 +17,6 @@ import pandas as pd
 from carft.errors import unknown
 from reports import tables as make
 from reports.audits import AUDIT_TABLES, AuditTable
-from reports.awareness import context_table
 from reports.evidence import TABLE_ENTRIES, Entry, Evidence
 from reports.references import imagenet_references
 from reports.unsealings import MARK, Unsealings
@@ -300,7 +299,7 @@ TABLES: dict[str, TableCard] = {
     "contexts": TableCard(
         "Context recognition",
         "Images whose context is recognised, per known context and set, all tasks and seeds together.",
-        lambda sources: context_table(sources.evidence),
+        lambda sources: make.context_table(sources.evidence),
         ("method", "context", "set"),
         shares=("share",),
         formulas={"share": Formula("hits / images, summed over tasks and confirm seeds.")},

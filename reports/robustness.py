@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from carft.cell import Reading
 from reports.awareness import bins, calibration_error
 from reports.evidence import TABLE_ENTRIES, Entry, Evidence
 
@@ -49,15 +50,21 @@ def fit(id_accuracies: Sequence[float], ood_accuracies: Sequence[float]) -> Base
 
 
 def baseline_points(view: Evidence) -> pd.DataFrame:
-    """(task, model, id, ood) of every untrained cell with a test set and suites, of any model, at the view's scale."""
+    """(task, model, pretrained, id, ood) of every zero-shot cell of the view's tasks and data, of any model.
+
+    Under the default reading; tasks without a test set or suites have none.
+    """
     rows = []
+    stale = view.scope.stale if view.scope else ""
     for task in view.tasks:
         for record in view.archive.untrained.get((task, "zeroshot"), []):
-            if view.archive.is_open(record.id, task, view.set_names(task)):
+            cell = record.cell
+            fits = cell.reading == Reading() and cell.data_version == (stale or view.card(task).version)
+            if fits and view.archive.is_open(record.id, task, view.set_names(task)):
                 metrics = view.metrics(record.id)
                 if {"test/top1", "ood/mean/top1"} <= metrics.keys():
-                    rows.append((task, record.cell.model, metrics["test/top1"], metrics["ood/mean/top1"]))
-    return pd.DataFrame(rows, columns=["task", "model", "id", "ood"])
+                    rows.append((task, cell.model, cell.pretrained, metrics["test/top1"], metrics["ood/mean/top1"]))
+    return pd.DataFrame(rows, columns=["task", "model", "pretrained", "id", "ood"])
 
 
 def robustness_table(evidence: Evidence) -> pd.DataFrame:
@@ -80,8 +87,8 @@ def robustness_table(evidence: Evidence) -> pd.DataFrame:
 
 def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Baseline | None) -> dict[str, Any]:
     per_cell = [view.metrics(cell) for cell in cells]
-    metrics = {name: float(np.mean([m[name] for m in per_cell])) for name in per_cell[0]}
-    suites = {name: metrics[f"{name}/top1"] for name in view.suites(task)}
+    metrics = {name: float(np.mean([m.get(name, np.nan) for m in per_cell])) for name in per_cell[0]}
+    suites = {name: metrics.get(f"{name}/top1", np.nan) for name in view.suites(task)}
     worst = min(suites, key=lambda name: suites[name], default="")
     id_accuracy, ood = metrics.get("test/top1", np.nan), metrics.get("ood/mean/top1", np.nan)
     expected = line.expected(id_accuracy) if line and not np.isnan(id_accuracy) else np.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,18 @@ STYLES = {
     "car_ft": ("#0072B2", "^"),
     "wise_ft(ft)": ("#E69F00", "D"),
     "wise_ft(car_ft)": ("#56B4E9", "v"),
+    "linear_probe": ("#595959", "P"),
+    "lp_ft": ("#009E73", "P"),
+    "l2_sp": ("#CC79A7", "X"),
+    "kd": ("#009E73", "o"),
+    "feature_kd": ("#009E73", "s"),
+    "flyp": ("#CC79A7", "D"),
+    "lipsum_ft": ("#CC79A7", "p"),
+    "car_ft_permuted": ("#000000", "^"),
+    "car_ft_random": ("#000000", "<"),
 }
+#: entries that a figure of all methods shows: interpolations of other methods are in the tables only
+DRAWN_INTERPOLATIONS = ("wise_ft(ft)", "wise_ft(car_ft)")
 SPARE_STYLES = (("#009E73", "P"), ("#CC79A7", "X"), ("#000000", "*"), ("#F0E442", "h"))
 
 
@@ -46,6 +57,25 @@ def label(entry: str) -> str:
     method, _, parent = entry.rstrip(")").partition("(")
     name = METHODS[method].label
     return f"{name} of {METHODS[parent].label}" if parent else name
+
+
+def drawn_entries(entries: Iterable[str]) -> list[str]:
+    """Entries once each, in order, without interpolations of other methods than FT and CAR-FT."""
+    return [e for e in dict.fromkeys(entries) if "(" not in e or e in DRAWN_INTERPOLATIONS]
+
+
+CROWDED = 500  # marks of a figure that are too many to be vectors
+FEW = 20  # points of a curve that get a marker each
+
+
+def is_crowded(marks: Sized) -> bool:
+    """Whether marks should be one picture instead of so many vectors."""
+    return len(marks) > CROWDED
+
+
+def few(count: int, mark: str) -> str:
+    """The marker of a curve with so many points: none when they would run together."""
+    return mark if count <= FEW else ""
 
 
 plt.rcParams.update(

@@ -11,10 +11,12 @@ import pandas as pd
 from carft.cell import Cell, Reading
 from carft.methods import METHODS, trained_methods
 from carft.specify import command
+from reports.awareness import context_table as context_table  # listed with the other tables
 from reports.contrasts import Contrast, every_suite, id_test
 from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.orders import expected_best
 from reports.pairing import Mismatch, contributions
-from reports.statistics import Estimate, expected_best, two_way
+from reports.statistics import Estimate, two_way
 from reports.verdicts import Verdict
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from reports.contrasts import Contrast
 from reports.evidence import VALIDATION, Entry, Evidence
-from reports.statistics import Estimate, spread_of_best
+from reports.orders import spread_of_best
+from reports.statistics import Estimate
 from reports.tables import DIFFERENCES, PLACES
 
 COLUMNS = (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from reports.claims import DECIDERS
-from reports.claims.base import Answer, Claim, Verdict, ledger, not_run
 from reports.contrasts import Part
 from reports.evidence import Evidence
+from reports.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.scopes import FAMILIES
 
 __all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]
@@ -38,10 +39,9 @@ def _nowhere(claim: Claim, evidence: Evidence) -> Verdict:
     """No scope of this folder can be asked: what would have to be there."""
     family = next(f for f in FAMILIES.values() if f.kind in claim.asked_of)
     command = "python cli.py sweep readings" if claim.needs == "readings" else family.command
-    missing = f"{MISSING.get(claim.needs, 'studies')} of {family.title}"
-    if claim.needs == "readings":
-        missing = "readings other than the default"
-    return not_run(claim, evidence, missing, command, "" if claim.scale == "any" else claim.scale)
+    missing = "readings other than the default" if claim.needs == "readings" else f"studies of {family.title}"
+    found = not_run(claim, evidence, missing, command, "" if claim.scale == "any" else claim.scale)
+    return replace(found, scope="")
 
 
 def _has_contexts(view: Evidence) -> bool:
@@ -55,9 +55,4 @@ NEEDS: Mapping[str, Callable[[Evidence], bool]] = {
     "suites": lambda view: bool(view.suite_names()),
     "contexts": _has_contexts,
     "readings": lambda view: len(view.readings or {}) > 1,
-}
-MISSING = {
-    "test": "a test set",
-    "suites": "suites under shift",
-    "contexts": "images with a known context, as",
 }

@@ -1,4 +1,4 @@
-"""Simulation: how often the 95 % interval holds the truth, and how often verdicts err (docs/statistics.md has the table)."""
+"""Simulation: how often the 95 % interval holds the truth, and how often verdicts err (docs/statistics.md)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from reports.claims.base import answer_of
 from reports.contrasts import Part
+from reports.rules import answer_of
 from reports.statistics import (
     Contributions,
     group_term,

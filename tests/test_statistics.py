@@ -11,20 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics import (
-    Contributions,
-    across,
-    expected_best,
-    group_term,
-    holm,
-    interaction_term,
-    pooled,
-    rank_correlation,
-    seed_term,
-    sign_test,
-    spread_of_best,
-    two_way,
-)
+from reports.orders import expected_best, holm, rank_correlation, sign_test, spread_of_best
+from reports.statistics import Contributions, across, group_term, interaction_term, pooled, seed_term, two_way
 
 
 def simple(values: np.ndarray) -> Contributions:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reports.claims.base import answer_of
 
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.metrics import macro
 from carft.records import Store
-from reports.claims.base import answer_of
 from reports.evidence import CAR_FT, FT, Evidence
 from reports.pairing import contributions
+from reports.rules import answer_of
 from reports.statistics import Component, Estimate
 from reports.verdicts import Part, Verdict, ledger, verdicts
 from tests.planted import Plan, change_study, plant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reports.claims import accuracy, choices, context, domainbed, limits, tuning
-from reports.claims.base import Decider
+from reports.rules import Decider
 
 DECIDERS: Mapping[str, Decider] = {
     "C1": context.corrupts,

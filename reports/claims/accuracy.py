@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 
 from carft.methods import METHODS
-from reports.claims.base import Answer, Claim, Verdict, beside, decide
 from reports.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
 from reports.contrasts import part as part_of
 from reports.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.statistics import sign_test
+from reports.orders import sign_test
+from reports.rules import Answer, Claim, Verdict, beside, decide
 
 FIXED_ALPHA = 0.5
 REFERENCE_MODEL = "ViT-B-16"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.claims.base import Answer, Claim, Verdict, not_run
 from reports.evidence import Evidence
 from reports.readings import ASKED, Specified, holding, opposed, specifications
+from reports.rules import Answer, Claim, Verdict, not_run
 
 
 def no_choice(claim: Claim, evidence: Evidence) -> Verdict:

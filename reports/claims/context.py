@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from carft.methods import METHODS
-from reports.claims.base import Claim, Verdict, beside, decide, not_run
 from reports.contrasts import Contrast, Part, every_set, every_suite, id_test, pool, sampled
 from reports.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
+from reports.rules import Claim, Verdict, beside, decide, not_run
 
 #: what takes the place of contexts in each control of C8
 CONTROLS = {

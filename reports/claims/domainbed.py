@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.claims.base import Claim, Verdict, beside, decide, not_run
 from reports.contrasts import Contrast, Part, every_suite, pool
 from reports.evidence import CAR_FT, FT, Entry, Evidence
 from reports.pairing import contributions
 from reports.references import reference_numbers
+from reports.rules import Claim, Verdict, beside, decide, not_run
 from reports.scopes import DOMAINBED
 from reports.statistics import Estimate, pooled, shifted, two_way
 

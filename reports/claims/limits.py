@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from reports.claims.base import Answer, Claim, Verdict, not_run
 from reports.contrasts import Contrast, every_suite
 from reports.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
-from reports.statistics import RankCorrelation, rank_correlation
+from reports.orders import RankCorrelation, rank_correlation
+from reports.rules import Answer, Claim, Verdict, not_run
 
 FEWEST_TASKS = 5
 

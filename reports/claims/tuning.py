@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reports.claims.base import Answer, Claim, Verdict, ledger, not_run
 from reports.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
 from reports.evidence import CAR_FT, FT, ORACLE, Evidence
 from reports.fairness import oracle
+from reports.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.statistics import Estimate
 
 

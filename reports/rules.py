@@ -13,8 +13,8 @@ import yaml
 
 from reports.contrasts import Part
 from reports.evidence import Evidence
+from reports.orders import holm
 from reports.power import power_words
-from reports.statistics import holm
 
 Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
 ONE_SIDED = 0.025
