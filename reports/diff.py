@@ -14,9 +14,10 @@ from carft.records import Store
 from reports.build import sources_of
 from reports.contrasts import Part
 from reports.manifest import record_digests
+from reports.orders import holm
 from reports.registry import Sources
 from reports.shown import made_by, points
-from reports.statistics import Estimate, holm
+from reports.statistics import Estimate
 from reports.verdicts import Verdict
 
 LEVEL = 0.05

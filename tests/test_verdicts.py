@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reports.claims.base import answer_of
 
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.metrics import macro
