@@ -114,6 +114,7 @@ class Store:
     def read(self, cell: str) -> Record:
         """The record of a finished cell; ``Refusal`` when it is torn."""
         raw = _read_json(self.folder(cell) / "record.json")
+        _require_schema(cell, raw)
         try:
             spec = _read_json(self.folder(cell) / "spec.json")
             record = Record(Cell.from_dict(spec), raw["metrics"], raw["provenance"], raw["durations"])
@@ -293,6 +294,17 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise torn(path, str(error)) from error
+
+
+def _require_schema(cell: str, raw: Any) -> None:
+    """Refuse a whole record of another schema; what has no version at all is torn."""
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version is not None and version != SCHEMA_VERSION:
+        raise Refusal(
+            f"The record of cell {cell} has schema version {version}; this carft reads version {SCHEMA_VERSION}.",
+            "Read the folder with the carft that wrote it (provenance names its version), or run the sweep again.",
+        )
+
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def build(
         return
     from carft.records import Store
     from reports.build import build_report
-    from reports.shown import points
+    from reports.shown import amount
 
     store = Store(results)
     store.require_present()
@@ -48,19 +48,13 @@ def build(
     if as_json:
         print_json({"paths": [str(p) for p in built.paths], "verdicts": [v.as_dict() for v in built.verdicts]})
         return
-    table = Table("claim", "verdict", "contrast", "points", "95 % interval", "n", box=None)
+    table = Table("claim", "verdict", "contrast", "effect", "95 % interval", "rests on", "scope", "scale", box=None)
     for v in built.verdicts:
-        interval, effect = f"{points(v.low)} to {points(v.high)}", points(v.effect)
-        table.add_row(
-            v.claim,
-            v.verdict,
-            v.headline,
-            effect,
-            interval,
-            f"{v.n_tasks} tasks, {v.n_seeds} seeds, {v.n_groups} groups",
-        )
+        interval = f"{amount(v.low, v.unit)} to {amount(v.high, v.unit)}"
+        counts = f"{v.n_tasks} tasks, {v.n_seeds} seeds, {v.n_groups} groups" if v.n_tasks else v.basis
+        numbers = ("", "", "") if v.verdict == "not run" else (amount(v.effect, v.unit), interval, counts)
+        table.add_row(v.claim, v.verdict, v.headline, *numbers, v.scope, v.scale)
     out.print(table)
-    out.print(f"Scale: {built.verdicts[0].scale}")
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
 

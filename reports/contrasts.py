@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from carft.methods import METHODS
-from reports.evidence import Entry, Evidence, paired
+from reports.evidence import VALIDATION, Entry, Evidence
+from reports.pairing import Mismatch, paired
 from reports.statistics import Estimate, across, pooled, two_way
 
 Sets = Callable[[Evidence, str], Sequence[str]]
@@ -18,7 +19,7 @@ Sets = Callable[[Evidence, str], Sequence[str]]
 class Part:
     """One contrast with its estimate. ``deciding`` parts decide the claim, the others stand beside it.
 
-    The claim wants the whole interval above the margin (or below it, with side ``below``).
+    The claim wants the whole interval above the margin, or below it, or (``around``) the margin inside it.
     """
 
     name: str
@@ -26,10 +27,11 @@ class Part:
     cells: tuple[str, ...]
     tasks: tuple[str, ...]
     flaws: tuple[str, ...] = ()  # what is missing: nothing is decided on part of the evidence
-    unequal: tuple[str, ...] = ()  # where the two sides had unequal search budgets
+    unequal: tuple[str, ...] = ()  # where the two sides cannot be compared: unequal budgets, other images
     deciding: bool = True
     margin: float = 0.0
-    side: Literal["above", "below"] = "above"
+    side: Literal["above", "below", "around"] = "above"
+    selected_on: str = VALIDATION
 
     @property
     def low(self) -> float:
@@ -42,18 +44,42 @@ class Part:
     @property
     def slack(self) -> float:
         """How far the nearer bound lies on the wanted side of the margin; negative when it does not."""
-        return self.low - self.margin if self.side == "above" else self.margin - self.high
+        above, below = self.low - self.margin, self.margin - self.high
+        return {"above": above, "below": below, "around": min(-above, -below)}[self.side]
 
     @property
     def is_beyond(self) -> bool:
         """Whether the whole interval lies on the other side of the margin."""
-        return self.high < self.margin if self.side == "above" else self.low > self.margin
+        above, below = self.low > self.margin, self.high < self.margin
+        return {"above": below, "below": above, "around": above or below}[self.side]
 
     @property
     def p_against(self) -> float:
-        """One-sided p value for the opposite of what the claim wants."""
-        estimate = self.estimate
-        return estimate.p_below(self.margin) if self.side == "above" else estimate.p_above(self.margin)
+        """One-sided p value for the opposite of what the claim wants; the smaller one when both sides oppose."""
+        above, below = self.estimate.p_above(self.margin), self.estimate.p_below(self.margin)
+        return {"above": below, "below": above, "around": min(above, below)}[self.side]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a contrast came to: task -> (estimate, cells), and what stands in the way of a decision."""
+
+    estimates: dict[str, tuple[Estimate, tuple[str, ...]]]
+    flaws: tuple[str, ...] = ()
+    unequal: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell for _, used in self.estimates.values() for cell in used))
+
+    def pooled(self) -> Estimate:
+        """The unweighted mean over tasks."""
+        return pooled([estimate for estimate, _ in self.estimates.values()])
+
+
+def id_test(evidence: Evidence, task: str) -> Sequence[str]:
+    """The ID test set alone."""
+    return ["test"]
 
 
 @dataclass(frozen=True)
@@ -63,58 +89,68 @@ class Contrast:
     first: Entry
     second: Entry
     what: str = "top1"
-    sets: Sets = lambda evidence, task: ["test"]
+    sets: Sets = id_test
+
+    def found(self, evidence: Evidence) -> Found:
+        """Estimates of the tasks that have the sets and where both entries were run, and what is amiss."""
+        estimates, mismatches = {}, []
+        asked = [t for t in evidence.tasks if self.sets(evidence, t)]
+        asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
+        for task in asked:
+            try:
+                pair = paired(evidence, task, self.first, self.second, self.sets(evidence, task), self.what)
+            except Mismatch as mismatch:
+                mismatches.append(mismatch.message.removesuffix("."))
+                continue
+            if pair is not None:
+                estimates[task] = (two_way(pair[0]), pair[1])
+        unequal = (*self._uneven(evidence, asked), *mismatches)
+        return Found(estimates, self._flaws(evidence, asked, estimates), unequal)
 
     def per_task(self, evidence: Evidence) -> dict[str, tuple[Estimate, tuple[str, ...]]]:
-        """task -> (estimate, cells) for the tasks that have the sets and where both entries were run."""
-        found = {}
-        for task in self._asked(evidence):
-            pair = paired(evidence, task, self.first, self.second, self.sets(evidence, task), self.what)
-            if pair is not None:
-                found[task] = (two_way(pair[0]), pair[1])
-        return found
+        """task -> (estimate, cells)."""
+        return self.found(evidence).estimates
 
-    def _asked(self, evidence: Evidence) -> list[str]:
-        asked = {task: set(self.sets(evidence, task)) for task in evidence.tasks}
-        return [task for task, sets in asked.items() if sets and sets <= set(evidence.set_names(task))]
-
-    def flaws(self, evidence: Evidence, found: Mapping[str, tuple[Estimate, tuple[str, ...]]]) -> tuple[str, ...]:
+    def _flaws(self, evidence: Evidence, asked: Sequence[str], estimates: Any) -> tuple[str, ...]:
         """Tasks without an estimate, without an interval, or with seeds that only one side has."""
-        flaws = [f"{task} is missing" for task in self._asked(evidence) if task not in found]
-        for task, (estimate, _) in found.items():
+        flaws = [f"{task} is missing" for task in asked if task not in estimates]
+        for task, (estimate, _) in estimates.items():
             if math.isnan(estimate.se):
                 flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")
             seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides()]
             if len(seeds) == 2 and seeds[0] != seeds[1]:
                 flaws.append(f"{task} has seeds that only one side was run with")
-        return tuple(flaws)
+            for entry in self._trained_sides():
+                if lost := self._lost(evidence, task, entry):
+                    flaws.append(f"{task}: {lost} of {entry.parent or entry.method} not finished or not readable")
+        return tuple(dict.fromkeys(flaws))
 
-    def unequal(self, evidence: Evidence) -> tuple[str, ...]:
+    def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
+        study = evidence.study(task, entry.parent or entry.method)
+        absent = set(study["confirm"]) - set(evidence.cells(task, Entry(entry.parent or entry.method))) if study else ()
+        return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
+
+    def _uneven(self, evidence: Evidence, asked: Sequence[str]) -> list[str]:
         """Tasks on which the two sides' searches ended with different numbers of trials."""
         uneven = []
-        for task in self._asked(evidence):
+        for task in asked:
             counts = [evidence.finished_trials(task, e.parent or e.method) for e in self._trained_sides()]
-            if len(counts) == 2 and counts[0] != counts[1]:
-                uneven.append(f"{task} ({counts[0]} against {counts[1]} finished trials)")
-        return tuple(uneven)
+            if len(counts) == 2 and counts[0] != counts[1] and all(counts):
+                uneven.append(f"the searches on {task} ({counts[0]} against {counts[1]} finished trials)")
+        return uneven
 
     def _trained_sides(self) -> list[Entry]:
         return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
 
 
-def id_test(evidence: Evidence, task: str) -> Sequence[str]:
-    """The ID test set alone."""
-    return ["test"]
-
-
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:
-    """The ID test set, if there is one, and all suites."""
+    """The ID test set and all suites."""
     return evidence.set_names(task)
 
 
 def every_suite(evidence: Evidence, task: str) -> Sequence[str]:
     """All suites."""
-    return [name for name in evidence.set_names(task) if name != "test"]
+    return evidence.suites(task)
 
 
 def suite_set(name: str) -> Sets:
@@ -124,29 +160,29 @@ def suite_set(name: str) -> Sets:
 
 def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
     """The part that pools a contrast over tasks; None when no task has it."""
-    found = contrast.per_task(evidence)
-    if not found:
+    found = contrast.found(evidence)
+    if not found.estimates:
+        return _uncomparable(name, found, settings)
+    return part(name, found, found.pooled(), **settings)
+
+
+def _uncomparable(name: str, found: Found, settings: dict[str, Any]) -> Part | None:
+    """A part without numbers, when the only reason is that the two sides cannot be compared."""
+    if not found.unequal:
         return None
-    return _part(evidence, contrast, name, found, pooled([estimate for estimate, _ in found.values()]), **settings)
+    nothing = Estimate(math.nan, (), 0, 0)
+    return Part(name, nothing, (), (), found.flaws, found.unequal, **settings)
 
 
 def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
     """Beside a pooled part: the same mean with tasks as a sample, the luck of each search in the interval."""
-    found = contrast.per_task(evidence)
-    if len(found) < 2:
+    found = contrast.found(evidence)
+    if len(found.estimates) < 2:
         return None
-    estimate = across([estimate for estimate, _ in found.values()])
-    return _part(evidence, contrast, f"{name}, tasks as a sample", found, estimate, deciding=False, **settings)
+    estimate = across([estimate for estimate, _ in found.estimates.values()])
+    return part(f"{name}, tasks as a sample", found, estimate, deciding=False, **settings)
 
 
-def _part(
-    evidence: Evidence,
-    contrast: Contrast,
-    name: str,
-    found: Mapping[str, tuple[Estimate, tuple[str, ...]]],
-    estimate: Estimate,
-    **settings: Any,
-) -> Part:
-    cells = tuple(dict.fromkeys(cell for _, used in found.values() for cell in used))
-    flaws, unequal = contrast.flaws(evidence, found), contrast.unequal(evidence)
-    return Part(name, estimate, cells, tuple(found), flaws, unequal, **settings)
+def part(name: str, found: Found, estimate: Estimate, **settings: Any) -> Part:
+    """A part of what was found."""
+    return Part(name, estimate, found.cells, tuple(found.estimates), found.flaws, found.unequal, **settings)

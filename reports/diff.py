@@ -14,9 +14,10 @@ from carft.records import Store
 from reports.build import sources_of
 from reports.contrasts import Part
 from reports.manifest import record_digests
-from reports.registry import Sources, scope_of
+from reports.orders import holm
+from reports.registry import Sources
 from reports.shown import made_by, points
-from reports.statistics import Estimate, holm
+from reports.statistics import Estimate
 from reports.verdicts import Verdict
 
 LEVEL = 0.05
@@ -77,7 +78,7 @@ def _both(sides: Sequence[Sources]) -> list[tuple[Verdict, Verdict]]:
 
 
 def _name(verdict: Verdict) -> str:
-    return f"{verdict.claim}@{scope_of(verdict)}".removesuffix("@")
+    return f"{verdict.claim}@{verdict.scope}".removesuffix("@")
 
 
 def _parts(sides: Sequence[Sources]) -> Rows:
@@ -104,7 +105,7 @@ def _part_row(claim: str, first: Part, second: Part) -> dict[str, Any]:
             for k, v in (("effect", second.estimate.effect), ("low", second.low), ("high", second.high))
         },
         **{"difference": change.effect, "low": low, "high": high},
-        "p": min(1.0, 2 * min(change.p_above(), change.p_below())),
+        "p": float(np.minimum(1.0, 2 * np.minimum(change.p_above(), change.p_below()))),
     }
     finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     return {"claim": claim, "part": first.name, **finite, "p_holm": None, "movement": "no interval"}

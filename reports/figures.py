@@ -2,104 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from carft.methods import METHODS
+from reports.audit_figures import AUDIT_DRAWINGS
 from reports.datum import drawn
+from reports.style import Drawing, Plot, colour, drawn_entries, few, is_crowded, label, marker
 
-#: Okabe and Ito's palette, and a marker beside every colour
-STYLES = {
-    "zeroshot": ("#595959", "s"),
-    "ft": ("#D55E00", "o"),
-    "car_ft": ("#0072B2", "^"),
-    "wise_ft(ft)": ("#E69F00", "D"),
-    "wise_ft(car_ft)": ("#56B4E9", "v"),
-}
-SPARE_STYLES = (("#009E73", "P"), ("#CC79A7", "X"), ("#000000", "*"), ("#F0E442", "h"))
-
-
-def colour(entry: str) -> str:
-    """The colour of an entry; methods that are not named above share the spare ones by registry order."""
-    return _style(entry)[0]
-
-
-def marker(entry: str) -> str:
-    """The marker of an entry."""
-    return _style(entry)[1]
-
-
-def _style(entry: str) -> tuple[str, str]:
-    rank = list(METHODS).index(entry) if entry in METHODS else len(entry)
-    return STYLES.get(entry) or SPARE_STYLES[rank % len(SPARE_STYLES)]
-
-
-def label(entry: str) -> str:
-    """An entry's name for people: ``wise_ft(ft)`` is "WiSE-FT of FT"."""
-    method, _, parent = entry.rstrip(")").partition("(")
-    name = METHODS[method].label
-    return f"{name} of {METHODS[parent].label}" if parent else name
-
-
-plt.rcParams.update(
-    {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.alpha": 0.25,
-        "legend.frameon": False,
-        "svg.hashsalt": "carft",
-        "svg.fonttype": "none",
-    }
-)
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure on disk with what to say about it."""
-
-    name: str
-    title: str
-    caption: str
-    png: Path
-    svg: Path
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How a figure is made from tables, and its words."""
-
-    title: str
-    caption: str
-    draw: Callable[[Mapping[str, pd.DataFrame]], Figure | None]
+__all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
 
 
 def draw_all(tables: Mapping[str, pd.DataFrame], scale: str, folder: Path) -> list[Plot]:
-    """Draw every figure whose data are there."""
+    """Draw every figure whose data are there, one per scope; those after the first carry the scope in their name."""
     folder.mkdir(parents=True, exist_ok=True)
     plots = []
-    for name, drawing in DRAWINGS.items():
-        figure = drawing.draw(tables)
-        if figure is None:
-            continue
-        figure.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
-        png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-        figure.savefig(png, dpi=150, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
-        drawn(figure).to_csv(folder / f"{name}.csv", index=False)
-        plt.close(figure)
-        plots.append(Plot(name, drawing.title, drawing.caption, png, svg))
+    for scope, of_scope, shown in _by_scope(tables, scale):
+        for name, drawing in DRAWINGS.items():
+            figure = drawing.draw(shown)
+            if figure is None:
+                continue
+            figure.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # type: ignore[union-attr,call-arg]
+            figure.text(
+                0.998, 0.5, f"scale: {of_scope}", ha="right", va="center", rotation=90, fontsize=7, color="#555555"
+            )
+            stem = name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
+            png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
+            figure.savefig(png, dpi=150, metadata={"Software": None})
+            figure.savefig(svg, metadata={"Date": None})
+            drawn(figure).to_csv(folder / f"{stem}.csv", index=False)
+            plt.close(figure)
+            title = drawing.title + (f" ({scope})" if scope else "")
+            plots.append(Plot(stem, title, drawing.caption, png, svg))
     return plots
+
+
+def _by_scope(tables: Mapping[str, pd.DataFrame], scale: str) -> Iterator[tuple[str, str, Mapping[str, pd.DataFrame]]]:
+    """(scope, its scale, tables of that scope alone); the first scope is called "": it is the one reported first."""
+    tasks = tables["tasks"]
+    scopes = list(dict.fromkeys(tasks["scope"])) if len(tasks) else []
+    for place, scope in enumerate(scopes or [None]):
+        shown = {
+            name: table[table["scope"] == scope] if scope is not None and "scope" in table else table
+            for name, table in tables.items()
+        }
+        scales = shown["tasks"]["scale"].unique() if scope is not None else [scale]
+        yield ("" if place == 0 else str(scope)), str(scales[0]), shown
 
 
 def _points(values: pd.Series) -> pd.Series:
@@ -129,7 +83,7 @@ def _differences(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 def _id_ood(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     table, curves = tables["tasks"], tables["wise"]
-    if table.empty:
+    if table.empty or table["ood/mean"].isna().all() or table["test_top1"].isna().all():
         return None
     tasks = sorted(table["task"].unique())
     columns = min(5, len(tasks) + 1)
@@ -160,7 +114,7 @@ def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame) -> N
             axis.plot(
                 100 * line["test/top1"], 100 * line["ood/mean/top1"], "-", color=colour(str(parent)), lw=1, alpha=0.6
             )
-    for method in table["method"].unique():
+    for method in drawn_entries(table["method"]):
         row = table[table["method"] == method]
         if len(row):
             point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
@@ -176,16 +130,18 @@ def _search(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     for method in centred["method"].unique():
         part = centred[centred["method"] == method]
         axes[0].plot(
-            part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method)
-        )
+            part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method),
+            rasterized=is_crowded(part),
+        )  # fmt: skip
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
     axes[0].legend()
     part = centred[centred["method"] == "car_ft"]
     if len(part) and "kl_weight" in part:
         limit = max(1e-9, float(part["gain"].abs().max()))
         dots = axes[1].scatter(
-            part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26
-        )
+            part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26,
+            rasterized=is_crowded(part),
+        )  # fmt: skip
         won = part[part["won"]]
         axes[1].scatter(
             won["lr"], won["kl_weight"], s=80, facecolors="none", edgecolors="black", lw=0.9, label="winner of its task"
@@ -249,9 +205,15 @@ def _best_of_n(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     figure, axis = plt.subplots(figsize=(4.4, 2.7), layout="constrained")
     for method, part in table.groupby("method"):
         name = str(method)
-        axis.plot(part["n"], 100 * part["expected_best"], color=colour(name), marker=marker(name), label=label(name))
+        axis.plot(
+            part["n"],
+            100 * part["expected_best"],
+            color=colour(name),
+            marker=few(len(part), marker(name)),
+            label=label(name),
+        )
     axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
-    axis.set_xticks(sorted(table["n"].unique()))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     return figure
 
@@ -298,4 +260,5 @@ DRAWINGS: dict[str, Drawing] = {
         "which flatters every method more the more trials it has; it says nothing about test accuracy.",
         _best_of_n,
     ),
+    **AUDIT_DRAWINGS,
 }

@@ -15,10 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from reports.evidence import Evidence
+from reports.fairness import scope_one_trial
 from reports.figures import Plot, label
 from reports.marks import Scatter, bar, scatter, span_of
 from reports.registry import TABLES, Sources
-from reports.shown import Shown, cell_block, made_by, points, shown
+from reports.shown import Shown, amount, cell_block, made_by, points, shown
 from reports.unsealings import MARK
 from reports.verdicts import Claim, Verdict, ledger
 
@@ -34,6 +35,7 @@ class Content:
     answer: str
     rests_on: str
     trials_worth: str
+    one_trial: str
     seal: str
     tainted: frozenset[str]
     claims: Sequence[tuple[Claim, Verdict]]
@@ -42,8 +44,7 @@ class Content:
     scatter: Scatter | None
     cells: Mapping[str, Any]
     plots: Sequence[Plot]
-    dropped: Sequence[Mapping[str, Any]]
-    failures: Sequence[Mapping[str, Any]]
+    problems: Sequence[Mapping[str, Any]]
     provenance: Sequence[tuple[str, int]]
     fingerprint: str
 
@@ -56,20 +57,31 @@ class Content:
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
             answer=_answer(verdicts),
             rests_on=_rests_on(evidence, tables),
-            trials_worth=_trials_worth(tables["best_of_n"], tables["trials"]),
+            trials_worth=_trials_worth(_of_scope(tables["best_of_n"], evidence), _of_scope(tables["trials"], evidence)),
+            one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
             tainted=sources.unsealings.tainted,
             claims=[(ledger()[v.claim], v) for v in verdicts],
-            span=span_of([bound for v in verdicts for bound in (v.low, v.high)]),
+            span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=[shown(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
-            scatter=scatter(tables["tasks"], tables["wise"]),
+            scatter=scatter(_of_scope(tables["tasks"], evidence), _of_scope(tables["wise"], evidence)),
             cells=cell_block(sources),
             plots=plots,
-            dropped=evidence.dropped,
-            failures=evidence.store.failures(),
+            problems=tables["problems"].to_dict("records"),
             provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
             fingerprint=fingerprint,
         )
+
+    @property
+    def has_scopes(self) -> bool:
+        """Whether verdicts are on several things that must not be pooled."""
+        return _is_several([v for _, v in self.claims])
+
+    def anchor(self, verdict: Verdict) -> str:
+        """Where the page tells of a verdict: ``claim-C3``; a number is added for the claim's further scopes."""
+        same = [v for _, v in self.claims if v.claim == verdict.claim]
+        place = next(k for k, v in enumerate(same) if v is verdict)
+        return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
 
     def is_tainted(self, verdict: Verdict) -> bool:
         """Whether a verdict rests on cells whose test set was open during search."""
@@ -78,15 +90,25 @@ class Content:
 
 def _answer(verdicts: Sequence[Verdict]) -> str:
     """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``."""
-    groups = {word: [v.claim for v in verdicts if v.verdict == word] for word in ICONS}
-    counted = [f"{len(names)} {word} ({', '.join(names)})" for word, names in groups.items() if names]
-    return f"Of {len(verdicts)} claims: {'; '.join(counted)}."
+    several = _is_several(verdicts)
+    groups = {word: [v for v in verdicts if v.verdict == word] for word in ICONS}
+    counted = [f"{len(found)} {word} ({', '.join(_names(found, several))})" for word, found in groups.items() if found]
+    return f"Of {len(verdicts)} {'questions' if several else 'claims'}: {'; '.join(counted)}."
+
+
+def _is_several(verdicts: Sequence[Verdict]) -> bool:
+    """Whether verdicts are on several things that must not be pooled."""
+    return len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
+
+
+def _names(verdicts: Sequence[Verdict], several: bool) -> list[str]:
+    return [f"{v.claim} on {v.scope}" if several and v.scope and v.verdict != "not run" else v.claim for v in verdicts]
 
 
 def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
-    models = {(r.cell.model, r.cell.pretrained) for r in evidence.records.values()}
-    named = ", ".join(f"{model} (weights '{weights}')" for model, weights in sorted(models))
-    tasks = tables["tasks"]
+    models = sorted({(s["model"], s["pretrained"]) for s in evidence.studies})
+    named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
+    tasks = _of_scope(tables["tasks"], evidence)
     seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
     epochs = int(evidence.studies[0]["training"]["epochs"])
@@ -94,6 +116,11 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
     return f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
+
+
+def _of_scope(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """The rows of the scope that is reported first."""
+    return table[table["scope"] == evidence.name] if "scope" in table else table
 
 
 def _span(counts: pd.Series) -> str:
@@ -140,6 +167,7 @@ def _environment(**settings: Any) -> Environment:
         **settings,
     )
     environment.filters["points"] = points
+    environment.filters["amount"] = amount
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
     environment.globals.update(icons=ICONS, mark=MARK, bar=bar, span_of=span_of)

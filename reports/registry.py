@@ -16,6 +16,7 @@ import pandas as pd
 
 from carft.errors import unknown
 from reports import tables as make
+from reports.audits import AUDIT_TABLES, AuditTable
 from reports.evidence import TABLE_ENTRIES, Entry, Evidence
 from reports.references import imagenet_references
 from reports.unsealings import MARK, Unsealings
@@ -113,7 +114,8 @@ class TableCard:
 
     def key(self, row: Row) -> str:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
-        return "/".join(str(row[k]) for k in dict.fromkeys(("scope", *self.keys)) if k in row)
+        names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
+        return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
 
     def short_key(self, row: Row) -> str:
         """The same without the scope: enough where no other scope has such a row."""
@@ -127,50 +129,76 @@ def table_card(name: str) -> TableCard:
     return TABLES[name]
 
 
-def scope_of(verdict: Verdict) -> str:
-    """What a verdict is asked of, where a folder holds several things that must not be pooled; else empty."""
-    return getattr(verdict, "scope", "")
-
-
 def _claims(sources: Sources) -> pd.DataFrame:
+    # scripts get null for what does not exist, tables an empty cell
     rows = [{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts]
     return pd.DataFrame(rows)
 
 
 def _parts_cells(sources: Sources, row: Row) -> Sequence[str]:
-    mine = [v for v in sources.verdicts if (v.claim, scope_of(v)) == (row["claim"], row.get("scope", ""))]
+    mine = [v for v in sources.verdicts if (v.claim, v.scope) == (row["claim"], row["scope"])]
     return next((part.cells for v in mine for part in v.parts if part.name == row["part"]), ())
 
 
+def _view(sources: Sources, row: Row) -> Evidence:
+    """The part of the evidence that a row is of: a table never pools over two scopes."""
+    return next(view for view in sources.evidence.views() if view.name == row["scope"])
+
+
 def _of_method(sources: Sources, row: Row) -> list[str]:
-    """Confirm cells of the method of a row, on every task."""
-    entry = next((e for e in TABLE_ENTRIES if e.label == row["method"]), Entry(str(row["method"])))
-    return [cell for task in sources.evidence.tasks for cell in sources.evidence.cells(task, entry)]
+    """Confirm cells of the method of a row, on every task of its scope."""
+    entry, view = next(e for e in TABLE_ENTRIES if e.label == row["method"]), _view(sources, row)
+    return [cell for task in view.tasks for cell in view.cells(task, entry)]
 
 
 def _trials_of_method(sources: Sources, row: Row) -> list[str]:
     trials = sources.table("trials")
-    return trials.loc[trials["method"] == row["method"], "cell"].tolist()
+    mine = (trials["method"] == row["method"]) & (trials["scope"] == row["scope"])
+    return trials.loc[mine, "cell"].tolist()
 
 
 def _on_curve(sources: Sources, row: Row) -> Sequence[str]:
-    return sources.evidence.cells(row["task"], Entry("wise_ft", row["parent"], row["alpha"]))
+    return _view(sources, row).cells(row["task"], Entry("wise_ft", row["parent"], row["alpha"]))
 
 
 def _in_history(sources: Sources, row: Row) -> Sequence[str]:
-    studies = [s for s in sources.evidence.studies if s["method"] == row["method"]]
+    studies = [s for s in _view(sources, row).studies if s["method"] == row["method"]]
     return [cell for study in studies for cell in study["confirm"] if cell in sources.evidence.records]
+
+
+def _audit_card(name: str, table: AuditTable) -> TableCard:
+    """The card of a table of the audit, which says in its note how it is computed."""
+
+    def made(sources: Sources) -> pd.DataFrame:
+        if name == "problems":  # reading the others finds problems
+            for other in TABLES:
+                if other != name:
+                    sources.table(other)
+        return table.make(sources.evidence, sources.verdicts)
+
+    rests_on = _trials_of_method if name == "one_trial" else _named_cells
+    return TableCard(
+        table.title,
+        table.note,
+        made,
+        table.keys,
+        table.shares,
+        table.points,
+        formulas={"*": Formula(table.note)},
+        rests_on=rests_on,
+    )
 
 
 MEAN = "Mean over the cells of their"
 INTERVAL = (
-    "Effect -/+ t(97.5 %, df) x SE; SE^2 = variance over seeds of the metric / seeds + sum over strata of groups x "
-    "variance over groups of the seed-averaged contributions; df by Satterthwaite (docs/statistics.md)."
+    "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds + sum over strata of groups x variance over "
+    "groups of the seed-averaged contributions, their interaction counted once; q = mean of the terms' t quantiles at "
+    "97.5 %, weighted by their variances (docs/statistics.md)."
 )
 INTERVAL_FORMULAS = {
     "low": Formula(INTERVAL),
     "high": Formula(INTERVAL),
-    "smallest_visible": Formula("(t(97.5 %, df) + t(80 %, df)) x SE, with SE and df of the interval."),
+    "smallest_visible": Formula("(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval."),
     "floor": Formula("The source with the largest share of the variance: groups, seeds or tasks."),
 }
 PAIRED = Formula(
@@ -193,7 +221,7 @@ TABLES: dict[str, TableCard] = {
         "One row per part of a claim, deciding or beside it, in points.",
         lambda sources: make.verdict_table(sources.verdicts),
         ("claim", "part"),
-        points=("effect", "low", "high", "margin", "smallest_visible"),
+        points=("effect", "low*", "high*", "margin", "smallest_visible"),
         formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
         rests_on=_parts_cells,
         on_page=False,
@@ -313,3 +341,4 @@ TABLES: dict[str, TableCard] = {
         rests_on=lambda sources, row: (),
     ),
 }
+TABLES |= {name: _audit_card(name, table) for name, table in AUDIT_TABLES.items()}

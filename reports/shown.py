@@ -24,6 +24,13 @@ def points(value: float | None, sign: bool = True) -> str:
     return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
 
 
+def amount(value: float | None, unit: str = "points") -> str:
+    """A number of a verdict: points with one decimal, a correlation with two."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return points(value) if unit == "points" else f"{value:+.2f}"
+
+
 @dataclass(frozen=True)
 class Shown:
     """A table with formatted values. columns: heading and whether it holds numbers."""
@@ -44,13 +51,20 @@ class Shown:
 
 def shown(name: str, card: TableCard, table: pd.DataFrame) -> Shown:
     """A table as it is shown: hidden columns left out, numbers formatted as its card says."""
-    names = [c for c in table.columns if c not in card.hidden]
+    names = [c for c in table.columns if c not in card.hidden and not _says_nothing(c, table[c])]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
     texts = [[_text(card, c, value) for value in table[c]] for c in names]
     rows = list(zip(*texts, strict=True)) if names else []
     first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
     return Shown(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
+
+
+def _says_nothing(column: str, values: pd.Series) -> bool:
+    """One scope or scale for all is said above the tables; what selected is said where it was not validation alone."""
+    if column in ("scope", "scale"):
+        return values.nunique() <= 1
+    return column == "selected_on" and not values.astype(str).str.startswith("test").any()
 
 
 def _heading(card: TableCard, column: str) -> str:

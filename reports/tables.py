@@ -2,54 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
+from carft.cell import Cell, Reading
 from carft.methods import METHODS, trained_methods
 from carft.specify import command
+from reports.awareness import context_table as context_table  # listed with the other tables
 from reports.contrasts import Contrast, every_suite, id_test
-from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence, contributions
-from reports.statistics import expected_best, two_way
+from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.orders import expected_best
+from reports.pairing import Mismatch, contributions
+from reports.statistics import Estimate, two_way
 from reports.verdicts import Verdict
 
 
 def task_table(evidence: Evidence) -> pd.DataFrame:
     """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
 
-    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. A task without a test set
-    has none of the three, and counts the groups of its suites.
+    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %.
     """
     rows = []
-    for task in evidence.tasks:
-        for entry in TABLE_ENTRIES:
-            if cells := evidence.cells(task, entry):
-                rows.append(_task_row(evidence, task, entry, cells))
+    for view in evidence.views():
+        for task in view.tasks:
+            for entry in TABLE_ENTRIES:
+                if cells := view.cells(task, entry):
+                    rows.append(_task_row(view, task, entry, cells))
     return pd.DataFrame(rows)
 
 
 def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
-    sets = evidence.set_names(task)
-    tested = "test" in sets
-    made = contributions(evidence, cells, ["test"] if tested else sets, "top1")
-    assert made is not None  # top-1 needs no context
-    estimate = two_way(made, seeds_vary=_is_trained(entry))
-    low, high = estimate.interval() if tested else (np.nan, np.nan)
+    estimate = _accuracy(evidence, task, entry, cells)
+    low, high = estimate.interval()
     metrics = [evidence.metrics(cell) for cell in cells]
 
     def mean(name: str) -> float:
         return float(np.mean([m.get(name, np.nan) for m in metrics]))
 
-    suites = {f"ood/{suite}": mean(f"ood/{suite}/top1") for suite in evidence.card(task).suites}
+    suites = {name: mean(f"{name}/top1") for name in evidence.suites(task)}
     return {
         "task": task,
         "method": entry.label,
-        "scale": evidence.card(task).scale,
+        "scope": evidence.name,
+        "scale": evidence.scale,
+        "selected_on": entry.selected_on,
         "n_seeds": estimate.n_seeds,
         "n_groups": estimate.n_groups,
         "val_top1": mean("val/top1"),
-        "test_top1": estimate.effect if tested else np.nan,
+        "test_top1": estimate.effect,
         "low": low,
         "high": high,
         "test_mean_per_class": mean("test/mean_per_class"),
@@ -61,8 +64,16 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
     }
 
 
-def _is_trained(entry: Entry) -> bool:
-    return METHODS[entry.method].kind != "untrained"
+def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> Estimate:
+    """ID test accuracy; without numbers where a task has no test set or its cells saw different images."""
+    nothing = Estimate(np.nan, (), len(cells), 0)
+    if "test" not in evidence.set_names(task):
+        return nothing
+    try:
+        made = contributions(evidence, cells, ["test"], "top1")
+    except Mismatch:
+        return nothing
+    return two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained") if made else nothing
 
 
 DIFFERENCES = (
@@ -73,18 +84,25 @@ DIFFERENCES = (
 )
 
 
+PLACES = (("ID test", id_test), ("mean OOD", every_suite))
+
+
 def difference_table(evidence: Evidence) -> pd.DataFrame:
     """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference."""
     rows = []
-    for name, first, second in DIFFERENCES:
-        for where, sets in (("ID test", id_test), ("mean OOD", every_suite)):
-            for task, (estimate, cells) in Contrast(first, second, "top1", sets).per_task(evidence).items():
+    asked = [(*contrast, *where) for contrast in DIFFERENCES for where in PLACES]
+    for view in evidence.views():
+        for name, first, second, where, sets in asked:
+            for task, (estimate, cells) in Contrast(first, second, "top1", sets).per_task(view).items():
                 low, high = estimate.interval()
                 rows.append(
                     {
                         "contrast": name,
                         "where": where,
                         "task": task,
+                        "scope": view.name,
+                        "scale": view.scale,
+                        "selected_on": VALIDATION,
                         "effect": estimate.effect,
                         "low": low,
                         "high": high,
@@ -92,8 +110,8 @@ def difference_table(evidence: Evidence) -> pd.DataFrame:
                         "floor": estimate.floor(),
                         "n_seeds": estimate.n_seeds,
                         "n_groups": estimate.n_groups,
-                        "first_hyperparameters": _tuned(evidence, task, first),
-                        "second_hyperparameters": _tuned(evidence, task, second),
+                        "first_hyperparameters": _tuned(view, task, first),
+                        "second_hyperparameters": _tuned(view, task, second),
                         "cells": " ".join(cells),
                     }
                 )
@@ -108,7 +126,7 @@ def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row per part of a verdict."""
+    """One row per part of a verdict. low_plain, high_plain: the raw variance sum with Satterthwaite's t, to compare."""
     rows = []
     for verdict in verdicts:
         for part in verdict.parts:
@@ -117,13 +135,17 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
                 {
                     "claim": verdict.claim,
                     "verdict": verdict.verdict,
+                    "scope": verdict.scope,
                     "scale": verdict.scale,
+                    "selected_on": part.selected_on,
                     "part": part.name,
                     "deciding": part.deciding,
                     "margin": part.margin,
                     "effect": estimate.effect,
                     "low": part.low,
                     "high": part.high,
+                    "low_plain": estimate.plain_interval()[0],
+                    "high_plain": estimate.plain_interval()[1],
                     "df": estimate.df,
                     "smallest_visible": estimate.smallest_visible(),
                     "floor": estimate.floor(),
@@ -138,15 +160,19 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
 def curve_table(evidence: Evidence) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
     rows = []
-    for task in evidence.tasks:
-        for parent in trained_methods():
-            for alpha in evidence.alphas():
-                cells = evidence.cells(task, Entry("wise_ft", parent, alpha))
-                if cells:
-                    metrics = [evidence.metrics(cell) for cell in cells]
-                    means = {k: float(np.mean([m.get(k, np.nan) for m in metrics])) for k in CURVE_METRICS}
-                    rows.append({"task": task, "parent": parent, "alpha": alpha, "n_seeds": len(cells), **means})
+    for view, task, parent in _trained_entries(evidence):
+        for alpha in view.alphas():
+            cells = view.cells(task, Entry("wise_ft", parent, alpha))
+            if cells:
+                metrics = [view.metrics(cell) for cell in cells]
+                means = {k: float(np.mean([m.get(k, np.nan) for m in metrics])) for k in CURVE_METRICS}
+                where = {"task": task, "parent": parent, "alpha": alpha, "scope": view.name, "scale": view.scale}
+                rows.append({**where, "n_seeds": len(cells), **means, "cells": " ".join(cells)})
     return pd.DataFrame(rows)
+
+
+def _trained_entries(evidence: Evidence) -> Iterator[tuple[Evidence, str, str]]:
+    return ((view, task, name) for view in evidence.views() for task in view.tasks for name in trained_methods())
 
 
 CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
@@ -155,71 +181,68 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
 def trial_table(evidence: Evidence) -> pd.DataFrame:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won."""
     rows = []
-    for study in evidence.studies:
-        for trial in study["trials"]:
-            if trial["cell"] in evidence.records:
-                metrics = evidence.records[trial["cell"]].metrics
-                rows.append(
-                    {
-                        "task": study["task"],
-                        "method": study["method"],
-                        "trial": trial["trial"],
-                        **trial["parameters"],
-                        "val/top1": metrics["val/top1"],
-                        "val/loss": metrics["val/loss"],
-                        "won": trial["cell"] == study["winner"],
-                        "cell": trial["cell"],
-                    }
-                )
+    for view in evidence.views():
+        for study in view.studies:
+            for trial in study["trials"]:
+                if trial["cell"] in view.records:
+                    metrics = view.records[trial["cell"]].metrics
+                    rows.append(
+                        {
+                            "task": study["task"],
+                            "method": study["method"],
+                            "trial": trial["trial"],
+                            "scope": view.name,
+                            "scale": view.scale,
+                            **trial["parameters"],
+                            "val/top1": metrics["val/top1"],
+                            "val/loss": metrics["val/loss"],
+                            "won": trial["cell"] == study["winner"],
+                            "selected_on": VALIDATION,
+                            "cell": trial["cell"],
+                        }
+                    )
     return pd.DataFrame(rows)
 
 
 def best_of_n_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """Expected best validation top-1 after n trials, mean over the tasks whose studies have that many."""
+    """Expected best validation top-1 after n trials, mean over the tasks of a scope whose studies have that many."""
+    columns = ["scope", "scale", "method", "n", "expected_best", "n_tasks", "selected_on"]
     rows = []
-    if trials.empty:
-        return pd.DataFrame(columns=["method", "n", "expected_best", "n_tasks"])
-    for method, of_method in trials.groupby("method"):
+    for key, of_method in trials.groupby(["scope", "scale", "method"], sort=False) if len(trials) else ():
         curves = [expected_best(of_task["val/top1"].tolist()) for _, of_task in of_method.groupby("task")]
-        shortest = min(map(len, curves))
-        for n in range(shortest):
-            values = [curve[n] for curve in curves]
-            rows.append({"method": method, "n": n + 1, "expected_best": float(np.mean(values)), "n_tasks": len(values)})
-    return pd.DataFrame(rows)
-
-
-def context_table(evidence: Evidence) -> pd.DataFrame:
-    """Context recognition per entry, known context and set: hits and images, summed over tasks and seeds."""
-    rows = []
-    for entry in (e for e in TABLE_ENTRIES if e.parent is None):
-        for task in evidence.tasks:
-            names = evidence.card(task).contexts
-            for cell in evidence.cells(task, entry):
-                for name in evidence.set_names(task):
-                    outcome = evidence.outcomes(cell, name)
-                    right = outcome.predicted_contexts == outcome.contexts
-                    for k in np.unique(outcome.contexts[outcome.contexts >= 0]):
-                        here = outcome.contexts == k
-                        row = (entry.label, names[k], name, int(right[here].sum()), int(here.sum()))
-                        rows.append(row)
-    table = pd.DataFrame(rows, columns=["method", "context", "set", "hits", "images"])
-    summed = table.groupby(["method", "context", "set"], sort=False, as_index=False)[["hits", "images"]].sum()
-    return summed.assign(share=summed["hits"] / summed["images"])
+        for n in range(min(map(len, curves))):
+            mean = float(np.mean([curve[n] for curve in curves]))
+            rows.append(dict(zip(columns, (*key, n + 1, mean, len(curves), VALIDATION), strict=True)))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def history_table(evidence: Evidence) -> pd.DataFrame:
-    """Training curves of the confirm cells, per method and epoch: means over tasks and seeds."""
+    """Training curves of the confirm cells, per scope, method and epoch: means over tasks and seeds."""
     frames = []
-    for study in evidence.studies:
-        for cell in study["confirm"]:
-            if cell in evidence.records:
-                frame = pd.DataFrame(evidence.store.history(cell))
-                per_epoch = frame.groupby("epoch", as_index=False).mean(numeric_only=True)
-                frames.append(per_epoch.assign(method=study["method"]))
+    for view in evidence.views():
+        for study in view.studies:
+            for cell in (c for c in study["confirm"] if c in view.records):
+                history = view.archive.history(cell)
+                if history:
+                    means = _per_epoch(history)
+                    frames.append(means.assign(method=study["method"], scope=view.name, scale=view.scale))
     if not frames:
         return pd.DataFrame()
     joined = pd.concat(frames, ignore_index=True)
-    return joined.groupby(["method", "epoch"], as_index=False).mean(numeric_only=True)
+    return joined.groupby(["scope", "scale", "method", "epoch"], as_index=False, sort=False).mean(numeric_only=True)
+
+
+def _per_epoch(history: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Means over the steps of each epoch, of the values that are there; NaN where an epoch has none."""
+    epochs, index = np.unique(history["epoch"], return_inverse=True)
+    columns = {"epoch": epochs}
+    for name, values in history.items():
+        if name != "epoch":
+            there = ~np.isnan(values)
+            sums = np.bincount(index[there], values[there], minlength=len(epochs))
+            counts = np.bincount(index[there], minlength=len(epochs))
+            columns[name] = np.divide(sums, counts, out=np.full(len(epochs), np.nan), where=counts > 0)
+    return pd.DataFrame(columns)
 
 
 def cell_table(evidence: Evidence) -> pd.DataFrame:
@@ -234,11 +257,36 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
                 "method": record.cell.method,
                 "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in record.cell.hyperparameters.items()),
                 "seed": record.cell.seed,
+                "reading": _reading(record.cell),
                 "val_top1": record.metrics["val/top1"],
                 "carft": versions["carft"],
                 "numerics": versions["numerics"],
                 "torch": versions["packages"].get("torch", ""),
-                "command": command(record.cell, "again", unseal=bool(evidence.store.evaluated(record.id))),
+                "command": command(record.cell, "again", unseal=bool(evidence.archive.evaluated(record.id))),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _reading(cell: Cell) -> str:
+    """The factors of a cell's reading that differ from the default."""
+    plain = asdict(Reading())
+    return ", ".join(f"{k} {v}" for k, v in asdict(cell.reading).items() if v != plain[k])
+
+
+def problem_table(evidence: Evidence) -> pd.DataFrame:
+    """What the folder holds and the report cannot use: torn, failed, of other numerics or data, not the largest."""
+    rows = [(p.what, p.where, p.words) for p in evidence.archive.problems]
+    for view in evidence.views():
+        for study in view.dropped:
+            words = (
+                f"{study['method']} on {study['task']}, {len(study['trials'])} trials, "
+                f"{study['training']['epochs']} epochs: another recipe or fewer trials than what {view.name} reports."
+            )
+            rows.append(("study not used", study["id"], words))
+        for study in view.studies:
+            opened = view.cells(study["task"], Entry(study["method"]))
+            if short := [cell for cell in study["confirm"] if cell not in opened]:
+                words = f"{study['method']} on {study['task']}: {', '.join(short)} not finished, unsealed or readable."
+                rows.append(("missing seed", study["id"], words))
+    return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])

@@ -22,7 +22,9 @@ class Unsealings:
 
     openings: cell -> (set -> times). by: cell -> commands. roles: cell -> search, confirm, untrained, post-hoc,
     single.
-    seen: search cells that were unsealed. tainted: they, and all that was confirmed or interpolated from their studies.
+    planned: search cells that a sweep opened for oracle selection, which chooses nothing that is reported.
+    seen: search cells that were opened otherwise. tainted: they, and what was confirmed or interpolated from their
+    studies.
     logged: whether the folder has a log; without one every evaluation counts once.
     """
 
@@ -30,6 +32,7 @@ class Unsealings:
     by: Mapping[str, tuple[str, ...]]
     roles: Mapping[str, str]
     tasks: Mapping[str, tuple[str, str]]
+    planned: frozenset[str]
     seen: frozenset[str]
     tainted: frozenset[str]
     logged: bool
@@ -48,12 +51,16 @@ class Unsealings:
                 openings[cell][name] = max(1, openings[cell][name])
         studies = evidence.store.studies()
         roles = _roles(evidence, studies)
-        seen = frozenset(cell for cell in openings if roles.get(cell) == "search")
+        searched = frozenset(cell for cell in openings if roles.get(cell) == "search")
+        oracle = {t["cell"] for s in studies if s.get("oracle") for t in s["trials"]}
+        planned = frozenset(cell for cell in searched & oracle if by[cell] == {"sweep"})
+        seen = searched - planned
         return Unsealings(
             openings,
             {cell: tuple(sorted(names)) for cell, names in by.items()},
             roles,
             {r.id: (r.cell.task, r.cell.method) for r in evidence.records.values()},
+            planned,
             seen,
             seen | _descendants(evidence, studies, seen),
             bool(log),
@@ -77,6 +84,8 @@ class Unsealings:
             f"that rests on their studies is marked '{MARK}'."
             if self.seen
             else " No search cell was unsealed."
+            if not self.planned
+            else f" {len(self.planned)} search cells were opened by the sweep for oracle selection alone."
         )
         return f"{len(self.openings)} cells were unsealed ({listed}), {often}.{warning}{log}"
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from carft.errors import Refusal, unknown
 from carft.records import Store
 from carft.specify import command
 from reports.build import sources_of
 from reports.contrasts import Part
-from reports.registry import INTERVAL, TABLES, Formula, Sources, scope_of, table_card
-from reports.shown import points
+from reports.registry import INTERVAL, TABLES, Formula, Sources, table_card
+from reports.shown import amount, points
 from reports.statistics import LEVEL
 from reports.verdicts import ledger
 
@@ -104,7 +104,7 @@ def _columns(table: pd.DataFrame) -> list[str]:
 
 
 def _claim(sources: Sources, name: str, scope: str) -> Chain:
-    found = {scope_of(v): v for v in sources.verdicts if v.claim == name}
+    found = {v.scope: v for v in sources.verdicts if v.claim == name}
     if scope and scope not in found:
         raise unknown(f"scope of {name}", scope, found)
     verdict, claim = found[scope or next(iter(found))], ledger()[name]
@@ -116,15 +116,22 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
     ]
     if len(found) > 1:
         facts.append(("also asked of", ", ".join(f"{name}@{other}" for other in found if found[other] is not verdict)))
+    facts += [(what, text) for what, text in (("power", verdict.power), ("run", verdict.command)) if text]
     shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
     if shown is None:
-        return Chain(name, facts)
+        number = [("number", f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}")]
+        return Chain(
+            name, [*facts, *(number if verdict.effect is not None else [])], {}, _commands(sources, verdict.cells)
+        )
     facts += [
-        ("number", f"{shown.name}: {points(shown.estimate.effect)} points"),
+        ("number", f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}"),
         ("formula", f"effect: {TABLES['verdicts'].formulas['effect'].words}"),
         ("interval", INTERVAL),
         ("computed", _interval_words(shown)),
-        ("numbers of every part", f"verdicts.{name}/PART.COLUMN, as in: verdicts.{name}/{shown.name}.effect"),
+        (
+            "a number of a part",
+            f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
+        ),
     ]
     tables = {
         "Parts, in points": [_part_row(part) for part in verdict.parts],
@@ -136,10 +143,10 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
 
 def _interval_words(part: Part) -> str:
     estimate = part.estimate
-    quantile = float(stats.t.ppf((1 + LEVEL) / 2, estimate.df))
+    quantile = estimate.quantile((1 + LEVEL) / 2)
     return (
-        f"{points(estimate.effect)} -/+ {quantile:.3f} x {points(estimate.se, sign=False)} "
-        f"= {points(part.low)} to {points(part.high)} points, df {estimate.df:.1f}"
+        f"{100 * estimate.effect:+.3f} -/+ {quantile:.3f} x {100 * estimate.se:.3f} "
+        f"= {100 * part.low:+.3f} to {100 * part.high:+.3f} points"
     )
 
 
@@ -159,11 +166,13 @@ def _part_row(part: Part) -> dict[str, Any]:
 
 
 def _variance_rows(part: Part) -> Rows:
-    table = pd.DataFrame([asdict(c) for c in part.estimate.components])
-    grouped = table.groupby("source", sort=True)["variance"].agg(["sum", "count"])
     return [
-        {"source": str(source), "terms": int(row["count"]), "variance": float(1e4 * row["sum"])}
-        for source, row in grouped.iterrows()
+        {
+            "source": source,
+            "variance": 1e4 * variance,
+            "degrees of freedom": degrees if math.isfinite(degrees) else None,
+        }
+        for source, (variance, degrees) in part.estimate.terms.items()
     ]
 
 

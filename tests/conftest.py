@@ -51,6 +51,12 @@ def bench(execution: Execution, cells: dict[str, Cell]) -> Bench:
 
 
 @pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that write hundreds of made-up cells: nothing is flushed to disk."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture
 def store(tmp_path) -> Store:
     """An empty results folder."""
     return Store(tmp_path / "results")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from carft import NUMERICS
-from carft.cell import Cell
+from carft.cell import Cell, Reading, Training
 from carft.data.catalog import card
 from carft.methods import WISE_ALPHAS
 from carft.metrics import Predictions, flatten, score
@@ -36,6 +37,8 @@ class Plan:
     seeds: Sequence[int] = (1, 2, 3)
     groups: int = 60
     spread: float = 0.02
+    oracle: bool = False  # whether search cells are unsealed too
+    shift: Mapping[str, float] = field(default_factory=dict)  # what is added to top-1 out of distribution
 
 
 def predictions(task: str, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator) -> Predictions:
@@ -65,41 +68,74 @@ def write(store: Store, cell: Cell, top1: float, context: float, plan: Plan, uns
     if unseal:
         for name in ("test", *(f"ood/{suite}" for suite in card(cell.task).suites)):
             kind = "hands" if name.endswith("hands") else "drawing"
-            made = predictions(cell.task, kind, top1, context, plan, rng)
-            store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {})
+            moved = top1 + (plan.shift.get(cell.method, 0.0) if name != "test" else 0.0)
+            made = predictions(cell.task, kind, moved, context, plan, rng)
+            store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {"by": "sweep"})
 
 
-def plant(store: Store, tasks: Sequence[str], plan: Plan, epochs: int = 6) -> None:
-    """Zero-shot, studies and confirm cells of ft and car_ft, and WiSE-FT curves that move linearly."""
+def plant(
+    store: Store, tasks: Sequence[str], plan: Plan, epochs: int = 6, reading: Reading | None = None, curves: bool = True
+) -> None:
+    """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly."""
     for task in tasks:
         for method in plan.top1:
-            base = specify(task, method, HYPERPARAMETERS[method])
+            settings = (Training(epochs=epochs), reading)
+            base = specify(task, method, HYPERPARAMETERS[method], 0, *settings)
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)
                 continue
-            write(store, base, plan.top1[method], plan.context[method], plan, unseal=False)
-            confirm = [specify(task, method, HYPERPARAMETERS[method], seed) for seed in plan.seeds]
+            write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
+            confirm = [specify(task, method, HYPERPARAMETERS[method], seed, *settings) for seed in plan.seeds]
             for cell in confirm:
                 write(store, cell, plan.top1[method], plan.context[method], plan)
-                for alpha in WISE_ALPHAS:
+                for alpha in WISE_ALPHAS if curves else ():
                     mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
                     write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
             trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
+            name = "-".join([task.replace("/", "-"), method, str(epochs), *map(str, differing(reading).values())])
             store.write_study(
-                f"{task.replace('/', '-')}-{method}-{epochs}",
+                name,
                 {
-                    "id": f"{task}-{method}-{epochs}",
+                    "id": name,
                     "task": task,
                     "method": method,
                     "data_version": base.data_version,
                     "model": base.model,
                     "pretrained": base.pretrained,
                     "training": {"epochs": epochs},
+                    "reading": differing(reading),
+                    "oracle": plan.oracle,
                     "trials": [trial],
                     "winner": base.id,
                     "confirm": [cell.id for cell in confirm],
                 },
             )
+
+
+def differing(reading: Reading | None) -> dict[str, Any]:
+    """The factors of a reading that differ from the default."""
+    plain = asdict(Reading())
+    return {k: v for k, v in asdict(reading or Reading()).items() if v != plain[k]}
+
+
+def write_hits(store: Store, cell: Cell, hits: Mapping[str, Sequence[int]], groups: Sequence[str]) -> None:
+    """A finished cell whose hits on each sealed set are given: one image a group, class 0 right, contexts alike."""
+    width = len(card(cell.task).classes)
+    for name, right in {"val": hits["test"], **hits}.items():
+        logits = np.zeros((len(right), width), np.float32)
+        logits[np.arange(len(right)), 1 - np.asarray(right)] = 5.0
+        truth = np.zeros(len(right), np.int64)
+        made = Predictions(list(groups), list(groups), truth, truth, logits, logits[:, :2])
+        if name == "val":
+            store.write(Record(cell, flatten("val", score(made)), PROVENANCE, {"train": 0.0}), [], made)
+        else:
+            store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {})
+
+
+def change_study(store: Store, task: str, method: str, **changes: Any) -> None:
+    """Write the study of a task and method again with other content."""
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == (task, method))
+    store.write_study(study["id"], {**study, **changes})
 
 
 def _both(plan: Plan) -> dict[str, Mapping[str, float]]:

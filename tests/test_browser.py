@@ -178,8 +178,8 @@ def test_paper_shows_what_was_closed(content: Content, open_page: Open) -> None:
 def test_names_cannot_act(content: Content, open_page: Open) -> None:
     name = "</script><img src=x onerror=\"document.title='acted'\">"
     rows = [("f" * 16, name, *row[2:]) for row in content.cells["rows"]]
-    failure = {"cell": "0", "spec": {"method": name, "task": name}, "reason": name}
-    page = open_page(replace(content, cells={**content.cells, "rows": rows}, failures=[failure], rests_on=name))
+    problem = {"what": name, "where": name, "words": name}
+    page = open_page(replace(content, cells={**content.cells, "rows": rows}, problems=[problem], rests_on=name))
     assert page.title() != "acted"
     assert name in page.locator("table[data-table=cells] tbody").inner_text()
 

@@ -1,4 +1,4 @@
-"""Known answers, identities and coverage of the interval."""
+"""Known answers and identities of the statistics. Coverage is simulated in test_coverage.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics import Contributions, across, expected_best, holm, pooled, sign_test, two_way
+from reports.orders import expected_best, holm, rank_correlation, sign_test, spread_of_best
+from reports.statistics import Contributions, across, group_term, interaction_term, pooled, seed_term, two_way
 
 
 def simple(values: np.ndarray) -> Contributions:
@@ -20,15 +21,69 @@ def simple(values: np.ndarray) -> Contributions:
 
 
 def test_two_seeds_and_three_groups_by_hand() -> None:
-    """Seeds term: var(0.2, 0.4) / 2 = 0.01. Groups term: var(0.1, 0.3, 0.5) / 3 = 0.04 / 3."""
+    """Seeds term: var(0.2, 0.4) / 2 = 0.01. Groups term: var(0.1, 0.3, 0.5) / 3 = 0.04 / 3. No interaction.
+
+    The interval's quantile weighs t with 1 degree (12.706) and t with 2 degrees (4.303) by these two variances.
+    """
     estimate = two_way(simple(np.array([[0.0, 0.2, 0.4], [0.2, 0.4, 0.6]])))
     assert estimate.effect == pytest.approx(0.3)
     variance = 0.01 + 0.04 / 3
     assert estimate.se == pytest.approx(math.sqrt(variance))
     assert estimate.df == pytest.approx(variance**2 / (0.01**2 / 1 + (0.04 / 3) ** 2 / 2))
-    half = stats.t.ppf(0.975, estimate.df) * math.sqrt(variance)
-    assert estimate.interval() == pytest.approx((0.3 - half, 0.3 + half))
+    half = (0.01 * 12.7062 + 0.04 / 3 * 4.30265) / variance * math.sqrt(variance)
+    assert estimate.interval() == pytest.approx((0.3 - half, 0.3 + half), rel=1e-5)
+    plain = stats.t.ppf(0.975, estimate.df) * math.sqrt(variance)
+    assert estimate.plain_interval() == pytest.approx((0.3 - plain, 0.3 + plain))
     assert estimate.floor() == "groups"
+
+
+def test_pure_interaction_is_counted_once() -> None:
+    """Rows and columns of equal means: all variance is interaction, and half of it would be in each raw term.
+
+    Values (S = 2, G = 2) of +-1: residuals are the values, 4 / (1 * 1) / 2 * 2 = 4 in the term of contributions / 2
+    squared: 2 * (4 * 0.25) / 1 / 2 = 1. Both raw terms are 0 here, and no term may fall below 0.
+    """
+    values = np.array([[0.5, -0.5], [-0.5, 0.5]])
+    assert interaction_term(values) == pytest.approx(1.0)
+    assert seed_term(values) == 0 and group_term(values) == 0
+    assert two_way(Contributions(values, np.array(["test", "test"]))).se == 0
+
+
+@given(st.integers(2, 5), st.integers(2, 20), st.floats(0.001, 0.999))
+def test_p_values_are_the_inverse_of_the_interval(seeds: int, groups: int, level: float) -> None:
+    estimate = two_way(simple(np.random.default_rng(seeds * groups).normal(0.1, 1, (seeds, groups))))
+    low, high = estimate.interval(level)
+    assert estimate.p_above(low) == pytest.approx((1 - level) / 2, abs=1e-6)
+    assert estimate.p_below(high) == pytest.approx((1 - level) / 2, abs=1e-6)
+
+
+def test_more_seeds_shrink_the_seed_term_and_more_groups_the_group_term() -> None:
+    rng = np.random.default_rng(2)
+    estimate = two_way(simple(rng.normal(0, 1, (4, 1)) * 0.2 + rng.normal(0, 1, (1, 40))))
+    seeds, groups = estimate.scaled(seeds=4), estimate.scaled(groups=4)
+    assert seeds.share("seeds") == pytest.approx(estimate.share("seeds") / 2)
+    assert seeds.share("groups") == pytest.approx(estimate.share("groups"))
+    assert groups.share("groups") == pytest.approx(estimate.share("groups") / 2)
+    assert (seeds.n_seeds, groups.n_groups) == (16, 160)
+
+
+def test_rank_correlation_known_answers() -> None:
+    """Spearman of a swap of neighbours among five: 1 - 6 * 2 / (5 * 24) = 0.9."""
+    found = rank_correlation([1, 2, 3, 4, 5], [1, 2, 3, 5, 4])
+    assert found.value == pytest.approx(0.9)
+    half = 1.959964 * math.sqrt((1 + 0.81 / 2) / 2)
+    z = math.atanh(0.9)
+    assert (found.low, found.high) == pytest.approx((math.tanh(z - half), math.tanh(z + half)), rel=1e-5)
+    assert found.p == pytest.approx(10 / 120)  # of 120 orders 5 have at least 0.9, and as many at most -0.9
+    assert math.isnan(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
+    assert rank_correlation(range(9), range(9)).high == 1.0
+
+
+def test_spread_of_the_best_is_that_of_all_draws() -> None:
+    values = [0.1, 0.4, 0.5]
+    draws = [max(draw) for draw in itertools.product(values, repeat=3)]
+    assert spread_of_best(values) == pytest.approx(np.std(draws))
+    assert spread_of_best([0.3]) == 0
 
 
 def test_without_seed_variance_it_is_the_one_sample_t_test_over_groups() -> None:
@@ -88,35 +143,6 @@ def test_sign_test_eight_of_nine() -> None:
 def test_expected_best_is_the_mean_over_all_subsets(values: list[float]) -> None:
     for n, expected in enumerate(expected_best(values), start=1):
         assert expected == pytest.approx(np.mean([max(c) for c in itertools.combinations(values, n)]))
-
-
-@pytest.mark.parametrize(("groups", "seeds"), [(30, 3), (30, 5), (145, 3), (145, 5)])
-@pytest.mark.parametrize(("seed_sd", "group_sd"), [(0.0, 1.0), (1.0, 0.2), (0.3, 1.0)])
-def test_interval_covers(groups: int, seeds: int, seed_sd: float, group_sd: float) -> None:
-    """Coverage of the planted mean is at least 93 % (two-sigma simulation error allowed) at nominal 95 %."""
-    rng = np.random.default_rng([groups, seeds, int(10 * seed_sd), int(10 * group_sd)])
-    runs, covered = 1500, 0
-    for _ in range(runs):
-        seed_effect = rng.normal(0, seed_sd / math.sqrt(groups), (seeds, 1))
-        group_effect = rng.normal(0, group_sd, (1, groups))
-        values = 0.5 + seed_effect + group_effect + rng.normal(0, 1.0, (seeds, groups))
-        low, high = two_way(simple(values)).interval()
-        covered += low <= 0.5 <= high
-    assert covered / runs >= 0.93 - 2 * math.sqrt(0.93 * 0.07 / runs)
-
-
-@pytest.mark.parametrize(("seeds", "ratio", "least"), [(3, 1.0, 0.93), (3, 2.0, 0.90), (5, 2.0, 0.93)])
-def test_where_seeds_dominate_without_interaction_the_interval_is_at_its_weakest(
-    seeds: int, ratio: float, least: float
-) -> None:
-    """ratio: standard deviation of the seed term over that of the group term, each of its own mean."""
-    rng = np.random.default_rng([seeds, int(ratio)])
-    groups, runs, covered = 37, 2000, 0
-    for _ in range(runs):
-        seed_effect = rng.normal(0, ratio * math.sqrt(seeds / groups), (seeds, 1))
-        low, high = two_way(simple(seed_effect + rng.normal(0, 1, (1, groups)))).interval()
-        covered += low <= 0 <= high
-    assert covered / runs >= least - 2 * math.sqrt(least * (1 - least) / runs)
 
 
 @settings(max_examples=25)

@@ -116,7 +116,7 @@ def test_a_set_that_was_opened_again_is_counted(planted: Store) -> None:
     assert sources.unsealings.openings[cell.id]["test"] == 2
     assert "a set up to 2 times" in sources.unsealings.words()
     row = sources.table("unsealings").set_index("cell").loc[cell.id]
-    assert row["most_often"] == 2 and row["by"] == "train unknown"
+    assert row["most_often"] == 2 and row["by"] == "sweep train"
 
 
 def test_a_folder_from_before_the_log_says_so(planted: Store) -> None:

@@ -92,7 +92,7 @@ def test_changed_predictions_are_caught_without_the_manifest(case: Folders) -> N
     found = differences(verify(store, folder))
     assert set(found) >= {"recorded", "tables", "drawn", "pages"}
     assert any("test/top1 is recorded as" in line for line in found["recorded"])
-    assert any(line.startswith(f"tasks.{TASK}/") for line in found["tables"])
+    assert any(line.startswith(f"tasks.icons/{TASK}/") for line in found["tables"])
 
 
 def test_predicted_classes_must_be_those_of_the_logits(case: Folders) -> None:
@@ -156,7 +156,7 @@ def edit_datum(folder: Path) -> None:
     [
         (swap_figures, "drawn", "figures/differences.png"),
         (edit_table, "tables", "tasks."),
-        (edit_verdict, "tables", "claims.C"),
+        (edit_verdict, "tables", "claims."),
         (edit_page, "pages", "index.html"),
         (edit_datum, "drawn", "figure differences.row 1.x is 42"),
     ],

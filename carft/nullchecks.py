@@ -1,0 +1,55 @@
+"""Null checks that need a model: what must hold of the loss itself. Those that records can answer are in reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from carft.cell import Cell
+from carft.errors import Refusal
+from carft.execution import Execution
+from carft.methods import method_card
+from carft.methods.ft import Batch
+from carft.run import Bench
+
+IMAGES = 16
+RELATIVE = 1e-5  # rounding that another order of the rows may leave in float32
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two values that must agree, and whether they do."""
+
+    name: str
+    first: float
+    second: float
+    agree: bool
+
+
+def context_order(cell: Cell, execution: Execution) -> Difference:
+    """The loss of a car_ft cell on validation images, away from zero-shot, with the context rows in reverse order.
+
+    ``Refusal`` for a method without a context term.
+    """
+    if "kl_weight" not in method_card(cell.method).space:
+        raise Refusal(f"'{cell.method}' has no context term.", "Give a car_ft cell.")
+    bench = Bench.of(cell, execution)
+    reverse = torch.arange(len(bench.prompts.contexts)).flip(0)
+    shuffled = replace(bench.prompts, contexts=bench.prompts.contexts[reverse])
+    plain, turned = (_loss(cell, bench, prompts) for prompts in (bench.prompts, shuffled))
+    agree = abs(plain - turned) <= RELATIVE * max(abs(plain), 1.0)
+    return Difference("the order of the context rows does not matter", plain, turned, agree)
+
+
+@torch.no_grad()
+def _loss(cell: Cell, bench: Bench, prompts: object) -> float:
+    network = bench.network()
+    for parameter in network.visual.parameters():
+        parameter.mul_(1.02)  # so that the divergence is not 0
+    device = next(network.parameters()).device
+    images = bench.pretrained.normalise(bench.task.val.images[:IMAGES].to(device))
+    labels = bench.task.val.labels[:IMAGES].to(device)
+    method = method_card(cell.method).load()(cell, bench.pretrained, prompts)
+    loss, _ = method.loss(Batch(network, images, labels, *network(images)))
+    return float(loss)

@@ -1,0 +1,111 @@
+"""C3, C4, C4b, C5 and C12: accuracy in and out of distribution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from carft.methods import METHODS
+from reports.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
+from reports.contrasts import part as part_of
+from reports.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.orders import sign_test
+from reports.rules import Answer, Claim, Verdict, beside, decide
+
+FIXED_ALPHA = 0.5
+REFERENCE_MODEL = "ViT-B-16"
+
+
+def in_distribution(claim: Claim, evidence: Evidence) -> Verdict:
+    """C3: non-inferiority on the test sets; superiority stated beside it."""
+    contrast, name = Contrast(CAR_FT, FT), "CAR-FT - FT, ID test"
+    parts = [
+        pool(evidence, contrast, name, margin=-claim.margin),
+        *beside(sampled(evidence, contrast, name, margin=-claim.margin)),
+    ]
+    verdict = decide(claim, evidence, parts, "ft and car_ft")
+    if verdict.low is None or math.isnan(verdict.low):
+        return verdict
+    superior = "also superior" if verdict.low > 0 else "not shown to be superior"
+    words = f"{verdict.reason} CAR-FT is {superior} (lower bound against 0)."
+    return replace(verdict, reason=words + _against_references(claim, evidence, {"test": verdict.parts[0]}))
+
+
+def every_shift(claim: Claim, evidence: Evidence) -> Verdict:
+    """C4: CAR-FT minus FT on each suite."""
+    return _per_suite(claim, evidence, FT, "ft and car_ft")
+
+
+def above_zero_shot(claim: Claim, evidence: Evidence) -> Verdict:
+    """C4b: CAR-FT minus zero-shot on each suite."""
+    return _per_suite(claim, evidence, ZERO_SHOT, "zeroshot and car_ft")
+
+
+def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> Verdict:
+    every = Contrast(CAR_FT, rival, "top1", every_suite)
+    sides = f"CAR-FT - {METHODS[rival.method].label}"
+    suites = {
+        suite: pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(suite)), f"{sides}, {suite}")
+        for suite in evidence.suite_names()
+    }
+    mean = f"{sides}, mean of suites"
+    parts = [
+        *suites.values(),
+        *beside(pool(evidence, every, mean, deciding=False), sampled(evidence, every, mean)),
+    ]
+    verdict = decide(claim, evidence, parts, missing)
+    measured = {f"ood/{suite}": part for suite, part in suites.items() if part is not None}
+    return replace(verdict, reason=verdict.reason + _against_references(claim, evidence, measured))
+
+
+def _against_references(claim: Claim, evidence: Evidence, parts: dict[str, Part]) -> str:
+    """At paper scale, with the model of the reference table: whether each reference gap lies in the interval."""
+    model = evidence.scope.model if evidence.scope else ""
+    if evidence.scale != "paper" or not model.startswith(REFERENCE_MODEL) or evidence.tasks != ["imagenet"]:
+        return ""
+    words = []
+    for name, part in parts.items():
+        gap = claim.reference(name)
+        if gap is not None:
+            inside = "inside" if part.low <= gap <= part.high else "outside"
+            words.append(f"{name.removeprefix('ood/')} {100 * gap:+.2f} {inside}")
+    return f" Reference gaps (secondary) against these intervals: {', '.join(words)}." if words else ""
+
+
+def all_nine(claim: Claim, evidence: Evidence) -> Verdict:
+    """C5: one deciding part per task."""
+    contrast = Contrast(CAR_FT, FT)
+    found = contrast.found(evidence)
+    parts: list[Part | None] = [
+        replace(part_of(f"CAR-FT - FT, {task}", found, estimate), cells=cells, tasks=(task,))
+        for task, (estimate, cells) in found.estimates.items()
+    ]
+    mean = "CAR-FT - FT, mean of tasks"
+    parts += beside(pool(evidence, contrast, mean, deciding=False), sampled(evidence, contrast, mean))
+    verdict = decide(claim, evidence, parts, "ft and car_ft")
+    if verdict.verdict == "not run" or not found.estimates:
+        return verdict
+    effects = [estimate.effect for estimate, _ in found.estimates.values()]
+    gained = f"{sum(e > 0 for e in effects)} of {len(effects)} tasks gain"
+    wanted = evidence.scope.family.tasks if evidence.scope else ()
+    absent = set(wanted) - set(found.estimates)
+    short = f" Only {len(found.estimates)} of the {len(wanted)} tasks were run." if absent else ""
+    answer: Answer = "inconclusive" if verdict.verdict == "reproduced" and short else verdict.verdict
+    reason = f"{verdict.reason} {gained} (sign test p = {sign_test(effects):.2f}).{short}"
+    return replace(verdict, verdict=answer, reason=reason)
+
+
+def weight_averaging(claim: Claim, evidence: Evidence) -> Verdict:
+    """C12: WiSE-FT of CAR-FT minus WiSE-FT of FT at the fixed alpha."""
+    half, half_car = replace(WISE, alpha=FIXED_ALPHA), replace(WISE_CAR, alpha=FIXED_ALPHA)
+    fixed, chosen = Contrast(half_car, half, "top1", every_suite), Contrast(WISE_CAR, WISE, "top1", every_suite)
+    name = "WiSE(CAR-FT) - WiSE(FT), OOD"
+    parts = [
+        pool(evidence, fixed, f"{name}, alpha 0.5"),
+        *beside(
+            sampled(evidence, fixed, f"{name}, alpha 0.5"),
+            pool(evidence, Contrast(half_car, half), "WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5", deciding=False),
+            pool(evidence, chosen, f"{name}, alpha by validation", deciding=False),
+        ),
+    ]
+    return decide(claim, evidence, parts, "wise_ft of ft and of car_ft")

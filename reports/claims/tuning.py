@@ -1,0 +1,134 @@
+"""C10: whether the gain is an artefact of tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reports.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
+from reports.evidence import CAR_FT, FT, ORACLE, Evidence
+from reports.fairness import oracle
+from reports.rules import Answer, Claim, Verdict, ledger, not_run
+from reports.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Both:
+    """One effect of C3, C4 or C5 under ID validation and under oracle selection."""
+
+    claim: str
+    validated: Part
+    under_oracle: Part
+
+    @property
+    def gap(self) -> float:
+        """Oracle minus validation."""
+        return self.under_oracle.estimate.effect - self.validated.estimate.effect
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the effect under oracle selection lies inside the interval under validation."""
+        return self.validated.low <= self.under_oracle.estimate.effect <= self.validated.high
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether it held under validation and falls on the other side of its margin under oracle selection."""
+        return self.validated.slack > 0 and self.under_oracle.estimate.effect < self.validated.margin
+
+
+def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
+    """C10: C3, C4 and C5 under both ways of selecting, side by side."""
+    validated = [*_validated(evidence)]
+    if not validated:
+        return not_run(claim, evidence, "ft and car_ft")
+    pieces = _pieces(evidence, validated)
+    if pieces is None:
+        family = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
+        missing = "search cells that were evaluated on test (sweeps never do so unless asked)"
+        return not_run(claim, evidence, missing, f"{family} --oracle")
+    answer, reason = _answer(pieces)
+    flaws = list(dict.fromkeys(text for p in pieces for text in (*p.validated.unequal, *p.validated.flaws)))
+    if flaws:
+        unequal = any(p.validated.unequal for p in pieces)
+        answer, reason = ("not comparable" if unequal else "inconclusive"), f"{'; '.join(flaws)}. {reason}"
+    widest = max(pieces, key=lambda p: abs(p.gap))
+    estimate = widest.validated.estimate
+    parts = tuple(x for p in pieces for x in (p.validated, p.under_oracle))
+    return Verdict(
+        claim=claim.id,
+        title=claim.title,
+        verdict=answer,
+        scale=evidence.scale,
+        effect=widest.gap,
+        low=None,
+        high=None,
+        n_tasks=len(widest.validated.tasks),
+        n_seeds=estimate.n_seeds,
+        n_groups=estimate.n_groups,
+        smallest_visible=None,
+        floor=estimate.floor(),
+        reason=f"{reason} The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points.",
+        headline=f"widest gap: {widest.claim}, {widest.validated.name.removeprefix(f'{widest.claim}: ')}",
+        parts=parts,
+        cells=tuple(dict.fromkeys(cell for p in parts for cell in p.cells)),
+        scope=evidence.name,
+    )
+
+
+def _answer(pieces: Sequence[Both]) -> tuple[Answer, str]:
+    turned = [p for p in pieces if p.is_reversed]
+    if turned:
+        return "contradicted", f"Held under validation, not under oracle selection: {_listed(turned)}."
+    moved = [p for p in pieces if not p.is_unchanged]
+    if moved:
+        return "inconclusive", f"Oracle selection leaves the interval under validation for: {_listed(moved)}."
+    return "reproduced", f"All {len(pieces)} effects under oracle selection lie inside their intervals."
+
+
+def _listed(pieces: Sequence[Both]) -> str:
+    return ", ".join(p.validated.name for p in pieces)
+
+
+def _validated(evidence: Evidence) -> list[tuple[str, Part]]:
+    """(claim, part) of C3, C4 and C5 as they stand under ID validation."""
+    id_margin = -ledger()["C3"].margin
+    found = [("C3", pool(evidence, Contrast(CAR_FT, FT), "C3: ID test", margin=id_margin))]
+    for suite in evidence.suite_names():
+        contrast = Contrast(CAR_FT, FT, "top1", suite_set(suite))
+        found.append(("C4", pool(evidence, contrast, f"C4: {suite}")))
+    if evidence.scope and evidence.scope.family.kind == "nine":
+        per_task = Contrast(CAR_FT, FT).found(evidence)
+        for task, (estimate, cells) in per_task.estimates.items():
+            found.append(("C5", replace(part(f"C5: {task}", per_task, estimate), tasks=(task,), cells=cells)))
+    return [(claim, p) for claim, p in found if p is not None]
+
+
+def _pieces(evidence: Evidence, validated: Sequence[tuple[str, Part]]) -> list[Both] | None:
+    """Every part with its twin under oracle selection: C3 and C5 by the test set, C4 by the mean of the suites."""
+    on_test = oracle(evidence, id_test)
+    if on_test is None:
+        return None
+    pieces = []
+    for claim, under_validation in validated:
+        estimate: Estimate
+        if claim == "C4":
+            suite = suite_set(under_validation.name.removeprefix("C4: "))
+            on_suites = oracle(evidence, suite, every_suite)
+            if on_suites is None:
+                return None
+            estimate, cells = on_suites.pooled(), on_suites.cells
+        else:
+            task = under_validation.tasks[0]
+            estimate = on_test.pooled() if claim == "C3" else on_test.estimates[task]
+            cells = on_test.cells
+        twin = Part(
+            f"{under_validation.name}, oracle",
+            estimate,
+            cells,
+            under_validation.tasks,
+            deciding=False,
+            margin=under_validation.margin,
+            selected_on=ORACLE,
+        )
+        pieces.append(Both(claim, under_validation, twin))
+    return pieces
