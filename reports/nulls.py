@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -72,8 +72,13 @@ def _same_predictions(evidence: Evidence, first: str, second: str) -> bool:
 
 
 def _same(ours: Predictions, theirs: Predictions) -> bool:
-    arrays = ((ours.logits, theirs.logits), (ours.context_logits, theirs.context_logits))
+    arrays = ((_numbers(ours.logits), _numbers(theirs.logits)), (ours.context_logits, theirs.context_logits))
     return list(ours.images) == list(theirs.images) and all(np.array_equal(a, b) for a, b in arrays)
+
+
+def _numbers(logits: Any) -> np.ndarray:
+    """All logits, or those of a large set that were kept."""
+    return logits if isinstance(logits, np.ndarray) else logits.values
 
 
 def starts_at_zero(name: str, evidence: Evidence) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from carft.errors import Refusal
 from carft.records import Store
 
 THREADS = 4
+SUBSET = b"carft:subset"  # key of the scored classes in a prediction file
 NAMED = 3  # images that a sentence names
 
 
@@ -132,11 +134,20 @@ def _table(path: Path) -> pa.Table:
 
 
 def _confidence(table: pa.Table, column: str) -> np.ndarray:
-    """(N,) float32 probability of the largest logit; of a file that holds only some logits, by its log-sum-exp."""
-    lists = table[column].combine_chunks()
-    values = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1)
-    peak = values.max(1)
-    whole = f"{column}_logsumexp" if f"{column}_logsumexp" in table.column_names else "logsumexp"
-    if column == "logits" and whole in table.column_names:
-        return np.exp(peak - table[whole].to_numpy()).astype(np.float32)
-    return (1 / np.exp(values - peak[:, None]).sum(1)).astype(np.float32)
+    """(N,) float32 probability of the largest logit, over the classes that the set is scored over.
+
+    Files of large sets hold the largest logits and their log-sum-exp instead of all of them.
+    """
+    if column not in table.column_names:
+        largest = _matrix(table["largest_logits"]).max(1)
+        return np.exp(largest - table["logsumexp"].to_numpy()).astype(np.float32)
+    values = _matrix(table[column])
+    scored = (table.schema.metadata or {}).get(SUBSET) if column == "logits" else None
+    if scored is not None:
+        values = values[:, json.loads(scored)]
+    return (1 / np.exp(values - values.max(1)[:, None]).sum(1)).astype(np.float32)
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1)

@@ -23,6 +23,7 @@ from reports.awareness import bins, calibration_error
 from reports.evidence import CAR_FT, FT, Evidence
 from reports.figures import draw_all
 from reports.nulls import null_checks
+from reports.outcomes import SUBSET, _confidence
 from reports.power import power_words
 from reports.robustness import fit
 from reports.statistics import Component, Estimate
@@ -141,19 +142,19 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(*found) == pytest.approx((0.45 + 0.15) / 2)
 
 
-def test_files_with_only_the_largest_logits_give_the_same_confidence(evidence: Evidence, tmp_path: Path) -> None:
+def test_files_with_only_the_largest_logits_and_with_scored_classes(evidence: Evidence) -> None:
     cell = evidence.cells("icons/body", FT)[0]
-    path = evidence.store.folder(cell) / "evaluations" / "test.parquet"
-    table = pq.read_table(path)
+    table = pq.read_table(evidence.store.folder(cell) / "evaluations" / "test.parquet")
     logits = np.stack(table["logits"].to_numpy())
     whole = np.log(np.exp(logits.astype(float)).sum(1))
     top = np.sort(logits, axis=1)[:, ::-1][:, :3]
     lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(top).ravel()), 3)
-    short = table.set_column(table.column_names.index("logits"), "logits", lists)
-    from reports.outcomes import _confidence
-
-    kept = _confidence(short.append_column("logsumexp", pa.array(whole)), "logits")
-    assert kept == pytest.approx(_confidence(table, "logits"), abs=1e-6)
+    short = table.drop_columns(["logits"]).append_column("largest_logits", lists)
+    short = short.append_column("logsumexp", pa.array(whole))
+    assert _confidence(short, "logits") == pytest.approx(_confidence(table, "logits"), abs=1e-6)
+    scored = table.replace_schema_metadata({SUBSET: b"[0, 2]"})
+    expected = softmax(logits[:, [0, 2]].astype(float), axis=1).max(1)
+    assert _confidence(scored, "logits") == pytest.approx(expected, abs=1e-6)
 
 
 # contexts
