@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from carft.cell import Cell
+from carft.data.views import CentreView, batches
 from carft.errors import Refusal
 from carft.execution import Execution
+from carft.frozen import Frozen
 from carft.methods import method_card
 from carft.methods.ft import Batch
 from carft.run import Bench
@@ -48,8 +51,10 @@ def _loss(cell: Cell, bench: Bench, prompts: object) -> float:
     for parameter in network.visual.parameters():
         parameter.mul_(1.02)  # so that the divergence is not 0
     device = next(network.parameters()).device
-    images = bench.pretrained.normalise(bench.task.val.images[:IMAGES].to(device))
-    labels = bench.task.val.labels[:IMAGES].to(device)
+    shown = bench.task.val.rows(range(min(IMAGES, len(bench.task.val))))
+    (pixels,) = batches(shown.images, [np.arange(len(shown))], CentreView(bench.pretrained.side))
+    images, labels = bench.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
     method = method_card(cell.method).load()(cell, bench.pretrained, prompts)
-    loss, _ = method.loss(Batch(network, images, labels, *network(images)))
+    frozen = Frozen(bench.pretrained, cell.precision)
+    loss, _ = method.loss(Batch(network, images, labels, *network(images), lambda: frozen(images, 0)))
     return float(loss)

@@ -306,7 +306,6 @@ def _require_schema(cell: str, raw: Any) -> None:
         )
 
 
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
     atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
+from carft.cell import task_key
 from carft.errors import Refusal
 from carft.methods import METHODS
 from carft.metrics import ood_means
@@ -134,7 +135,7 @@ class Archive:
         found: dict[tuple[str, str], list[Record]] = {}
         for record in self.records.values():
             if METHODS[record.cell.method].kind == "untrained":
-                found.setdefault((record.cell.task, record.cell.method), []).append(record)
+                found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
         return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from carft.cell import Cell, Reading, Training
+from carft.cell import Cell, Reading, Training, task_key
 from carft.data.catalog import Card, card
 from carft.errors import Refusal
 from carft.methods import METHODS, trained_methods
@@ -154,7 +154,7 @@ class Evidence:
             parents = self.cells(task, Entry(entry.parent))
             return tuple(filter(None, (self._interpolated(p, task, entry.alpha) for p in parents)))
         if METHODS[entry.method].kind == "untrained":
-            known = self.archive.untrained.get((task, entry.method), [])
+            known = self.archive.untrained.get((task_key(task), entry.method), [])
             found = [r.id for r in known if self._is_start(r.cell, task)][:1]
         else:
             study = self.study(task, entry.method)

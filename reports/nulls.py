@@ -118,7 +118,14 @@ def one_template(name: str, evidence: Evidence) -> Check:
 
 def _one_template(evidence: Evidence, cell: str) -> bool:
     try:
-        return len(evidence.card(evidence.records[cell].cell.task).bank(evidence.records[cell].cell.reading.context_templates)) < 2
+        return (
+            len(
+                evidence.card(evidence.records[cell].cell.task).bank(
+                    evidence.records[cell].cell.reading.context_templates
+                )
+            )
+            < 2
+        )
     except Refusal:
         return False
 
