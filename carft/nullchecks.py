@@ -56,5 +56,6 @@ def _loss(cell: Cell, bench: Bench, prompts: object) -> float:
     images, labels = bench.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
     method = method_card(cell.method).load()(cell, bench.pretrained, prompts)
     frozen = Frozen(bench.pretrained, cell.precision)
-    loss, _ = method.loss(Batch(network, images, labels, *network(images), lambda: frozen(images, 0)))
+    logits, features = network(images)
+    loss, _ = method.loss(Batch(network, images, labels, logits, features, lambda: frozen(images, 0)))
     return float(loss)
