@@ -12,6 +12,7 @@ from commands.icons import icons
 from commands.look import ls, show
 from commands.model import model_group
 from commands.report import report, rescore
+from commands.results import results_group
 from commands.sweep import sweep
 
 app = typer.Typer(
@@ -22,7 +23,8 @@ app = typer.Typer(
 )
 for command in (train, sweep, interpolate, soup, rescore, ls, show, export):
     app.command()(command)
-for group, name in ((report, "report"), (model_group, "model"), (data_group, "data"), (icons, "icons")):
+GROUPS = {"report": report, "results": results_group, "model": model_group, "data": data_group, "icons": icons}
+for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 
 

@@ -152,7 +152,19 @@ class Cell:
         except TypeError as error:
             raise Refusal(f"A cell cannot be read: {error}.") from error
         values["parents"] = tuple(values.get("parents", ()))
-        return Cell(**values)
+        cell = Cell(**values)
+        _require_types(cell)
+        return cell
+
+
+def _require_types(cell: Cell) -> None:
+    """``Refusal`` for a cell from a file whose values are not of the types that a cell has."""
+    words = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
+    numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, cell.seed]
+    if not all(isinstance(word, str) for word in (*words, *cell.hyperparameters)):
+        raise Refusal("A cell cannot be read: a name in it is no text.")
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        raise Refusal("A cell cannot be read: a number in it is none.")
 
 
 def task_key(task: str) -> str:

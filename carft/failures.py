@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ class Failure:
         return f"{self.job}-{self.cell}"
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What a failure record holds besides cell, reason and details."""
+        return {"kind": self.kind, "job": self.job, "attempt": self.attempt, "when": self.when, "log": self.log}
+
+    @property
     def title(self) -> str:
         """What was run, in words."""
         return f"{self.spec['method']} on {self.spec['task']}, seed {self.spec.get('seed', 0)}"
@@ -95,8 +100,7 @@ def write_failure(
     attempt = before.attempt + 1 if before is not None and before.job == job else 1
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     failure = Failure(cell.id, cell.as_dict(), reason, details, error_kind, job, attempt, when, tail(log))
-    facts = {k: v for k, v in asdict(failure).items() if k not in ("cell", "spec", "reason", "details")}
-    store.write_failure(cell, reason, details, facts)
+    store.write_failure(cell, reason, details, failure.facts)
     return failure
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from carft.data.catalog import CARDS, DATA_SETS
 from carft.methods import METHODS
 from carft.records import Store
+from carft.staleness import stale_cells
 
 Rows = list[dict[str, Any]]
 
@@ -75,6 +76,12 @@ def list_studies(store: Store) -> Rows:
         }
         for s in store.studies()
     ]
+
+
+def list_stale(store: Store) -> Rows:
+    """Finished cells that no longer say what the same request would say here today, and why."""
+    store.require_present()
+    return stale_cells(store)
 
 
 LISTINGS: dict[str, Callable[[Store], Rows]] = {

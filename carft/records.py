@@ -11,6 +11,7 @@ A cell is done if and only if its record.json is there and whole: it is written 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -67,8 +68,8 @@ class Store:
         self.root = Path(root)
 
     def folder(self, cell: str) -> Path:
-        """The folder of a cell, which may not exist yet."""
-        return self.root / "cells" / cell
+        """The folder of a cell, which may not exist yet; ``Refusal`` for an id that would leave the results folder."""
+        return self.root / "cells" / plain_name(cell)
 
     def require_writable(self) -> None:
         """Create the folder; ``Refusal`` when it cannot be written."""
@@ -117,11 +118,12 @@ class Store:
         _require_schema(cell, raw)
         try:
             spec = _read_json(self.folder(cell) / "spec.json")
-            record = Record(Cell.from_dict(spec), raw["metrics"], raw["provenance"], raw["durations"])
+            numbers = _numbers(raw["metrics"]), _numbers(raw["durations"])
+            record = Record(Cell.from_dict(spec), numbers[0], dict(raw["provenance"]), numbers[1])
             found = (record.id, record.numerics)
         except Refusal as error:
             raise error if "torn" in error.message else torn(self.folder(cell), error.message) from error
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise torn(self.folder(cell), f"{type(error).__name__}: {error}") from error
         if found[0] != cell:
             raise torn(self.folder(cell), f"its specification belongs to cell {record.id}")
@@ -143,8 +145,14 @@ class Store:
 
     def evaluations(self, cell: str) -> dict[str, dict[str, Any]]:
         """Set -> what stands beside its predictions, for the sets the cell was unsealed on."""
-        found = (_read_json(path) for path in sorted(self.folder(cell).glob("evaluations/*.json")))
-        return {content["set"]: content for content in found}
+        found = {}
+        for path in sorted(self.folder(cell).glob("evaluations/*.json")):
+            content = _read_json(path)
+            try:
+                found[str(content["set"])] = {**content, "metrics": _numbers(content["metrics"])}
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise torn(path, f"{type(error).__name__}: {error}") from error
+        return found
 
     def history(self, cell: str) -> dict[str, np.ndarray]:
         """Training history as float columns, NaN where a step has no value; empty for a cell that was not trained."""
@@ -156,12 +164,12 @@ class Store:
 
     def predictions(self, cell: str, name: str) -> Predictions:
         """Predictions of a cell on ``val`` or on an unsealed set."""
-        return read_predictions(self._predictions_path(cell, name))
+        return read_predictions(self.predictions_path(cell, name))
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
         """Predictions without their logits: all that counting needs."""
         columns = ["group", "label", "pred", "context", "context_pred"]
-        table = read_parquet(self._predictions_path(cell, name), columns)
+        table = read_parquet(self.predictions_path(cell, name), columns)
         group, *numbers = (table[column] for column in columns)
         return Outcomes(np.asarray(group.to_pylist()), *(column.to_numpy() for column in numbers))
 
@@ -210,7 +218,7 @@ class Store:
 
         ``note`` may say in ``by`` which kind of command opened the set.
         """
-        path = self._predictions_path(cell, name)
+        path = self.predictions_path(cell, name)
         path.parent.mkdir(exist_ok=True)
         self._log_unsealing(cell, name, str(note.get("by", "unknown")))
         atomic(path, lambda part: write_predictions(predictions, part))
@@ -256,7 +264,7 @@ class Store:
 
     def failure_path(self, cell: str) -> Path:
         """Where the reason of a failed cell stands."""
-        return self.root / "failures" / f"{cell}.json"
+        return self.root / "failures" / f"{plain_name(cell)}.json"
 
     def write_failure(self, cell: Cell, reason: str, details: str, facts: Mapping[str, Any] | None = None) -> None:
         """Keep why a cell did not finish; facts: what else :class:`carft.failures.Failure` says of it."""
@@ -293,17 +301,33 @@ class Store:
         """All studies, by id."""
         return [_read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
 
-    def _predictions_path(self, cell: str, name: str) -> Path:
+    def predictions_path(self, cell: str, name: str) -> Path:
+        """Where the predictions of a cell on ``val`` or an unsealed set are."""
         if name == "val":
             return self.folder(cell) / "predictions.parquet"
         return self.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
 
 
+def plain_name(name: str) -> str:
+    """``name`` if it is a file name and nothing else; ``Refusal`` for one that could lead elsewhere."""
+    if not isinstance(name, str) or name in ("", ".", "..") or set("/\\\0") & set(name):
+        raise Refusal(f"'{name}' is not the name of a cell.", "Names in a results folder hold no path.")
+    return name
+
+
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise torn(path, str(error)) from error
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    """Names with finite numbers; ``ValueError`` for anything else."""
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"'{name}' is no finite number")
+    return dict(found)
 
 
 def _require_schema(cell: str, raw: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carft.errors import unknown
+from carft.errors import Refusal, unknown
 from commands.console import AsJson, Results, metrics_table, out, print_json, rows_table
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
@@ -16,6 +16,9 @@ AGAIN = "again"
 
 def ls(
     kind: Annotated[str, typer.Argument(help="tasks, methods, cells or studies.")],
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Of cells: those that are of older code or other data, and why.")
+    ] = False,
     results: Results = Path("results"),
     as_json: AsJson = False,
 ) -> None:
@@ -23,16 +26,18 @@ def ls(
 
     Example: `python cli.py ls tasks`
     """
-    from carft.listing import LISTINGS
+    from carft.listing import LISTINGS, list_stale
     from carft.records import Store
 
     if kind not in LISTINGS:
         raise unknown("listing", kind, LISTINGS)
-    rows = LISTINGS[kind](Store(results))
+    if stale and kind != "cells":
+        raise Refusal(f"--stale is for cells, not for {kind}.", "python cli.py ls cells --stale")
+    rows = list_stale(Store(results)) if stale else LISTINGS[kind](Store(results))
     if as_json:
         print_json(rows)
         return
-    out.print(rows_table(rows, "nothing yet"))
+    out.print(rows_table(rows, "nothing is stale" if stale else "nothing yet"))
 
 
 def show(

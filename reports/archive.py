@@ -150,7 +150,9 @@ def _studies(store: Store, problems: list[Problem]) -> list[Mapping[str, Any]]:
         except Refusal as error:
             problems.append(Problem("torn study", path.parent.name, error.message))
             continue
-        if content is not None:
+        if not isinstance(content, dict):
+            problems.append(Problem("torn study", path.parent.name, f"'{path}' holds no study."))
+        else:
             found.append(content)
             if content.get("too_few"):
                 where = f"{content['method']} on {content['task']}"

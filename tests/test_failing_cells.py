@@ -16,7 +16,7 @@ from carft.failures import Failure, failures
 from carft.records import Store
 from sweeps.protocol import Protocol
 from sweeps.recipes import Recipe, load_recipe
-from tests.faults import environment as faulty
+from tests.breaking import environment as faulty
 from tests.helpers import environment, run_cli
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,6 @@
 """Faults for the worker processes of a sweep that a test starts: what breaks is real, only its time is chosen.
 
-``RAY_RUNTIME_ENV_HOOK=tests.faults.runtime_env`` makes Ray call :func:`install` in every worker; ``CARFT_FAULTS`` is
+``RAY_RUNTIME_ENV_HOOK=tests.breaking.runtime_env`` makes Ray call :func:`install` in every worker; ``CARFT_FAULTS`` is
 JSON, cell -> the name of a function below.
 """
 
@@ -22,12 +22,12 @@ Compute = Callable[..., Any]
 
 def environment(faults: dict[str, str]) -> dict[str, str]:
     """What the environment of a sweep needs for these faults."""
-    return {"RAY_RUNTIME_ENV_HOOK": "tests.faults.runtime_env", "CARFT_FAULTS": json.dumps(faults)}
+    return {"RAY_RUNTIME_ENV_HOOK": "tests.breaking.runtime_env", "CARFT_FAULTS": json.dumps(faults)}
 
 
 def runtime_env(asked: dict[str, Any] | None) -> dict[str, Any]:
     """Ray's hook."""
-    return {**(asked or {}), "worker_process_setup_hook": "tests.faults.install"}
+    return {**(asked or {}), "worker_process_setup_hook": "tests.breaking.install"}
 
 
 def install() -> None:

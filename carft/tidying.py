@@ -1,0 +1,113 @@
+"""What a results folder holds that nobody needs: half-written files, old checkpoints, weights that are used up.
+
+No record, prediction, study or failure is ever among it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from carft.errors import Refusal
+from carft.methods import SOUP_RULES
+from carft.records import Store
+
+#: seconds after which a file that nobody finished is nobody's: a writer that lives finishes in less
+ABANDONED = 3600.0
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that can go. size: bytes."""
+
+    path: Path
+    size: int
+    why: str
+
+
+def leftovers(store: Store) -> list[Leftover]:
+    """What can go, by path. Younger work files than an hour are left alone: a sweep may be writing them."""
+    store.require_present()
+    found = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store), *_logs(store)]
+    return sorted((Leftover(path, _size(path), why) for path, why in found), key=lambda leftover: leftover.path)
+
+
+def remove(found: list[Leftover]) -> None:
+    """Remove them."""
+    for leftover in found:
+        if leftover.path.is_dir() and not leftover.path.is_symlink():
+            shutil.rmtree(leftover.path)
+        else:
+            leftover.path.unlink(missing_ok=True)
+
+
+Found = Iterator[tuple[Path, str]]
+
+
+def _half_written(store: Store) -> Found:
+    for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
+        in_unfinished = path.parent.parent == store.root / "cells" and not store.is_done(path.parent.name)
+        if _abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
+            yield path, "half-written; its writer is gone"
+
+
+def _unfinished(store: Store) -> Found:
+    for folder in store.root.glob("cells/*"):
+        whole = (folder / "record.json").is_file()
+        if not whole and all(map(_abandoned, [folder, *folder.rglob("*")])):
+            yield folder, "no record: its writer was killed; the cell runs again anyway"
+
+
+def _checkpoints(store: Store) -> Found:
+    for path in store.root.glob("checkpoints/*.safetensors"):
+        if _is_current(store, path.stem):
+            yield path, "the checkpoint of a finished cell"
+
+
+def _weights(store: Store) -> Found:
+    """Weights of search cells that already are in soups by every rule, and of superseded cells."""
+    confirmed = {cell for study in _studies(store) for cell in study["confirm"]}
+    for cell in _cooked(store) - confirmed:
+        if store.weights_path(cell).is_file():
+            yield store.weights_path(cell), "search weights whose soups are made; trained again if ever needed"
+    for path in store.root.glob("superseded/*/model.safetensors"):
+        yield path, "weights of an older NUMERICS"
+
+
+def _cooked(store: Store) -> set[str]:
+    """Cells that are members of a soup by every rule."""
+    rules: dict[tuple[str, ...], set[float]] = {}
+    for record in store.records():
+        if record.cell.method == "soup":
+            rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
+    return {cell for parents, found in rules.items() if found >= set(SOUP_RULES) for cell in parents}
+
+
+def _studies(store: Store) -> list[dict]:
+    return [study for study in store.studies() if isinstance(study, dict) and isinstance(study.get("confirm"), list)]
+
+
+def _logs(store: Store) -> Found:
+    failed = set(store.failed())
+    for path in store.root.glob("logs/*.log"):
+        if path.stem not in failed and _abandoned(path) and _is_current(store, path.stem):
+            yield path, "the log of a finished cell"
+
+
+def _is_current(store: Store, cell: str) -> bool:
+    try:
+        return store.is_current(cell)
+    except Refusal:
+        return False
+
+
+def _abandoned(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > ABANDONED
+
+
+def _size(path: Path) -> int:
+    files = [path] if not path.is_dir() else [p for p in path.rglob("*") if not p.is_dir()]
+    return sum(p.lstat().st_size for p in files)
