@@ -93,7 +93,8 @@ def _studies(store: Store) -> list[dict]:
 def _logs(store: Store) -> Found:
     failed = set(store.failed())
     for path in store.root.glob("logs/*.log"):
-        if path.stem not in failed and _abandoned(path) and _is_current(store, path.stem):
+        cell = path.stem.rpartition("-")[2]
+        if cell not in failed and _abandoned(path) and _is_current(store, cell):
             yield path, "the log of a finished cell"
 
 

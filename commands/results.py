@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,6 +132,32 @@ def import_(
         out.print(f"Next: python cli.py report verify --results {to} --out {to / 'report'}", soft_wrap=True)
     else:
         out.print(f"Next: python cli.py report --results {to}", soft_wrap=True)
+
+
+@results_group.command()
+def events(
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Write TensorBoard event files and an Optuna journal beside the records, and say how to open them.
+
+    Example: `python cli.py results events`
+    """
+    from carft.records import Store
+    from sweeps.events import write_events
+
+    found = write_events(Store(results))
+    opened = {
+        "tensorboard": f"tensorboard --logdir {shlex.quote(str(found.tensorboard))}",
+        "optuna": f"optuna-dashboard {shlex.quote(str(found.journal))}",
+    }
+    if as_json:
+        print_json({"cells": found.cells, "studies": found.studies, "open": opened})
+        return
+    out.print(f"{found.cells} cells added, {found.studies} studies.", highlight=False)
+    out.print(f"Curves:  {opened['tensorboard']}", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"Studies: {opened['optuna']}", soft_wrap=True, markup=False, highlight=False)
+    out.print("Neither tool comes with this project: pip install tensorboard optuna-dashboard", highlight=False)
 
 
 def _facts(packed: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,10 +32,12 @@ from commands.options import (
     with_domains,
     writable,
 )
+from commands.status import busy_line
 
 if TYPE_CHECKING:
     from sweeps.launch import Summary
     from sweeps.protocol import Protocol
+    from sweeps.states import State
 
 
 def sweep(
@@ -102,24 +105,40 @@ def sweep(
 
     from sweeps.board import Board
     from sweeps.launch import run_sweep
+    from sweeps.reporter import Reporter
 
-    board = Board(err)
+    board, reporter = Board(err), Reporter(store, chosen.name)
+
+    def watch(protocol: Protocol) -> Callable[[], None]:
+        shown, kept = board.watch(protocol), reporter.watch(protocol)
+        if reporter.dashboard:
+            err.print(f"Ray's dashboard: {reporter.dashboard}", soft_wrap=True)
+
+        def update() -> None:
+            shown()
+            kept()
+
+        return update
+
+    outcome = "broken"
     try:
-        protocol, summary = run_sweep(chosen, store, request, board.watch, retry_failed)
+        protocol, summary = run_sweep(chosen, store, request, watch, retry_failed)
+        outcome = "stopped" if summary.stopped else "done"
     finally:
         board.close()
+        state = reporter.close(outcome)
     if as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s")
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
     else:
-        _say_outcome(protocol, summary, results)
+        _say_outcome(protocol, summary, results, state)
     if summary.stopped:
         raise SystemExit(130)
     if summary.cells_failed:
         raise SystemExit(1)
 
 
-def _say_outcome(protocol: Protocol, summary: Summary, results: Path) -> None:
+def _say_outcome(protocol: Protocol, summary: Summary, results: Path, state: State | None) -> None:
     """What a sweep came to, for people: winners, counts, what failed and why, and what to do next."""
     from carft.failures import PASSING, failures
     from sweeps.board import winners_table
@@ -129,6 +148,8 @@ def _say_outcome(protocol: Protocol, summary: Summary, results: Path) -> None:
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
         f"{summary.wall_s:.0f} s. Records: {results}"
     )
+    if state is not None and state.busy:
+        out.print(busy_line(state.busy), highlight=False)
     known = {failure.key: failure for failure in failures(protocol.store)}
     for key, reason in protocol.failed.items():
         said = f"{known[key].title}: {known[key].kind}: " if key in known else ""
@@ -143,6 +164,10 @@ def _say_outcome(protocol: Protocol, summary: Summary, results: Path) -> None:
         out.print("The same command does not run failed cells again; with --retry-failed it does.", soft_wrap=True)
         again = again if "--retry-failed" in sys.argv else f"{again} --retry-failed"
     nothing_left = not (summary.stopped or summary.cells_failed)
+    if protocol.failed:
+        out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)
+    if state is not None:
+        out.print(f"Curves and studies: python cli.py results events --results {results}", soft_wrap=True)
     out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}", soft_wrap=True)
 
 

@@ -20,7 +20,7 @@ from sweeps.watch import HANG_AFTER, log_path, watched
 
 def _worker(config: dict[str, Any]) -> None:
     """What every worker runs, under watch: train and validate the same cell; the first writes the record."""
-    path = log_path(config["results"], Cell.from_dict(config["cell"]).id)
+    path = log_path(config["results"], f"{config['job']}-{Cell.from_dict(config['cell']).id}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with watched(path, config["hang_after"]):
         _train(config)
@@ -46,10 +46,16 @@ def _train(config: dict[str, Any]) -> None:
 
 
 def train_cell(
-    cell: Cell, results: str, execution: Execution, keep_weights: bool, hang_after: float = HANG_AFTER
+    cell: Cell,
+    results: str,
+    execution: Execution,
+    keep_weights: bool,
+    hang_after: float = HANG_AFTER,
+    job: str = "train",
 ) -> None:
     """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
 
+    hang_after: seconds without a sign of life that end a worker. job: what the cell is trained for; names its log.
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
     """
     if not Store(results).set_aside_stale(cell.id):
@@ -65,6 +71,7 @@ def train_cell(
                 "execution": asdict(execution),
                 "keep_weights": keep_weights,
                 "hang_after": hang_after,
+                "job": job,
             },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources

@@ -45,7 +45,7 @@ class Placement:
 
 def payload(job: Job, results: str, placement: Placement, start: str = "") -> Payload:
     """A job as plain values, to be sent to a worker. start: which handing out of the job this is."""
-    what = {"kind": job.kind, "cell": job.cell.as_dict(), "cell_id": job.cell.id, "keep_weights": job.keep_weights}
+    what = {"kind": job.kind, "key": job.key, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
     return {**what, "start": start, "results": results, **asdict(placement)}
 
 
@@ -127,7 +127,7 @@ def failure(message: Payload, error: Exception) -> dict[str, Any]:
     """Write why a job failed; returns the reason."""
     traceback.print_exception(error, file=sys.stderr)
     kind, reason = kind_of(error), reason_of(error)
-    if kind == "error" and (ended := how_it_ended(log_path(message["results"], message["cell_id"])))[0] != "lost":
+    if kind == "error" and (ended := how_it_ended(log_path(message["results"], message["key"])))[0] != "lost":
         kind, reason = ended  # a process of a cell that has several ended without an exception of its own
     return write_down(message, kind, reason, "".join(traceback.format_exception(error)))
 
@@ -136,7 +136,7 @@ def write_down(message: Payload, kind: str, reason: str, details: str = "") -> d
     """Write a failure record; returns the reason. A results folder that cannot be written costs the record only."""
     cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
     try:
-        log = log_path(message["results"], cell.id)
+        log = log_path(message["results"], message["key"])
         write_failure(store, cell, kind, reason, details, message["kind"], log)
     except OSError as unwritten:
         reason = f"{reason} (its failure record could not be written: {unwritten})"

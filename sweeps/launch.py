@@ -13,11 +13,12 @@ from pathlib import Path
 
 from carft.data.catalog import card
 from carft.failures import settled_failures
-from carft.methods import SOUP_RULES, WISE_ALPHAS, require_parts_allowed
+from carft.methods import require_parts_allowed
 from carft.records import Store
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
 from sweeps.protocol import Protocol
 from sweeps.recipes import Recipe
+from sweeps.reporter import cells_of
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,10 @@ def run_sweep(
         finally:
             _shut_down()
     protocol.write_studies()
-    failed = sum(map(_cells_of, protocol.failed))
+    failed = sum(map(cells_of, protocol.failed))
     done = len(protocol.done) - len(protocol.reused)
     summary = Summary(done, failed, len(protocol.reused), round(time.monotonic() - started, 2), stopped)
     return protocol, summary
-
-
-def _cells_of(key: str) -> int:
-    """How many cells the job of this key would have finished."""
-    return {"curve": len(WISE_ALPHAS), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
 
 def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[], None]) -> None:

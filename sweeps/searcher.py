@@ -42,7 +42,7 @@ class ProtocolSearcher(Searcher):
         reason = (result or {}).get("failure", "")
         if error or result is None:
             message = payload(job, self.results, self.placement)
-            reason = write_down(message, *how_it_ended(log_path(self.results, job.cell.id)))["failure"]
+            reason = write_down(message, *how_it_ended(log_path(self.results, job.key)))["failure"]
         self.protocol.end(job, reason or None)
         self.protocol.write_studies()
         self.ended = True

@@ -43,7 +43,7 @@ class CellActor(tune.Trainable):
 
 def run_watched(message: dict[str, Any]) -> dict[str, Any]:
     """Run the job in this process, under watch."""
-    with watched(log_path(message["results"], message["cell_id"]), message["hang_after"]):
+    with watched(log_path(message["results"], message["key"]), message["hang_after"]):
         return run_payload(message)
 
 
@@ -55,7 +55,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     cell = Cell.from_dict(message["cell"])
 
     def train(execution: Execution) -> None:
-        train_cell(cell, message["results"], execution, message["keep_weights"], message["hang_after"])
+        train_cell(cell, message["results"], execution, message["keep_weights"], message["hang_after"], message["kind"])
 
     try:
         if message["kind"] in ("search", "confirm") and cell.hyperparameters:

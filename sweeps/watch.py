@@ -28,9 +28,9 @@ _HUNG = re.compile(r"^Timeout \(([^)]*)\)!", re.MULTILINE)
 _CRASHED = re.compile(r"^Fatal Python error: (.+)", re.MULTILINE)
 
 
-def log_path(results: str | Path, cell: str) -> Path:
-    """Where a cell's log is."""
-    return Path(results) / "logs" / f"{cell}.log"
+def log_path(results: str | Path, key: str) -> Path:
+    """Where the log of a job is; key: its kind and its cell's id."""
+    return Path(results) / "logs" / f"{key}.log"
 
 
 def begin(message: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -38,14 +38,14 @@ def begin(message: Mapping[str, Any]) -> tuple[str, str] | None:
 
     A log belongs to one job of one sweep: another one's is overwritten.
     """
-    path = log_path(message["results"], message["cell_id"])
+    path = log_path(message["results"], message["key"])
     path.parent.mkdir(parents=True, exist_ok=True)
     mark = f"[job {message['start']}]"
     again = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")
     last = how_it_ended(path) if again else None
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with path.open("a" if again else "w", encoding="utf-8") as stream:
-        stream.write(f"{when} {message['kind']} of cell {message['cell_id']}, process {os.getpid()} {mark}\n")
+        stream.write(f"{when} {message['key']}, process {os.getpid()} {mark}\n")
     return last if last is not None and last[0] == "hang" else None
 
 

@@ -16,6 +16,7 @@ from carft.failures import Failure, failures
 from carft.records import Store
 from sweeps.protocol import Protocol
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.states import Counts, read_states
 from tests.breaking import environment as faulty
 from tests.helpers import environment, run_cli
 
@@ -130,6 +131,15 @@ def test_half_of_the_trials_make_a_winner_and_none_make_none(swept: Any) -> None
     assert pets["winner"] is None and pets["confirm"] == []
     assert pets["too_few"] == "0 of 2 trials finished; a winner needs 1"
     assert f"no winner: ft on {sweep.tasks[-1]}: {pets['too_few']}" in done.stdout
+
+
+def test_the_state_of_the_sweep_stays_beside_the_records(swept: Any) -> None:
+    sweep, _, _ = swept
+    state = read_states(Store(sweep.root))[0]
+    assert state.outcome == "done" and not state.is_alive()
+    assert (state.counts.total, state.counts.done, state.counts.failed) == (18, 10, 7)
+    assert state.tasks[sweep.tasks[-1]] == Counts(3, 0, 0, 2, 0)
+    assert 0 < state.busy["CPU"] <= 1 and state.slots >= 1
 
 
 def test_the_report_lists_what_failed(swept: Any, tmp_path: Path) -> None:

@@ -102,14 +102,14 @@ def test_only_what_nobody_needs_goes(store: Store) -> None:
         store.root / "checkpoints" / f"{CELL.id}.safetensors",
         store.root / "superseded" / f"{CELL.id}-1" / "model.safetensors",
         store.folder(CELL.id) / "record.json.1-2.part",
-        store.root / "logs" / f"{CELL.id}.log",
+        store.root / "logs" / f"search-{CELL.id}.log",
         unfinished,
     ]
     stays = [
         store.weights_path(kept.id),
         store.root / "checkpoints" / "4567.safetensors",
         store.root / "superseded" / f"{CELL.id}-1" / "record.json",
-        store.root / "logs" / "4567.log",
+        store.root / "logs" / "search-4567.log",
         store.folder("89ab") / "predictions.parquet",
     ]
     for path in [*gone[:-1], unfinished / "spec.json", *stays]:

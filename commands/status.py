@@ -1,0 +1,109 @@
+"""How far a sweep is, from any terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from commands.console import AsJson, Results, out, print_json, rows_table
+
+if TYPE_CHECKING:
+    from carft.failures import Failure
+    from sweeps.states import State
+
+#: running cells and failures that a person is shown
+FEW = 12
+
+
+def status(
+    everything: Annotated[bool, typer.Option("--all", help="Every sweep that wrote here, not only the last.")] = False,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """How far the sweeps in a results folder are: cells, rate, time left, failures with reasons, logs.
+
+    Example: `python cli.py status`
+    """
+    from carft.failures import failures
+    from carft.records import Store
+    from sweeps.states import read_states
+
+    store = Store(results)
+    states = read_states(store)
+    if not states:
+        store.require_present()
+    shown = states if everything else [s for s in states if s.is_alive()] or states[-1:]
+    failed = failures(store)
+    if as_json:
+        sweeps = [{**asdict(s), "alive": s.is_alive(), "cells_per_s": s.rate} for s in shown]
+        listed = [_failure_row(f, results) for f in failed]
+        print_json({"cells": len(store.ids()), "sweeps": sweeps, "failures": listed})
+        return
+    if not shown:
+        out.print(f"No sweep wrote its state to {results}. It holds {len(store.ids())} finished cells.")
+    for state in shown:
+        _say(state, results)
+    if failed:
+        out.print(f"\n{len(failed)} failures on record:", style="bold", highlight=False)
+        out.print(rows_table([_failure_row(f, results) for f in failed[:FEW]]))
+        if len(failed) > FEW:
+            out.print(f"and {len(failed) - FEW} more; all with --json")
+
+
+def _say(state: State, results: Path) -> None:
+    counts = state.counts
+    left = counts.total - counts.done - counts.failed
+    how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
+    out.print(f"Sweep {state.recipe}, process {state.pid} on {state.host}: {how}.", style="bold", highlight=False)
+    out.print(
+        f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
+        f"{counts.failed} failed, {left} left; {60 * state.rate:.1f} cells a minute",
+        highlight=False,
+    )
+    if state.is_alive():
+        time_left = "not known" if state.left_s is None else duration(state.left_s)
+        out.print(f"Time left: {time_left}, from {state.basis}", soft_wrap=True, highlight=False)
+    if state.busy:
+        out.print(busy_line(state.busy), highlight=False)
+    if state.dashboard:
+        out.print(f"Ray's dashboard: {state.dashboard}", soft_wrap=True)
+    out.print(rows_table([{"task": name, **asdict(task)} for name, task in state.tasks.items()]))
+    if state.is_alive() and state.running:
+        rows = [
+            {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),
+             "log": str(_log(results, f"{r.job}-{r.cell}"))} for r in state.running[:FEW]
+        ]  # fmt: skip
+        out.print("")
+        out.print(rows_table(rows))
+
+
+def busy_line(busy: Any) -> str:
+    """How busy the machine of the driver was, in words."""
+    return "This machine: " + ", ".join(f"{name} {100 * share:.0f} % busy" for name, share in busy.items())
+
+
+def _failure_row(failure: Failure, results: Path) -> dict[str, Any]:
+    return {
+        "cell": failure.cell,
+        "what": f"{failure.job} of {failure.title}" if failure.job else failure.title,
+        "kind": failure.kind,
+        "reason": failure.reason,
+        "attempt": failure.attempt,
+        "when": failure.when,
+        "log": str(_log(results, failure.key)),
+    }
+
+
+def _log(results: Path, key: str) -> Path:
+    return results / "logs" / f"{key}.log"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words of the right size."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
