@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports.figures import colour, label, marker
+from reports.rows import rows_of
 
 #: beyond this many points an interval is cut off and drawn with an arrow, so that small effects stay visible
 WIDEST = 0.10
@@ -98,7 +99,7 @@ def scatter(tasks: pd.DataFrame, curves: pd.DataFrame, width: int = 720, height:
             "words": f"{row['task']}, {label(row['method'])}: ID {100 * row['test_top1']:.1f} % "
             f"({100 * row['low']:.1f} to {100 * row['high']:.1f}), OOD {100 * row['ood/mean']:.1f} %",
         }
-        for row in tasks.to_dict("records")
+        for row in rows_of(tasks)
         if math.isfinite(row["ood/mean"])
     ]
     lines = [

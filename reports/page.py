@@ -20,6 +20,7 @@ from reports.fairness import scope_one_trial
 from reports.figures import Plot, label
 from reports.marks import Scatter, bar, scatter, span_of
 from reports.registry import TABLES, Sources
+from reports.rows import rows_of
 from reports.shown import Shown, amount, cell_block, made_by, points, shown
 from reports.verdicts import Claim, Verdict, ledger
 
@@ -67,7 +68,7 @@ class Content:
             scatter=scatter(_of_scope(tables["tasks"], evidence), _of_scope(tables["wise"], evidence)),
             cells=cell_block(sources),
             plots=plots,
-            problems=tables["problems"].to_dict("records"),
+            problems=rows_of(tables["problems"]),
             provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
             fingerprint=fingerprint,
         )

@@ -20,6 +20,7 @@ from reports.audits import AUDIT_TABLES, AuditTable
 from reports.cautions import cautions, said_of
 from reports.evidence import TABLE_ENTRIES, Entry, Evidence
 from reports.references import imagenet_references
+from reports.rows import rows_of
 from reports.unsealings import Unsealings
 from reports.verdicts import Verdict, verdicts
 
@@ -61,7 +62,7 @@ class Sources:
     def _marked(self, card: TableCard, table: pd.DataFrame) -> pd.DataFrame:
         if not self.cautions or table.empty:
             return table
-        marks = [said_of(card.cells(self, row), self.cautions) for row in table.to_dict("records")]
+        marks = [said_of(card.cells(self, row), self.cautions) for row in rows_of(table)]
         return table.assign(caution=marks) if any(marks) else table
 
 
