@@ -82,7 +82,7 @@ def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> No
         for greedy in SOUP_RULES:
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
-        unseal, keep_weights = message["kind"] == "confirm", message["keep_weights"]
+        unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
         run_cell(cell, store, execution, unseal=unseal, keep_weights=keep_weights, tell=_say, by="sweep")
 
 
