@@ -24,6 +24,7 @@ from carft.errors import Diverged, Refusal
 from carft.evaluation import embed, predict
 from carft.execution import Execution, provenance
 from carft.frozen import FeatureStore, Frozen, key_of
+from carft.life import alive
 from carft.methods import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
@@ -60,8 +61,12 @@ class Bench:
         chosen.require_present(execution)  # before weights are fetched from afar
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
+        alive()
         prompts = _prompts(cell.model, cell.pretrained, cell.task, cell.reading.context_templates, execution.device)
-        return Bench(chosen.open(execution), pretrained, prompts, chosen, execution)
+        alive()
+        opened = chosen.open(execution)
+        alive()
+        return Bench(opened, pretrained, prompts, chosen, execution)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
         """A trainable network where training starts: at zero-shot, unless its head is random."""

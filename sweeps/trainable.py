@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import ray
@@ -21,6 +22,7 @@ class CellActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.message = config["job"]
+        import_module("carft.run")  # here, since nothing watches yet: on a busy machine it takes a while
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in this process: starting one costs more than a small cell's training."""

@@ -49,7 +49,7 @@ class Sweep:
 
     def run(self, faults: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
         size = ("--smoke", "--trials", 2, "--seeds", 1, "--methods", "ft", "--tasks", ",".join(self.asked))
-        model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 20)
+        model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 45)
         env = {**environment(), **(faulty(faults) if faults else {})}
         return run_cli("sweep", "miniature", *size, *model, *options, env=env)
 
