@@ -62,8 +62,9 @@ class Reporter:
                     continue
                 cells = job.cells()
                 self._seconds[job.kind].append((now - since) / len(cells))
-                self._tasks |= {cell.id: cell.task for cell in cells}
-                self._kinds |= {cell.id: job.kind for cell in cells}
+                if job.kind != "oracle":  # that opens a cell which is done already
+                    self._tasks |= {cell.id: cell.task for cell in cells}
+                    self._kinds |= {cell.id: job.kind for cell in cells}
             self._since |= {key: (now, job) for key, job in running.items() if key not in self._since}
             self.slots = max(self.slots, len(running))
 
