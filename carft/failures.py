@@ -134,24 +134,30 @@ def settled_failures(store: Store) -> dict[str, str]:
 
 def kind_of(error: BaseException) -> str:
     """Which kind of failure an exception is, looking through what Ray and others wrap around it."""
-    for cause in _causes(error):
-        if isinstance(cause, Diverged):
-            return "diverged"
-        if _is_lack_of_memory(cause):
-            return "out of memory"
-        if isinstance(cause, Unreadable):
-            return "unreadable image"
-        if isinstance(cause, Refusal):
-            return "refused"
-        if isinstance(cause, OSError):
-            return "storage"
-    return "error"
+    return _judged(error)[0]
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception in one sentence: the innermost cause."""
-    cause = list(_causes(error))[-1]
+    """An exception in one sentence: the cause that decides its kind, else the innermost one."""
+    cause = _judged(error)[1]
     return cause.message if isinstance(cause, Refusal) else f"{type(cause).__name__}: {cause}"
+
+
+def _judged(error: BaseException) -> tuple[str, BaseException]:
+    """Kind of failure, and the cause that decides it."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, Diverged):
+            return "diverged", cause
+        if _is_lack_of_memory(cause):
+            return "out of memory", cause
+        if isinstance(cause, Unreadable):
+            return "unreadable image", cause
+        if isinstance(cause, Refusal):
+            return "refused", cause
+        if isinstance(cause, OSError):
+            return "storage", cause
+    return "error", causes[-1]
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
@@ -174,7 +180,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.append(found)
         yield found
         workers = getattr(found, "worker_failures", None)
-        waiting += list(workers.values())[:1] if isinstance(workers, dict) else []
+        waiting += list(workers.values()) if isinstance(workers, dict) else []
         waiting += [getattr(found, name, None) for name in ("_base_exc", "cause", "__cause__")]
 
 

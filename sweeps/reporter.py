@@ -61,6 +61,8 @@ class Reporter:
                     self._failed_on[key] = job.cell.task
                     continue
                 cells = job.cells()
+                if not all(cell.id in self.protocol.done for cell in cells):
+                    continue  # given back, to be run again
                 self._seconds[job.kind].append((now - since) / len(cells))
                 if job.kind != "oracle":  # that opens a cell which is done already
                     self._tasks |= {cell.id: cell.task for cell in cells}
