@@ -83,7 +83,7 @@ def clocks() -> Iterator[Clock]:
         (carft.training._Loop, "step", clock.around("step", carft.training._Loop.step)),
         (carft.training, "batches", clock.around_each("data", carft.training.batches)),
         (carft.evaluation, "batches", clock.around_each("data", carft.evaluation.batches)),
-        (carft.run.Bench, "predict", clock.around("evaluate", carft.run.Bench.predict)),
+        (carft.run.Bench, "predict_each", clock.around("evaluate", carft.run.Bench.predict_each)),
         (carft.run.Bench, "of", staticmethod(clock.around("open", carft.run.Bench.of))),
         (carft.run.Bench, "sealed", clock.around("open", carft.run.Bench.sealed)),
         (carft.run.Bench, "network", clock.around("network", carft.run.Bench.network)),

@@ -172,7 +172,7 @@ class Store:
     def is_unsealed(self, cell: str) -> bool:
         """Whether the cell was unsealed on any set; nothing is read."""
         folder = self.folder(cell) / "evaluations"
-        return folder.is_dir() and any(name.endswith(".json") for name in os.listdir(folder))
+        return folder.is_dir() and any(path.suffix == ".json" for path in folder.iterdir())
 
     def weights_path(self, cell: str) -> Path:
         """Where the cell's weights are, if kept."""

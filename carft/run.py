@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +23,7 @@ from carft.data.card import Card
 from carft.data.catalog import card
 from carft.data.task import ImageSet, Task
 from carft.errors import Diverged, Refusal
-from carft.evaluation import embed, predict
+from carft.evaluation import embed, predict_each
 from carft.execution import Execution, provenance
 from carft.frozen import FeatureStore, Frozen, key_of
 from carft.methods import check_hyperparameters, method_card, not_trainable, require_parts_allowed
@@ -69,7 +71,11 @@ class Bench:
 
     def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
         """Predictions of a network at the cell's precision."""
-        return predict(network, images, self.pretrained, self.prompts, cell.precision)
+        return self.predict_each(cell, [network], images)[0]
+
+    def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
+        """Predictions of several networks, every image decoded once."""
+        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision)
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name; opened by unsealing alone."""
@@ -256,9 +262,26 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
 
 
 def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str], by: Command) -> None:
-    for name, images in bench.sealed().items():
-        if name in names:
-            add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, by)
+    with writing() as later:  # while one set is written, the next is computed
+        for name, images in bench.sealed().items():
+            if name in names:
+                later(add_evaluation, cell, name, bench.predict(cell, network, images), bench, store, by)
+
+
+@contextmanager
+def writing(threads: int = 1) -> Iterator[Callable[..., Future]]:
+    """Gives a function that calls another in a thread, in order where there is one thread; at the end of the block all
+    have ended, and the first error of theirs is raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        calls: list[Future] = []
+
+        def later(function: Callable[..., object], *arguments: object) -> Future:
+            calls.append(pool.submit(function, *arguments))
+            return calls[-1]
+
+        yield later
+        for call in calls:
+            call.result()
 
 
 def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, by: Command) -> None:
