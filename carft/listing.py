@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from carft.data.catalog import CARDS, DATA_SETS
+from carft.data.catalog import CARDS
+from carft.data.fixtures import is_fixture
+from carft.data.sets import DataSet
+from carft.errors import Refusal
 from carft.methods import METHODS
 from carft.records import Store
 
@@ -20,11 +24,12 @@ def list_tasks(store: Store) -> Rows:
     ]
 
 
-def list_data_sets() -> Rows:
-    """The data sets on disk."""
+def list_data_sets(chosen: Iterable[DataSet], root: Path | None = None) -> Rows:
+    """Data sets; with a data root also whether each is there: ``here``, ``fixture``, ``half here`` or ``-``."""
     return [
         {
             "data set": d.name,
+            **({"there": _state(d, root)} if root else {}),
             "measures": d.measures,
             "classes": len(d.classes),
             "images": dict(d.counts),
@@ -34,8 +39,19 @@ def list_data_sets() -> Rows:
             "licence": d.licence,
             "source": d.source,
         }
-        for d in DATA_SETS.values()
+        for d in chosen
     ]
+
+
+def _state(data_set: DataSet, root: Path) -> str:
+    place = root / data_set.place
+    if not place.exists():
+        return "-"
+    try:
+        data_set.require_present(root)
+    except Refusal:
+        return "half here"
+    return "fixture" if is_fixture(place) else "here"
 
 
 def list_methods(store: Store) -> Rows:

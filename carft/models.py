@@ -23,10 +23,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from carft.cell import DIGEST_MARK
 from carft.data.icons.world import WEIGHTS_FOLDER
 from carft.errors import Refusal, unknown
-from carft.specify import ADDRESSES, SHARED_WEIGHTS
+from carft.specify import ADDRESSES, RANDOM, SHARED_WEIGHTS
 
-#: name of weights that nobody trained
-RANDOM = "random"
 PROBE_SECONDS = 3.0
 #: pretrained tag -> file, for models that ship with this package
 BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}

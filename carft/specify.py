@@ -16,6 +16,8 @@ from carft.methods import SOUP_RULES, check_hyperparameters, method_card, not_tr
 
 #: model names that are addresses: what they point to holds configuration and weights
 ADDRESSES = ("hf-hub:", "local-dir:")
+#: weights that nobody trained
+RANDOM = "random"
 #: the weights file of open_clip's own folder format
 SHARED_WEIGHTS = "open_clip_model.safetensors"
 

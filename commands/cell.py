@@ -89,7 +89,7 @@ def train(
     task = with_domains(task, id_domains, ood_domains)
     cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained, precision)
     store = writable(results)
-    say_setting([cell.task], cell.model, cell.pretrained, reading.context_templates)
+    say_setting([cell.task], cell.model, cell.pretrained, data, reading.context_templates)
 
     from carft.execution import Execution
     from carft.run import check_execution, check_runnable, run_cell

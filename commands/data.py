@@ -20,22 +20,28 @@ data_group = typer.Typer(
 
 
 @data_group.command("ls")
-def data_ls(as_json: AsJson = False) -> None:
-    """List the data sets: what each measures, how large it is, where it goes.
+def data_ls(
+    name: Annotated[str | None, typer.Argument(help="A data set, or a task; default: all.")] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Also say which are in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the data sets: what each measures, how large it is, where it goes, and whether it is there.
 
-    Example: `python cli.py data ls`
+    Example: `python cli.py data ls --root data`
     """
+    from carft.data.catalog import DATA_SETS, data_sets
     from carft.listing import list_data_sets
 
-    rows = list_data_sets()
+    rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, data_sets(name)), root)
     if as_json:
         print_json(rows)
         return
-    shown = ("data set", "measures", "classes", "images", "place", "fetch")
+    shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
     table = Table(*shown, box=None)
     for row in rows:
         images = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
-        table.add_row(*(cell_text({**row, "images": images}[name]) for name in shown))
+        said = {**row, "images": images, "fetch": "yes" if row["fetch"] else "by hand"}
+        table.add_row(*(cell_text(said[name]) for name in shown))
     out.print(table)
     out.print("Licences and sources: --json, and docs/data.md")
 

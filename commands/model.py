@@ -43,7 +43,7 @@ def check(
     model, pretrained = weights(model, pretrained, activation, random_weights=False)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision)
     store = writable(results)
-    say_setting([task], cell.model, cell.pretrained)
+    say_setting([task], cell.model, cell.pretrained, data)
 
     from carft.execution import Execution
     from carft.run import run_cell

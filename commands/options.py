@@ -85,12 +85,14 @@ def weights(
     model: str | None, pretrained: str | None, activation: str | None, random_weights: bool
 ) -> tuple[str | None, str | None]:
     """Model and weights as asked for, once it is sure that the numbers can mean something."""
+    from carft.specify import RANDOM
+
     if random_weights:
         if pretrained:
             raise Refusal("--random-weights and --pretrained exclude each other.", "Give one of the two.")
         err.print("Warning: random weights. No number of this run means anything.", soft_wrap=True)
-        return model, "random"
-    if pretrained == "random":
+        return model, RANDOM
+    if pretrained == RANDOM:
         raise Refusal(
             "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
             "To see that everything runs, say so: --random-weights",
@@ -127,7 +129,7 @@ def writable(results: Path) -> Store:
     return store
 
 
-def say_setting(tasks: list[str], model: str, pretrained: str, bank: str = "standard") -> None:
+def say_setting(tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard") -> None:
     """The first line printed: which data, model and scale, and what to be warned of."""
     from carft.data.catalog import card
 
@@ -135,5 +137,18 @@ def say_setting(tasks: list[str], model: str, pretrained: str, bank: str = "stan
     named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks: {', '.join(tasks[:3])}, ..."
     world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{pretrained}'. Scale: {scale}.", soft_wrap=True)
+    if fakes := [task for task in tasks if _is_fixture(task, data)]:
+        err.print(f"Warning: fixtures, no real image: {', '.join(fakes)}. No number of them means anything.")
     for warning in (w for task in tasks for w in card(task).warnings(bank)):
         err.print(f"Warning: {warning}", soft_wrap=True)
+
+
+def _is_fixture(task: str, data: Path | None) -> bool:
+    """Whether any data set of a task is a fake tree."""
+    from carft.data.catalog import data_sets
+    from carft.data.fixtures import is_fixture
+    from carft.data.folder.naming import is_folder, parse
+
+    if is_folder(task):
+        return is_fixture(parse(task).path)
+    return data is not None and any(is_fixture(data / one.place) for one in data_sets(task))

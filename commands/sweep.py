@@ -58,6 +58,10 @@ def sweep(
     leave_one_out: Annotated[
         bool, typer.Option("--leave-one-out", help="folder: tasks: one task per domain that is held out.")
     ] = False,
+    oracle: Annotated[
+        bool,
+        typer.Option("--oracle", help="Afterwards unseal the search cells too: what selection on test would give."),
+    ] = False,
     results: Results = Path("results"),
     smoke: Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")] = False,
     as_json: AsJson = False,
@@ -81,6 +85,7 @@ def sweep(
     model, pretrained = weights(model, pretrained, activation, random_weights)
     start = {"model": model, "pretrained": pretrained, "precision": precision}
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **start)
+    chosen = chosen.model_copy(update={"oracle": oracle or chosen.oracle})
     settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
     request = Request(gpus, workers_per_cell, address, settings)
     request.check()
@@ -88,7 +93,7 @@ def sweep(
     from carft.data.catalog import card
 
     first = card(chosen.tasks[0])
-    say_setting(chosen.tasks, chosen.model or first.model, chosen.pretrained or first.pretrained)
+    say_setting(chosen.tasks, chosen.model or first.model, chosen.pretrained or first.pretrained, data)
 
     from sweeps.board import Board, winners_table
     from sweeps.launch import run_sweep

@@ -130,6 +130,15 @@ class Archive:
         return curves
 
     @cached_property
+    def soups(self) -> dict[tuple[frozenset[str], float], str]:
+        """(members that were offered, rule) -> soup."""
+        return {
+            (frozenset(record.cell.parents), record.cell.hyperparameters["greedy"]): record.id
+            for record in self.records.values()
+            if record.cell.method == "soup"
+        }
+
+    @cached_property
     def untrained(self) -> dict[tuple[str, str], list[Record]]:
         """(task, method) -> cells that were never trained."""
         found: dict[tuple[str, str], list[Record]] = {}

@@ -162,6 +162,6 @@ def kl_table(evidence: Evidence) -> pd.DataFrame:
     columns = ["scope", "scale", "method", "progress", "kl", "n_cells"]
     rows: list[tuple[object, ...]] = []
     for key, of_key in curves.items():
-        means = np.nanmean(np.stack(of_key), axis=0)
+        means = np.ma.masked_invalid(np.stack(of_key)).mean(axis=0).filled(np.nan)
         rows += [(*key, place / 10, float(mean), len(of_key)) for place, mean in enumerate(means)]
     return pd.DataFrame(rows, columns=columns)

@@ -10,7 +10,7 @@ from typing import Any
 from carft.cell import Cell, Reading, Training, task_key
 from carft.data.catalog import Card, card
 from carft.errors import Refusal
-from carft.methods import METHODS, trained_methods
+from carft.methods import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.records import Record, Store
 from carft.selection import best_alpha
 from reports.archive import Archive, Problem
@@ -25,11 +25,15 @@ VALIDATION, ORACLE, FIXED = "validation", "test (oracle)", "nothing"
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the tables: a method, possibly interpolated from ``parent`` at ``alpha`` (None: by validation)."""
+    """A row of the tables: a method; or what was made of the cells of ``parent``.
+
+    alpha: of an interpolation (None: by validation). greedy: the rule of a soup over a study's search cells.
+    """
 
     method: str
     parent: str | None = None
     alpha: float | None = None
+    greedy: float | None = None
 
     @property
     def label(self) -> str:
@@ -37,6 +41,7 @@ class Entry:
         if self.parent is None:
             return self.method
         chosen = "" if self.alpha is None else f" alpha {self.alpha:g}"
+        chosen = " greedy" if self.greedy else chosen
         return f"{self.method}({self.parent}){chosen}"
 
     @property
@@ -47,10 +52,11 @@ class Entry:
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
 WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
-#: every registered method, then the interpolations of every trained one
+#: every registered method, then the interpolations of every trained one, then soups
 TABLE_ENTRIES = (
     *(Entry(name) for name, method in METHODS.items() if method.kind != "post-hoc"),
     *(Entry("wise_ft", name) for name in trained_methods()),
+    *(Entry("soup", name, greedy=rule) for name in SOUPED for rule in SOUP_RULES),
 )
 
 
@@ -150,6 +156,8 @@ class Evidence:
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by seed; empty when there are none."""
+        if entry.greedy is not None:
+            return tuple(filter(None, [self._soup(task, entry)]))
         if entry.parent is not None:
             parents = self.cells(task, Entry(entry.parent))
             return tuple(filter(None, (self._interpolated(p, task, entry.alpha) for p in parents)))
@@ -176,6 +184,13 @@ class Evidence:
         if alpha is None:
             alpha = best_alpha({a: r.metrics for a, r in curve.items()})
         found = curve[alpha].id if alpha in curve else None
+        return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
+
+    def _soup(self, task: str, entry: Entry) -> str | None:
+        """The soup over all finished trials of a study: one cell, with the search's one seed."""
+        study = self.study(task, entry.parent or "")
+        trials = frozenset(t["cell"] for t in study["trials"] if t["cell"] in self.records) if study else frozenset()
+        found = self.archive.soups.get((trials, entry.greedy or 0.0))
         return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
 
     def alphas(self) -> list[float]:

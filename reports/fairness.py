@@ -116,7 +116,8 @@ def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
     rows = []
     grouped = trials.groupby(["scope", "scale"], sort=False) if len(trials) else ()
     for (scope, scale), part in grouped:
-        curves = {key: expected_best(group["val/top1"].tolist()) for key, group in part.groupby(["method", "task"])}
+        groups = part.groupby(["method", "task"])
+        curves = {(str(key[0]), str(key[1])): expected_best(group["val/top1"].tolist()) for key, group in groups}
         tasks = sorted({task for method, task in curves if method == FT.method})
         for method in sorted({method for method, _ in curves if method != FT.method}):
             both = [task for task in tasks if (method, task) in curves]

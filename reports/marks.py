@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.figures import colour, label, marker
+from reports.rows import rows_of
 
 #: beyond this many points an interval is cut off and drawn with an arrow, so that small effects stay visible
 WIDEST = 0.10
@@ -71,7 +73,13 @@ class Scatter:
 
 
 def scatter(tasks: pd.DataFrame, curves: pd.DataFrame, width: int = 720, height: int = 460) -> Scatter | None:
-    """The plot of ID test against mean OOD accuracy, one point per task and entry; None without results."""
+    """The plot of ID test against mean OOD accuracy, one point per task and entry.
+
+    None where no task has both a test set and a suite.
+    """
+    if tasks.empty:
+        return None
+    tasks = tasks[np.isfinite(tasks["test_top1"]) & np.isfinite(tasks["ood/mean"])]
     if tasks.empty:
         return None
     xs, ys = 100 * tasks["test_top1"], 100 * tasks["ood/mean"]
@@ -98,8 +106,7 @@ def scatter(tasks: pd.DataFrame, curves: pd.DataFrame, width: int = 720, height:
             "words": f"{row['task']}, {label(row['method'])}: ID {100 * row['test_top1']:.1f} % "
             f"({100 * row['low']:.1f} to {100 * row['high']:.1f}), OOD {100 * row['ood/mean']:.1f} %",
         }
-        for row in tasks.to_dict("records")
-        if math.isfinite(row["ood/mean"])
+        for row in rows_of(tasks)
     ]
     lines = [
         {

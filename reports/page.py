@@ -14,13 +14,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from reports.cautions import said_of
 from reports.evidence import Evidence
 from reports.fairness import scope_one_trial
 from reports.figures import Plot, label
 from reports.marks import Scatter, bar, scatter, span_of
 from reports.registry import TABLES, Sources
+from reports.rows import rows_of
 from reports.shown import Shown, amount, cell_block, made_by, points, shown
-from reports.unsealings import MARK
 from reports.verdicts import Claim, Verdict, ledger
 
 ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not comparable": "≠", "not run": "…"}
@@ -37,7 +38,7 @@ class Content:
     trials_worth: str
     one_trial: str
     seal: str
-    tainted: frozenset[str]
+    cautions: Mapping[str, tuple[str, ...]]
     claims: Sequence[tuple[Claim, Verdict]]
     span: float
     tables: Sequence[Shown]
@@ -60,14 +61,14 @@ class Content:
             trials_worth=_trials_worth(_of_scope(tables["best_of_n"], evidence), _of_scope(tables["trials"], evidence)),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
-            tainted=sources.unsealings.tainted,
+            cautions=sources.cautions,
             claims=[(ledger()[v.claim], v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=[shown(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
             scatter=scatter(_of_scope(tables["tasks"], evidence), _of_scope(tables["wise"], evidence)),
             cells=cell_block(sources),
             plots=plots,
-            problems=tables["problems"].to_dict("records"),
+            problems=rows_of(tables["problems"]),
             provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
             fingerprint=fingerprint,
         )
@@ -83,9 +84,9 @@ class Content:
         place = next(k for k, v in enumerate(same) if v is verdict)
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
 
-    def is_tainted(self, verdict: Verdict) -> bool:
-        """Whether a verdict rests on cells whose test set was open during search."""
-        return bool(self.tainted & set(verdict.cells))
+    def caution(self, verdict: Verdict) -> str:
+        """What a reader must know of the cells that a verdict rests on; mostly empty."""
+        return said_of(verdict.cells, self.cautions)
 
 
 def _answer(verdicts: Sequence[Verdict]) -> str:
@@ -170,7 +171,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters["amount"] = amount
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
-    environment.globals.update(icons=ICONS, mark=MARK, bar=bar, span_of=span_of)
+    environment.globals.update(icons=ICONS, bar=bar, span_of=span_of)
     return environment
 
 

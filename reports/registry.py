@@ -17,9 +17,11 @@ import pandas as pd
 from carft.errors import unknown
 from reports import tables as make
 from reports.audits import AUDIT_TABLES, AuditTable
+from reports.cautions import cautions, said_of
 from reports.evidence import TABLE_ENTRIES, Entry, Evidence
 from reports.references import imagenet_references
-from reports.unsealings import MARK, Unsealings
+from reports.rows import rows_of
+from reports.unsealings import Unsealings
 from reports.verdicts import Verdict, verdicts
 
 Row = Mapping[str, Any]
@@ -41,8 +43,13 @@ class Sources:
     def unsealings(self) -> Unsealings:
         return Unsealings.of(self.evidence)
 
+    @cached_property
+    def cautions(self) -> Mapping[str, tuple[str, ...]]:
+        """Cell -> what a reader must know of it."""
+        return cautions(self.evidence.records.values(), self.unsealings)
+
     def table(self, name: str) -> pd.DataFrame:
-        """A table of the registry, with rows marked that rest on cells whose test set was open during search."""
+        """A table of the registry, with rows marked whose cells call for a caution."""
         if name not in self._made:
             card = table_card(name)
             self._made[name] = self._marked(card, card.make(self))
@@ -53,10 +60,9 @@ class Sources:
         return {name: self.table(name) for name in TABLES}
 
     def _marked(self, card: TableCard, table: pd.DataFrame) -> pd.DataFrame:
-        tainted = self.unsealings.tainted
-        if not tainted or table.empty:
+        if not self.cautions or table.empty:
             return table
-        marks = [MARK if tainted & set(card.cells(self, row)) else "" for row in table.to_dict("records")]
+        marks = [said_of(card.cells(self, row), self.cautions) for row in rows_of(table)]
         return table.assign(caution=marks) if any(marks) else table
 
 

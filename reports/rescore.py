@@ -17,6 +17,7 @@ from carft.errors import Refusal, unknown
 from carft.metrics import Predictions, macro, top1
 from carft.records import Record, Store
 from reports.manifest import record_digests
+from reports.rows import rows_of
 
 BINS = 15
 TOP = 5
@@ -187,7 +188,7 @@ def rescore_to(store: Store, request: Request, folder: Path) -> Rescored:
     what = {name: getattr(request, name) for name in ("tasks", "sets", "classes", "images", "metrics")}
     content = {"re-scored": request.words(), "request": what, "predictions": digests}
     paths[2].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return Rescored(paths, request.words(), summary.to_dict("records"))
+    return Rescored(paths, request.words(), rows_of(summary))
 
 
 def _records(store: Store, request: Request) -> list[Record]:

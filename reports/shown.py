@@ -12,6 +12,7 @@ import pandas as pd
 from carft.methods import METHODS
 from reports.figures import label
 from reports.registry import Sources, TableCard
+from reports.rows import rows_of
 
 #: longer tables are shown page by page from a block of data, so that the page opens at once
 LONGEST = 300
@@ -95,7 +96,7 @@ def cell_block(sources: Sources) -> dict[str, Any]:
     evidence, seal = sources.evidence, sources.unsealings
     settings, makers, names = _Index(), _Index(), _Index()
     rows, details = [], []
-    for row in sources.table("cells").to_dict("records"):
+    for row in rows_of(sources.table("cells")):
         record = evidence.records[row["cell"]]
         metrics = evidence.metrics(record.id) if record.id in seal.openings else record.metrics
         shown_metrics = [points(metrics.get(name), sign=False) for name in ("val/top1", "test/top1", "ood/mean/top1")]

@@ -53,9 +53,10 @@ def _style(entry: str) -> tuple[str, str]:
 
 
 def label(entry: str) -> str:
-    """An entry's name for people: ``wise_ft(ft)`` is "WiSE-FT of FT"."""
-    method, _, parent = entry.rstrip(")").partition("(")
-    name = METHODS[method].label
+    """An entry's name for people: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
+    method, _, rest = entry.partition("(")
+    parent, _, rule = rest.partition(")")
+    name = f"{rule} {METHODS[method].label}".strip()
     return f"{name} of {METHODS[parent].label}" if parent else name
 
 

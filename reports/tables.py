@@ -65,15 +65,16 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
 
 
 def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> Estimate:
-    """ID test accuracy; without numbers where a task has no test set or its cells saw different images."""
-    nothing = Estimate(np.nan, (), len(cells), 0)
-    if "test" not in evidence.set_names(task):
-        return nothing
+    """ID test accuracy; the number of groups alone where a task has suites only; nothing of different images."""
+    names = evidence.set_names(task)
+    has_test = "test" in names
     try:
-        made = contributions(evidence, cells, ["test"], "top1")
+        made = contributions(evidence, cells, ["test"] if has_test else names, "top1")
     except Mismatch:
-        return nothing
-    return two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained") if made else nothing
+        made = None
+    if made is None or not has_test:
+        return Estimate(np.nan, (), len(cells), 0 if made is None else made.values.shape[1])
+    return two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained")
 
 
 DIFFERENCES = (

@@ -16,6 +16,7 @@ from carft.specify import command
 from reports.build import sources_of
 from reports.contrasts import Part
 from reports.registry import INTERVAL, TABLES, Formula, Sources, table_card
+from reports.rows import rows_of
 from reports.shown import amount, points
 from reports.statistics import LEVEL
 from reports.verdicts import ledger
@@ -85,7 +86,7 @@ def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]
     card, table = TABLES[name], sources.table(name)
     if table.empty:
         raise Refusal(f"The table '{name}' is empty in this folder.")
-    found = table.to_dict("records")
+    found = rows_of(table)
     short = Counter(card.short_key(row) for row in found)
     rows = {card.short_key(row): row for row in found if short[card.short_key(row)] == 1}
     rows |= {card.key(row): row for row in found}

@@ -62,7 +62,14 @@ def run_payload(message: Payload) -> dict[str, Any]:
             for greedy in SOUP_RULES:
                 run_soup(parents, greedy, store, execution, by="sweep")
         else:
-            run_cell(cell, store, execution, unseal=kind == "confirm", keep_weights=message["keep_weights"], by="sweep")
+            run_cell(
+                cell,
+                store,
+                execution,
+                unseal=kind in ("confirm", "oracle"),
+                keep_weights=message["keep_weights"],
+                by="sweep",
+            )
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(cell, store, error)
     return {"failure": ""}

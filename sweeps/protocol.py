@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from carft.cell import Cell
 from carft.data.catalog import card
+from carft.errors import Refusal
 from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
 from carft.selection import Candidate, best
@@ -20,23 +21,24 @@ from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
 from sweeps.suggest import suggest
 
-Kind = Literal["search", "confirm", "curve", "soup"]
+Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
 
 @dataclass(frozen=True)
 class Job:
     """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
 
-    All but search cells are unsealed. Confirm cells keep their weights, and so do search cells that go into soups.
+    All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. Confirm cells
+    keep their weights, and so do search cells that are needed again.
     """
 
     kind: Kind
     cell: Cell  # of a curve the parent, of soups the uniform one
-    souped: bool = field(default=False, compare=False)  # whether a search cell goes into soups
+    kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
 
     @property
     def keep_weights(self) -> bool:
-        return self.kind == "confirm" or self.souped
+        return self.kind == "confirm" or self.kept
 
     @property
     def key(self) -> str:
@@ -61,10 +63,12 @@ class Protocol:
     running: dict[str, Job] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # job key -> reason
     reused: set[str] = field(default_factory=set)
+    opened: set[str] = field(default_factory=set)  # search cells unsealed for oracle selection
 
     def __post_init__(self) -> None:
         methods = [method_card(name) for name in self.recipe.methods]
         self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
+        self._oracle = {s.id for s in self.studies if self.recipe.oracle or (self._known(s.id) or {}).get("oracle")}
         self._written: dict[str, object] = {}
         self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
 
@@ -85,6 +89,9 @@ class Protocol:
         del self.running[job.key]
         if failure is not None:
             self.failed[job.key] = failure
+            return
+        if job.kind == "oracle":
+            self.opened.add(job.cell.id)
             return
         for cell in job.cells():
             self.done[cell.id] = self.store.metrics(cell.id)
@@ -148,6 +155,7 @@ class Protocol:
                 "trials": trials,
                 "winner": winner.cell if winner else None,
                 "confirm": [c.id for c in self.confirm_cells(study)],
+                **({"oracle": True} if study.id in self._oracle else {}),
             }
             if self._written.get(study.id) != content and not self._is_larger(study.id, content):
                 self.store.write_study(study.id, content)
@@ -155,20 +163,30 @@ class Protocol:
 
     def _is_larger(self, study: str, content: Mapping[str, Any]) -> bool:
         """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
-        known = self.store.study(study)
+        known = self._known(study)
         return known is not None and any(len(known[k]) > len(cast(list, content[k])) for k in ("trials", "confirm"))
+
+    def _known(self, study: str) -> dict[str, Any] | None:
+        """The study on disk; None when there is none, or a torn one, which is written again."""
+        try:
+            return self.store.study(study)
+        except Refusal:
+            return None
 
     def _open_jobs(self) -> Iterator[Job]:
         """Jobs that could run now and are neither done nor failed; records that are there count as done."""
         yield from self._missing(self._untrained_jobs())
         for study in self.studies:
-            souped = self._is_souped(study)
-            yield from self._missing(Job("search", cell, souped) for _, _, cell in self.trials(study))
+            kept = self._is_souped(study) or self.recipe.oracle
+            yield from self._missing(Job("search", cell, kept) for _, _, cell in self.trials(study))
             confirm = [Job("confirm", cell) for cell in self.confirm_cells(study)]
             yield from self._missing(iter(confirm))
             if "wise_ft" in self.recipe.methods:
                 yield from self._missing(Job("curve", j.cell) for j in confirm if j.cell.id in self.done)
             yield from self._missing(self._soup_jobs(study))
+            if self.recipe.oracle and self.winner(study) is not None:
+                trials = [cell for _, _, cell in self.trials(study) if cell.id in self.done]
+                yield from self._missing(Job("oracle", cell) for cell in trials)
 
     def _is_souped(self, study: Study) -> bool:
         return "soup" in self.recipe.methods and study.method.name in SOUPED
@@ -198,6 +216,8 @@ class Protocol:
         """Whether the job is done or has failed; a whole record found on disk makes it done."""
         if job.key in self.failed:
             return True
+        if job.kind == "oracle":
+            return job.key not in self.running and self._is_open(job.cell)
         if all(cell.id in self.done for cell in job.cells()):
             return True
         if job.key in self.running or not all(self._on_disk(job, cell) for cell in job.cells()):
@@ -206,6 +226,12 @@ class Protocol:
             self.done[cell.id] = self.store.metrics(cell.id)
             self.reused.add(cell.id)
         return True
+
+    def _is_open(self, cell: Cell) -> bool:
+        """Whether a search cell was unsealed; what was found is kept from the search."""
+        if cell.id not in self.opened and self.store.evaluated(cell.id) >= set(card(cell.task).sets):
+            self.opened.add(cell.id)
+        return cell.id in self.opened
 
     def _on_disk(self, job: Job, cell: Cell) -> bool:
         if not self.store.is_current(cell.id):

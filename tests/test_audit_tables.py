@@ -25,6 +25,7 @@ from reports.figures import draw_all
 from reports.nulls import null_checks
 from reports.outcomes import SUBSET, _confidence
 from reports.power import power_words
+from reports.registry import Sources
 from reports.robustness import fit
 from reports.statistics import Component, Estimate
 from reports.tables import task_table
@@ -83,10 +84,8 @@ def test_no_row_mixes_scopes(made: dict[str, pd.DataFrame]) -> None:
         assert set(part["task"]) == (set(TASKS) if scope == "icons" else {"icons/all"})
 
 
-def test_figures_are_drawn_per_scope(evidence: Evidence, made: dict[str, pd.DataFrame], tmp_path: Path) -> None:
-    from reports.build import _tables
-
-    plots = draw_all(_tables(evidence, verdicts(evidence)), evidence.scale, tmp_path)
+def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
+    plots = draw_all(Sources(evidence).tables(), evidence.scale, tmp_path)
     names = {plot.name for plot in plots}
     wanted = {"confusion", "reliability", "lost", "effective", "uncertainty", "readings-icons-all"}
     assert wanted <= names and "readings" not in names

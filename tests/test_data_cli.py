@@ -37,6 +37,15 @@ def test_ls_tells_of_every_set(call: Call) -> None:
     assert "oxford-iiit-pet" in call("data", "ls")[1]
 
 
+def test_ls_says_which_are_there(call: Call, tmp_path: Path) -> None:
+    data_set("pets").fixture(tmp_path)
+    (tmp_path / data_set("dtd").place).mkdir()
+    rows = {row["data set"]: row["there"] for row in json.loads(call("data", "ls", "--root", tmp_path, "--json")[1])}
+    assert (rows["pets"], rows["dtd"], rows["food101"]) == ("fixture", "half here", "-")
+    rows = json.loads(call("data", "ls", "imagenet", "--root", tmp_path, "--json")[1])
+    assert {row["data set"] for row in rows} >= {"imagenet"} and all(row["there"] == "-" for row in rows)
+
+
 def test_fixture_check_and_train_by_hand(tmp_path: Path) -> None:
     """In processes of their own, as in a shell."""
     root = tmp_path / "data"

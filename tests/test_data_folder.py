@@ -366,7 +366,7 @@ def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, st
     assert set(table["method"]) >= {"zeroshot", "ft", "car_ft"}
     assert set(table["scale"]) == {"own"}
     assert {f"ood/{domain}" for domain in DOMAINS} <= set(table.columns)
-    assert {verdict.scale for verdict in built.verdicts} == {"own"}
+    assert {verdict.scale for verdict in built.verdicts if verdict.cells} == {"own"}
 
 
 def test_a_tree_of_your_own_can_be_checked_as_a_data_set(original: Path) -> None:

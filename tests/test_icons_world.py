@@ -33,7 +33,7 @@ def contexts_of(images: ImageSet) -> set[str]:
 def test_the_world_has_nine_tasks_and_one_that_holds_them_all() -> None:
     expected = ["body", "devices", "media", "places", "stationery", "tools", "transport", "valuables", "weather"]
     assert list(DOWNSTREAM_ICONS) == [f"icons/{name}" for name in expected]
-    assert set(CARDS) == {*DOWNSTREAM_ICONS, ALL}
+    assert {name for name in CARDS if name.startswith("icons/")} == {*DOWNSTREAM_ICONS, ALL}
     union = [name for task in DOWNSTREAM_ICONS for name in card(task).classes]
     assert sorted(union) == list(card(ALL).classes)
     assert len(set(union)) == len(union)

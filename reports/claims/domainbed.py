@@ -81,12 +81,12 @@ def state_of_the_art(claim: Claim, evidence: Evidence) -> Verdict:
     ours = _ours(rows)
     rivals = rows[rows["method"].isin(claim.rivals)]
     averages = rivals[rivals["dataset"] == "Avg5"]
-    best = averages.loc[averages["value"].idxmax()]
+    best = averages.iloc[int(averages["value"].argmax())]
     lead = ours["Avg5"] - best["value"]
     beaten = []
     for name in DOMAINBED.values():
         of_set = rivals[rivals["dataset"] == name]
-        top = of_set.loc[of_set["value"].idxmax()]
+        top = of_set.iloc[int(of_set["value"].argmax())]
         if top["value"] > ours[name]:
             beaten.append(f"{name} ({top['method']}, {top['backbone']}: {top['value']} against {ours[name]})")
     without = sorted(set(rivals["method"]) - set(averages["method"]))

@@ -50,7 +50,9 @@ class Recipe(_Strict):
     """One experiment: tasks x methods, the search budget and the training recipe.
 
     tasks: names, or patterns such as ``pacs/*``. space: hyperparameter -> range, for every method that has it.
-    without_data: the recipe that runs in its place when no data folder is named. expect: the result to expect.
+    without_data: the recipe that runs in its place when no data folder is named. oracle: whether search cells are
+    unsealed as well, once their study has a winner, to show what selecting on test would have given. expect: the
+    result to expect.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Recipe(_Strict):
     space: dict[str, SearchRange] = {}
     readings: Readings | None = None
     without_data: str | None = None
+    oracle: bool = False
     expect: str
 
     def training_of(self, crop: float | None = None) -> Training:
