@@ -26,7 +26,7 @@ from reports.build import build_report
 from sweeps.protocol import Protocol
 from sweeps.recipes import load_recipe
 
-CELLS = (500, 1000, 2000, 4000)  # about 120 of them unsealed
+CELLS = (500, 1000, 2000)  # about 120 of them unsealed
 TASKS = (1, 3, 9)
 TRIALS = (16, 32, 64)
 CLASSES = (8, 32, 128)
