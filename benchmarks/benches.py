@@ -16,7 +16,8 @@ from carft.data.catalog import card
 from carft.data.files import Files
 from carft.data.task import ImageSet
 from carft.execution import Execution
-from carft.frozen import FeatureStore, Frozen
+from carft.frozen import Frozen
+from carft.kept import ArrayStore
 from carft.methods import method_card
 from carft.models import Pretrained, load_pretrained
 from carft.network import Network, Prompts
@@ -54,7 +55,7 @@ class Setting:
     def train(self, method: str, store: Path | None = None) -> None:
         """Run the training loop without validation. store: folder of the pretrained model's features."""
         cell = self.cell(method)
-        kept = None if store is None else FeatureStore(store)
+        kept = None if store is None else ArrayStore(store)
         frozen = Frozen(self.pretrained, cell.precision, kept, key="benchmark")
         loss = method_card(method).load()(cell, self.pretrained, self.prompts)
         given = (self.images, self.pretrained, frozen, Execution(), NONE)

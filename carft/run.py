@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -25,7 +26,8 @@ from carft.data.task import ImageSet, Task
 from carft.errors import Diverged, Refusal
 from carft.evaluation import embed, predict_each
 from carft.execution import Execution, provenance
-from carft.frozen import FeatureStore, Frozen, key_of
+from carft.frozen import Frozen
+from carft.kept import ArrayStore, key_of
 from carft.methods import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
@@ -35,6 +37,7 @@ from carft.records import Record, Store, atomic
 from carft.shard import Shard
 from carft.training import train
 
+FLOAT = np.dtype("float32")
 Status = Literal["done", "reused"]
 Command = Literal["train", "sweep", "interpolate", "soup"]  # what opens a sealed set, as the log of unsealings says it
 
@@ -62,7 +65,8 @@ class Bench:
         chosen.require_present(execution)  # before weights are fetched from afar
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
-        prompts = _prompts(cell.model, cell.pretrained, cell.task, cell.reading.context_templates, execution.device)
+        bank = cell.reading.context_templates
+        prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
         return Bench(chosen.open(execution), pretrained, prompts, chosen, execution)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
@@ -87,8 +91,25 @@ class Bench:
 
 
 @lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, task: str, bank: str, device: str) -> Prompts:
-    return Prompts.of(load_pretrained(model, pretrained), card(task), bank)
+def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, folder: str | None) -> Prompts:
+    """The frozen text side, computed once and kept in ``folder`` for the other processes and sweeps of this machine."""
+    loaded, chosen = load_pretrained(model, pretrained), card(task)
+    if folder is None:
+        return Prompts.of(loaded, chosen, bank)
+    decided_by = {
+        "weights": loaded.digest,
+        "model": model,
+        "prompts": [chosen.classes, chosen.templates, chosen.bank(bank), chosen.contexts],
+        "computed": [device, torch.__version__, NUMERICS],
+    }
+    sizes = [len(chosen.classes), len(chosen.bank(bank)), len(chosen.contexts or chosen.bank(bank))]
+
+    def make() -> np.ndarray:
+        made = Prompts.of(loaded, chosen, bank)
+        return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
+
+    kept = ArrayStore(Path(folder)).get(f"heads-{key_of(decided_by)}", sum(sizes), loaded.width, FLOAT, make)
+    return Prompts(*torch.from_numpy(np.array(kept)).to(device).split(sizes))
 
 
 @dataclass(frozen=True)
@@ -161,7 +182,7 @@ def frozen_of(cell: Cell, bench: Bench) -> Frozen:
         "batch": [cell.training.batch_size, shard.rank, shard.workers, execution.accumulation],
         "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
     }
-    store = FeatureStore(Path(execution.feature_cache))
+    store = ArrayStore(Path(execution.feature_cache))
     return Frozen(bench.pretrained, cell.precision, store, key_of(decided_by), execution.feature_dtype)
 
 
