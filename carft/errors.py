@@ -21,6 +21,10 @@ class Refusal(Exception):
         self.hint = hint
 
 
+class Unreadable(Refusal):
+    """An image that cannot be decoded."""
+
+
 class Diverged(RuntimeError):
     """A cell whose loss is no longer finite: the request was fine, the run was not."""
 

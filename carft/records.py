@@ -206,7 +206,7 @@ class Store:
             "durations": dict(record.durations),
         }
         _write_json(folder / "record.json", content)
-        self.failure_path(record.id).unlink(missing_ok=True)
+        self.forget_failure(record.id)
 
     def add_evaluation(
         self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
@@ -263,15 +263,25 @@ class Store:
         """Where the reason of a failed cell stands."""
         return self.root / "failures" / f"{cell}.json"
 
-    def write_failure(self, cell: Cell, reason: str, details: str) -> None:
-        """Keep why a cell did not finish."""
+    def write_failure(self, cell: Cell, reason: str, details: str, facts: Mapping[str, Any] | None = None) -> None:
+        """Keep why a cell did not finish; facts: what else :class:`carft.failures.Failure` says of it."""
         path = self.failure_path(cell.id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_json(path, {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details})
+        content = {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details, **(facts or {})}
+        _write_json(path, content)
 
-    def failures(self) -> list[dict[str, Any]]:
-        """All failure records."""
-        return [_read_json(path) for path in sorted(self.root.glob("failures/*.json"))]
+    def failed(self) -> list[str]:
+        """Ids of the cells with a failure record, sorted."""
+        return sorted(path.stem for path in self.root.glob("failures/*.json"))
+
+    def failure(self, cell: str) -> Any:
+        """What a cell's failure record holds; None when there is none."""
+        path = self.failure_path(cell)
+        return _read_json(path) if path.is_file() else None
+
+    def forget_failure(self, cell: str) -> None:
+        """Remove a cell's failure record, once what failed is done."""
+        self.failure_path(cell).unlink(missing_ok=True)
 
     def write_study(self, study: str, content: Mapping[str, Any]) -> None:
         """Write studies/<id>/study.json."""

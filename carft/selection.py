@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,11 @@ class Candidate:
 def best(candidates: Sequence[Candidate]) -> Candidate | None:
     """The first of :func:`ranked`; None if empty."""
     return next(iter(ranked(candidates)), None)
+
+
+def enough(trials: int) -> int:
+    """How many of a study's trials must have finished for a winner to be chosen: half of them, rounded up."""
+    return max(1, math.ceil(trials / 2))
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,10 @@ from commands.options import (
     with_domains,
     writable,
 )
+
+if TYPE_CHECKING:
+    from sweeps.launch import Summary
+    from sweeps.protocol import Protocol
 
 
 def sweep(
@@ -62,6 +66,12 @@ def sweep(
         bool,
         typer.Option("--oracle", help="Afterwards unseal the search cells too: what selection on test would give."),
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also run cells that failed before for a reason of their own.")
+    ] = False,
+    hang_after: Annotated[
+        float, typer.Option(min=0, help="Seconds without progress after which a cell is ended; 0 waits for ever.")
+    ] = 1800,
     results: Results = Path("results"),
     smoke: Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")] = False,
     as_json: AsJson = False,
@@ -87,7 +97,7 @@ def sweep(
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **start)
     chosen = chosen.model_copy(update={"oracle": oracle or chosen.oracle})
     settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
-    request = Request(gpus, workers_per_cell, address, settings)
+    request = Request(gpus, workers_per_cell, address, settings, hang_after)
     request.check()
     store = writable(results)
     from carft.data.catalog import card
@@ -95,34 +105,50 @@ def sweep(
     first = card(chosen.tasks[0])
     say_setting(chosen.tasks, chosen.model or first.model, chosen.pretrained or first.pretrained, data)
 
-    from sweeps.board import Board, winners_table
+    from sweeps.board import Board
     from sweeps.launch import run_sweep
 
     board = Board(err)
     try:
-        protocol, summary = run_sweep(chosen, store, request, board.watch)
+        protocol, summary = run_sweep(chosen, store, request, board.watch, retry_failed)
     finally:
         board.close()
     if as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s")
-        print_json({name: getattr(summary, name) for name in counts})
+        print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
     else:
-        out.print(winners_table(protocol))
-        out.print(
-            f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
-            f"{summary.wall_s:.0f} s. Records: {results}"
-        )
-        for key, reason in protocol.failed.items():
-            out.print(f"failed: {key}: {reason}")
-        if summary.stopped:
-            out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
-        again = shlex.join(["python", "cli.py", *sys.argv[1:]])
-        nothing_left = not (summary.stopped or summary.cells_failed)
-        out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}", soft_wrap=True)
+        _say_outcome(protocol, summary, results)
     if summary.stopped:
         raise SystemExit(130)
     if summary.cells_failed:
         raise SystemExit(1)
+
+
+def _say_outcome(protocol: Protocol, summary: Summary, results: Path) -> None:
+    """What a sweep came to, for people: winners, counts, what failed and why, and what to do next."""
+    from carft.failures import PASSING, failures
+    from sweeps.board import winners_table
+
+    out.print(winners_table(protocol))
+    out.print(
+        f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
+        f"{summary.wall_s:.0f} s. Records: {results}"
+    )
+    known = {failure.key: failure for failure in failures(protocol.store)}
+    for key, reason in protocol.failed.items():
+        said = f"{known[key].title}: {known[key].kind}: " if key in known else ""
+        out.print(f"failed: {key}: {said}{reason}", soft_wrap=True, markup=False, highlight=False)
+    for study in protocol.studies:
+        if too_few := protocol.too_few(study):
+            out.print(f"no winner: {study.method.name} on {study.task}: {too_few}", soft_wrap=True, highlight=False)
+    if summary.stopped:
+        out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
+    again = shlex.join(["python", "cli.py", *sys.argv[1:]])
+    if any(key in known and known[key].kind not in PASSING for key in protocol.failed):
+        out.print("The same command does not run failed cells again; with --retry-failed it does.", soft_wrap=True)
+        again = again if "--retry-failed" in sys.argv else f"{again} --retry-failed"
+    nothing_left = not (summary.stopped or summary.cells_failed)
+    out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}", soft_wrap=True)
 
 
 def _held_out(tasks: list[str] | None) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from carft import NUMERICS
 from carft.cell import task_key
 from carft.errors import Refusal
+from carft.failures import each_failure
 from carft.methods import METHODS
 from carft.metrics import ood_means
 from carft.records import Record, Store
@@ -68,10 +69,12 @@ class Archive:
                 f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
-        for failure in store.failures():
-            spec = failure["spec"]
-            words = f"{spec['method']} on {spec['task']}, seed {spec.get('seed', 0)}: {failure['reason']}"
-            problems.append(Problem("failed cell", failure["cell"], words))
+        for cell, failure in each_failure(store):
+            if isinstance(failure, Refusal):
+                problems.append(Problem("torn failure", cell, failure.message))
+                continue
+            words = f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
+            problems.append(Problem("failed cell", cell, words))
         return Archive(store, records, _studies(store, problems), problems)
 
     def metrics(self, cell: str) -> dict[str, float]:
@@ -158,4 +161,7 @@ def _studies(store: Store, problems: list[Problem]) -> list[Mapping[str, Any]]:
             continue
         if content is not None:
             found.append(content)
+            if content.get("too_few"):
+                where = f"{content['method']} on {content['task']}"
+                problems.append(Problem("no winner", where, f"{where}: {content['too_few']}."))
     return found

@@ -12,6 +12,7 @@ from typing import Any
 from carft.data.card import Folder
 from carft.errors import Refusal
 from sweeps.jobs import Placement
+from sweeps.watch import HANG_AFTER
 
 PROBE_SECONDS = 5.0
 #: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
@@ -22,17 +23,19 @@ TOKEN_CPU = 0.01
 class Request:
     """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
 
-    settings: of every cell's execution besides device and workers, such as the data root.
+    settings: of every cell's execution besides device and workers, such as the data root. hang_after: seconds without
+    a sign of life after which a cell is ended; 0 waits for ever.
     """
 
     gpus: int = 0
     workers_per_cell: int = 1
     address: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hang_after: float = HANG_AFTER
 
     @property
     def placement(self) -> Placement:
-        return Placement(self.workers_per_cell, self.gpus > 0, self.settings)
+        return Placement(self.workers_per_cell, self.gpus > 0, self.settings, self.hang_after)
 
     @property
     def where(self) -> Folder:

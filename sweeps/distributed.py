@@ -15,10 +15,18 @@ from carft.cell import Cell
 from carft.errors import Refusal
 from carft.execution import Execution
 from carft.records import Store
+from sweeps.watch import HANG_AFTER, log_path, watched
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """What every worker runs: train and validate the same cell; the first writes the record."""
+    """What every worker runs, under watch: train and validate the same cell; the first writes the record."""
+    path = log_path(config["results"], Cell.from_dict(config["cell"]).id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with watched(path, config["hang_after"]):
+        _train(config)
+
+
+def _train(config: dict[str, Any]) -> None:
     import torch
 
     from carft.run import Bench, compute, store_checkpoints, write
@@ -37,7 +45,9 @@ def _worker(config: dict[str, Any]) -> None:
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
 
 
-def train_cell(cell: Cell, results: str, execution: Execution, keep_weights: bool) -> None:
+def train_cell(
+    cell: Cell, results: str, execution: Execution, keep_weights: bool, hang_after: float = HANG_AFTER
+) -> None:
     """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
 
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
@@ -54,6 +64,7 @@ def train_cell(cell: Cell, results: str, execution: Execution, keep_weights: boo
                 "results": results,
                 "execution": asdict(execution),
                 "keep_weights": keep_weights,
+                "hang_after": hang_after,
             },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources

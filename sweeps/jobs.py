@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from carft.cell import Cell
 from carft.errors import Refusal
-from carft.methods import SOUP_RULES
+from carft.failures import kind_of, reason_of, write_failure
+from carft.methods import SOUP_RULES, require_parts_allowed
 from carft.records import Store
-from sweeps.protocol import Job, Kind
+from sweeps.protocol import Job
+from sweeps.watch import HANG_AFTER, how_it_ended, log_path
 
 if TYPE_CHECKING:
     from carft.execution import Execution
 
 Payload = dict[str, Any]
 
+#: into how many parts a batch is cut when memory ran out, times the parts that it already had
+PARTS = 4
+
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how cells run: workers per cell, whether each has a GPU, and other settings of the execution."""
+    """Where and how cells run: workers per cell, whether each has a GPU, and other settings of the execution.
+
+    hang_after: seconds without a sign of life after which a cell is ended; 0 waits for ever.
+    """
 
     workers: int = 1
     gpu: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hang_after: float = HANG_AFTER
 
     @property
     def device(self) -> Literal["cpu", "cuda"]:
         return "cuda" if self.gpu else "cpu"
 
 
-def payload(job: Job, results: str, placement: Placement) -> Payload:
-    """A job as plain values, to be sent to a worker."""
-    what = {"kind": job.kind, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
-    return {**what, "results": results, **asdict(placement)}
+def payload(job: Job, results: str, placement: Placement, start: str = "") -> Payload:
+    """A job as plain values, to be sent to a worker. start: which handing out of the job this is."""
+    what = {"kind": job.kind, "cell": job.cell.as_dict(), "cell_id": job.cell.id, "keep_weights": job.keep_weights}
+    return {**what, "start": start, "results": results, **asdict(placement)}
 
 
 def execution_of(message: Payload) -> Execution:
@@ -47,36 +58,86 @@ def execution_of(message: Payload) -> Execution:
 
 def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
+    cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
+    try:
+        if message["kind"] in ("search", "confirm"):
+            in_parts_if_need_be(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
+        else:
+            _run(message, cell, store, execution_of(message))
+        store.forget_failure(cell.id)
+    except Exception as error:  # any failure of one cell must leave the sweep running
+        return failure(message, error)
+    return {"failure": ""}
+
+
+def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> None:
     from carft.interpolating import run_curve
     from carft.run import run_cell
     from carft.souping import run_soup
 
-    cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
-    kind: Kind = message["kind"]
-    execution = execution_of(message)
+    if message["kind"] == "curve":
+        run_curve(cell, store, execution, by="sweep")
+    elif message["kind"] == "soup":
+        parents = [store.read(parent).cell for parent in cell.parents]
+        for greedy in SOUP_RULES:
+            run_soup(parents, greedy, store, execution, by="sweep")
+    else:
+        unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
+        run_cell(cell, store, execution, unseal=unseal, keep_weights=keep_weights, tell=_say, by="sweep")
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+def in_parts_if_need_be(run: Callable[[Execution], None], cell: Cell, execution: Execution) -> None:
+    """Run a cell; when memory runs out, once more with each batch in more parts, at the same global batch.
+
+    The record's execution then says into how many. Methods whose loss needs the whole batch are not tried again.
+    """
     try:
-        if kind == "curve":
-            run_curve(cell, store, execution, by="sweep")
-        elif kind == "soup":
-            parents = [store.read(parent).cell for parent in cell.parents]
-            for greedy in SOUP_RULES:
-                run_soup(parents, greedy, store, execution, by="sweep")
-        else:
-            run_cell(
-                cell,
-                store,
-                execution,
-                unseal=kind in ("confirm", "oracle"),
-                keep_weights=message["keep_weights"],
-                by="sweep",
-            )
-    except Exception as error:  # any failure of one cell must leave the sweep running
-        return failure(cell, store, error)
-    return {"failure": ""}
+        return run(execution)
+    except Exception as error:
+        parts = execution.accumulation * PARTS
+        if kind_of(error) != "out of memory" or not _may_have_parts(cell, execution, parts):
+            raise
+        traceback.print_exc()
+    _say(f"Out of memory: once more with each batch in {parts} parts.")
+    _let_go()  # here, where the exception no longer holds the tensors of the first try
+    run(replace(execution, accumulation=parts))
 
 
-def failure(cell: Cell, store: Store, error: Exception) -> dict[str, Any]:
-    """Write why a cell failed; returns the reason."""
-    reason = error.message if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
-    store.write_failure(cell, reason, traceback.format_exc())
+def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
+    try:
+        require_parts_allowed(cell.method, execution.workers, parts)
+    except Refusal:
+        return False
+    return parts <= cell.training.batch_size
+
+
+def _let_go() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def failure(message: Payload, error: Exception) -> dict[str, Any]:
+    """Write why a job failed; returns the reason."""
+    traceback.print_exception(error, file=sys.stderr)
+    kind, reason = kind_of(error), reason_of(error)
+    if kind == "error" and (ended := how_it_ended(log_path(message["results"], message["cell_id"])))[0] != "lost":
+        kind, reason = ended  # a process of a cell that has several ended without an exception of its own
+    return write_down(message, kind, reason, "".join(traceback.format_exception(error)))
+
+
+def write_down(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
+    """Write a failure record; returns the reason. A results folder that cannot be written costs the record only."""
+    cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
+    try:
+        log = log_path(message["results"], cell.id)
+        write_failure(store, cell, kind, reason, details, message["kind"], log)
+    except OSError as unwritten:
+        reason = f"{reason} (its failure record could not be written: {unwritten})"
     return {"failure": reason}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.data.catalog import card
+from carft.failures import settled_failures
 from carft.methods import SOUP_RULES, WISE_ALPHAS, require_parts_allowed
 from carft.records import Store
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
@@ -31,11 +32,16 @@ class Summary:
 
 
 def run_sweep(
-    recipe: Recipe, store: Store, request: Request, watch: Callable[[Protocol], Callable[[], None]]
+    recipe: Recipe,
+    store: Store,
+    request: Request,
+    watch: Callable[[Protocol], Callable[[], None]],
+    retry_failed: bool = False,
 ) -> tuple[Protocol, Summary]:
     """Run what the records say is missing. Ctrl-C stops cleanly; the same call goes on where it stopped.
 
-    watch: given the protocol, returns what to call after every change.
+    watch: given the protocol, returns what to call after every change. retry_failed: also run what failed for a reason
+    of its own; cells that were lost with their machine are always run again.
     """
     started = time.monotonic()
     store.require_writable()
@@ -43,7 +49,7 @@ def run_sweep(
         card(task).require_sealed(request.where)
     for method in recipe.methods:
         require_parts_allowed(method, request.workers_per_cell, request.settings.get("accumulation", 1))
-    protocol = Protocol(recipe, store)
+    protocol = Protocol(recipe, store, failed_before={} if retry_failed else settled_failures(store))
     nothing_to_do = protocol.finished()
     protocol.write_studies()
     stopped = False

@@ -15,7 +15,7 @@ from carft.data.catalog import card
 from carft.errors import Refusal
 from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
-from carft.selection import Candidate, best
+from carft.selection import Candidate, best, enough
 from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
@@ -64,6 +64,7 @@ class Protocol:
     failed: dict[str, str] = field(default_factory=dict)  # job key -> reason
     reused: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)  # search cells unsealed for oracle selection
+    failed_before: Mapping[str, str] = field(default_factory=dict)  # job key -> reason: not run again
 
     def __post_init__(self) -> None:
         methods = [method_card(name) for name in self.recipe.methods]
@@ -126,11 +127,23 @@ class Protocol:
         return self._asked[key]
 
     def winner(self, study: Study) -> Candidate | None:
-        """The study's winner once every trial is settled; None before, and when all have failed."""
+        """The study's winner once every trial is settled; None before, and when too few finished."""
+        finished = self._finished_trials(study)
+        return best(finished) if finished is not None and len(finished) >= enough(self.recipe.trials) else None
+
+    def _finished_trials(self, study: Study) -> list[Candidate] | None:
+        """What selection may choose from; None before every trial is settled."""
         trials = list(self.trials(study))
         if len(trials) < self.recipe.trials or not all(self._settled(Job("search", c)) for _, _, c in trials):
             return None
-        return best([Candidate(c.id, k, self.done[c.id]) for k, _, c in trials if c.id in self.done])
+        return [Candidate(c.id, k, self.done[c.id]) for k, _, c in trials if c.id in self.done]
+
+    def too_few(self, study: Study) -> str:
+        """Why a study whose trials are settled has no winner; empty while it is open and when it has one."""
+        finished, trials = self._finished_trials(study), self.recipe.trials
+        if finished is None or len(finished) >= enough(trials):
+            return ""
+        return f"{len(finished)} of {trials} trials finished; a winner needs {enough(trials)}"
 
     def confirm_cells(self, study: Study) -> list[Cell]:
         """The winner with every fresh seed; empty before there is a winner."""
@@ -167,6 +180,8 @@ class Protocol:
                 "confirm": [c.id for c in self.confirm_cells(study)],
                 **({"oracle": True} if study.id in self._oracle else {}),
             }
+            if too_few := self.too_few(study):
+                content["too_few"] = too_few
             if self._written.get(study.id) != content and not self._is_larger(study.id, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
@@ -248,24 +263,22 @@ class Protocol:
         """Whether the job is done or has failed; a whole record found on disk makes it done."""
         if job.key in self.failed:
             return True
-        if job.kind == "oracle":
-            return job.key not in self.running and self._is_open(job.cell)
-        if all(cell.id in self.done for cell in job.cells()):
+        if job.kind != "oracle" and all(cell.id in self.done for cell in job.cells()):
             return True
         if job.key in self.running or not all(self._on_disk(job, cell) for cell in job.cells()):
-            return False
+            if job.key in self.failed_before:
+                self.failed[job.key] = self.failed_before[job.key]
+            return job.key in self.failed
+        if job.kind == "oracle":
+            return True
         for cell in job.cells():
             self.done[cell.id] = self.store.metrics(cell.id)
             self.reused.add(cell.id)
         return True
 
-    def _is_open(self, cell: Cell) -> bool:
-        """Whether a search cell was unsealed; what was found is kept from the search."""
-        if cell.id not in self.opened and self.store.evaluated(cell.id) >= set(card(cell.task).sets):
-            self.opened.add(cell.id)
-        return cell.id in self.opened
-
     def _on_disk(self, job: Job, cell: Cell) -> bool:
+        if job.kind == "oracle" and cell.id in self.opened:
+            return True
         if not self.store.is_current(cell.id):
             return False
         if job.kind == "search":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from ray.tune.search import Searcher
 
-from sweeps.jobs import Placement, payload
+from sweeps.jobs import Placement, payload, write_down
 from sweeps.protocol import Job, Protocol
+from sweeps.watch import how_it_ended, log_path
 
 
 class ProtocolSearcher(Searcher):
@@ -31,7 +33,7 @@ class ProtocolSearcher(Searcher):
         if job is None:
             return Searcher.FINISHED if self.protocol.finished() else None
         self.jobs[trial_id] = job
-        return {"job": payload(job, self.results, self.placement)}
+        return {"job": payload(job, self.results, self.placement, start=uuid4().hex)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
@@ -39,8 +41,8 @@ class ProtocolSearcher(Searcher):
             return
         reason = (result or {}).get("failure", "")
         if error or result is None:
-            reason = "its worker process died"
-            self.protocol.store.write_failure(job.cell, reason, "")
+            message = payload(job, self.results, self.placement)
+            reason = write_down(message, *how_it_ended(log_path(self.results, job.cell.id)))["failure"]
         self.protocol.end(job, reason or None)
         self.protocol.write_studies()
         self.ended = True

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from carft.cell import Cell
-from carft.records import Store
-from sweeps.jobs import failure, run_payload
+from sweeps.jobs import failure, in_parts_if_need_be, run_payload, write_down
+from sweeps.watch import begin, log_path, watched
+
+if TYPE_CHECKING:
+    from carft.execution import Execution
 
 
 class CellActor(tune.Trainable):
@@ -28,7 +31,10 @@ class CellActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        run = run_payload if self.message["workers"] == 1 else run_distributed
+        hung = begin(self.message)
+        if hung is not None:  # started again after the watchdog ended it: it would only hang again
+            return {**write_down(self.message, *hung), "done": True}
+        run = run_watched if self.message["workers"] == 1 else run_distributed
         return {**run(self.message), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -38,23 +44,31 @@ class CellActor(tune.Trainable):
         """Nothing: records are the state."""
 
 
+def run_watched(message: dict[str, Any]) -> dict[str, Any]:
+    """Run the job in this process, under watch."""
+    with watched(log_path(message["results"], message["cell_id"]), message["hang_after"]):
+        return run_payload(message)
+
+
 def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     """Train the job's cell under Ray Train, then unseal it in a task that holds one worker's resources."""
     from carft.execution import Execution
     from sweeps.distributed import train_cell
 
-    cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
+    cell = Cell.from_dict(message["cell"])
+
+    def train(execution: Execution) -> None:
+        train_cell(cell, message["results"], execution, message["keep_weights"], message["hang_after"])
+
     try:
         if message["kind"] in ("search", "confirm") and cell.hyperparameters:
-            execution = Execution(
-                device="cuda" if message["gpu"] else "cpu", workers=message["workers"], **message["settings"]
-            )
-            train_cell(cell, message["results"], execution, keep_weights=message["keep_weights"])
+            device = "cuda" if message["gpu"] else "cpu"
+            in_parts_if_need_be(train, cell, Execution(device, message["workers"], **message["settings"]))
         if message["kind"] == "search":
             return {"failure": ""}
         # outside the trial's placement group, which holds a token only
         outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
-        rest = ray.remote(num_cpus=1, num_gpus=int(message["gpu"]), scheduling_strategy=outside)(run_payload)
+        rest = ray.remote(num_cpus=1, num_gpus=int(message["gpu"]), scheduling_strategy=outside)(run_watched)
         return ray.get(rest.remote(message))
     except Exception as error:  # any failure of one cell must leave the sweep running
-        return failure(cell, store, error)
+        return failure(message, error)

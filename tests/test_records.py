@@ -16,6 +16,7 @@ from carft import NUMERICS
 from carft.cell import Cell
 from carft.errors import Refusal
 from carft.execution import Execution
+from carft.failures import failures
 from carft.metrics import Predictions
 from carft.records import Store
 from carft.run import run_cell
@@ -197,7 +198,7 @@ def test_a_cell_is_found_by_the_beginning_of_its_id(store: Store) -> None:
 
 def test_a_failure_is_kept_until_the_cell_is_done(store: Store) -> None:
     store.write_failure(CELL, "it broke", "details")
-    assert [(f["cell"], f["reason"]) for f in store.failures()] == [(CELL.id, "it broke")]
+    assert [(f.cell, f.reason) for f in failures(store)] == [(CELL.id, "it broke")]
     assert store.ids() == []
     store.write(made_up_record(CELL), [], made_up_predictions())
-    assert store.failures() == []
+    assert failures(store) == []

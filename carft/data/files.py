@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from carft.errors import Refusal
+from carft.errors import Refusal, Unreadable
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # half a picture is no picture
 
@@ -43,7 +43,7 @@ def decode(path: Path, border: int = 0) -> torch.Tensor:
         with Image.open(path) as image:
             pixels = np.asarray(_rgb(image))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Refusal(
+        raise Unreadable(
             f"The image '{path}' cannot be read: {error}.",
             "Put a whole copy in its place, or leave unreadable images out, on record, with --skip-unreadable.",
         ) from error

@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from carft.data.files import Files
+from carft.life import alive
 
 #: batches that are decoded before they are asked for
 AHEAD = 3
@@ -77,8 +78,15 @@ class CentreView:
 def batches(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
     """For every array of rows in ``plan`` the viewed images (B, 3, side, side) uint8, in order.
 
-    Files are decoded by threads, a few batches ahead, so that the model does not wait for them.
+    Files are decoded by threads, a few batches ahead, so that the model does not wait for them. Every batch is a sign
+    of life.
     """
+    for batch in _viewed(images, plan, view):
+        alive()
+        yield batch
+
+
+def _viewed(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
     if isinstance(images, torch.Tensor):
         for rows in plan:
             yield torch.stack([view(images[int(row)], int(row)) for row in rows])

@@ -1,0 +1,184 @@
+"""Failure records: why a cell did not finish, of which kind, at which attempt, with the tail of its log. No torch."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from carft.cell import Cell
+from carft.errors import Diverged, Refusal, Unreadable
+from carft.records import Store
+
+#: kind -> what it means
+KINDS: Mapping[str, str] = {
+    "diverged": "the loss or a metric is not finite",
+    "out of memory": "also when a batch was computed in parts",
+    "unreadable image": "an image file cannot be decoded",
+    "refused": "the cell cannot be run as asked for, here",
+    "crash": "native code brought the process down",
+    "hang": "nothing moved for longer than --hang-after",
+    "storage": "a file or a service could not be read or written",
+    "lost": "the process was killed from outside, or its node went away",
+    "error": "anything else",
+}
+#: kinds that say nothing of the cell itself: the same command runs such cells again
+PASSING = ("storage", "lost")
+#: how much of a log a failure record keeps: its last lines, in characters
+TAIL = 20_000
+#: errors of the operating system that mean a lack of memory
+_MEMORY = (errno.ENOMEM,)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job of a cell ended without its records.
+
+    kind: a key of :data:`KINDS`. job: search, confirm, curve or soup; empty where nobody said. attempt: from 1.
+    when: UTC. details: the traceback, where there is one. log: the end of the cell's log.
+    """
+
+    cell: str
+    spec: Mapping[str, Any]
+    reason: str
+    details: str = ""
+    kind: str = "error"
+    job: str = ""
+    attempt: int = 1
+    when: str = ""
+    log: str = ""
+
+    @property
+    def key(self) -> str:
+        """The job's key, as the protocol names it."""
+        return f"{self.job}-{self.cell}"
+
+    @property
+    def title(self) -> str:
+        """What was run, in words."""
+        return f"{self.spec['method']} on {self.spec['task']}, seed {self.spec.get('seed', 0)}"
+
+    @staticmethod
+    def of(cell: str, content: Any) -> Failure:
+        """A failure from what a file holds; ``Refusal`` when that is no failure record."""
+        try:
+            spec = content["spec"]
+            known = {name: content[name] for name in Failure.__dataclass_fields__ if name in content}
+            found = Failure(**known)
+            texts = (found.cell, found.reason, found.details, found.kind, found.job, found.when, found.log)
+            words = [*texts, spec["method"], spec["task"]]
+            whole = all(isinstance(word, str) for word in words) and isinstance(found.attempt, int)
+        except (KeyError, TypeError) as error:
+            raise _broken(cell, f"{type(error).__name__}: {error}") from error
+        if not whole or not isinstance(spec, dict):
+            raise _broken(cell, "a value has the wrong type")
+        if found.cell != cell:
+            raise _broken(cell, f"it belongs to cell {found.cell}")
+        return found
+
+
+def _broken(cell: str, why: str) -> Refusal:
+    return Refusal(f"The failure record of cell {cell} cannot be read: {why}.", "Remove it; the cell then runs again.")
+
+
+def write_failure(
+    store: Store, cell: Cell, error_kind: str, reason: str, details: str = "", job: str = "", log: Path | None = None
+) -> Failure:
+    """Keep why a job did not finish; a failure of the same job before it makes this the next attempt."""
+    try:
+        before = read_failure(store, cell.id)
+    except Refusal:
+        before = None
+    attempt = before.attempt + 1 if before is not None and before.job == job else 1
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    failure = Failure(cell.id, cell.as_dict(), reason, details, error_kind, job, attempt, when, tail(log))
+    facts = {k: v for k, v in asdict(failure).items() if k not in ("cell", "spec", "reason", "details")}
+    store.write_failure(cell, reason, details, facts)
+    return failure
+
+
+def read_failure(store: Store, cell: str) -> Failure | None:
+    """A cell's failure; None when there is none, ``Refusal`` when it cannot be read."""
+    content = store.failure(cell)
+    return None if content is None else Failure.of(cell, content)
+
+
+def each_failure(store: Store) -> Iterator[tuple[str, Failure | Refusal]]:
+    """(cell, its failure, or why that cannot be read) for every failure record, by cell."""
+    for cell in store.failed():
+        try:
+            found = read_failure(store, cell)
+        except Refusal as refusal:
+            yield cell, refusal
+            continue
+        if found is not None:
+            yield cell, found
+
+
+def failures(store: Store) -> list[Failure]:
+    """Every failure record that can be read, by cell."""
+    return [found for _, found in each_failure(store) if isinstance(found, Failure)]
+
+
+def settled_failures(store: Store) -> dict[str, str]:
+    """Job key -> reason of the failures that the same command does not run again."""
+    return {f.key: f.reason for f in failures(store) if f.kind not in PASSING and f.job}
+
+
+def kind_of(error: BaseException) -> str:
+    """Which kind of failure an exception is, looking through what Ray and others wrap around it."""
+    for cause in _causes(error):
+        if isinstance(cause, Diverged):
+            return "diverged"
+        if _is_lack_of_memory(cause):
+            return "out of memory"
+        if isinstance(cause, Unreadable):
+            return "unreadable image"
+        if isinstance(cause, Refusal):
+            return "refused"
+        if isinstance(cause, OSError):
+            return "storage"
+    return "error"
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one sentence: the innermost cause."""
+    cause = list(_causes(error))[-1]
+    return cause.message if isinstance(cause, Refusal) else f"{type(cause).__name__}: {cause}"
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno in _MEMORY
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, then what it wraps, outermost first; each once."""
+    seen: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        found = waiting.pop(0)
+        if not isinstance(found, BaseException) or any(found is known for known in seen):
+            continue
+        seen.append(found)
+        yield found
+        workers = getattr(found, "worker_failures", None)
+        waiting += list(workers.values())[:1] if isinstance(workers, dict) else []
+        waiting += [getattr(found, name, None) for name in ("_base_exc", "cause", "__cause__")]
+
+
+def tail(log: Path | None, characters: int = TAIL) -> str:
+    """The end of a log, from the beginning of a line; empty when there is none."""
+    if log is None or not log.is_file():
+        return ""
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - characters))
+        text = stream.read().decode("utf-8", errors="replace")
+    return text if len(text) < characters else text.partition("\n")[2]
