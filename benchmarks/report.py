@@ -32,10 +32,10 @@ PLAN = Plan(
 )
 
 
-def plant_many(store: Store, cells: int) -> None:
+def plant_many(store: Store, cells: int, plan: Plan = PLAN) -> None:
     """A folder of about as many cells; nothing is flushed to disk, since it is thrown away."""
     with patch("os.fsync"):
-        plant(store, DOWNSTREAM_ICONS, PLAN)
+        plant(store, DOWNSTREAM_ICONS, plan)
         studies = {path.parent.name: store.study(path.parent.name) for path in store.root.glob("studies/*/study.json")}
         more = (cells - len(store.ids())) // len(studies)
         for name, study in studies.items():
@@ -43,8 +43,8 @@ def plant_many(store: Store, cells: int) -> None:
             for trial, lr in enumerate(np.geomspace(3e-5, 1e-3, more), start=1):
                 parameters = {**HYPERPARAMETERS[study["method"]], "lr": float(lr)}
                 cell = specify(study["task"], study["method"], parameters)
-                share = PLAN.top1[study["method"]] - 0.3  # so that the first trial wins
-                write(store, cell, share, PLAN.context[study["method"]], PLAN, unseal=False)
+                share = plan.top1[study["method"]] - 0.3  # so that the first trial wins
+                write(store, cell, share, plan.context[study["method"]], plan, unseal=False)
                 trial_line = {"trial": trial, "parameters": parameters, "cell": cell.id, "status": "done"}
                 study["trials"].append(trial_line)
             store.write_study(name, study)
@@ -55,12 +55,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--results", type=Path, help="Where to plant, or an earlier folder to use again.")
+    parser.add_argument("--plant", action="store_true", help="Only plant; memory is then the next call's own.")
     parser.add_argument("--verify", action="store_true", help="Also verify.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(options.results or Path(scratch) / "results")
         if not store.root.exists():
             plant_many(store, options.cells)
+        if options.plant:
+            return
         started, worked = time.perf_counter(), time.process_time()
         built = build_report(store, Path(scratch) / "report")
         taken = {"cells": len(store.ids()), "report_s": round(time.perf_counter() - started, 1)}

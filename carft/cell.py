@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -58,8 +58,7 @@ class Reading:
 
     def factors(self) -> dict[str, Any]:
         """The factors that differ from the default reading; empty for the default."""
-        plain = asdict(Reading())
-        return {name: value for name, value in asdict(self).items() if value != plain[name]}
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,10 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """The whole specification as plain JSON values."""
-        spec = asdict(self)
+        spec = {f.name: getattr(self, f.name) for f in fields(self)}
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
+        spec["training"], spec["reading"] = dict(vars(self.training)), dict(vars(self.reading))
         return spec
 
     @staticmethod

@@ -30,8 +30,8 @@ class Execution:
     accumulation: parts that a worker's share of a batch is computed in, one after another, to save memory.
     compile: through torch.compile. data: the data root, for tasks that need one. checkpoint_every: steps between
     checkpoints; 0 keeps none. skip_unreadable: leave out images that cannot be decoded, on record. feature_cache:
-    folder of the pretrained model's features; None computes them in every step. feature_dtype: what they are kept as;
-    float16 takes half the space, and the loss then agrees to about 1e-3.
+    folder of the pretrained model's features, of heads and of rendered drawings; None computes them each time.
+    feature_dtype: what features are kept as; float16 takes half the space, and the loss then agrees to about 1e-3.
     """
 
     device: str = "cpu"

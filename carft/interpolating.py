@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ from carft.methods import WISE_ALPHAS, method_card
 from carft.metrics import Predictions, flatten, score
 from carft.network import Network
 from carft.records import Record, Store
-from carft.run import Bench, Command, Outcome, add_evaluation, load_network, unseal_cell
+from carft.run import Bench, Command, Outcome, add_evaluation, load_network, unseal_cell, writing
 from carft.specify import interpolation
 
 
@@ -35,23 +36,46 @@ def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "i
         unseal_cell(parent, store, execution, by)
         execution.prepare()
         bench = Bench.of(parent, execution)
-        combine = method_card("wise_ft").load()
-        network = bench.network(parent.reading.class_head, parent.seed)
-        start = copy.deepcopy(network.state_dict())
-        end = load_network(parent, bench, store).state_dict()
-        for cell in pending:
-            alpha = cell.hyperparameters["alpha"]
-            started = time.perf_counter()
-            predictions = _end_predictions(parent, alpha, store, execution)
-            if predictions is None:
-                network.load_state_dict(combine(start, end, alpha))
-                predictions = predict_all(parent, network, bench)
-            durations = {"evaluate": time.perf_counter() - started}
-            val = predictions["val"]
-            store.write(Record(cell, flatten("val", score(val)), bench.provenance(), durations), [], val)
-            for name in wanted:
-                add_evaluation(cell, name, predictions[name], bench, store, by)
+        started = time.perf_counter()
+        found = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], bench, store)
+        durations = {"evaluate": (time.perf_counter() - started) / len(pending)}
+        with writing(threads=len(pending)) as later:  # most of it is waiting for the disk
+            for cell, predictions in zip(pending, found, strict=True):
+                later(_write, cell, predictions, durations, bench, store, by)
     return [Outcome(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
+
+
+def _curve_predictions(
+    parent: Cell, alphas: Sequence[float], bench: Bench, store: Store
+) -> list[dict[str, Predictions]]:
+    """Predictions on every set at each alpha; between the ends in one pass over the images."""
+    ends = {alpha: _end_predictions(parent, alpha, store, bench.execution) for alpha in alphas}
+    between = [alpha for alpha in alphas if ends[alpha] is None]
+    if not between:
+        return [found for found in ends.values() if found]
+    combine = method_card("wise_ft").load()
+    network = bench.network(parent.reading.class_head, parent.seed)
+    start = copy.deepcopy(network.state_dict())
+    end = load_network(parent, bench, store).state_dict()
+    networks = [copy.deepcopy(network) for _ in between]
+    for alpha, interpolated in zip(between, networks, strict=True):
+        interpolated.load_state_dict(combine(start, end, alpha))
+    computed = iter(predict_all(parent, networks, bench))
+    return [found or next(computed) for found in ends.values()]
+
+
+def _write(
+    cell: Cell,
+    predictions: dict[str, Predictions],
+    durations: dict[str, float],
+    bench: Bench,
+    store: Store,
+    by: Command,
+) -> None:
+    val = predictions["val"]
+    store.write(Record(cell, flatten("val", score(val)), bench.provenance(), durations), [], val)
+    for name in card(cell.task).sets:
+        add_evaluation(cell, name, predictions[name], bench, store, by)
 
 
 def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
@@ -70,10 +94,11 @@ def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execut
 @lru_cache(maxsize=16)
 def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predictions]:
     bench = Bench.of(cell, execution)
-    return predict_all(cell, bench.network(), bench)
+    return predict_all(cell, [bench.network()], bench)[0]
 
 
-def predict_all(cell: Cell, network: Network, bench: Bench) -> dict[str, Predictions]:
-    """Predictions of a network on validation, test set and suites."""
+def predict_all(cell: Cell, networks: Sequence[Network], bench: Bench) -> list[dict[str, Predictions]]:
+    """Predictions of every network on validation, test set and suites; an image is decoded once for all."""
     sets = {"val": bench.task.val, **bench.sealed()}
-    return {name: bench.predict(cell, network, images) for name, images in sets.items()}
+    found = {name: bench.predict_each(cell, networks, images) for name, images in sets.items()}
+    return [{name: found[name][number] for name in found} for number in range(len(networks))]

@@ -177,6 +177,11 @@ class Store:
         """Names of the sets the cell was unsealed on."""
         return set(self.evaluations(cell))
 
+    def is_unsealed(self, cell: str) -> bool:
+        """Whether the cell was unsealed on any set; nothing is read."""
+        folder = self.folder(cell) / "evaluations"
+        return folder.is_dir() and any(path.suffix == ".json" for path in folder.iterdir())
+
     def weights_path(self, cell: str) -> Path:
         """Where the cell's weights are, if kept."""
         return self.folder(cell) / "model.safetensors"

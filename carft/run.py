@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -21,9 +24,10 @@ from carft.data.card import Card
 from carft.data.catalog import card
 from carft.data.task import ImageSet, Task
 from carft.errors import Diverged, Refusal
-from carft.evaluation import embed, predict
+from carft.evaluation import embed, predict_each
 from carft.execution import Execution, provenance
-from carft.frozen import FeatureStore, Frozen, key_of
+from carft.frozen import Frozen
+from carft.kept import ArrayStore, key_of
 from carft.life import alive
 from carft.methods import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.methods.ft import Fitting, Row
@@ -34,6 +38,7 @@ from carft.records import Record, Store, atomic
 from carft.shard import Shard
 from carft.training import train
 
+FLOAT = np.dtype("float32")
 Status = Literal["done", "reused"]
 Command = Literal["train", "sweep", "interpolate", "soup"]  # what opens a sealed set, as the log of unsealings says it
 
@@ -62,7 +67,8 @@ class Bench:
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
         alive()
-        prompts = _prompts(cell.model, cell.pretrained, cell.task, cell.reading.context_templates, execution.device)
+        bank = cell.reading.context_templates
+        prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
         alive()
         opened = chosen.open(execution)
         alive()
@@ -74,7 +80,11 @@ class Bench:
 
     def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
         """Predictions of a network at the cell's precision."""
-        return predict(network, images, self.pretrained, self.prompts, cell.precision)
+        return self.predict_each(cell, [network], images)[0]
+
+    def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
+        """Predictions of several networks, every image decoded once."""
+        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision)
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name; opened by unsealing alone."""
@@ -86,8 +96,25 @@ class Bench:
 
 
 @lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, task: str, bank: str, device: str) -> Prompts:
-    return Prompts.of(load_pretrained(model, pretrained), card(task), bank)
+def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, folder: str | None) -> Prompts:
+    """The frozen text side, computed once and kept in ``folder`` for the other processes and sweeps of this machine."""
+    loaded, chosen = load_pretrained(model, pretrained), card(task)
+    if folder is None:
+        return Prompts.of(loaded, chosen, bank)
+    decided_by = {
+        "weights": loaded.digest,
+        "model": model,
+        "prompts": [chosen.classes, chosen.templates, chosen.bank(bank), chosen.contexts],
+        "computed": [device, torch.__version__, NUMERICS],
+    }
+    sizes = [len(chosen.classes), len(chosen.bank(bank)), len(chosen.contexts or chosen.bank(bank))]
+
+    def make() -> np.ndarray:
+        made = Prompts.of(loaded, chosen, bank)
+        return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
+
+    kept = ArrayStore(Path(folder)).get(f"heads-{key_of(decided_by)}", sum(sizes), loaded.width, FLOAT, make)
+    return Prompts(*torch.from_numpy(np.array(kept)).to(device).split(sizes))
 
 
 @dataclass(frozen=True)
@@ -160,7 +187,7 @@ def frozen_of(cell: Cell, bench: Bench) -> Frozen:
         "batch": [cell.training.batch_size, shard.rank, shard.workers, execution.accumulation],
         "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
     }
-    store = FeatureStore(Path(execution.feature_cache))
+    store = ArrayStore(Path(execution.feature_cache))
     return Frozen(bench.pretrained, cell.precision, store, key_of(decided_by), execution.feature_dtype)
 
 
@@ -261,9 +288,26 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
 
 
 def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str], by: Command) -> None:
-    for name, images in bench.sealed().items():
-        if name in names:
-            add_evaluation(cell, name, bench.predict(cell, network, images), bench, store, by)
+    with writing() as later:  # while one set is written, the next is computed
+        for name, images in bench.sealed().items():
+            if name in names:
+                later(add_evaluation, cell, name, bench.predict(cell, network, images), bench, store, by)
+
+
+@contextmanager
+def writing(threads: int = 1) -> Iterator[Callable[..., Future]]:
+    """Gives a function that calls another in a thread, in order where there is one thread; at the end of the block all
+    have ended, and the first error of theirs is raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        calls: list[Future] = []
+
+        def later(function: Callable[..., object], *arguments: object) -> Future:
+            calls.append(pool.submit(function, *arguments))
+            return calls[-1]
+
+        yield later
+        for call in calls:
+            call.result()
 
 
 def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, by: Command) -> None:

@@ -39,7 +39,7 @@ def run_soup(
     members, weights = _cooked(cell, bench, store)
     network = bench.network(cell.reading.class_head)
     network.load_state_dict(weights)
-    predictions = predict_all(cell, network, bench)
+    (predictions,) = predict_all(cell, [network], bench)
     record = Record(
         cell,
         flatten("val", score(predictions["val"])),

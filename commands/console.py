@@ -16,6 +16,9 @@ from rich.table import Table
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
+#: rows that a table is laid out for
+LAID_OUT = 500
+
 Results = Annotated[Path, typer.Option("--results", help="The results folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
 
@@ -31,6 +34,17 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     for row in rows:
         table.add_row(*(escape(cell_text(value)) for value in row.values()))
     return table
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:
+    """Rows of plain values for people; thousands of them as plain lines, which rich would take seconds to lay out."""
+    if len(rows) <= LAID_OUT:
+        out.print(rows_table(rows, empty))
+        return
+    lines = [list(rows[0]), *([cell_text(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        out.file.write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
 
 
 def cell_text(value: Any) -> str:

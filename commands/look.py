@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from carft.errors import Refusal, unknown
-from commands.console import AsJson, Results, metrics_table, out, print_json, rows_table
+from commands.console import AsJson, Results, metrics_table, out, print_json, print_rows
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
 AGAIN = "again"
@@ -37,7 +37,7 @@ def ls(
     if as_json:
         print_json(rows)
         return
-    out.print(rows_table(rows, "nothing is stale" if stale else "nothing yet"))
+    print_rows(rows, "nothing is stale" if stale else "nothing yet")
 
 
 def show(

@@ -31,7 +31,8 @@ Accumulation = Annotated[int, typer.Option(min=1, help="Parts that a worker's ba
 Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile.")]
 CheckpointEvery = Annotated[int, typer.Option(min=0, help="Steps between checkpoints of a cell; 0: none.")]
 FeatureCache = Annotated[
-    str, typer.Option(help="Folder of the pretrained model's features, 10 GiB at most; 'none' computes them each time.")
+    str,
+    typer.Option(help="Folder of pretrained features and drawings, 10 GiB at most; 'none' computes them each time."),
 ]
 #: where features are kept when nothing else is asked for: on the disk of the machine that computes
 FEATURES = "~/.cache/carft/features"

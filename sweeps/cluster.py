@@ -105,7 +105,7 @@ def connect(request: Request) -> None:
             # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it; the CPU beyond this
             # machine's pays for the trials' tokens
             cpus = (os.cpu_count() or 1) + 1 if several else None
-            ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)
+            ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)  # never one that others started
     except (ConnectionError, RuntimeError) as error:
         raise Refusal(f"Ray could not be started or reached: {str(error).splitlines()[0]}") from error
     found = ray.cluster_resources()

@@ -71,6 +71,9 @@ class Protocol:
         self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
         self._oracle = {s.id for s in self.studies if self.recipe.oracle or (self._known(s.id) or {}).get("oracle")}
         self._written: dict[str, object] = {}
+        self._study_of: dict[str, str] = {}  # job key -> study
+        self._moved = {study.id for study in self.studies}  # what write_studies has to look at
+        self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
         self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
 
     def next_job(self) -> Job | None:
@@ -78,6 +81,7 @@ class Protocol:
         for job in self._open_jobs():
             if job.key not in self.running:
                 self.running[job.key] = job
+                self._move(job)
                 return job
         return None
 
@@ -88,6 +92,7 @@ class Protocol:
     def end(self, job: Job, failure: str | None = None) -> None:
         """Note how a job ended."""
         del self.running[job.key]
+        self._move(job)
         if failure is not None:
             self.failed[job.key] = failure
             return
@@ -96,6 +101,10 @@ class Protocol:
             return
         for cell in job.cells():
             self.done[cell.id] = self.store.metrics(cell.id)
+
+    def _move(self, job: Job) -> None:
+        if job.key in self._study_of:
+            self._moved.add(self._study_of[job.key])
 
     def trials(self, study: Study) -> Iterator[tuple[int, dict[str, float], Cell]]:
         """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
@@ -154,7 +163,8 @@ class Protocol:
 
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
-        for study in self.studies:
+        moved, self._moved = self._moved, set()
+        for study in (study for study in self.studies if study.id in moved):
             winner = self.winner(study)
             trials = [
                 {"trial": k, "parameters": p, "cell": c.id, "status": self._status(Job("search", c))}
@@ -189,19 +199,41 @@ class Protocol:
             return None
 
     def _open_jobs(self) -> Iterator[Job]:
-        """Jobs that could run now and are neither done nor failed; records that are there count as done."""
+        """Jobs that could run now and are neither done nor failed; records that are there count as done.
+
+        First the searches of all studies, then what waits for them, so that no core is idle at a sweep's end. A stage
+        of a study that is over is not looked at again.
+        """
         yield from self._missing(self._untrained_jobs())
-        for study in self.studies:
-            kept = self._is_souped(study) or self.recipe.oracle
-            yield from self._missing(Job("search", cell, kept) for _, _, cell in self.trials(study))
-            confirm = [Job("confirm", cell) for cell in self.confirm_cells(study)]
-            yield from self._missing(iter(confirm))
-            if "wise_ft" in self.recipe.methods:
-                yield from self._missing(Job("curve", j.cell) for j in confirm if j.cell.id in self.done)
-            yield from self._missing(self._soup_jobs(study))
-            if self.recipe.oracle and self.winner(study) is not None:
-                trials = [cell for _, _, cell in self.trials(study) if cell.id in self.done]
-                yield from self._missing(Job("oracle", cell) for cell in trials)
+        stages = (self._search_jobs, self._confirm_jobs, self._curve_jobs, self._soup_jobs, self._oracle_jobs)
+        for number, jobs_of in enumerate(stages):
+            for study in self.studies:
+                over = self._stages_over[study.id]
+                if over > number:
+                    continue
+                missing = False
+                for job in self._missing(jobs_of(study)):
+                    missing = True
+                    self._study_of[job.key] = study.id
+                    yield job
+                if over == number and not missing:
+                    self._stages_over[study.id] += 1
+                    self._moved.add(study.id)
+
+    def _search_jobs(self, study: Study) -> Iterator[Job]:
+        kept = self._is_souped(study) or self.recipe.oracle
+        return (Job("search", cell, kept) for _, _, cell in self.trials(study))
+
+    def _confirm_jobs(self, study: Study) -> Iterator[Job]:
+        return (Job("confirm", cell) for cell in self.confirm_cells(study))
+
+    def _curve_jobs(self, study: Study) -> Iterator[Job]:
+        if "wise_ft" in self.recipe.methods:
+            yield from (Job("curve", cell) for cell in self.confirm_cells(study) if cell.id in self.done)
+
+    def _oracle_jobs(self, study: Study) -> Iterator[Job]:
+        if self.recipe.oracle and self.winner(study) is not None:
+            yield from (Job("oracle", cell) for _, _, cell in self.trials(study) if cell.id in self.done)
 
     def _is_souped(self, study: Study) -> bool:
         return "soup" in self.recipe.methods and study.method.name in SOUPED

@@ -69,8 +69,18 @@ class Study:
         shared = {k: v for k, v in self.content.items() if k not in ("method", "space", "reading", "training")}
         return int(stable_hash({**shared, "training": self.recipe.training.model_dump()}), 16) % 2**31
 
+    @cached_property
+    def _cells(self) -> dict[tuple[frozenset, int], Cell]:
+        return {}
+
     def cell(self, hyperparameters: Mapping[str, float], seed: int) -> Cell:
-        """A cell of this study."""
+        """A cell of this study; the same object each time, since the protocol asks often and an id is a hash."""
+        key = (frozenset(hyperparameters.items()), seed)
+        if key not in self._cells:
+            self._cells[key] = self._specified(hyperparameters, seed)
+        return self._cells[key]
+
+    def _specified(self, hyperparameters: Mapping[str, float], seed: int) -> Cell:
         values = dict(hyperparameters)
         reading = self.choice.reading
         if self.choice.searches_temperature:

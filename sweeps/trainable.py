@@ -21,6 +21,9 @@ class CellActor(tune.Trainable):
     """Runs the job in its config in one step. Imports, models and rendered images stay for the next job."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        import carft.interpolating
+        import carft.souping  # noqa: F401  (what jobs import, before the first of them starts)
+
         self.message = config["job"]
         import_module("carft.run")  # here, since nothing watches yet: on a busy machine it takes a while
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from carft.execution import Execution
-from carft.frozen import LITTER_SECONDS, FeatureStore
+from carft.kept import LITTER_SECONDS, ArrayStore
 from carft.run import Bench, Computed, compute
 from tests.helpers import LR, quick_cell
 
@@ -87,7 +87,7 @@ def test_a_torn_entry_is_computed_again(bench: Bench, tmp_path: Path, spoil: str
 
 
 def test_an_epoch_that_was_not_finished_is_not_kept(bench: Bench, tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
+    store = ArrayStore(tmp_path)
     values = store.open("key-0", 4, 2, FLOAT)
     values[:2] = 1
     assert store.read("key-0", 4, 2, FLOAT) is None
@@ -96,7 +96,7 @@ def test_an_epoch_that_was_not_finished_is_not_kept(bench: Bench, tmp_path: Path
 
 
 def test_writers_of_one_entry_do_each_other_no_harm(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
+    store = ArrayStore(tmp_path)
 
     def write() -> None:
         values = store.open("key-0", 50, 8, FLOAT)
@@ -116,7 +116,7 @@ def test_writers_of_one_entry_do_each_other_no_harm(tmp_path: Path) -> None:
 
 
 def test_the_store_stays_below_its_limit_and_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path, limit=10_000)
+    store = ArrayStore(tmp_path, limit=10_000)
     for number in range(3):
         store.commit(f"key-{number}", store.open(f"key-{number}", 100, 8, FLOAT))
         os.utime(next(tmp_path.glob(f"key-{number}-*")), (number, number))
@@ -127,7 +127,7 @@ def test_the_store_stays_below_its_limit_and_drops_what_was_not_used_for_longest
 
 
 def test_the_litter_of_dead_writers_is_swept(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path)
+    store = ArrayStore(tmp_path)
     store.open("key-0", 4, 2, FLOAT)
     (dead,) = tmp_path.iterdir()
     long_ago = time.time() - LITTER_SECONDS - 10

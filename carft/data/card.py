@@ -18,7 +18,8 @@ STANDARD = "standard"
 
 
 class Where(Protocol):
-    """Where the data are: the data root, and whether images that cannot be decoded are left out, on record.
+    """Where the data are: the data root, whether images that cannot be decoded are left out, on record, and the folder
+    in which what is dear to make is kept.
 
     :class:`carft.execution.Execution` is one; :class:`Folder` is another.
     """
@@ -29,6 +30,9 @@ class Where(Protocol):
     @property
     def skip_unreadable(self) -> bool: ...
 
+    @property
+    def feature_cache(self) -> str | None: ...
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -36,6 +40,7 @@ class Folder:
 
     root: Path | None = None
     skip_unreadable: bool = False
+    feature_cache: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
+import numpy as np
+import PIL
 import torch
 
 from carft.data.card import Card, Where
 from carft.data.icons import foundries
-from carft.data.icons.attestation import attest
+from carft.data.icons.attestation import attest, measured
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
 from carft.data.task import ImageSet, Sealed, Task
+from carft.kept import ArrayStore, key_of
 
 
 def require_present(card: Card, where: Where) -> None:
@@ -23,32 +28,33 @@ def require_present(card: Card, where: Where) -> None:
 
 
 def open_task(card: Card, where: Where) -> Task:
-    """Train and validation images of an icons task. Rendered once per process."""
-    return _task(card.name)
+    """Train and validation images of an icons task. Rendered once per process, or once per machine where it may keep
+    them."""
+    return _task(card.name, where.feature_cache)
 
 
 def open_sealed(card: Card, where: Where) -> Sealed:
     """Test set and the five suites of an icons task."""
-    return _sealed(card.name)
+    return _sealed(card.name, where.feature_cache)
 
 
 @lru_cache(maxsize=16)
-def _task(name: str) -> Task:
+def _task(name: str, folder: str | None) -> Task:
     return Task(
         name=name,
-        train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"]),
-        val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"]),
+        train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"], folder),
+        val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"], folder),
         digests=attest(),
     )
 
 
 @lru_cache(maxsize=16)
-def _sealed(name: str) -> Sealed:
+def _sealed(name: str, folder: str | None) -> Sealed:
     suites = {
-        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, RENDERINGS["test"])
+        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, RENDERINGS["test"], folder)
         for suite, contexts in SUITES.items()
     }
-    return Sealed(_image_set(name, "test", ID_CONTEXTS, RENDERINGS["test"]), suites)
+    return Sealed(_image_set(name, "test", ID_CONTEXTS, RENDERINGS["test"], folder), suites)
 
 
 def drawings_of(name: str, split: str) -> list[Drawing]:
@@ -57,16 +63,31 @@ def drawings_of(name: str, split: str) -> list[Drawing]:
     return [d for d in census() if d.split == split and (name == ALL or d.task == task)]
 
 
-def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int) -> ImageSet:
+def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int, folder: str | None) -> ImageSet:
     classes, order = tasks()[name], list(PROMPTS)
     jobs = [(d, c, i) for d in drawings_of(name, split) for c in contexts for i in range(renderings)]
-    images = torch.empty((len(jobs), 3, SIDE, SIDE), dtype=torch.uint8)
-    for row, (drawing, context, index) in enumerate(jobs):
-        images[row] = torch.from_numpy(render(drawing, context, index)).permute(2, 0, 1)
+    names = tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs)
+
+    def make() -> np.ndarray:
+        return np.stack([render(*job).transpose(2, 0, 1) for job in jobs]).reshape(len(jobs), -1)
+
+    if folder is None:
+        pixels = make()
+    else:
+        entry = f"icons-{key_of({'world': _drawn_by(), 'names': names})}"
+        pixels = ArrayStore(Path(folder)).get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
     return ImageSet(
-        images=images,
+        images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
         labels=torch.tensor([classes.index(d.class_name) for d, _, _ in jobs]),
         contexts=torch.tensor([order.index(c) for _, c, _ in jobs]),
-        names=tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs),
+        names=names,
         groups=tuple(d.name for d, _, _ in jobs),
     )
+
+
+@cache
+def _drawn_by() -> list[str]:
+    """Everything besides its name that decides the pixels of a rendering: fonts, census, code, and what draws."""
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    found = measured()
+    return [found["fonts"], found["census"], found["pixels"], code.hexdigest(), np.__version__, PIL.__version__]

@@ -1,0 +1,61 @@
+"""Every benchmark: python -m benchmarks [THEME ...]
+
+Prints a table and writes benchmarks/results.json. A theme that is named replaces its own figures there and leaves the
+others as they were measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measuring import machine, versions
+
+THEMES = ("steps", "loop", "data", "settings", "evaluation", "startup", "growth", "cells", "gpu")
+RESULTS = Path(__file__).parent / "results.json"
+out = Console(width=200)
+
+
+def main() -> None:
+    """Measure the themes, show and keep what they came to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("themes", nargs="*", metavar="THEME", help=f"of {', '.join(THEMES)}; default: all")
+    chosen = parser.parse_args().themes or list(THEMES)
+    if unknown := [theme for theme in chosen if theme not in THEMES]:
+        parser.error(f"there is no theme {unknown[0]}; there are {', '.join(THEMES)}")
+    kept = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if RESULTS.is_file() else []
+    figures = {theme: [line for line in kept if line["theme"] == theme] for theme in THEMES}
+    for theme in chosen:
+        started = time.perf_counter()
+        found = importlib.import_module(f"benchmarks.{theme}").measure()
+        figures[theme] = [{"theme": theme, **figure.as_dict()} for figure in found]
+        out.print(table(figures[theme]))
+        out.print(f"{theme}: {time.perf_counter() - started:.0f} s")
+        content = {
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "machine": machine(),
+            "versions": versions(),
+            "results": [line for theme in THEMES for line in figures[theme]],
+        }
+        RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def table(lines: list[dict[str, Any]]) -> Table:
+    """Figures for people."""
+    shown = Table("figure", "measured", "target", "met", "n", "note", box=None, header_style="bold")
+    words = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "-"}
+    for line in lines:
+        measured = "-" if line["measured"] is None else f"{line['measured']:.3g} {line['unit']}"
+        shown.add_row(line["name"], measured, line["target"] or "-", words[line["met"]], str(line["n"]), line["note"])
+    return shown
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Things to measure on: the built-in model on its smallest task, and a ViT-B-32 that nobody trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from carft.cell import Cell, Training
+from carft.checkpoints import NONE
+from carft.data.catalog import card
+from carft.data.files import Files
+from carft.data.task import ImageSet
+from carft.execution import Execution
+from carft.frozen import Frozen
+from carft.kept import ArrayStore
+from carft.methods import method_card
+from carft.models import Pretrained, load_pretrained
+from carft.network import Network, Prompts
+from carft.run import Bench
+from carft.specify import specify
+from carft.training import train
+
+TASK = "icons/transport"
+LR = 3e-4
+HYPERPARAMETERS = {"ft": {"lr": LR}, "car_ft": {"lr": LR, "kl_weight": 1.0}}
+
+
+def icons_cell(method: str, epochs: int = 5, seed: int = 0, lr: float = LR) -> Cell:
+    """A cell of the miniature recipe."""
+    return specify(TASK, method, {**HYPERPARAMETERS[method], "lr": lr}, seed, Training(epochs=epochs))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a training needs besides its cell: images, the pretrained model, the frozen text side."""
+
+    images: ImageSet
+    pretrained: Pretrained
+    prompts: Prompts
+    training: Training
+
+    def cell(self, method: str) -> Cell:
+        """A cell of this setting; only the loop sees it, so that its task does not matter."""
+        return specify(TASK, method, HYPERPARAMETERS[method], 0, self.training)
+
+    def network(self) -> Network:
+        """A trainable network at zero-shot."""
+        return Network.of(self.pretrained, self.prompts)
+
+    def train(self, method: str, store: Path | None = None) -> None:
+        """Run the training loop without validation. store: folder of the pretrained model's features."""
+        cell = self.cell(method)
+        kept = None if store is None else ArrayStore(store)
+        frozen = Frozen(self.pretrained, cell.precision, kept, key="benchmark")
+        loss = method_card(method).load()(cell, self.pretrained, self.prompts)
+        given = (self.images, self.pretrained, frozen, Execution(), NONE)
+        train(cell, self.network(), loss, *given, lambda epoch: {})
+
+    @property
+    def steps(self) -> int:
+        """Updates of one training."""
+        return self.training.epochs * -(-len(self.images) // self.training.batch_size)
+
+
+@cache
+def icons() -> Setting:
+    """The built-in model on its smallest task."""
+    Execution().prepare()
+    bench = Bench.of(icons_cell("ft"), Execution())
+    return Setting(bench.task.train, bench.pretrained, bench.prompts, Training(epochs=4))
+
+
+@cache
+def vit(images: int = 4, batch: int = 4) -> Setting:
+    """ViT-B-32 at random weights on noise of its input size: nothing to learn, the same work."""
+    Execution().prepare()
+    pretrained = load_pretrained("ViT-B-32", "random")
+    side = pretrained.side
+    noise = torch.randint(0, 256, (images, 3, side, side), dtype=torch.uint8, generator=torch.manual_seed(0))
+    prompts = Prompts.of(pretrained, card(TASK))
+    return Setting(image_set(noise, images), pretrained, prompts, Training(epochs=1, batch_size=batch))
+
+
+def image_set(images: torch.Tensor | Files, count: int) -> ImageSet:
+    """Images with labels that mean nothing."""
+    names = tuple(f"image {i}" for i in range(count))
+    labels = torch.arange(count) % len(card(TASK).classes)
+    return ImageSet(images, labels, torch.full((count,), -1), names, names)
+
+
+def photos(folder: Path, count: int, width: int = 500, height: int = 375) -> Files:
+    """JPEG files of the size and about the bytes of photos."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
+        paths.append(folder / f"{number}.jpg")
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
+    return Files(tuple(paths))

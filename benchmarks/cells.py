@@ -1,0 +1,126 @@
+"""What a sweep spends its cores on, what a cell costs besides computing, and how separate processes compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.benches import HYPERPARAMETERS, LR
+from benchmarks.measuring import ROOT, Figure, environment
+from benchmarks.timed import COMPUTE, NOTES, TimedActor
+from carft.cell import Cell
+from carft.records import Store
+from carft.specify import command, specify
+from sweeps.cluster import Request
+from sweeps.launch import run_sweep
+from sweeps.recipes import load_recipe
+
+#: 135 cells: per task 1 zero-shot, 8 search, 6 confirm and 30 interpolated ones
+TASKS = ["icons/places", "icons/transport", "icons/weather"]
+CORES = len(os.sched_getaffinity(0))
+SEPARATE = 8
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep: a line per job, cells, wall seconds before the first and after the last cell, CPU seconds."""
+
+    jobs: list[dict[str, Any]]
+    cells: int
+    before: float
+    cpu: float
+
+    @property
+    def span(self) -> float:
+        """Wall seconds between the first cell's start and the last cell's end."""
+        return max(job["ended"] for job in self.jobs) - min(job["began"] for job in self.jobs)
+
+    def spent(self) -> Counter[str]:
+        """Wall seconds of all actors by what they were spent on."""
+        total: Counter[str] = Counter()
+        for job in self.jobs:
+            total.update(job["spent"])
+        return total
+
+
+def swept(tasks: list[str]) -> Swept:
+    """The miniature recipe on some of its tasks, in a fresh results folder, with nothing kept from earlier."""
+    with tempfile.TemporaryDirectory() as scratch:
+        notes = Path(scratch) / "notes.jsonl"
+        os.environ[NOTES] = str(notes)
+        recipe = load_recipe("miniature").changed(tasks)
+        request = Request(settings={"feature_cache": str(Path(scratch) / "features")})
+        started, used = time.time(), _cpu()
+        with patch("sweeps.trainable.CellActor", TimedActor):
+            _, summary = run_sweep(recipe, Store(Path(scratch) / "results"), request, lambda protocol: lambda: None)
+        jobs = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
+        del os.environ[NOTES]
+    return Swept(jobs, summary.cells_done, min(job["began"] for job in jobs) - started, _cpu() - used)
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def measure() -> list[Figure]:
+    """Shares of core time are wall time of the actors over cores x span, so other load on the machine lowers them."""
+    sweep = swept(TASKS)
+    spent, available = sweep.spent(), CORES * sweep.span
+    computing = sum(spent[name] for name in COMPUTE)
+    trained = [job for job in sweep.jobs if job["kind"] in ("search", "confirm")]
+    fixed = (available - computing - spent["data"]) / len(sweep.jobs)
+    detail = ", ".join(f"{name} {100 * value / available:.1f} %" for name, value in spent.most_common())
+    n = len(sweep.jobs)
+    return [
+        Figure(
+            "share of core time in forward, backward, optimiser, evaluation",
+            computing / available,
+            ">= 0.9",
+            n,
+            unit="share of time",
+            note=f"{sweep.cells} cells in {n} jobs, {sweep.span:.0f} s on {CORES} cores; {detail}",
+        ),
+        Figure("fixed cost of a job", fixed, "<= 0.3", n, unit="s", note="all that is neither computing nor data"),
+        Figure("data wait of the sweep", spent["data"] / available, "<= 0.05", n, unit="share of time"),
+        Figure("start of a sweep", sweep.before, None, unit="s", note="from the call to the first cell"),
+        _against_processes(trained),
+    ]
+
+
+def _against_processes(trained: list[dict[str, Any]]) -> Figure:
+    """CPU seconds of a cell as a process of its own over those of a search cell in the sweep."""
+    in_sweep = [job["cpu"] for job in trained if job["kind"] == "search"]
+    with tempfile.TemporaryDirectory() as results:
+        cells = [
+            specify(task, method, {**HYPERPARAMETERS[method], "lr": LR * (1 + number)})
+            for number in range(SEPARATE // 2)
+            for task, method in zip(TASKS, ("ft", "car_ft"), strict=False)
+        ]
+        used = _cpu()
+        with ThreadPoolExecutor(CORES) as pool:
+            list(pool.map(lambda cell: _process(cell, results), cells))
+        separate = (_cpu() - used) / len(cells)
+    mean = sum(in_sweep) / len(in_sweep)
+    note = f"CPU time of a search cell: {separate:.1f} s as a process, {mean:.1f} s in the sweep"
+    return Figure("throughput over a process per cell", separate / mean, ">= 2.5", len(cells), note=note)
+
+
+def _process(cell: Cell, results: str) -> None:
+    words = command(cell, results).split()[1:]
+    features = ["--feature-cache", str(Path(results) / "features")]
+    subprocess.run(
+        [sys.executable, *words, *features], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, check=True,
+    )  # fmt: skip

@@ -1,0 +1,173 @@
+"""How cost grows with cells, tasks, classes, templates and workers: the exponent b of cost = a x size^b."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.benches import icons
+from benchmarks.measuring import ROOT, Figure, environment, exponent
+from benchmarks.report import PLAN, plant_many
+from carft.data.catalog import DOWNSTREAM_ICONS, card
+from carft.heads import context_divergence, context_logits
+from carft.listing import list_cells
+from carft.network import Network, Prompts
+from carft.records import Store
+from reports.build import build_report
+from sweeps.protocol import Protocol
+from sweeps.recipes import load_recipe
+
+CELLS = (500, 1000, 2000)  # about 120 of them unsealed
+TASKS = (1, 3, 9)
+TRIALS = (16, 32, 64)
+CLASSES = (8, 32, 128)
+TEMPLATES = (4, 16, 64)
+#: linear, with room for what a fit over a factor of eight is off by
+LINEAR = "<= 1.15"
+
+
+def measure() -> list[Figure]:
+    """CPU seconds of this process at each size, the least of three; workers by the wall clock."""
+    return [
+        *_in_cells(),
+        _figure("bookkeeping of a sweep, in tasks", TASKS, [_bookkeeping(tasks=n) for n in TASKS], LINEAR),
+        _figure("bookkeeping of a sweep, in trials", TRIALS, [_bookkeeping(trials=n) for n in TRIALS], LINEAR),
+        _figure("building the heads, in classes", CLASSES, [_heads(classes=n) for n in CLASSES], LINEAR),
+        _figure("building the heads, in templates", TEMPLATES, [_heads(templates=n) for n in TEMPLATES], LINEAR),
+        _figure("CAR-FT's KL, in templates", TEMPLATES, [_divergence(n) for n in TEMPLATES], LINEAR),
+        _figure("an evaluation batch, in classes", CLASSES, [_forward(n) for n in CLASSES], LINEAR),
+        *_workers(),
+    ]
+
+
+def _figure(name: str, sizes: Sequence[int], costs: Sequence[float], target: str) -> Figure:
+    note = ", ".join(f"{size}: {1000 * cost:.3g} ms" for size, cost in zip(sizes, costs, strict=True))
+    return Figure(f"growth of {name}", exponent(sizes, costs), target, len(sizes), unit="exponent", note=note)
+
+
+def _least(run: Callable[[], object], times: int = 3) -> float:
+    taken = []
+    for _ in range(times):
+        started = time.process_time()
+        run()
+        taken.append(time.process_time() - started)
+    return min(taken)
+
+
+def _in_cells() -> list[Figure]:
+    listing, report = [], []
+    for cells in CELLS:
+        with tempfile.TemporaryDirectory() as scratch:
+            store = Store(Path(scratch) / "results")
+            plant_many(store, cells, replace(PLAN, seeds=range(1, 2)))
+            found = len(store.ids())
+            listing.append((found, _least(lambda store=store: list_cells(store))))
+            report.append((found, _least(lambda s=store, to=Path(scratch) / "report": build_report(s, to), times=1)))
+    return [
+        _figure("ls cells, in cells", *zip(*listing, strict=True), LINEAR),
+        _figure("the report, in cells", *zip(*report, strict=True), LINEAR),
+    ]
+
+
+def _bookkeeping(tasks: int = 9, trials: int = 16) -> float:
+    """The whole protocol of a sweep whose cells take no time: every job handed out, noted, and the studies written."""
+    recipe = load_recipe("miniature").changed(list(DOWNSTREAM_ICONS[:tasks]), ["ft", "car_ft"], trials)
+    with tempfile.TemporaryDirectory() as scratch, patch("os.fsync"):
+        store = Store(scratch)
+        protocol = Protocol(recipe, store)
+        values = {"val/top1": 0.5, "val/loss": 1.0}
+
+        def run() -> None:
+            with patch.object(Store, "metrics", lambda store, cell: values):
+                while (job := protocol.next_job()) is not None:
+                    protocol.end(job)
+                    protocol.write_studies()
+
+        return _least(run, times=1)
+
+
+def _heads(classes: int = 8, templates: int = 4) -> float:
+    pretrained = icons().pretrained
+    task = card("icons/transport")
+    names = tuple(f"thing {number}" for number in range(classes))
+    prompts = tuple(f"a picture {number} of a {{}}" for number in range(templates))
+    chosen = replace(task, classes=names, templates=prompts, banks={"standard": prompts}, contexts=())
+    return _least(lambda: Prompts.of(pretrained, chosen))
+
+
+def _divergence(templates: int) -> float:
+    width = icons().pretrained.width
+    features, head = torch.randn(32, width), torch.randn(templates, width)
+
+    def run() -> None:
+        for _ in range(500):
+            logits = context_logits(features, head, 100.0, 1.0)
+            context_divergence(logits, logits, "pretrained-to-tuned")
+
+    return _least(run)
+
+
+def _forward(classes: int) -> float:
+    setting = icons()
+    prompts = replace(setting.prompts, classes=torch.randn(classes, setting.pretrained.width))
+    network = Network.of(setting.pretrained, prompts)
+    assert isinstance(setting.images.images, torch.Tensor)
+    images = setting.pretrained.normalise(setting.images.images[:64])
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in range(5):
+                network(images)
+
+    return _least(run)
+
+
+def _workers() -> list[Figure]:
+    """Steps per second of one process and of as many as there are cores, each on one thread."""
+    cores = len(os.sched_getaffinity(0))
+    if cores == 1:
+        return [Figure("throughput of one process per core over one process", None, note="not run: one core")]
+    rates: dict[int, list[float]] = {1: [], cores: []}
+    for _ in range(2):
+        for workers, found in rates.items():
+            processes = [
+                subprocess.Popen(
+                    [sys.executable, "-m", "benchmarks.growth"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE
+                )
+                for _ in range(workers)
+            ]
+            found.append(sum(float(process.communicate()[0].split()[-1]) for process in processes))
+    gain = max(rates[cores]) / max(rates[1])
+    return [
+        Figure(
+            f"throughput of {cores} processes over one",
+            gain,
+            f">= {0.8 * cores:g}",
+            2,
+            note="wall clock: other load on the machine lowers it",
+        )
+    ]
+
+
+def main() -> None:
+    """Trainings per second over ten seconds, in this process."""
+    setting = icons()
+    setting.train("ft")
+    started, done = time.perf_counter(), 0
+    while time.perf_counter() - started < 10:
+        setting.train("ft")
+        done += 1
+    print(done / (time.perf_counter() - started))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What a benchmark hands back, and how two ways of doing one thing are timed against each other."""
+
+from __future__ import annotations
+
+import operator
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPARISONS = {"<=": operator.le, ">=": operator.ge}
+PACKAGES = ("torch", "open_clip_torch", "ray", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number. target: such as ``<= 1.03``; without one the figure is for information.
+
+    measured: None where it could not be measured, and note says why. n: how often it was measured.
+    """
+
+    name: str
+    measured: float | None
+    target: str | None = None
+    n: int = 1
+    unit: str = "x"
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without a target or without a number."""
+        if self.target is None or self.measured is None:
+            return None
+        sign, limit = self.target.split()
+        return bool(COMPARISONS[sign](self.measured, float(limit)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for results.json."""
+        measured = None if self.measured is None else float(f"{self.measured:.4g}")
+        return {**asdict(self), "measured": measured, "met": self.met}
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
+    """Seconds of every run, one per round: A, B, A, B, ..., so that what slows the machine down slows both.
+
+    One round more is run first and not counted. clock: CPU seconds of this process unless told otherwise, which other
+    processes on the machine hardly touch.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            started = clock()
+            run()
+            if number:
+                seconds[name].append(clock() - started)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, Sequence[float]], name: str, to: str) -> float:
+    """Median over the rounds of one run's time over another's in the same round."""
+    return statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True))
+
+
+def children_cpu(command: Sequence[str], **options: Any) -> float:
+    """CPU seconds of a command and its children."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=environment(), **options)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
+    return used.ru_utime + used.ru_stime
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a child process that finds the project without being installed."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """b of cost = a * size^b, fitted on logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_before": round(os.getloadavg()[0], 1),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this project and the packages that decide about speed."""
+    from carft import __version__
+
+    return {"python": platform.python_version(), "carft": __version__, **{name: version(name) for name in PACKAGES}}
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor()
