@@ -68,7 +68,11 @@ class Frozen:
             return torch.from_numpy(np.array(self.known[span], dtype=np.float32)).to(images.device)
         features = self.forward(images)
         if self.fresh is None:
-            self.fresh = self.store.open(self.entry, self.rows, features.shape[1], self.dtype)
+            try:
+                self.fresh = self.store.open(self.entry, self.rows, features.shape[1], self.dtype)
+            except OSError:  # a folder that cannot be written costs time, not the cell
+                self.store = None
+                return features
         self.fresh[span] = features.cpu().numpy()
         self.filled += len(images)
         if self.dtype == np.float32:

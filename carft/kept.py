@@ -51,7 +51,14 @@ class ArrayStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._make_room(rows * width * dtype.itemsize)
         part = self.folder / f"{entry}.{os.getpid()}-{uuid4().hex[:8]}.part"
-        return np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
+        values = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
+        try:
+            with part.open("rb+") as file:  # a disk that is full shows here, not as a crash when a page is written
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        return values
 
     def commit(self, entry: str, values: np.memmap) -> None:
         """Give a filled file its name."""

@@ -23,7 +23,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from carft.cell import DIGEST_MARK
 from carft.data.icons.world import WEIGHTS_FOLDER
 from carft.errors import Refusal, unknown
-from carft.specify import ADDRESSES, RANDOM, SHARED_WEIGHTS
+from carft.specify import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
 
 PROBE_SECONDS = 3.0
 #: pretrained tag -> file, for models that ship with this package
@@ -80,7 +80,7 @@ def states_activation(model: str, pretrained: str, activation: str | None) -> st
     OpenAI's weights were trained with QuickGELU, most others with GELU, and a wrong one gives wrong numbers without a
     word. open_clip knows it for its tags. For a file that is not one of OpenAI's own, somebody has to say it.
     """
-    twin = f"{model}-quickgelu"
+    twin = f"{model}{QUICK}"
     if not Path(pretrained).is_file() or twin not in open_clip.list_models():
         return model
     if activation is None and _sha256(Path(pretrained)) in _openai_digests():

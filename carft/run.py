@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from carft import NUMERICS
@@ -272,7 +273,12 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
             )
         atomic(path, lambda part: save_weights(again.network, part))
         return again.network
-    network.load_state_dict(load_file(path))
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise Refusal(
+            f"The weights '{path}' are torn: {str(error).splitlines()[0]}", "Remove the file; the cell trains again."
+        ) from error
     return network
 
 

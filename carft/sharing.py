@@ -28,12 +28,16 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     classes.json names the rows; README.md says what was measured. ``Refusal`` when the folder is not empty.
     """
     record = store.read(cell)
-    if folder.exists() and any(folder.iterdir()):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_free = not any(folder.iterdir())
+    except OSError as error:
+        raise Refusal(f"'{folder}' cannot be written: {error.strerror}.", "Give --to a new folder.") from error
+    if not is_free:
         raise Refusal(f"The folder '{folder}' is not empty.", "Give --to a new folder.")
     execution.prepare()
     bench = Bench.of(record.cell, execution)
     network = restored(record.cell, bench, store)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = bench.pretrained.clip.state_dict()
     tensors |= {f"visual.{name}": value for name, value in network.visual.state_dict().items()}
     head = {"weight": network.outer * network.head.weight, "bias": network.head.bias}

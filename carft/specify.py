@@ -16,6 +16,8 @@ from carft.methods import SOUP_RULES, check_hyperparameters, method_card, not_tr
 
 #: model names that are addresses: what they point to holds configuration and weights
 ADDRESSES = ("hf-hub:", "local-dir:")
+#: what open_clip calls the twin of a model with OpenAI's activation
+QUICK = "-quickgelu"
 #: weights that nobody trained
 RANDOM = "random"
 #: the weights file of open_clip's own folder format
@@ -160,12 +162,25 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
         del shown["pretrained"]
     elif cell.model != plain.model:
         plain = replace(plain, pretrained="")  # another model's weights are always said
+    if cell.pretrained == RANDOM:
+        del shown["pretrained"]
+        parts.append("--random-weights")
+    if DIGEST_MARK in cell.pretrained and "pretrained" in shown:
+        parts += _of_file(shown.pop("model"))
     for name, value in shown.items():
         if value != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
+    if card(cell.task).place:
+        parts.append("--data ROOT")
     if unseal:
         parts.append("--unseal")
     return " ".join([*parts, f"--results {shlex.quote(results)}"])
+
+
+def _of_file(model: str) -> list[str]:
+    """Model and activation of a weights file, which says neither."""
+    name = model.removesuffix(QUICK)
+    return [f"--model {shlex.quote(name)}", f"--activation {'gelu' if name == model else 'quickgelu'}"]
 
 
 def _option(name: str, value: float) -> str:

@@ -79,7 +79,10 @@ def train(
     from carft.cell import Reading, Training
     from carft.specify import specify
 
-    hyperparameters = {**given(lr=lr, kl_weight=kl_weight), **numbers(set_)}
+    named, more = given(lr=lr, kl_weight=kl_weight), numbers(set_)
+    if twice := named.keys() & more.keys():
+        raise Refusal(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
+    hyperparameters = {**named, **more}
     recipe = {"weight_decay": weight_decay, "warmup": warmup, "clip": clip, "crop": crop}
     training = Training(**given(epochs=epochs, batch_size=batch_size, **recipe))
     context = {"temperature": context_temperature, "scale": context_scale, "templates": context_templates}

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from carft.errors import Refusal
+
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
@@ -55,10 +57,13 @@ def cell_text(value: Any) -> str:
 
 
 def split(text: str | None) -> list[str] | None:
-    """Comma-separated names, each once; None for none given."""
+    """Comma-separated names, each once; None where the option was not given, ``Refusal`` where it names nothing."""
     if text is None:
         return None
-    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise Refusal(f"'{text}' names nothing.", "Leave the option out, or name at least one.")
+    return names
 
 
 def percent(value: float | None) -> str:

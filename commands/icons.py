@@ -10,9 +10,7 @@ from rich.table import Table
 
 from carft.errors import Refusal
 from commands.console import err, out, percent
-from commands.options import (
-    given,
-)
+from commands.options import given, writing
 
 icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights or its census again.")
 
@@ -26,7 +24,8 @@ def preview(path: Annotated[Path, typer.Option("--out", help="The PNG to write."
     from carft.data.icons.preview import contact_sheet
 
     _require_file(path, ".png")
-    contact_sheet().save(path)
+    with writing(path):
+        contact_sheet().save(path)
     out.print(f"Open: {path.resolve()}", soft_wrap=True)
 
 
@@ -46,7 +45,8 @@ def pretrain(
 
     torch.set_num_threads(threads)
     recipe = Recipe(**given(epochs=epochs))
-    path, rows = pretrain_and_measure(recipe, folder, tell=lambda line: err.print(line, style="dim"))
+    with writing(folder):
+        path, rows = pretrain_and_measure(recipe, folder, tell=lambda line: err.print(line, style="dim"))
     table = Table("context", "zero-shot class", "zero-shot context")
     for name, row in rows.items():
         table.add_row(name, percent(row["class"]), percent(row["context"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,6 +90,9 @@ def weights(
     """Model and weights as asked for, once it is sure that the numbers can mean something."""
     from carft.specify import RANDOM
 
+    for value, option in ((model, "--model"), (pretrained, "--pretrained")):
+        if value is not None and not value.strip():
+            raise Refusal(f"{option} is empty.", "Leave it out for the task's own, or name one.")
     if random_weights:
         if pretrained:
             raise Refusal("--random-weights and --pretrained exclude each other.", "Give one of the two.")
@@ -98,7 +103,9 @@ def weights(
             "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
             "To see that everything runs, say so: --random-weights",
         )
-    if model and pretrained and Path(pretrained).is_file():
+    if pretrained and Path(pretrained).is_file():
+        if model is None:
+            raise Refusal("A weights file does not say which model it is for.", "Give --model NAME as well.")
         from carft.models import states_activation
 
         return states_activation(model, pretrained, activation), pretrained
@@ -119,6 +126,15 @@ def numbers(pairs: list[str]) -> dict[str, float]:
         if not equals:
             raise Refusal(f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1")
     return values
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turns the failure to write ``place`` into a ``Refusal``."""
+    try:
+        yield
+    except OSError as error:
+        raise Refusal(f"'{place}' cannot be written: {error.strerror or error}.", "Give another place.") from error
 
 
 def writable(results: Path) -> Store:

@@ -179,7 +179,10 @@ def rescore_to(store: Store, request: Request, folder: Path) -> Rescored:
     counts = grouped.agg(seeds=("seed", "count"), images=("images", "max"), groups=("groups", "max"))
     means = grouped[[*request.metrics, "recorded_top1"]].mean()
     summary = counts.merge(means, on=keys).assign(note="re-scored")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"'{folder}' cannot be written: {error.strerror}.", "Give another --out.") from error
     paths = [folder / "rescored.csv", folder / "summary.csv", folder / "rescored.json"]
     table.assign(note="re-scored").to_csv(paths[0], index=False)
     summary.to_csv(paths[1], index=False)

@@ -14,7 +14,7 @@ from carft.data.icons.world import ALL
 from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
 from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.sets import DataSet
-from carft.errors import unknown
+from carft.errors import Refusal, unknown
 
 CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
 
@@ -51,6 +51,9 @@ def card(name: str) -> Card:
     """
     if is_folder(name):
         return card_of(name)
+    if name in DATA_SETS and name not in CARDS:
+        tasks = [one.name for one in CARDS.values() if name in one.data_sets]
+        raise Refusal(f"'{name}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
     if name not in CARDS:
         raise unknown("task", name, CARDS)
     return CARDS[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from importlib.resources import files
+from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -156,7 +157,14 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by name."""
+    """A shipped recipe by name, or your own: a file that ends in .yaml."""
+    if name.endswith((".yaml", ".yml")):
+        try:
+            return parse_recipe(Path(name).read_text(encoding="utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refusal(
+                f"The recipe '{name}' cannot be read: {error}.", f"Shipped: {', '.join(recipe_names())}."
+            ) from error
     if name not in recipe_names():
         raise unknown("recipe", name, recipe_names())
     return parse_recipe(files("sweeps.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
