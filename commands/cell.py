@@ -77,6 +77,7 @@ def train(
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
     from carft.cell import Reading, Training
+    from carft.errors import Refusal
     from carft.specify import specify
 
     named, more = given(lr=lr, kl_weight=kl_weight), numbers(set_)
