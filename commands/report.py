@@ -62,6 +62,7 @@ def build(
 def verify(
     out_dir: ReportFolder = Path("report"),
     results: Results = Path("results"),
+    allow_other_code: Annotated[bool, typer.Option(help="Let a report of another version hold.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make every number of a report again from raw predictions and name what differs. Exit code 0 or 1.
@@ -71,7 +72,7 @@ def verify(
     from carft.records import Store
     from reports.verify import verify as check_report
 
-    found = check_report(Store(results), out_dir)
+    found = check_report(Store(results), out_dir, allow_other_code)
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint

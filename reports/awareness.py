@@ -34,10 +34,10 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
     """Context recognition per entry, known context and set: hits and images, summed over tasks and seeds."""
     hits: Counter[tuple[str, ...]] = Counter()
     images: Counter[tuple[str, ...]] = Counter()
-    seeds: dict[str, set[int]] = {}
+    seeds: dict[tuple[str, str], set[int]] = {}
     for view, entry, task, cell, name, outcome in _seen(evidence, PLAIN):
         templates = view.card(task).contexts
-        seeds.setdefault(entry.label, set()).add(view.seed(cell))
+        seeds.setdefault((view.name, entry.label), set()).add(view.seed(cell))
         known = outcome.frame.contexts >= 0
         counts = np.bincount(outcome.frame.contexts[known], minlength=len(templates))
         right = np.bincount(outcome.frame.contexts[known], outcome.context_hits[known], minlength=len(templates))
@@ -45,7 +45,7 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
             key = (view.name, view.scale, entry.label, templates[k], name)
             hits[key] += int(right[k])
             images[key] += int(counts[k])
-    rows = [(*key, hits[key], count, len(seeds[key[2]])) for key, count in images.items()]
+    rows = [(*key, hits[key], count, len(seeds[key[0], key[2]])) for key, count in images.items()]
     columns = ["scope", "scale", "method", "context", "set", "hits", "images", "n_seeds"]
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(share=table["hits"] / table["images"])

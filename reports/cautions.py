@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from carft.records import Record
 from carft.specify import RANDOM
-from reports.unsealings import MARK, Unsealings
+from reports.unsealings import EXTENDED, MARK, Unsealings
 
 FIXTURE = "fixture: no real image"
 UNATTESTED = "data not attested"
@@ -32,6 +32,7 @@ def cautions(records: Iterable[Record], unsealings: Unsealings) -> dict[str, tup
         attested = str(record.provenance["digests"].get("attested", "unknown"))
         words = (
             MARK if record.id in unsealings.tainted else "",
+            EXTENDED if record.id in unsealings.extended else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from carft.methods import METHODS
@@ -12,6 +12,7 @@ from reports.evidence import VALIDATION, Entry, Evidence
 from reports.pairing import Mismatch, paired
 from reports.statistics import Estimate, across, pooled, two_way
 
+NAMED = 3  # missing tasks that a sentence names
 Sets = Callable[[Evidence, str], Sequence[str]]
 
 
@@ -46,6 +47,10 @@ class Part:
         """How far the nearer bound lies on the wanted side of the margin; negative when it does not."""
         above, below = self.low - self.margin, self.margin - self.high
         return {"above": above, "below": below, "around": min(-above, -below)}[self.side]
+
+    def plain(self) -> Part:
+        """The same part under the plain rule of intervals."""
+        return replace(self, estimate=self.estimate.plain())
 
     @property
     def is_beyond(self) -> bool:
@@ -94,9 +99,9 @@ class Contrast:
     def found(self, evidence: Evidence) -> Found:
         """Estimates of the tasks that have the sets and where both entries were run, and what is amiss."""
         estimates, mismatches = {}, []
-        asked = [t for t in evidence.tasks if self.sets(evidence, t)]
+        asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
         asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
-        for task in asked:
+        for task in (t for t in asked if t in evidence.tasks):
             try:
                 pair = paired(evidence, task, self.first, self.second, self.sets(evidence, task), self.what)
             except Mismatch as mismatch:
@@ -104,7 +109,7 @@ class Contrast:
                 continue
             if pair is not None:
                 estimates[task] = (two_way(pair[0]), pair[1])
-        unequal = (*self._uneven(evidence, asked), *mismatches)
+        unequal = (*self._uneven(evidence, estimates), *mismatches)
         return Found(estimates, self._flaws(evidence, asked, estimates), unequal)
 
     def per_task(self, evidence: Evidence) -> dict[str, tuple[Estimate, tuple[str, ...]]]:
@@ -113,7 +118,11 @@ class Contrast:
 
     def _flaws(self, evidence: Evidence, asked: Sequence[str], estimates: Any) -> tuple[str, ...]:
         """Tasks without an estimate, without an interval, or with seeds that only one side has."""
-        flaws = [f"{task} is missing" for task in asked if task not in estimates]
+        absent = [task for task in asked if task not in estimates]
+        named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
+        flaws = [f"{len(absent)} of {len(asked)} tasks {'is' if len(absent) == 1 else 'are'} missing ({named})"] * bool(
+            absent
+        )
         for task, (estimate, _) in estimates.items():
             if math.isnan(estimate.se):
                 flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")
@@ -121,21 +130,26 @@ class Contrast:
             if len(seeds) == 2 and seeds[0] != seeds[1]:
                 flaws.append(f"{task} has seeds that only one side was run with")
             for entry in self._trained_sides():
+                if not evidence.finished_trials(task, entry.parent or entry.method):
+                    flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
-                    flaws.append(f"{task}: {lost} of {entry.parent or entry.method} not finished or not readable")
+                    flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")
         return tuple(dict.fromkeys(flaws))
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
+        """The confirm cells of an entry that are not there, or of which no interpolation is."""
         study = evidence.study(task, entry.parent or entry.method)
-        absent = set(study["confirm"]) - set(evidence.cells(task, Entry(entry.parent or entry.method))) if study else ()
+        cells = evidence.cells(task, entry)
+        there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
+        absent = set(study["confirm"]) - there if study else ()
         return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
 
-    def _uneven(self, evidence: Evidence, asked: Sequence[str]) -> list[str]:
+    def _uneven(self, evidence: Evidence, estimates: Any) -> list[str]:
         """Tasks on which the two sides' searches ended with different numbers of trials."""
         uneven = []
-        for task in asked:
+        for task in estimates:
             counts = [evidence.finished_trials(task, e.parent or e.method) for e in self._trained_sides()]
-            if len(counts) == 2 and counts[0] != counts[1] and all(counts):
+            if len(counts) == 2 and counts[0] != counts[1]:
                 uneven.append(f"the searches on {task} ({counts[0]} against {counts[1]} finished trials)")
         return uneven
 

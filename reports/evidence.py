@@ -138,6 +138,12 @@ class Evidence:
         order = self.scope.family.tasks if self.scope else ()
         return [*(t for t in order if t in studied), *sorted(studied - set(order))]
 
+    @cached_property
+    def wanted_tasks(self) -> list[str]:
+        """The tasks that a claim on the whole family needs, and those that were run beside them."""
+        family = self.scope.family.tasks if self.scope else ()
+        return [*family, *(t for t in self.tasks if t not in family)]
+
     def card(self, task: str) -> Card:
         return card(task)
 

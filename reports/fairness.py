@@ -110,8 +110,9 @@ def _row(
 def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
     """What a reader would have concluded had the baseline had fewer trials, on validation, mean over tasks.
 
-    One row per scope, method and number of the baseline's trials: the method with all its trials minus FT with the
-    best of n, expected over which n. The row with all trials is the equal comparison; ``inflation`` is the difference.
+    One row per scope, method and number of the baseline's trials: the method with as many trials as both sides have on
+    every task, minus FT with the best of n, expected over which n. The last row is the equal comparison; ``inflation``
+    is the difference to it.
     """
     rows = []
     grouped = trials.groupby(["scope", "scale"], sort=False) if len(trials) else ()
@@ -124,7 +125,8 @@ def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
             if not both:
                 continue
             longest = min(len(curves[FT.method, task]) for task in both)
-            full = float(np.mean([curves[method, task][-1] for task in both]))
+            longest = min(longest, *(len(curves[method, task]) for task in both))
+            full = float(np.mean([curves[method, task][longest - 1] for task in both]))
             equal = full - float(np.mean([curves[FT.method, task][longest - 1] for task in both]))
             for n in range(1, longest + 1):
                 gain = full - float(np.mean([curves[FT.method, task][n - 1] for task in both]))

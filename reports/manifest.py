@@ -111,13 +111,12 @@ def made_with() -> dict[str, Any]:
 
 @cache
 def code_digest() -> str:
-    """sha256 of the code and templates of ``reports``: other code may word or draw the same numbers otherwise."""
-    folder = files("reports")
+    """sha256 of all code, templates and data of ``reports``: other code may decide, word or draw otherwise."""
+    root = Path(str(files("reports")))
     sources = sorted(
-        (item.name, item.read_bytes())
-        for place in (folder, folder.joinpath("templates"))
-        for item in place.iterdir()
-        if item.is_file() and not item.name.endswith(".pyc")
+        (item.relative_to(root).as_posix(), item.read_bytes())
+        for item in root.rglob("*")
+        if item.is_file() and "__pycache__" not in item.parts
     )
     digest = hashlib.sha256()
     for name, content in sources:

@@ -31,7 +31,7 @@ def sign_test(effects: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's correlation with a 95 % interval (Fisher's z with Bonett and Wright's variance) and an exact p.
+    """Spearman's correlation with a 95 % interval (Fisher's z with Bonett and Wright's variance) and a permutation p.
 
     p: two-sided, over all pairings, or 999 seeded ones where there are more.
     """
@@ -88,8 +88,10 @@ def _log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 def spread_of_best(values: Sequence[float]) -> float:
     """Standard deviation of the best of as many values drawn with replacement: the luck of the search, exactly.
 
-    0 for a single value, of which nothing can be said.
+    NaN for a single value, of which nothing can be said.
     """
+    if len(values) < 2:
+        return math.nan
     ordered = np.sort(values)
     count = len(ordered)
     below = (np.arange(count + 1) / count) ** count

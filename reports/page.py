@@ -90,11 +90,13 @@ class Content:
 
 
 def _answer(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``."""
+    """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``; C7 apart."""
     several = _is_several(verdicts)
-    groups = {word: [v for v in verdicts if v.verdict == word] for word in ICONS}
+    ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
+    groups = {word: [v for v in ours if v.verdict == word] for word in ICONS}
     counted = [f"{len(found)} {word} ({', '.join(_names(found, several))})" for word, found in groups.items() if found]
-    return f"Of {len(verdicts)} {'questions' if several else 'claims'}: {'; '.join(counted)}."
+    apart = "".join(f" From the numbers of others alone: {v.claim} {v.verdict}." for v in others)
+    return f"Of {len(ours)} {'questions' if several else 'claims'}: {'; '.join(counted)}.{apart}"
 
 
 def _is_several(verdicts: Sequence[Verdict]) -> bool:
@@ -116,7 +118,14 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     unit = evidence.card(evidence.tasks[0]).group
     counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
-    return f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
+    words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
+    trials = _of_scope(tables["trials"], evidence)
+    untuned = len(trials) and trials.groupby(["task", "method"]).size().max() == 1
+    return (
+        f"{words} Nothing was tuned: every study had one trial, so read nothing into the verdicts."
+        if untuned
+        else words
+    )
 
 
 def _of_scope(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:

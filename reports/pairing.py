@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -29,16 +30,19 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     if what == "context" and not all((frame.contexts >= 0).any() for frame in frames):
         return None
     codes, strata = _joined(frames)
-    values = np.zeros((len(cells), len(strata)))
+    values, whole, images = np.zeros((len(cells), len(strata))), np.zeros(len(strata)), np.zeros(len(strata))
     for name, frame, code in zip(names, frames, codes, strict=True):
         weights = image_weights(frame, what) / len(names)
+        whole += np.bincount(code, weights, minlength=len(strata))
+        images += np.bincount(code, weights > 0, minlength=len(strata))
         for row, cell in enumerate(cells):
             outcome = evidence.outcome(cell, name)
             if outcome.frame is not frame:
                 raise Mismatch(f"{other_images(cells[0], cell, name, frame, outcome.frame)}.")
             hits = outcome.context_hits if what == "context" else outcome.hits
             values[row] += np.bincount(code, weights * hits, minlength=len(strata))
-    return Contributions(values, strata)
+    counted = whole > 0  # groups without an image of a known context add nothing to recognition
+    return Contributions(values[:, counted], strata[counted], whole[counted], images[counted])
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +98,7 @@ def difference(
     a, b = (contributions(evidence, cells, names, what) for cells in (ours, theirs))
     if a is None or b is None:
         return None
-    return Contributions(a.values - b.values, a.strata), tuple(dict.fromkeys([*ours, *theirs]))
+    return replace(a, values=a.values - b.values), tuple(dict.fromkeys([*ours, *theirs]))
 
 
 def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, str]]:

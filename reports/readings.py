@@ -12,18 +12,27 @@ from carft.cell import Reading, Training
 from reports.contrasts import Contrast, Part, every_suite, part, pool, suite_set
 from reports.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
 from reports.orders import holm
-from reports.rules import ONE_SIDED, Answer, answer_of, ledger
+from reports.rules import ONE_SIDED, Answer, answer_of, ledger, weakest_of
 
 ASKED = ("C3", "C4", "C5")
 
 
 @dataclass(frozen=True)
 class Specified:
-    """What one reading came to: claim -> its deciding parts, and the parts that the curve shows."""
+    """What one reading came to: claim -> its deciding parts, and the parts that the curve shows.
+
+    unequal: why its two sides cannot be compared, where that leaves it without an estimate.
+    """
 
     choices: Choices
     parts: Mapping[str, Sequence[Part]]
     shown: Mapping[str, Part]
+    unequal: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is an estimate."""
+        return bool(self.shown)
 
     @property
     def label(self) -> str:
@@ -33,16 +42,19 @@ class Specified:
     def answer(self, claim: str) -> Answer:
         """The claim's answer under this reading alone."""
         parts = self.parts.get(claim, ())
-        return answer_of(parts, min(parts, key=lambda p: p.slack))[0] if parts else "not run"
+        return answer_of(parts, weakest_of(parts))[0] if parts else "not run"
 
 
 def specifications(evidence: Evidence) -> list[Specified]:
-    """All readings of a scope that have both methods, the default first."""
+    """All readings of a scope under which CAR-FT was searched, the default first; also those without an estimate."""
     found = []
     for reading in sorted(evidence.readings or {}, key=lambda choices: (len(choices), str(choices))):
         view = evidence.under(reading)
+        if not any(view.study(task, CAR_FT.method) for task in view.tasks):
+            continue
         on_test = Contrast(CAR_FT, FT).found(view)
         if not on_test.estimates:
+            found.append(Specified(reading, {}, {}, on_test.unequal))
             continue
         whole = part("ID test", on_test, on_test.pooled(), margin=-ledger()["C3"].margin)
         suites = [
@@ -102,6 +114,11 @@ def _row(view: Evidence, s: Specified, where: str, shown: Part) -> dict[str, Any
     }
 
 
+def never_changed(found: Sequence[Specified]) -> list[str]:
+    """The open choices that no reading changes."""
+    return sorted({*asdict(Reading()), "crop"} - {name for s in found for name, _ in s.choices})
+
+
 def default_of(factor: str) -> Any:
     """The default of a reading factor."""
     known = {**asdict(Reading()), "crop": Training().crop}
@@ -116,10 +133,9 @@ def reading_share_table(evidence: Evidence) -> pd.DataFrame:
         if len(found) < 2:
             continue
         for claim in ASKED:
-            asked = [s for s in found if claim in s.parts]
-            if asked:
-                holds, against = len(holding(asked, claim)), len(opposed(asked, claim))
-                counts = (holds, against, len(asked) - holds - against, len(asked), holds / len(asked))
+            if any(claim in s.parts for s in found):
+                holds, against = len(holding(found, claim)), len(opposed(found, claim))
+                counts = (holds, against, len(found) - holds - against, len(found), holds / len(found))
                 rows.append(dict(zip(SHARE_COLUMNS, (view.name, view.scale, claim, *counts), strict=True)))
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 

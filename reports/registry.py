@@ -19,6 +19,7 @@ from reports import tables as make
 from reports.audits import AUDIT_TABLES, AuditTable
 from reports.cautions import cautions, said_of
 from reports.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.nulls import Check, null_checks
 from reports.references import imagenet_references
 from reports.rows import rows_of
 from reports.unsealings import Unsealings
@@ -37,7 +38,12 @@ class Sources:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        return verdicts(self.evidence)
+        return verdicts(self.evidence, self.checks)
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        """The null checks."""
+        return null_checks(self.evidence)
 
     @cached_property
     def unsealings(self) -> Unsealings:

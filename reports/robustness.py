@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from carft.cell import Reading
+from carft.cell import Reading, task_key
 from reports.awareness import bins, calibration_error
 from reports.evidence import TABLE_ENTRIES, Entry, Evidence
 
@@ -57,7 +57,7 @@ def baseline_points(view: Evidence) -> pd.DataFrame:
     rows = []
     stale = view.scope.stale if view.scope else ""
     for task in view.tasks:
-        for record in view.archive.untrained.get((task, "zeroshot"), []):
+        for record in view.archive.untrained.get((task_key(task), "zeroshot"), []):
             cell = record.cell
             fits = cell.reading == Reading() and cell.data_version == (stale or view.card(task).version)
             if fits and view.archive.is_open(record.id, task, view.set_names(task)):

@@ -116,9 +116,12 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
     deciding = [part for part in parts if part.deciding]
     if not deciding or None in found:
         return not_run(claim, evidence, missing, command)
-    without = [part for part in deciding if math.isnan(part.estimate.se)]
-    weakest = without[0] if without else min(deciding, key=lambda part: part.slack)
+    weakest = weakest_of(deciding)
     answer, reason = answer_of(deciding, weakest)
+    plain = [part.plain() for part in deciding]
+    by_plain = answer_of(plain, weakest_of(plain))[0]
+    if by_plain != answer:
+        reason += f" By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be {by_plain}."
     # a contradiction is shown by the part that contradicts most surely
     shown = min(deciding, key=lambda part: part.p_against) if answer == "contradicted" else weakest
     estimate = shown.estimate
@@ -141,8 +144,14 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
         parts=parts,
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
         scope=evidence.name,
-        power=power_words(estimate, group),
+        power=power_words(estimate, group, shown.margin),
     )
+
+
+def weakest_of(parts: Sequence[Part]) -> Part:
+    """The part whose interval lies least on the claimed side; one without an interval before all others."""
+    without = [part for part in parts if math.isnan(part.estimate.se)]
+    return without[0] if without else min(parts, key=lambda part: part.slack)
 
 
 def answer_of(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:

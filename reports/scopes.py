@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from carft.data.catalog import DOWNSTREAM_ICONS, card
+from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, card
 
 DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
 DOMAINBED = {
@@ -21,9 +21,13 @@ DOMAINBED = {
 }
 
 
+#: one task per held-out domain
+HELD_OUT = tuple(name for name in CARDS if name.partition("/")[0] in DOMAINBED)
+
+
 @dataclass(frozen=True)
 class Family:
-    """Tasks that belong together. tasks: those that a claim on all of them needs; empty when the family is open.
+    """Tasks that belong together. tasks: those that a claim needs.
 
     kind: what the ledger's claims are asked of. command: the sweep that fills it.
     """
@@ -42,7 +46,7 @@ FAMILIES: dict[str, Family] = {
         Family("icons/all", "single", "all icons in one task", ("icons/all",), "python cli.py sweep readings"),
         Family("downstream", "nine", "nine downstream tasks", DOWNSTREAM, "python cli.py sweep downstream --data ROOT"),
         Family("imagenet", "imagenet", "ImageNet and its shifts", ("imagenet",), "python cli.py sweep ood --data ROOT"),
-        Family("domainbed", "domainbed", "DomainBed", (), "python cli.py sweep domainbed --data ROOT"),
+        Family("domainbed", "domainbed", "DomainBed", HELD_OUT, "python cli.py sweep domainbed --data ROOT"),
     )
 }
 
@@ -52,8 +56,6 @@ def family_of(task: str) -> Family:
     for family in FAMILIES.values():
         if task in family.tasks:
             return family
-    if task.partition("/")[0] in DOMAINBED:
-        return FAMILIES["domainbed"]
     return Family(task, "single", task, (task,), f"python cli.py sweep downstream --tasks {task}")
 
 
@@ -78,6 +80,11 @@ class Scope:
     def name(self) -> str:
         """How tables name it: the family, and the data version when it is not the catalog's."""
         return self.family.name + (f" (data {self.stale})" if self.stale else "")
+
+    def starts_from_openai(self, model: str) -> bool:
+        """Whether model, weights and data are those that a reference table began with."""
+        is_model = self.model.removesuffix("-quickgelu") == model
+        return self.scale == "paper" and not self.stale and is_model and self.pretrained == "openai"
 
     @property
     def sort_key(self) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,8 +40,9 @@ class Component:
     def scaled(self, seeds: float, groups: float) -> Component:
         """What the term would be with so many times the seeds and the groups."""
         own, times = {"seeds": (seeds, seeds), "groups": (groups, groups)}.get(self.source, (1.0, 1.0))
-        main = max(self.variance - self.interaction, 0.0) / own
-        shared = self.interaction / (seeds * groups)
+        held = min(self.interaction, self.variance)
+        main = (self.variance - held) / own
+        shared = held / (seeds * groups)
         return Component(main + shared, max(1, round((self.df + 1) * times) - 1), self.source, shared)
 
 
@@ -53,6 +54,7 @@ class Estimate:
     components: tuple[Component, ...]
     n_seeds: int
     n_groups: int
+    is_plain: bool = False  # the raw sum with one t, instead of this project's rule (docs/statistics.md)
 
     @cached_property
     def terms(self) -> dict[str, tuple[float, float]]:
@@ -60,8 +62,8 @@ class Estimate:
         found = {}
         for source in sorted({c.source for c in self.components}):
             of_source = [c for c in self.components if c.source == source]
-            total = sum(c.net for c in of_source)
-            found[source] = (total, _satterthwaite([(c.net, c.df) for c in of_source]))
+            counted = [(c.variance if self.is_plain else c.net, c.df) for c in of_source]
+            found[source] = (sum(variance for variance, _ in counted), _satterthwaite(counted))
         return found
 
     @property
@@ -74,7 +76,7 @@ class Estimate:
     @property
     def df(self) -> float:
         """Satterthwaite's degrees of freedom of the whole sum; infinite for a variance of zero."""
-        return _satterthwaite([(c.net, c.df) for c in self.components])
+        return _satterthwaite([(c.variance if self.is_plain else c.net, c.df) for c in self.components])
 
     def quantile(self, p: float) -> float:
         """The variance-weighted mean of the terms' t quantiles (Cochran and Cox); NaN without a standard error."""
@@ -82,6 +84,8 @@ class Estimate:
             return math.nan
         if self.se == 0:
             return 0.0
+        if self.is_plain:
+            return float(stats.t.ppf(p, self.df))
         return float(weighted_quantile(p, *zip(*self.terms.values(), strict=True)))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
@@ -89,13 +93,9 @@ class Estimate:
         half = self.quantile((1 + level) / 2) * self.se
         return self.effect - half, self.effect + half
 
-    def plain_interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The raw variance sum with a t at Satterthwaite's degrees of freedom, to compare with (docs/statistics.md)."""
-        raw = [(c.variance, c.df) for c in self.components]
-        if any(c.df < 1 for c in self.components):
-            return math.nan, math.nan
-        half = float(stats.t.ppf((1 + level) / 2, _satterthwaite(raw))) * math.sqrt(sum(v for v, _ in raw))
-        return self.effect - half, self.effect + half
+    def plain(self) -> Estimate:
+        """The same under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
+        return replace(self, is_plain=True)
 
     def p_above(self, margin: float = 0.0) -> float:
         """One-sided p value against effect <= margin; 0.5 for an exact tie without variance.
@@ -131,7 +131,9 @@ class Estimate:
     def scaled(self, seeds: float = 1.0, groups: float = 1.0) -> Estimate:
         """The same effect as it would be known with so many times the seeds and groups (extrapolated)."""
         parts = tuple(c.scaled(seeds, groups) for c in self.components)
-        return Estimate(self.effect, parts, round(self.n_seeds * seeds), round(self.n_groups * groups))
+        return replace(
+            self, components=parts, n_seeds=round(self.n_seeds * seeds), n_groups=round(self.n_groups * groups)
+        )
 
 
 def net(variance: np.ndarray | float, interaction: np.ndarray | float) -> np.ndarray:
@@ -156,17 +158,41 @@ class Contributions:
 
     values: (S, G); summing a row over groups gives the metric of that seed. strata: (G,) label of each group's
     stratum; groups are exchangeable within a stratum only (drawings of the test set, drawings of new hands).
+    weights: (G,) what each group weighs in the metric; None for equal ones. images: (G,) how many images each group
+    has; None where nothing is counted, and then a spread of zero is taken as it is.
     """
 
     values: np.ndarray
     strata: np.ndarray
+    weights: np.ndarray | None = None
+    images: np.ndarray | None = None
+
+    def residuals(self, members: np.ndarray) -> np.ndarray:
+        """(S, g) of one stratum: contributions less what the group's weight alone makes of the stratum's mean.
+
+        A group of twice the weight adds twice as much to any metric; that is no spread (linearised ratio).
+        """
+        part = self.values[:, members]
+        share = np.full(part.shape[1], 1.0) if self.weights is None else self.weights[members]
+        return part - part.sum(1, keepdims=True) * (share / share.sum())
+
+    def floor(self, members: np.ndarray) -> float:
+        """The group term of one stratum if one image spoke for and one against, in every seed; 0 if not counted.
+
+        A sample without any disagreement does not show that there is none (Agresti and Min 2005, for paired hits).
+        """
+        if self.images is None:
+            return 0.0
+        whole = len(members) / len(self.strata) if self.weights is None else float(self.weights[members].sum())
+        return 2 * (whole / float(self.images[members].sum())) ** 2
 
 
 def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
     """Effect, and variance = seeds term + groups term; the groups term alone for what does not depend on a seed.
 
     Seeds: variance over seeds of the metric, over S. Groups: per stratum of n groups, n times the variance over
-    groups of the seed-averaged contributions. Interaction: the same of what is left when both means are taken off.
+    groups of the seed-averaged residuals, but no less than the floor. Interaction: the same of what is left when both
+    means are taken off.
     """
     values = contributions.values
     by_seed = values.sum(1)
@@ -174,18 +200,21 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
     crossed = seeds_vary and seeds > 1
     groups, shared = [], 0.0
     for stratum in np.unique(contributions.strata):
-        part = values[:, contributions.strata == stratum]
-        count = part.shape[1]
+        members = np.flatnonzero(contributions.strata == stratum)
+        count = len(members)
         if count < 2:
             groups.append(Component(math.nan, count - 1, "groups"))
             continue
-        own = float(interaction_term(part)) if crossed else 0.0
-        groups.append(Component(float(group_term(part)), count - 1, "groups", own))
+        part, least = contributions.residuals(members), contributions.floor(members)
+        own, spread = float(interaction_term(part)) if crossed else 0.0, float(group_term(part))
+        if spread < least:
+            own, spread = 0.0, least
+        groups.append(Component(spread, count - 1, "groups", own))
         shared += own
     components = tuple(groups)
     if seeds_vary:
-        spread = float(seed_term(values)) if seeds > 1 else math.nan
-        components = (Component(spread, seeds - 1, "seeds", shared), *components)
+        over_seeds = float(seed_term(values)) if seeds > 1 else math.nan
+        components = (Component(over_seeds, seeds - 1, "seeds", shared), *components)
     return Estimate(float(by_seed.mean()), components, seeds, values.shape[1])
 
 
@@ -225,7 +254,7 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
 
 def shifted(estimate: Estimate, by: float) -> Estimate:
     """The estimate of the effect plus a constant that is known without error."""
-    return Estimate(estimate.effect + by, estimate.components, estimate.n_seeds, estimate.n_groups)
+    return replace(estimate, effect=estimate.effect + by)
 
 
 def across(estimates: Sequence[Estimate]) -> Estimate:

@@ -48,7 +48,7 @@ def _row(
     view: Evidence, name: str, where: str, task: str, estimate: Estimate, luck: float, trials: object
 ) -> dict[str, Any]:
     low, high = estimate.interval()
-    plain = estimate.plain_interval()
+    plain = estimate.plain().interval()
     half = (high - low) / 2
     values = (
         name, where, task, view.name, view.scale, estimate.effect, estimate.share("groups"), estimate.share("seeds"),

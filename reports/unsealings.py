@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from reports.evidence import Evidence
 
 #: what tables and page say of a row that rests on such cells
 MARK = "test seen during search"
+#: the same, of cells of a study that got more trials or seeds once its test numbers were known
+EXTENDED = "extended after test was seen"
 COLUMNS = ("cell", "task", "method", "role", "sets", "most_often", "by", "caution")
 
 
@@ -24,7 +26,7 @@ class Unsealings:
     single.
     planned: search cells that a sweep opened for oracle selection, which chooses nothing that is reported.
     seen: search cells that were opened otherwise. tainted: they, and what was confirmed or interpolated from their
-    studies.
+    studies. extended: confirm cells, and what was interpolated from them, of studies that went on after test was seen.
     logged: whether the folder has a log; without one every evaluation counts once.
     """
 
@@ -35,6 +37,7 @@ class Unsealings:
     planned: frozenset[str]
     seen: frozenset[str]
     tainted: frozenset[str]
+    extended: frozenset[str]
     logged: bool
 
     @staticmethod
@@ -63,6 +66,7 @@ class Unsealings:
             planned,
             seen,
             seen | _descendants(evidence, studies, seen),
+            _with_curves(evidence, {c for s in studies if s.get("extended_from") for c in s["confirm"]}),
             bool(log),
         )
 
@@ -87,7 +91,13 @@ class Unsealings:
             if not self.planned
             else f" {len(self.planned)} search cells were opened by the sweep for oracle selection alone."
         )
-        return f"{len(self.openings)} cells were unsealed ({listed}), {often}.{warning}{log}"
+        more = (
+            f" {len(self.extended)} cells belong to studies that got more trials or seeds after their test numbers "
+            f"could be seen; they are marked '{EXTENDED}'."
+            if self.extended
+            else ""
+        )
+        return f"{len(self.openings)} cells were unsealed ({listed}), {often}.{warning}{more}{log}"
 
     def table(self) -> pd.DataFrame:
         """One row per unsealed cell."""
@@ -117,5 +127,9 @@ def _roles(evidence: Evidence, studies: Sequence[Mapping[str, Any]]) -> dict[str
 def _descendants(evidence: Evidence, studies: Sequence[Mapping[str, Any]], seen: frozenset[str]) -> frozenset[str]:
     """Confirm cells of the studies that hold an unsealed search cell, and the interpolations of those."""
     confirmed = {c for s in studies if seen & {t["cell"] for t in s["trials"]} for c in s["confirm"]}
-    curves = {r.id for r in evidence.records.values() if set(r.cell.parents) & (confirmed | seen)}
-    return frozenset(confirmed | curves)
+    return _with_curves(evidence, confirmed | seen) - seen
+
+
+def _with_curves(evidence: Evidence, cells: Set[str]) -> frozenset[str]:
+    """Cells and what was made of them."""
+    return frozenset({*cells, *(r.id for r in evidence.records.values() if cells & set(r.cell.parents))})

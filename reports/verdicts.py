@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from reports.claims import DECIDERS
 from reports.contrasts import Part
-from reports.evidence import Evidence
+from reports.evidence import CAR_FT, Evidence
+from reports.nulls import Check, failures, null_checks
 from reports.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.scopes import FAMILIES
 
 __all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]
 
 
-def verdicts(evidence: Evidence) -> list[Verdict]:
-    """Verdicts in the ledger's order; of each claim one per scope that it is asked of, or one that says `not run`."""
+def verdicts(evidence: Evidence, checks: Sequence[Check] | None = None) -> list[Verdict]:
+    """Verdicts in the ledger's order; of each claim one per scope that it is asked of, or one that says `not run`.
+
+    checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
+    """
+    failed = failures(null_checks(evidence) if checks is None else checks)
+    return [_doubted(verdict, evidence, failed) for verdict in _decided(evidence)]
+
+
+def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[Check]) -> Verdict:
+    """The verdict, inconclusive where it rests on CAR-FT and a null check failed: code or records are not sound."""
+    if not failed or verdict.verdict not in ("reproduced", "contradicted") or not _rests_on_car_ft(verdict, evidence):
+        return verdict
+    names = "; ".join(f"{check.name}: {check.words}" for check in failed)
+    reason = f"A null check failed ({names}), so nothing is decided. Without it: {verdict.verdict}. {verdict.reason}"
+    return replace(verdict, verdict="inconclusive", reason=reason)
+
+
+def _rests_on_car_ft(verdict: Verdict, evidence: Evidence) -> bool:
+    used = {*verdict.cells, *(parent for cell in verdict.cells for parent in evidence.records[cell].cell.parents)}
+    return any(evidence.records[cell].cell.method == CAR_FT.method for cell in used if cell in evidence.records)
+
+
+def _decided(evidence: Evidence) -> list[Verdict]:
     found = []
     for claim in ledger().values():
         decider = DECIDERS[claim.id]

@@ -43,6 +43,7 @@ class Case:
     store: Store
     folder: Path
     scratch: Path
+    allow_other_code: bool = False
     notes: list[str] = field(default_factory=list)
 
     @cached_property
@@ -93,11 +94,14 @@ class Verification:
 Found = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
 
 
-def verify(store: Store, folder: Path) -> Verification:
-    """All checks of a report; ``Refusal`` when there is no report or no results folder to check."""
+def verify(store: Store, folder: Path, allow_other_code: bool = False) -> Verification:
+    """All checks of a report; ``Refusal`` when there is no report or no results folder to check.
+
+    allow_other_code: whether a report that other code made may hold; its pages are then compared by digest only.
+    """
     store.require_present()
     with tempfile.TemporaryDirectory() as scratch:
-        case = Case(store, folder, Path(scratch))
+        case = Case(store, folder, Path(scratch), allow_other_code)
         fingerprint = case.manifest.fingerprint
         checks = tuple(_run(name, check, case) for name, check in CHECKS.items())
     return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
@@ -215,7 +219,9 @@ def _figures(case: Case) -> Found:
 def _pages(case: Case) -> Found:
     """Every page against one rendered again around the report's own figures."""
     if not case.same("code"):
-        case.notes.append("The report was made by other code, so the text of its pages was compared by digest only.")
+        words = "the report was made by other code, so the text of its pages can be compared by digest only"
+        case.notes.append(f"{words[0].upper()}{words[1:]}.")
+        yield 1, None if case.allow_other_code else f"{words}: check with the code that made it, or --allow-other-code"
         return
     shown = case.folder / "figures"
     own = [Plot(p.name, p.title, p.caption, shown / p.png.name, shown / p.svg.name) for p in case.plots]

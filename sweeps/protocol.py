@@ -21,6 +21,8 @@ from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
 from sweeps.suggest import suggest
 
+#: what a larger request of the same study adds to
+GROWING = ("trials", "confirm")
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
 
@@ -182,14 +184,29 @@ class Protocol:
             }
             if too_few := self.too_few(study):
                 content["too_few"] = too_few
+            content |= self._extended(study.id, content)
             if self._written.get(study.id) != content and not self._is_larger(study.id, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
 
+    def _extended(self, study: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.
+
+        Empty for a study that was not extended afterwards. Whoever goes on until a number pleases is told by it.
+        """
+        known = self._known(study) or {}
+        if "extended_from" in known:
+            return {"extended_from": known["extended_from"]}
+        if not any(len(content[k]) > len(known.get(k, [])) for k in GROWING):
+            return {}
+        if not any(self.store.evaluated(cell) for cell in known.get("confirm", [])):
+            return {}
+        return {"extended_from": {k: len(known[k]) for k in GROWING}}
+
     def _is_larger(self, study: str, content: Mapping[str, Any]) -> bool:
         """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
         known = self._known(study)
-        return known is not None and any(len(known[k]) > len(cast(list, content[k])) for k in ("trials", "confirm"))
+        return known is not None and any(len(known[k]) > len(cast(list, content[k])) for k in GROWING)
 
     def _known(self, study: str) -> dict[str, Any] | None:
         """The study on disk; None when there is none, or a torn one, which is written again."""

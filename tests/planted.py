@@ -74,12 +74,19 @@ def write(store: Store, cell: Cell, top1: float, context: float, plan: Plan, uns
 
 
 def plant(
-    store: Store, tasks: Sequence[str], plan: Plan, epochs: int = 6, reading: Reading | None = None, curves: bool = True
+    store: Store,
+    tasks: Sequence[str],
+    plan: Plan,
+    epochs: int = 6,
+    reading: Reading | None = None,
+    curves: bool = True,
+    crop: float | None = None,
 ) -> None:
     """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly."""
     for task in tasks:
         for method in plan.top1:
-            settings = (Training(epochs=epochs), reading)
+            recipe = {"epochs": epochs, **({} if crop is None else {"crop": crop})}
+            settings = (Training(**recipe), reading)
             base = specify(task, method, HYPERPARAMETERS[method], 0, *settings)
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)
@@ -92,7 +99,8 @@ def plant(
                     mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
                     write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
             trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
-            name = "-".join([task.replace("/", "-"), method, str(epochs), *map(str, differing(reading).values())])
+            differs = [*differing(reading).values(), *recipe.values()]
+            name = "-".join([task.replace("/", "-"), method, *map(str, differs)])
             store.write_study(
                 name,
                 {
@@ -102,7 +110,7 @@ def plant(
                     "data_version": base.data_version,
                     "model": base.model,
                     "pretrained": base.pretrained,
-                    "training": {"epochs": epochs},
+                    "training": recipe,
                     "reading": differing(reading),
                     "oracle": plan.oracle,
                     "trials": [trial],

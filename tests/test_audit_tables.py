@@ -183,7 +183,7 @@ def test_what_is_lost_is_the_difference_of_the_ends(made: dict[str, pd.DataFrame
 def test_the_three_sources_are_kept_apart(made: dict[str, pd.DataFrame]) -> None:
     table = made["uncertainty"]
     assert {"se_groups", "se_seeds", "se_hyperparameters"} <= set(table.columns)
-    assert (table["se_hyperparameters"] == 0).all()  # one trial each: nothing can be said
+    assert table["se_hyperparameters"].isna().all()  # one trial each: nothing can be said
     assert "mean of tasks" in set(table["task"])
 
 
@@ -193,6 +193,8 @@ def test_power_says_when_only_more_images_help() -> None:
     assert "No number of seeds" in words and "41 drawings" in words
     seeds_only = (Component(4e-4, 2, "seeds"), Component(1e-8, 40, "groups"))
     assert "would take about" in power_words(Estimate(0.03, seeds_only, 3, 41), "drawing")
+    held = power_words(Estimate(0.03, seeds_only, 3, 41), "drawing", margin=0.025)
+    assert "distance found from the margin (0.5)" in held and "more than" in held
     assert power_words(Estimate(0.01, (Component(math.nan, 0, "seeds"),), 1, 41)) == ""
 
 

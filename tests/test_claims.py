@@ -20,7 +20,7 @@ from reports.evidence import Evidence
 from reports.fairness import one_trial_table, one_trial_words, selection_table
 from reports.readings import reading_share_table, specification_table
 from reports.references import reference_numbers
-from reports.scopes import family_of
+from reports.scopes import HELD_OUT, family_of
 from reports.tables import task_table, trial_table
 from reports.verdicts import Verdict, ledger, verdicts
 from tests import planted
@@ -29,6 +29,7 @@ from tests.planted import Plan, plant, write, write_hits
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
 THREE = DOWNSTREAM_ICONS[:3]
+ALL = "icons/all"  # a scope of its own: no further task can be missing
 GOOD = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9}, groups=30
 )
@@ -53,7 +54,7 @@ def test_reference_numbers_of_the_ledger_are_those_of_the_table() -> None:
             assert found[0] - sum(found[1:]) == pytest.approx(reference["value"]), (claim.id, reference)
             assert reference["confidence"] in ("paper", "secondary", "rerun-by-others")
             checked += 1
-    assert checked == 15
+    assert checked == 17
 
 
 def test_every_claim_has_what_a_reader_needs() -> None:
@@ -71,20 +72,15 @@ class HeldOut(Card):
     sets: tuple[str, ...] = ()
 
 
-SETS = ("vlcs", "pacs", "officehome", "terraincognita", "domainnet")
-
-
 @pytest.fixture
 def domainbed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Two held-out domains of each set, as tasks of the catalog; the suite is the held-out domain."""
-    names = []
-    for name in SETS:
-        for domain in ("one", "two"):
-            task = f"{name}/{domain}"
-            made = replace(card("icons/transport"), name=task, scale="paper", suites=(domain,), model="ViT-B-16")
-            monkeypatch.setitem(CARDS, task, made)
-            names.append(task)
-    return names
+    """Every held-out domain, as a task that also has a test set; the suite is the held-out domain."""
+    for task in HELD_OUT:
+        start = {"model": "ViT-B-16", "pretrained": "openai"}
+        suite = (task.partition("/")[2],)
+        made = replace(card("icons/transport"), name=task, scale="paper", suites=suite, **start)
+        monkeypatch.setitem(CARDS, task, made)
+    return list(HELD_OUT)
 
 
 def held_out(store: Store, tasks: Sequence[str], share: float, seeds: Sequence[int] = (1, 2, 3)) -> None:
@@ -106,7 +102,7 @@ def held_out(store: Store, tasks: Sequence[str], share: float, seeds: Sequence[i
 
 
 def test_c6_is_reproduced_when_the_number_lies_in_the_interval(domainbed: list[str], store: Store) -> None:
-    """31 of 40 right is 77.5 %: 1.0 below the number claimed, well inside an interval of ten tasks of 40 images."""
+    """31 of 40 right is 77.5 %: 1.0 below the number claimed, well inside an interval of 22 tasks of 40 images."""
     held_out(store, domainbed, 31 / 40)
     found = answer(store, "C6")
     assert (found.verdict, found.scale, found.scope, found.n_seeds) == ("reproduced", "paper", "domainbed", 3)
@@ -156,6 +152,33 @@ def test_c6_of_another_model_is_not_comparable(
         monkeypatch.setitem(CARDS, task, replace(card(task), model="RN50"))
     held_out(store, domainbed, 0.775)
     assert answer(store, "C6").verdict == "not comparable"
+
+
+def test_c6_decides_nothing_without_one_of_the_domains(domainbed: list[str], store: Store) -> None:
+    held_out(store, domainbed[1:], 0.5)
+    found = answer(store, "C6")
+    assert found.verdict == "inconclusive" and f"{domainbed[0]} is missing" in found.reason
+
+
+def test_c6_of_other_weights_of_the_same_model_is_not_comparable(
+    domainbed: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in domainbed:
+        monkeypatch.setitem(CARDS, task, replace(card(task), pretrained="laion2b_s34b_b88k"))
+    held_out(store, domainbed, 0.775)
+    found = answer(store, "C6")
+    assert found.verdict == "not comparable" and "laion2b_s34b_b88k" in found.reason
+
+
+def test_c6_of_cells_with_other_images_is_not_comparable(domainbed: list[str], store: Store) -> None:
+    held_out(store, domainbed, 31 / 40)
+    study = next(s for s in store.studies() if s["method"] == "car_ft")
+    name = f"ood/{card(study['task']).suites[0]}"
+    given = store.predictions(study["confirm"][0], name)
+    other = replace(given, images=[f"other {image}" for image in given.images])
+    store.add_evaluation(study["confirm"][0], name, {}, other, {})
+    found = answer(store, "C6")
+    assert found.verdict == "not comparable" and "different images" in found.reason
 
 
 def test_c7_is_decided_from_reference_numbers_and_says_of_what_it_is_true(store: Store) -> None:
@@ -214,7 +237,7 @@ def with_controls(share: float) -> Plan:
 
 @pytest.mark.parametrize(("share", "expected"), [(0.6, "reproduced"), (0.75, "inconclusive"), (0.9, "contradicted")])
 def test_c8_compares_with_every_control(controls: None, store: Store, share: float, expected: str) -> None:
-    plant(store, THREE, with_controls(share), curves=False)
+    plant(store, ["icons/all"], replace(with_controls(share), groups=120), curves=False)
     found = answer(store, "C8")
     assert found.verdict == expected
     assert sum(p.deciding for p in found.parts) == len(CONTROLS) == 5
@@ -271,8 +294,8 @@ def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: St
 
 def test_c10_is_contradicted_when_the_gain_was_one_of_tuning(store: Store) -> None:
     """A second FT trial, never chosen by validation, beats CAR-FT on every sealed set."""
-    plant(store, THREE, replace(GOOD, oracle=True), curves=False)
-    for task in THREE:
+    plant(store, [ALL], replace(GOOD, oracle=True), curves=False)
+    for task in [ALL]:
         study = next(s for s in store.studies() if (s["task"], s["method"]) == (task, "ft"))
         other = specify(task, "ft", {"lr": 1e-4})
         write(store, other, 0.95, 0.6, GOOD)
@@ -282,6 +305,19 @@ def test_c10_is_contradicted_when_the_gain_was_one_of_tuning(store: Store) -> No
         planted.change_study(store, task, "car_ft", trials=[*twin["trials"], twin["trials"][0]])
     found = answer(store, "C10")
     assert found.verdict == "contradicted" and found.effect is not None and found.effect < -0.1
+
+
+def test_c10_is_not_contradicted_by_a_point_estimate(store: Store) -> None:
+    """A little below its margin under oracle selection, with an interval that reaches far above: undecided."""
+    plant(store, [ALL], replace(GOOD, oracle=True, groups=8), curves=False)
+    study = next(s for s in store.studies() if s["method"] == "ft")
+    other = specify(ALL, "ft", {"lr": 1e-4})
+    write(store, other, 0.8, 0.6, replace(GOOD, groups=8))
+    trial = {"trial": 1, "parameters": {"lr": 1e-4}, "cell": other.id, "status": "done"}
+    planted.change_study(store, ALL, "ft", trials=[*study["trials"], trial])
+    twin = next(s for s in store.studies() if s["method"] == "car_ft")
+    planted.change_study(store, ALL, "car_ft", trials=[*twin["trials"], twin["trials"][0]])
+    assert answer(store, "C10").verdict == "inconclusive"
 
 
 def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
@@ -298,16 +334,44 @@ def test_one_trial_for_the_baseline_inflates_the_gain(store: Store) -> None:
 
 # C11
 
-READINGS = (Reading(kl_direction="symmetric"), Reading(context_temperature=10.0))
+READINGS = (
+    Reading(kl_direction="symmetric"),
+    Reading(context_temperature=10.0),
+    Reading(context_scale="one"),
+    Reading(context_templates="imagenet"),
+    Reading(class_head="frozen"),
+)
+
+
+SURE = replace(GOOD, groups=90)
 
 
 def test_c11_holds_when_every_reading_agrees(store: Store) -> None:
     for reading in (None, *READINGS):
-        plant(store, ["icons/all"], GOOD, reading=reading, curves=False)
+        plant(store, ["icons/all"], SURE, reading=reading, curves=False)
+    plant(store, ["icons/all"], SURE, crop=0.5, curves=False)
     found = answer(store, "C11", "icons/all")
-    assert found.verdict == "reproduced" and "3 of 3" in found.reason
+    assert found.verdict == "reproduced" and "7 of 7" in found.reason
     shares = reading_share_table(Evidence.of(store))
     assert shares.set_index("claim")["share"].to_dict() == {"C3": 1.0, "C4": 1.0, "C5": 1.0}
+
+
+def test_c11_is_not_reproduced_while_an_open_choice_was_never_changed(store: Store) -> None:
+    for reading in (None, *READINGS):
+        plant(store, ["icons/all"], SURE, reading=reading, curves=False)
+    found = answer(store, "C11", "icons/all")
+    assert found.verdict == "inconclusive" and "none changes crop" in found.reason
+
+
+def test_c11_counts_a_reading_whose_cells_were_lost(store: Store) -> None:
+    for reading in (None, *READINGS):
+        plant(store, ["icons/all"], SURE, reading=reading, curves=False)
+    plant(store, ["icons/all"], SURE, crop=0.5, curves=False)
+    lost = next(s for s in store.studies() if s["method"] == "car_ft" and s["reading"] == {"class_head": "frozen"})
+    store.write_study(lost["id"], {**lost, "confirm": []})
+    found = answer(store, "C11", "icons/all")
+    assert found.verdict == "inconclusive" and "no estimate under class_head frozen" in found.reason
+    assert "6 of 7" in found.reason
 
 
 def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> None:
@@ -327,7 +391,7 @@ def test_readings_of_the_kl_term_share_the_ft_study_of_the_default(store: Store)
     plant(store, ["icons/all"], GOOD, curves=False)
     only = {"zeroshot": 0.5, "car_ft": 0.75}
     plant(store, ["icons/all"], replace(GOOD, top1=only), reading=READINGS[1], curves=False)
-    assert answer(store, "C11", "icons/all").verdict == "reproduced"
+    assert "C3 2 of 2" in answer(store, "C11", "icons/all").reason
 
 
 def test_the_main_result_is_that_of_the_default_reading(store: Store) -> None:

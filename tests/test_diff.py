@@ -26,9 +26,9 @@ PLAN = Plan(
 )
 
 
-def planted(folder: Path, plan: Plan = PLAN) -> Store:
+def planted(folder: Path, plan: Plan = PLAN, tasks: tuple[str, ...] = (TASK, "icons/tools")) -> Store:
     store = Store(folder)
-    plant(store, [TASK, "icons/tools"], plan)
+    plant(store, tasks, plan)
     return store
 
 
@@ -37,8 +37,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return planted(tmp_path_factory.mktemp("first"))
 
 
-def row(found: Comparison, claim: str) -> dict[str, object]:
-    return next(r for r in found.claims if r["claim"] == f"{claim}@icons")
+def row(found: Comparison, claim: str, scope: str = "icons") -> dict[str, object]:
+    return next(r for r in found.claims if r["claim"] == f"{claim}@{scope}")
 
 
 def compared(found: Comparison) -> list[dict[str, object]]:
@@ -54,12 +54,13 @@ def test_a_folder_does_not_differ_from_itself(first: Store) -> None:
     assert not found.differing_cells
 
 
-def test_a_large_effect_elsewhere_is_beyond_noise(first: Store, tmp_path: Path) -> None:
+def test_a_large_effect_elsewhere_is_beyond_noise(tmp_path: Path) -> None:
+    whole = ("icons/all",)
     loss = replace(PLAN, top1={**PLAN.top1, "car_ft": 0.2}, seeds=(7, 8, 9))
-    found = compare(first, planted(tmp_path / "second", loss))
-    assert row(found, "C3")["verdict"] == "moved"
-    assert row(found, "C3")["is"] == "beyond noise"
-    assert row(found, "C1")["is"] == "within noise"
+    found = compare(planted(tmp_path / "first", PLAN, whole), planted(tmp_path / "second", loss, whole))
+    assert row(found, "C3", *whole)["verdict"] == "moved"
+    assert row(found, "C3", *whole)["is"] == "beyond noise"
+    assert row(found, "C1", *whole)["is"] == "within noise"
     assert found.cells["only_second"] > 0
 
 

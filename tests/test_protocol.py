@@ -235,6 +235,29 @@ def test_more_trials_later_keep_the_trials_that_are_there(store: Store) -> None:
     assert sum(job.kind == "search" for job in jobs) == 2
 
 
+def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) -> None:
+    first = small(tasks=TASKS[:1], methods=["ft"], trials=2)
+    for recipe, expected in (
+        (first, None),
+        (first, None),  # the same again extends nothing
+        (first.model_copy(update={"trials": 4}), {"trials": 2, "confirm": 2}),
+        (first.model_copy(update={"trials": 4, "seeds": 3}), {"trials": 2, "confirm": 2}),  # since the first time
+    ):
+        protocol = Protocol(recipe, store)
+        Crew(store).work(protocol)
+        protocol.write_studies()
+        assert store.studies()[0].get("extended_from") == expected
+
+
+def test_a_killed_sweep_that_goes_on_extends_nothing(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["ft"])
+    for stop_after in (2, 3, None):
+        protocol = Protocol(recipe, store)
+        Crew(store).work(protocol, stop_after)
+        protocol.write_studies()
+    assert store.studies()[0]["winner"] and "extended_from" not in store.studies()[0]
+
+
 def test_studies_are_written_with_their_trials_and_winner(undisturbed: tuple[Protocol, list[Job]]) -> None:
     protocol, _ = undisturbed
     protocol.write_studies()

@@ -11,8 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from reports.claims.limits import correlation_visible_with
 from reports.orders import expected_best, holm, rank_correlation, sign_test, spread_of_best
-from reports.statistics import Contributions, across, group_term, interaction_term, pooled, seed_term, two_way
+from reports.statistics import (
+    Component,
+    Contributions,
+    across,
+    group_term,
+    interaction_term,
+    pooled,
+    seed_term,
+    two_way,
+)
 
 
 def simple(values: np.ndarray) -> Contributions:
@@ -33,7 +43,7 @@ def test_two_seeds_and_three_groups_by_hand() -> None:
     half = (0.01 * 12.7062 + 0.04 / 3 * 4.30265) / variance * math.sqrt(variance)
     assert estimate.interval() == pytest.approx((0.3 - half, 0.3 + half), rel=1e-5)
     plain = stats.t.ppf(0.975, estimate.df) * math.sqrt(variance)
-    assert estimate.plain_interval() == pytest.approx((0.3 - plain, 0.3 + plain))
+    assert estimate.plain().interval() == pytest.approx((0.3 - plain, 0.3 + plain))
     assert estimate.floor() == "groups"
 
 
@@ -83,7 +93,7 @@ def test_spread_of_the_best_is_that_of_all_draws() -> None:
     values = [0.1, 0.4, 0.5]
     draws = [max(draw) for draw in itertools.product(values, repeat=3)]
     assert spread_of_best(values) == pytest.approx(np.std(draws))
-    assert spread_of_best([0.3]) == 0
+    assert math.isnan(spread_of_best([0.3]))
 
 
 def test_without_seed_variance_it_is_the_one_sample_t_test_over_groups() -> None:
@@ -104,6 +114,51 @@ def test_strata_do_not_lend_each_other_variance() -> None:
     estimate = two_way(Contributions(values, np.array(["a", "a", "b", "b"])))
     assert estimate.se == 0.0
     assert estimate.interval() == (estimate.effect, estimate.effect)
+
+
+def test_agreement_in_every_group_is_no_proof_of_agreement() -> None:
+    """Ten images, all the same: the term of one image for and one against, 2 / 100; t with 9 degrees 2.262157."""
+    same = np.zeros((3, 10))
+    estimate = two_way(Contributions(same, np.zeros(10), np.full(10, 0.1), np.ones(10)))
+    assert estimate.interval() == pytest.approx((-2.262157 * math.sqrt(0.02), 2.262157 * math.sqrt(0.02)), rel=1e-5)
+    many = two_way(Contributions(same, np.zeros(10), np.full(10, 0.1), np.full(10, 7.0)))
+    assert many.se == pytest.approx(estimate.se / 7)  # seven images in each group
+
+
+def test_the_floor_leaves_an_ordinary_spread_alone() -> None:
+    """Two of ten images differ, one in each direction, in every seed: above the floor nothing changes."""
+    values = np.zeros((3, 10))
+    values[:, 0], values[:, 1] = 0.1, -0.1
+    counted = two_way(Contributions(values, np.zeros(10), np.full(10, 0.1), np.ones(10)))
+    assert counted.se**2 == pytest.approx(10 / 9 * 0.02)
+    assert counted.se == pytest.approx(two_way(Contributions(values, np.zeros(10))).se)
+
+
+def test_groups_of_unequal_weight_with_one_accuracy_have_no_spread() -> None:
+    """Every group is right half of the time; that one has nine images and another one does not make it vary."""
+    weights = np.array([0.1, 0.2, 0.3, 0.4])
+    values = np.tile(weights * 0.5, (3, 1))
+    weighted = two_way(Contributions(values, np.zeros(4), weights))
+    assert weighted.effect == pytest.approx(0.5) and weighted.se == pytest.approx(0)
+    assert two_way(Contributions(values, np.zeros(4))).se > 0.05
+
+
+def test_equal_weights_change_nothing() -> None:
+    values = np.random.default_rng(3).normal(0, 1, (4, 12)) / 12
+    plain = two_way(Contributions(values, np.zeros(12)))
+    assert two_way(Contributions(values, np.zeros(12), np.full(12, 1 / 12))).interval() == plain.interval()
+
+
+def test_an_interaction_above_its_term_is_no_more_than_all_of_it() -> None:
+    part = Component(1.0, 9, "groups", 4.0)
+    assert part.scaled(1, 1).variance == 1.0
+    assert part.scaled(2, 3).variance == pytest.approx(1 / 6)
+
+
+def test_the_visible_correlation_is_where_its_own_interval_ends_at_zero_with_the_power_s_room() -> None:
+    found = correlation_visible_with(9)
+    half = (1.96 + 0.84) * math.sqrt((1 + found**2 / 2) / 6)
+    assert math.atanh(found) == pytest.approx(half) and 0.8 < found < 0.95
 
 
 def test_tasks_as_a_sample_is_the_one_sample_t_interval_over_tasks() -> None:

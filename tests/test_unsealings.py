@@ -14,11 +14,11 @@ from carft.interpolating import run_curve
 from carft.records import Store
 from carft.run import run_cell
 from reports.build import build_report, sources_of
-from reports.unsealings import MARK
+from reports.unsealings import EXTENDED, MARK
 from sweeps.jobs import Placement, payload, run_payload
 from sweeps.protocol import Job
 from tests.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell
-from tests.planted import Plan, plant
+from tests.planted import Plan, change_study, plant
 
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
@@ -107,6 +107,14 @@ def test_an_unsealed_search_cell_marks_all_that_rests_on_its_study(planted: Stor
     built = build_report(planted, tmp_path)
     for path in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
         assert MARK in path.read_text()
+
+
+def test_a_study_that_went_on_after_its_test_was_seen_is_marked(planted: Store) -> None:
+    change_study(planted, TASK, "car_ft", extended_from={"trials": 1, "confirm": 1})
+    sources = sources_of(planted)
+    tasks = sources.table("tasks").set_index("method")["caution"]
+    assert tasks["car_ft"] == EXTENDED and tasks["wise_ft(car_ft)"] == EXTENDED and not tasks["ft"]
+    assert EXTENDED in sources.unsealings.words()
 
 
 def test_a_set_that_was_opened_again_is_counted(planted: Store) -> None:

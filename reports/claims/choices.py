@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.evidence import Evidence
-from reports.readings import ASKED, Specified, holding, opposed, specifications
-from reports.rules import Answer, Claim, Verdict, not_run
+from reports.readings import ASKED, Specified, holding, never_changed, opposed, specifications
+from reports.rules import Answer, Claim, Verdict, not_run, weakest_of
 
 
 def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
@@ -14,9 +14,11 @@ def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
     found = specifications(evidence)
     if len(found) < 2:
         return not_run(claim, evidence, "readings other than the default", "python cli.py sweep readings")
-    asked = [c for c in ASKED if all(c in s.parts for s in found)]
+    asked = [c for c in ASKED if any(c in s.parts for s in found)]
+    if not asked:
+        return not_run(claim, evidence, "readings with finished cells of ft and car_ft", "python cli.py sweep readings")
     answer, reason = _answer(found, asked)
-    weakest = min((p for s in found for p in s.parts.get("C4", s.parts["C3"])), key=lambda p: p.slack)
+    weakest = weakest_of([p for s in found if s.is_whole for p in s.parts.get("C4", s.parts["C3"])])
     reading = next(s.label for s in found if any(weakest is p for parts in s.parts.values() for p in parts))
     shares = ", ".join(f"{c} {len(holding(found, c))} of {len(found)}" for c in asked)
     estimate = weakest.estimate
@@ -42,8 +44,13 @@ def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
 
 def _answer(found: Sequence[Specified], asked: Sequence[str]) -> tuple[Answer, str]:
     unequal = [t for s in found for parts in s.parts.values() for p in parts for t in p.unequal]
+    unequal += [t for s in found for t in s.unequal]
     if unequal:
         return "not comparable", f"{'; '.join(dict.fromkeys(unequal))}."
+    same = never_changed(found)
+    if all(s.answer(c) == "reproduced" for s in found for c in asked) and same:
+        words = f"{', '.join(asked)} hold under all {len(found)} readings, but none changes {', '.join(same)}."
+        return "inconclusive", words
     if all(s.answer(c) == "reproduced" for s in found for c in asked):
         return "reproduced", f"{', '.join(asked)} hold under all {len(found)} readings."
     for claim in asked:
@@ -51,4 +58,7 @@ def _answer(found: Sequence[Specified], asked: Sequence[str]) -> tuple[Answer, s
         if holds and against:
             words = f"{claim} holds under {holds[0].label} and is contradicted under {against[0].label}."
             return "contradicted", words
+    without = [s.label for s in found if not s.is_whole]
+    if without:
+        return "inconclusive", f"Not decided on part of the evidence: no estimate under {'; '.join(without)}."
     return "inconclusive", "No claim both holds and is contradicted, and not all hold everywhere."

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from reports.contrasts import Contrast, Part, every_suite, pool
 from reports.evidence import CAR_FT, FT, Entry, Evidence
-from reports.pairing import contributions
+from reports.pairing import Mismatch, contributions
 from reports.references import reference_numbers
 from reports.rules import Claim, Verdict, beside, decide, not_run
 from reports.scopes import DOMAINBED
@@ -20,37 +21,58 @@ REFERENCE_MODEL = "ViT-B-16"
 BACKBONE = "CLIP ViT-B/16"
 
 
-def held_out(evidence: Evidence, entry: Entry) -> dict[str, dict[str, tuple[Estimate, tuple[str, ...]]]]:
-    """set -> task -> (accuracy on the held-out domain, cells) of an entry."""
-    found: dict[str, dict[str, tuple[Estimate, tuple[str, ...]]]] = {}
-    for task in evidence.tasks:
-        cells = evidence.cells(task, entry)
-        made = contributions(evidence, cells, evidence.suites(task), "top1") if cells else None
-        if made is not None:
-            found.setdefault(task.partition("/")[0], {})[task] = (two_way(made), cells)
-    return found
+Accuracies = dict[str, tuple[Estimate, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Accuracies on held-out domains: set -> (task -> (accuracy, cells)), and what stands in the way of a decision."""
+
+    sets: Mapping[str, Accuracies]
+    flaws: tuple[str, ...]
+    unequal: tuple[str, ...]
+
+
+def held_out(evidence: Evidence, entry: Entry) -> HeldOut:
+    """Accuracy of an entry on every held-out domain of DomainBed."""
+    sets: dict[str, Accuracies] = {}
+    flaws, unequal = [], []
+    for task in evidence.wanted_tasks:
+        cells = evidence.cells(task, entry) if task in evidence.tasks else ()
+        try:
+            made = contributions(evidence, cells, evidence.suites(task), "top1") if cells else None
+        except Mismatch as mismatch:
+            unequal.append(mismatch.message.removesuffix("."))
+            continue
+        if made is None:
+            flaws.append(f"{task} is missing")
+            continue
+        estimate = two_way(made)
+        if math.isnan(estimate.se):
+            flaws.append(f"{task} has no interval: it has one seed")
+        sets.setdefault(task.partition("/")[0], {})[task] = (estimate, cells)
+    return HeldOut(sets, tuple(flaws), tuple(unequal))
 
 
 def average(claim: Claim, evidence: Evidence) -> Verdict:
     """C6: the mean over five sets of the mean over held-out domains, minus the number claimed."""
     found = held_out(evidence, CAR_FT)
-    absent = [title for name, title in DOMAINBED.items() if name not in found]
-    if absent:
+    absent = [title for name, title in DOMAINBED.items() if name not in found.sets]
+    if absent and not found.unequal:
         return not_run(claim, evidence, f"car_ft on {', '.join(absent)}")
-    sets = {name: pooled([e for e, _ in tasks.values()]) for name, tasks in found.items()}
-    parts: list[Part | None] = [
-        _part(claim, "average", "CAR-FT, average of five sets", pooled(list(sets.values())), found)
-    ]
+    sets = {name: pooled([e for e, _ in tasks.values()]) for name, tasks in found.sets.items()}
+    whole = pooled(list(sets.values())) if sets else Estimate(math.nan, (), 0, 0)
+    parts: list[Part | None] = [_part(claim, "average", "CAR-FT, average of five sets", whole, found)]
     for name, estimate in sets.items():
-        one = _part(claim, name, f"CAR-FT, {DOMAINBED[name]}", estimate, {name: found[name]})
+        one = _part(claim, name, f"CAR-FT, {DOMAINBED[name]}", estimate, replace(found, sets={name: found.sets[name]}))
         parts.append(replace(one, deciding=False))
     gain = Contrast(CAR_FT, FT, "top1", every_suite)
     parts += beside(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
     verdict = decide(claim, evidence, parts, "car_ft")
     few = verdict.n_seeds < FEWEST_SEEDS
-    model = evidence.scope.model if evidence.scope else ""
-    if not model.startswith(REFERENCE_MODEL):
-        words = f"The claim is about {BACKBONE}, this is {model}. {verdict.reason}"
+    if not (evidence.scope and evidence.scope.starts_from_openai(REFERENCE_MODEL)):
+        start = f"{evidence.scope.model} from '{evidence.scope.pretrained}'" if evidence.scope else "another model"
+        words = f"The claim is about {BACKBONE} from OpenAI's weights, this is {start}. {verdict.reason}"
         return replace(verdict, verdict="not comparable", reason=words)
     if few and verdict.verdict in ("reproduced", "contradicted"):
         words = f"Fewer than {FEWEST_SEEDS} seeds. {verdict.reason}"
@@ -65,13 +87,13 @@ def _part(
     name: str,
     title: str,
     estimate: Estimate,
-    found: Mapping[str, Mapping[str, tuple[Estimate, tuple[str, ...]]]],
+    found: HeldOut,
 ) -> Part:
     claimed = claim.reference(name) or 0.0
-    tasks = tuple(task for of_set in found.values() for task in of_set)
-    cells = tuple(cell for of_set in found.values() for _, used in of_set.values() for cell in used)
+    tasks = tuple(task for of_set in found.sets.values() for task in of_set)
+    cells = tuple(cell for of_set in found.sets.values() for _, used in of_set.values() for cell in used)
     named = f"{title}, minus {100 * claimed:.1f}"
-    return Part(named, shifted(estimate, -claimed), cells, tasks, side="around")
+    return Part(named, shifted(estimate, -claimed), cells, tasks, found.flaws, found.unequal, side="around")
 
 
 def state_of_the_art(claim: Claim, evidence: Evidence) -> Verdict:
@@ -91,7 +113,7 @@ def state_of_the_art(claim: Claim, evidence: Evidence) -> Verdict:
             beaten.append(f"{name} ({top['method']}, {top['backbone']}: {top['value']} against {ours[name]})")
     without = sorted(set(rivals["method"]) - set(averages["method"]))
     words = [
-        "From numbers that others report; nothing was run here, no interval can be given.",
+        "From numbers that others report; nothing was run here, no interval can be given, and it counts apart.",
         f"Of the averages on record CAR-FT's {ours['Avg5']} is the highest (next: {best['method']} {best['value']}).",
     ]
     words += [f"True of the average only: higher is on record for {', '.join(beaten)}."] if beaten else []

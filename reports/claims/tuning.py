@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from reports.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
 from reports.evidence import CAR_FT, FT, ORACLE, Evidence
 from reports.fairness import oracle
-from reports.rules import Answer, Claim, Verdict, ledger, not_run
+from reports.orders import holm
+from reports.rules import ONE_SIDED, Answer, Claim, Verdict, ledger, not_run
 from reports.statistics import Estimate
 
 
@@ -31,9 +32,9 @@ class Both:
         return self.validated.low <= self.under_oracle.estimate.effect <= self.validated.high
 
     @property
-    def is_reversed(self) -> bool:
-        """Whether it held under validation and falls on the other side of its margin under oracle selection."""
-        return self.validated.slack > 0 and self.under_oracle.estimate.effect < self.validated.margin
+    def held(self) -> bool:
+        """Whether it held under validation, and so could be an artefact."""
+        return self.validated.slack > 0
 
 
 def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
@@ -76,13 +77,22 @@ def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
 
 
 def _answer(pieces: Sequence[Both]) -> tuple[Answer, str]:
-    turned = [p for p in pieces if p.is_reversed]
+    held = [p for p in pieces if p.held]
+    against = holm([p.under_oracle.p_against for p in held])
+    turned = [p for p, value in zip(held, against, strict=True) if value < ONE_SIDED]
     if turned:
-        return "contradicted", f"Held under validation, not under oracle selection: {_listed(turned)}."
+        return "contradicted", (
+            f"Held under validation; under oracle selection the whole interval lies on the other side, after Holm, "
+            f"for: {_listed(turned)}."
+        )
     moved = [p for p in pieces if not p.is_unchanged]
     if moved:
         return "inconclusive", f"Oracle selection leaves the interval under validation for: {_listed(moved)}."
-    return "reproduced", f"All {len(pieces)} effects under oracle selection lie inside their intervals."
+    return "reproduced", f"All {len(pieces)} effects under oracle selection lie inside their intervals{_vacuous(held)}."
+
+
+def _vacuous(held: Sequence[Both]) -> str:
+    return "" if held else "; but no effect held under validation, so there was no gain that could be an artefact"
 
 
 def _listed(pieces: Sequence[Both]) -> str:
