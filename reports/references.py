@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from carft.cell import Cell
+from carft.cell import DIGEST_MARK, Cell
 from carft.data.catalog import card
 from carft.records import Store
+from carft.specify import QUICK
 
 SHOWN_METHODS = ("Zero-shot", "FT", "CAR-FT")
 SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")
@@ -57,8 +58,18 @@ BACKBONES = {
     "CLIP ViT-B/16": ("ViT-B-16", "openai"),
     "CLIP ViT-B/16 (HF)": ("ViT-B-16", "openai"),
 }
+#: sha256 of OpenAI's own files, which open_clip has in the addresses that it downloads them from
+OPENAI_FILES = {"ViT-B-16": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"}
 #: points of accuracy within which two pipelines agree: templates, resizing and decoding move zero-shot rows by less
 AGREEMENT = 1.0
+
+
+def same_start(model: str, pretrained: str, known: tuple[str, str]) -> bool:
+    """Whether model and weights are those of a backbone: by name, or OpenAI's own file with OpenAI's activation."""
+    if (model, pretrained) == known:
+        return True
+    file = pretrained.rpartition(DIGEST_MARK)[2] if DIGEST_MARK in pretrained else ""
+    return known[1] == "openai" and model == f"{known[0]}{QUICK}" and file == OPENAI_FILES.get(known[0])
 
 
 def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
@@ -69,7 +80,7 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     ``no reference``.
     """
     known = reference_numbers()
-    of_model = [name for name, start in BACKBONES.items() if start == (cell.model, cell.pretrained)]
+    of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
     known = known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
     metrics = store.metrics(cell.id)
     rows = []

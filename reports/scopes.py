@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, card
+from reports.references import same_start
 
 DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
 DOMAINBED = {
@@ -83,8 +84,8 @@ class Scope:
 
     def starts_from_openai(self, model: str) -> bool:
         """Whether model, weights and data are those that a reference table began with."""
-        is_model = self.model.removesuffix("-quickgelu") == model
-        return self.scale == "paper" and not self.stale and is_model and self.pretrained == "openai"
+        is_start = same_start(self.model, self.pretrained, (model, "openai"))
+        return self.scale == "paper" and not self.stale and is_start
 
     @property
     def sort_key(self) -> tuple[object, ...]:

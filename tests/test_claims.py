@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 
 from carft.cell import Reading
@@ -19,7 +20,7 @@ from reports.claims.context import CONTROLS
 from reports.evidence import Evidence
 from reports.fairness import one_trial_table, one_trial_words, selection_table
 from reports.readings import reading_share_table, specification_table
-from reports.references import reference_numbers
+from reports.references import OPENAI_FILES, reference_numbers, same_start
 from reports.scopes import HELD_OUT, family_of
 from reports.tables import task_table, trial_table
 from reports.verdicts import Verdict, ledger, verdicts
@@ -399,3 +400,22 @@ def test_the_main_result_is_that_of_the_default_reading(store: Store) -> None:
     plant(store, ["icons/all"], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
     found = answer(store, "C3", "icons/all")
     assert found.verdict == "reproduced" and found.effect is not None and found.effect > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "same"),
+    [
+        ("ViT-B-16", "openai", True),
+        ("ViT-B-16-quickgelu", f"/weights/ViT-B-16.pt#sha256:{OPENAI_FILES['ViT-B-16']}", True),
+        ("ViT-B-16", f"/weights/ViT-B-16.pt#sha256:{OPENAI_FILES['ViT-B-16']}", False),  # the other activation
+        ("ViT-B-16-quickgelu", f"/weights/ViT-B-16.pt#sha256:{64 * '0'}", False),
+        ("ViT-B-32", "openai", False),
+    ],
+)
+def test_a_backbone_is_known_by_name_or_by_its_own_file(model: str, pretrained: str, same: bool) -> None:
+    assert same_start(model, pretrained, ("ViT-B-16", "openai")) == same
+
+
+def test_the_digest_of_openai_s_file_is_open_clip_s() -> None:
+    for model, digest in OPENAI_FILES.items():
+        assert digest in open_clip.get_pretrained_cfg(model, "openai")["url"]
