@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from carft.cell import Cell
+from carft.data.catalog import card
+from carft.errors import Refusal
 from carft.records import Record
 from carft.specify import RANDOM
 from reports.unsealings import EXTENDED, MARK, Unsealings
@@ -13,6 +16,7 @@ UNATTESTED = "data not attested"
 DIFFERENT_PIXELS = "pixels differ from the attested ones"
 FAILED = "data fail attestation"
 UNTRAINED_START = "random weights"
+ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
 #: the answer in a record -> what is said of it
 ANSWERS: Mapping[str, str] = {
     "yes": "",
@@ -34,11 +38,20 @@ def cautions(records: Iterable[Record], unsealings: Unsealings) -> dict[str, tup
             MARK if record.id in unsealings.tainted else "",
             EXTENDED if record.id in unsealings.extended else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
+            ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(record.cell) else "",
             ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
         )
         if any(words):
             found[record.id] = tuple(filter(None, words))
     return found
+
+
+def has_one_template(cell: Cell) -> bool:
+    """Whether the contexts of a cell's loss are a single one; false where the task or its bank is not known here."""
+    try:
+        return len(card(cell.task).bank(cell.reading.context_templates)) < 2
+    except Refusal:
+        return False
 
 
 def said_of(cells: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> str:

@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from carft.cell import Cell, stable_hash
-from carft.errors import Refusal
 from carft.metrics import Predictions
+from reports.cautions import has_one_template
 from reports.evidence import CAR_FT, ZERO_SHOT, Evidence
 
 Status = Literal["passed", "failed", "not checkable"]
@@ -99,7 +99,11 @@ def moves_away(name: str, evidence: Evidence) -> Check:
 
 def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], bool], good: str, bad: str) -> Check:
     """A property of the divergence over training, for confirm cells of tasks with more than one template."""
-    histories = {c: kl for c, kl in _divergences(evidence).items() if not _one_template(evidence, c) and len(kl) > 1}
+    histories = {
+        c: kl
+        for c, kl in _divergences(evidence).items()
+        if not has_one_template(evidence.records[c].cell) and len(kl) > 1
+    }
     if not histories:
         return Check(name, "not checkable", "No confirm cell of car_ft with a training history of more than one step.")
     wrong = tuple(cell for cell, kl in histories.items() if not holds(kl))
@@ -110,7 +114,7 @@ def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], b
 
 def one_template(name: str, evidence: Evidence) -> Check:
     """On a task with one template the context distribution is constant and the divergence is 0 throughout."""
-    histories = {c: kl for c, kl in _divergences(evidence).items() if _one_template(evidence, c)}
+    histories = {c: kl for c, kl in _divergences(evidence).items() if has_one_template(evidence.records[c].cell)}
     if not histories:
         return Check(name, "not checkable", "No task with one template was run with car_ft.")
     wrong = tuple(cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all())
@@ -118,20 +122,6 @@ def one_template(name: str, evidence: Evidence) -> Check:
     if wrong:
         return Check(name, "failed", f"{len(wrong)} of {len(histories)} cells have a divergence above 0.", wrong)
     return Check(name, "passed", f"{len(histories)} cells; {words}.", tuple(histories))
-
-
-def _one_template(evidence: Evidence, cell: str) -> bool:
-    try:
-        return (
-            len(
-                evidence.card(evidence.records[cell].cell.task).bank(
-                    evidence.records[cell].cell.reading.context_templates
-                )
-            )
-            < 2
-        )
-    except Refusal:
-        return False
 
 
 def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:

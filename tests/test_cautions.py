@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from carft.data.catalog import CARDS, card
 from carft.records import Store
 from reports.build import build_report, sources_of
-from reports.cautions import FAILED, FIXTURE, UNATTESTED, UNTRAINED_START, said_of
+from reports.cautions import FAILED, FIXTURE, ONE_TEMPLATE, UNATTESTED, UNTRAINED_START, said_of
 from tests.helpers import run_cli
 from tests.planted import Plan, plant
 
@@ -45,6 +47,14 @@ def test_unattested_data_are_marked_in_every_table_and_on_every_page(
     built = build_report(store, tmp_path / "report")
     for page in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
         assert caution in page.read_text(encoding="utf-8")
+
+
+def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = replace(card(TASK), banks={**card(TASK).banks, "standard": ("a photo of a {}.",)})
+    monkeypatch.setitem(CARDS, TASK, alone)
+    plant(store, [TASK], PLAN)
+    tasks = sources_of(store).table("tasks").set_index("method")["caution"]
+    assert tasks["car_ft"] == ONE_TEMPLATE and not tasks["ft"]
 
 
 def test_a_caution_is_said_once() -> None:
