@@ -55,10 +55,13 @@ def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cell
 
 
 def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(tmp_path: Path, bench: Bench) -> None:
-    """Two workers, an odd batch size, and one image left for the last batch: the second worker then has none."""
+    """Two workers, an odd batch size, and one image left for the last batch: the second worker then has none.
+
+    Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.
+    """
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     count = len(bench.task.train)
-    size = next(n for n in range(9, count) if count % n == 1 and n % 2)
+    size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
     cell = replace(cell, training=replace(cell.training, batch_size=size))
     alone = compute(cell, bench)
     for worker in computed_on(2, cell, tmp_path):
