@@ -13,6 +13,7 @@ from carft.errors import Refusal
 from carft.records import Store
 from carft.specify import specify
 from reports.evidence import CAR_FT, FT, Evidence
+from reports.scopes import FAMILIES
 from reports.tables import problem_table, task_table
 from reports.verdicts import Verdict, verdicts
 from tests.planted import Plan, change_study, plant
@@ -26,7 +27,9 @@ PLAN = Plan(
 
 
 @pytest.fixture
-def folder(store: Store) -> Store:
+def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A whole family of few tasks: so what is missing below is missing by the damage alone."""
+    monkeypatch.setitem(FAMILIES, "icons", replace(FAMILIES["icons"], tasks=tuple(TASKS)))
     plant(store, TASKS, PLAN, curves=False)
     return store
 
@@ -161,7 +164,7 @@ def test_studies_on_other_data_stand_apart(folder: Store) -> None:
     assert "other data" in set(problem_table(evidence)["what"])
     found = [v for v in verdicts(evidence) if v.claim == "C3"]
     assert [v.verdict for v in found] == ["inconclusive", "not run"]
-    assert "icons/body is missing" in found[0].reason
+    assert "missing (icons/body)" in found[0].reason
 
 
 def test_studies_of_another_model_stand_apart(folder: Store) -> None:
