@@ -19,6 +19,10 @@ PROBE_SECONDS = 5.0
 HANDSHAKE_SECONDS = 8.0
 #: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
 TOKEN_CPU = 0.01
+TOKEN_HINT = (
+    "A cluster that asks for a token wants RAY_AUTH_MODE=token here, and the token in RAY_AUTH_TOKEN or in "
+    "~/.ray/auth_token (docs/cluster.md)."
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ def _require_gpus(wanted: int) -> None:
 def connect(request: Request) -> None:
     """Start Ray on this machine or join the cluster; ``Refusal`` when its resources can never hold one cell."""
     import ray
+    from ray.exceptions import AuthenticationError
 
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -129,8 +134,11 @@ def connect(request: Request) -> None:
             # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
             cpus = _own_cpus(request) if several else None
             ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)  # never one that others started
-    except (ConnectionError, RuntimeError) as error:
-        raise Refusal(f"Ray could not be started or reached: {str(error).splitlines()[0]}") from error
+    except (ConnectionError, RuntimeError, AuthenticationError) as error:
+        first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
+        raise Refusal(
+            f"Ray could not be started or reached: {first}.", TOKEN_HINT if request.address else ""
+        ) from error
     found = ray.cluster_resources()
     for resource, needed in (("CPU", request.cpus_per_cell), ("GPU", request.gpus)):
         if found.get(resource, 0) < needed:

@@ -122,4 +122,4 @@ def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback
 
 
 def test_a_list_of_tasks_without_a_name_is_refused(tmp_path: Path) -> None:
-    assert_refused(*SWEEP, "--tasks", ",", "--results", tmp_path, "--json", says="task")
+    assert_refused(*SWEEP, "--tasks", ",", "--results", tmp_path, "--json", says="names nothing")
