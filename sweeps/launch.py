@@ -15,6 +15,7 @@ from carft.data.catalog import card
 from carft.failures import settled_failures
 from carft.methods import require_parts_allowed
 from carft.records import Store
+from sweeps.checks import require_possible
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
 from sweeps.protocol import Protocol
 from sweeps.recipes import Recipe
@@ -55,7 +56,7 @@ def run_sweep(
     protocol.write_studies()
     stopped = False
     if not nothing_to_do:
-        request.check()
+        require_possible(recipe, request)
         connect(request)
         try:
             _tune(protocol, store, request, watch(protocol))
