@@ -29,6 +29,12 @@ KINDS: Mapping[str, str] = {
 PASSING = ("storage", "lost")
 #: how much of a log a failure record keeps: its last lines, in characters
 TAIL = 20_000
+#: Ray's words, by the names of its exceptions, for a process or a node that went away
+_LOST = (
+    "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
+    "OwnerDiedError", "PreemptionError", "RayActorError", "WorkerCrashedError", "WorkerGroupStartupFailedError",
+    "WorkerGroupStartupTimeoutError",
+)  # fmt: skip
 #: errors of the operating system that mean a lack of memory
 _MEMORY = (errno.ENOMEM,)
 
@@ -157,7 +163,8 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
             return "refused", cause
         if isinstance(cause, OSError):
             return "storage", cause
-    return "error", causes[-1]
+    lost = [cause for cause in causes if type(cause).__name__ in _LOST]  # last: others may have died of one's error
+    return ("lost", lost[0]) if lost else ("error", causes[-1])
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
@@ -181,7 +188,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield found
         workers = getattr(found, "worker_failures", None)
         waiting += list(workers.values()) if isinstance(workers, dict) else []
-        waiting += [getattr(found, name, None) for name in ("_base_exc", "cause", "__cause__")]
+        names = ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__")
+        waiting += [getattr(found, name, None) for name in names]
 
 
 def tail(log: Path | None, characters: int = TAIL) -> str:

@@ -81,6 +81,8 @@ def sweep(
 ) -> None:
     """Search, select on validation, confirm with fresh seeds, unseal. Runs only what is missing.
 
+    Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
+
     Example: `python cli.py sweep downstream --gpus 8`
     """
     from sweeps.cluster import Request
@@ -125,9 +127,12 @@ def sweep(
 
         return update
 
+    def say(words: str) -> None:
+        err.print(words, soft_wrap=True, markup=False, highlight=False)
+
     outcome = "broken"
     try:
-        protocol, summary = run_sweep(chosen, store, request, watch, retry_failed)
+        protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed)
         outcome = "stopped" if summary.stopped else "done"
     finally:
         board.close()
@@ -138,7 +143,7 @@ def sweep(
     else:
         _say_outcome(protocol, summary, results, state)
     if summary.stopped:
-        raise SystemExit(130)
+        raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
         raise SystemExit(1)
 
