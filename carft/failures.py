@@ -35,6 +35,8 @@ _LOST = (
     "OwnerDiedError", "PreemptionError", "RayActorError", "WorkerCrashedError", "WorkerGroupStartupFailedError",
     "WorkerGroupStartupTimeoutError",
 )  # fmt: skip
+#: what gloo and NCCL say to the processes of a cell when one of them went away
+_LEFT = ("connection closed by peer", "connection reset by peer", "remote process exited")
 #: errors of the operating system that mean a lack of memory
 _MEMORY = (errno.ENOMEM,)
 
@@ -163,8 +165,13 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
             return "refused", cause
         if isinstance(cause, OSError):
             return "storage", cause
-    lost = [cause for cause in causes if type(cause).__name__ in _LOST]  # last: others may have died of one's error
+    lost = list(filter(_is_a_loss, causes))  # last: processes also go away because of an error in another one
     return ("lost", lost[0]) if lost else ("error", causes[-1])
+
+
+def _is_a_loss(error: BaseException) -> bool:
+    said = str(error).lower()
+    return type(error).__name__ in _LOST or (isinstance(error, RuntimeError) and any(word in said for word in _LEFT))
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:

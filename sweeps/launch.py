@@ -104,6 +104,8 @@ def _tune(protocol: Protocol, store: Store, request: Request, patience: Patience
 
     for name in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # a worker that is lost is no error of Tune's, and worth no traceback: the searcher says what happens next
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     placement = request.placement
     results = str(Path(store.root).resolve())
     searcher = ProtocolSearcher(protocol, results, placement, patience, lambda: concurrency(request), notify)

@@ -85,7 +85,8 @@ class ProtocolSearcher(Searcher):
         self.attempts[job.key] += 1
         if kind == "storage":
             self.patience.wait(reason)
-        if self.attempts[job.key] < ATTEMPTS.get(kind, 1):
+        if (tried := self.attempts[job.key]) < (most := ATTEMPTS.get(kind, 1)):
+            self.patience.say(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
             self.protocol.give_back(job)
             return
         if not on_record:
