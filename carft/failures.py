@@ -165,8 +165,10 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
             return "refused", cause
         if isinstance(cause, OSError):
             return "storage", cause
-    lost = list(filter(_is_a_loss, causes))  # last: processes also go away because of an error in another one
-    return ("lost", lost[0]) if lost else ("error", causes[-1])
+    innermost = [cause for cause in causes if not _wrapped(cause)]
+    own = [cause for cause in innermost if not _is_a_loss(cause)]  # other processes go away because of it
+    named = [cause for cause in innermost if type(cause).__name__ in _LOST]  # says more than those that noticed
+    return ("error", own[0]) if own else ("lost", (named or innermost)[0])
 
 
 def _is_a_loss(error: BaseException) -> bool:
@@ -186,17 +188,22 @@ def _is_lack_of_memory(error: BaseException) -> bool:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """An exception, then what it wraps, outermost first; each once."""
     seen: list[BaseException] = []
-    waiting: list[Any] = [error]
+    waiting = [error]
     while waiting:
         found = waiting.pop(0)
-        if not isinstance(found, BaseException) or any(found is known for known in seen):
+        if any(found is known for known in seen):
             continue
         seen.append(found)
         yield found
-        workers = getattr(found, "worker_failures", None)
-        waiting += list(workers.values()) if isinstance(workers, dict) else []
-        names = ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__")
-        waiting += [getattr(found, name, None) for name in names]
+        waiting += _wrapped(found)
+
+
+def _wrapped(error: BaseException) -> list[BaseException]:
+    """The exceptions right inside of one."""
+    workers = getattr(error, "worker_failures", None)
+    names = ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__")
+    found = [*(workers.values() if isinstance(workers, dict) else ()), *(getattr(error, name, None) for name in names)]
+    return [inner for inner in found if isinstance(inner, BaseException)]
 
 
 def tail(log: Path | None, characters: int = TAIL) -> str:

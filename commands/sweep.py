@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,13 +123,15 @@ def sweep(
             err.print(f"Ray's dashboard: {reporter.dashboard}", soft_wrap=True)
 
         def update() -> None:
-            shown()
+            with suppress(OSError):  # what is printed may go to a file on a disk that is full
+                shown()
             kept()
 
         return update
 
     def say(words: str) -> None:
-        err.print(words, soft_wrap=True, markup=False, highlight=False)
+        with suppress(OSError):
+            err.print(words, soft_wrap=True, markup=False, highlight=False)
 
     outcome = "broken"
     try:

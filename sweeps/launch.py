@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from sweeps.recipes import Recipe
 from sweeps.reporter import cells_of
 from sweeps.sole import NAME as SWEPT
 from sweeps.sole import sole_sweep
-from sweeps.stopping import Terminated, heed_sigterm, heeding_sigterm
+from sweeps.stopping import Stop, heeding_sigterm
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def run_sweep(
     """
     store.require_writable()
     store = Store(store.root, mark=SWEPT)
-    with sole_sweep(store), heeding_sigterm():
-        return _run(recipe, store, request, watch, Patience(store, say), retry_failed)
+    with sole_sweep(store), heeding_sigterm() as stop:
+        return _run(recipe, store, request, watch, Patience(store, say), stop, retry_failed)
 
 
 def _run(
@@ -63,6 +62,7 @@ def _run(
     request: Request,
     watch: Callable[[Protocol], Callable[[], None]],
     patience: Patience,
+    stop: Stop,
     retry_failed: bool,
 ) -> tuple[Protocol, Summary]:
     started = time.monotonic()
@@ -78,11 +78,12 @@ def _run(
         request.check()
         try:
             connect(request)
-            heed_sigterm()  # Ray put a handler of its own in place
-            _tune(protocol, store, request, patience, watch(protocol))
+            notify = watch(protocol)
+            stop.heed_sigterm()  # Ray put a handler of its own in place
+            _tune(protocol, store, request, patience, notify)
             patience.insist(protocol.write_studies)
-        except KeyboardInterrupt as interrupt:
-            stopped = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        except KeyboardInterrupt:
+            stopped = stop.signal
             with contextlib.suppress(OSError):  # whoever stops does not wait for a folder
                 protocol.write_studies()
         finally:

@@ -44,10 +44,11 @@ class Patience:
             except (OSError, Refusal) as error:
                 if isinstance(error, Refusal) and not isinstance(error.__cause__, OSError):
                     raise
+                why = (error.message if isinstance(error, Refusal) else str(error)).rstrip(".")
                 tries += 1
                 if tries > TRIES:
-                    raise self._gone(str(error)) from error
-                self.wait(str(error))
+                    raise self._gone(why) from error
+                self.wait(why)
 
     def wait(self, why: str) -> None:
         """Return when the folder answers; ``Refusal`` when trouble lasts for longer than the limit."""

@@ -9,27 +9,28 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived."""
+class Stop:
+    """Which signal stops the sweep, once it is interrupted. Ray raises interrupts anew, so the exception cannot say."""
+
+    signal: int = signal.SIGINT
+
+    def heed_sigterm(self) -> None:
+        """Have SIGTERM interrupt from now on; nothing outside the main thread, which alone gets signals."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, *_: object) -> NoReturn:
+        self.signal = signal.SIGTERM
+        raise KeyboardInterrupt
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[None]:
-    """Within the block SIGTERM raises :class:`Terminated`; nothing outside the main thread, which gets no signals."""
-    before = signal.getsignal(signal.SIGTERM)
-    heed_sigterm()
+def heeding_sigterm() -> Iterator[Stop]:
+    """Within the block SIGTERM raises ``KeyboardInterrupt``."""
+    before, stop = signal.getsignal(signal.SIGTERM), Stop()
+    stop.heed_sigterm()
     try:
-        yield
+        yield stop
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
-
-
-def heed_sigterm() -> None:
-    """Have SIGTERM raise :class:`Terminated` from now on."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise Terminated

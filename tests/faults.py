@@ -37,7 +37,8 @@ class Sweep:
     """A sweep that runs, in a session of its own; what it prints goes to a file."""
 
     def __init__(self, results: Path, *arguments: object, env: Mapping[str, str] | None = None) -> None:
-        self.results, self.output = results, results.with_name(f"{results.name}-{time.monotonic_ns()}.txt")
+        place = results.parent  # not in it: its disk may be full
+        self.results, self.output = results, place.with_name(f"{place.name}-{time.monotonic_ns()}.txt")
         command = cli_command("sweep", *arguments, "--results", results)
         with self.output.open("w") as stream:
             self.process = subprocess.Popen(
