@@ -163,12 +163,17 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
             return "unreadable image", cause
         if isinstance(cause, Refusal):
             return "refused", cause
-        if isinstance(cause, OSError):
+        if isinstance(cause, OSError) or _is_of_safetensors(cause):
             return "storage", cause
     innermost = [cause for cause in causes if not _wrapped(cause)]
     own = [cause for cause in innermost if not _is_a_loss(cause)]  # other processes go away because of it
     named = [cause for cause in innermost if type(cause).__name__ in _LOST]  # says more than those that noticed
     return ("error", own[0]) if own else ("lost", (named or innermost)[0])
+
+
+def _is_of_safetensors(error: BaseException) -> bool:
+    """Whether it is safetensors' own word for an error of the operating system."""
+    return type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
 
 
 def _is_a_loss(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ import torch
 from ray.exceptions import ActorDiedError, NodeDiedError, WorkerCrashedError
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from safetensors import SafetensorError
 
 from carft.errors import Diverged, Refusal, Unreadable
 from carft.failures import KINDS, failures, kind_of, read_failure, reason_of, settled_failures, tail, write_failure
@@ -26,6 +27,7 @@ CASES = [
     (Unreadable("The image 'a.jpg' cannot be read."), "unreadable image"),
     (Refusal("There is no GPU on this machine."), "refused"),
     (OSError(errno.ENOSPC, "No space left on device"), "storage"),
+    (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "storage"),
     (WorkerCrashedError(), "lost"),
     (ActorDiedError(), "lost"),
     (NodeDiedError("a node died"), "lost"),
