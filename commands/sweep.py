@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,8 @@ def sweep(
 ) -> None:
     """Search, select on validation, confirm with fresh seeds, unseal. Runs only what is missing.
 
+    Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
+
     Example: `python cli.py sweep downstream --gpus 8`
     """
     chosen, request = ask(**locals())  # every option, in this one place
@@ -111,14 +114,19 @@ def sweep(
             err.print(f"Ray's dashboard: {reporter.dashboard}", soft_wrap=True)
 
         def update() -> None:
-            shown()
+            with suppress(OSError):  # what is printed may go to a file on a disk that is full
+                shown()
             kept()
 
         return update
 
+    def say(words: str) -> None:
+        with suppress(OSError):
+            err.print(words, soft_wrap=True, markup=False, highlight=False)
+
     outcome = "broken"
     try:
-        protocol, summary = run_sweep(chosen, store, request, watch, retry_failed)
+        protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed)
         outcome = "stopped" if summary.stopped else "done"
     finally:
         board.close()
@@ -136,7 +144,7 @@ def sweep(
         if came is not None:
             out.print(f"Plan: {came.words}.", soft_wrap=True, highlight=False)
     if summary.stopped:
-        raise SystemExit(130)
+        raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
         raise SystemExit(1)
 

@@ -150,11 +150,11 @@ def connect(request: Request) -> None:
 
 
 def concurrency(request: Request) -> int:
-    """How many cells run at a time."""
+    """How many cells may run now, on the nodes that are there now."""
     import ray
 
-    by_cpu = int(ray.cluster_resources()["CPU"] // request.cpus_per_cell)
-    return min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu
+    by_cpu = int(ray.cluster_resources().get("CPU", 0) // request.cpus_per_cell)
+    return max(1, min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu)
 
 
 def concurrency_here(request: Request) -> int:
