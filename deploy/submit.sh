@@ -10,4 +10,4 @@ set -euo pipefail
 export RAY_AUTH_MODE=token # the token itself: in RAY_AUTH_TOKEN, or in ~/.ray/auth_token
 printf -v arguments '%q ' "$@"
 exec ray job submit --no-wait --address "${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}" -- \
-    "cd ${PROJECT:-$PWD} && python cli.py sweep --address auto $arguments"
+    bash -c "cd ${PROJECT:-$PWD} && python cli.py sweep --address auto $arguments"

@@ -28,6 +28,7 @@ from tests.helpers import ROOT, environment, run_cli
 
 DEPLOY = ROOT / "deploy"
 TEXTS = [*sorted(path for path in DEPLOY.iterdir() if path.is_file()), ROOT / "docs" / "cluster.md"]
+SECRET = "a secret that belongs in no file"
 SCRIPTS = sorted(DEPLOY.glob("*.sh"))
 
 
@@ -37,8 +38,8 @@ def words_of(path: Path) -> list[list[str]]:
     text = re.sub(r"\\\n\s*|(?<=[a-z])\n#?   +(?=--)", " ", text)
     found = []
     for line in text.splitlines():
-        plain = re.sub(r"[`'\"]|\$\{[^}]*\}|\$\w+", lambda m: "X" if m[0].startswith("$") else " ", line)
-        plain = plain.replace(" #", " ;").replace("; ", " ; ").replace(").", " ")
+        plain = re.sub(r"['\"]|\$\{[^}]*\}|\$\w+", lambda m: "X" if m[0].startswith("$") else " ", line)
+        plain = plain.replace("`", " ; ").replace(" #", " ;").replace("; ", " ; ")
         found.append(plain.split())
     return found
 
@@ -148,7 +149,8 @@ def test_submit_hands_its_arguments_over_as_they_are(tmp_path: Path) -> None:
     assert mode == "token" and arguments[:2] == ["job", "submit"]
     asked = {word for word in arguments[: arguments.index("--")] if word.startswith("--")}
     assert asked <= {option for parameter in submit.params for option in parameter.opts}  # type: ignore[attr-defined]
-    (entry,) = arguments[arguments.index("--") + 1 :]
+    shell, option, entry = arguments[arguments.index("--") + 1 :]
+    assert (shell, option) == ("bash", "-c")
     expected = ["cd", "/shared/carft", "&&", "python", "cli.py", "sweep", "--address", "auto", *given]
     assert shlex.split(entry) == expected
 
@@ -185,6 +187,7 @@ def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     env = environment() | {
         "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
         "SLURM_JOB_ID": str(port % 10000), "SLURM_JOB_NODELIST": "here", "SLURM_JOB_NUM_NODES": "1",
         "SLURM_CPUS_PER_TASK": "1", "RECIPE": str(tmp_path / "tiny.yaml"), "RESULTS": str(tmp_path / "results"),
     }  # fmt: skip
@@ -201,3 +204,5 @@ def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     assert code == 0, said
     assert len(Store(tmp_path / "results").ids()) == 3
     assert (tmp_path / "results" / "report" / "index.html").is_file()
+    kept = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]

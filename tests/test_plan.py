@@ -16,6 +16,7 @@ from carft.errors import Refusal
 from carft.machine import machine
 from carft.records import Record, Store
 from carft.weights import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
+from sweeps.calibration import calibrated
 from sweeps.checks import obstacles, require_space
 from sweeps.cluster import Request
 from sweeps.forecast import START_S, Forecast, forecast
@@ -226,19 +227,22 @@ def test_a_sweep_whose_weights_are_missing_is_refused_before_ray(tmp_path: Path)
     assert not (tmp_path / "failures").exists()
 
 
+def test_a_calibration_measures_every_method_that_is_trained_step_by_step() -> None:
+    rates = calibrated(recipe("zeroshot,linear_probe,ft,car_ft"), Request())
+    assert set(rates.methods) == {"zeroshot", "wise_ft", "ft", "car_ft"}
+    assert all(0 < rate < 1 for rate in rates.methods.values()) and not rates.estimate
+    assert rates.spread[0] <= 1 <= rates.spread[1]
+    assert "a measurement of 3 times" in rates.basis
+
+
 @pytest.mark.slow
 def test_a_sweep_writes_down_what_was_predicted_and_what_came_of_it(tmp_path: Path) -> None:
-    asked = ("miniature", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", TASK, "--methods", "zeroshot,ft")
-    before = run_cli("plan", *asked, "--results", tmp_path, "--calibrate", "--json")
-    assert before.returncode == 0, before.stderr
-    assert "a measurement of" in json.loads(before.stdout)["basis"]
-    done = run_cli("sweep", *asked, "--results", tmp_path, "--json")
+    asked = ("miniature", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", TASK, "--results", tmp_path)
+    done = run_cli("sweep", *asked, "--methods", "zeroshot,ft", "--json")
     assert done.returncode == 0, done.stderr
     came = json.loads(done.stdout)["plan"]
-    assert came["cells"] == came["predicted_cells"] == json.loads(before.stdout)["cells"] == 3
+    assert came["cells"] == came["predicted_cells"] == 3
     assert came["wall_s"] > 0 and came["predicted_s"] > 0
-    after = json.loads(run_cli("plan", *asked, "--results", tmp_path, "--json").stdout)
-    assert (after["cells"], after["done"], after["wall_s"]) == (0, 3, 0)
-    assert after["earlier"] == [came]
-    more = run_cli("plan", *asked[:-2], "--methods", "zeroshot,ft,car_ft", "--results", tmp_path)
-    assert "on record here" in more.stdout and "Earlier, miniature: 3 of 3 predicted cells" in more.stdout
+    after = json.loads(run_cli("plan", *asked, "--methods", "zeroshot,ft,car_ft", "--json").stdout)
+    assert (after["cells"], after["done"], after["earlier"]) == (2, 3, [came])
+    assert "on record here" in after["basis"]
