@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench reliability clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,12 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 
 bench: $(BIN)/.installed  ## figures of speed against their targets; a few minutes on an idle machine
 	$(BIN)/python -m benchmarks
+
+reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes
+	mkdir -p build
+	rm -f build/reliability.jsonl
+	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/test_faults.py tests/test_faults_of_clusters.py
+	$(BIN)/python -m tests.reliability build/reliability.jsonl docs/reliability.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

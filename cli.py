@@ -11,6 +11,7 @@ from commands.data import data_group
 from commands.icons import icons
 from commands.look import ls, show
 from commands.model import model_group
+from commands.plan import plan
 from commands.report import report, rescore
 from commands.results import results_group
 from commands.status import status
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, sweep, status, interpolate, soup, rescore, ls, show, export):
+for command in (train, plan, sweep, status, interpolate, soup, rescore, ls, show, export):
     app.command()(command)
 GROUPS = {"report": report, "results": results_group, "model": model_group, "data": data_group, "icons": icons}
 for name, group in GROUPS.items():

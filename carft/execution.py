@@ -14,6 +14,7 @@ import torch
 
 from carft import NUMERICS, __version__
 from carft.errors import Refusal
+from carft.machine import machine
 
 #: settings of an execution that stand in every record; the others only where they are not the default
 ALWAYS_RECORDED = ("device", "workers", "threads")
@@ -90,7 +91,7 @@ def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
         "carft": __version__,
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count() or 1},
+        "machine": machine(execution.device),
         "execution": {k: v for k, v in asdict(execution).items() if k not in FOLDERS and v != plain.get(k)},
         "digests": digests,
     }

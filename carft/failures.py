@@ -29,6 +29,14 @@ KINDS: Mapping[str, str] = {
 PASSING = ("storage", "lost")
 #: how much of a log a failure record keeps: its last lines, in characters
 TAIL = 20_000
+#: Ray's words, by the names of its exceptions, for a process or a node that went away
+_LOST = (
+    "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
+    "OwnerDiedError", "PreemptionError", "RayActorError", "WorkerCrashedError", "WorkerGroupStartupFailedError",
+    "WorkerGroupStartupTimeoutError",
+)  # fmt: skip
+#: what gloo and NCCL say to the processes of a cell when one of them went away
+_LEFT = ("connection closed by peer", "connection reset by peer", "remote process exited")
 #: errors of the operating system that mean a lack of memory
 _MEMORY = (errno.ENOMEM,)
 
@@ -155,9 +163,22 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
             return "unreadable image", cause
         if isinstance(cause, Refusal):
             return "refused", cause
-        if isinstance(cause, OSError):
+        if isinstance(cause, OSError) or _is_of_safetensors(cause):
             return "storage", cause
-    return "error", causes[-1]
+    innermost = [cause for cause in causes if not _wrapped(cause)]
+    own = [cause for cause in innermost if not _is_a_loss(cause)]  # other processes go away because of it
+    named = [cause for cause in innermost if type(cause).__name__ in _LOST]  # says more than those that noticed
+    return ("error", own[0]) if own else ("lost", (named or innermost)[0])
+
+
+def _is_of_safetensors(error: BaseException) -> bool:
+    """Whether it is safetensors' own word for an error of the operating system."""
+    return type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
+
+
+def _is_a_loss(error: BaseException) -> bool:
+    said = str(error).lower()
+    return type(error).__name__ in _LOST or (isinstance(error, RuntimeError) and any(word in said for word in _LEFT))
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
@@ -172,16 +193,22 @@ def _is_lack_of_memory(error: BaseException) -> bool:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """An exception, then what it wraps, outermost first; each once."""
     seen: list[BaseException] = []
-    waiting: list[Any] = [error]
+    waiting = [error]
     while waiting:
         found = waiting.pop(0)
-        if not isinstance(found, BaseException) or any(found is known for known in seen):
+        if any(found is known for known in seen):
             continue
         seen.append(found)
         yield found
-        workers = getattr(found, "worker_failures", None)
-        waiting += list(workers.values()) if isinstance(workers, dict) else []
-        waiting += [getattr(found, name, None) for name in ("_base_exc", "cause", "__cause__")]
+        waiting += _wrapped(found)
+
+
+def _wrapped(error: BaseException) -> list[BaseException]:
+    """The exceptions right inside of one."""
+    workers = getattr(error, "worker_failures", None)
+    names = ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__")
+    found = [*(workers.values() if isinstance(workers, dict) else ()), *(getattr(error, name, None) for name in names)]
+    return [inner for inner in found if isinstance(inner, BaseException)]
 
 
 def tail(log: Path | None, characters: int = TAIL) -> str:

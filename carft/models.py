@@ -24,10 +24,9 @@ from carft.cell import DIGEST_MARK
 from carft.data.icons.world import WEIGHTS_FOLDER
 from carft.errors import Refusal, unknown
 from carft.specify import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
+from carft.weights import BUILT_IN_WEIGHTS
 
 PROBE_SECONDS = 3.0
-#: pretrained tag -> file, for models that ship with this package
-BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             f"Model '{model}' was asked for without pretrained weights.",
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
-    source, options = _resolve(model, pretrained)
+    source, options = resolve(model, pretrained)
     with _quick_when_offline(source), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
@@ -149,8 +148,9 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     )
 
 
-def _resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
-    """Where the weights are (a file, or what open_clip finds) and what to ask open_clip for."""
+def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
+    """Where the weights are (a file, or what open_clip finds) and what to ask open_clip for; ``Refusal`` for what is
+    not known."""
     if model.startswith(ADDRESSES):
         if pretrained != model:
             raise Refusal(f"'{model}' brings its own weights.", "Leave --pretrained out.")
@@ -185,14 +185,14 @@ def _quick_when_offline(source: Path | str) -> Iterator[None]:
     minute before it says so."""
     before = constants.HF_HUB_OFFLINE
     if isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:"):
-        constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
+        constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
 
 
-def _reachable(address: str) -> bool:
+def reachable(address: str) -> bool:
     """Whether something listens at an address, or at the proxy that stands before it."""
     url = urlsplit(getproxies().get("https") or address)
     try:

@@ -10,6 +10,7 @@ A cell is done if and only if its record.json is there and whole: it is written 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -62,10 +63,11 @@ class Outcomes:
 
 
 class Store:
-    """A results folder."""
+    """A results folder. mark: a file of it without which no cell is written: a share that went away leaves an empty
+    place, or none, which must not be filled instead."""
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: str | Path, mark: str | None = None) -> None:
+        self.root, self.mark = Path(root), mark
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``Refusal`` for an id that would leave the results folder."""
@@ -197,7 +199,7 @@ class Store:
         folder = self.folder(record.id)
         if self.is_current(record.id):
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make(folder)
         _write_json(folder / "spec.json", record.cell.as_dict())
         if history:
             names = dict.fromkeys(name for row in history for name in row)
@@ -274,7 +276,7 @@ class Store:
     def write_failure(self, cell: Cell, reason: str, details: str, facts: Mapping[str, Any] | None = None) -> None:
         """Keep why a cell did not finish; facts: what else :class:`carft.failures.Failure` says of it."""
         path = self.failure_path(cell.id)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make(path.parent)
         content = {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details, **(facts or {})}
         _write_json(path, content)
 
@@ -294,7 +296,7 @@ class Store:
     def write_study(self, study: str, content: Mapping[str, Any]) -> None:
         """Write studies/<id>/study.json."""
         path = self.root / "studies" / study / "study.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make(path.parent)
         _write_json(path, content)
 
     def study(self, study: str) -> dict[str, Any] | None:
@@ -305,6 +307,11 @@ class Store:
     def studies(self) -> list[dict[str, Any]]:
         """All studies, by id."""
         return [_read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
+
+    def _make(self, folder: Path) -> None:
+        if self.mark is not None and not (self.root / self.mark).is_file():
+            raise FileNotFoundError(errno.ENOENT, "The results folder went away", str(self.root))
+        folder.mkdir(parents=True, exist_ok=True)
 
     def predictions_path(self, cell: str, name: str) -> Path:
         """Where the predictions of a cell on ``val`` or an unsealed set are."""

@@ -21,7 +21,21 @@ err = Console(stderr=True)
 #: rows that a table is laid out for
 LAID_OUT = 500
 
-Results = Annotated[Path, typer.Option("--results", help="The results folder.")]
+
+def _results_folder(given: str | Path) -> Path:
+    """A results folder as it was asked for; ``Refusal`` for what is no folder."""
+    text = str(given)
+    if not text.strip():
+        raise Refusal("--results is empty.", "Name a folder, or leave it out for 'results'.")
+    if "://" in text:
+        raise Refusal(
+            f"Results are kept in a folder, not in an object store such as '{text}'.",
+            "Give a path that every node mounts, and copy the folder afterwards (docs/cluster.md).",
+        )
+    return Path(text)
+
+
+Results = Annotated[Path, typer.Option("--results", parser=_results_folder, metavar="PATH", help="The results folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carft.cell import DIGEST_MARK
 from carft.errors import Refusal
 from commands.console import err, split
 
@@ -39,6 +40,30 @@ FeatureCache = Annotated[
 #: where features are kept when nothing else is asked for: on the disk of the machine that computes
 FEATURES = "~/.cache/carft/features"
 
+# of a whole sweep, and of its plan
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the recipe, such as downstream.")]
+Tasks = Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")]
+Methods = Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")]
+Trials = Annotated[int | None, typer.Option(help="Search trials of every trained method on every task.")]
+Seeds = Annotated[int | None, typer.Option(help="Confirm seeds.")]
+Precision = Annotated[str | None, typer.Option(help="float32 or bfloat16; default: the recipe's.")]
+Gpus = Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")]
+WorkersPerCell = Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")]
+Address = Annotated[str | None, typer.Option(help="host:port or ray://host:port of a running cluster.")]
+LeaveOneOut = Annotated[
+    bool, typer.Option("--leave-one-out", help="folder: tasks: one task per domain that is held out.")
+]
+Oracle = Annotated[
+    bool,
+    typer.Option("--oracle", help="Afterwards unseal the search cells too: what selection on test would give."),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Also run cells that failed before for a reason of their own.")
+]
+HangAfter = Annotated[
+    float, typer.Option(min=0, help="Seconds without progress after which a cell is ended; 0 waits for ever.")
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")]
 
 IdDomains = Annotated[
     str | None, typer.Option(help="folder: tasks: comma-separated domains to train on; default: the first.")
@@ -153,7 +178,8 @@ def say_setting(tasks: list[str], model: str, pretrained: str, data: Path | None
     scale = card(tasks[0]).scale
     named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks: {', '.join(tasks[:3])}, ..."
     world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
-    err.print(f"Data: {named} ({world}). Model: {model}, weights '{pretrained}'. Scale: {scale}.", soft_wrap=True)
+    known = pretrained.partition(DIGEST_MARK)[0]
+    err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)
     if fakes := [task for task in tasks if _is_fixture(task, data)]:
         err.print(f"Warning: fixtures, no real image: {', '.join(fakes)}. No number of them means anything.")
     for warning in (w for task in tasks for w in card(task).warnings(bank)):

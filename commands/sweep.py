@@ -5,33 +5,45 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from carft.errors import Refusal
-from commands.console import AsJson, Results, err, out, print_json, split
+from commands.asking import ask
+from commands.console import AsJson, Results, err, out, print_json
 from commands.options import (
     FEATURES,
     Accumulation,
     Activation,
+    Address,
     CheckpointEvery,
     Compile,
     Data,
     FeatureCache,
+    Gpus,
+    HangAfter,
     IdDomains,
+    LeaveOneOut,
+    Methods,
     Model,
     OodDomains,
+    Oracle,
+    Precision,
     RandomWeights,
+    RecipeName,
+    RetryFailed,
+    Seeds,
     SkipUnreadable,
+    Smoke,
+    Tasks,
+    Trials,
     Weights,
-    execution_settings,
+    WorkersPerCell,
     say_setting,
-    weights,
-    with_domains,
     writable,
 )
+from commands.plan import time_line
 from commands.status import busy_line
 
 if TYPE_CHECKING:
@@ -41,19 +53,19 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    recipe: Annotated[str, typer.Argument(help="Name of the recipe, such as downstream.")],
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Search trials of every trained method on every task.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Confirm seeds.")] = None,
+    recipe: RecipeName,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    trials: Trials = None,
+    seeds: Seeds = None,
     model: Model = None,
     pretrained: Weights = None,
     activation: Activation = None,
     random_weights: RandomWeights = False,
-    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; default: the recipe's.")] = None,
-    gpus: Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")] = 0,
-    workers_per_cell: Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")] = 1,
-    address: Annotated[str | None, typer.Option(help="host:port or ray://host:port of a running cluster.")] = None,
+    precision: Precision = None,
+    gpus: Gpus = 0,
+    workers_per_cell: WorkersPerCell = 1,
+    address: Address = None,
     accumulation: Accumulation = 1,
     compile_: Compile = False,
     checkpoint_every: CheckpointEvery = 0,
@@ -62,83 +74,77 @@ def sweep(
     feature_cache: FeatureCache = FEATURES,
     id_domains: IdDomains = None,
     ood_domains: OodDomains = None,
-    leave_one_out: Annotated[
-        bool, typer.Option("--leave-one-out", help="folder: tasks: one task per domain that is held out.")
-    ] = False,
-    oracle: Annotated[
-        bool,
-        typer.Option("--oracle", help="Afterwards unseal the search cells too: what selection on test would give."),
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also run cells that failed before for a reason of their own.")
-    ] = False,
-    hang_after: Annotated[
-        float, typer.Option(min=0, help="Seconds without progress after which a cell is ended; 0 waits for ever.")
-    ] = 1800,
+    leave_one_out: LeaveOneOut = False,
+    oracle: Oracle = False,
+    retry_failed: RetryFailed = False,
+    hang_after: HangAfter = 1800,
     results: Results = Path("results"),
-    smoke: Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")] = False,
+    smoke: Smoke = False,
     as_json: AsJson = False,
 ) -> None:
     """Search, select on validation, confirm with fresh seeds, unseal. Runs only what is missing.
 
+    Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
+
     Example: `python cli.py sweep downstream --gpus 8`
     """
-    from sweeps.cluster import Request
-    from sweeps.recipes import load_recipe
-
-    chosen = load_recipe(recipe)
-    named = split(tasks)
-    own = any(task.startswith("folder:") for task in named or [])
-    if data is None and chosen.without_data and not own:
-        chosen = load_recipe(chosen.without_data)
-    if leave_one_out:
-        named = _held_out(named)
-    elif named:
-        named = [with_domains(task, id_domains, ood_domains) for task in named]
-    model, pretrained = weights(model, pretrained, activation, random_weights)
-    start = {"model": model, "pretrained": pretrained, "precision": precision}
-    chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **start)
-    chosen = chosen.model_copy(update={"oracle": oracle or chosen.oracle})
-    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
-    request = Request(gpus, workers_per_cell, address, settings, hang_after)
+    chosen, request = ask(**locals())  # every option, in this one place
     request.check()
     store = writable(results)
-    from carft.data.catalog import card
+    from carft.specify import specify
 
-    first = card(chosen.tasks[0])
-    say_setting(chosen.tasks, chosen.model or first.model, chosen.pretrained or first.pretrained, data)
+    first = specify(chosen.tasks[0], "zeroshot", {}, model=chosen.model, pretrained=chosen.pretrained)
+    say_setting(chosen.tasks, first.model, first.pretrained, data)
 
     from sweeps.board import Board
+    from sweeps.checks import require_space
+    from sweeps.cluster import concurrency
     from sweeps.launch import run_sweep
+    from sweeps.planning import plan_of
     from sweeps.reporter import Reporter
 
-    board, reporter = Board(err), Reporter(store, chosen.name)
+    board, reporter, plans = Board(err), Reporter(store, chosen.name), []
 
     def watch(protocol: Protocol) -> Callable[[], None]:
+        plans.append(plan_of(protocol, request, concurrency(request)))
+        require_space(results, plans[0].forecast.bytes)
+        err.print(f"{plans[0].forecast.cells} cells to run. {time_line(plans[0].forecast)}", soft_wrap=True)
         shown, kept = board.watch(protocol), reporter.watch(protocol)
         if reporter.dashboard:
             err.print(f"Ray's dashboard: {reporter.dashboard}", soft_wrap=True)
 
         def update() -> None:
-            shown()
+            with suppress(OSError):  # what is printed may go to a file on a disk that is full
+                shown()
             kept()
 
         return update
 
+    def say(words: str) -> None:
+        with suppress(OSError):
+            err.print(words, soft_wrap=True, markup=False, highlight=False)
+
     outcome = "broken"
     try:
-        protocol, summary = run_sweep(chosen, store, request, watch, retry_failed)
+        protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed)
         outcome = "stopped" if summary.stopped else "done"
     finally:
         board.close()
         state = reporter.close(outcome)
+    came = None
+    if plans and state is not None:
+        ran = (summary.cells_done, summary.cells_failed, summary.wall_s, outcome)
+        came = plans[0].close(protocol, state.name, *ran)
     if as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "wall_s")
-        print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed})
+        plan = None if came is None else asdict(came)
+        print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
         _say_outcome(protocol, summary, results, state)
+        if came is not None:
+            out.print(f"Plan: {came.words}.", soft_wrap=True, highlight=False)
     if summary.stopped:
-        raise SystemExit(130)
+        raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
         raise SystemExit(1)
 
@@ -174,13 +180,3 @@ def _say_outcome(protocol: Protocol, summary: Summary, results: Path, state: Sta
     if state is not None:
         out.print(f"Curves and studies: python cli.py results events --results {results}", soft_wrap=True)
     out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}", soft_wrap=True)
-
-
-def _held_out(tasks: list[str] | None) -> list[str]:
-    """One task per domain of every folder, that domain held out."""
-    from carft.data.folder.cards import leave_one_out
-    from carft.data.folder.naming import is_folder, parse
-
-    if not tasks or not all(map(is_folder, tasks)):
-        raise Refusal("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
-    return [held_out for task in tasks for held_out in leave_one_out(parse(task).path)]

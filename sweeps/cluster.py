@@ -15,8 +15,14 @@ from sweeps.jobs import Placement
 from sweeps.watch import HANG_AFTER
 
 PROBE_SECONDS = 5.0
+#: a busy head may take a while to answer; what never answers is no Ray
+HANDSHAKE_SECONDS = 8.0
 #: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
 TOKEN_CPU = 0.01
+TOKEN_HINT = (
+    "A cluster that asks for a token wants RAY_AUTH_MODE=token here, and the token in RAY_AUTH_TOKEN or in "
+    "~/.ray/auth_token (docs/cluster.md)."
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,14 @@ class Request:
 
     def check(self) -> None:
         """Refuse numbers that cannot be, a dead address, and GPUs that this machine does not have."""
+        self.check_numbers()
+        if self.address:
+            probe(self.address)
+        elif self.gpus:
+            _require_gpus(self.gpus)
+
+    def check_numbers(self) -> None:
+        """Refuse numbers that cannot be."""
         if self.gpus < 0 or self.workers_per_cell < 1:
             raise Refusal("--gpus must not be negative and --workers-per-cell must be at least 1.")
         if self.gpus and self.gpus < self.workers_per_cell:
@@ -57,14 +71,13 @@ class Request:
                 f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
                 "Raise --gpus or lower --workers-per-cell.",
             )
-        if self.address:
-            probe(self.address)
-        elif self.gpus:
-            _require_gpus(self.gpus)
 
 
 def probe(address: str) -> None:
-    """``Refusal`` unless something listens at host:port or ray://host:port. Ray itself would wait for minutes."""
+    """``Refusal`` unless something that could be Ray listens at host:port or ray://host:port.
+
+    Both of Ray's doors speak gRPC; at one that accepts and never answers Ray itself would wait for minutes.
+    """
     if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -77,6 +90,21 @@ def probe(address: str) -> None:
             f"No Ray cluster answers at {address}: {error}.",
             "Check the address with 'ray status', or leave --address out to run on this machine.",
         ) from error
+    if not os.environ.get("RAY_USE_TLS"):
+        _require_grpc(f"{host}:{port}", address)
+
+
+def _require_grpc(door: str, address: str) -> None:
+    import grpc
+
+    with grpc.insecure_channel(door, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=HANDSHAKE_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            raise Refusal(
+                f"Something listens at {address}, but it is no Ray cluster.",
+                "Ray's own port is 6379, that of ray:// is 10001, unless the head was started with others.",
+            ) from error
 
 
 def _require_gpus(wanted: int) -> None:
@@ -93,6 +121,7 @@ def _require_gpus(wanted: int) -> None:
 def connect(request: Request) -> None:
     """Start Ray on this machine or join the cluster; ``Refusal`` when its resources can never hold one cell."""
     import ray
+    from ray.exceptions import AuthenticationError
 
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -102,12 +131,14 @@ def connect(request: Request) -> None:
             ray.init(request.address, **quiet)
         else:
             several = request.workers_per_cell > 1
-            # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it; the CPU beyond this
-            # machine's pays for the trials' tokens
-            cpus = (os.cpu_count() or 1) + 1 if several else None
+            # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
+            cpus = _own_cpus(request) if several else None
             ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)  # never one that others started
-    except (ConnectionError, RuntimeError) as error:
-        raise Refusal(f"Ray could not be started or reached: {str(error).splitlines()[0]}") from error
+    except (ConnectionError, RuntimeError, AuthenticationError) as error:
+        first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
+        raise Refusal(
+            f"Ray could not be started or reached: {first}.", TOKEN_HINT if request.address else ""
+        ) from error
     found = ray.cluster_resources()
     for resource, needed in (("CPU", request.cpus_per_cell), ("GPU", request.gpus)):
         if found.get(resource, 0) < needed:
@@ -119,8 +150,19 @@ def connect(request: Request) -> None:
 
 
 def concurrency(request: Request) -> int:
-    """How many cells run at a time."""
+    """How many cells may run now, on the nodes that are there now."""
     import ray
 
-    by_cpu = int(ray.cluster_resources()["CPU"] // request.cpus_per_cell)
-    return min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu
+    by_cpu = int(ray.cluster_resources().get("CPU", 0) // request.cpus_per_cell)
+    return max(1, min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu)
+
+
+def concurrency_here(request: Request) -> int:
+    """How many cells would run at a time in a Ray of this machine's own; at least one."""
+    by_cpu = int(_own_cpus(request) // request.cpus_per_cell)
+    return max(1, min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu)
+
+
+def _own_cpus(request: Request) -> int:
+    """CPUs of a Ray of this machine's own; one beyond the machine's pays for the trials' tokens."""
+    return (os.cpu_count() or 1) + (request.workers_per_cell > 1)

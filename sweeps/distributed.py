@@ -15,13 +15,17 @@ from carft.cell import Cell
 from carft.errors import Refusal
 from carft.execution import Execution
 from carft.records import Store
+from sweeps.sole import NAME as SWEPT
 from sweeps.watch import HANG_AFTER, log_path, watched
+
+#: what a cell is trained for that belongs to no sweep
+ALONE = "train"
 
 
 def _worker(config: dict[str, Any]) -> None:
     """What every worker runs, under watch: train and validate the same cell; the first writes the record."""
     path = log_path(config["results"], f"{config['job']}-{Cell.from_dict(config['cell']).id}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     with watched(path, config["hang_after"]):
         _train(config)
 
@@ -35,7 +39,7 @@ def _train(config: dict[str, Any]) -> None:
     execution.prepare()
     if execution.device == "cuda":
         torch.cuda.set_device(ray.train.torch.get_device())  # workers of one node see the same GPUs
-    cell, store = Cell.from_dict(config["cell"]), Store(config["results"])
+    cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
     bench = Bench.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
     computed = compute(cell, bench, checkpoints)
@@ -45,20 +49,24 @@ def _train(config: dict[str, Any]) -> None:
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
 
 
+def _store(results: str, job: str) -> Store:
+    return Store(results, None if job == ALONE else SWEPT)
+
+
 def train_cell(
     cell: Cell,
     results: str,
     execution: Execution,
     keep_weights: bool,
     hang_after: float = HANG_AFTER,
-    job: str = "train",
+    job: str = ALONE,
 ) -> None:
     """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
 
     hang_after: seconds without a sign of life that end a worker. job: what the cell is trained for; names its log.
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
     """
-    if not Store(results).set_aside_stale(cell.id):
+    if not _store(results, job).set_aside_stale(cell.id):
         return
     gpu = execution.device == "cuda"
     resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}

@@ -15,6 +15,7 @@ from carft.failures import kind_of, reason_of, write_failure
 from carft.methods import SOUP_RULES, require_parts_allowed
 from carft.records import Store
 from sweeps.protocol import Job
+from sweeps.sole import NAME as SWEPT
 from sweeps.watch import HANG_AFTER, how_it_ended, log_path
 
 if TYPE_CHECKING:
@@ -44,9 +45,14 @@ class Placement:
 
 
 def payload(job: Job, results: str, placement: Placement, start: str = "") -> Payload:
-    """A job as plain values, to be sent to a worker. start: which handing out of the job this is."""
+    """A job as plain values, to be sent to a worker. start: names the sweep that sends it."""
     what = {"kind": job.kind, "key": job.key, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
     return {**what, "start": start, "results": results, **asdict(placement)}
+
+
+def store_of(message: Payload) -> Store:
+    """The results folder of a job; that of a sweep bears its mark."""
+    return Store(message["results"], SWEPT if message["start"] else None)
 
 
 def execution_of(message: Payload) -> Execution:
@@ -58,7 +64,7 @@ def execution_of(message: Payload) -> Execution:
 
 def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
-    cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
+    cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
         if message["kind"] in ("search", "confirm"):
             in_parts_if_need_be(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
@@ -124,20 +130,27 @@ def _let_go() -> None:
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:
-    """Write why a job failed; returns the reason."""
+    """Write why a job failed; returns kind and reason."""
     traceback.print_exception(error, file=sys.stderr)
     kind, reason = kind_of(error), reason_of(error)
-    if kind == "error" and (ended := how_it_ended(log_path(message["results"], message["key"])))[0] != "lost":
+    if kind in ("error", "lost") and (ended := _last_words(message))[0] != "lost":
         kind, reason = ended  # a process of a cell that has several ended without an exception of its own
     return write_down(message, kind, reason, "".join(traceback.format_exception(error)))
 
 
+def _last_words(message: Payload) -> tuple[str, str]:
+    try:
+        return how_it_ended(log_path(message["results"], message["key"]))
+    except OSError:
+        return "lost", ""
+
+
 def write_down(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
-    """Write a failure record; returns the reason. A results folder that cannot be written costs the record only."""
-    cell, store = Cell.from_dict(message["cell"]), Store(message["results"])
+    """Write a failure record; returns kind and reason. A folder that cannot be written costs the record only."""
+    cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
         log = log_path(message["results"], message["key"])
         write_failure(store, cell, kind, reason, details, message["kind"], log)
     except OSError as unwritten:
         reason = f"{reason} (its failure record could not be written: {unwritten})"
-    return {"failure": reason}
+    return {"failure": reason, "kind": kind}

@@ -15,21 +15,26 @@ from carft.data.catalog import card
 from carft.failures import settled_failures
 from carft.methods import require_parts_allowed
 from carft.records import Store
+from sweeps.checks import require_possible
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
+from sweeps.patience import Patience
 from sweeps.protocol import Protocol
 from sweeps.recipes import Recipe
 from sweeps.reporter import cells_of
+from sweeps.sole import NAME as SWEPT
+from sweeps.sole import sole_sweep
+from sweeps.stopping import Stop, heeding_sigterm
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a sweep came to."""
+    """What a sweep came to. stopped: the number of the signal that stopped it, 0 for none."""
 
     cells_done: int
     cells_failed: int
     cells_reused: int
     wall_s: float
-    stopped: bool = False
+    stopped: int = 0
 
 
 def run_sweep(
@@ -37,40 +42,61 @@ def run_sweep(
     store: Store,
     request: Request,
     watch: Callable[[Protocol], Callable[[], None]],
+    say: Callable[[str], None],
     retry_failed: bool = False,
 ) -> tuple[Protocol, Summary]:
-    """Run what the records say is missing. Ctrl-C stops cleanly; the same call goes on where it stopped.
+    """Run what the records say is missing. Ctrl-C and SIGTERM stop cleanly; the same call goes on where it stopped.
 
-    watch: given the protocol, returns what to call after every change. retry_failed: also run what failed for a reason
-    of its own; cells that were lost with their machine are always run again.
+    watch: given the protocol, returns what to call after every change. say: told when the sweep has to wait for its
+    results folder. retry_failed: also run what failed for a reason of its own; cells that were lost with their machine
+    are always run again. ``Refusal`` when another sweep works in the folder, or the folder goes away for good.
     """
-    started = time.monotonic()
     store.require_writable()
+    store = Store(store.root, mark=SWEPT)
+    with sole_sweep(store), heeding_sigterm() as stop:
+        return _run(recipe, store, request, watch, Patience(store, say), stop, retry_failed)
+
+
+def _run(
+    recipe: Recipe,
+    store: Store,
+    request: Request,
+    watch: Callable[[Protocol], Callable[[], None]],
+    patience: Patience,
+    stop: Stop,
+    retry_failed: bool,
+) -> tuple[Protocol, Summary]:
+    started = time.monotonic()
     for task in recipe.tasks:
         card(task).require_sealed(request.where)
     for method in recipe.methods:
         require_parts_allowed(method, request.workers_per_cell, request.settings.get("accumulation", 1))
     protocol = Protocol(recipe, store, failed_before={} if retry_failed else settled_failures(store))
-    nothing_to_do = protocol.finished()
-    protocol.write_studies()
-    stopped = False
+    nothing_to_do = patience.insist(protocol.finished)
+    patience.insist(protocol.write_studies)
+    stopped = 0
     if not nothing_to_do:
+        require_possible(recipe, request)
         request.check()
-        connect(request)
         try:
-            _tune(protocol, store, request, watch(protocol))
+            connect(request)
+            notify = watch(protocol)
+            stop.heed_sigterm()  # Ray put a handler of its own in place
+            _tune(protocol, store, request, patience, notify)
+            patience.insist(protocol.write_studies)
         except KeyboardInterrupt:
-            stopped = True
+            stopped = stop.signal
+            with contextlib.suppress(OSError):  # whoever stops does not wait for a folder
+                protocol.write_studies()
         finally:
             _shut_down()
-    protocol.write_studies()
     failed = sum(map(cells_of, protocol.failed))
     done = len(protocol.done) - len(protocol.reused)
     summary = Summary(done, failed, len(protocol.reused), round(time.monotonic() - started, 2), stopped)
     return protocol, summary
 
 
-def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[], None]) -> None:
+def _tune(protocol: Protocol, store: Store, request: Request, patience: Patience, notify: Callable[[], None]) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
@@ -81,8 +107,11 @@ def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[
 
     for name in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # a worker that is lost is no error of Tune's, and worth no traceback: the searcher says what happens next
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     placement = request.placement
-    searcher = ProtocolSearcher(protocol, str(Path(store.root).resolve()), placement, notify)
+    results = str(Path(store.root).resolve())
+    searcher = ProtocolSearcher(protocol, results, placement, patience, lambda: concurrency(request), notify)
     alone = {"cpu": 1.0, **({"gpu": 1.0} if placement.gpu else {})}
     resources = alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
@@ -91,7 +120,6 @@ def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
-                max_concurrent_trials=concurrency(request),
                 reuse_actors=True,
                 metric="failure",
                 mode="max",
@@ -100,7 +128,6 @@ def _tune(protocol: Protocol, store: Store, request: Request, notify: Callable[[
                 name=f"sweep-{os.getpid()}",
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=1),
             ),
         )
         tuner.fit()

@@ -87,22 +87,31 @@ class Protocol:
                 return job
         return None
 
+    def look(self) -> None:
+        """Note what the records say is done or failed; nothing is handed out."""
+        for _ in self._open_jobs():
+            pass
+
     def finished(self) -> bool:
         """Whether nothing is running and nothing can start."""
         return not self.running and next(self._open_jobs(), None) is None
 
     def end(self, job: Job, failure: str | None = None) -> None:
-        """Note how a job ended."""
-        del self.running[job.key]
-        self._move(job)
+        """Note how a job ended. A job whose records cannot be read goes on running, here."""
+        found = {}
         if failure is not None:
             self.failed[job.key] = failure
-            return
-        if job.kind == "oracle":
+        elif job.kind == "oracle":
             self.opened.add(job.cell.id)
-            return
-        for cell in job.cells():
-            self.done[cell.id] = self.store.metrics(cell.id)
+        else:
+            found = {cell.id: self.store.metrics(cell.id) for cell in job.cells()}
+        self.done |= found
+        self.give_back(job)
+
+    def give_back(self, job: Job) -> None:
+        """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
+        del self.running[job.key]
+        self._move(job)
 
     def _move(self, job: Job) -> None:
         if job.key in self._study_of:
@@ -165,8 +174,7 @@ class Protocol:
 
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
-        moved, self._moved = self._moved, set()
-        for study in (study for study in self.studies if study.id in moved):
+        for study in [study for study in self.studies if study.id in self._moved]:
             winner = self.winner(study)
             trials = [
                 {"trial": k, "parameters": p, "cell": c.id, "status": self._status(Job("search", c))}
@@ -188,6 +196,7 @@ class Protocol:
             if self._written.get(study.id) != content and not self._is_larger(study.id, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
+            self._moved.discard(study.id)  # not before it is written
 
     def _extended(self, study: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from carft.cell import Cell
+from carft.errors import Refusal
 from carft.failures import read_failure
 from carft.methods import SOUP_RULES, WISE_ALPHAS, method_card
 from carft.records import Store
@@ -77,12 +78,16 @@ class Reporter:
         self._over.set()
         self._thread.join()
         self.update()
-        return self._write(outcome)
+        try:
+            return self._write(outcome)
+        except (OSError, Refusal):  # the folder went away; whoever ends the sweep says so
+            return None
 
     def _keep_writing(self) -> None:
         while not self._over.wait(WRITE_EVERY_S):
             self._load.look()
-            self._write()
+            with contextlib.suppress(OSError, Refusal):  # the next look may find the folder again
+                self._write()
 
     def _write(self, outcome: str = "") -> State:
         with self._lock:

@@ -103,7 +103,7 @@ def _answers(pid: int) -> bool:
 def write_state(store: Store, state: State) -> None:
     """Replace the sweep's file."""
     path = store.root / "sweeps" / f"{state.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     text = json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1, allow_nan=False)
     atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 

@@ -10,7 +10,7 @@ from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from carft.cell import Cell
-from sweeps.jobs import failure, in_parts_if_need_be, run_payload, write_down
+from sweeps.jobs import failure, in_parts_if_need_be, run_payload
 from sweeps.watch import begin, log_path, watched
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ class CellActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        hung = begin(self.message)
-        if hung is not None:  # started again after the watchdog ended it: it would only hang again
-            return {**write_down(self.message, *hung), "done": True}
+        try:
+            begin(self.message)
+        except OSError as error:  # the results folder does not answer
+            return {**failure(self.message, error), "done": True}
         run = run_watched if self.message["workers"] == 1 else run_distributed
         return {**run(self.message), "done": True}
 
@@ -48,8 +49,11 @@ class CellActor(tune.Trainable):
 
 def run_watched(message: dict[str, Any]) -> dict[str, Any]:
     """Run the job in this process, under watch."""
-    with watched(log_path(message["results"], message["key"]), message["hang_after"]):
-        return run_payload(message)
+    try:
+        with watched(log_path(message["results"], message["key"]), message["hang_after"]):
+            return run_payload(message)
+    except OSError as error:  # the log cannot be written
+        return failure(message, error)
 
 
 def run_distributed(message: dict[str, Any]) -> dict[str, Any]:

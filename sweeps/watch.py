@@ -33,20 +33,15 @@ def log_path(results: str | Path, key: str) -> Path:
     return Path(results) / "logs" / f"{key}.log"
 
 
-def begin(message: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Open the log of a job; how the job ended the last time, when this is its second start and it hung.
-
-    A log belongs to one job of one sweep: another one's is overwritten.
-    """
+def begin(message: Mapping[str, Any]) -> None:
+    """Open the log of a job: of all its attempts in one sweep; another sweep's is overwritten."""
     path = log_path(message["results"], message["key"])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     mark = f"[job {message['start']}]"
     again = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")
-    last = how_it_ended(path) if again else None
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with path.open("a" if again else "w", encoding="utf-8") as stream:
         stream.write(f"{when} {message['key']}, process {os.getpid()} {mark}\n")
-    return last if last is not None and last[0] == "hang" else None
 
 
 def how_it_ended(path: Path) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from carft.cell import Cell
 from carft.execution import Execution
 from carft.records import Store
 from carft.run import Bench, run_cell
+from tests import faults
 from tests.helpers import LR, quick_cell
 
 settings.register_profile(
@@ -48,6 +49,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, execution: Execution, cel
 def bench(execution: Execution, cells: dict[str, Cell]) -> Bench:
     """Task, pretrained model and prompts of the smallest task."""
     return Bench.of(cells["ft"], execution)
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What the sweep of the fault suites comes to when nothing happens to it."""
+    results = tmp_path_factory.mktemp("calm") / "results"
+    sweep = faults.Sweep(results, *faults.SWEEP)
+    assert sweep.end() == 0, sweep.said
+    return faults.outcome(results)
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import errno
 
 import pytest
 import torch
+from ray.exceptions import ActorDiedError, NodeDiedError, WorkerCrashedError
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from safetensors import SafetensorError
 
 from carft.errors import Diverged, Refusal, Unreadable
 from carft.failures import KINDS, failures, kind_of, read_failure, reason_of, settled_failures, tail, write_failure
@@ -25,6 +27,10 @@ CASES = [
     (Unreadable("The image 'a.jpg' cannot be read."), "unreadable image"),
     (Refusal("There is no GPU on this machine."), "refused"),
     (OSError(errno.ENOSPC, "No space left on device"), "storage"),
+    (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "storage"),
+    (WorkerCrashedError(), "lost"),
+    (ActorDiedError(), "lost"),
+    (NodeDiedError("a node died"), "lost"),
     (ValueError("nobody expected this"), "error"),
 ]
 
@@ -37,8 +43,14 @@ def test_a_failure_has_its_kind_alone_and_wrapped(error: Exception, kind: str) -
     raised = RuntimeError("the task failed")
     raised.__cause__ = wrapped
     assert kind_of(raised) == kind
-    if kind != "error":
-        assert reason_of(raised) == reason_of(error)
+    assert reason_of(raised) == reason_of(error)
+
+
+def test_processes_that_lost_touch_with_one_that_is_gone_are_lost_themselves() -> None:
+    said = "[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40361"
+    alone = WorkerGroupError("a worker failed", {0: UserExceptionWithTraceback(RuntimeError(said), "Traceback ...")})
+    assert kind_of(alone) == "lost"
+    assert kind_of(WorkerGroupError("both failed", {0: RuntimeError(said), 1: ValueError("why")})) == "error"
 
 
 def test_attempts_are_counted_until_the_cell_is_done(store: Store) -> None:

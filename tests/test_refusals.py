@@ -112,6 +112,14 @@ def test_a_torn_record_is_refused_by_name_and_left_as_it_is(name: str, store: St
     assert len(path.read_text()) == 20
 
 
+def test_torn_weights_are_refused_by_name(finished: Store, cells: dict, tmp_path: Path) -> None:
+    root = shutil.copytree(finished.root, tmp_path / "copy")
+    path = Store(root).weights_path(cells["ft"].id)
+    path.write_bytes(path.read_bytes()[:1000])
+    arguments = ("interpolate", "--cell", cells["ft"].id, "--results", root, "--json")
+    assert_refused(*arguments, says=f"The weights '{path}' are torn")
+
+
 def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback(tmp_path: Path) -> None:
     done = run_cli(*FT, "--lr", 1e30, "--epochs", 1, "--results", tmp_path, "--json")
     assert done.returncode != 0

@@ -158,8 +158,8 @@ def test_a_sweep_that_was_killed_is_not_said_to_run(store: Store) -> None:
     assert made_up_state().is_alive()
     assert not made_up_state(updated=time.time() - 3600).is_alive()
     assert made_up_state().rate == pytest.approx(3 / 60)
+    (store.root / "cells").mkdir(parents=True)
     write_state(store, made_up_state(updated=time.time() - 3600))
-    (store.root / "cells").mkdir()
     assert "is gone" in run_cli("status", "--results", store.root).stdout
 
 

@@ -13,10 +13,12 @@ from carft.records import atomic
 
 #: the file in a data set's folder that says which training images are held out
 RECORD = "carft-validation.json"
+#: of each class's groups, where a data set does not say otherwise
+SHARE = 0.1
 RULE = "of each class, the share of groups with the lowest sha256 of their name"
 
 
-def carved(index: Index, place: Path, share: float = 0.1) -> tuple[Index, Index]:
+def carved(index: Index, place: Path, share: float = SHARE) -> tuple[Index, Index]:
     """(train, val): of each class the ``share`` of groups with the lowest sha256 of their name goes to ``val``.
 
     At least one group of a class goes and at least one stays; images of a group stay together, across classes too.

@@ -174,13 +174,18 @@ def parse_recipe(text: str, source: str) -> Recipe:
     """A recipe from YAML text; unknown keys and wrong types are refused with their line."""
     try:
         return Recipe.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise Refusal(f"The recipe {source} is not YAML: {str(error).splitlines()[0]}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
-        line = _line(yaml.compose(text), path)
-        raise Refusal(f"{source}, line {line}: {'.'.join(path) or 'recipe'}: {first['msg']}.") from error
+        raise _invalid(error, text, source) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Refusal(f"The recipe {source} is not YAML: {str(error).splitlines()[0]}.") from error
+
+
+def _invalid(error: ValidationError, text: str, source: str) -> Refusal:
+    """What is wrong first, with its line."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    line = _line(yaml.compose(text), path)
+    return Refusal(f"{source}, line {line}: {'.'.join(path) or 'recipe'}: {first['msg']}.")
 
 
 def _line(node: yaml.Node | None, path: list[str]) -> int:

@@ -12,6 +12,10 @@ from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
 from carft.errors import unknown
 
+#: of each class of each training domain, for validation: DomainBed's holdout fraction and its
+#: "training-domain validation set" selection
+VALIDATION = 0.2
+
 DOWNLOAD = "DomainBed's download script (github.com/facebookresearch/DomainBed, domainbed/scripts/download.py)"
 #: zero-shot CLIP's prompt in the tables of the field; CLIP itself has no list for these sets
 OWN = ("a photo of a {}.",)

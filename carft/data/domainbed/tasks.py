@@ -6,15 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from carft.data.card import Card, Where
-from carft.data.domainbed.cards import CARDS, DATA_SETS, FAMILIES
+from carft.data.domainbed.cards import CARDS, DATA_SETS, FAMILIES, VALIDATION
 from carft.data.loading import Opened, image_set, joined, opened, require_every_class
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
-
-#: of each class of each training domain, for validation: DomainBed's holdout fraction and its
-#: "training-domain validation set" selection
-VALIDATION = 0.2
 
 
 def require_present(card: Card, where: Where) -> None:

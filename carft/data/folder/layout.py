@@ -155,7 +155,8 @@ def _note(path: Path) -> dict[str, Any] | None:
         raise Refusal(f"'{path}' is a link that leads out of '{path.parent}'.", "Copy the file into the folder.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        json.dumps(content, ensure_ascii=False).encode()  # half a character stands for no text
+    except (OSError, ValueError, RecursionError) as error:
         raise Refusal(f"'{path}' cannot be read: {error}.", "It must be one JSON object.") from error
     if not isinstance(content, dict):
         raise Refusal(f"'{path}' must be one JSON object, not a {type(content).__name__}.", "See docs/folder.md.")

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from carft.data.card import Card, Where
-from carft.data.imagenet.cards import CARDS, DATA_SETS, IMAGENET_LABELS, SUITES, merged, subset
+from carft.data.imagenet.cards import CARDS, DATA_SETS, IMAGENET_LABELS, SUITES, VALIDATION, merged, subset
 from carft.data.imagenet.layout import BORDER
 from carft.data.loading import Opened, image_set, opened, require_every_class, together
 from carft.data.sets import Index
@@ -15,9 +15,6 @@ from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
 from carft.errors import Refusal
 
-#: of each class's training images, for validation: about 26 images. It decides between hyperparameters only, and
-#: 10 % would take 128,000 images away from training
-VALIDATION = 0.02
 IMAGENET = DATA_SETS["imagenet"]
 
 

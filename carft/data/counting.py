@@ -1,0 +1,91 @@
+"""How many images a task has, from what the catalog declares: without opening it, and without the data. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from carft.data.card import Card
+from carft.data.catalog import card, data_set
+from carft.data.domainbed.cards import VALIDATION as DOMAINBED_SHARE
+from carft.data.imagenet.cards import VALIDATION as IMAGENET_SHARE
+from carft.data.splitting import SHARE
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images to train on, to validate on, and of test set and suites together."""
+
+    train: int
+    val: int
+    sealed: int
+
+
+def sizes_of(task: str) -> Sizes:
+    """The sizes of a task. Exact for the built-in world and for your own folder; for a set whose validation images are
+    carved from training images, exact up to rounding in each class; for a fixture, those of the real set."""
+    chosen = card(task)
+    return FAMILIES[chosen.loader](chosen)
+
+
+def _icons(chosen: Card) -> Sizes:
+    from carft.data.icons.drawings import census
+    from carft.data.icons.world import ALL, ID_CONTEXTS, RENDERINGS, SUITES
+
+    def images(split: str, contexts: tuple[str, ...], renderings: str) -> int:
+        task = chosen.name.removeprefix("icons/")
+        drawings = sum(d.split == split and (chosen.name == ALL or d.task == task) for d in census())
+        return drawings * len(contexts) * RENDERINGS[renderings]
+
+    suites = sum(images("hands" if s == "hands" else "test", contexts, "test") for s, contexts in SUITES.items())
+    train, val, test = (images(split, ID_CONTEXTS, split) for split in ("train", "val", "test"))
+    return Sizes(train, val, test + suites)
+
+
+def _folder(chosen: Card) -> Sizes:
+    from carft.data.folder.layout import read
+    from carft.data.folder.naming import chosen as resolved
+    from carft.data.folder.naming import parse
+
+    tree = read(parse(chosen.name).path)
+    name = resolved(parse(chosen.name), tree.domains)
+
+    def images(split: str, domains: tuple[str, ...]) -> int:
+        return sum(len(tree.part(domain, split)) for domain in domains)
+
+    train, val = images("train", name.id_domains), images("val", name.id_domains)
+    return Sizes(train, val, images("test", (*name.id_domains, *name.ood_domains)))
+
+
+def _downstream(chosen: Card) -> Sizes:
+    counts = data_set(chosen.name).counts
+    if "val" in counts:
+        return Sizes(counts["train"], counts["val"], counts["test"])
+    return _carved(counts["train"], SHARE, counts["test"])
+
+
+def _imagenet(chosen: Card) -> Sizes:
+    suites = sum(sum(data_set(name).counts.values()) for name in chosen.suites)
+    counts = data_set("imagenet").counts
+    return _carved(counts["train"], IMAGENET_SHARE, counts["test"] + suites)
+
+
+def _domainbed(chosen: Card) -> Sizes:
+    name, held_out = chosen.name.split("/")
+    counts = data_set(name).counts
+    return _carved(sum(counts.values()) - counts[held_out], DOMAINBED_SHARE, counts[held_out])
+
+
+def _carved(count: int, share: float, sealed: int) -> Sizes:
+    val = round(count * share)
+    return Sizes(count - val, val, sealed)
+
+
+#: the module that opens a task -> how its images are counted
+FAMILIES: dict[str, Callable[[Card], Sizes]] = {
+    "carft.data.icons.tasks": _icons,
+    "carft.data.folder.tasks": _folder,
+    "carft.data.downstream.tasks": _downstream,
+    "carft.data.imagenet.tasks": _imagenet,
+    "carft.data.domainbed.tasks": _domainbed,
+}

@@ -1,0 +1,55 @@
+#!/bin/bash
+# A sweep on the nodes of a SLURM job, and its report. Submit from the project's folder, on a shared file system:
+#
+#   sbatch --export=ALL,DATA=/shared/data,RESULTS=/shared/results deploy/slurm.sh
+#
+# Stopped, timed out or preempted: submit the same again; only what is missing runs. docs/cluster.md says more.
+#SBATCH --job-name=carft
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-node=8
+#SBATCH --time=24:00:00
+#SBATCH --output=carft-%j.log
+set -euo pipefail
+
+RECIPE=${RECIPE:-downstream}
+RESULTS=${RESULTS:-results}
+GPUS=${SLURM_GPUS_ON_NODE:-0}
+nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=$(head -n 1 <<<"$nodes")
+address="$head:$((20000 + SLURM_JOB_ID % 10000))" # of the job, so that two jobs of yours may share a node
+
+# Ray runs what its clients send: a fresh token, known to the processes of this job alone, guards its ports
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN
+
+resources=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$GPUS" --disable-usage-stats)
+started=()
+trap 'kill "${started[@]}" 2>/dev/null || true' EXIT
+
+ray start --head --block --port "${address##*:}" --include-dashboard false "${resources[@]}" >"ray-$SLURM_JOB_ID.log" 2>&1 &
+started+=($!)
+until ray status --address "$address" >/dev/null 2>&1; do
+    kill -0 "${started[0]}" || { echo "Ray did not start; see ray-$SLURM_JOB_ID.log" >&2; exit 1; }
+    sleep 2
+done
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+    srun --nodes "$((SLURM_JOB_NUM_NODES - 1))" --exclude "$head" \
+        ray start --block --address "$address" "${resources[@]}" >>"ray-$SLURM_JOB_ID.log" 2>&1 &
+    started+=($!)
+fi
+timeout 300 python - "$address" "$SLURM_JOB_NUM_NODES" <<'PYTHON' # until every node is there
+import sys, time, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]):
+    time.sleep(1)
+PYTHON
+
+sweep=(--address "$address" --gpus "$((GPUS * SLURM_JOB_NUM_NODES))" --results "$RESULTS")
+if [ -n "${DATA:-}" ]; then
+    sweep+=(--data "$DATA")
+fi
+python cli.py sweep "$RECIPE" "${sweep[@]}"
+python cli.py report --results "$RESULTS" --out "$RESULTS/report"
