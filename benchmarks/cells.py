@@ -63,7 +63,9 @@ def swept(tasks: list[str]) -> Swept:
         request = Request(settings={"feature_cache": str(Path(scratch) / "features")})
         started, used = time.time(), _cpu()
         with patch("sweeps.trainable.CellActor", TimedActor):
-            _, summary = run_sweep(recipe, Store(Path(scratch) / "results"), request, lambda protocol: lambda: None)
+            _, summary = run_sweep(
+                recipe, Store(Path(scratch) / "results"), request, lambda protocol: lambda: None, print
+            )
         jobs = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
         del os.environ[NOTES]
     return Swept(jobs, summary.cells_done, min(job["began"] for job in jobs) - started, _cpu() - used)

@@ -160,7 +160,7 @@ def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) 
     recipe = load_recipe("miniature").changed(methods=["ft", "flyp"])
     for request in (Request(workers_per_cell=2), Request(settings={"accumulation": 2})):
         with pytest.raises(Refusal, match=r"'flyp'.*one piece"):
-            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None)
+            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, say=str)
     assert store.studies() == []
 
 
