@@ -129,6 +129,7 @@ def test_what_a_sweep_keeps_of_itself_is_read_or_refused(
 ) -> None:
     store = Store(tmp_path_factory.mktemp("kept", numbered=True))
     write, read = KEPT[folder]
+    store.require_writable()
     write(store)
     read(store)
     (path,) = (store.root / folder).glob("*.json")
@@ -144,6 +145,7 @@ def test_what_a_sweep_keeps_of_itself_is_read_or_refused(
 @pytest.mark.parametrize("folder", KEPT)
 def test_nonsense_in_their_place_is_read_or_refused(folder: str, content: bytes, store: Store) -> None:
     write, read = KEPT[folder]
+    store.require_writable()
     write(store)
     (path,) = (store.root / folder).glob("*.json")
     path.write_bytes(content)
