@@ -118,11 +118,11 @@ class Contrast:
 
     def _flaws(self, evidence: Evidence, asked: Sequence[str], estimates: Any) -> tuple[str, ...]:
         """Tasks without an estimate, without an interval, or with seeds that only one side has."""
-        absent = [task for task in asked if task not in estimates]
-        named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
-        flaws = [f"{len(absent)} of {len(asked)} tasks {'is' if len(absent) == 1 else 'are'} missing ({named})"] * bool(
-            absent
-        )
+        flaws = []
+        if absent := [task for task in asked if task not in estimates]:
+            named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
+            are = "is" if len(absent) == 1 else "are"
+            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({named})")
         for task, (estimate, _) in estimates.items():
             if math.isnan(estimate.se):
                 flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.data.catalog import card
 from carft.failures import settled_failures
-from carft.methods import require_parts_allowed
 from carft.records import Store
 from sweeps.checks import require_possible
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
@@ -67,17 +65,13 @@ def _run(
     retry_failed: bool,
 ) -> tuple[Protocol, Summary]:
     started = time.monotonic()
-    for task in recipe.tasks:
-        card(task).require_sealed(request.where)
-    for method in recipe.methods:
-        require_parts_allowed(method, request.workers_per_cell, request.settings.get("accumulation", 1))
     protocol = Protocol(recipe, store, failed_before={} if retry_failed else settled_failures(store))
     nothing_to_do = patience.insist(protocol.finished)
+    if not nothing_to_do:
+        require_possible(recipe, request)
     patience.insist(protocol.write_studies)
     stopped = 0
     if not nothing_to_do:
-        require_possible(recipe, request)
-        request.check()
         try:
             connect(request)
             notify = watch(protocol)

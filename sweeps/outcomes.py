@@ -86,7 +86,7 @@ def outcome_of(
 def write_outcome(store: Store, name: str, outcome: Outcome) -> None:
     """Write plans/<name>.json."""
     path = store.root / "plans" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)  # never the folder itself: a share that left must not be filled
     text = json.dumps({"schema": SCHEMA, **asdict(outcome)}, indent=1, allow_nan=False)
     atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 

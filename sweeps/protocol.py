@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from carft.cell import Cell
 from carft.data.catalog import card
@@ -192,18 +192,18 @@ class Protocol:
             }
             if too_few := self.too_few(study):
                 content["too_few"] = too_few
-            content |= self._extended(study.id, content)
-            if self._written.get(study.id) != content and not self._is_larger(study.id, content):
+            known = self._known(study.id) or {}
+            content |= self._extended(known, content)
+            if self._written.get(study.id) != content and not _is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
 
-    def _extended(self, study: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _extended(self, known: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
         """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.
 
         Empty for a study that was not extended afterwards. Whoever goes on until a number pleases is told by it.
         """
-        known = self._known(study) or {}
         if "extended_from" in known:
             return {"extended_from": known["extended_from"]}
         if not any(len(content[k]) > len(known.get(k, [])) for k in GROWING):
@@ -211,11 +211,6 @@ class Protocol:
         if not any(self.store.evaluated(cell) for cell in known.get("confirm", [])):
             return {}
         return {"extended_from": {k: len(known[k]) for k in GROWING}}
-
-    def _is_larger(self, study: str, content: Mapping[str, Any]) -> bool:
-        """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
-        known = self._known(study)
-        return known is not None and any(len(known[k]) > len(cast(list, content[k])) for k in GROWING)
 
     def _known(self, study: str) -> dict[str, Any] | None:
         """The study on disk; None when there is none, or a torn one, which is written again."""
@@ -315,3 +310,8 @@ class Protocol:
         if job.key in self.failed:
             return "failed"
         return "done" if job.cell.id in self.done else "running" if job.key in self.running else "open"
+
+
+def _is_larger(known: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
+    """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
+    return any(len(known.get(k, ())) > len(content[k]) for k in GROWING)

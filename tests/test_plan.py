@@ -148,6 +148,7 @@ def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> N
 
 
 def test_predicted_and_actual_are_kept_and_correct_the_next_plan(store: Store) -> None:
+    store.require_writable()
     found = forecast_of(store, recipe())
     came = outcome_of(found, "miniature", "icons-resnet", HERE, found.cells, 0, 2 * found.raw_s, "done")
     write_outcome(store, "20260101T000000Z-1", came)
