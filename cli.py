@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from carft.errors import Diverged, Refusal
+from carft.errors import Diverged, Refusal, StoreAway
 from commands.cell import export, interpolate, soup, train
 from commands.console import err
 from commands.data import data_group
@@ -38,6 +38,9 @@ def main() -> None:
         err.print(f"[bold red]Refused:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
         if refusal.hint:
             err.print(refusal.hint, soft_wrap=True, highlight=False)
+        raise SystemExit(2) from None
+    except StoreAway as away:
+        err.print(f"[bold red]Refused:[/bold red] {away.strerror}.", soft_wrap=True, highlight=False)
         raise SystemExit(2) from None
     except Diverged as failure:
         err.print(f"[bold red]The cell failed:[/bold red] {failure}.", soft_wrap=True, highlight=False)

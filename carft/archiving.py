@@ -2,7 +2,7 @@
 
     manifest.json   digest and size of every other file, what made it, the data and their licences
     LICENCES.md     the same licences, to be read
-    cells/ studies/ failures/ unsealed.jsonl      as in a results folder; weights only when asked for
+    cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights only when asked for
     report/         the report that was published with it, when one is given
 
 Reading an archive trusts nothing in it: a name that is not of this layout, a link, a file that the manifest does not
@@ -30,7 +30,7 @@ from carft.records import Store, atomic
 
 SCHEMA = 1
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
-FOLDERS = ("cells", "studies", "failures")
+FOLDERS = ("cells", "studies", "failures", "unsealed")
 LOG = "unsealed.jsonl"
 #: a manifest is a few hundred bytes for each file; no honest one is larger
 LARGEST_MANIFEST = 256 * 2**20
@@ -39,7 +39,7 @@ CHUNK = 2**20
 _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # no folder, none above, nothing hidden
 _LAYOUT = re.compile(
     rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
-    rf"report/({_NAME}/)?{_NAME}|{re.escape(LOG)}|{re.escape(LICENCES)}",
+    rf"report/({_NAME}/)?{_NAME}|unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
 )
 
 

@@ -25,6 +25,10 @@ class Unreadable(Refusal):
     """An image that cannot be decoded."""
 
 
+class StoreAway(OSError):
+    """The object store that holds the results does not answer, or does not allow what is asked of it."""
+
+
 class Diverged(RuntimeError):
     """A cell whose loss is no longer finite: the request was fine, the run was not."""
 

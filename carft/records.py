@@ -3,7 +3,8 @@
     cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
     failures/<id>.json                                 why a cell did not finish; removed when it does
-    unsealed.jsonl                                     one line per opening of a sealed set
+    unsealed.jsonl                                     one line per opening of a sealed set; in an object store, which
+                                                       appends nothing, unsealed/<cell>-<writer>.jsonl
 
 A cell is done if and only if its record.json is there and whole: it is written last, by rename.
 """
@@ -17,6 +18,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,31 @@ class Store:
         """The folder of a cell, which may not exist yet; ``Refusal`` for an id that would leave the results folder."""
         return self.root / "cells" / plain_name(cell)
 
+    @property
+    def name(self) -> str:
+        """What the folder is called wherever it is shown."""
+        return str(self.root)
+
+    @property
+    def address(self) -> str:
+        """What leads to the folder from any process of a sweep."""
+        return str(self.root.resolve())
+
+    def marked(self, mark: str) -> Store:
+        """The same folder, bearing a mark."""
+        return Store(self.root, mark)
+
+    @contextmanager
+    def changing(self, place: str) -> Iterator[None]:
+        """Around every change of a file or folder below the root, for what has to be told of it."""
+        yield
+
+    def refresh(self, *places: str) -> None:
+        """Make sure that what others wrote below these places can be read: in a folder that all see, it can."""
+
+    def take_up(self, cells: Sequence[str]) -> None:
+        """To be called before work on cells begins."""
+
     def require_writable(self) -> None:
         """Create the folder; ``Refusal`` when it cannot be written."""
         probe = self.root / f".probe-{uuid4().hex}"
@@ -82,7 +109,7 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise Refusal(
-                f"The results folder '{self.root}' cannot be written: {error.strerror}.",
+                f"The results folder '{self.name}' cannot be written: {error.strerror}.",
                 "Give --results a folder you may write to.",
             ) from error
 
@@ -90,7 +117,7 @@ class Store:
         """``Refusal`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
             raise Refusal(
-                f"There are no results in '{self.root}'.", "Run a sweep first: python cli.py sweep downstream"
+                f"There are no results in '{self.name}'.", "Run a sweep first: python cli.py sweep downstream"
             )
 
     def is_done(self, cell: str) -> bool:
@@ -188,6 +215,23 @@ class Store:
         """Where the cell's weights are, if kept."""
         return self.folder(cell) / "model.safetensors"
 
+    def find_weights(self, cell: str) -> Path:
+        """The same, for whoever is about to read them."""
+        return self.weights_path(cell)
+
+    def kept_weights(self) -> dict[str, int]:
+        """Name below the root -> bytes of all weights that are kept, of superseded cells too."""
+        paths = [path for name in ("cells", "superseded") for path in self.root.glob(f"{name}/*/model.safetensors")]
+        return {path.relative_to(self.root).as_posix(): path.lstat().st_size for path in paths}
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder below the root, if it is there."""
+        path = self.root / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
     def write(
         self,
         record: Record,
@@ -196,9 +240,20 @@ class Store:
         save_weights: Callable[[Path], None] | None = None,
     ) -> None:
         """Write a finished cell. A cell that is already done is left as it is."""
-        folder = self.folder(record.id)
         if self.is_current(record.id):
             return
+        with self.changing(f"cells/{record.id}"):
+            self._write(record, history, predictions, save_weights)
+        self.forget_failure(record.id)
+
+    def _write(
+        self,
+        record: Record,
+        history: Sequence[Mapping[str, float]],
+        predictions: Predictions,
+        save_weights: Callable[[Path], None] | None,
+    ) -> None:
+        folder = self.folder(record.id)
         self._make(folder)
         _write_json(folder / "spec.json", record.cell.as_dict())
         if history:
@@ -216,7 +271,6 @@ class Store:
             "durations": dict(record.durations),
         }
         _write_json(folder / "record.json", content)
-        self.forget_failure(record.id)
 
     def add_evaluation(
         self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
@@ -228,33 +282,32 @@ class Store:
         path = self.predictions_path(cell, name)
         path.parent.mkdir(exist_ok=True)
         self._log_unsealing(cell, name, str(note.get("by", "unknown")))
-        atomic(path, lambda part: write_predictions(predictions, part))
-        _write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
+        with self.changing(f"cells/{cell}"):
+            atomic(path, lambda part: write_predictions(predictions, part))
+            _write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
 
     def _log_unsealing(self, cell: str, name: str, by: str) -> None:
-        """Append one line to unsealed.jsonl in one write, so that workers that append at once lose nothing."""
+        """Append one line to the log in one write, so that workers that append at once lose nothing."""
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         line = json.dumps({"when": when, "cell": cell, "set": name, "by": by}, sort_keys=True) + "\n"
-        log = os.open(self.root / "unsealed.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(log, line.encode())
-            os.fsync(log)
-        finally:
-            os.close(log)
+        place = self._unsealing_log(cell)
+        with self.changing(place):
+            log = os.open(self.root / place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                os.write(log, line.encode())
+                os.fsync(log)
+            finally:
+                os.close(log)
+
+    def _unsealing_log(self, cell: str) -> str:
+        """The file that holds the openings of a cell from here."""
+        return "unsealed.jsonl"
 
     def unsealings(self) -> list[dict[str, str]]:
         """Every unsealing that was logged, in order: when, cell, set, and by which kind of command."""
-        path = self.root / "unsealed.jsonl"
-        if not path.is_file():
-            return []
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [{name: str(line[name]) for name in ("when", "cell", "set", "by")} for line in lines]
-        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-            raise Refusal(
-                f"The log '{path}' cannot be read: {error}.",
-                "Mend or remove the broken line; the lines before and after it still count.",
-            ) from error
+        whole, parts = self.root / "unsealed.jsonl", sorted(self.root.glob("unsealed/*.jsonl"))
+        lines = _unsealings_in(whole) if whole.is_file() else []
+        return lines + sorted((line for part in parts for line in _unsealings_in(part)), key=lambda line: line["when"])
 
     def set_aside_stale(self, cell: str) -> bool:
         """Whether the cell still has to run; a record of another NUMERICS is moved to superseded/ first."""
@@ -276,9 +329,10 @@ class Store:
     def write_failure(self, cell: Cell, reason: str, details: str, facts: Mapping[str, Any] | None = None) -> None:
         """Keep why a cell did not finish; facts: what else :class:`carft.failures.Failure` says of it."""
         path = self.failure_path(cell.id)
-        self._make(path.parent)
         content = {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details, **(facts or {})}
-        _write_json(path, content)
+        with self.changing(f"failures/{cell.id}.json"):
+            self._make(path.parent)
+            _write_json(path, content)
 
     def failed(self) -> list[str]:
         """Ids of the cells with a failure record, sorted."""
@@ -291,13 +345,16 @@ class Store:
 
     def forget_failure(self, cell: str) -> None:
         """Remove a cell's failure record, once what failed is done."""
-        self.failure_path(cell).unlink(missing_ok=True)
+        if (path := self.failure_path(cell)).is_file():
+            with self.changing(f"failures/{cell}.json"):
+                path.unlink(missing_ok=True)
 
     def write_study(self, study: str, content: Mapping[str, Any]) -> None:
         """Write studies/<id>/study.json."""
         path = self.root / "studies" / study / "study.json"
-        self._make(path.parent)
-        _write_json(path, content)
+        with self.changing(f"studies/{study}/study.json"):
+            self._make(path.parent)
+            _write_json(path, content)
 
     def study(self, study: str) -> dict[str, Any] | None:
         """The content of a study; None when it is not there."""
@@ -332,6 +389,17 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise torn(path, str(error)) from error
+
+
+def _unsealings_in(path: Path) -> list[dict[str, str]]:
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [{name: str(line[name]) for name in ("when", "cell", "set", "by")} for line in lines]
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise Refusal(
+            f"The log '{path}' cannot be read: {error}.",
+            "Mend or remove the broken line; the lines before and after it still count.",
+        ) from error
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, float]:

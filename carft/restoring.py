@@ -19,12 +19,12 @@ Weights = dict[str, torch.Tensor]
 
 def restored(cell: Cell, bench: Bench, store: Store) -> Network:
     """The network of a finished cell: its own weights, or its parents' weights combined by its rule."""
-    if method_card(cell.method).kind != "post-hoc" or store.weights_path(cell.id).is_file():
+    if method_card(cell.method).kind != "post-hoc" or store.find_weights(cell.id).is_file():
         return load_network(cell, bench, store)
     if cell.method not in COMBINED:
         raise Refusal(
             f"The weights of cell {cell.id} are no longer in its folder.",
-            f"Move the folder away and run: {command(cell, str(store.root))}",
+            f"Move the folder away and run: {command(cell, store.name)}",
         )
     parents = [store.read(parent).cell for parent in cell.parents]
     weights = [load_network(parent, bench, store).state_dict() for parent in parents]

@@ -263,7 +263,7 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
     network = bench.network(cell.reading.class_head, cell.seed)
     if method_card(cell.method).kind == "untrained":
         return network
-    path = store.weights_path(cell.id)
+    path = store.find_weights(cell.id)
     if not path.is_file():
         again = compute(cell, bench, store_checkpoints(cell, store, bench.execution))
         if again.metrics != dict(store.read(cell.id).metrics):

@@ -5,9 +5,8 @@ No record, prediction, study or failure is ever among it.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,17 +30,16 @@ class Leftover:
 def leftovers(store: Store) -> list[Leftover]:
     """What can go, by path. Younger work files than an hour are left alone: a sweep may be writing them."""
     store.require_present()
-    found = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store), *_logs(store)]
-    return sorted((Leftover(path, _size(path), why) for path, why in found), key=lambda leftover: leftover.path)
+    kept = {store.root / name: size for name, size in store.kept_weights().items()}
+    found = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store, kept), *_logs(store)]
+    sizes = ((path, kept[path] if path in kept else _size(path), why) for path, why in found)
+    return sorted((Leftover(*one) for one in sizes), key=lambda leftover: leftover.path)
 
 
-def remove(found: list[Leftover]) -> None:
+def remove(store: Store, found: list[Leftover]) -> None:
     """Remove them."""
     for leftover in found:
-        if leftover.path.is_dir() and not leftover.path.is_symlink():
-            shutil.rmtree(leftover.path)
-        else:
-            leftover.path.unlink(missing_ok=True)
+        store.remove(leftover.path.relative_to(store.root).as_posix())
 
 
 Found = Iterator[tuple[Path, str]]
@@ -67,14 +65,15 @@ def _checkpoints(store: Store) -> Found:
             yield path, "the checkpoint of a finished cell"
 
 
-def _weights(store: Store) -> Found:
+def _weights(store: Store, kept: Collection[Path]) -> Found:
     """Weights of search cells that already are in soups by every rule, and of superseded cells."""
     confirmed = {cell for study in _studies(store) for cell in study["confirm"]}
     for cell in _cooked(store) - confirmed:
-        if store.weights_path(cell).is_file():
+        if store.weights_path(cell) in kept:
             yield store.weights_path(cell), "search weights whose soups are made; trained again if ever needed"
-    for path in store.root.glob("superseded/*/model.safetensors"):
-        yield path, "weights of an older NUMERICS"
+    for path in kept:
+        if path.is_relative_to(store.root / "superseded"):
+            yield path, "weights of an older NUMERICS"
 
 
 def _cooked(store: Store) -> set[str]:

@@ -69,7 +69,7 @@ def train(
     ood_domains: OodDomains = None,
     unseal: Annotated[bool, typer.Option("--unseal", help="Also evaluate on test set and suites.")] = False,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the trained weights.")] = False,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Run one cell, without Ray unless --workers is above 1. A finished cell is not run again.
@@ -104,7 +104,7 @@ def train(
     check_execution(cell, replace(execution, workers=workers))
     fresh = not store.is_current(cell.id)
     if workers > 1 and fresh and cell.hyperparameters:
-        _train_on_workers(cell, results, replace(execution, workers=workers), unseal or keep_weights)
+        _train_on_workers(cell, store.address, replace(execution, workers=workers), unseal or keep_weights)
     outcome = run_cell(cell, store, execution, unseal, keep_weights, tell=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
     if as_json:
@@ -114,7 +114,7 @@ def train(
     out.print(metrics_table(outcome.metrics))
 
 
-def _train_on_workers(cell: Any, results: Path, execution: Any, keep_weights: bool) -> None:
+def _train_on_workers(cell: Any, address: str, execution: Any, keep_weights: bool) -> None:
     import ray
 
     from sweeps.cluster import Request, connect
@@ -124,7 +124,7 @@ def _train_on_workers(cell: Any, results: Path, execution: Any, keep_weights: bo
     request.check()
     connect(request)
     try:
-        train_cell(cell, str(results.resolve()), execution, keep_weights)
+        train_cell(cell, address, execution, keep_weights)
     finally:
         ray.shutdown()
 
@@ -132,7 +132,7 @@ def _train_on_workers(cell: Any, results: Path, execution: Any, keep_weights: bo
 def interpolate(
     cell: Annotated[str, typer.Option(help="Id, or its beginning, of a finished fine-tuned cell.")],
     data: Data = None,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """WiSE-FT: the whole curve between the pretrained model and a finished cell, evaluated on every set.
@@ -141,9 +141,9 @@ def interpolate(
     """
     from carft.execution import Execution
     from carft.interpolating import run_curve
-    from carft.records import Store
+    from carft.mirror import open_store
 
-    store = Store(results)
+    store = open_store(results, writable=True)
     store.require_present()
     execution = Execution.here(data=None if data is None else str(data.resolve()))
     outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
@@ -162,7 +162,7 @@ def soup(
     cells: Annotated[str, typer.Option(help="Comma-separated ids, or their beginnings: the search cells of a study.")],
     greedy: Annotated[bool, typer.Option("--greedy", help="Only the cells that help on validation.")] = False,
     data: Data = None,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Model soup: the average of the weights of finished cells, evaluated on every set.
@@ -170,10 +170,10 @@ def soup(
     Example: `python cli.py soup --cells 3fa4,91c0,e07b --greedy`
     """
     from carft.execution import Execution
-    from carft.records import Store
+    from carft.mirror import open_store
     from carft.souping import run_soup
 
-    store = Store(results)
+    store = open_store(results, writable=True)
     store.require_present()
     execution = Execution.here(data=None if data is None else str(data.resolve()))
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
@@ -191,7 +191,7 @@ def export(
     cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],
     data: Data = None,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Write a trained model in open_clip's own folder format, with class head and model card.
@@ -199,10 +199,10 @@ def export(
     Example: `python cli.py export 3fa4 --to my-model`
     """
     from carft.execution import Execution
-    from carft.records import Store
+    from carft.mirror import open_store
     from carft.sharing import export as write
 
-    store = Store(results)
+    store = open_store(results)
     store.require_present()
     execution = Execution.here(data=None if data is None else str(data.resolve()))
     paths = write(store.resolve(cell), store, to, execution)

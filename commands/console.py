@@ -22,20 +22,21 @@ err = Console(stderr=True)
 LAID_OUT = 500
 
 
-def _results_folder(given: str | Path) -> Path:
-    """A results folder as it was asked for; ``Refusal`` for what is no folder."""
-    text = str(given)
-    if not text.strip():
+def results_place(given: str) -> str:
+    """A results folder as it was asked for, path or URL; ``Refusal`` for what is neither."""
+    if not given.strip():
         raise Refusal("--results is empty.", "Name a folder, or leave it out for 'results'.")
-    if "://" in text:
-        raise Refusal(
-            f"Results are kept in a folder, not in an object store such as '{text}'.",
-            "Give a path that every node mounts, and copy the folder afterwards (docs/cluster.md).",
-        )
-    return Path(text)
+    if "://" not in given:
+        return str(Path(given))
+    from carft.remote import checked_url
+
+    return checked_url(given)
 
 
-Results = Annotated[Path, typer.Option("--results", parser=_results_folder, metavar="PATH", help="The results folder.")]
+Results = Annotated[
+    str,
+    typer.Option("--results", parser=results_place, metavar="PLACE", help="The results: a folder, or s3://BUCKET/..."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
 
 

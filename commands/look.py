@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ def ls(
     stale: Annotated[
         bool, typer.Option("--stale", help="Of cells: those that are of older code or other data, and why.")
     ] = False,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """List what there is.
@@ -27,13 +26,13 @@ def ls(
     Example: `python cli.py ls tasks`
     """
     from carft.listing import LISTINGS, list_stale
-    from carft.records import Store
+    from carft.mirror import open_store
 
     if kind not in LISTINGS:
         raise unknown("listing", kind, LISTINGS)
     if stale and kind != "cells":
         raise Refusal(f"--stale is for cells, not for {kind}.", "python cli.py ls cells --stale")
-    rows = list_stale(Store(results)) if stale else LISTINGS[kind](Store(results))
+    rows = list_stale(open_store(results)) if stale else LISTINGS[kind](open_store(results))
     if as_json:
         print_json(rows)
         return
@@ -42,17 +41,17 @@ def ls(
 
 def show(
     cell: Annotated[str, typer.Argument(help="Id of a finished cell, or its beginning.")],
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Show a cell: its specification, its metrics and the exact command that makes it again.
 
     Example: `python cli.py show 3fa4`
     """
-    from carft.records import Store
+    from carft.mirror import open_store
     from carft.specify import command
 
-    store = Store(results)
+    store = open_store(results)
     store.require_present()
     record = store.read(store.resolve(cell))
     metrics = store.metrics(record.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +30,7 @@ def check(
     precision: Annotated[str, typer.Option(help="float32 or bfloat16 (autocast).")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data: Data = None,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Measure the zero-shot row and hold it against what others measured, before any training.

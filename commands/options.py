@@ -162,11 +162,11 @@ def writing(place: Path) -> Iterator[None]:
         raise Refusal(f"'{place}' cannot be written: {error.strerror or error}.", "Give another place.") from error
 
 
-def writable(results: Path) -> Store:
+def writable(results: str) -> Store:
     """The results folder, made if it is not there; ``Refusal`` when it cannot be written."""
-    from carft.records import Store
+    from carft.mirror import open_store
 
-    store = Store(results)
+    store = open_store(results, writable=True)
     store.require_writable()
     return store
 

@@ -81,7 +81,7 @@ def plan(
     oracle: Oracle = False,
     retry_failed: RetryFailed = False,
     hang_after: HangAfter = 1800,
-    results: Results = Path("results"),
+    results: Results = "results",
     smoke: Smoke = False,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure a few batches here first, in place of what records say.")
@@ -97,26 +97,26 @@ def plan(
     chosen, request = ask(**locals())  # every option, as sweep reads it
 
     from carft.failures import settled_failures
-    from carft.records import Store
+    from carft.mirror import open_store
     from sweeps.checks import obstacles, require_space, starts
     from sweeps.planning import plan_of
     from sweeps.protocol import Protocol
 
-    store, found = Store(results), obstacles(chosen, request)
+    store, found = open_store(results), obstacles(chosen, request)
     slots = _slots(request, found)
     protocol = Protocol(chosen, store, failed_before={} if retry_failed else settled_failures(store))
     made = plan_of(protocol, request, slots)
     if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
         made = _calibrated(chosen, request, protocol, made, found)
     try:
-        require_space(results, made.forecast.bytes)
+        require_space(store.root, made.forecast.bytes)
     except Refusal as refusal:
         found.append(refusal)
     downloads = _downloads(chosen)
     if as_json:
         print_json(_as_json(chosen, made, found, downloads))
     else:
-        _say(chosen, made, found, downloads, results)
+        _say(chosen, made, found, downloads, store.root)
     if found:
         raise SystemExit(1)
 
@@ -206,7 +206,7 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str], results: Path) -> None:
+def _say(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str], place: Path) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     out.print(f"{chosen.name}: {chosen.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
@@ -218,15 +218,15 @@ def _say(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str],
     out.print(rows_table(_rows(chosen, forecast)))
     hours = forecast.busy_s * made.hardware.workers / 3600
     out.print(f"{time_line(forecast)} {hours:.3g} {device}-hours.", soft_wrap=True, highlight=False, markup=False)
-    there = next(place for place in (results.absolute(), *results.absolute().parents) if place.exists())
+    there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     out.print(
         f"Disk: about {forecast.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
         "of features (10 GiB at most).",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-    for place in downloads:
-        out.print(f"Weights will be downloaded: {place}", soft_wrap=True, markup=False, highlight=False)
+    for source in downloads:
+        out.print(f"Weights will be downloaded: {source}", soft_wrap=True, markup=False, highlight=False)
     for outcome in made.outcomes[-FEW:]:
         out.print(f"Earlier, {outcome.recipe}: {outcome.words}.", soft_wrap=True, markup=False, highlight=False)
     for refusal in found:

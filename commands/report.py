@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from carft.errors import Refusal
-from commands.console import AsJson, Results, out, print_json, rows_table, split
+from commands.console import AsJson, Results, out, print_json, results_place, rows_table, split
 
 ReportFolder = Annotated[Path, typer.Option("--out", help="The report folder.")]
 METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
@@ -22,7 +22,7 @@ report = typer.Typer(rich_markup_mode="markdown")
 @report.callback(invoke_without_command=True)
 def build(
     context: typer.Context,
-    results: Results = Path("results"),
+    results: Results = "results",
     out_dir: ReportFolder = Path("report"),
     as_json: AsJson = False,
 ) -> None:
@@ -38,11 +38,11 @@ def build(
                 f"Write: python cli.py report {context.invoked_subcommand} --{name.removesuffix('_dir')} ...",
             )
         return
-    from carft.records import Store
+    from carft.mirror import open_store
     from reports.build import build_report
     from reports.shown import amount
 
-    store = Store(results)
+    store = open_store(results)
     store.require_present()
     built = build_report(store, out_dir)
     if as_json:
@@ -61,7 +61,7 @@ def build(
 @report.command()
 def verify(
     out_dir: ReportFolder = Path("report"),
-    results: Results = Path("results"),
+    results: Results = "results",
     allow_other_code: Annotated[bool, typer.Option(help="Let a report of another version hold.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,10 +69,10 @@ def verify(
 
     Example: `python cli.py report verify --out report --results results`
     """
-    from carft.records import Store
+    from carft.mirror import open_store
     from reports.verify import verify as check_report
 
-    found = check_report(Store(results), out_dir, allow_other_code)
+    found = check_report(open_store(results), out_dir, allow_other_code)
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint
@@ -96,17 +96,17 @@ def verify(
 @report.command()
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
 
     Example: `python cli.py report why tasks.icons/transport/car_ft.test_top1`
     """
-    from carft.records import Store
+    from carft.mirror import open_store
     from reports.why import explain
 
-    store = Store(results)
+    store = open_store(results)
     store.require_present()
     chain = explain(store, address)
     if as_json:
@@ -125,18 +125,18 @@ def why(
 
 @report.command()
 def diff(
-    first: Annotated[Path, typer.Argument(help="A results folder.")],
-    second: Annotated[Path, typer.Argument(help="Another: a new version, machine or lab.")],
+    first: Annotated[str, typer.Argument(parser=results_place, help="A results folder.")],
+    second: Annotated[str, typer.Argument(parser=results_place, help="Another: a new version, machine or lab.")],
     as_json: AsJson = False,
 ) -> None:
     """What moved between two results folders, and whether it moved more than noise would move it.
 
     Example: `python cli.py report diff results other-results`
     """
-    from carft.records import Store
+    from carft.mirror import open_store
     from reports.diff import compare
 
-    stores = Store(first), Store(second)
+    stores = open_store(first), open_store(second)
     for store in stores:
         store.require_present()
     found = compare(*stores)
@@ -149,7 +149,7 @@ def diff(
 
 
 def rescore(
-    results: Results = Path("results"),
+    results: Results = "results",
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: all with finished cells.")] = None,
     sets: Annotated[str | None, typer.Option(help="Comma-separated: val, test, ood/SUITE; default: all.")] = None,
     classes: Annotated[
@@ -164,10 +164,10 @@ def rescore(
 
     Example: `python cli.py rescore --tasks icons/transport --sets test --images "*lucide*" --metrics top1,ece`
     """
-    from carft.records import Store
+    from carft.mirror import open_store
     from reports.rescore import Request, rescore_to
 
-    store = Store(results)
+    store = open_store(results)
     store.require_present()
     request = Request.of(split(tasks), split(sets), classes, images, split(metrics))
     found = rescore_to(store, request, out_dir)

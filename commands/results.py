@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from carft.errors import Refusal
-from commands.console import AsJson, Results, err, out, print_json, rows_table
+from commands.console import AsJson, Results, err, out, print_json, results_place, rows_table
 
 results_group = typer.Typer(
     no_args_is_help=True,
@@ -23,19 +23,20 @@ FEW = 20
 @results_group.command()
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Remove what nobody needs: half-written files, old checkpoints, weights that are used up. Asks for --yes first.
 
     Example: `python cli.py results gc`
     """
-    from carft.records import Store
+    from carft.mirror import open_store
     from carft.tidying import leftovers, remove
 
-    found = leftovers(Store(results))
+    store = open_store(results, writable=yes)
+    found = leftovers(store)
     if yes:
-        remove(found)
+        remove(store, found)
     rows = [{"path": str(f.path), "bytes": f.size, "why": f.why} for f in found]
     if as_json:
         print_json({"removed": yes, "leftovers": rows})
@@ -47,8 +48,8 @@ def gc(
 
 @results_group.command()
 def merge(
-    first: Annotated[Path, typer.Argument(help="A results folder.")],
-    second: Annotated[Path, typer.Argument(help="Another, from another machine or lab.")],
+    first: Annotated[str, typer.Argument(parser=results_place, help="A results folder.")],
+    second: Annotated[str, typer.Argument(parser=results_place, help="Another, from another machine or lab.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; it must not exist yet.")],
     keep: Annotated[str | None, typer.Option(help="first or second: whose cell stands where the two disagree.")] = None,
     as_json: AsJson = False,
@@ -58,11 +59,12 @@ def merge(
     Example: `python cli.py results merge results other-results --to both`
     """
     from carft.merging import merge as merge_folders
-    from carft.records import Store
+    from carft.mirror import open_store
 
     if keep not in (None, "first", "second"):
         raise Refusal(f"--keep {keep} is neither first nor second.")
-    merged = merge_folders(Store(first), Store(second), to, keep)  # type: ignore[arg-type]  # just checked
+    stores = open_store(first, weights=True), open_store(second, weights=True)
+    merged = merge_folders(*stores, to, keep)  # type: ignore[arg-type]  # just checked
     conflicts = [vars(conflict) for conflict in merged.conflicts]
     counts = [sum(source == k for source in merged.sources.values()) for k in (0, 1)]
     if as_json:
@@ -91,7 +93,7 @@ def export(
     archive: Annotated[Path, typer.Argument(help="The archive to write, such as results.zip.")],
     report: Annotated[Path | None, typer.Option(help="A report on these results, to be published with them.")] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Also the trained weights.")] = False,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
@@ -99,9 +101,9 @@ def export(
     Example: `python cli.py results export results.zip --report report`
     """
     from carft.archiving import pack
-    from carft.records import Store
+    from carft.mirror import open_store
 
-    packed = pack(Store(results), archive, report, weights)
+    packed = pack(open_store(results, weights=weights), archive, report, weights)
     if as_json:
         print_json({"archive": str(archive), **_facts(packed)})
         return
@@ -136,17 +138,17 @@ def import_(
 
 @results_group.command()
 def events(
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """Write TensorBoard event files and an Optuna journal beside the records, and say how to open them.
 
     Example: `python cli.py results events`
     """
-    from carft.records import Store
+    from carft.mirror import open_store
     from sweeps.events import write_events
 
-    found = write_events(Store(results))
+    found = write_events(open_store(results))
     opened = {
         "tensorboard": f"tensorboard --logdir {shlex.quote(str(found.tensorboard))}",
         "optuna": f"optuna-dashboard {shlex.quote(str(found.journal))}",

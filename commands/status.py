@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +20,7 @@ FEW = 12
 
 def status(
     everything: Annotated[bool, typer.Option("--all", help="Every sweep that wrote here, not only the last.")] = False,
-    results: Results = Path("results"),
+    results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
     """How far the sweeps in a results folder are: cells, rate, time left, failures with reasons, logs.
@@ -29,10 +28,12 @@ def status(
     Example: `python cli.py status`
     """
     from carft.failures import failures
-    from carft.records import Store
+    from carft.mirror import MirroredStore, open_store
     from sweeps.states import read_states
 
-    store = Store(results)
+    store = open_store(results, "sweeps", "failures")
+    if isinstance(store, MirroredStore):
+        store.bring(["cells"], lambda name: name.endswith(("/spec.json", "/record.json")))
     states = read_states(store)
     if not states:
         store.require_present()
@@ -54,7 +55,7 @@ def status(
             out.print(f"and {len(failed) - FEW} more; all with --json")
 
 
-def _say(state: State, results: Path) -> None:
+def _say(state: State, results: str) -> None:
     counts = state.counts
     left = counts.total - counts.done - counts.failed
     how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
@@ -75,7 +76,7 @@ def _say(state: State, results: Path) -> None:
     if state.is_alive() and state.running:
         rows = [
             {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),
-             "log": str(_log(results, f"{r.job}-{r.cell}"))} for r in state.running[:FEW]
+             "log": _log(results, f"{r.job}-{r.cell}")} for r in state.running[:FEW]
         ]  # fmt: skip
         out.print("")
         out.print(rows_table(rows))
@@ -86,7 +87,7 @@ def busy_line(busy: Any) -> str:
     return "This machine: " + ", ".join(f"{name} {100 * share:.0f} % busy" for name, share in busy.items())
 
 
-def _failure_row(failure: Failure, results: Path) -> dict[str, Any]:
+def _failure_row(failure: Failure, results: str) -> dict[str, Any]:
     return {
         "cell": failure.cell,
         "what": f"{failure.job} of {failure.title}" if failure.job else failure.title,
@@ -94,12 +95,12 @@ def _failure_row(failure: Failure, results: Path) -> dict[str, Any]:
         "reason": failure.reason,
         "attempt": failure.attempt,
         "when": failure.when,
-        "log": str(_log(results, failure.key)),
+        "log": _log(results, failure.key),
     }
 
 
-def _log(results: Path, key: str) -> Path:
-    return results / "logs" / f"{key}.log"
+def _log(results: str, key: str) -> str:
+    return f"{results}/logs/{key}.log"
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.asking import ask
@@ -78,7 +77,7 @@ def sweep(
     oracle: Oracle = False,
     retry_failed: RetryFailed = False,
     hang_after: HangAfter = 1800,
-    results: Results = Path("results"),
+    results: Results = "results",
     smoke: Smoke = False,
     as_json: AsJson = False,
 ) -> None:
@@ -107,7 +106,7 @@ def sweep(
 
     def watch(protocol: Protocol) -> Callable[[], None]:
         plans.append(plan_of(protocol, request, concurrency(request)))
-        require_space(results, plans[0].forecast.bytes)
+        require_space(store.root, plans[0].forecast.bytes)
         err.print(f"{plans[0].forecast.cells} cells to run. {time_line(plans[0].forecast)}", soft_wrap=True)
         shown, kept = board.watch(protocol), reporter.watch(protocol)
         if reporter.dashboard:
@@ -149,7 +148,7 @@ def sweep(
         raise SystemExit(1)
 
 
-def _say_outcome(protocol: Protocol, summary: Summary, results: Path, state: State | None) -> None:
+def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: State | None) -> None:
     """What a sweep came to, for people: winners, counts, what failed and why, and what to do next."""
     from carft.failures import PASSING, failures
     from sweeps.board import winners_table

@@ -51,7 +51,7 @@ def sources_of(store: Store) -> Sources:
     """What the tables of a results folder are made from; ``Refusal`` when it holds no study."""
     evidence = Evidence.of(store)
     if not evidence.tasks:
-        raise Refusal(f"'{store.root}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
+        raise Refusal(f"'{store.name}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
     return Sources(evidence)
 
 

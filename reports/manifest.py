@@ -23,7 +23,12 @@ SCHEMA = 1
 #: packages that move the numbers, the drawings or the text of a report
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
 #: what a report reads below a results folder, beside the log of unsealings; weights are not among it
-INPUTS: Mapping[str, tuple[str, ...]] = {"cells": (".json", ".parquet"), "studies": (".json",), "failures": (".json",)}
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "cells": (".json", ".parquet"),
+    "studies": (".json",),
+    "failures": (".json",),
+    "unsealed": (".jsonl",),
+}
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
 
 
 def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
-    records, root = sources.evidence.records, str(sources.evidence.store.root)
+    records, root = sources.evidence.records, sources.evidence.store.name
     rows = []
     for name in (c for c in cells if c in records):
         cell = records[name].cell

@@ -14,7 +14,9 @@ from ray.train.torch import TorchTrainer
 from carft.cell import Cell
 from carft.errors import Refusal
 from carft.execution import Execution
+from carft.mirror import store_at
 from carft.records import Store
+from carft.remote import is_url
 from sweeps.sole import NAME as SWEPT
 from sweeps.watch import HANG_AFTER, log_path, watched
 
@@ -25,7 +27,7 @@ ALONE = "train"
 def _worker(config: dict[str, Any]) -> None:
     """What every worker runs, under watch: train and validate the same cell; the first writes the record."""
     path = log_path(config["results"], f"{config['job']}-{Cell.from_dict(config['cell']).id}")
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=is_url(config["results"]), exist_ok=True)
     with watched(path, config["hang_after"]):
         _train(config)
 
@@ -50,7 +52,7 @@ def _train(config: dict[str, Any]) -> None:
 
 
 def _store(results: str, job: str) -> Store:
-    return Store(results, None if job == ALONE else SWEPT)
+    return store_at(results, None if job == ALONE else SWEPT)
 
 
 def train_cell(
@@ -66,7 +68,9 @@ def train_cell(
     hang_after: seconds without a sign of life that end a worker. job: what the cell is trained for; names its log.
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
     """
-    if not _store(results, job).set_aside_stale(cell.id):
+    store = _store(results, job)
+    store.take_up([cell.id])
+    if not store.set_aside_stale(cell.id):
         return
     gpu = execution.device == "cuda"
     resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
@@ -87,5 +91,6 @@ def train_cell(
             run_config=ray.train.RunConfig(name=f"{cell.id}-{uuid4().hex[:8]}", storage_path=scratch),
         )
         trainer.fit()
-    if not Store(results).is_done(cell.id):
+    store.refresh(f"cells/{cell.id}")
+    if not store.is_done(cell.id):
         raise Refusal(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")

@@ -6,6 +6,7 @@ import gc
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ from carft.cell import Cell
 from carft.errors import Refusal
 from carft.failures import kind_of, reason_of, write_failure
 from carft.methods import SOUP_RULES, require_parts_allowed
+from carft.mirror import store_at
 from carft.records import Store
 from sweeps.protocol import Job
 from sweeps.sole import NAME as SWEPT
@@ -52,7 +54,7 @@ def payload(job: Job, results: str, placement: Placement, start: str = "") -> Pa
 
 def store_of(message: Payload) -> Store:
     """The results folder of a job; that of a sweep bears its mark."""
-    return Store(message["results"], SWEPT if message["start"] else None)
+    return store_at(message["results"], SWEPT if message["start"] else None)
 
 
 def execution_of(message: Payload) -> Execution:
@@ -66,6 +68,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
     cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
+        store.take_up(_read_by(Job(message["kind"], cell)))
         if message["kind"] in ("search", "confirm"):
             in_parts_if_need_be(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
         else:
@@ -74,6 +77,17 @@ def run_payload(message: Payload) -> dict[str, Any]:
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
     return {"failure": ""}
+
+
+def _read_by(job: Job) -> list[str]:
+    """The cells that a job reads or writes."""
+    return list(dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents]))
+
+
+def keep_log(message: Payload) -> None:
+    """Send the log of a job to where its results are; nothing rests on it."""
+    with suppress(OSError), store_of(message).changing(f"logs/{message['key']}.log"):
+        pass
 
 
 def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> None:

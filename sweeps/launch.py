@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from carft.failures import settled_failures
 from carft.records import Store
@@ -50,7 +49,7 @@ def run_sweep(
     are always run again. ``Refusal`` when another sweep works in the folder, or the folder goes away for good.
     """
     store.require_writable()
-    store = Store(store.root, mark=SWEPT)
+    store = store.marked(SWEPT)
     with sole_sweep(store), heeding_sigterm() as stop:
         return _run(recipe, store, request, watch, Patience(store, say), stop, retry_failed)
 
@@ -104,8 +103,7 @@ def _tune(protocol: Protocol, store: Store, request: Request, patience: Patience
     # a worker that is lost is no error of Tune's, and worth no traceback: the searcher says what happens next
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     placement = request.placement
-    results = str(Path(store.root).resolve())
-    searcher = ProtocolSearcher(protocol, results, placement, patience, lambda: concurrency(request), notify)
+    searcher = ProtocolSearcher(protocol, store.address, placement, patience, lambda: concurrency(request), notify)
     alone = {"cpu": 1.0, **({"gpu": 1.0} if placement.gpu else {})}
     resources = alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:

@@ -88,7 +88,8 @@ def write_outcome(store: Store, name: str, outcome: Outcome) -> None:
     path = store.root / "plans" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)  # never the folder itself: a share that left must not be filled
     text = json.dumps({"schema": SCHEMA, **asdict(outcome)}, indent=1, allow_nan=False)
-    atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    with store.changing(f"plans/{path.name}"):
+        atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
 def read_outcomes(store: Store) -> list[Outcome]:

@@ -55,7 +55,7 @@ class Patience:
         if self.since is None:
             self.since, self.pause = time.monotonic(), FIRST_S
             self.say(
-                f"The results folder '{self.store.root}' does not answer: {why}. Waiting up to {self.limit / 60:g} "
+                f"The results folder '{self.store.name}' does not answer: {why}. Waiting up to {self.limit / 60:g} "
                 f"minutes for it; nothing that is finished is lost."
             )
         while True:
@@ -86,12 +86,13 @@ class Patience:
                     os.fsync(stream.fileno())
             finally:
                 probe.unlink(missing_ok=True)
-        except OSError:
+            self.store.require_writable()
+        except (OSError, Refusal):
             return False
         return True
 
     def _gone(self, why: str) -> Refusal:
         return Refusal(
-            f"The results folder '{self.store.root}' cannot be used: {why}.",
+            f"The results folder '{self.store.name}' cannot be used: {why}.",
             "Finished cells are kept. Make room or bring it back; the same command goes on where it stopped.",
         )

@@ -78,6 +78,7 @@ class ProtocolSearcher(Searcher):
 
     def _settle(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
         if not reason:
+            self.patience.insist(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
             self.patience.insist(lambda: self.protocol.end(job))
             self.patience.insist(self.protocol.write_studies)
             self.patience.over()
@@ -91,6 +92,7 @@ class ProtocolSearcher(Searcher):
             return
         if not on_record:
             reason = write_down(self._message(job), kind, reason)["failure"]
+        self.patience.insist(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
         self.protocol.end(job, reason)
         self.patience.insist(self.protocol.write_studies)
 

@@ -28,8 +28,8 @@ LISTEN_S = 10.0
 def sole_sweep(store: Store) -> Iterator[None]:
     """Hold the folder for this sweep; ``Refusal`` when another one holds it. Single cells need no lock.
 
-    The lock reaches other machines on NFS and most cluster file systems. Where it does not, a sweep elsewhere is known
-    by the state that it keeps writing.
+    The lock reaches other machines on NFS and most cluster file systems. Where it does not, and in an object store, a
+    sweep elsewhere is known by the state that it keeps writing.
     """
     with (store.root / NAME).open("a+b") as stream:
         if not _locked(stream):
@@ -73,7 +73,7 @@ def _since(started: float) -> str:
 
 
 def _elsewhere(store: Store) -> State | None:
-    """A sweep on another machine that writes its state while we look: the clocks of two machines need not agree."""
+    """A sweep that writes its state while we look: the clocks of two machines need not agree."""
     before = {state.name: state.updated for state in _others(store)}
     if not before:
         return None
@@ -82,15 +82,16 @@ def _elsewhere(store: Store) -> State | None:
 
 
 def _others(store: Store) -> list[State]:
+    store.refresh("sweeps")
     try:
         states = read_states(store)
     except Refusal:  # nothing rests on a state that cannot be read
         return []
-    return [state for state in states if state.host != socket.gethostname() and state.is_alive()]
+    return [state for state in states if state.is_alive()]
 
 
 def _held(store: Store, owner: str) -> Refusal:
     return Refusal(
-        f"Another sweep works in '{store.root}': {owner}.",
-        f"Wait for it to end (python cli.py status --results {store.root}), stop it, or give another --results.",
+        f"Another sweep works in '{store.name}': {owner}.",
+        f"Wait for it to end (python cli.py status --results {store.name}), stop it, or give another --results.",
     )

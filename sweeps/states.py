@@ -105,7 +105,8 @@ def write_state(store: Store, state: State) -> None:
     path = store.root / "sweeps" / f"{state.name}.json"
     path.parent.mkdir(exist_ok=True)
     text = json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1, allow_nan=False)
-    atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    with store.changing(f"sweeps/{path.name}"):
+        atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
 def read_states(store: Store) -> list[State]:

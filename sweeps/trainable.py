@@ -10,7 +10,7 @@ from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from carft.cell import Cell
-from sweeps.jobs import failure, in_parts_if_need_be, run_payload
+from sweeps.jobs import failure, in_parts_if_need_be, keep_log, run_payload
 from sweeps.watch import begin, log_path, watched
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class CellActor(tune.Trainable):
         except OSError as error:  # the results folder does not answer
             return {**failure(self.message, error), "done": True}
         run = run_watched if self.message["workers"] == 1 else run_distributed
-        return {**run(self.message), "done": True}
+        result = run(self.message)
+        keep_log(self.message)
+        return {**result, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: records are the state."""

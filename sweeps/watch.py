@@ -18,6 +18,8 @@ from typing import Any
 
 from carft.failures import tail
 from carft.life import heard_by
+from carft.mirror import local_folder
+from carft.remote import is_url
 
 #: seconds without a sign of life after which a cell is ended, unless asked otherwise
 HANG_AFTER = 1800.0
@@ -30,13 +32,13 @@ _CRASHED = re.compile(r"^Fatal Python error: (.+)", re.MULTILINE)
 
 def log_path(results: str | Path, key: str) -> Path:
     """Where the log of a job is; key: its kind and its cell's id."""
-    return Path(results) / "logs" / f"{key}.log"
+    return local_folder(results) / "logs" / f"{key}.log"
 
 
 def begin(message: Mapping[str, Any]) -> None:
     """Open the log of a job: of all its attempts in one sweep; another sweep's is overwritten."""
     path = log_path(message["results"], message["key"])
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)  # never a folder that went away
     mark = f"[job {message['start']}]"
     again = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -54,8 +54,8 @@ def test_what_accepts_connections_and_is_no_ray_is_refused_soon(door: str) -> No
     ("arguments", "says"),
     [
         ((*SWEEP, "--results", ""), "--results is empty"),
-        ((*SWEEP, "--results", "s3://bucket/results"), "not in an object store"),
-        (("report", "--results", "gs://bucket/results"), "not in an object store"),
+        ((*SWEEP, "--results", "ftp://bucket/results"), "begins with 'ftp://'"),
+        (("report", "--results", "s3://key:secret@bucket/results"), "may hold no credentials"),
         ((*HELD_OUT, "--id-domains", "a"), "chooses the domains"),
         ((*HELD_OUT, "--ood-domains", "a"), "chooses the domains"),
     ],

@@ -120,7 +120,7 @@ def test_only_what_nobody_needs_goes(store: Store) -> None:
     found = leftovers(store)
     assert {leftover.path for leftover in found} == set(gone)
     assert all(leftover.why and leftover.size == 1 for leftover in found)
-    remove(found)
+    remove(store, found)
     assert leftovers(store) == [] and set(store.ids()) == before
     assert all(path.exists() for path in stays) and not any(path.exists() for path in gone)
 
