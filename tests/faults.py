@@ -36,9 +36,7 @@ Files = Mapping[str, tuple[int, str]]
 class Sweep:
     """A sweep that runs, in a session of its own; what it prints goes to a file. results: the mirror of a url."""
 
-    def __init__(
-        self, results: Path, *arguments: object, env: Mapping[str, str] | None = None, url: str = ""
-    ) -> None:
+    def __init__(self, results: Path, *arguments: object, env: Mapping[str, str] | None = None, url: str = "") -> None:
         place = results.parent  # not in it: its disk may be full
         self.results, self.output = results, place.with_name(f"{place.name}-{time.monotonic_ns()}.txt")
         command = cli_command("sweep", *arguments, "--results", url or results)
