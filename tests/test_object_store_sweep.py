@@ -1,4 +1,4 @@
-"""A sweep whose results lie in an object store: killed, taken up by another machine, cut off, finished, reported."""
+"""A sweep whose results lie in an object store: killed, taken up from another machine, cut off, finished, reported."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from carft.execution import Execution
 from carft.mirror import mirror_of
@@ -23,8 +24,8 @@ pytestmark = pytest.mark.slow
 
 PREFIX = "runs/one"
 URL = f"s3://{BUCKET}/{PREFIX}"
-#: zero-shot, three trials and a confirm cell
-SWEEP, CELLS = (*SMALL, "--trials", 3), 5
+#: zero-shot, two trials and a confirm cell
+SWEEP, CELLS = (*SMALL, "--trials", 2), 4
 
 
 @dataclass
@@ -42,9 +43,10 @@ class Story:
         (self.place / name).mkdir(exist_ok=True)
         return self.server.machine(self.place / name / "mirrors")
 
-    def sweep(self, name: str) -> Sweep:
-        mirror = Path(self.machine(name)["CARFT_MIRRORS"]) / mirror_of(URL).name
-        return Sweep(mirror, *SWEEP, env=self.machine(name), url=URL)
+    def sweep(self, driver: str, worker: str, *arguments: object) -> Sweep:
+        """A sweep from one machine whose cells run on another, or on the same."""
+        mirror = Path(self.machine(worker)["CARFT_MIRRORS"]) / mirror_of(URL).name
+        return Sweep(mirror, *SWEEP, *arguments, env=self.machine(driver), url=URL)
 
     def records(self) -> list[str]:
         return [name for name in self.server.names(PREFIX) if name.endswith("/record.json")]
@@ -58,17 +60,18 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with serving() as server, pytest.MonkeyPatch.context() as patched:
-        patched.setenv("AWS_ENDPOINT_URL", server.settings["AWS_ENDPOINT_URL"])  # a mirror is named by it
         story = Story(server, tmp_path_factory.mktemp("story"))
+        for name, value in {**server.settings, "CARFT_MIRRORS": story.machine("node")["CARFT_MIRRORS"]}.items():
+            patched.setenv(name, value)  # what the processes of the cluster will find
         the_first_machine_dies(story)
-        another_one_goes_on_though_it_is_cut_off_for_a_while(story)
+        others_go_on_though_they_are_cut_off_for_a_while(story)
         story.again = json.loads(story.run("sweep", *SWEEP, "--json", machine="second"))
         story.run("report", "--out", story.place / "report")
         yield story
 
 
 def the_first_machine_dies(story: Story) -> None:
-    sweep = story.sweep("first")
+    sweep = story.sweep("first", "first")
     try:
         sweep.until(story.records, "a cell is done")
         os.killpg(sweep.process.pid, signal.SIGKILL)
@@ -78,8 +81,10 @@ def the_first_machine_dies(story: Story) -> None:
     story.before = cells_of(story.server.names(PREFIX), story.records())
 
 
-def another_one_goes_on_though_it_is_cut_off_for_a_while(story: Story) -> None:
-    sweep = story.sweep("second")
+def others_go_on_though_they_are_cut_off_for_a_while(story: Story) -> None:
+    """A driver and a node that share no folder."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    sweep = story.sweep("second", "node", "--address", cluster.address)
     try:
         sweep.until(sweep.running, "a cell runs")
         story.server.stop()
@@ -90,6 +95,7 @@ def another_one_goes_on_though_it_is_cut_off_for_a_while(story: Story) -> None:
         story.said = sweep.said
     finally:
         sweep.kill()
+        cluster.shutdown()
     story.after = story.server.names(PREFIX)
 
 
@@ -104,6 +110,13 @@ def test_what_one_machine_finished_another_one_neither_loses_nor_repeats(story: 
     assert story.before.items() <= story.after.items()
     assert len(story.records()) == CELLS and not any(name.startswith("failures/") for name in story.after)
     assert "Traceback" not in story.said
+
+
+def test_the_driver_had_the_records_from_the_object_store_alone(story: Story) -> None:
+    logs = {name: list((story.place / name).glob("mirrors/*/logs/*.log")) for name in ("second", "node")}
+    assert logs["node"] and not logs["second"]
+    weights = {name: list((story.place / name).rglob("model.safetensors")) for name in ("second", "node")}
+    assert weights["node"] and not weights["second"]
 
 
 def test_the_same_command_again_runs_nothing(story: Story) -> None:
