@@ -56,7 +56,7 @@ def _half_written(store: Store) -> Found:
 
 def _unfinished(store: Store) -> Found:
     for folder in store.root.glob("cells/*"):
-        whole = (folder / "record.json").is_file()
+        whole = (folder / "record.json").is_file() or (folder / "stopped.json").is_file()
         if not whole and all(map(_abandoned, [folder, *folder.rglob("*")])):
             yield folder, "no record: its writer was killed; the cell runs again anyway"
 
