@@ -35,6 +35,7 @@ def ask(
     data: Path | None,
     skip_unreadable: bool,
     feature_cache: str,
+    feature_dtype: str,
     id_domains: str | None,
     ood_domains: str | None,
     leave_one_out: bool,
@@ -68,7 +69,8 @@ def ask(
         "early_stopping": early_stopping or None,
     }
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **other)
-    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
+    kept = (feature_cache, feature_dtype)
+    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
     request = Request(gpus, workers_per_cell, address, settings, hang_after)
     request.check_numbers()
     return chosen, request

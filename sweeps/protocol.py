@@ -20,10 +20,9 @@ from carft.selection import Candidate, best, enough
 from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
+from sweeps.study_file import content_of, extension, is_larger
 from sweeps.suggest import Tried, suggest
 
-#: what a larger request of the same study adds to
-GROWING = ("trials", "confirm")
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
 
@@ -130,10 +129,10 @@ class Protocol:
 
     def trials(self, study: Study) -> Iterator[tuple[int, dict[str, float], Cell]]:
         """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
-        return ((number, parameters, job.cell) for number, parameters, job in self._searches(study))
+        return ((number, parameters, job.cell) for number, parameters, job in self.searches(study))
 
-    def _searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
-        """The same with the job of every trial."""
+    def searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
+        """(number, parameters, job) of the same trials."""
         kept = self._is_souped(study) or self.recipe.oracle
         earlier: list[Tried] = []
         finished: list[str] = []
@@ -184,7 +183,7 @@ class Protocol:
 
     def _candidates(self, study: Study) -> list[Candidate] | None:
         """What selection sees: every trial that did not fail; None before all trials are settled."""
-        trials = list(self._searches(study))
+        trials = list(self.searches(study))
         if len(trials) < self.recipe.trials or not all(self._settled(job) for _, _, job in trials):
             return None
         found = []
@@ -221,46 +220,13 @@ class Protocol:
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
         for study in [study for study in self.studies if study.id in self._moved]:
-            winner = self.winner(study)
-            trials = [self._trial(number, parameters, job) for number, parameters, job in self._searches(study)]
-            content = {
-                "id": study.id,
-                "seed": study.seed,
-                "reading": {},
-                **study.content,
-                "trials": trials,
-                "winner": winner.cell if winner else None,
-                "confirm": [c.id for c in self.confirm_cells(study)],
-                **({"oracle": True} if study.id in self._oracle else {}),
-            }
-            if too_few := self.too_few(study):
-                content["too_few"] = too_few
             known = self._known(study.id) or {}
-            content |= self._extended(known, content)
-            if self._written.get(study.id) != content and not _is_larger(known, content):
+            content = content_of(self, study, oracle=study.id in self._oracle)
+            content |= extension(known, content, self.store)
+            if self._written.get(study.id) != content and not is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
-
-    def _trial(self, number: int, parameters: dict[str, float], job: Job) -> dict[str, Any]:
-        """A trial as study.json has it."""
-        line = {"trial": number, "parameters": parameters, "cell": job.cell.id, "status": self._status(job)}
-        if (stop := self.stopped.get(job.cell.id)) is not None:
-            line |= {"stopped_after": stop.epochs, "val/top1": stop.value}
-        return line
-
-    def _extended(self, known: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-        """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.
-
-        Empty for a study that was not extended afterwards. Whoever goes on until a number pleases is told by it.
-        """
-        if "extended_from" in known:
-            return {"extended_from": known["extended_from"]}
-        if not any(len(content[k]) > len(known.get(k, [])) for k in GROWING):
-            return {}
-        if not any(self.store.evaluated(cell) for cell in known.get("confirm", [])):
-            return {}
-        return {"extended_from": {k: len(known[k]) for k in GROWING}}
 
     def _known(self, study: str) -> dict[str, Any] | None:
         """The study on disk; None when there is none, or a torn one, which is written again."""
@@ -292,7 +258,7 @@ class Protocol:
                     self._moved.add(study.id)
 
     def _search_jobs(self, study: Study) -> Iterator[Job]:
-        return (job for _, _, job in self._searches(study))
+        return (job for _, _, job in self.searches(study))
 
     def _confirm_jobs(self, study: Study) -> Iterator[Job]:
         return (Job("confirm", cell) for cell in self.confirm_cells(study))
@@ -366,14 +332,10 @@ class Protocol:
             return True
         return self.store.evaluated(cell.id) >= set(card(cell.task).sets)
 
-    def _status(self, job: Job) -> str:
+    def status(self, job: Job) -> str:
+        """failed, stopped, done, running or open."""
         if job.key in self.failed:
             return "failed"
         if job.cell.id in self.stopped:
             return "stopped"
         return "done" if job.cell.id in self.done else "running" if job.key in self.running else "open"
-
-
-def _is_larger(known: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
-    """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
-    return any(len(known.get(k, ())) > len(content[k]) for k in GROWING)
