@@ -1,7 +1,7 @@
 """Every benchmark: python -m benchmarks [THEME ...]
 
-Prints a table and writes benchmarks/results.json. A theme that is named replaces its own figures there and leaves the
-others as they were measured.
+Prints a table, writes benchmarks/results.json and fills the tables of docs/performance.md. A theme that is named
+replaces its own figures there and leaves the others as they were measured.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measuring import machine, versions
+from benchmarks.page import write_page
 
-THEMES = ("steps", "loop", "data", "settings", "evaluation", "startup", "growth", "cells", "gpu")
+THEMES = ("steps", "loop", "data", "settings", "evaluation", "startup", "growth", "cells", "stopping", "gpu")
 RESULTS = Path(__file__).parent / "results.json"
 out = Console(width=200)
 
@@ -45,6 +46,7 @@ def main() -> None:
             "results": [line for theme in THEMES for line in figures[theme]],
         }
         RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_page(content)
 
 
 def table(lines: list[dict[str, Any]]) -> Table:

@@ -50,7 +50,7 @@ class Execution:
         if self.workers < 1 or self.accumulation < 1 or self.checkpoint_every < 0:
             raise Refusal("Workers and accumulation must be at least 1, steps between checkpoints at least 0.")
         if self.feature_dtype not in ("float32", "float16"):
-            raise Refusal(f"Features cannot be kept as {self.feature_dtype}.", "Known: float32, float16.")
+            raise Refusal(f"Features cannot be kept as '{self.feature_dtype}'.", "Known: float32, float16.")
 
     @property
     def root(self) -> Path | None:

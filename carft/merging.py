@@ -60,6 +60,9 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
             _copy_cell(stores[source], cell, folder)
             if cell in agreeing:
                 _copy_cell(stores[1 - source], cell, folder)
+        for store in stores:
+            for cell in set(store.stopped_cells()) - set(merged.sources):
+                _copy_cell(store, cell, folder)
         made = Store(folder)
         _write_studies(made, studies, merged.sources)
         _write_failures(made, stores)
@@ -178,7 +181,8 @@ def _disagreement(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
 def _write_studies(made: Store, studies: Mapping[str, dict[str, Any]], cells: Mapping[str, int]) -> None:
     for name, study in studies.items():
-        trials = [{**t, "status": "done"} if t["cell"] in cells else t for t in study["trials"]]
+        known = {t["cell"] for t in study["trials"] if t["cell"] in cells and t["status"] != "stopped"}
+        trials = [{**t, "status": "done"} if t["cell"] in known else t for t in study["trials"]]
         made.write_study(name, {**study, "trials": trials})
 
 

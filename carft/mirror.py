@@ -27,6 +27,8 @@ from carft.remote import Remote, Seen, checked_url, endpoint, is_url
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: what others may write; logs and superseded cells are for people
 SHARED = ("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps")
+#: what says that a cell has ended, the stronger word first
+ENDS = ("record.json", "stopped.json")
 THREADS = 16
 
 
@@ -138,17 +140,18 @@ class MirroredStore(Store):
         self._owed(place).unlink(missing_ok=True)  # what else is owed is written again by whoever goes on
 
     def _is_owed(self, place: str) -> bool:
-        """Whether a cell is whole here, and there is none there that another machine wrote."""
-        record = self.root / place / "record.json"
-        if not record.is_file():
+        """Whether a cell has ended here, and there is no end of it there that another machine wrote."""
+        record, *_ = ends = [f"{place}/{end}" for end in ENDS]
+        ours = next((name for name in ends if (self.root / name).is_file()), None)
+        there = self.remote.below(place)
+        if ours is None or (ours != record and record in there):
             return False
-        name = f"{place}/record.json"
-        if (seen := self.remote.below(name).get(name)) is None:
+        if ours not in there:
             return True
         theirs = self.root / f".{uuid4().hex}.part"
         try:
-            self.remote.fetch(name, seen, theirs)
-            return theirs.read_bytes() == record.read_bytes()
+            self.remote.fetch(ours, there[ours], theirs)
+            return theirs.read_bytes() == (self.root / ours).read_bytes()
         finally:
             theirs.unlink(missing_ok=True)
 
@@ -247,7 +250,7 @@ def _is_weights(name: str) -> bool:
 
 def _is_last(name: str) -> bool:
     """Whether this file is what says that the others are whole."""
-    return name.endswith("/record.json") or ("/evaluations/" in name and name.endswith(".json"))
+    return Path(name).name in ENDS or ("/evaluations/" in name and name.endswith(".json"))
 
 
 def _order(name: str) -> tuple[bool, bool, str]:

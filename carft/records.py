@@ -271,6 +271,7 @@ class Store:
             "durations": dict(record.durations),
         }
         _write_json(folder / "record.json", content)
+        self._stopped_path(record.id).unlink(missing_ok=True)
 
     def add_evaluation(
         self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
@@ -321,6 +322,34 @@ class Store:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)
         shutil.move(self.folder(cell), target)
+
+    def _stopped_path(self, cell: str) -> Path:
+        return self.folder(cell) / "stopped.json"
+
+    def write_stopped(self, cell: Cell, content: Mapping[str, Any]) -> None:
+        """Write that a search cell's training was given up; see :mod:`carft.rungs`."""
+        folder = self.folder(cell.id)
+        with self.changing(f"cells/{cell.id}"):
+            self._make(folder)
+            _write_json(folder / "spec.json", cell.as_dict())
+            _write_json(self._stopped_path(cell.id), content)
+        self.forget_failure(cell.id)
+
+    def stopped(self, cell: str) -> dict[str, Any] | None:
+        """What stands of a cell that was given up: curve, numerics, provenance. None when it was not."""
+        path = self._stopped_path(cell)
+        if not path.is_file():
+            return None
+        content = _read_json(path)
+        try:
+            curve = list(_numbers({str(epoch): value for epoch, value in enumerate(content["curve"])}).values())
+            return {**content, "curve": curve, "numerics": int(content["numerics"])}
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise torn(path, f"{type(error).__name__}: {error}") from error
+
+    def stopped_cells(self) -> list[str]:
+        """Ids of the cells that were given up and have no record, sorted."""
+        return sorted(p.parent.name for p in self.root.glob("cells/*/stopped.json") if not self.is_done(p.parent.name))
 
     def failure_path(self, cell: str) -> Path:
         """Where the reason of a failed cell stands."""

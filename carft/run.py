@@ -36,11 +36,12 @@ from carft.metrics import Predictions, flatten, score
 from carft.models import Pretrained, load_pretrained
 from carft.network import Network, Prompts
 from carft.records import Record, Store, atomic
+from carft.rungs import NO_LIMITS, Limits, curve_of, stopped_after, write_stop
 from carft.shard import Shard
 from carft.training import train
 
 FLOAT = np.dtype("float32")
-Status = Literal["done", "reused"]
+Status = Literal["done", "reused", "stopped"]
 Command = Literal["train", "sweep", "interpolate", "soup"]  # what opens a sealed set, as the log of unsealings says it
 
 
@@ -127,6 +128,7 @@ class Computed:
     predictions: Predictions
     metrics: dict[str, float]
     durations: dict[str, float]
+    stopped: bool = False  # whether training was given up at a rung
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,16 @@ class Outcome:
 
 
 def compute(
-    cell: Cell, bench: Bench, checkpoints: Checkpoints = NONE, tell: Callable[[str], None] = lambda _: None
+    cell: Cell,
+    bench: Bench,
+    checkpoints: Checkpoints = NONE,
+    tell: Callable[[str], None] = lambda _: None,
+    limits: Limits = NO_LIMITS,
 ) -> Computed:
-    """Train (unless the method is untrained) and validate. Every worker of a cell calls this."""
+    """Train (unless the method is untrained) and validate. Every worker of a cell calls this.
+
+    limits: of early stopping, epoch -> the val/top1 to be reached.
+    """
     started = time.perf_counter()
     network = bench.network(cell.reading.class_head, cell.seed)
     history: list[Row] = []
@@ -160,7 +169,7 @@ def compute(
 
         def descend() -> list[Row]:
             setting = (bench.pretrained, frozen, bench.execution, checkpoints)
-            return train(cell, network, method, images, *setting, after_epoch)
+            return train(cell, network, method, images, *setting, after_epoch, limits)
 
         def features(of: ImageSet) -> torch.Tensor:
             return embed(network, of, bench.pretrained, cell.precision)
@@ -172,7 +181,8 @@ def compute(
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": trained - started, "validate": time.perf_counter() - trained}
-    return Computed(network, history, predictions, metrics, durations)
+    stopped = stopped_after(curve_of(history), limits) is not None
+    return Computed(network, history, predictions, metrics, durations, stopped)
 
 
 def frozen_of(cell: Cell, bench: Bench) -> Frozen:
@@ -209,8 +219,12 @@ def run_cell(
     keep_weights: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     by: Command = "train",
+    limits: Limits = NO_LIMITS,
 ) -> Outcome:
-    """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites."""
+    """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites.
+
+    A cell that falls behind ``limits`` is given up: it gets no record but a note of its end.
+    """
     check_runnable(cell)
     check_execution(cell, execution)
     status: Status = "reused"
@@ -220,8 +234,11 @@ def run_cell(
         execution.prepare()
         bench = Bench.of(cell, execution)
         checkpoints = store_checkpoints(cell, store, execution)
-        write(cell, compute(cell, bench, checkpoints, tell), bench, store, keep_weights or unseal)
+        computed = compute(cell, bench, checkpoints, tell, limits)
+        write(cell, computed, bench, store, keep_weights or unseal)
         checkpoints.remove()
+        if computed.stopped:
+            return Outcome(cell.id, "stopped", {"val/top1": computed.metrics["val/top1"]})
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution, by)
@@ -246,7 +263,9 @@ def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpo
 
 
 def write(cell: Cell, computed: Computed, bench: Bench, store: Store, keep_weights: bool) -> None:
-    """Write the record of a computed cell."""
+    """Write the record of a computed cell, or the note of its end."""
+    if computed.stopped:
+        return write_stop(store, cell, curve_of(computed.history), bench.provenance())
     record = Record(cell, computed.metrics, bench.provenance(), computed.durations)
     trained = method_card(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None

@@ -47,16 +47,19 @@ Found = Iterator[tuple[Path, str]]
 
 def _half_written(store: Store) -> Found:
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
-        in_unfinished = path.parent.parent == store.root / "cells" and not store.is_done(path.parent.name)
+        in_unfinished = path.parent.parent == store.root / "cells" and not _has_ended(path.parent)
         if _abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
             yield path, "half-written; its writer is gone"
 
 
 def _unfinished(store: Store) -> Found:
     for folder in store.root.glob("cells/*"):
-        whole = (folder / "record.json").is_file()
-        if not whole and all(map(_abandoned, [folder, *folder.rglob("*")])):
+        if not _has_ended(folder) and all(map(_abandoned, [folder, *folder.rglob("*")])):
             yield folder, "no record: its writer was killed; the cell runs again anyway"
+
+
+def _has_ended(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("record.json", "stopped.json"))
 
 
 def _checkpoints(store: Store) -> Found:

@@ -22,6 +22,7 @@ from carft.frozen import Frozen
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models import Pretrained
 from carft.network import Network
+from carft.rungs import NO_LIMITS, Limits, curve_of, stopped_after
 from carft.seeds import CROPS, ORDER, generator
 from carft.shard import Shard
 
@@ -56,8 +57,11 @@ def train(
     execution: Execution,
     checkpoints: Checkpoints,
     after_epoch: Callable[[int], Row],
+    limits: Limits = NO_LIMITS,
 ) -> list[Row]:
     """Fine-tune ``network`` in place; returns one history row per step, epoch ends carrying ``after_epoch``'s values.
+
+    Ends early after an epoch whose validation is below ``limits``.
 
     Every worker gets the rows rank, rank + workers, ... of each global batch, in ``execution.accumulation`` parts;
     means over parts are weighted by their size, so the gradient is that of the global batch. Goes on from the last
@@ -72,6 +76,8 @@ def train(
     rates = list(learning_rates(training, cell.hyperparameters["lr"], per_epoch * training.epochs))
     history = progress.history
     for epoch in range(progress.step // per_epoch, training.epochs):
+        if stopped_after(curve_of(history), limits):
+            break
         permutation = order(cell.seed, epoch, len(images))
         starts = range(0, len(images), training.batch_size)
         steps = loop.plan([permutation[first : first + training.batch_size] for first in starts])

@@ -35,10 +35,12 @@ def ask(
     data: Path | None,
     skip_unreadable: bool,
     feature_cache: str,
+    feature_dtype: str,
     id_domains: str | None,
     ood_domains: str | None,
     leave_one_out: bool,
     oracle: bool,
+    early_stopping: bool,
     hang_after: float,
     smoke: bool,
     **_: object,
@@ -59,10 +61,16 @@ def ask(
     elif named:
         named = [with_domains(task, id_domains, ood_domains) for task in named]
     model, pretrained = weights(model, pretrained, activation, random_weights)
-    start = {"model": model, "pretrained": pretrained, "precision": precision}
-    chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **start)
-    chosen = chosen.model_copy(update={"oracle": oracle or chosen.oracle})
-    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
+    other = {
+        "model": model,
+        "pretrained": pretrained,
+        "precision": precision,
+        "oracle": oracle or None,
+        "early_stopping": early_stopping or None,
+    }
+    chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **other)
+    kept = (feature_cache, feature_dtype)
+    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
     request = Request(gpus, workers_per_cell, address, settings, hang_after)
     request.check_numbers()
     return chosen, request

@@ -18,6 +18,7 @@ from commands.options import (
     Compile,
     Data,
     FeatureCache,
+    FeatureDtype,
     IdDomains,
     Model,
     OodDomains,
@@ -65,6 +66,7 @@ def train(
     data: Data = None,
     skip_unreadable: SkipUnreadable = False,
     feature_cache: FeatureCache = FEATURES,
+    feature_dtype: FeatureDtype = "float32",
     id_domains: IdDomains = None,
     ood_domains: OodDomains = None,
     unseal: Annotated[bool, typer.Option("--unseal", help="Also evaluate on test set and suites.")] = False,
@@ -99,7 +101,8 @@ def train(
     from carft.run import check_execution, check_runnable, run_cell
 
     check_runnable(cell)
-    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
+    kept = (feature_cache, feature_dtype)
+    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
     execution = Execution.here(device, **settings)
     check_execution(cell, replace(execution, workers=workers))
     fresh = not store.is_current(cell.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,6 +37,10 @@ FeatureCache = Annotated[
     str,
     typer.Option(help="Folder of pretrained features and drawings, 10 GiB at most; 'none' computes them each time."),
 ]
+FeatureDtype = Annotated[
+    Literal["float32", "float16"],
+    typer.Option(help="What features are kept as; float16 takes half the space, the loss then agrees to about 1e-3."),
+]
 #: where features are kept when nothing else is asked for: on the disk of the machine that computes
 FEATURES = "~/.cache/carft/features"
 
@@ -56,6 +60,9 @@ LeaveOneOut = Annotated[
 Oracle = Annotated[
     bool,
     typer.Option("--oracle", help="Afterwards unseal the search cells too: what selection on test would give."),
+]
+EarlyStopping = Annotated[
+    bool, typer.Option("--early-stopping", help="Give up search trials that fall behind at the recipe's rungs.")
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also run cells that failed before for a reason of their own.")
@@ -97,6 +104,7 @@ def execution_settings(
     data: Path | None,
     skip_unreadable: bool,
     feature_cache: str,
+    feature_dtype: str,
 ) -> dict[str, Any]:
     """How cells are computed, besides device and workers."""
     return {
@@ -106,6 +114,7 @@ def execution_settings(
         "data": None if data is None else str(data.resolve()),
         "skip_unreadable": skip_unreadable,
         "feature_cache": None if feature_cache == "none" else str(Path(feature_cache).expanduser().resolve()),
+        "feature_dtype": feature_dtype,
     }
 
 

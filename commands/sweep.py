@@ -19,7 +19,9 @@ from commands.options import (
     CheckpointEvery,
     Compile,
     Data,
+    EarlyStopping,
     FeatureCache,
+    FeatureDtype,
     Gpus,
     HangAfter,
     IdDomains,
@@ -71,10 +73,12 @@ def sweep(
     data: Data = None,
     skip_unreadable: SkipUnreadable = False,
     feature_cache: FeatureCache = FEATURES,
+    feature_dtype: FeatureDtype = "float32",
     id_domains: IdDomains = None,
     ood_domains: OodDomains = None,
     leave_one_out: LeaveOneOut = False,
     oracle: Oracle = False,
+    early_stopping: EarlyStopping = False,
     retry_failed: RetryFailed = False,
     hang_after: HangAfter = 1800,
     results: Results = "results",
@@ -135,7 +139,7 @@ def sweep(
         ran = (summary.cells_done, summary.cells_failed, summary.wall_s, outcome)
         came = plans[0].close(protocol, state.name, *ran)
     if as_json:
-        counts = ("cells_done", "cells_failed", "cells_reused", "wall_s")
+        counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s")
         plan = None if came is None else asdict(came)
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
@@ -153,9 +157,10 @@ def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: Stat
     from carft.failures import PASSING, failures
     from sweeps.board import winners_table
 
+    given_up = f"{summary.cells_stopped} stopped early, " if summary.cells_stopped else ""
     out.print(winners_table(protocol))
     out.print(
-        f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
+        f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, {given_up}"
         f"{summary.wall_s:.0f} s. Records: {results}"
     )
     if state is not None and state.busy:

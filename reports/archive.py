@@ -151,6 +151,16 @@ class Archive:
         return found
 
 
+def finished_trials(study: Mapping[str, Any], records: Mapping[str, Record]) -> list[Mapping[str, Any]]:
+    """The trials of a study that were trained to the end, under its own rules, and whose records can be read."""
+    return [t for t in study["trials"] if t["status"] != "stopped" and t["cell"] in records]
+
+
+def stopped_trials(study: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The trials of a study that were given up early."""
+    return [t for t in study["trials"] if t["status"] == "stopped"]
+
+
 def _studies(store: Store, problems: list[Problem]) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     for path in sorted(store.root.glob("studies/*/study.json")):

@@ -130,7 +130,7 @@ class Contrast:
             if len(seeds) == 2 and seeds[0] != seeds[1]:
                 flaws.append(f"{task} has seeds that only one side was run with")
             for entry in self._trained_sides():
-                if not evidence.finished_trials(task, entry.parent or entry.method):
+                if not evidence.ended_trials(task, entry.parent or entry.method):
                     flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
                     flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")
@@ -148,7 +148,7 @@ class Contrast:
         """Tasks on which the two sides' searches ended with different numbers of trials."""
         uneven = []
         for task in estimates:
-            counts = [evidence.finished_trials(task, e.parent or e.method) for e in self._trained_sides()]
+            counts = [evidence.ended_trials(task, e.parent or e.method) for e in self._trained_sides()]
             if len(counts) == 2 and counts[0] != counts[1]:
                 uneven.append(f"the searches on {task} ({counts[0]} against {counts[1]} finished trials)")
         return uneven

@@ -13,7 +13,7 @@ from carft.errors import Refusal
 from carft.methods import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.records import Record, Store
 from carft.selection import best_alpha
-from reports.archive import Archive, Problem
+from reports.archive import Archive, Problem, finished_trials, stopped_trials
 from reports.outcomes import Outcome
 from reports.scopes import Scope, named
 
@@ -155,10 +155,10 @@ class Evidence:
         """The study of a task and method, if any."""
         return self._by_method.get((task, method))
 
-    def finished_trials(self, task: str, method: str) -> int:
-        """Search trials of a study that ended with a record."""
+    def ended_trials(self, task: str, method: str) -> int:
+        """Search trials of a study that ended with a record or were given up early: what the search has seen."""
         study = self.study(task, method)
-        return sum(t["cell"] in self.records for t in study["trials"]) if study else 0
+        return len(finished_trials(study, self.records)) + len(stopped_trials(study)) if study else 0
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by seed; empty when there are none."""
@@ -195,7 +195,7 @@ class Evidence:
     def _soup(self, task: str, entry: Entry) -> str | None:
         """The soup over all finished trials of a study: one cell, with the search's one seed."""
         study = self.study(task, entry.parent or "")
-        trials = frozenset(t["cell"] for t in study["trials"] if t["cell"] in self.records) if study else frozenset()
+        trials = frozenset(t["cell"] for t in finished_trials(study, self.records)) if study else frozenset()
         found = self.archive.soups.get((trials, entry.greedy or 0.0))
         return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
 
@@ -266,9 +266,11 @@ def _view(archive: Archive, scope: Scope, name: str, studies: Sequence[Mapping[s
 
 
 def _budget(study: Mapping[str, Any]) -> dict[str, Any]:
-    """The training recipe without what a reading may change."""
-    return {k: v for k, v in study["training"].items() if k != "crop"}
+    """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
+    return {**{k: v for k, v in study["training"].items() if k != "crop"}, "rungs": study.get("rungs", [])}
 
 
-def _size(study: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    return (bool(study["winner"]), study["training"]["epochs"], len(study["trials"]), len(study["confirm"]))
+def _size(study: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of two searches with as many epochs the one that gave no trial up is the larger."""
+    whole = not study.get("rungs")
+    return (bool(study["winner"]), study["training"]["epochs"], whole, len(study["trials"]), len(study["confirm"]))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.archive import finished_trials
 from reports.contrasts import Contrast, Sets, every_suite, id_test
 from reports.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.orders import expected_best
@@ -57,7 +58,7 @@ def best_on_test(evidence: Evidence, study: Mapping[str, Any] | None, names: Seq
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
     if study is None:
         return None
-    trials = [t["cell"] for t in study["trials"] if t["cell"] in evidence.records]
+    trials = [t["cell"] for t in finished_trials(study, evidence.records)]
     open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study["task"], names)]
     if not trials or len(open_ones) < len(trials):
         return None

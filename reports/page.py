@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from reports.archive import stopped_trials
 from reports.cautions import said_of
 from reports.evidence import Evidence
 from reports.fairness import scope_one_trial
@@ -58,7 +59,8 @@ class Content:
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
             answer=_answer(verdicts),
             rests_on=_rests_on(evidence, tables),
-            trials_worth=_trials_worth(_of_scope(tables["best_of_n"], evidence), _of_scope(tables["trials"], evidence)),
+            trials_worth=_trials_worth(_of_scope(tables["best_of_n"], evidence), _of_scope(tables["trials"], evidence))
+            + _given_up(evidence),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
             cautions=sources.cautions,
@@ -165,6 +167,21 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
         f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. No interval on "
         f"this page holds the luck of the search, those of the verdicts included, except the parts named 'tasks as a "
         f"sample'."
+    )
+
+
+def _given_up(evidence: Evidence) -> str:
+    """What early stopping left out of the search, in words; empty where it was off."""
+    studies = [study for study in evidence.studies if study.get("rungs")]
+    if not studies:
+        return ""
+    trials = sum(len(study["trials"]) for study in studies)
+    stopped = sum(map(len, map(stopped_trials, studies)))
+    rungs = ", ".join(map(str, studies[0]["rungs"]))
+    return (
+        f" Early stopping was on: {stopped} of {trials} trials were given up after epoch {rungs}, being below "
+        f"the median of the trials that earlier rounds of their study finished. They count as tried, they cannot win, "
+        f"and the gains above are over the others alone."
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from carft.cell import Cell, Reading
 from carft.methods import METHODS, trained_methods
 from carft.specify import command
+from reports.archive import finished_trials
 from reports.awareness import context_table as context_table  # listed with the other tables
 from reports.contrasts import Contrast, every_suite, id_test
 from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
@@ -184,24 +185,23 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for view in evidence.views():
         for study in view.studies:
-            for trial in study["trials"]:
-                if trial["cell"] in view.records:
-                    metrics = view.records[trial["cell"]].metrics
-                    rows.append(
-                        {
-                            "task": study["task"],
-                            "method": study["method"],
-                            "trial": trial["trial"],
-                            "scope": view.name,
-                            "scale": view.scale,
-                            **trial["parameters"],
-                            "val/top1": metrics["val/top1"],
-                            "val/loss": metrics["val/loss"],
-                            "won": trial["cell"] == study["winner"],
-                            "selected_on": VALIDATION,
-                            "cell": trial["cell"],
-                        }
-                    )
+            for trial in finished_trials(study, view.records):
+                metrics = view.records[trial["cell"]].metrics
+                rows.append(
+                    {
+                        "task": study["task"],
+                        "method": study["method"],
+                        "trial": trial["trial"],
+                        "scope": view.name,
+                        "scale": view.scale,
+                        **trial["parameters"],
+                        "val/top1": metrics["val/top1"],
+                        "val/loss": metrics["val/loss"],
+                        "won": trial["cell"] == study["winner"],
+                        "selected_on": VALIDATION,
+                        "cell": trial["cell"],
+                    }
+                )
     return pd.DataFrame(rows)
 
 

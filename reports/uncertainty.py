@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.archive import finished_trials
 from reports.contrasts import Contrast
 from reports.evidence import VALIDATION, Entry, Evidence
 from reports.orders import spread_of_best
@@ -66,9 +67,9 @@ def _luck(view: Evidence, task: str, sides: Sequence[Entry]) -> float:
 
 def _validated(view: Evidence, task: str, side: Entry) -> list[float]:
     study = view.study(task, side.parent or side.method)
-    trials = study["trials"] if study else ()
-    return [view.records[t["cell"]].metrics["val/top1"] for t in trials if t["cell"] in view.records]
+    trials = finished_trials(study, view.records) if study else []
+    return [view.records[t["cell"]].metrics["val/top1"] for t in trials]
 
 
 def _trials(view: Evidence, task: str, side: Entry) -> int:
-    return view.finished_trials(task, side.parent or side.method)
+    return view.ended_trials(task, side.parent or side.method)

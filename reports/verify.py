@@ -21,6 +21,7 @@ from carft.metrics import flatten, score
 from carft.records import Store
 from carft.selection import Candidate, best
 from reports import manifest as manifests
+from reports.archive import finished_trials
 from reports.build import redrawn, sources_of, write_pages, write_tables
 from reports.figures import Plot
 from reports.manifest import Manifest
@@ -179,7 +180,7 @@ def _winners(case: Case) -> Found:
     """Every study's winner against selection on validation, and its confirm cells against the winner."""
     records = case.sources.evidence.records
     for study in case.store.studies():
-        trials = [t for t in study["trials"] if t["cell"] in records]
+        trials = finished_trials(study, records)
         chosen = best([Candidate(t["cell"], t["trial"], records[t["cell"]].metrics) for t in trials])
         if study["winner"] is None or not trials:
             continue  # still searching, or of another NUMERICS: nothing of it is reported

@@ -26,7 +26,7 @@ class Board:
     def watch(self, protocol: Protocol):
         """The callback to give to a sweep."""
         self.protocol = protocol
-        self.already = len(protocol.done)
+        self.already = self._over()
         if self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("[bold]cells"),
@@ -44,21 +44,24 @@ class Board:
     def update(self) -> None:
         """Show the state of now."""
         if self.live is not None:
-            self.progress.update(self.bar, completed=len(self.protocol.done), note=self._note())
+            self.progress.update(self.bar, completed=self._over(), note=self._note())
             self.live.update(self._render())
         elif time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
-            self.console.print(f"{len(self.protocol.done)}/{self.protocol.total()} cells  {self._note()}")
+            self.console.print(f"{self._over()}/{self.protocol.total()} cells  {self._note()}")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self.live is not None:
             self.live.stop()
 
+    def _over(self) -> int:
+        return len(self.protocol.done) + len(self.protocol.stopped)
+
     def _note(self) -> str:
         protocol = self.protocol
-        fresh = len(protocol.done) - self.already
-        left = protocol.total() - len(protocol.done)
+        fresh = self._over() - self.already
+        left = protocol.total() - self._over()
         eta = f"{(time.monotonic() - self.started) / fresh * left:.0f} s left" if fresh > 3 else "time left unknown yet"
         return f"{len(protocol.running)} running, {len(protocol.failed)} failed, {eta}"
 

@@ -17,6 +17,7 @@ from carft.execution import Execution
 from carft.mirror import store_at
 from carft.records import Store
 from carft.remote import is_url
+from carft.rungs import NO_LIMITS, Limits, known_stop
 from sweeps.sole import NAME as SWEPT
 from sweeps.watch import HANG_AFTER, log_path, watched
 
@@ -44,7 +45,7 @@ def _train(config: dict[str, Any]) -> None:
     cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
     bench = Bench.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
-    computed = compute(cell, bench, checkpoints)
+    computed = compute(cell, bench, checkpoints, limits=config["limits"])
     if ray.train.get_context().get_world_rank() == 0:
         write(cell, computed, bench, store, config["keep_weights"])
         checkpoints.remove()
@@ -62,10 +63,12 @@ def train_cell(
     keep_weights: bool,
     hang_after: float = HANG_AFTER,
     job: str = ALONE,
+    limits: Limits = NO_LIMITS,
 ) -> None:
     """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
 
     hang_after: seconds without a sign of life that end a worker. job: what the cell is trained for; names its log.
+    limits: of early stopping.
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
     """
     store = _store(results, job)
@@ -84,6 +87,7 @@ def train_cell(
                 "keep_weights": keep_weights,
                 "hang_after": hang_after,
                 "job": job,
+                "limits": dict(limits),
             },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
@@ -92,5 +96,5 @@ def train_cell(
         )
         trainer.fit()
     store.refresh(f"cells/{cell.id}")
-    if not store.is_done(cell.id):
+    if not store.is_done(cell.id) and known_stop(store, cell, limits) is None:
         raise Refusal(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")

@@ -27,7 +27,12 @@ from carft.folders import new_folder
 from carft.records import Record, Store
 
 #: a trial's status in study.json -> Optuna's
-STATES = {"done": TrialState.COMPLETE, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
+STATES = {
+    "done": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+    "stopped": TrialState.PRUNED,
+}
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,15 @@ def _trials(
         notes = {"cell": trial["cell"], **({"reason": reasons[trial["cell"]]} if trial["cell"] in reasons else {})}
         # a search may have tried what is outside of today's range: the range of that trial then holds it
         ranges = {name: _holding(space[name], value) for name, value in trial["parameters"].items()}
+        seen = {trial["stopped_after"]: trial["val/top1"]} if state is TrialState.PRUNED else None
+        parameters = dict(trial["parameters"])
         yield create_trial(
-            state=state, value=value, params=dict(trial["parameters"]), distributions=ranges, user_attrs=notes
+            state=state,
+            value=value,
+            params=parameters,
+            distributions=ranges,
+            user_attrs=notes,
+            intermediate_values=seen,
         )
 
 

@@ -178,7 +178,7 @@ def _left_of(protocol: Protocol, study: Study, sizes: Sizes, weights: int) -> It
 
 def _settled(protocol: Protocol, jobs: Sequence[Job]) -> int:
     """How many of the jobs are done or will not be run again."""
-    return sum(job.key in protocol.failed or all(c.id in protocol.done for c in job.cells()) for job in jobs)
+    return sum(job.key in protocol.failed or all(protocol.is_over(c.id) for c in job.cells()) for job in jobs)
 
 
 def _predictions(task: str, sizes: Sizes) -> float:

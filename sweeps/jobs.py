@@ -49,7 +49,7 @@ class Placement:
 def payload(job: Job, results: str, placement: Placement, start: str = "") -> Payload:
     """A job as plain values, to be sent to a worker. start: names the sweep that sends it."""
     what = {"kind": job.kind, "key": job.key, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
-    return {**what, "start": start, "results": results, **asdict(placement)}
+    return {**what, "limits": dict(job.limits), "start": start, "results": results, **asdict(placement)}
 
 
 def store_of(message: Payload) -> Store:
@@ -103,7 +103,7 @@ def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> No
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
         unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
-        run_cell(cell, store, execution, unseal=unseal, keep_weights=keep_weights, tell=_say, by="sweep")
+        run_cell(cell, store, execution, unseal, keep_weights, _say, by="sweep", limits=message["limits"])
 
 
 def _say(words: str) -> None:

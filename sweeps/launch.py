@@ -25,11 +25,13 @@ from sweeps.stopping import Stop, heeding_sigterm
 
 @dataclass(frozen=True)
 class Summary:
-    """What a sweep came to. stopped: the number of the signal that stopped it, 0 for none."""
+    """What a sweep came to. cells_stopped: given up early, now or before. stopped: the number of the signal that
+    stopped the sweep, 0 for none."""
 
     cells_done: int
     cells_failed: int
     cells_reused: int
+    cells_stopped: int
     wall_s: float
     stopped: int = 0
 
@@ -85,7 +87,8 @@ def _run(
             _shut_down()
     failed = sum(map(cells_of, protocol.failed))
     done = len(protocol.done) - len(protocol.reused)
-    summary = Summary(done, failed, len(protocol.reused), round(time.monotonic() - started, 2), stopped)
+    given_up, wall_s = len(protocol.stopped), round(time.monotonic() - started, 2)
+    summary = Summary(done, failed, len(protocol.reused), given_up, wall_s, stopped)
     return protocol, summary
 
 

@@ -15,14 +15,14 @@ from carft.data.catalog import card
 from carft.errors import Refusal
 from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
+from carft.rungs import NO_LIMITS, Curve, Limits, Stop, known_curve, known_stop, limits_of
 from carft.selection import Candidate, best, enough
 from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
-from sweeps.suggest import suggest
+from sweeps.study_file import content_of, extension, is_larger
+from sweeps.suggest import Tried, suggest
 
-#: what a larger request of the same study adds to
-GROWING = ("trials", "confirm")
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
 
@@ -31,12 +31,13 @@ class Job:
     """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
 
     All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. Confirm cells
-    keep their weights, and so do search cells that are needed again.
+    keep their weights, and so do search cells that are needed again. limits: of early stopping, for a search cell.
     """
 
     kind: Kind
     cell: Cell  # of a curve the parent, of soups the uniform one
     kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
+    limits: Limits = field(default_factory=dict, compare=False)
 
     @property
     def keep_weights(self) -> bool:
@@ -64,6 +65,7 @@ class Protocol:
     done: dict[str, dict[str, float]] = field(default_factory=dict)  # cell -> metrics
     running: dict[str, Job] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # job key -> reason
+    stopped: dict[str, Stop] = field(default_factory=dict)  # search cell that was given up -> how far it came
     reused: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)  # search cells unsealed for oracle selection
     failed_before: Mapping[str, str] = field(default_factory=dict)  # job key -> reason: not run again
@@ -77,6 +79,8 @@ class Protocol:
         self._moved = {study.id for study in self.studies}  # what write_studies has to look at
         self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
         self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
+        self._limits: dict[tuple[str, int], Limits] = {}
+        self._curves: dict[str, Curve] = {}
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -92,6 +96,10 @@ class Protocol:
         for _ in self._open_jobs():
             pass
 
+    def is_over(self, cell: str) -> bool:
+        """Whether nothing is left to do for a cell that did not fail: it is done, or it was given up."""
+        return cell in self.done or cell in self.stopped
+
     def finished(self) -> bool:
         """Whether nothing is running and nothing can start."""
         return not self.running and next(self._open_jobs(), None) is None
@@ -103,6 +111,8 @@ class Protocol:
             self.failed[job.key] = failure
         elif job.kind == "oracle":
             self.opened.add(job.cell.id)
+        elif (stop := known_stop(self.store, job.cell, job.limits)) is not None:
+            self.stopped[job.cell.id] = stop
         else:
             found = {cell.id: self.store.metrics(cell.id) for cell in job.cells()}
         self.done |= found
@@ -119,18 +129,47 @@ class Protocol:
 
     def trials(self, study: Study) -> Iterator[tuple[int, dict[str, float], Cell]]:
         """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
-        earlier: list[tuple[dict[str, float], float]] = []
+        return ((number, parameters, job.cell) for number, parameters, job in self.searches(study))
+
+    def searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
+        """(number, parameters, job) of the same trials."""
+        kept = self._is_souped(study) or self.recipe.oracle
+        earlier: list[Tried] = []
+        finished: list[str] = []
         for first in range(0, self.recipe.trials, self.recipe.round_size):
             numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
-            cells = [(k, p, study.cell(p, self.recipe.search_seed)) for k, p in self._round(study, numbers, earlier)]
-            yield from cells
-            if not all(self._settled(Job("search", cell)) for _, _, cell in cells):
+            limits = self._limits_of(study, first, finished)
+            search_seed = self.recipe.search_seed
+            found = [
+                (k, p, Job("search", study.cell(p, search_seed), kept, limits))
+                for k, p in self._round(study, numbers, earlier)
+            ]
+            yield from found
+            if not all(self._settled(job) for _, _, job in found):
                 return
-            earlier += [(p, self.done[c.id]["val/top1"]) for _, p, c in cells if c.id in self.done]
+            earlier += [tried for _, p, job in found for tried in self._tried(p, job.cell.id)]
+            finished += [job.cell.id for _, _, job in found if self._is_finished(job.cell.id)]
 
-    def _round(
-        self, study: Study, numbers: range, earlier: list[tuple[dict[str, float], float]]
-    ) -> list[tuple[int, dict[str, float]]]:
+    def _limits_of(self, study: Study, first: int, finished: list[str]) -> Limits:
+        """What the trials of the round that begins with trial ``first`` must reach; asked once."""
+        if not (rungs := self.recipe.stopping_rungs()):
+            return NO_LIMITS
+        if (key := (study.id, first)) not in self._limits:
+            self._curves |= {c: known_curve(self.store, c) for c in finished if c not in self._curves}
+            self._limits[key] = limits_of(rungs, [self._curves[cell] for cell in finished])
+        return self._limits[key]
+
+    def _is_finished(self, cell: str) -> bool:
+        return cell in self.done and cell not in self.stopped
+
+    def _tried(self, parameters: dict[str, float], cell: str) -> Iterator[Tried]:
+        """What the sampler is told of a settled trial; nothing of one that failed."""
+        if (stop := self.stopped.get(cell)) is not None:
+            yield Tried(parameters, stop.value, stop.epochs)
+        elif cell in self.done:
+            yield Tried(parameters, self.done[cell]["val/top1"])
+
+    def _round(self, study: Study, numbers: range, earlier: list[Tried]) -> list[tuple[int, dict[str, float]]]:
         """What the trials of a round try; asked once."""
         key = (study.id, numbers.start)
         if key not in self._asked:
@@ -139,22 +178,28 @@ class Protocol:
 
     def winner(self, study: Study) -> Candidate | None:
         """The study's winner once every trial is settled; None before, and when too few finished."""
-        finished = self._finished_trials(study)
-        return best(finished) if finished is not None and len(finished) >= enough(self.recipe.trials) else None
+        ended = self._candidates(study)
+        return best(ended) if ended is not None and len(ended) >= enough(self.recipe.trials) else None
 
-    def _finished_trials(self, study: Study) -> list[Candidate] | None:
-        """What selection may choose from; None before every trial is settled."""
-        trials = list(self.trials(study))
-        if len(trials) < self.recipe.trials or not all(self._settled(Job("search", c)) for _, _, c in trials):
+    def _candidates(self, study: Study) -> list[Candidate] | None:
+        """What selection sees: every trial that did not fail; None before all trials are settled."""
+        trials = list(self.searches(study))
+        if len(trials) < self.recipe.trials or not all(self._settled(job) for _, _, job in trials):
             return None
-        return [Candidate(c.id, k, self.done[c.id]) for k, _, c in trials if c.id in self.done]
+        found = []
+        for number, _, job in trials:
+            if (stop := self.stopped.get(job.cell.id)) is not None:
+                found.append(Candidate(job.cell.id, number, {"val/top1": stop.value}, full_budget=False))
+            elif job.cell.id in self.done:
+                found.append(Candidate(job.cell.id, number, self.done[job.cell.id]))
+        return found
 
     def too_few(self, study: Study) -> str:
         """Why a study whose trials are settled has no winner; empty while it is open and when it has one."""
-        finished, trials = self._finished_trials(study), self.recipe.trials
-        if finished is None or len(finished) >= enough(trials):
+        ended, trials = self._candidates(study), self.recipe.trials
+        if ended is None or len(ended) >= enough(trials):
             return ""
-        return f"{len(finished)} of {trials} trials finished; a winner needs {enough(trials)}"
+        return f"{len(ended)} of {trials} trials finished; a winner needs {enough(trials)}"
 
     def confirm_cells(self, study: Study) -> list[Cell]:
         """The winner with every fresh seed; empty before there is a winner."""
@@ -175,42 +220,13 @@ class Protocol:
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
         for study in [study for study in self.studies if study.id in self._moved]:
-            winner = self.winner(study)
-            trials = [
-                {"trial": k, "parameters": p, "cell": c.id, "status": self._status(Job("search", c))}
-                for k, p, c in self.trials(study)
-            ]
-            content = {
-                "id": study.id,
-                "seed": study.seed,
-                "reading": {},
-                **study.content,
-                "trials": trials,
-                "winner": winner.cell if winner else None,
-                "confirm": [c.id for c in self.confirm_cells(study)],
-                **({"oracle": True} if study.id in self._oracle else {}),
-            }
-            if too_few := self.too_few(study):
-                content["too_few"] = too_few
             known = self._known(study.id) or {}
-            content |= self._extended(known, content)
-            if self._written.get(study.id) != content and not _is_larger(known, content):
+            content = content_of(self, study, oracle=study.id in self._oracle)
+            content |= extension(known, content, self.store)
+            if self._written.get(study.id) != content and not is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
-
-    def _extended(self, known: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-        """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.
-
-        Empty for a study that was not extended afterwards. Whoever goes on until a number pleases is told by it.
-        """
-        if "extended_from" in known:
-            return {"extended_from": known["extended_from"]}
-        if not any(len(content[k]) > len(known.get(k, [])) for k in GROWING):
-            return {}
-        if not any(self.store.evaluated(cell) for cell in known.get("confirm", [])):
-            return {}
-        return {"extended_from": {k: len(known[k]) for k in GROWING}}
 
     def _known(self, study: str) -> dict[str, Any] | None:
         """The study on disk; None when there is none, or a torn one, which is written again."""
@@ -242,8 +258,7 @@ class Protocol:
                     self._moved.add(study.id)
 
     def _search_jobs(self, study: Study) -> Iterator[Job]:
-        kept = self._is_souped(study) or self.recipe.oracle
-        return (Job("search", cell, kept) for _, _, cell in self.trials(study))
+        return (job for _, _, job in self.searches(study))
 
     def _confirm_jobs(self, study: Study) -> Iterator[Job]:
         return (Job("confirm", cell) for cell in self.confirm_cells(study))
@@ -286,6 +301,8 @@ class Protocol:
             return True
         if job.kind != "oracle" and all(cell.id in self.done for cell in job.cells()):
             return True
+        if job.kind == "search" and self._is_stopped(job):
+            return True
         if job.key in self.running or not all(self._on_disk(job, cell) for cell in job.cells()):
             if job.key in self.failed_before:
                 self.failed[job.key] = self.failed_before[job.key]
@@ -297,6 +314,15 @@ class Protocol:
             self.reused.add(cell.id)
         return True
 
+    def _is_stopped(self, job: Job) -> bool:
+        """Whether the trial was given up; a note of it found on disk makes it so."""
+        cell = job.cell.id
+        if cell not in self.stopped and job.key not in self.running:
+            if (stop := known_stop(self.store, job.cell, job.limits)) is None:
+                return False
+            self.stopped[cell] = stop
+        return cell in self.stopped
+
     def _on_disk(self, job: Job, cell: Cell) -> bool:
         if job.kind == "oracle" and cell.id in self.opened:
             return True
@@ -306,12 +332,10 @@ class Protocol:
             return True
         return self.store.evaluated(cell.id) >= set(card(cell.task).sets)
 
-    def _status(self, job: Job) -> str:
+    def status(self, job: Job) -> str:
+        """failed, stopped, done, running or open."""
         if job.key in self.failed:
             return "failed"
+        if job.cell.id in self.stopped:
+            return "stopped"
         return "done" if job.cell.id in self.done else "running" if job.key in self.running else "open"
-
-
-def _is_larger(known: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
-    """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
-    return any(len(known.get(k, ())) > len(content[k]) for k in GROWING)

@@ -62,7 +62,7 @@ class Reporter:
                     self._failed_on[key] = job.cell.task
                     continue
                 cells = job.cells()
-                if not all(cell.id in self.protocol.done for cell in cells):
+                if not all(self.protocol.is_over(cell.id) for cell in cells):
                     continue  # given back, to be run again
                 self._seconds[job.kind].append((now - since) / len(cells))
                 if job.kind != "oracle":  # that opens a cell which is done already
@@ -99,15 +99,16 @@ class Reporter:
     def _state(self, outcome: str) -> State:
         protocol, now = self.protocol, time.time()
         assert protocol is not None
-        done, failed = dict(protocol.done), dict(protocol.failed)
+        done, failed, stopped = dict(protocol.done), dict(protocol.failed), dict(protocol.stopped)
         for cell in set(done) - set(self._tasks):
             self._look_up(cell)
         for key in set(failed) - set(self._failed_on):
             before = read_failure(self.store, key.partition("-")[2])
             self._failed_on[key] = before.spec["task"] if before else ""
-        left_s, basis = self._time_left(done, failed)
+        left_s, basis = self._time_left(done, failed, len(stopped))
         reused = protocol.reused & set(done)
-        counts = Counts(protocol.total(), len(done), len(reused), sum(map(cells_of, failed)), len(self._since))
+        lost = sum(map(cells_of, failed))
+        counts = Counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
         return State(
             recipe=self.recipe,
             host=socket.gethostname(),
@@ -115,7 +116,7 @@ class Reporter:
             started=self.started,
             updated=now,
             counts=counts,
-            tasks=self._by_task(done, reused, failed),
+            tasks=self._by_task(done, reused, failed, Counter(stop.task for stop in stopped.values())),
             running=tuple(
                 Running(job.kind, job.cell.id, job.cell.task, job.cell.method, since)
                 for since, job in self._since.values()
@@ -136,7 +137,9 @@ class Reporter:
         assert self.protocol is not None
         self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, self.protocol.recipe.search_seed)
 
-    def _by_task(self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str]) -> dict[str, Counts]:
+    def _by_task(
+        self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str], stopped: Counter[str]
+    ) -> dict[str, Counts]:
         assert self.protocol is not None
         tasks = self.protocol.recipe.tasks
         total = self.protocol.total() // len(tasks)  # every task has the same studies
@@ -145,9 +148,11 @@ class Reporter:
         lost: Counter[str] = Counter()
         for key in failed:
             lost[self._failed_on[key]] += cells_of(key)
-        return {t: Counts(total, ended[t], found[t], lost[t], running[t]) for t in tasks}
+        return {t: Counts(total, ended[t], found[t], lost[t], running[t], stopped[t]) for t in tasks}
 
-    def _time_left(self, done: Mapping[str, object], failed: Mapping[str, str]) -> tuple[float | None, str]:
+    def _time_left(
+        self, done: Mapping[str, object], failed: Mapping[str, str], stopped: int
+    ) -> tuple[float | None, str]:
         """Seconds left and what that rests on: the seconds a cell of each kind took in this sweep."""
         measured = {kind: sum(seconds) / len(seconds) for kind, seconds in self._seconds.items()}
         if not measured or not self.slots:
@@ -155,6 +160,7 @@ class Reporter:
         assert self.protocol is not None
         left = planned(self.protocol)
         left.subtract(self._kinds[cell] for cell in done)
+        left["search"] -= stopped
         for key in failed:
             left[cast(Kind, key.partition("-")[0])] -= cells_of(key)
         fallback = max(measured.values())

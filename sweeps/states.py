@@ -35,13 +35,19 @@ class Running:
 
 @dataclass(frozen=True)
 class Counts:
-    """Cells of a task, or of all: done, of which ``reused`` were found done, failed, and in all."""
+    """Cells of a task, or of all: done, of which ``reused`` were found done, failed, given up early, and in all."""
 
     total: int = 0
     done: int = 0
     reused: int = 0
     failed: int = 0
     running: int = 0
+    stopped: int = 0
+
+    @property
+    def left(self) -> int:
+        """Cells that still have to end."""
+        return self.total - self.done - self.failed - self.stopped
 
 
 @dataclass(frozen=True)

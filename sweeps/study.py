@@ -47,6 +47,8 @@ class Study:
         }
         if self.choice.factors:
             content["reading"] = dict(self.choice.factors)
+        if rungs := self.recipe.stopping_rungs():
+            content["rungs"] = rungs
         if self.recipe.precision != "float32":
             content["precision"] = self.recipe.precision
         return content
@@ -66,7 +68,7 @@ class Study:
         So while the sampler draws from the prior, every method tries the same learning rates, and a difference
         between methods or readings is not one of luck with them.
         """
-        shared = {k: v for k, v in self.content.items() if k not in ("method", "space", "reading", "training")}
+        shared = {k: v for k, v in self.content.items() if k not in ("method", "space", "reading", "training", "rungs")}
         return int(stable_hash({**shared, "training": self.recipe.training.model_dump()}), 16) % 2**31
 
     @cached_property

@@ -66,7 +66,8 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     cell = Cell.from_dict(message["cell"])
 
     def train(execution: Execution) -> None:
-        train_cell(cell, message["results"], execution, message["keep_weights"], message["hang_after"], message["kind"])
+        given = (message["keep_weights"], message["hang_after"], message["kind"], message["limits"])
+        train_cell(cell, message["results"], execution, *given)
 
     try:
         if message["kind"] in ("search", "confirm") and cell.hyperparameters:

@@ -101,6 +101,17 @@ def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_
     assert again.predictions(CELL.id, "val").logits.tolist() == second.predictions(CELL.id, "val").logits.tolist()
 
 
+def test_the_note_of_a_cell_that_was_given_up_goes_when_it_is_done_after_all(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    first.write_stopped(CELL, {"curve": [0.1], "numerics": NUMERICS})
+    second.refresh(*SHARED)
+    assert second.stopped_cells() == [CELL.id]
+    put(second)
+    first.take_up([CELL.id])
+    assert first.ids() == [CELL.id] and not first.stopped_cells()
+    assert not any(name.endswith("stopped.json") for name in machines.names())
+
+
 def test_what_is_removed_there_is_removed_here(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
     put(first, weights=b"weights")

@@ -7,16 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carft.methods import METHODS, Range, trained_methods
-from sweeps.suggest import STARTUP_TRIALS, suggest
+from sweeps.suggest import STARTUP_TRIALS, Tried, suggest
 
 SPACE = METHODS["car_ft"].space
 seeds = st.integers(0, 2**31 - 1)
-Earlier = list[tuple[dict[str, float], float]]
 
 
-def results(seed: int, count: int) -> Earlier:
+def results(seed: int, count: int) -> list[Tried]:
     """Earlier results with values that are made up."""
-    return [(suggest(SPACE, seed, k, []), (k * 37 % 11) / 11) for k in range(count)]
+    return [Tried(suggest(SPACE, seed, k, []), (k * 37 % 11) / 11) for k in range(count)]
 
 
 @pytest.mark.parametrize("method", trained_methods())
@@ -60,7 +59,7 @@ def test_the_first_random_trials_do_not_look_at_results() -> None:
 def test_later_trials_learn_from_results() -> None:
     """Where small learning rates are right, later trials try smaller ones than the prior would."""
     grid = [10 ** (-4.5 + k / 8) for k in range(12)]
-    earlier = [({"lr": lr, "kl_weight": 1.0}, 1.0 if lr < 6e-5 else 0.0) for lr in grid]
+    earlier = [Tried({"lr": lr, "kl_weight": 1.0}, 1.0 if lr < 6e-5 else 0.0) for lr in grid]
     learnt = [suggest(SPACE, 0, 20 + k, earlier)["lr"] for k in range(20)]
     prior = [suggest(SPACE, 0, 20 + k, [])["lr"] for k in range(20)]
     assert sum(lr < 8e-5 for lr in learnt) > sum(lr < 8e-5 for lr in prior)

@@ -52,8 +52,8 @@ class Recipe(_Strict):
 
     tasks: names, or patterns such as ``pacs/*``. space: hyperparameter -> range, for every method that has it.
     without_data: the recipe that runs in its place when no data folder is named. oracle: whether search cells are
-    unsealed as well, once their study has a winner, to show what selecting on test would have given. expect: the
-    result to expect.
+    unsealed as well, once their study has a winner, to show what selecting on test would have given. rungs: epochs
+    after which a search trial that is behind is given up, where ``early_stopping`` is on. expect: the result to expect.
     """
 
     name: str
@@ -73,6 +73,8 @@ class Recipe(_Strict):
     readings: Readings | None = None
     without_data: str | None = None
     oracle: bool = False
+    rungs: list[int] = []
+    early_stopping: bool = False
     expect: str
 
     def training_of(self, crop: float | None = None) -> Training:
@@ -89,6 +91,10 @@ class Recipe(_Strict):
         }
         return {**method.space, **own}
 
+    def stopping_rungs(self) -> list[int]:
+        """The rungs that are in force: those before the last epoch, when early stopping is on."""
+        return [rung for rung in self.rungs if rung < self.training.epochs] if self.early_stopping else []
+
     def confirm_seeds(self) -> list[int]:
         """Fresh seeds, the same for every method, never the search seed."""
         return [s for s in range(1, self.seeds + 2) if s != self.search_seed][: self.seeds]
@@ -104,11 +110,11 @@ class Recipe(_Strict):
         methods: list[str] | None = None,
         trials: int | None = None,
         seeds: int | None = None,
-        **model: str | None,
+        **other: str | bool | None,
     ) -> Recipe:
         """The recipe with what the command line overrides (None: as it is); ``Refusal`` for what cannot be.
 
-        model: model, pretrained and precision. Task patterns are resolved here.
+        other: model, pretrained, precision, oracle, early_stopping. Task patterns are resolved here.
         """
         for count, what in ((trials, "trials"), (seeds, "seeds")):
             if count is not None and count < 1:
@@ -116,7 +122,7 @@ class Recipe(_Strict):
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
             if names is not None and not names:
                 raise Refusal(f"{what} names nothing.", f"Leave {what} out for the recipe's own, or name at least one.")
-        asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, **model}
+        asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
         kinds = [method_card(method).kind for method in recipe.methods]
@@ -124,6 +130,8 @@ class Recipe(_Strict):
             raise Refusal("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
         if "soup" in recipe.methods and not set(SOUPED) & set(recipe.methods):
             raise Refusal("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
+        if recipe.early_stopping:
+            _require_stoppable(recipe)
         for name in recipe.space:
             if not any(name in method_card(method).space for method in recipe.methods):
                 raise Refusal(f"No method of this recipe has a hyperparameter '{name}'.")
@@ -135,6 +143,27 @@ class Recipe(_Strict):
     def all_readings(self) -> list[Reading]:
         """The readings without what is no field of a cell's reading (crop, a temperature by validation)."""
         return [Reading()] if self.readings is None else [r.reading for r in self.readings.listed()]
+
+
+def _require_stoppable(recipe: Recipe) -> None:
+    if not recipe.stopping_rungs() or min(recipe.rungs) < 1:
+        raise Refusal(
+            f"--early-stopping needs rungs between 1 and the last epoch; recipe {recipe.name} has {recipe.rungs} and "
+            f"trains for {recipe.training.epochs} epochs.",
+            "Give the recipe rungs, such as rungs: [2], or more epochs.",
+        )
+    if recipe.trials <= recipe.round_size:
+        raise Refusal(
+            f"--early-stopping would stop nothing: the first {recipe.round_size} trials of a study are the measure of "
+            f"all others, and there are {recipe.trials}.",
+            "Ask for more --trials, or leave it out.",
+        )
+    for wants, what in ((recipe.oracle, "--oracle opens"), ("soup" in recipe.methods, "soup averages")):
+        if wants:
+            raise Refusal(
+                f"{what} every search cell of a study, and --early-stopping leaves some of them untrained.",
+                "Leave one of the two out.",
+            )
 
 
 def _resolved(patterns: list[str]) -> list[str]:
