@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -206,7 +207,7 @@ def _meaning(error: Exception) -> tuple[str, bool]:
     """(what went wrong, in our words; whether trying again is useless)."""
     said = _SAID.search(str(error))
     if said is None:
-        return (getattr(error, "strerror", None) or type(error).__name__), False
+        return (getattr(error, "strerror", None) or f"{type(error).__name__} without a word that is known"), False
     code, status, operation = said.groups()
     code = "ACCESS_DENIED" if status == "403" else code
     words = _WORDS.get(code, code.lower().replace("_", " ") + (f" (HTTP {status})" if status else ""))
@@ -257,7 +258,7 @@ def _gcs(bucket: str) -> Any:
         from pyarrow.fs import GcsFileSystem
     except ImportError as error:
         raise Refusal("This pyarrow cannot reach Google's object store.", "Give a folder or s3://.") from error
-    return GcsFileSystem(retry_time_limit=None)
+    return GcsFileSystem(retry_time_limit=timedelta(seconds=SILENT_S))
 
 
 #: beginning of a URL -> what gives the file system of a bucket

@@ -47,6 +47,7 @@ def _train(config: dict[str, Any]) -> None:
     checkpoints = store_checkpoints(cell, store, execution)
     computed = compute(cell, bench, checkpoints, limits=config["limits"])
     if ray.train.get_context().get_world_rank() == 0:
+        store.take_up([cell.id])
         write(cell, computed, bench, store, config["keep_weights"])
         checkpoints.remove()
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
