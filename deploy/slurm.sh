@@ -52,4 +52,5 @@ if [ -n "${DATA:-}" ]; then
     sweep+=(--data "$DATA")
 fi
 python cli.py sweep "$RECIPE" "${sweep[@]}"
-python cli.py report --results "$RESULTS" --out "$RESULTS/report"
+case "$RESULTS" in *://*) report=report ;; *) report="$RESULTS/report" ;; esac  # pages are files
+python cli.py report --results "$RESULTS" --out "$report"
