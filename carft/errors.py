@@ -28,6 +28,9 @@ class Unreadable(Refusal):
 class StoreAway(OSError):
     """The object store that holds the results does not answer, or does not allow what is asked of it."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 class Diverged(RuntimeError):
     """A cell whose loss is no longer finite: the request was fine, the run was not."""

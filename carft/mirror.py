@@ -4,11 +4,13 @@ The object store is the truth. What changes here is sent there in the order in w
 What others changed is brought here before it is read; weights only when they are asked for. Checkpoints, event files
 and the lock stay in the mirror. A mirror can be removed at any time when nothing works in it.
 
-    owed/<place>        what is being changed here and is not all sent yet; a process that dies leaves it behind
+    owed/<place>        what is being changed here and is not all sent yet, locked by whoever is at it; a process that
+                        dies leaves it behind
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -97,11 +99,10 @@ class MirroredStore(Store):
 
     @contextmanager
     def changing(self, place: str) -> Iterator[None]:
-        owed = self._owed(place)
-        owed.touch()
-        yield
-        self._send(place)
-        owed.unlink(missing_ok=True)
+        with self._holding(place) as owed:
+            yield
+            self._send(place)
+            owed.unlink(missing_ok=True)
 
     def refresh(self, *places: str) -> None:
         self.bring(places, lambda name: not _is_weights(name))
@@ -110,7 +111,8 @@ class MirroredStore(Store):
         """Send what an earlier attempt here could not, then bring what others wrote of these cells."""
         for cell in cells:
             if self._owed(place := f"cells/{cell}").exists():
-                self._pay(place)
+                with self._holding(place):
+                    self._pay(place)
         self.refresh(*(f"cells/{cell}" for cell in cells), *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
@@ -123,7 +125,9 @@ class MirroredStore(Store):
     def pay(self) -> None:
         """Send the finished cells and the log lines that processes of this machine still owed when they ended."""
         for owed in list((self.root / "owed").iterdir()):
-            self._pay(owed.name.replace("~", "/"))
+            place = owed.name.replace("~", "/")
+            with suppress(BlockingIOError), self._holding(place, fcntl.LOCK_NB):  # whoever lives pays himself
+                self._pay(place)
 
     def kept_weights(self) -> dict[str, int]:
         there = {**self.remote.below("cells"), **self.remote.below("superseded")}
@@ -154,6 +158,14 @@ class MirroredStore(Store):
             return theirs.read_bytes() == (self.root / ours).read_bytes()
         finally:
             theirs.unlink(missing_ok=True)
+
+    @contextmanager
+    def _holding(self, place: str, how: int = 0) -> Iterator[Path]:
+        """Hold a place, which is owed from now on; the operating system lets go of it when this process dies."""
+        owed = self._owed(place)
+        with owed.open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | how)
+            yield owed
 
     def _owed(self, place: str) -> Path:
         return self.root / "owed" / place.replace("/", "~")

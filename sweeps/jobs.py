@@ -86,7 +86,7 @@ def _read_by(job: Job) -> list[str]:
 
 def keep_log(message: Payload) -> None:
     """Send the log of a job to where its results are; nothing rests on it."""
-    with suppress(OSError), store_of(message).changing(f"logs/{message['key']}.log"):
+    with suppress(OSError, Refusal), store_of(message).changing(f"logs/{message['key']}.log"):
         pass
 
 

@@ -88,6 +88,18 @@ def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, m
     assert elsewhere.ids() == [CELL.id]
 
 
+def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
+    """By whoever reads, or begins to work, on the same machine meanwhile."""
+    writer = machines.store("first")
+    with writer.changing(f"cells/{CELL.id}"):
+        writer.folder(CELL.id).mkdir(parents=True)
+        (writer.folder(CELL.id) / "predictions.parquet").write_bytes(b"half of it")
+        beside = open_store(machines.url, writable=True)
+        assert beside.root == writer.root and [path.name for path in beside.folder(CELL.id).iterdir()]
+    assert set(machines.names()) == {f"cells/{CELL.id}/predictions.parquet"}
+    assert not any((writer.root / "owed").iterdir())
+
+
 def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_did(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
     put(first)
