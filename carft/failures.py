@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.cell import Cell
-from carft.errors import Diverged, Refusal, Unreadable
+from carft.errors import Diverged, Refusal, StoreAway, Unreadable
 from carft.records import Store
 
 #: kind -> what it means
@@ -148,7 +148,9 @@ def kind_of(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """An exception in one sentence: the cause that decides its kind, else the innermost one."""
     cause = _judged(error)[1]
-    return cause.message if isinstance(cause, Refusal) else f"{type(cause).__name__}: {cause}"
+    if isinstance(cause, Refusal | StoreAway):
+        return str(cause.message if isinstance(cause, Refusal) else cause)
+    return f"{type(cause).__name__}: {cause}"
 
 
 def _judged(error: BaseException) -> tuple[str, BaseException]:
