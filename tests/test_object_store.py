@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import moto.settings
 import pytest
+from moto.core.responses import ActionAuthenticatorMixin
 
 from carft import NUMERICS, remote
 from carft.cell import Cell
@@ -282,6 +284,15 @@ def test_a_server_that_does_not_answer_is_refused_in_a_sentence(server: Server, 
     arguments = ("status",) if command == "status" else ("sweep", "downstream", "--smoke")
     env = {**server.machine(tmp_path), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
     assert_refused(*arguments, "--results", f"s3://{BUCKET}/runs", says="it does not answer", env=env)
+
+
+def test_a_key_that_the_server_does_not_know_is_refused_in_a_sentence(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on it looks at keys
+    monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
+    with pytest.raises(Refusal, match="access is denied"):
+        open_store(machines.url)
 
 
 def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
