@@ -20,7 +20,7 @@ from carft.selection import Candidate, best, enough
 from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
-from sweeps.study_file import content_of, extension, is_larger
+from sweeps.study_file import Trial, content_of, extension, is_larger
 from sweeps.suggest import Tried, suggest
 
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
@@ -129,9 +129,9 @@ class Protocol:
 
     def trials(self, study: Study) -> Iterator[tuple[int, dict[str, float], Cell]]:
         """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
-        return ((number, parameters, job.cell) for number, parameters, job in self.searches(study))
+        return ((number, parameters, job.cell) for number, parameters, job in self._searches(study))
 
-    def searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
+    def _searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
         """(number, parameters, job) of the same trials."""
         kept = self._is_souped(study) or self.recipe.oracle
         earlier: list[Tried] = []
@@ -183,7 +183,7 @@ class Protocol:
 
     def _candidates(self, study: Study) -> list[Candidate] | None:
         """What selection sees: every trial that did not fail; None before all trials are settled."""
-        trials = list(self.searches(study))
+        trials = list(self._searches(study))
         if len(trials) < self.recipe.trials or not all(self._settled(job) for _, _, job in trials):
             return None
         found = []
@@ -221,12 +221,21 @@ class Protocol:
         """Write study.json of every study that moved since the last call."""
         for study in [study for study in self.studies if study.id in self._moved]:
             known = self._known(study.id) or {}
-            content = content_of(self, study, oracle=study.id in self._oracle)
+            content = self._content(study)
             content |= extension(known, content, self.store)
             if self._written.get(study.id) != content and not is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
+
+    def _content(self, study: Study) -> dict[str, Any]:
+        trials = [
+            Trial(number, parameters, job.cell.id, self._status(job), self.stopped.get(job.cell.id))
+            for number, parameters, job in self._searches(study)
+        ]
+        winner, confirm = self.winner(study), [cell.id for cell in self.confirm_cells(study)]
+        of = winner.cell if winner else None
+        return content_of(study, trials, of, confirm, self.too_few(study), study.id in self._oracle)
 
     def _known(self, study: str) -> dict[str, Any] | None:
         """The study on disk; None when there is none, or a torn one, which is written again."""
@@ -258,7 +267,7 @@ class Protocol:
                     self._moved.add(study.id)
 
     def _search_jobs(self, study: Study) -> Iterator[Job]:
-        return (job for _, _, job in self.searches(study))
+        return (job for _, _, job in self._searches(study))
 
     def _confirm_jobs(self, study: Study) -> Iterator[Job]:
         return (Job("confirm", cell) for cell in self.confirm_cells(study))
@@ -332,8 +341,7 @@ class Protocol:
             return True
         return self.store.evaluated(cell.id) >= set(card(cell.task).sets)
 
-    def status(self, job: Job) -> str:
-        """failed, stopped, done, running or open."""
+    def _status(self, job: Job) -> str:
         if job.key in self.failed:
             return "failed"
         if job.cell.id in self.stopped:
