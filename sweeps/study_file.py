@@ -16,7 +16,7 @@ GROWING = ("trials", "confirm")
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as it is now. status: failed, stopped, done, running or open. stop: how far one came that was given up."""
+    """A trial as it is now. status: failed, stopped, done, running or open. stop: of one that was given up, how far."""
 
     number: int
     parameters: Mapping[str, float]
