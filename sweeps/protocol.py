@@ -6,7 +6,7 @@ that was killed goes on from its records, and its winners are those of an undist
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from carft.data.catalog import card
 from carft.errors import Refusal
 from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
-from carft.rungs import NO_LIMITS, Curve, Limits, Stop, known_curve, known_stop, limits_of
+from carft.rungs import Curve, Limits, Stop, known_curve, known_stop, limits_of
 from carft.selection import Candidate, best, enough
 from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
@@ -135,10 +135,10 @@ class Protocol:
         """(number, parameters, job) of the same trials."""
         kept = self._is_souped(study) or self.recipe.oracle
         earlier: list[Tried] = []
-        finished: list[str] = []
+        curves: list[Curve] = []
         for first in range(0, self.recipe.trials, self.recipe.round_size):
             numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
-            limits = self._limits_of(study, first, finished)
+            limits = self._limits_of(study, first, curves)
             search_seed = self.recipe.search_seed
             found = [
                 (k, p, Job("search", study.cell(p, search_seed), kept, limits))
@@ -148,19 +148,21 @@ class Protocol:
             if not all(self._settled(job) for _, _, job in found):
                 return
             earlier += [tried for _, p, job in found for tried in self._tried(p, job.cell.id)]
-            finished += [job.cell.id for _, _, job in found if self._is_finished(job.cell.id)]
+            curves += [self._curve(job.cell.id) for _, _, job in found if self.is_over(job.cell.id)]
 
-    def _limits_of(self, study: Study, first: int, finished: list[str]) -> Limits:
+    def _limits_of(self, study: Study, first: int, earlier: Sequence[Curve]) -> Limits:
         """What the trials of the round that begins with trial ``first`` must reach; asked once."""
-        if not (rungs := self.recipe.stopping_rungs()):
-            return NO_LIMITS
         if (key := (study.id, first)) not in self._limits:
-            self._curves |= {c: known_curve(self.store, c) for c in finished if c not in self._curves}
-            self._limits[key] = limits_of(rungs, [self._curves[cell] for cell in finished])
+            self._limits[key] = limits_of(self.recipe.stopping_rungs(), earlier)
         return self._limits[key]
 
-    def _is_finished(self, cell: str) -> bool:
-        return cell in self.done and cell not in self.stopped
+    def _curve(self, cell: str) -> Curve:
+        """The validation curve of a trial that is over, where limits are made of it; read once."""
+        if cell in self.stopped:
+            return self.stopped[cell].curve
+        if cell not in self._curves:
+            self._curves[cell] = known_curve(self.store, cell) if self.recipe.stopping_rungs() else ()
+        return self._curves[cell]
 
     def _tried(self, parameters: dict[str, float], cell: str) -> Iterator[Tried]:
         """What the sampler is told of a settled trial; nothing of one that failed."""

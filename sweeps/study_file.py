@@ -51,12 +51,13 @@ def content_of(
 def extension(known: Mapping[str, Any], content: Mapping[str, Any], store: Store) -> dict[str, Any]:
     """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.
 
-    known: the study as it is on disk, empty when there is none. Empty for a study that was not extended afterwards.
-    Whoever goes on until a number pleases is told by it.
+    known: the study as it is on disk, empty when there is none. Empty for a study that neither grew nor changed its
+    winner afterwards, as one does whose lost trial was run again. Whoever goes on until a number pleases is told by it.
     """
     if "extended_from" in known:
         return {"extended_from": known["extended_from"]}
-    if not any(len(content[k]) > len(known.get(k, [])) for k in GROWING):
+    grew = any(len(content[k]) > len(known.get(k, [])) for k in GROWING)
+    if not grew and known.get("winner") in (None, content["winner"]):
         return {}
     if not any(store.evaluated(cell) for cell in known.get("confirm", [])):
         return {}
