@@ -31,22 +31,18 @@ def main() -> None:
     chosen = parser.parse_args().themes or list(THEMES)
     if unknown := [theme for theme in chosen if theme not in THEMES]:
         parser.error(f"there is no theme {unknown[0]}; there are {', '.join(THEMES)}")
-    kept = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if RESULTS.is_file() else []
-    figures = {theme: [line for line in kept if line["theme"] == theme] for theme in THEMES}
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
     for theme in chosen:
-        started = time.perf_counter()
+        started, when = time.perf_counter(), time.strftime("%Y-%m-%d", time.gmtime())
+        on = {"date": when, "machine": machine(), "versions": versions()}
         found = importlib.import_module(f"benchmarks.{theme}").measure()
-        figures[theme] = [{"theme": theme, **figure.as_dict()} for figure in found]
-        out.print(table(figures[theme]))
+        lines = [{"theme": theme, **figure.as_dict(), **on} for figure in found]
+        out.print(table(lines))
         out.print(f"{theme}: {time.perf_counter() - started:.0f} s")
-        content = {
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "machine": machine(),
-            "versions": versions(),
-            "results": [line for theme in THEMES for line in figures[theme]],
-        }
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        write_page(content)
+        kept = [line for line in kept if line["theme"] != theme] + lines
+        kept.sort(key=lambda line: THEMES.index(line["theme"]))
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        write_page(kept)
 
 
 def table(lines: list[dict[str, Any]]) -> Table:

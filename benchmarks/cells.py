@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.benches import HYPERPARAMETERS, LR
+from benchmarks.benches import HYPERPARAMETERS
 from benchmarks.measuring import ROOT, Figure, environment
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
 from carft.cell import Cell
@@ -29,7 +29,6 @@ from sweeps.recipes import load_recipe
 #: 135 cells: per task 1 zero-shot, 8 search, 6 confirm and 30 interpolated ones
 TASKS = ["icons/places", "icons/transport", "icons/weather"]
 CORES = len(os.sched_getaffinity(0))
-SEPARATE = 8
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def measure() -> list[Figure]:
     sweep = swept(TASKS)
     spent, available = sweep.spent(), CORES * sweep.span
     computing = sum(spent[name] for name in COMPUTE)
-    trained = [job for job in sweep.jobs if job["kind"] in ("search", "confirm")]
+    trained = [job for job in sweep.jobs if job["kind"] == "search"]
     fixed = (available - computing - spent["data"]) / len(sweep.jobs)
     detail = ", ".join(f"{name} {100 * value / available:.1f} %" for name, value in spent.most_common())
     n = len(sweep.jobs)
@@ -102,14 +101,15 @@ def measure() -> list[Figure]:
 
 
 def _against_processes(trained: list[dict[str, Any]]) -> Figure:
-    """CPU seconds of a cell as a process of its own over those of a search cell in the sweep."""
-    in_sweep = [job["cpu"] for job in trained if job["kind"] == "search"]
+    """CPU seconds of a cell as a process of its own over those of a search cell of its task and method in the sweep.
+
+    On the sweep's side its jobs count, not Ray and not the start of the actors, which is once for all cells.
+    """
+    kinds = [(task, method) for task in TASKS for method in HYPERPARAMETERS]
+    searched = {kind: [j["cpu"] for j in trained if (j["task"], j["method"]) == kind] for kind in kinds}
+    in_sweep = [sum(seconds) / len(seconds) for seconds in searched.values()]
     with tempfile.TemporaryDirectory() as results:
-        cells = [
-            specify(task, method, {**HYPERPARAMETERS[method], "lr": LR * (1 + number)})
-            for number in range(SEPARATE // 2)
-            for task, method in zip(TASKS, ("ft", "car_ft"), strict=False)
-        ]
+        cells = [specify(task, method, HYPERPARAMETERS[method]) for task, method in kinds]
         used = _cpu()
         with ThreadPoolExecutor(CORES) as pool:
             list(pool.map(lambda cell: _process(cell, results), cells))

@@ -1,4 +1,4 @@
-"""How cost grows with cells, tasks, classes, templates and workers: the exponent b of cost = a x size^b."""
+"""How cost grows with cells, tasks, classes, templates and workers: the exponent b of cost = c + a x size^b."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.benches import icons
-from benchmarks.measuring import ROOT, Figure, environment, exponent
+from benchmarks.measuring import ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.data.catalog import DOWNSTREAM_ICONS, card
 from carft.heads import context_divergence, context_logits
@@ -26,12 +26,12 @@ from reports.build import build_report
 from sweeps.protocol import Protocol
 from sweeps.recipes import load_recipe
 
-CELLS = (500, 1000, 2000)  # about 120 of them unsealed
+CELLS = (500, 2000, 8000)  # about a quarter of them unsealed
 TASKS = (1, 3, 9)
 TRIALS = (16, 32, 64)
-CLASSES = (8, 32, 128)
-TEMPLATES = (4, 16, 64)
-#: linear, with room for what a fit over a factor of eight is off by
+CLASSES = (8, 64, 512)
+TEMPLATES = (4, 32, 256)
+#: linear, with room for what three points are off by
 LINEAR = "<= 1.15"
 #: a TPE sampler that is rebuilt for every trial reads all trials before it; docs/performance.md says why it is rebuilt
 SAMPLER = "<= 2"
@@ -46,14 +46,16 @@ def measure() -> list[Figure]:
         _figure("building the heads, in classes", CLASSES, [_heads(classes=n) for n in CLASSES], LINEAR),
         _figure("building the heads, in templates", TEMPLATES, [_heads(templates=n) for n in TEMPLATES], LINEAR),
         _figure("CAR-FT's KL, in templates", TEMPLATES, [_divergence(n) for n in TEMPLATES], LINEAR),
-        _figure("an evaluation batch, in classes", CLASSES, [_forward(n) for n in CLASSES], LINEAR),
+        _figure("a batch's class logits, in classes", CLASSES, [_logits(n) for n in CLASSES], LINEAR),
         *_workers(),
     ]
 
 
 def _figure(name: str, sizes: Sequence[int], costs: Sequence[float], target: str) -> Figure:
     note = ", ".join(f"{size}: {1000 * cost:.3g} ms" for size, cost in zip(sizes, costs, strict=True))
-    return Figure(f"growth of {name}", exponent(sizes, costs), target, len(sizes), unit="exponent", note=note)
+    found = growth(sizes, costs)
+    note = note if found is not None else f"does not grow: {note}"
+    return Figure(f"growth of {name}", found or 0.0, target, len(sizes), unit="exponent", note=note)
 
 
 def _least(run: Callable[[], object], times: int = 3) -> float:
@@ -70,7 +72,7 @@ def _in_cells() -> list[Figure]:
     for cells in CELLS:
         with tempfile.TemporaryDirectory() as scratch:
             store = Store(Path(scratch) / "results")
-            plant_many(store, cells, replace(PLAN, seeds=range(1, 2)))
+            plant_many(store, cells, replace(PLAN, seeds=range(1, 1 + cells // CELLS[0])))
             found = len(store.ids())
             listing.append((found, _least(lambda store=store: list_cells(store))))
             report.append((found, _least(lambda s=store, to=Path(scratch) / "report": build_report(s, to), times=1)))
@@ -118,17 +120,17 @@ def _divergence(templates: int) -> float:
     return _least(run)
 
 
-def _forward(classes: int) -> float:
+def _logits(classes: int) -> float:
+    """The class head alone: the image encoder before it costs the same for any number of classes."""
     setting = icons()
     prompts = replace(setting.prompts, classes=torch.randn(classes, setting.pretrained.width))
     network = Network.of(setting.pretrained, prompts)
-    assert isinstance(setting.images.images, torch.Tensor)
-    images = setting.pretrained.normalise(setting.images.images[:64])
+    features = torch.randn(256, setting.pretrained.width)
 
     def run() -> None:
         with torch.inference_mode():
-            for _ in range(5):
-                network(images)
+            for _ in range(200):
+                network.head(features)
 
     return _least(run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import platform
@@ -14,10 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 COMPARISONS = {"<=": operator.le, ">=": operator.ge}
+#: a share of the smallest cost that two measurements of the same thing may differ by
+NOISE = 0.02
 PACKAGES = ("torch", "open_clip_torch", "ray", "numpy", "pandas")
 
 
@@ -87,9 +88,15 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
-def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """b of cost = a * size^b, fitted on logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+def growth(sizes: Sequence[float], costs: Sequence[float]) -> float | None:
+    """b of cost = c + a * size^b through three points whose sizes are a geometric series; None where nothing grows.
+
+    c is what does not depend on size: fitted on the costs themselves, it would hide how fast the rest grows.
+    """
+    small, middle, large = costs
+    if middle - small <= NOISE * small or large - middle <= NOISE * small:
+        return None
+    return math.log((large - middle) / (middle - small)) / math.log(sizes[1] / sizes[0])
 
 
 def machine() -> dict[str, Any]:

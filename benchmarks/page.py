@@ -11,39 +11,41 @@ from benchmarks.measuring import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 _TABLE = re.compile(r"<!-- (?P<theme>[a-z]+): begin -->\n.*?<!-- (?P=theme): end -->", re.DOTALL)
+Line = Mapping[str, Any]
 MET = {True: "yes", False: "**no**", None: ""}
 
 
-def write_page(content: Mapping[str, Any], page: Path = PAGE) -> None:
+def write_page(lines: Sequence[Line], page: Path = PAGE) -> None:
     """Replace what stands between the marks of each theme."""
-    page.write_text(filled(page.read_text(encoding="utf-8"), content), encoding="utf-8")
+    page.write_text(filled(page.read_text(encoding="utf-8"), lines), encoding="utf-8")
 
 
-def filled(text: str, content: Mapping[str, Any]) -> str:
-    """The page with the tables of ``content``, which is what results.json holds."""
+def filled(text: str, lines: Sequence[Line]) -> str:
+    """The page with the tables of ``lines``, which is what results.json holds."""
 
     def table(found: re.Match[str]) -> str:
         theme = found["theme"]
-        lines = [line for line in content["results"] if line["theme"] == theme]
-        body = _machine(content) if theme == "machine" else _table(lines)
+        body = _table([line for line in lines if line["theme"] == theme])
         return f"<!-- {theme}: begin -->\n\n{body}\n\n<!-- {theme}: end -->"
 
     return _TABLE.sub(table, text)
 
 
-def _table(lines: Sequence[Mapping[str, Any]]) -> str:
+def _table(lines: Sequence[Line]) -> str:
+    if not lines:
+        return "Not measured."
     rows = ["| figure | measured | target | met | n | note |", "|---|---|---|---|---|---|"]
     for line in lines:
         measured = "not measured" if line["measured"] is None else f"{line['measured']:.3g} {line['unit']}"
         cells = (line["name"], measured, line["target"] or "", MET[line["met"]], line["n"], line["note"])
         rows.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "", _where(lines[0])])
 
 
-def _machine(content: Mapping[str, Any]) -> str:
-    machine, versions = content["machine"], content["versions"]
+def _where(line: Line) -> str:
+    machine, versions = line["machine"], line["versions"]
     packages = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "python")
     return (
-        f"Measured on {content['date']}: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"load before {machine['load_before']}; Python {versions['python']}, {packages}."
+        f"{line['date']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, load before "
+        f"{machine['load_before']}; Python {versions['python']}, {packages}."
     )

@@ -105,6 +105,8 @@ class TimedActor(CellActor):
         line = {
             "actor": os.getpid(),
             "kind": self.message["kind"],
+            "task": self.message["cell"]["task"],
+            "method": self.message["cell"]["method"],
             "began": began,
             "ended": time.time(),
             "cpu": time.process_time() - worked,

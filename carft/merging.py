@@ -60,8 +60,8 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
             _copy_cell(stores[source], cell, folder)
             if cell in agreeing:
                 _copy_cell(stores[1 - source], cell, folder)
-        for store in stores:
-            for cell in set(store.stopped_cells()) - set(merged.sources):
+        for cell, store in _stopped(stores).items():
+            if cell not in merged.sources:
                 _copy_cell(store, cell, folder)
         made = Store(folder)
         _write_studies(made, studies, merged.sources)
@@ -179,9 +179,25 @@ def _disagreement(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     return ""
 
 
+def _stopped(stores: tuple[Store, Store]) -> dict[str, Store]:
+    """Cells that were given up early -> where the note of it is taken from: the current one, of two the longer one."""
+    found: dict[str, Store] = {}
+    for store in stores:
+        for cell in store.stopped_cells():
+            if cell not in found or _weight(store, cell) > _weight(found[cell], cell):
+                found[cell] = store
+    return found
+
+
+def _weight(store: Store, cell: str) -> tuple[bool, int]:
+    note = store.stopped(cell)
+    assert note is not None
+    return note["numerics"] == NUMERICS, len(note["curve"])
+
+
 def _write_studies(made: Store, studies: Mapping[str, dict[str, Any]], cells: Mapping[str, int]) -> None:
     for name, study in studies.items():
-        known = {t["cell"] for t in study["trials"] if t["cell"] in cells and t["status"] != "stopped"}
+        known = {} if study.get("rungs") else cells  # a cell that is whole elsewhere may have been stopped here
         trials = [{**t, "status": "done"} if t["cell"] in known else t for t in study["trials"]]
         made.write_study(name, {**study, "trials": trials})
 

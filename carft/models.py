@@ -21,10 +21,9 @@ from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.cell import DIGEST_MARK
-from carft.data.icons.world import WEIGHTS_FOLDER
+from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
 from carft.errors import Refusal, unknown
 from carft.specify import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
-from carft.weights import BUILT_IN_WEIGHTS
 
 PROBE_SECONDS = 3.0
 

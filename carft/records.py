@@ -139,6 +139,11 @@ class Store:
             return found[0]
         if found:
             raise Refusal(f"Several cells start with '{prefix}'.", f"They are: {', '.join(found[:5])}.")
+        if stopped := [name for name in self.stopped_cells() if name.startswith(prefix)]:
+            raise Refusal(
+                f"Cell {stopped[0]} was stopped early and has no record.",
+                "`train` with its task, method and hyperparameters trains it to the end.",
+            )
         raise unknown("finished cell", prefix, self.ids())
 
     def read(self, cell: str) -> Record:

@@ -2,8 +2,11 @@
 
     cells/<id>/stopped.json     the validation curve of a cell whose training was given up; a full record replaces it
 
-The median rule (Golovin et al., Google Vizier, KDD 2017, section 3.2.2) over the trials that *earlier rounds* of the
-same study finished: what is stopped is a function of records, not of which trial happens to run beside it. No torch.
+A median rule over the trials of *earlier rounds* of the same study that reached the rung: what is stopped is a
+function of records, not of which trial happens to run beside it. Vizier's rule (Golovin et al., KDD 2017) compares a
+trial's best value so far with running averages of completed trials; here the value at the rung is compared with the
+values there, and trials that were stopped count too: a median of survivors alone would rise from round to round. No
+torch.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 
 from carft import NUMERICS
 from carft.cell import Cell
+from carft.predictions import torn
 from carft.records import Store
 
 #: val/top1 after epoch 1, 2, ...
@@ -28,12 +32,29 @@ NO_LIMITS: Limits = MappingProxyType({})
 FEWEST = 2
 
 
-def limits_of(rungs: Sequence[int], finished: Sequence[Curve]) -> dict[int, float]:
-    """At each rung the median of the trials that were trained to the end; none while those are too few."""
-    curves = [curve for curve in finished if curve]
-    if len(curves) < FEWEST:
-        return {}
-    return {epoch: median(curve[epoch - 1] for curve in curves) for epoch in rungs if epoch < min(map(len, curves))}
+def limits_of(rungs: Sequence[int], earlier: Sequence[Curve]) -> dict[int, float]:
+    """At each rung the median of the trials that reached it; no limit where those are too few.
+
+    earlier: curves of trials of earlier rounds, those that were stopped up to where they were.
+    """
+    reached = {epoch: [curve[epoch - 1] for curve in earlier if len(curve) >= epoch] for epoch in rungs}
+    return {epoch: median(values) for epoch, values in reached.items() if len(values) >= FEWEST}
+
+
+def stops_of(curves: Sequence[Curve | None], rungs: Sequence[int], round_size: int, epochs: int) -> list[int | None]:
+    """The epoch after which each trial of a study is stopped, by trial number: the whole rule, for whoever checks it.
+
+    curves: of every trial as far as it is known, None for one that failed. epochs: of a trial that is not stopped.
+    """
+    stops: list[int | None] = []
+    earlier: list[Curve] = []
+    for first in range(0, len(curves), round_size):
+        limits = limits_of(rungs, earlier)
+        for curve in curves[first : first + round_size]:
+            stops.append(stopped_after(curve, limits) if curve else None)
+        ended = zip(curves[first : first + round_size], stops[first:], strict=True)
+        earlier += [curve[: stop or epochs] for curve, stop in ended if curve]
+    return stops
 
 
 def stopped_after(curve: Curve, limits: Limits) -> int | None:
@@ -74,7 +95,10 @@ def write_stop(store: Store, cell: Cell, curve: Curve, provenance: Mapping[str, 
 def known_curve(store: Store, cell: str) -> Curve:
     """A cell's validation curve, as far as records under the current NUMERICS tell it; empty when they do not."""
     if store.is_current(cell):
-        return curve_of({"val/top1": float(value)} for value in store.history(cell).get("val/top1", ()))
+        history = store.history(cell)
+        if not history:
+            raise torn(store.folder(cell), "its history is missing")
+        return curve_of({"val/top1": float(value)} for value in history.get("val/top1", ()))
     content = store.stopped(cell)
     return tuple(content["curve"]) if content is not None and content["numerics"] == NUMERICS else ()
 

@@ -63,8 +63,9 @@ def _has_ended(folder: Path) -> bool:
 
 
 def _checkpoints(store: Store) -> Found:
+    stopped = set(store.stopped_cells())
     for path in store.root.glob("checkpoints/*.safetensors"):
-        if _is_current(store, path.stem):
+        if _is_current(store, path.stem) or path.stem in stopped:
             yield path, "the checkpoint of a finished cell"
 
 
@@ -93,10 +94,11 @@ def _studies(store: Store) -> list[dict]:
 
 
 def _logs(store: Store) -> Found:
-    failed = set(store.failed())
+    failed, stopped = set(store.failed()), set(store.stopped_cells())
     for path in store.root.glob("logs/*.log"):
         cell = path.stem.rpartition("-")[2]
-        if cell not in failed and _abandoned(path) and _is_current(store, cell):
+        ended = cell in stopped or _is_current(store, cell)
+        if cell not in failed and _abandoned(path) and ended:
             yield path, "the log of a finished cell"
 
 

@@ -22,7 +22,7 @@ from carft.frozen import Frozen
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models import Pretrained
 from carft.network import Network
-from carft.rungs import NO_LIMITS, Limits, curve_of, stopped_after
+from carft.rungs import NO_LIMITS, Curve, Limits, curve_of, stopped_after
 from carft.seeds import CROPS, ORDER, generator
 from carft.shard import Shard
 
@@ -76,7 +76,7 @@ def train(
     rates = list(learning_rates(training, cell.hyperparameters["lr"], per_epoch * training.epochs))
     history = progress.history
     for epoch in range(progress.step // per_epoch, training.epochs):
-        if stopped_after(curve_of(history), limits):
+        if limits and _is_behind(curve_of(history), limits, shard, parameters[0].device):
             break
         permutation = order(cell.seed, epoch, len(images))
         starts = range(0, len(images), training.batch_size)
@@ -95,6 +95,15 @@ def train(
             checkpoints.save(network, optimizer, progress, shard)
         frozen.end_epoch()
     return history
+
+
+def _is_behind(curve: Curve, limits: Limits, shard: Shard, device: torch.device) -> bool:
+    """Whether training is given up here. The first worker decides for all: one that left alone would leave the others
+    waiting for it."""
+    behind = torch.tensor([stopped_after(curve, limits) is not None], device=device)
+    if shard.workers > 1:
+        dist.broadcast(behind, src=0)
+    return bool(behind)
 
 
 def _wrapped(network: Network, execution: Execution, shard: Shard) -> nn.Module:

@@ -9,12 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from carft.cell import DIGEST_MARK
-from carft.data.icons.world import WEIGHTS_FOLDER
+from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.errors import Refusal
 from carft.specify import RANDOM
 
-#: (model, tag) -> file, for models that ship with this package
-BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}
 HUB = "hf-hub:"
 #: where open_clip keeps what it downloads from elsewhere than the hub
 DOWNLOADED = Path("~/.cache/clip")

@@ -40,7 +40,7 @@ def ask(
     ood_domains: str | None,
     leave_one_out: bool,
     oracle: bool,
-    early_stopping: bool,
+    early_stopping: bool | None,
     hang_after: float,
     smoke: bool,
     **_: object,
@@ -66,7 +66,7 @@ def ask(
         "pretrained": pretrained,
         "precision": precision,
         "oracle": oracle or None,
-        "early_stopping": early_stopping or None,
+        "early_stopping": early_stopping,
     }
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **other)
     kept = (feature_cache, feature_dtype)

@@ -62,7 +62,8 @@ Oracle = Annotated[
     typer.Option("--oracle", help="Afterwards unseal the search cells too: what selection on test would give."),
 ]
 EarlyStopping = Annotated[
-    bool, typer.Option("--early-stopping", help="Give up search trials that fall behind at the recipe's rungs.")
+    bool | None,
+    typer.Option(help="Give up search trials that fall behind at the recipe's rungs; default: as the recipe says."),
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also run cells that failed before for a reason of their own.")

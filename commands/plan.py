@@ -82,7 +82,7 @@ def plan(
     ood_domains: OodDomains = None,
     leave_one_out: LeaveOneOut = False,
     oracle: Oracle = False,
-    early_stopping: EarlyStopping = False,
+    early_stopping: EarlyStopping = None,
     retry_failed: RetryFailed = False,
     hang_after: HangAfter = 1800,
     results: Results = "results",
@@ -213,6 +213,7 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
 def _say(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str], place: Path) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
+    failed += f", {forecast.stopped} were stopped early" if forecast.stopped else ""
     out.print(f"{chosen.name}: {chosen.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
     out.print(
         f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "

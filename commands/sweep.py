@@ -78,7 +78,7 @@ def sweep(
     ood_domains: OodDomains = None,
     leave_one_out: LeaveOneOut = False,
     oracle: Oracle = False,
-    early_stopping: EarlyStopping = False,
+    early_stopping: EarlyStopping = None,
     retry_failed: RetryFailed = False,
     hang_after: HangAfter = 1800,
     results: Results = "results",
@@ -136,8 +136,8 @@ def sweep(
         state = reporter.close(outcome)
     came = None
     if plans and state is not None:
-        ran = (summary.cells_done, summary.cells_failed, summary.wall_s, outcome)
-        came = plans[0].close(protocol, state.name, *ran)
+        over = summary.cells_done + summary.cells_stopped - plans[0].forecast.stopped
+        came = plans[0].close(protocol, state.name, over, summary.cells_failed, summary.wall_s, outcome)
     if as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s")
         plan = None if came is None else asdict(came)

@@ -18,6 +18,7 @@ from carft.failures import each_failure
 from carft.methods import METHODS
 from carft.metrics import ood_means
 from carft.records import Record, Store
+from carft.rungs import known_curve
 from reports.outcomes import Reader
 
 
@@ -156,9 +157,9 @@ def finished_trials(study: Mapping[str, Any], records: Mapping[str, Record]) -> 
     return [t for t in study["trials"] if t["status"] != "stopped" and t["cell"] in records]
 
 
-def stopped_trials(study: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The trials of a study that were given up early."""
-    return [t for t in study["trials"] if t["status"] == "stopped"]
+def stopped_trials(study: Mapping[str, Any], store: Store) -> list[Mapping[str, Any]]:
+    """The trials of a study that were given up early, as far as something of the current NUMERICS tells of them."""
+    return [t for t in study["trials"] if t["status"] == "stopped" and known_curve(store, t["cell"])]
 
 
 def _studies(store: Store, problems: list[Problem]) -> list[Mapping[str, Any]]:

@@ -130,7 +130,7 @@ class Contrast:
             if len(seeds) == 2 and seeds[0] != seeds[1]:
                 flaws.append(f"{task} has seeds that only one side was run with")
             for entry in self._trained_sides():
-                if not evidence.ended_trials(task, entry.parent or entry.method):
+                if not evidence.finished_trials(task, entry.parent or entry.method):
                     flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
                     flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")

@@ -155,10 +155,15 @@ class Evidence:
         """The study of a task and method, if any."""
         return self._by_method.get((task, method))
 
-    def ended_trials(self, task: str, method: str) -> int:
-        """Search trials of a study that ended with a record or were given up early: what the search has seen."""
+    def finished_trials(self, task: str, method: str) -> int:
+        """Search trials of a study that ended with a record."""
         study = self.study(task, method)
-        return len(finished_trials(study, self.records)) + len(stopped_trials(study)) if study else 0
+        return len(finished_trials(study, self.records)) if study else 0
+
+    def ended_trials(self, task: str, method: str) -> int:
+        """The same, and those that were given up early: what the search has seen."""
+        study = self.study(task, method)
+        return self.finished_trials(task, method) + len(stopped_trials(study, self.store)) if study else 0
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by seed; empty when there are none."""
@@ -271,6 +276,6 @@ def _budget(study: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _size(study: Mapping[str, Any]) -> tuple[int, ...]:
-    """Of two searches with as many epochs the one that gave no trial up is the larger."""
+    """Of two searches that are as large the one that gave no trial up comes first."""
     whole = not study.get("rungs")
-    return (bool(study["winner"]), study["training"]["epochs"], whole, len(study["trials"]), len(study["confirm"]))
+    return (bool(study["winner"]), study["training"]["epochs"], len(study["trials"]), len(study["confirm"]), whole)

@@ -13,7 +13,7 @@ import pandas as pd
 from reports.archive import finished_trials
 from reports.contrasts import Contrast, Sets, every_suite, id_test
 from reports.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
-from reports.orders import expected_best
+from reports.orders import expected_best, whole_searches
 from reports.pairing import difference
 from reports.statistics import Estimate, pooled, two_way
 
@@ -113,9 +113,10 @@ def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
 
     One row per scope, method and number of the baseline's trials: the method with as many trials as both sides have on
     every task, minus FT with the best of n, expected over which n. The last row is the equal comparison; ``inflation``
-    is the difference to it.
+    is the difference to it. Nothing for a scope in which trials were given up early.
     """
     rows = []
+    trials = whole_searches(trials)
     grouped = trials.groupby(["scope", "scale"], sort=False) if len(trials) else ()
     for (scope, scale), part in grouped:
         groups = part.groupby(["method", "task"])

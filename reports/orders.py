@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import special, stats
 
 from reports.statistics import LEVEL
@@ -98,3 +99,10 @@ def spread_of_best(values: Sequence[float]) -> float:
     weights = np.diff(below)
     mean = float(np.dot(weights, ordered))
     return math.sqrt(float(np.dot(weights, (ordered - mean) ** 2)))
+
+
+def whole_searches(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of the scopes in which none was given up: the best of n of survivors is not that of a search."""
+    if trials.empty:
+        return trials
+    return trials[trials.groupby("scope")["given_up"].transform("max") == 0]

@@ -161,6 +161,8 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
             total = 100 * (ordered[-1] - ordered[0])
             gains.append(f"{label(str(method))} {total:+.1f} points over {len(ordered)} trials (the last {last:+.1f})")
     spent = f"{high} finished trials" if low == high else f"{low} to {high} finished trials"
+    if not gains:
+        return f"Every study had {spent}."
     return (
         f"Every study had {spent}. Against one trial, the expected validation accuracy of the winner rose by: "
         f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
@@ -171,17 +173,18 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
 
 
 def _given_up(evidence: Evidence) -> str:
-    """What early stopping left out of the search, in words; empty where it was off."""
-    studies = [study for study in evidence.studies if study.get("rungs")]
+    """What early stopping left out of the searches of this folder, in words; empty where it was off."""
+    studies = [study for study in evidence.archive.studies if study.get("rungs")]
     if not studies:
         return ""
     trials = sum(len(study["trials"]) for study in studies)
-    stopped = sum(map(len, map(stopped_trials, studies)))
-    rungs = ", ".join(map(str, studies[0]["rungs"]))
+    stopped = sum(len(stopped_trials(study, evidence.store)) for study in studies)
+    rungs = " or ".join(dict.fromkeys(", ".join(map(str, study["rungs"])) for study in studies))
     return (
-        f" Early stopping was on: {stopped} of {trials} trials were given up after epoch {rungs}, being below "
-        f"the median of the trials that earlier rounds of their study finished. They count as tried, they cannot win, "
-        f"and the gains above are over the others alone."
+        f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were given up after epoch "
+        f"{rungs}, being below the median of the trials that earlier rounds of their study brought there. They count "
+        f"as tried and cannot win. What fewer trials would have shown is not said of such searches: the trials that "
+        f"were left are no sample of them."
     )
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 from carft.cell import Cell, Reading
 from carft.methods import METHODS, trained_methods
 from carft.specify import command
-from reports.archive import finished_trials
+from reports.archive import finished_trials, stopped_trials
 from reports.awareness import context_table as context_table  # listed with the other tables
 from reports.contrasts import Contrast, every_suite, id_test
 from reports.evidence import CAR_FT, FT, TABLE_ENTRIES, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.orders import expected_best
+from reports.orders import expected_best, whole_searches
 from reports.pairing import Mismatch, contributions
 from reports.statistics import Estimate, two_way
 from reports.verdicts import Verdict
@@ -181,10 +181,14 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
 
 
 def trial_table(evidence: Evidence) -> pd.DataFrame:
-    """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won."""
+    """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
+
+    given_up: how many other trials of its study were stopped early.
+    """
     rows = []
     for view in evidence.views():
         for study in view.studies:
+            given_up = len(stopped_trials(study, view.store))
             for trial in finished_trials(study, view.records):
                 metrics = view.records[trial["cell"]].metrics
                 rows.append(
@@ -198,6 +202,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
                         "val/top1": metrics["val/top1"],
                         "val/loss": metrics["val/loss"],
                         "won": trial["cell"] == study["winner"],
+                        "given_up": given_up,
                         "selected_on": VALIDATION,
                         "cell": trial["cell"],
                     }
@@ -206,7 +211,11 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def best_of_n_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """Expected best validation top-1 after n trials, mean over the tasks of a scope whose studies have that many."""
+    """Expected best validation top-1 after n trials, mean over the tasks of a scope whose studies have that many.
+
+    Nothing for a scope in which trials were given up early.
+    """
+    trials = whole_searches(trials)
     columns = ["scope", "scale", "method", "n", "expected_best", "n_tasks", "selected_on"]
     rows = []
     for key, of_method in trials.groupby(["scope", "scale", "method"], sort=False) if len(trials) else ():
@@ -280,9 +289,11 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
     rows = [(p.what, p.where, p.words) for p in evidence.archive.problems]
     for view in evidence.views():
         for study in view.dropped:
+            rungs = f", rungs {study['rungs']}" if study.get("rungs") else ""
             words = (
                 f"{study['method']} on {study['task']}, {len(study['trials'])} trials, "
-                f"{study['training']['epochs']} epochs: another recipe or fewer trials than what {view.name} reports."
+                f"{study['training']['epochs']} epochs{rungs}: another recipe or fewer trials than what {view.name} "
+                f"reports."
             )
             rows.append(("study not used", study["id"], words))
         for study in view.studies:

@@ -92,8 +92,8 @@ class Unsealings:
             else f" {len(self.planned)} search cells were opened by the sweep for oracle selection alone."
         )
         more = (
-            f" {len(self.extended)} cells belong to studies that got more trials or seeds after their test numbers "
-            f"could be seen; they are marked '{EXTENDED}'."
+            f" {len(self.extended)} cells belong to studies that got more trials or seeds, or another winner, after "
+            f"their test numbers could be seen; they are marked '{EXTENDED}'."
             if self.extended
             else ""
         )

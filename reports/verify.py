@@ -1,7 +1,8 @@
 """`report verify`: make every number of a report again from raw predictions, and name whatever differs.
 
 Caught: a changed byte in any record or any file of the report, a recorded metric that its predictions do not give, a
-winner that validation does not select, a table, a drawn number, a figure or a page that the records do not give.
+winner that validation does not select, a trial that is said to be stopped early and was not behind, a table, a drawn
+number, a figure or a page that the records do not give.
 Not caught, and said so: predictions that were made up together with all that follows from them. Only running cells
 again (`show` has their commands) and a fingerprint noted elsewhere speak against that.
 """
@@ -15,10 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from carft.errors import Refusal
 from carft.metrics import flatten, score
 from carft.records import Store
+from carft.rungs import known_curve, stops_of
 from carft.selection import Candidate, best
 from reports import manifest as manifests
 from reports.archive import finished_trials
@@ -177,9 +180,11 @@ def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) 
 
 
 def _winners(case: Case) -> Found:
-    """Every study's winner against selection on validation, and its confirm cells against the winner."""
+    """Every study's winner against selection on validation, its confirm cells against the winner, and what was given
+    up early against the rule."""
     records = case.sources.evidence.records
     for study in case.store.studies():
+        yield from _given_up(case, study)
         trials = finished_trials(study, records)
         chosen = best([Candidate(t["cell"], t["trial"], records[t["cell"]].metrics) for t in trials])
         if study["winner"] is None or not trials:
@@ -191,6 +196,27 @@ def _winners(case: Case) -> Found:
         wanted = records[chosen.cell].cell.hyperparameters
         others = [c for c in study["confirm"] if c in records and records[c].cell.hyperparameters != wanted]
         yield 1, f"study {study['id']}: confirm cells {', '.join(others)} are not the winner's" if others else None
+
+
+def _given_up(case: Case, study: Mapping[str, Any]) -> Found:
+    """Every trial of a study with early stopping: given up or not, as the curves on record and its rungs ask for.
+
+    Otherwise a trial that is better than the winner could be struck out by calling it stopped.
+    """
+    trials = study["trials"]
+    if not study.get("rungs") and all(t["status"] != "stopped" for t in trials):
+        return
+    curves = [known_curve(case.store, t["cell"]) or None for t in trials]
+    wanted = stops_of(curves, study.get("rungs", []), study["round_size"], study["training"]["epochs"])
+    for trial, stop in zip(trials, wanted, strict=True):
+        if trial["status"] not in ("done", "stopped"):
+            continue
+        ends = {"done": None, "stopped": trial.get("stopped_after", 0)}
+        found = ends[trial["status"]]
+        said = "trained to the end" if found is None else f"given up after epoch {found}"
+        rule = "to the end" if stop is None else f"until epoch {stop}"
+        words = f"study {study['id']}: trial {trial['trial']} is {said}; its rungs let it train {rule}"
+        yield 1, None if found == stop else words
 
 
 def _tables(case: Case) -> Found:

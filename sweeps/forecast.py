@@ -55,13 +55,15 @@ class Left:
 class Forecast:
     """What a sweep will take. Times in seconds; ``low_s`` to ``wall_s`` to ``high_s``.
 
-    total, done, failed: cells of the sweep, those on record, and those that failed before and will not be run again.
+    total, done, stopped, failed: cells of the sweep, those on record, those that were given up early, and those that
+    failed before and will not be run again.
     busy_s: seconds of all cells, one after another. raw_s: the wall time before it was corrected by earlier sweeps.
     slots: cells at a time. basis: what the times rest on; estimate: whether that is an estimate and no measurement.
     """
 
     total: int
     done: int
+    stopped: int
     failed: int
     left: tuple[Left, ...]
     busy_s: float
@@ -114,7 +116,8 @@ def forecast(
     return Forecast(
         total=protocol.total(),
         done=len(protocol.done),
-        failed=max(0, protocol.total() - len(protocol.done) - sum(one.cells for one in left)),
+        stopped=len(protocol.stopped),
+        failed=max(0, protocol.total() - len(protocol.done) - len(protocol.stopped) - sum(one.cells for one in left)),
         left=left,
         busy_s=busy * correction,
         wall_s=wall,

@@ -6,7 +6,7 @@ that was killed goes on from its records, and its winners are those of an undist
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -15,12 +15,12 @@ from carft.data.catalog import card
 from carft.errors import Refusal
 from carft.methods import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.records import Store
-from carft.rungs import NO_LIMITS, Curve, Limits, Stop, known_curve, known_stop, limits_of
+from carft.rungs import Curve, Limits, Stop, known_curve, known_stop, limits_of
 from carft.selection import Candidate, best, enough
 from carft.specify import interpolation, soup_of, specify
 from sweeps.recipes import Recipe
 from sweeps.study import Study, studies_of
-from sweeps.study_file import content_of, extension, is_larger
+from sweeps.study_file import Trial, content_of, extension, is_larger
 from sweeps.suggest import Tried, suggest
 
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
@@ -129,16 +129,16 @@ class Protocol:
 
     def trials(self, study: Study) -> Iterator[tuple[int, dict[str, float], Cell]]:
         """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
-        return ((number, parameters, job.cell) for number, parameters, job in self.searches(study))
+        return ((number, parameters, job.cell) for number, parameters, job in self._searches(study))
 
-    def searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
+    def _searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
         """(number, parameters, job) of the same trials."""
         kept = self._is_souped(study) or self.recipe.oracle
         earlier: list[Tried] = []
-        finished: list[str] = []
+        curves: list[Curve] = []
         for first in range(0, self.recipe.trials, self.recipe.round_size):
             numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
-            limits = self._limits_of(study, first, finished)
+            limits = self._limits_of(study, first, curves)
             search_seed = self.recipe.search_seed
             found = [
                 (k, p, Job("search", study.cell(p, search_seed), kept, limits))
@@ -148,19 +148,21 @@ class Protocol:
             if not all(self._settled(job) for _, _, job in found):
                 return
             earlier += [tried for _, p, job in found for tried in self._tried(p, job.cell.id)]
-            finished += [job.cell.id for _, _, job in found if self._is_finished(job.cell.id)]
+            curves += [self._curve(job.cell.id) for _, _, job in found if self.is_over(job.cell.id)]
 
-    def _limits_of(self, study: Study, first: int, finished: list[str]) -> Limits:
+    def _limits_of(self, study: Study, first: int, earlier: Sequence[Curve]) -> Limits:
         """What the trials of the round that begins with trial ``first`` must reach; asked once."""
-        if not (rungs := self.recipe.stopping_rungs()):
-            return NO_LIMITS
         if (key := (study.id, first)) not in self._limits:
-            self._curves |= {c: known_curve(self.store, c) for c in finished if c not in self._curves}
-            self._limits[key] = limits_of(rungs, [self._curves[cell] for cell in finished])
+            self._limits[key] = limits_of(self.recipe.stopping_rungs(), earlier)
         return self._limits[key]
 
-    def _is_finished(self, cell: str) -> bool:
-        return cell in self.done and cell not in self.stopped
+    def _curve(self, cell: str) -> Curve:
+        """The validation curve of a trial that is over, where limits are made of it; read once."""
+        if cell in self.stopped:
+            return self.stopped[cell].curve
+        if cell not in self._curves:
+            self._curves[cell] = known_curve(self.store, cell) if self.recipe.stopping_rungs() else ()
+        return self._curves[cell]
 
     def _tried(self, parameters: dict[str, float], cell: str) -> Iterator[Tried]:
         """What the sampler is told of a settled trial; nothing of one that failed."""
@@ -183,7 +185,7 @@ class Protocol:
 
     def _candidates(self, study: Study) -> list[Candidate] | None:
         """What selection sees: every trial that did not fail; None before all trials are settled."""
-        trials = list(self.searches(study))
+        trials = list(self._searches(study))
         if len(trials) < self.recipe.trials or not all(self._settled(job) for _, _, job in trials):
             return None
         found = []
@@ -221,12 +223,21 @@ class Protocol:
         """Write study.json of every study that moved since the last call."""
         for study in [study for study in self.studies if study.id in self._moved]:
             known = self._known(study.id) or {}
-            content = content_of(self, study, oracle=study.id in self._oracle)
+            content = self._content(study)
             content |= extension(known, content, self.store)
             if self._written.get(study.id) != content and not is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
+
+    def _content(self, study: Study) -> dict[str, Any]:
+        trials = [
+            Trial(number, parameters, job.cell.id, self._status(job), self.stopped.get(job.cell.id))
+            for number, parameters, job in self._searches(study)
+        ]
+        winner, confirm = self.winner(study), [cell.id for cell in self.confirm_cells(study)]
+        of = winner.cell if winner else None
+        return content_of(study, trials, of, confirm, self.too_few(study), study.id in self._oracle)
 
     def _known(self, study: str) -> dict[str, Any] | None:
         """The study on disk; None when there is none, or a torn one, which is written again."""
@@ -258,7 +269,7 @@ class Protocol:
                     self._moved.add(study.id)
 
     def _search_jobs(self, study: Study) -> Iterator[Job]:
-        return (job for _, _, job in self.searches(study))
+        return (job for _, _, job in self._searches(study))
 
     def _confirm_jobs(self, study: Study) -> Iterator[Job]:
         return (Job("confirm", cell) for cell in self.confirm_cells(study))
@@ -332,8 +343,7 @@ class Protocol:
             return True
         return self.store.evaluated(cell.id) >= set(card(cell.task).sets)
 
-    def status(self, job: Job) -> str:
-        """failed, stopped, done, running or open."""
+    def _status(self, job: Job) -> str:
         if job.key in self.failed:
             return "failed"
         if job.cell.id in self.stopped:

@@ -13,9 +13,14 @@ from carft.cell import Cell
 from carft.data.catalog import card
 from carft.errors import Refusal
 from carft.execution import Execution
+from carft.merging import merge
 from carft.records import Store
 from carft.run import run_cell
-from carft.rungs import NO_LIMITS, curve_of, known_stop, limits_of, stopped_after, write_stop
+from carft.rungs import NO_LIMITS, curve_of, known_stop, limits_of, stopped_after, stops_of, write_stop
+from reports.evidence import Evidence
+from reports.fairness import one_trial_table
+from reports.tables import best_of_n_table, trial_table
+from sweeps.forecast import forecast
 from sweeps.protocol import Job, Protocol
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.suggest import Tried, suggest
@@ -28,14 +33,17 @@ curves = st.lists(st.floats(0, 1), min_size=EPOCHS, max_size=EPOCHS).map(tuple)
 rungs = st.lists(st.integers(1, EPOCHS - 1), max_size=3, unique=True)
 
 
-@given(rungs, st.lists(curves, max_size=6))
-def test_limits_are_medians_of_what_was_finished_whatever_its_order(epochs: list[int], finished: list) -> None:
-    limits = limits_of(epochs, finished)
-    assert limits == limits_of(epochs, finished[::-1])
-    assert set(limits) == (set(epochs) if len(finished) > 1 else set())
-    for epoch, limit in limits.items():
-        seen = [curve[epoch - 1] for curve in finished]
-        assert sum(value <= limit for value in seen) >= len(seen) / 2 <= sum(value >= limit for value in seen)
+@given(rungs, st.lists(st.tuples(curves, st.integers(1, EPOCHS)).map(lambda pair: pair[0][: pair[1]]), max_size=6))
+def test_limits_are_medians_of_all_that_came_so_far_whatever_its_order(epochs: list[int], earlier: list) -> None:
+    limits = limits_of(epochs, earlier)
+    assert limits == limits_of(epochs, earlier[::-1])
+    for epoch in epochs:
+        seen = [curve[epoch - 1] for curve in earlier if len(curve) >= epoch]
+        assert (epoch in limits) == (len(seen) > 1)
+        limit = limits.get(epoch)
+        assert limit is None or sum(value <= limit for value in seen) >= len(seen) / 2 <= sum(
+            value >= limit for value in seen
+        )
 
 
 @given(curves, st.dictionaries(st.integers(1, EPOCHS - 1), st.floats(0, 1)))
@@ -46,6 +54,14 @@ def test_what_is_stopped_is_behind_there_and_nowhere_before(curve: tuple[float, 
     if epoch is not None:
         assert stopped_after(curve[:epoch], limits) == epoch
         assert stopped_after(curve[: epoch - 1], limits) is None
+
+
+@given(st.lists(curves, min_size=1, max_size=9), rungs, st.integers(1, 4))
+def test_the_rule_for_a_whole_study_is_the_rule_of_its_rounds(all_curves: list, epochs: list[int], size: int) -> None:
+    stops = stops_of(all_curves, epochs, size, EPOCHS)
+    for number, stop in enumerate(stops):
+        before = [c[: s or EPOCHS] for c, s in zip(all_curves, stops, strict=True)][: number - number % size]
+        assert stop == stopped_after(all_curves[number], limits_of(epochs, before))
 
 
 def recipe(**change: object) -> Recipe:
@@ -180,6 +196,82 @@ def test_studies_say_which_trials_were_given_up_and_where(undisturbed: tuple[Pro
                 assert (trial["stopped_after"], trial["val/top1"]) == (stop.epochs, stop.value)
 
 
+def test_a_plan_counts_what_was_given_up_as_over_and_not_as_failed(undisturbed: tuple[Protocol, Crew]) -> None:
+    protocol = Protocol(recipe(), undisturbed[0].store)
+    made = forecast(protocol, slots=2, rates=None, corrections=[], size=None)
+    assert (made.cells, made.failed) == (0, 0)
+    assert made.stopped == len(undisturbed[0].stopped) and made.done + made.stopped == made.total
+
+
+def test_trials_whose_notes_are_gone_do_not_count_as_tried(store: Store) -> None:
+    protocol = Protocol(recipe(tasks=TASKS[:1], methods=["ft"]), store)
+    Crew(store).work(protocol)
+    evidence = Evidence.of(store)
+    assert evidence.ended_trials(TASKS[0], "ft") == 8 > evidence.finished_trials(TASKS[0], "ft")
+    for cell in store.stopped_cells():
+        (store.folder(cell) / "stopped.json").unlink()
+    assert Evidence.of(store).ended_trials(TASKS[0], "ft") == evidence.finished_trials(TASKS[0], "ft")
+
+
+def test_what_fewer_trials_would_show_is_not_said_of_survivors(store: Store) -> None:
+    Crew(store).work(Protocol(recipe(), store))
+    trials = trial_table(Evidence.of(store))
+    assert trials["given_up"].max() > 0
+    assert best_of_n_table(trials).empty and one_trial_table(trials).empty
+
+
+def test_the_larger_search_is_reported_and_of_two_as_large_the_one_that_gave_nothing_up(store: Store) -> None:
+    Crew(store).work(Protocol(recipe(), store))
+    Crew(store).work(Protocol(recipe(early_stopping=False, trials=2), store))
+    assert all(study["rungs"] for study in Evidence.of(store).studies)
+    Crew(store).work(Protocol(recipe(early_stopping=False), store))
+    assert not any(study.get("rungs") for study in Evidence.of(store).studies)
+
+
+def test_a_winner_that_changes_after_its_test_numbers_were_seen_is_marked(store: Store) -> None:
+    """As when a trial that was lost is run again later."""
+    protocol = Protocol(recipe(tasks=TASKS[:1], methods=["ft"], early_stopping=False), store)
+    Crew(store).work(protocol)
+    (study,) = store.studies()
+    assert "extended_from" not in study
+    best = protocol.winner(protocol.studies[0])
+    assert best is not None
+    other = next(t["cell"] for t in study["trials"] if t["cell"] != best.cell)
+    store.write_study(study["id"], {**study, "winner": other})
+    Protocol(recipe(tasks=TASKS[:1], methods=["ft"], early_stopping=False), store).write_studies()
+    assert store.studies()[0]["extended_from"] == {"trials": 8, "confirm": 1}
+
+
+def test_a_cell_without_its_history_is_torn_and_lifts_no_limit(store: Store) -> None:
+    Crew(store).work(Protocol(recipe(tasks=TASKS[:1], methods=["ft"]), store))
+    (study,) = store.studies()
+    (store.folder(study["trials"][0]["cell"]) / "history.parquet").unlink()
+    with pytest.raises(Refusal, match="its history is missing"):
+        Protocol(recipe(tasks=TASKS[:1], methods=["ft"]), store).finished()
+
+
+def test_a_cell_that_was_given_up_is_named_as_such(store: Store) -> None:
+    cell = quick_cell("ft", lr=LR)
+    write_stop(store, cell, (0.1,), {})
+    with pytest.raises(Refusal, match="was stopped early and has no record"):
+        store.resolve(cell.id[:6])
+
+
+def test_of_two_notes_a_merge_keeps_the_longer_one_of_today(store: Store, tmp_path: Path) -> None:
+    cell, done, other = quick_cell("ft", lr=LR), quick_cell("ft", lr=2 * LR), Store(tmp_path / "other")
+    for folder, curve in ((store, (0.1,)), (other, (0.1, 0.2))):
+        folder.write(made_up_record(done), [], PREDICTIONS)
+        write_stop(folder, cell, curve, {})
+    merge(store, other, tmp_path / "merged")
+    content = Store(tmp_path / "merged").stopped(cell.id)
+    assert content is not None and content["curve"] == [0.1, 0.2]
+
+
+def test_rungs_are_the_same_in_any_order() -> None:
+    ids = {Protocol(recipe(rungs=r), Store("nowhere")).studies[0].id for r in ([1, 3], [3, 1], [1, 1, 3], [1, 3, 9])}
+    assert len(ids) == 1
+
+
 def test_a_note_under_other_numerics_does_not_count(store: Store) -> None:
     cell = quick_cell("ft", lr=LR)
     write_stop(store, cell, (0.1,), {})
@@ -297,3 +389,14 @@ def test_a_sweep_that_gives_trials_up_is_counted_shown_and_verified(tmp_path: Pa
     assert built.returncode == 0, built.stderr
     assert f"{len(stopped)} of 8 trials were given up after epoch 2" in (report / "index.html").read_text()
     assert run_cli("report", "verify", "--results", results, "--out", report).returncode == 0
+
+    # whoever has seen test numbers could strike out what beats the trial that is wanted
+    wanted = next(t["cell"] for t in study["trials"] if t["status"] == "done" and t["cell"] != study["winner"])
+    struck = [
+        {**t, "status": "stopped", "stopped_after": 2, "val/top1": 0.0} if t["cell"] == study["winner"] else t
+        for t in study["trials"]
+    ]
+    store.write_study(study["id"], {**study, "trials": struck, "winner": wanted, "confirm": []})
+    assert run_cli("report", "--results", results, "--out", report).returncode == 0
+    found = run_cli("report", "verify", "--results", results, "--out", report)
+    assert found.returncode == 1 and "is given up after epoch 2; its rungs let it train to the end" in found.stdout

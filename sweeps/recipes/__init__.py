@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from carft.cell import Reading, Training
 from carft.data.catalog import CARDS, card
 from carft.errors import Refusal, unknown
 from carft.methods import SOUPED, MethodCard, Range, method_card
+from carft.rungs import FEWEST
 from sweeps.readings import Readings
 
 
@@ -92,17 +94,19 @@ class Recipe(_Strict):
         return {**method.space, **own}
 
     def stopping_rungs(self) -> list[int]:
-        """The rungs that are in force: those before the last epoch, when early stopping is on."""
-        return [rung for rung in self.rungs if rung < self.training.epochs] if self.early_stopping else []
+        """The rungs that are in force, in order: those before the last epoch, when early stopping is on."""
+        return sorted({rung for rung in self.rungs if rung < self.training.epochs}) if self.early_stopping else []
 
     def confirm_seeds(self) -> list[int]:
         """Fresh seeds, the same for every method, never the search seed."""
         return [s for s in range(1, self.seeds + 2) if s != self.search_seed][: self.seeds]
 
     def smoked(self) -> Recipe:
-        """The recipe at smoke size."""
-        training = self.training.model_copy(update={"epochs": self.smoke.epochs})
-        return self.model_copy(update={"trials": self.smoke.trials, "seeds": self.smoke.seeds, "training": training})
+        """The recipe at smoke size, every trial trained to its end."""
+        smoke = self.smoke
+        training = self.training.model_copy(update={"epochs": smoke.epochs})
+        small = {"trials": smoke.trials, "seeds": smoke.seeds, "training": training, "early_stopping": False}
+        return self.model_copy(update=small)
 
     def changed(
         self,
@@ -152,9 +156,9 @@ def _require_stoppable(recipe: Recipe) -> None:
             f"trains for {recipe.training.epochs} epochs.",
             "Give the recipe rungs, such as rungs: [2], or more epochs.",
         )
-    if recipe.trials <= recipe.round_size:
+    if recipe.trials <= (first := recipe.round_size * math.ceil(FEWEST / recipe.round_size)):
         raise Refusal(
-            f"--early-stopping would stop nothing: the first {recipe.round_size} trials of a study are the measure of "
+            f"--early-stopping would stop nothing: the first {first} trials of a study are the measure of "
             f"all others, and there are {recipe.trials}.",
             "Ask for more --trials, or leave it out.",
         )

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+#: (model, tag) -> file, for models that ship with this package
+BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}
 
 VERSION = "icons-1"
 ALL = "icons/all"
