@@ -28,6 +28,7 @@ def ask(
     precision: str | None,
     gpus: int,
     workers_per_cell: int,
+    cells_per_gpu: int,
     address: str | None,
     accumulation: int,
     compile_: bool,
@@ -62,7 +63,9 @@ def ask(
     start = {"model": model, "pretrained": pretrained, "precision": precision}
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **start)
     chosen = chosen.model_copy(update={"oracle": oracle or chosen.oracle})
-    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache)
+    settings = execution_settings(
+        accumulation, compile_, checkpoint_every, data, skip_unreadable, feature_cache, cells_per_gpu
+    )
     request = Request(gpus, workers_per_cell, address, settings, hang_after)
     request.check_numbers()
     return chosen, request

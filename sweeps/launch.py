@@ -111,8 +111,7 @@ def _tune(protocol: Protocol, store: Store, request: Request, patience: Patience
     placement = request.placement
     results = str(Path(store.root).resolve())
     searcher = ProtocolSearcher(protocol, results, placement, patience, lambda: concurrency(request), notify)
-    alone = {"cpu": 1.0, **({"gpu": 1.0} if placement.gpu else {})}
-    resources = alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
+    resources = request.alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),

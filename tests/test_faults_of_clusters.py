@@ -6,28 +6,23 @@ their files until the fault has met them.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from ray.cluster_utils import Cluster
 
 from carft.records import Store
 from sweeps.recipes import load_recipe
 from sweeps.states import read_states
 from tests import dry
 from tests.faults import Sweep, below, finished, outcome, records, repeated_jobs, toll
-from tests.helpers import ROOT, TASK, environment
+from tests.helpers import TASK
+from tests.nodes import Nodes
 
 pytestmark = pytest.mark.slow
 
-#: a node that is gone is noticed in a second
-SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 8
 #: of nine tasks: zero-shot, and of two methods eight trials, eight confirm cells and their curves
 THOUSAND = 1017
@@ -55,53 +50,6 @@ def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(tmp_path: Path) -> None:
     assert (paid.finished, paid.lost, paid.repeated, paid.all) == (1, 0, 0, 3)
     assert Store(results).read(checkpoint.stem).provenance["execution"]["workers"] == 2
     assert not Store(results).failed()
-
-
-class Nodes:
-    """A head that a sweep can join; nodes come and go."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": SOON}
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
-
-    def add(self, cpus: int) -> Any:
-        return self.cluster.add_node(num_cpus=cpus)
-
-    def sweep(self, results: Path, *arguments: object, **env: str) -> Sweep:
-        """A sweep of cells that compute nothing, on these nodes."""
-        env = {**environment(), **dry.ENVIRONMENT, **env}
-        return Sweep(results, "miniature", *arguments, "--address", self.cluster.address, env=env)
-
-    def jobs(self, sweep: Sweep, node: Any) -> set[str]:
-        """The jobs of a sweep that run on a node while all of them are held."""
-        processes = below(raylet(node))
-        return {job for process, job in sweep.begun().items() if process in processes}
-
-    def kill(self, node: Any) -> None:
-        """What pulling a plug does: all of its processes are gone at once."""
-        own = [info.process.pid for infos in node.all_processes.values() for info in infos]
-        for process in [*(child for parent in own for child in below(parent)), *own]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        if node is not self.cluster.head_node:
-            self.cluster.remove_node(node, allow_graceful=False)
-
-
-def raylet(node: Any) -> int:
-    return node.all_processes["raylet"][0].process.pid
-
-
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    found = Nodes()
-    try:
-        yield found
-    finally:
-        found.cluster.shutdown()
 
 
 def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is_killed_and_one_added(
