@@ -199,7 +199,7 @@ class Store:
         folder = self.folder(record.id)
         if self.is_current(record.id):
             return
-        self._make(folder)
+        self.make(folder)
         _write_json(folder / "spec.json", record.cell.as_dict())
         if history:
             names = dict.fromkeys(name for row in history for name in row)
@@ -276,7 +276,7 @@ class Store:
     def write_failure(self, cell: Cell, reason: str, details: str, facts: Mapping[str, Any] | None = None) -> None:
         """Keep why a cell did not finish; facts: what else :class:`carft.failures.Failure` says of it."""
         path = self.failure_path(cell.id)
-        self._make(path.parent)
+        self.make(path.parent)
         content = {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details, **(facts or {})}
         _write_json(path, content)
 
@@ -296,7 +296,7 @@ class Store:
     def write_study(self, study: str, content: Mapping[str, Any]) -> None:
         """Write studies/<id>/study.json."""
         path = self.root / "studies" / study / "study.json"
-        self._make(path.parent)
+        self.make(path.parent)
         _write_json(path, content)
 
     def study(self, study: str) -> dict[str, Any] | None:
@@ -308,7 +308,8 @@ class Store:
         """All studies, by id."""
         return [_read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
 
-    def _make(self, folder: Path) -> None:
+    def make(self, folder: Path) -> None:
+        """Create a folder of this one; ``FileNotFoundError`` when the mark is gone."""
         if self.mark is not None and not (self.root / self.mark).is_file():
             raise FileNotFoundError(errno.ENOENT, "The results folder went away", str(self.root))
         folder.mkdir(parents=True, exist_ok=True)

@@ -143,6 +143,8 @@ def _require_gpus(wanted: int) -> None:
 
 def connect(request: Request) -> None:
     """Start Ray on this machine or join the cluster; ``Refusal`` when its resources can never hold one cell."""
+    # for servers of requests, which nothing here is: after SIGTERM Ray would wait for 30 s. Read when it is imported
+    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     import ray
     from ray.exceptions import AuthenticationError
 

@@ -76,9 +76,9 @@ def _run(
     stopped = 0
     if not nothing_to_do:
         try:
-            connect(request)
-            notify = watch(protocol)
-            stop.heed_sigterm()  # Ray put a handler of its own in place
+            with stop.while_ray_starts():
+                connect(request)
+                notify = watch(protocol)
             _tune(protocol, store, request, patience, notify)
             patience.insist(protocol.write_studies)
         except KeyboardInterrupt:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -110,6 +110,15 @@ def below(process: int) -> dict[int, str]:
         found |= {child: titles.get(child, "") for child in children}
         waiting += children
     return found
+
+
+def titles(processes: Iterable[int]) -> set[str]:
+    """The titles of those that still run."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            found.add(Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ").strip())
+    return found - {""}  # what has ended and was not asked how
 
 
 def records(results: Path) -> set[str]:
