@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,9 +26,14 @@ class Progress:
     history: list[Row] = field(default_factory=list)
 
 
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 @dataclass(frozen=True)
 class Checkpoints:
-    """Saves every ``every`` steps to ``path``; 0 saves nothing. All ranks read, the first one writes.
+    """Saves every ``every`` steps to ``path``; 0 saves nothing. All ranks read, the first one writes. make: creates the
+    folder, or raises ``OSError`` where none should be.
 
     The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. Order and augmentation
     are functions of (seed, epoch, index), so nothing else is needed to go on with the same bits.
@@ -35,6 +41,7 @@ class Checkpoints:
 
     path: Path
     every: int = 0
+    make: Callable[[Path], object] = _make
 
     def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, shard: Shard) -> None:
         """Save when it is time."""
@@ -45,7 +52,7 @@ class Checkpoints:
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         note = {"progress": json.dumps({"step": progress.step, "history": progress.history})}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.make(self.path.parent)
         atomic(self.path, lambda part: save_file(tensors, part, note))
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:

@@ -33,6 +33,7 @@ class Execution:
     checkpoints; 0 keeps none. skip_unreadable: leave out images that cannot be decoded, on record. feature_cache:
     folder of the pretrained model's features, of heads and of rendered drawings; None computes them each time.
     feature_dtype: what features are kept as; float16 takes half the space, and the loss then agrees to about 1e-3.
+    cells_per_gpu: how many cells share the GPU; it changes how long this one takes, and nothing else.
     """
 
     device: str = "cpu"
@@ -45,6 +46,7 @@ class Execution:
     skip_unreadable: bool = False
     feature_cache: str | None = None
     feature_dtype: str = "float32"
+    cells_per_gpu: int = 1
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.accumulation < 1 or self.checkpoint_every < 0:

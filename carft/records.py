@@ -259,7 +259,7 @@ class Store:
         save_weights: Callable[[Path], None] | None,
     ) -> None:
         folder = self.folder(record.id)
-        self._make(folder)
+        self.make(folder)
         _write_json(folder / "spec.json", record.cell.as_dict())
         if history:
             names = dict.fromkeys(name for row in history for name in row)
@@ -335,7 +335,7 @@ class Store:
         """Write that a search cell's training was given up; see :mod:`carft.rungs`."""
         folder = self.folder(cell.id)
         with self.changing(f"cells/{cell.id}"):
-            self._make(folder)
+            self.make(folder)
             _write_json(folder / "spec.json", cell.as_dict())
             _write_json(self._stopped_path(cell.id), content)
         self.forget_failure(cell.id)
@@ -365,7 +365,7 @@ class Store:
         path = self.failure_path(cell.id)
         content = {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details, **(facts or {})}
         with self.changing(f"failures/{cell.id}.json"):
-            self._make(path.parent)
+            self.make(path.parent)
             _write_json(path, content)
 
     def failed(self) -> list[str]:
@@ -387,7 +387,7 @@ class Store:
         """Write studies/<id>/study.json."""
         path = self.root / "studies" / study / "study.json"
         with self.changing(f"studies/{study}/study.json"):
-            self._make(path.parent)
+            self.make(path.parent)
             _write_json(path, content)
 
     def study(self, study: str) -> dict[str, Any] | None:
@@ -399,7 +399,8 @@ class Store:
         """All studies, by id."""
         return [_read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
 
-    def _make(self, folder: Path) -> None:
+    def make(self, folder: Path) -> None:
+        """Create a folder of this one; ``FileNotFoundError`` when the mark is gone."""
         if self.mark is not None and not (self.root / self.mark).is_file():
             raise FileNotFoundError(errno.ENOENT, "The results folder went away", str(self.root))
         folder.mkdir(parents=True, exist_ok=True)

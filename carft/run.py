@@ -259,7 +259,8 @@ def check_execution(cell: Cell, execution: Execution) -> None:
 
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
     """The checkpoints of a cell, beside the records."""
-    return Checkpoints(store.root / "checkpoints" / f"{cell.id}.safetensors", execution.checkpoint_every)
+    path = store.root / "checkpoints" / f"{cell.id}.safetensors"
+    return Checkpoints(path, execution.checkpoint_every, store.make)
 
 
 def write(cell: Cell, computed: Computed, bench: Bench, store: Store, keep_weights: bool) -> None:

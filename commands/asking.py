@@ -28,6 +28,7 @@ def ask(
     precision: str | None,
     gpus: int,
     workers_per_cell: int,
+    cells_per_gpu: int,
     address: str | None,
     accumulation: int,
     compile_: bool,
@@ -69,7 +70,7 @@ def ask(
         "early_stopping": early_stopping,
     }
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **other)
-    kept = (feature_cache, feature_dtype)
+    kept = (feature_cache, feature_dtype, cells_per_gpu)
     settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
     request = Request(gpus, workers_per_cell, address, settings, hang_after)
     request.check_numbers()

@@ -53,6 +53,7 @@ Seeds = Annotated[int | None, typer.Option(help="Confirm seeds.")]
 Precision = Annotated[str | None, typer.Option(help="float32 or bfloat16; default: the recipe's.")]
 Gpus = Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")]
 WorkersPerCell = Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")]
+CellsPerGpu = Annotated[int, typer.Option(help="Cells that share a GPU, for small models.")]
 Address = Annotated[str | None, typer.Option(help="host:port or ray://host:port of a running cluster.")]
 LeaveOneOut = Annotated[
     bool, typer.Option("--leave-one-out", help="folder: tasks: one task per domain that is held out.")
@@ -106,6 +107,7 @@ def execution_settings(
     skip_unreadable: bool,
     feature_cache: str,
     feature_dtype: str,
+    cells_per_gpu: int = 1,
 ) -> dict[str, Any]:
     """How cells are computed, besides device and workers."""
     return {
@@ -114,6 +116,7 @@ def execution_settings(
         "checkpoint_every": checkpoint_every,
         "data": None if data is None else str(data.resolve()),
         "skip_unreadable": skip_unreadable,
+        "cells_per_gpu": cells_per_gpu,
         "feature_cache": None if feature_cache == "none" else str(Path(feature_cache).expanduser().resolve()),
         "feature_dtype": feature_dtype,
     }

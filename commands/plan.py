@@ -19,6 +19,7 @@ from commands.options import (
     Accumulation,
     Activation,
     Address,
+    CellsPerGpu,
     CheckpointEvery,
     Compile,
     Data,
@@ -70,6 +71,7 @@ def plan(
     precision: Precision = None,
     gpus: Gpus = 0,
     workers_per_cell: WorkersPerCell = 1,
+    cells_per_gpu: CellsPerGpu = 1,
     address: Address = None,
     accumulation: Accumulation = 1,
     compile_: Compile = False,
@@ -138,7 +140,7 @@ def _slots(request: Request, found: list[Refusal]) -> int:
     from sweeps.cluster import concurrency, concurrency_here, connect
 
     if found and request.gpus:
-        return max(1, request.gpus // request.workers_per_cell)  # as if they were there
+        return max(1, request.gpus * request.cells_per_gpu // request.workers_per_cell)  # as if they were there
     if request.address is None or found:
         return concurrency_here(request)
     import ray
@@ -191,7 +193,7 @@ def _as_json(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[s
         "cells": forecast.cells,
         "steps": forecast.steps,
         "bytes": forecast.bytes,
-        "device_hours": forecast.busy_s * made.hardware.workers / 3600,
+        "device_hours": forecast.busy_s * made.hardware.devices / 3600,
         "tasks": _rows(chosen, forecast),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
@@ -221,7 +223,7 @@ def _say(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str],
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
     out.print(rows_table(_rows(chosen, forecast)))
-    hours = forecast.busy_s * made.hardware.workers / 3600
+    hours = forecast.busy_s * made.hardware.devices / 3600
     out.print(f"{time_line(forecast)} {hours:.3g} {device}-hours.", soft_wrap=True, highlight=False, markup=False)
     there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from commands.asking import ask
 from commands.console import AsJson, Results, err, out, print_json
@@ -16,6 +16,7 @@ from commands.options import (
     Accumulation,
     Activation,
     Address,
+    CellsPerGpu,
     CheckpointEvery,
     Compile,
     Data,
@@ -48,6 +49,7 @@ from commands.plan import time_line
 from commands.status import busy_line
 
 if TYPE_CHECKING:
+    from carft.errors import Refusal
     from sweeps.launch import Summary
     from sweeps.protocol import Protocol
     from sweeps.states import State
@@ -66,6 +68,7 @@ def sweep(
     precision: Precision = None,
     gpus: Gpus = 0,
     workers_per_cell: WorkersPerCell = 1,
+    cells_per_gpu: CellsPerGpu = 1,
     address: Address = None,
     accumulation: Accumulation = 1,
     compile_: Compile = False,
@@ -102,6 +105,7 @@ def sweep(
     from sweeps.board import Board
     from sweeps.checks import require_space
     from sweeps.cluster import concurrency
+    from sweeps.head import leave_at_once
     from sweeps.launch import run_sweep
     from sweeps.planning import plan_of
     from sweeps.reporter import Reporter
@@ -127,9 +131,14 @@ def sweep(
         with suppress(OSError):
             err.print(words, soft_wrap=True, markup=False, highlight=False)
 
+    def leave(refusal: Refusal) -> NoReturn:
+        board.close()
+        reporter.close("broken")
+        leave_at_once(refusal)
+
     outcome = "broken"
     try:
-        protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed)
+        protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed, leave)
         outcome = "stopped" if summary.stopped else "done"
     finally:
         board.close()

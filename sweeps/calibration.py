@@ -42,7 +42,9 @@ def calibrated(recipe: Recipe, request: Request) -> Rates:
     for card in map(method_card, recipe.methods):
         if card.kind == "trained" and card.name != "linear_probe":  # that one predicts once, and solves
             found[card.name] = _training(recipe, card, bench, images)
-    rates = {name: statistics.median(each) / request.workers_per_cell for name, each in found.items()}
+    rates = {
+        name: statistics.median(each) * request.cells_per_gpu / request.workers_per_cell for name, each in found.items()
+    }
     shares = [one / statistics.median(each) for each in found.values() for one in each]
     trained = [rate for name, rate in rates.items() if name != "zeroshot"] or list(rates.values())
     where = hardware_of(request, recipe.precision)

@@ -19,6 +19,9 @@ PROBE_SECONDS = 5.0
 HANDSHAKE_SECONDS = 8.0
 #: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
 TOKEN_CPU = 0.01
+#: into how many parts Ray divides a GPU, and how many cells may share one
+PARTS_OF_A_GPU = 10_000
+MOST_CELLS_PER_GPU = 100
 TOKEN_HINT = (
     "A cluster that asks for a token wants RAY_AUTH_MODE=token here, and the token in RAY_AUTH_TOKEN or in "
     "~/.ray/auth_token (docs/cluster.md)."
@@ -50,6 +53,17 @@ class Request:
         return Folder(Path(root) if root else None, self.settings.get("skip_unreadable", False))
 
     @property
+    def cells_per_gpu(self) -> int:
+        """How many cells share a GPU."""
+        return self.settings.get("cells_per_gpu", 1)
+
+    @property
+    def alone(self) -> dict[str, float]:
+        """What a cell of one worker holds; shares of a GPU as Ray counts them, in ten-thousandths, rounded down."""
+        gpu = {"gpu": PARTS_OF_A_GPU // self.cells_per_gpu / PARTS_OF_A_GPU} if self.gpus else {}
+        return {"cpu": 1.0, **gpu}
+
+    @property
     def cpus_per_cell(self) -> float:
         """CPUs that one running cell holds."""
         return self.workers_per_cell + (TOKEN_CPU if self.workers_per_cell > 1 else 0)
@@ -70,6 +84,15 @@ class Request:
             raise Refusal(
                 f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
                 "Raise --gpus or lower --workers-per-cell.",
+            )
+        if self.cells_per_gpu < 1 or self.cells_per_gpu > MOST_CELLS_PER_GPU:
+            raise Refusal(f"--cells-per-gpu must be between 1 and {MOST_CELLS_PER_GPU}.")
+        if self.cells_per_gpu > 1 and not self.gpus:
+            raise Refusal("--cells-per-gpu shares GPUs, but --gpus asks for none.", "Give --gpus N as well.")
+        if self.cells_per_gpu > 1 and self.workers_per_cell > 1:
+            raise Refusal(
+                f"A cell of {self.workers_per_cell} workers needs a whole GPU for each of them.",
+                "Leave --cells-per-gpu or --workers-per-cell out.",
             )
 
 
@@ -120,6 +143,8 @@ def _require_gpus(wanted: int) -> None:
 
 def connect(request: Request) -> None:
     """Start Ray on this machine or join the cluster; ``Refusal`` when its resources can never hold one cell."""
+    # for servers of requests, which nothing here is: after SIGTERM Ray would wait for 30 s. Read when it is imported
+    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     import ray
     from ray.exceptions import AuthenticationError
 
@@ -153,14 +178,17 @@ def concurrency(request: Request) -> int:
     """How many cells may run now, on the nodes that are there now."""
     import ray
 
-    by_cpu = int(ray.cluster_resources().get("CPU", 0) // request.cpus_per_cell)
-    return max(1, min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu)
+    return _at_a_time(request, ray.cluster_resources().get("CPU", 0))
 
 
 def concurrency_here(request: Request) -> int:
     """How many cells would run at a time in a Ray of this machine's own; at least one."""
-    by_cpu = int(_own_cpus(request) // request.cpus_per_cell)
-    return max(1, min(by_cpu, request.gpus // request.workers_per_cell) if request.gpus else by_cpu)
+    return _at_a_time(request, _own_cpus(request))
+
+
+def _at_a_time(request: Request, cpus: float) -> int:
+    by_cpu, by_gpu = int(cpus // request.cpus_per_cell), request.gpus * request.cells_per_gpu
+    return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
 
 
 def _own_cpus(request: Request) -> int:

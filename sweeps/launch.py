@@ -14,6 +14,7 @@ from carft.failures import settled_failures
 from carft.records import Store
 from sweeps.checks import require_possible
 from sweeps.cluster import TOKEN_CPU, Request, concurrency, connect
+from sweeps.head import Leave, leave_at_once, watched_head
 from sweeps.patience import Patience
 from sweeps.protocol import Protocol
 from sweeps.recipes import Recipe
@@ -43,16 +44,18 @@ def run_sweep(
     watch: Callable[[Protocol], Callable[[], None]],
     say: Callable[[str], None],
     retry_failed: bool = False,
+    leave: Leave = leave_at_once,
 ) -> tuple[Protocol, Summary]:
     """Run what the records say is missing. Ctrl-C and SIGTERM stop cleanly; the same call goes on where it stopped.
 
     watch: given the protocol, returns what to call after every change. say: told when the sweep has to wait for its
     results folder. retry_failed: also run what failed for a reason of its own; cells that were lost with their machine
-    are always run again. ``Refusal`` when another sweep works in the folder, or the folder goes away for good.
+    are always run again. leave: how to end the process when the cluster's head is gone, see ``sweeps.head``.
+    ``Refusal`` when another sweep works in the folder, or the folder goes away for good.
     """
     store.require_writable()
     store = store.marked(SWEPT)
-    with sole_sweep(store), heeding_sigterm() as stop:
+    with sole_sweep(store), heeding_sigterm() as stop, watched_head(request.address, leave):
         return _run(recipe, store, request, watch, Patience(store, say), stop, retry_failed)
 
 
@@ -74,9 +77,9 @@ def _run(
     stopped = 0
     if not nothing_to_do:
         try:
-            connect(request)
-            notify = watch(protocol)
-            stop.heed_sigterm()  # Ray put a handler of its own in place
+            with stop.while_ray_starts():
+                connect(request)
+                notify = watch(protocol)
             _tune(protocol, store, request, patience, notify)
             patience.insist(protocol.write_studies)
         except KeyboardInterrupt:
@@ -98,22 +101,24 @@ def _tune(protocol: Protocol, store: Store, request: Request, patience: Patience
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     from ray import tune
 
+    from sweeps.scheduler import ACTORS_STARTING, PatientScheduler
     from sweeps.searcher import ProtocolSearcher
     from sweeps.trainable import CellActor
 
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(ACTORS_STARTING))
     for name in ("ray.tune", "ray.train", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # a worker that is lost is no error of Tune's, and worth no traceback: the searcher says what happens next
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     placement = request.placement
     searcher = ProtocolSearcher(protocol, store.address, placement, patience, lambda: concurrency(request), notify)
-    alone = {"cpu": 1.0, **({"gpu": 1.0} if placement.gpu else {})}
-    resources = alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
+    resources = request.alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=PatientScheduler(),
                 num_samples=-1,
                 reuse_actors=True,
                 metric="failure",

@@ -54,4 +54,4 @@ def hardware_of(request: Request, precision: str) -> Hardware:
     device = request.placement.device
     here = machine(device)
     unknown = request.address is not None or (device == "cuda" and "gpu" not in here)
-    return Hardware(device, request.workers_per_cell, precision, None if unknown else here)
+    return Hardware(device, request.workers_per_cell, precision, None if unknown else here, request.cells_per_gpu)

@@ -31,24 +31,33 @@ WITHIN = 4.0
 @dataclass(frozen=True)
 class Hardware:
     """What a rate is true for. machine: as in a record's provenance; None on a cluster, whose machines are not known
-    from here: then all that else fits counts."""
+    from here: then all that else fits counts. sharing: cells that share a GPU, which slow each other down."""
 
     device: str
     workers: int
     precision: str
     machine: Mapping[str, Any] | None = None
+    sharing: int = 1
+
+    @property
+    def devices(self) -> float:
+        """GPUs, or cores, that a cell takes up."""
+        return self.workers / self.sharing
 
     def fits(self, record: Record) -> bool:
         """Whether a record was made on it."""
         execution, machine = record.provenance.get("execution", {}), record.provenance.get("machine", {})
-        same = (execution.get("device"), execution.get("workers")) == (self.device, self.workers)
+        found = (execution.get("device"), execution.get("workers"), execution.get("cells_per_gpu", 1))
+        same = found == (self.device, self.workers, self.sharing)
         known = self.machine is None or all(machine.get(name) == value for name, value in self.machine.items())
         return same and known and record.cell.precision == self.precision
 
     def __str__(self) -> str:
+        shared = f", {self.sharing} cells on each" if self.sharing > 1 else ""
         if self.machine is None:
-            return f"{self.device} of any machine"
-        return str(self.machine.get("gpu") or f"{self.machine.get('processor')}, {self.machine.get('cores')} cores")
+            return f"{self.device} of any machine{shared}"
+        cores = f"{self.machine.get('processor')}, {self.machine.get('cores')} cores"
+        return f"{self.machine.get('gpu') or cores}{shared}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def newest(store: Store, model: str) -> Iterable[Record]:
 def estimated(size: ModelSize, hardware: Hardware) -> Rates:
     """Rates from a model's size alone: an estimate."""
     speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
-    each = size.flop / speed / hardware.workers
+    each = size.flop / speed / hardware.devices
     said = f"{size.flop / 1e9:.3g} GFLOP an image at an assumed {speed / 1e12:g} TFLOP/s a worker"
     basis = f"an estimate, not a measurement: {said}; right within a factor of {WITHIN:g} or so"
     return Rates(other=each, spread=(1 / WITHIN, WITHIN), basis=basis, estimate=True)

@@ -19,6 +19,16 @@ class Stop:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._terminate)
 
+    @contextmanager
+    def while_ray_starts(self) -> Iterator[None]:
+        """Within the block Ray has handlers of its own, which end with ``SystemExit`` once they have cleaned up."""
+        try:
+            yield
+        except SystemExit:
+            self._terminate()
+        finally:
+            self.heed_sigterm()
+
     def _terminate(self, *_: object) -> NoReturn:
         self.signal = signal.SIGTERM
         raise KeyboardInterrupt
@@ -26,11 +36,15 @@ class Stop:
 
 @contextmanager
 def heeding_sigterm() -> Iterator[Stop]:
-    """Within the block SIGTERM raises ``KeyboardInterrupt``."""
+    """Within the block SIGTERM raises ``KeyboardInterrupt``; what nobody catches of it ends the process with 143."""
     before, stop = signal.getsignal(signal.SIGTERM), Stop()
     stop.heed_sigterm()
     try:
         yield stop
+    except KeyboardInterrupt:
+        if stop.signal == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,7 +13,7 @@ from carft.execution import Execution
 from carft.records import Store
 from carft.run import Bench, run_cell
 from tests import faults
-from tests.helpers import LR, quick_cell
+from tests.helpers import LR, ROOT, quick_cell
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -58,6 +61,19 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     sweep = faults.Sweep(results, *faults.SWEEP)
     assert sweep.end() == 0, sweep.said
     return faults.outcome(results)
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head with one core that a sweep can join."""
+    from tests.nodes import Nodes  # Ray, which few tests need
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    found = Nodes()
+    try:
+        yield found
+    finally:
+        found.cluster.shutdown()
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from carft.data.catalog import card
+from carft.methods import WISE_ALPHAS
 from carft.records import Store
 from tests.helpers import ROOT, TASK, cli_command, environment
 
@@ -68,15 +70,30 @@ class Sweep:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
+    def begun(self) -> dict[int, str]:
+        """Process -> the job that it began last."""
+        logs = sorted(self.results.glob("logs/*.log"), key=lambda log: log.stat().st_mtime_ns)
+        return {int(_starts(log)[-1]): log.stem for log in logs}
+
     def running(self) -> dict[str, int]:
         """Cell -> process, of the cells that have begun but have no record."""
         found = {}
         for log in self.results.glob("logs/*.log"):
             cell = log.stem.rpartition("-")[2]
-            starts = re.findall(r"process (\d+) \[job", log.read_text(errors="replace"))
+            starts = _starts(log)
             if starts and not (self.results / "cells" / cell / "record.json").is_file():
                 found[cell] = int(starts[-1])
         return found
+
+
+def _starts(log: Path) -> list[str]:
+    """The processes in which the attempts of a job began."""
+    return re.findall(r"process (\d+) \[job", log.read_text(errors="replace"))
+
+
+def repeated_jobs(results: Path) -> set[str]:
+    """The jobs that were begun more than once by the last sweep that ran them."""
+    return {log.stem for log in results.glob("logs/*.log") if len(_starts(log)) > 1}
 
 
 def below(process: int) -> dict[int, str]:
@@ -95,21 +112,46 @@ def below(process: int) -> dict[int, str]:
     return found
 
 
+def titles(processes: Iterable[int]) -> set[str]:
+    """The titles of those that still run."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            found.add(Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ").strip())
+    return found - {""}  # what has ended and was not asked how
+
+
 def records(results: Path) -> set[str]:
     """The cells that have a record."""
     return {path.parent.name for path in results.glob("cells/*/record.json")}
 
 
 def finished(results: Path) -> dict[str, Files]:
-    """Cell -> its files and logs, of all cells that nothing is left to do for."""
-    store, found = Store(results), {}
+    """Cell -> its files, of all cells that nothing is left to do for; and the log of its job once that is over."""
+    store, found, jobs = Store(results), {}, {}
     for cell in records(results):
-        logs = list(results.glob(f"logs/*-{cell}.log"))
-        is_search = all(log.name.startswith("search") for log in logs)
-        if is_search or store.evaluated(cell) >= set(card(store.read(cell).cell.task).sets):
+        jobs[cell], needs = _made_by(store, cell)
+        if store.evaluated(cell) >= needs:
             files = [path for path in store.folder(cell).rglob("*") if path.is_file()]
-            found[cell] = {str(path.relative_to(results)): _state(path) for path in [*files, *logs]}
+            found[cell] = {str(path.relative_to(results)): _state(path) for path in files}
+    done = Counter(jobs[cell] for cell in found)
+    for cell, files in found.items():
+        if done[jobs[cell]] == (len(WISE_ALPHAS) if jobs[cell].startswith("curve") else 1):
+            log = results / "logs" / f"{jobs[cell]}.log"
+            files[str(log.relative_to(results))] = _state(log)
     return found
+
+
+def _made_by(store: Store, cell: str) -> tuple[str, set[str]]:
+    """The job that made a cell, and the sets that the cell has to be evaluated on before the job is done."""
+    made = store.read(cell).cell
+    if made.parents:
+        job = f"curve-{made.parents[0]}"
+    elif (store.root / "logs" / f"search-{cell}.log").is_file():
+        return f"search-{cell}", set()
+    else:
+        job = f"confirm-{cell}"
+    return job, set(card(made.task).sets)
 
 
 def _state(path: Path) -> tuple[int, str]:
@@ -132,7 +174,9 @@ def toll(fault: str, before: Mapping[str, Files], results: Path) -> Toll:
     """Compare what was finished when a fault happened with what is there in the end; noted when asked for."""
     after = finished(results)
     lost = [cell for cell, files in before.items() if _of_cell(after.get(cell, {})) != _of_cell(files)]
-    repeated = [cell for cell, files in before.items() if _logs(after.get(cell, {})) != _logs(files)]
+    repeated = [
+        cell for cell, files in before.items() if not _logs(files).items() <= _logs(after.get(cell, {})).items()
+    ]
     found = Toll(fault, len(before), len(lost), len(repeated), len(after))
     if WANTED in os.environ:
         with Path(os.environ[WANTED]).open("a") as stream:

@@ -21,7 +21,7 @@ from carft.errors import Refusal
 from carft.evaluation import predict
 from carft.execution import Execution
 from carft.records import Store
-from carft.run import Bench, compute, run_cell
+from carft.run import Bench, compute, run_cell, store_checkpoints
 from carft.training import draws
 from tests.helpers import LR, quick_cell
 
@@ -82,6 +82,18 @@ def test_a_torn_checkpoint_is_a_fresh_start(plain, bench: Bench, tmp_path: Path)
 def test_a_finished_cell_leaves_no_checkpoint(store: Store) -> None:
     run_cell(quick_cell("ft", lr=LR), store, Execution(checkpoint_every=1))
     assert list(store.root.glob("checkpoints/*")) == []
+
+
+def test_no_checkpoint_is_written_where_a_results_folder_was(bench: Bench, tmp_path: Path) -> None:
+    """A share that went away leaves an empty place; the mark of the sweep is not in it."""
+    store = Store(tmp_path / "gone", mark="sweep.lock")
+    store.root.mkdir()
+    with pytest.raises(FileNotFoundError, match="went away"):
+        compute(CELL, bench, store_checkpoints(CELL, store, Execution(checkpoint_every=1)))
+    assert list(store.root.iterdir()) == []
+    (store.root / "sweep.lock").touch()
+    store_checkpoints(CELL, store, Execution(checkpoint_every=1)).make(store.root / "checkpoints")
+    assert (store.root / "checkpoints").is_dir()
 
 
 def test_bfloat16_starts_at_no_divergence_and_learns(bench: Bench) -> None:

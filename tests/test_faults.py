@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,26 @@ from pathlib import Path
 import pytest
 
 from carft.records import Store
-from tests.faults import CELLS, SWEEP, Files, Sweep, finished, mounted, outcome, records, toll
+from tests.faults import (
+    CELLS,
+    SECONDS,
+    SWEEP,
+    Files,
+    Sweep,
+    below,
+    finished,
+    mounted,
+    outcome,
+    records,
+    titles,
+    toll,
+)
 from tests.helpers import run_cli
 
 pytestmark = pytest.mark.slow
+
+#: of Ray's processes, those that look once a minute whether they are still needed
+AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}
 
 
 @dataclass
@@ -184,3 +201,28 @@ def test_a_full_disk_is_waited_for(story: Story) -> None:
         pytest.skip("no file system can be mounted here: it takes root")
     assert "No space left" in story.said["disk full"] and "Traceback" not in story.said["disk full"]
     require_nothing_lost(story, "disk full", "the disk is full, then has room again")
+
+
+@pytest.mark.parametrize("begun", ["gcs_server", "raylet/raylet", "default_worker"])
+def test_sigterm_while_ray_starts_ends_the_sweep_and_what_it_began(tmp_path: Path, begun: str) -> None:
+    sweep, seen = Sweep(tmp_path / "results", *SWEEP), {}
+
+    def has_begun() -> bool:
+        seen.update(below(sweep.process.pid))
+        return any(begun in title for title in seen.values())
+
+    try:
+        sweep.until(has_begun, f"{begun} runs")
+        os.kill(sweep.process.pid, signal.SIGTERM)
+        while sweep.process.poll() is None:
+            has_begun()
+            time.sleep(0.02)
+        assert sweep.end() == 128 + signal.SIGTERM, sweep.said
+    finally:
+        sweep.kill()
+    assert "Traceback" not in sweep.said
+    for _ in range(SECONDS):
+        if not (left := titles(seen) - AGENTS):
+            return
+        time.sleep(1)
+    raise AssertionError(left)

@@ -9,30 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from carft.cell import Cell
-from carft.data.catalog import card
 from carft.methods import WISE_ALPHAS
-from carft.metrics import flatten
 from carft.records import Store
 from sweeps.protocol import Job, Protocol
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.suggest import suggest
-from tests.helpers import made_up_predictions, made_up_record
+from tests.dry import parts
 
 TASKS = ["icons/transport", "icons/weather"]
-PREDICTIONS = made_up_predictions()
 
 
 def small(**change: object) -> Recipe:
     """Two tasks, four trials in rounds of two, two confirm seeds; no curves, to be quick."""
     fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "car_ft"], "trials": 4, "seeds": 2, "round_size": 2}
     return load_recipe("miniature").model_copy(update={**fixed, **change})
-
-
-def made_up_metrics(cell: Cell, name: str) -> dict[str, float]:
-    """Few different values, so that ties happen."""
-    value = int(cell.id[:8], 16)
-    return flatten(name, {"top1": value % 5 / 5, "mean_per_class": value % 7 / 7, "loss": value % 11 / 11 + 0.1})
 
 
 class Crew:
@@ -62,11 +52,8 @@ class Crew:
     def write(self, job: Job) -> None:
         for cell in job.cells():
             assert self.store.is_done(cell.id) == (job.kind == "oracle"), f"{job.key} was done twice"
-            if job.kind != "oracle":
-                self.store.write(made_up_record(cell, made_up_metrics(cell, "val")), [], PREDICTIONS)
-            if job.kind != "search":
-                for name in ("test", *(f"ood/{suite}" for suite in card(cell.task).suites)):
-                    self.store.add_evaluation(cell.id, name, made_up_metrics(cell, name), PREDICTIONS, {})
+        for part in parts(self.store, job):
+            part()
 
 
 def winners(protocol: Protocol) -> dict[str, str | None]:
