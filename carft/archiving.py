@@ -24,9 +24,10 @@ from typing import IO, Any
 
 from carft import NUMERICS, __version__
 from carft.data.catalog import DATA_SETS, card
+from carft.disk import atomic
 from carft.errors import Refusal
 from carft.folders import files_below, new_folder
-from carft.records import Store, atomic
+from carft.records import Store
 
 SCHEMA = 1
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from carft.records import atomic
+from carft.disk import atomic
 from carft.shard import Shard
 
 Row = dict[str, float]

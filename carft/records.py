@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
 import time
@@ -30,6 +29,7 @@ import pyarrow.parquet as pq
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.cell import Cell
+from carft.disk import atomic, finite_numbers, plain_name, read_json, write_json
 from carft.errors import Refusal, unknown
 from carft.metrics import Predictions, ood_means
 from carft.predictions import read_parquet, read_predictions, torn, write_predictions
@@ -148,11 +148,11 @@ class Store:
 
     def read(self, cell: str) -> Record:
         """The record of a finished cell; ``Refusal`` when it is torn."""
-        raw = _read_json(self.folder(cell) / "record.json")
+        raw = read_json(self.folder(cell) / "record.json")
         _require_schema(cell, raw)
         try:
-            spec = _read_json(self.folder(cell) / "spec.json")
-            numbers = _numbers(raw["metrics"]), _numbers(raw["durations"])
+            spec = read_json(self.folder(cell) / "spec.json")
+            numbers = finite_numbers(raw["metrics"]), finite_numbers(raw["durations"])
             record = Record(Cell.from_dict(spec), numbers[0], dict(raw["provenance"]), numbers[1])
             found = (record.id, record.numerics)
         except Refusal as error:
@@ -181,9 +181,9 @@ class Store:
         """Set -> what stands beside its predictions, for the sets the cell was unsealed on."""
         found = {}
         for path in sorted(self.folder(cell).glob("evaluations/*.json")):
-            content = _read_json(path)
+            content = read_json(path)
             try:
-                found[str(content["set"])] = {**content, "metrics": _numbers(content["metrics"])}
+                found[str(content["set"])] = {**content, "metrics": finite_numbers(content["metrics"])}
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise torn(path, f"{type(error).__name__}: {error}") from error
         return found
@@ -260,7 +260,7 @@ class Store:
     ) -> None:
         folder = self.folder(record.id)
         self.make(folder)
-        _write_json(folder / "spec.json", record.cell.as_dict())
+        write_json(folder / "spec.json", record.cell.as_dict())
         if history:
             names = dict.fromkeys(name for row in history for name in row)
             columns = {name: [row.get(name) for row in history] for name in names}
@@ -275,7 +275,7 @@ class Store:
             "provenance": dict(record.provenance),
             "durations": dict(record.durations),
         }
-        _write_json(folder / "record.json", content)
+        write_json(folder / "record.json", content)
         self._stopped_path(record.id).unlink(missing_ok=True)
 
     def add_evaluation(
@@ -290,7 +290,7 @@ class Store:
         self._log_unsealing(cell, name, str(note.get("by", "unknown")))
         with self.changing(f"cells/{cell}"):
             atomic(path, lambda part: write_predictions(predictions, part))
-            _write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
+            write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
 
     def _log_unsealing(self, cell: str, name: str, by: str) -> None:
         """Append one line to the log in one write, so that workers that append at once lose nothing."""
@@ -336,8 +336,8 @@ class Store:
         folder = self.folder(cell.id)
         with self.changing(f"cells/{cell.id}"):
             self.make(folder)
-            _write_json(folder / "spec.json", cell.as_dict())
-            _write_json(self._stopped_path(cell.id), content)
+            write_json(folder / "spec.json", cell.as_dict())
+            write_json(self._stopped_path(cell.id), content)
         self.forget_failure(cell.id)
 
     def stopped(self, cell: str) -> dict[str, Any] | None:
@@ -345,9 +345,9 @@ class Store:
         path = self._stopped_path(cell)
         if not path.is_file():
             return None
-        content = _read_json(path)
+        content = read_json(path)
         try:
-            curve = list(_numbers({str(epoch): value for epoch, value in enumerate(content["curve"])}).values())
+            curve = list(finite_numbers({str(epoch): value for epoch, value in enumerate(content["curve"])}).values())
             return {**content, "curve": curve, "numerics": int(content["numerics"])}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise torn(path, f"{type(error).__name__}: {error}") from error
@@ -366,7 +366,7 @@ class Store:
         content = {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details, **(facts or {})}
         with self.changing(f"failures/{cell.id}.json"):
             self.make(path.parent)
-            _write_json(path, content)
+            write_json(path, content)
 
     def failed(self) -> list[str]:
         """Ids of the cells with a failure record, sorted."""
@@ -375,7 +375,7 @@ class Store:
     def failure(self, cell: str) -> Any:
         """What a cell's failure record holds; None when there is none."""
         path = self.failure_path(cell)
-        return _read_json(path) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
     def forget_failure(self, cell: str) -> None:
         """Remove a cell's failure record, once what failed is done."""
@@ -388,16 +388,16 @@ class Store:
         path = self.root / "studies" / study / "study.json"
         with self.changing(f"studies/{study}/study.json"):
             self.make(path.parent)
-            _write_json(path, content)
+            write_json(path, content)
 
     def study(self, study: str) -> dict[str, Any] | None:
         """The content of a study; None when it is not there."""
         path = self.root / "studies" / study / "study.json"
-        return _read_json(path) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
     def studies(self) -> list[dict[str, Any]]:
         """All studies, by id."""
-        return [_read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
+        return [read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
 
     def make(self, folder: Path) -> None:
         """Create a folder of this one; ``FileNotFoundError`` when the mark is gone."""
@@ -412,20 +412,6 @@ class Store:
         return self.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
 
 
-def plain_name(name: str) -> str:
-    """``name`` if it is a file name and nothing else; ``Refusal`` for one that could lead elsewhere."""
-    if not isinstance(name, str) or name in ("", ".", "..") or set("/\\\0") & set(name):
-        raise Refusal(f"'{name}' is not the name of a cell.", "Names in a results folder hold no path.")
-    return name
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise torn(path, str(error)) from error
-
-
 def _unsealings_in(path: Path) -> list[dict[str, str]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -437,14 +423,6 @@ def _unsealings_in(path: Path) -> list[dict[str, str]]:
         ) from error
 
 
-def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Names with finite numbers; ``ValueError`` for anything else."""
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"'{name}' is no finite number")
-    return dict(found)
-
-
 def _require_schema(cell: str, raw: Any) -> None:
     """Refuse a whole record of another schema; what has no version at all is torn."""
     version = raw.get("schema_version") if isinstance(raw, dict) else None
@@ -453,20 +431,3 @@ def _require_schema(cell: str, raw: Any) -> None:
             f"The record of cell {cell} has schema version {version}; this carft reads version {SCHEMA_VERSION}.",
             "Read the folder with the carft that wrote it (provenance names its version), or run the sweep again.",
         )
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
-
-
-def atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a part file beside ``path``, flush it to disk, then rename."""
-    part = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
-    try:
-        write(part)
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from carft.checkpoints import NONE, Checkpoints
 from carft.data.card import Card
 from carft.data.catalog import card
 from carft.data.task import ImageSet, Task
+from carft.disk import atomic
 from carft.errors import Diverged, Refusal
 from carft.evaluation import embed, predict_each
 from carft.execution import Execution, provenance
@@ -35,7 +36,7 @@ from carft.methods.ft import Fitting, Row
 from carft.metrics import Predictions, flatten, score
 from carft.models import Pretrained, load_pretrained
 from carft.network import Network, Prompts
-from carft.records import Record, Store, atomic
+from carft.records import Record, Store
 from carft.rungs import NO_LIMITS, Limits, curve_of, stopped_after, write_stop
 from carft.shard import Shard
 from carft.training import train

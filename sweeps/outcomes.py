@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from carft.records import Store, atomic
+from carft.disk import atomic
+from carft.records import Store
 from sweeps.forecast import Forecast
 
 SCHEMA = 1

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from carft.disk import atomic
 from carft.errors import Refusal
-from carft.records import Store, atomic
+from carft.records import Store
 
 SCHEMA = 1
 #: seconds after which a sweep on another machine that wrote nothing counts as gone
