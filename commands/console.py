@@ -33,6 +33,15 @@ def results_place(given: str) -> str:
     return checked_url(given)
 
 
+def local_folder_only(given: str | Path) -> Path:
+    """A folder to write to; ``Refusal`` for a URL."""
+    if "://" in str(given):
+        raise Refusal(
+            f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
+        )
+    return Path(given)
+
+
 Results = Annotated[
     str,
     typer.Option("--results", parser=results_place, metavar="PLACE", help="The results: a folder, or s3://BUCKET/..."),

@@ -9,9 +9,11 @@ import typer
 from rich.table import Table
 
 from carft.errors import Refusal
-from commands.console import AsJson, Results, out, print_json, results_place, rows_table, split
+from commands.console import AsJson, Results, local_folder_only, out, print_json, results_place, rows_table, split
 
-ReportFolder = Annotated[Path, typer.Option("--out", help="The report folder.")]
+ReportFolder = Annotated[
+    Path, typer.Option("--out", parser=local_folder_only, metavar="PATH", help="The report folder, on this machine.")
+]
 METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
 #: differences that are printed of one check; --json has all
 FEW = 20
@@ -157,7 +159,9 @@ def rescore(
     ] = None,
     images: Annotated[str | None, typer.Option(help="Pattern of image or group names, or a file, one a line.")] = None,
     metrics: Annotated[str, typer.Option(help=METRICS_HELP)] = "top1,mean_per_class",
-    out_dir: Annotated[Path, typer.Option("--out", help="Where the re-scored tables go.")] = Path("rescored"),
+    out_dir: Annotated[
+        Path, typer.Option("--out", parser=local_folder_only, metavar="PATH", help="Where the re-scored tables go.")
+    ] = Path("rescored"),
     as_json: AsJson = False,
 ) -> None:
     """Score stored predictions again under another class list, on other images, by other metrics. Needs no GPU.

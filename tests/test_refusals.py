@@ -53,6 +53,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--tasks", "icons/nowhere"), "task"),
         ((*SWEEP, "--trials", 0), "trials"),
         ((*SWEEP, "--gpus", -1), "--gpus"),
+        (("report", "--out", "s3://bucket/report"), "a folder of this machine"),
         ((*SWEEP, "--feature-dtype", "int8"), "--feature-dtype"),
         ((*SWEEP, "--workers-per-cell", 0), "--workers-per-cell"),
         ((*SWEEP, "--address", "127.0.0.1:1"), "127.0.0.1:1"),
