@@ -14,16 +14,18 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from carft.errors import Refusal
-from carft.records import Store
-from carft.remote import Remote, Seen, checked_url, endpoint, is_url
+from carft.records import Record, Store
+from carft.remote import Remote, Seen, checked_url, endpoint, folders_of, is_url
 
 #: the folder of all mirrors of a machine, and the environment variable that moves it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
@@ -37,7 +39,7 @@ THREADS = 16
 def mirror_of(url: str) -> Path:
     """The folder of this machine that mirrors a URL."""
     mirrors = Path(os.environ.get(VARIABLE) or MIRRORS).expanduser()
-    key = f"{endpoint()} {checked_url(url)}"
+    key = f"{socket.gethostname()} {endpoint()} {checked_url(url)}"  # a home folder may be that of many machines
     return mirrors / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
@@ -113,6 +115,8 @@ class MirroredStore(Store):
             if self._owed(place := f"cells/{cell}").exists():
                 with self._holding(place):
                     self._pay(place)
+            for owed in (self.root / "owed").glob(f"unsealed~{cell}-*"):
+                self._pay_if_free(owed)
         self.refresh(*(f"cells/{cell}" for cell in cells), *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
@@ -125,9 +129,19 @@ class MirroredStore(Store):
     def pay(self) -> None:
         """Send the finished cells and the log lines that processes of this machine still owed when they ended."""
         for owed in list((self.root / "owed").iterdir()):
-            place = owed.name.replace("~", "/")
-            with suppress(BlockingIOError), self._holding(place, fcntl.LOCK_NB):  # whoever lives pays himself
-                self._pay(place)
+            self._pay_if_free(owed)
+
+    def _pay_if_free(self, owed: Path) -> None:
+        place = owed.name.replace("~", "/")
+        with suppress(BlockingIOError), self._holding(place, fcntl.LOCK_NB):  # whoever lives pays himself
+            self._pay(place)
+
+    def write(self, record: Record, *rest: Any) -> None:
+        self.refresh(f"cells/{record.id}")  # another machine may have finished it while this one computed
+        super().write(record, *rest)
+
+    def finished(self) -> int:
+        return sum(name.endswith("/record.json") for name in self.remote.below("cells"))
 
     def kept_weights(self) -> dict[str, int]:
         there = {**self.remote.below("cells"), **self.remote.below("superseded")}
@@ -150,12 +164,14 @@ class MirroredStore(Store):
         there = self.remote.below(place)
         if ours is None or (ours != record and record in there):
             return False
-        if ours not in there:
-            return True
+        return ours not in there or self._is_ours(ours, there[ours])
+
+    def _is_ours(self, name: str, seen: Seen) -> bool:
+        """Whether an object is, byte for byte, the file here."""
         theirs = self.root / f".{uuid4().hex}.part"
         try:
-            self.remote.fetch(ours, there[ours], theirs)
-            return theirs.read_bytes() == (self.root / ours).read_bytes()
+            self.remote.fetch(name, seen, theirs)
+            return theirs.is_file() and theirs.read_bytes() == (self.root / name).read_bytes()
         finally:
             theirs.unlink(missing_ok=True)
 
@@ -163,9 +179,13 @@ class MirroredStore(Store):
     def _holding(self, place: str, how: int = 0) -> Iterator[Path]:
         """Hold a place, which is owed from now on; the operating system lets go of it when this process dies."""
         owed = self._owed(place)
-        with owed.open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | how)
-            yield owed
+        while True:
+            with owed.open("a") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | how)
+                if not _is_still(owed, stream.fileno()):
+                    continue  # whoever held it before was done, and removed the file that we waited for
+                yield owed
+                return
 
     def _owed(self, place: str) -> Path:
         return self.root / "owed" / place.replace("/", "~")
@@ -174,7 +194,10 @@ class MirroredStore(Store):
         """Make what is there what is here. Weights that are there alone stay, beside the record they belong to."""
         there, here = self.remote.below(place), self._below(place)
         changed = {name for name in here if _seen(self.root / name) != there.get(name)}
-        is_new = f"{place}/record.json" not in there
+        record = f"{place}/record.json"
+        if record in changed and record in there and not self._is_ours(record, there[record]):
+            return  # another machine finished the cell meanwhile: its files stand, and are brought here
+        is_new = record not in there
         for name in sorted(set(there) - set(here), key=_order):
             if is_new:
                 self.remote.remove(name)
@@ -194,7 +217,7 @@ class MirroredStore(Store):
                 there |= {name: seen for name, seen in found.items() if wanted(name)}
             here = {name for place in places for name in self._below(place) if wanted(name)}
             owed = {path.name.replace("~", "/") for path in (self.root / "owed").iterdir()}
-            free = {name for name in {*here, *there} if not owed & {name, *_folders(name)}}
+            free = {name for name in {*here, *there} if not owed & {name, *folders_of(name)}}
             for name in free & here - set(there):
                 self._drop(name, began)
             changed = {name: seen for name, seen in there.items() if name in free and _seen(self.root / name) != seen}
@@ -248,6 +271,14 @@ class MirroredStore(Store):
         return f"unsealed/{cell}-{self.writer}.jsonl"
 
 
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Whether a path still names the file that is open."""
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
 def _seen(path: Path) -> Seen | None:
     try:
         status = path.stat()
@@ -268,8 +299,3 @@ def _is_last(name: str) -> bool:
 def _order(name: str) -> tuple[bool, bool, str]:
     """In which order the files of a cell are written."""
     return "/evaluations/" in name, _is_last(name), name
-
-
-def _folders(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]

@@ -132,6 +132,10 @@ class Store:
         """Ids of all finished cells, sorted."""
         return sorted(path.parent.name for path in self.root.glob("cells/*/record.json"))
 
+    def finished(self) -> int:
+        """How many cells are finished."""
+        return len(self.ids())
+
     def resolve(self, prefix: str) -> str:
         """The finished cell whose id starts with ``prefix``; ``Refusal`` when none or several do."""
         found = [name for name in self.ids() if name.startswith(prefix)]

@@ -33,6 +33,8 @@ TRIES, PAUSE_S = 4, 0.5
 #: S3 tells time in whole seconds: an object that is younger may change once more and look the same
 YOUNG_NS = 2 * 10**9
 CHUNK = 64 * 2**20
+#: bytes of a file's name; a disk takes 255, and a part file bears a longer name
+LONGEST = 200
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
 _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # no folder, none above, nothing hidden
@@ -88,6 +90,10 @@ def checked_url(text: str) -> str:
     return f"{scheme}://{'/'.join([bucket, *parts])}"
 
 
+class _Gone(Exception):
+    """An object that is not there any more."""
+
+
 class Remote:
     """The objects below a URL. Names are relative to it; only those of a results folder are seen."""
 
@@ -121,7 +127,8 @@ class Remote:
         """Name -> size and time of the objects in a folder, such as ``cells``, or of the one of this very name."""
         base, listed = f"{self.root}/", self._tried(lambda: self._listed(f"{self.root}/{place}"))
         found = {info.path.removeprefix(base): Seen(info.size, info.mtime_ns or 0) for info in listed}
-        return {name: seen for name, seen in found.items() if _LAYOUT.fullmatch(name)}
+        folders = {folder for name in found for folder in folders_of(name)}  # an object may bear the name of a folder
+        return {name: seen for name, seen in found.items() if _is_file_name(name) and name not in folders}
 
     def _listed(self, path: str) -> list[Any]:
         from pyarrow.fs import FileSelector, FileType
@@ -149,14 +156,18 @@ class Remote:
                 if (now := self.below(name).get(name)) is None:
                     return
                 seen = now  # it was replaced while it was read
-        except FileNotFoundError:
+        except _Gone:
             return
         finally:
             part.unlink(missing_ok=True)
         raise self._away(f"'{name}' is replaced faster than it can be read")
 
     def _read(self, name: str, target: Path) -> None:
-        with self.files.open_input_stream(f"{self.root}/{name}") as source, target.open("wb") as stream:
+        try:
+            opened = self.files.open_input_stream(f"{self.root}/{name}")
+        except FileNotFoundError as error:
+            raise _Gone from error
+        with opened as source, target.open("wb") as stream:
             while chunk := source.read(CHUNK):
                 stream.write(chunk)
 
@@ -201,6 +212,17 @@ class Remote:
 
     def _away(self, why: str) -> StoreAway:
         return StoreAway(errno.EIO, f"The object store '{self.url}' cannot be used: {why}")
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether this is a name of a results folder that a disk can hold."""
+    return _LAYOUT.fullmatch(name) is not None and all(len(part.encode()) <= LONGEST for part in name.split("/"))
+
+
+def folders_of(name: str) -> list[str]:
+    """The folders that a name lies in, the outermost first."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _meaning(error: Exception) -> tuple[str, bool]:

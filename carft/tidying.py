@@ -39,7 +39,12 @@ def leftovers(store: Store) -> list[Leftover]:
 def remove(store: Store, found: list[Leftover]) -> None:
     """Remove them."""
     for leftover in found:
-        store.remove(leftover.path.relative_to(store.root).as_posix())
+        name = leftover.path.relative_to(store.root).as_posix()
+        if leftover.path.parent == store.root / "cells":
+            store.refresh(name)
+            if _has_ended(leftover.path):
+                continue  # somebody finished it since we looked
+        store.remove(name)
 
 
 Found = Iterator[tuple[Path, str]]

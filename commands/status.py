@@ -28,24 +28,22 @@ def status(
     Example: `python cli.py status`
     """
     from carft.failures import failures
-    from carft.mirror import MirroredStore, open_store
+    from carft.mirror import open_store
     from sweeps.states import read_states
 
     store = open_store(results, "sweeps", "failures")
-    if isinstance(store, MirroredStore):
-        store.bring(["cells"], lambda name: name.endswith(("/spec.json", "/record.json")))
-    states = read_states(store)
-    if not states:
+    states, finished = read_states(store), store.finished()
+    if not states and not finished:
         store.require_present()
     shown = states if everything else [s for s in states if s.is_alive()] or states[-1:]
     failed = failures(store)
     if as_json:
         sweeps = [{**asdict(s), "alive": s.is_alive(), "cells_per_s": s.rate} for s in shown]
         listed = [_failure_row(f, results) for f in failed]
-        print_json({"cells": len(store.ids()), "sweeps": sweeps, "failures": listed})
+        print_json({"cells": finished, "sweeps": sweeps, "failures": listed})
         return
     if not shown:
-        out.print(f"No sweep wrote its state to {results}. It holds {len(store.ids())} finished cells.")
+        out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
     for state in shown:
         _say(state, results)
     if failed:

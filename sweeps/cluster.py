@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,16 +178,19 @@ def concurrency(request: Request) -> int:
     """How many cells may run now, on the nodes that are there now."""
     import ray
 
-    return _at_a_time(request, ray.cluster_resources().get("CPU", 0))
+    cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return _at_a_time(request, cpus if request.workers_per_cell == 1 else [sum(cpus)])
 
 
 def concurrency_here(request: Request) -> int:
     """How many cells would run at a time in a Ray of this machine's own; at least one."""
-    return _at_a_time(request, _own_cpus(request))
+    return _at_a_time(request, [_own_cpus(request)])
 
 
-def _at_a_time(request: Request, cpus: float) -> int:
-    by_cpu, by_gpu = int(cpus // request.cpus_per_cell), request.gpus * request.cells_per_gpu
+def _at_a_time(request: Request, cpus: Sequence[float]) -> int:
+    """cpus: of each place that a cell has to fit into."""
+    by_cpu = sum(int(each // request.cpus_per_cell) for each in cpus)
+    by_gpu = request.gpus * request.cells_per_gpu
     return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
 
 

@@ -16,6 +16,8 @@ from carft.errors import Refusal
 from sweeps.cluster import probe
 
 LOOK_EVERY_S = 3.0
+#: looks in a row without an answer before we leave: a single one may be slow for reasons of its own
+FEWEST_MISSES = 3
 #: seconds after which Ray ends a process whose head does not answer, unless the environment says otherwise
 RAY_LEAVES_AFTER = ("RAY_gcs_rpc_server_reconnect_timeout_s", 60.0)
 #: we leave after this share of them: a head that is started again within that time is joined again by Ray
@@ -49,11 +51,12 @@ def watched_head(address: str | None, leave: Leave) -> Iterator[None]:
 def _watch(address: str, leave: Leave, over: threading.Event) -> None:
     name, usual = RAY_LEAVES_AFTER
     limit = SHARE * float(os.environ.get(name, usual))
-    answered = time.monotonic()
+    answered, misses = time.monotonic(), 0
     while not over.wait(LOOK_EVERY_S):
+        misses += 1
         if _answers(address):
-            answered = time.monotonic()
-        elif (silent := time.monotonic() - answered) > limit and not over.is_set():
+            answered, misses = time.monotonic(), 0
+        elif (silent := time.monotonic() - answered) > limit and misses >= FEWEST_MISSES and not over.is_set():
             leave(
                 Refusal(
                     f"The head of the cluster at {address} has not answered for {silent:.0f} s.",
@@ -65,7 +68,7 @@ def _watch(address: str, leave: Leave, over: threading.Event) -> None:
 def _answers(address: str) -> bool:
     try:
         probe(_door(address))
-    except Refusal:
+    except Exception:  # whatever goes wrong in asking is no answer, and must not end the watch
         return False
     return True
 

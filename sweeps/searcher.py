@@ -86,6 +86,8 @@ class ProtocolSearcher(Searcher):
         self.attempts[job.key] += 1
         if kind == "storage":
             self.patience.wait(reason)
+        # what the job finished here and could not send counts once it is sent, not before
+        self.patience.insist(lambda: self.protocol.store.take_up([cell.id for cell in job.cells()]))
         if (tried := self.attempts[job.key]) < (most := ATTEMPTS.get(kind, 1)):
             self.patience.say(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
             self.protocol.give_back(job)

@@ -22,6 +22,8 @@ from sweeps.states import State, read_states
 NAME = "sweep.lock"
 #: seconds in which a sweep that runs writes its state at least once
 LISTEN_S = 10.0
+#: seconds by which the clocks of two machines may differ
+CLOCKS_DIFFER = 900.0
 
 
 @contextmanager
@@ -87,7 +89,10 @@ def _others(store: Store) -> list[State]:
         states = read_states(store)
     except Refusal:  # nothing rests on a state that cannot be read
         return []
-    return [state for state in states if state.is_alive()]
+    here, now = socket.gethostname(), time.time()
+    return [
+        s for s in states if s.ended is None and (s.is_alive() if s.host == here else now - s.updated < CLOCKS_DIFFER)
+    ]
 
 
 def _held(store: Store, owner: str) -> Refusal:

@@ -22,7 +22,7 @@ from carft.methods import WISE_ALPHAS
 from carft.mirror import SHARED, MirroredStore, open_store
 from carft.records import Store
 from carft.remote import Remote, checked_url
-from carft.tidying import leftovers, remove
+from carft.tidying import Leftover, leftovers, remove
 from sweeps import sole
 from sweeps.sole import sole_sweep
 from sweeps.states import Counts, State, read_states, write_state
@@ -115,6 +115,72 @@ def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_
     assert again.predictions(CELL.id, "val").logits.tolist() == second.predictions(CELL.id, "val").logits.tolist()
 
 
+def test_a_cell_that_another_machine_finished_meanwhile_stands(machines: Machines) -> None:
+    """Two machines computed it; the second to end leaves what is there, all of it, and has it too."""
+    first, second = machines.store("first"), machines.store("second")
+    second.write(made_up_record(CELL, {"val/top1": 0.75}), [{"step": 0.0}], made_up_predictions(seed=1))
+    theirs = machines.names()
+    put(first, weights=b"weights")
+    assert machines.names() == theirs
+    assert first.read(CELL.id) == second.read(CELL.id)
+
+
+def test_a_record_that_came_while_ours_was_being_sent_stands(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    with first.changing(f"cells/{CELL.id}"):
+        first._write(made_up_record(CELL), [{"step": 0.0}], made_up_predictions(), None)
+        second.write(made_up_record(CELL, {"val/top1": 0.75}), [{"step": 0.0}], made_up_predictions(seed=1))
+        theirs = machines.names()
+    assert machines.names() == theirs
+    first.refresh(f"cells/{CELL.id}")
+    assert first.read(CELL.id) == second.read(CELL.id)
+
+
+def test_a_place_is_held_by_one_at_a_time_however_often_it_changes_hands(machines: Machines) -> None:
+    """Each holder removes the file that the next one waits for."""
+    store, inside, most = machines.store("first"), [0], [0]
+
+    def hold() -> None:
+        for _ in range(40):
+            with store._holding("cells/x") as owed:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                assert owed.exists()
+                time.sleep(0.001)
+                inside[0] -= 1
+                owed.unlink()
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_lines_of_the_log_that_a_killed_worker_owed_are_sent_with_the_next_job_of_the_cell(machines: Machines) -> None:
+    killed = machines.store("first")
+    put(killed)
+    line = killed.root / f"unsealed/{CELL.id}-{killed.writer}.jsonl"
+    line.write_text(json.dumps({"when": "then", "cell": CELL.id, "set": "test", "by": "sweep"}) + "\n")
+    killed._owed(f"unsealed/{line.name}").touch()
+    machines.store("first").take_up([CELL.id])
+    elsewhere = machines.store("second")
+    elsewhere.refresh(*SHARED)
+    assert [opened["set"] for opened in elsewhere.unsealings()] == ["test"]
+
+
+def test_tidying_leaves_a_cell_alone_that_another_machine_has_finished_since(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    put(second)
+    first.folder(CELL.id).mkdir(parents=True)
+    (first.folder(CELL.id) / "spec.json").write_text("{}")
+    remove(first, [Leftover(first.folder(CELL.id), 2, "no record")])
+    elsewhere = machines.store("third")
+    elsewhere.refresh(*SHARED)
+    assert elsewhere.ids() == [CELL.id]
+
+
 def test_the_note_of_a_cell_that_was_given_up_goes_when_it_is_done_after_all(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
     first.write_stopped(CELL, {"curve": [0.1], "numerics": NUMERICS})
@@ -204,7 +270,7 @@ def test_no_line_of_the_log_of_unsealings_is_lost_or_doubled(
 @pytest.mark.parametrize(
     "name",
     ["../../evil.json", "cells/../../evil.json", "cells/x/../../../evil.json", "/evil.json", "cells//evil.json",
-     "cells/.x/record.json", "cells/x/y/record.json", "cells/x\\..\\evil/record.json", "notes.txt", "owed/cells~x"],
+     "cells/.x/record.json", f"cells/{'\u00e9' * 150}/record.json", "cells/x/y/record.json", "cells/x\\..\\evil/record.json", "notes.txt", "owed/cells~x"],
 )  # fmt: skip
 def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machines: Machines, name: str) -> None:
     """What lies under a prefix may come from anybody."""
