@@ -29,6 +29,7 @@ THOUSAND = 1017
 
 
 def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(tmp_path: Path) -> None:
+    """Search and confirm cells go through Ray Train inside Tune's actors."""
     results = tmp_path / "results"
     recipe = load_recipe("miniature").changed([TASK], ["zeroshot", "ft"], trials=1, seeds=1)
     training = recipe.training.model_copy(update={"epochs": 12})  # long enough to be met
@@ -48,8 +49,12 @@ def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(tmp_path: Path) -> None:
     assert repeated_jobs(results) == {f"search-{checkpoint.stem}"}
     paid = toll("kill -9 of a Ray Train rank in the middle of an epoch", before, results)
     assert (paid.finished, paid.lost, paid.repeated, paid.all) == (1, 0, 0, 3)
-    assert Store(results).read(checkpoint.stem).provenance["execution"]["workers"] == 2
-    assert not Store(results).failed()
+    store = Store(results)
+    workers = {cell: store.read(cell).provenance["execution"]["workers"] for cell in store.ids()}
+    (study,) = store.studies()
+    assert {workers[cell] for cell in (checkpoint.stem, *study["confirm"])} == {2}  # zero-shot needs one
+    assert "ood/mean/top1" in store.metrics(study["confirm"][0])  # evaluation found resources of its own
+    assert not store.failed()
 
 
 def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is_killed_and_one_added(

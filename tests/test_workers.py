@@ -71,16 +71,3 @@ def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batc
         for found, expected in zip(worker["history"], alone.history, strict=True):
             assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-3, abs=1e-4)
             assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-2, abs=1e-3)
-
-
-def test_a_sweep_of_two_worker_cells_ends_with_unsealed_confirm_cells(tmp_path: Path) -> None:
-    """Search and confirm cells go through Ray Train inside Tune's actors; evaluation finds resources of its own."""
-    sweep = ("sweep", "downstream", "--smoke", "--tasks", TASK, "--methods", "zeroshot,ft", "--seeds", 1)
-    done = run_cli(*sweep, "--workers-per-cell", 2, "--results", tmp_path, "--json", timeout=400)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["cells_done"] == 3
-    store = Store(tmp_path)
-    workers = {store.read(cell).provenance["execution"]["workers"] for cell in store.ids()}
-    assert workers == {1, 2}  # zero-shot needs one
-    (study,) = store.studies()
-    assert "ood/mean/top1" in store.metrics(study["confirm"][0])
