@@ -1,21 +1,21 @@
-"""The command line: the commands of ``commands/`` under one name."""
+"""The command line: the commands of ``carft_cli/`` under one name."""
 
 from __future__ import annotations
 
 import typer
 
-from carft.errors import Diverged, Refusal, StoreAway
-from commands.cell import export, interpolate, soup, train
-from commands.console import err
-from commands.data import data_group
-from commands.icons import icons
-from commands.look import ls, show
-from commands.model import model_group
-from commands.plan import plan
-from commands.report import report, rescore
-from commands.results import results_group
-from commands.status import status
-from commands.sweep import sweep
+from carft.core.errors import Diverged, Refusal, StoreAway
+from carft_cli.cell import export, interpolate, soup, train
+from carft_cli.console import err
+from carft_cli.data import data_group
+from carft_cli.icons import icons
+from carft_cli.look import ls, show
+from carft_cli.model import model_group
+from carft_cli.plan import plan
+from carft_cli.report import report, rescore
+from carft_cli.results import results_group
+from carft_cli.status import status
+from carft_cli.sweep import sweep
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from carft.cell import Cell, Training
-from carft.checkpoints import NONE
+from carft.spec.cell import Cell, Training
+from carft.training.checkpoint import NONE
 from carft.data.catalog import card
 from carft.data.files import Files
 from carft.data.task import ImageSet
-from carft.execution import Execution
-from carft.frozen import Frozen
-from carft.kept import ArrayStore
-from carft.methods import method_card
-from carft.models import Pretrained, load_pretrained
-from carft.network import Network, Prompts
-from carft.run import Bench
-from carft.specify import specify
-from carft.training import train
+from carft.training.execution import Execution
+from carft.training.feature_cache import Frozen
+from carft.core.array_cache import ArrayStore
+from carft.spec.registry import method_card
+from carft.models.clip import Pretrained, load_pretrained
+from carft.models.network import Network, Prompts
+from carft.training.run import Bench
+from carft.spec.resolve import specify
+from carft.training.loop import train
 
 TASK = "icons/transport"
 LR = 3e-4

@@ -19,11 +19,11 @@ from unittest.mock import patch
 from benchmarks.benches import HYPERPARAMETERS
 from benchmarks.measuring import ROOT, Figure, environment
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
-from carft.cell import Cell
-from carft.records import Store
-from carft.specify import command, specify
-from sweeps.cluster import Request
-from sweeps.launch import run_sweep
+from carft.spec.cell import Cell
+from carft.store.records import Store
+from carft.spec.resolve import command, specify
+from sweeps.ray_backend.connect import Request
+from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
 
 #: of these a cell of each method is also run as a process of its own
@@ -61,7 +61,7 @@ def swept() -> Swept:
         recipe = load_recipe("miniature").changed()
         request = Request(settings={"feature_cache": str(Path(scratch) / "features")})
         started, used = time.time(), _cpu()
-        with patch("sweeps.trainable.CellActor", TimedActor):
+        with patch("sweeps.ray_backend.trainable.CellActor", TimedActor):
             _, summary = run_sweep(
                 recipe, Store(Path(scratch) / "results"), request, lambda protocol: lambda: None, print
             )

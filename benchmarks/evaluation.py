@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.benches import icons, image_set, photos
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.task import ImageSet
-from carft.evaluation import predict, predict_each
+from carft.training.evaluate import predict, predict_each
 
 ROUNDS = 5
 ALPHAS = 3

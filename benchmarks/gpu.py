@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import Figure
 from carft.data.catalog import card
-from carft.execution import Execution
-from carft.frozen import Frozen
-from carft.methods import method_card
+from carft.training.execution import Execution
+from carft.training.feature_cache import Frozen
+from carft.spec.registry import method_card
 from carft.methods.ft import Batch
-from carft.models import Pretrained, load_pretrained
-from carft.network import Network, Prompts
-from carft.specify import specify
+from carft.models.clip import Pretrained, load_pretrained
+from carft.models.network import Network, Prompts
+from carft.spec.resolve import specify
 
 BATCH = 512
 STEPS = 20
@@ -73,7 +73,7 @@ def _forward_flops(pretrained: Pretrained) -> float:
 
 
 def _update(method: str, warm: bool, pretrained: Pretrained, pixels: torch.Tensor) -> Callable[[], None]:
-    """One update on one batch, as :mod:`carft.training` makes it."""
+    """One update on one batch, as :mod:`carft.training.loop` makes it."""
     cell = specify(TASK, method, HYPERPARAMETERS[method], precision="bfloat16")
     prompts = Prompts.of(pretrained, card(TASK))
     network = Network.of(pretrained, prompts).to("cuda")

@@ -14,10 +14,10 @@ from benchmarks.benches import LR, icons, icons_cell
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.task import ImageSet
 from carft.data.views import crop_box
-from carft.execution import Execution
-from carft.network import Network
-from carft.records import Store
-from carft.run import Bench, run_cell
+from carft.training.execution import Execution
+from carft.models.network import Network
+from carft.store.records import Store
+from carft.training.run import Bench, run_cell
 
 ROUNDS = 5
 EPOCHS = 5

@@ -16,11 +16,11 @@ from unittest.mock import patch
 import numpy as np
 
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.records import Store
-from carft.specify import specify
+from carft.store.records import Store
+from carft.spec.resolve import specify
 from reports.build import build_report
 from reports.verify import verify
-from tests.planted import HYPERPARAMETERS, Plan, plant, write
+from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
 
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.62},

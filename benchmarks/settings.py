@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from benchmarks.benches import Setting, icons, vit
 from benchmarks.measuring import Figure, interleaved, ratio
-from carft.network import Network
+from carft.models.network import Network
 
 ROUNDS = 7
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from scipy import stats
 
 from benchmarks.measuring import Figure
-from carft.records import Store
-from carft.rungs import Curve, known_curve, stops_of
-from sweeps.cluster import Request
-from sweeps.launch import run_sweep
-from sweeps.protocol import Protocol
+from carft.store.records import Store
+from carft.store.early_stopping import Curve, known_curve, stops_of
+from sweeps.ray_backend.connect import Request
+from sweeps.ray_backend.run import run_sweep
+from sweeps.search.protocol import Protocol
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.study import Study
+from sweeps.search.study import Study
 
 TRIALS, SEEDS = 12, 2
 #: orders of the trials in which the rule is played again on curves that are known to the end

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from sweeps.trainable import CellActor
+from sweeps.ray_backend.trainable import CellActor
 
 #: names the file that every actor appends its lines to
 NOTES = "CARFT_BENCHMARK_NOTES"
@@ -72,21 +72,21 @@ class Clock:
 @contextmanager
 def clocks() -> Iterator[Clock]:
     """Clocks around training steps, evaluation, data, records and the opening of tasks, in this process."""
-    import carft.evaluation
-    import carft.interpolating
-    import carft.run
-    import carft.training
-    from carft.records import Store
+    import carft.training.evaluate
+    import carft.posthoc.wise_ft
+    import carft.training.run
+    import carft.training.loop
+    from carft.store.records import Store
 
     clock = Clock()
     around = (
-        (carft.training._Loop, "step", clock.around("step", carft.training._Loop.step)),
-        (carft.training, "batches", clock.around_each("data", carft.training.batches)),
-        (carft.evaluation, "batches", clock.around_each("data", carft.evaluation.batches)),
-        (carft.run.Bench, "predict_each", clock.around("evaluate", carft.run.Bench.predict_each)),
-        (carft.run.Bench, "of", staticmethod(clock.around("open", carft.run.Bench.of))),
-        (carft.run.Bench, "sealed", clock.around("open", carft.run.Bench.sealed)),
-        (carft.run.Bench, "network", clock.around("network", carft.run.Bench.network)),
+        (carft.training.loop._Loop, "step", clock.around("step", carft.training.loop._Loop.step)),
+        (carft.training.loop, "batches", clock.around_each("data", carft.training.loop.batches)),
+        (carft.training.evaluate, "batches", clock.around_each("data", carft.training.evaluate.batches)),
+        (carft.training.run.Bench, "predict_each", clock.around("evaluate", carft.training.run.Bench.predict_each)),
+        (carft.training.run.Bench, "of", staticmethod(clock.around("open", carft.training.run.Bench.of))),
+        (carft.training.run.Bench, "sealed", clock.around("open", carft.training.run.Bench.sealed)),
+        (carft.training.run.Bench, "network", clock.around("network", carft.training.run.Bench.network)),
         *((Store, name, clock.around("records", getattr(Store, name))) for name in RECORDS),
     )
     with ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-#: Raised by hand whenever the same cell may give other numbers; guarded by tests/test_golden.py.
+#: Raised by hand whenever the same cell may give other numbers; guarded by tests/carft/training/test_golden.py.
 NUMERICS = 1
 
 SCHEMA_VERSION = 1

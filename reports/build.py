@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from carft.errors import Refusal
-from carft.records import Store
-from reports import manifest as manifests
-from reports.evidence import Evidence
-from reports.figures import Plot, draw_all
-from reports.manifest import Manifest
-from reports.page import PAGES, Content
-from reports.registry import Sources
-from reports.verdicts import Verdict
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from reports.render import manifest as manifests
+from reports.evidence.evidence import Evidence
+from reports.figures.figures import Plot, draw_all
+from reports.render.manifest import Manifest
+from reports.render.page import PAGES, Content
+from reports.tables.registry import Sources
+from reports.claims.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from carft.records import Store
+from carft.store.records import Store
 from reports.build import sources_of
-from reports.contrasts import Part
-from reports.manifest import record_digests
-from reports.orders import holm
-from reports.registry import Sources
-from reports.shown import made_by, points
-from reports.statistics import Estimate
-from reports.verdicts import Verdict
+from reports.analysis.contrasts import Part
+from reports.render.manifest import record_digests
+from reports.stats.ranks import holm
+from reports.tables.registry import Sources
+from reports.render.formatting import made_by, points
+from reports.stats.intervals import Estimate
+from reports.claims.verdicts import Verdict
 
 LEVEL = 0.05
 NAMED = 5

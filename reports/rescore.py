@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from carft.data.catalog import card
-from carft.errors import Refusal, unknown
-from carft.metrics import Predictions, macro, top1
-from carft.records import Record, Store
-from reports.manifest import record_digests
-from reports.rows import rows_of
+from carft.core.errors import Refusal, unknown
+from carft.core.metrics import Predictions, macro, top1
+from carft.store.records import Record, Store
+from reports.render.manifest import record_digests
+from reports.tables.rows import rows_of
 
 BINS = 15
 TOP = 5

@@ -18,18 +18,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from carft.errors import Refusal
-from carft.metrics import flatten, score
-from carft.records import Store
-from carft.rungs import known_curve, stops_of
-from carft.selection import Candidate, best
-from reports import manifest as manifests
-from reports.archive import finished_trials
+from carft.core.errors import Refusal
+from carft.core.metrics import flatten, score
+from carft.store.records import Store
+from carft.store.early_stopping import known_curve, stops_of
+from carft.spec.selection import Candidate, best
+from reports.render import manifest as manifests
+from reports.evidence.results import finished_trials
 from reports.build import redrawn, sources_of, write_pages, write_tables
-from reports.figures import Plot
-from reports.manifest import Manifest
-from reports.page import Content
-from reports.registry import TABLES, Sources
+from reports.figures.figures import Plot
+from reports.render.manifest import Manifest
+from reports.render.page import Content
+from reports.tables.registry import TABLES, Sources
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12

@@ -10,16 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from carft.errors import Refusal, unknown
-from carft.records import Store
-from carft.specify import command
+from carft.core.errors import Refusal, unknown
+from carft.store.records import Store
+from carft.spec.resolve import command
 from reports.build import sources_of
-from reports.contrasts import Part
-from reports.registry import INTERVAL, TABLES, Formula, Sources, table_card
-from reports.rows import rows_of
-from reports.shown import amount, points
-from reports.statistics import LEVEL
-from reports.verdicts import ledger
+from reports.analysis.contrasts import Part
+from reports.tables.registry import INTERVAL, TABLES, Formula, Sources, table_card
+from reports.tables.rows import rows_of
+from reports.render.formatting import amount, points
+from reports.stats.intervals import LEVEL
+from reports.claims.verdicts import ledger
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from carft.cell import Cell
-from carft.execution import Execution
-from carft.records import Store
-from carft.run import Bench, run_cell
-from tests import faults
-from tests.helpers import LR, ROOT, quick_cell
+from carft.spec.cell import Cell
+from carft.training.execution import Execution
+from carft.store.records import Store
+from carft.training.run import Bench, run_cell
+from tests.support import faults
+from tests.support.helpers import LR, ROOT, quick_cell
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -66,7 +66,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head with one core that a sweep can join."""
-    from tests.nodes import Nodes  # Ray, which few tests need
+    from tests.support.nodes import Nodes  # Ray, which few tests need
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     found = Nodes()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 if TYPE_CHECKING:
     from carft.data.task import Sealed, Task
@@ -21,7 +21,7 @@ class Where(Protocol):
     """Where the data are: the data root, whether images that cannot be decoded are left out, on record, and the folder
     in which what is dear to make is kept.
 
-    :class:`carft.execution.Execution` is one; :class:`Folder` is another.
+    :class:`carft.training.execution.Execution` is one; :class:`Folder` is another.
     """
 
     @property

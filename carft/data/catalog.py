@@ -14,7 +14,7 @@ from carft.data.icons.world import ALL
 from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
 from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.sets import DataSet
-from carft.errors import Refusal, unknown
+from carft.core.errors import Refusal, unknown
 
 CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from carft.data.fixtures import is_fixture
 from carft.data.sets import Archive, DataSet
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 #: seconds without a byte after which a download is given up
 PATIENCE = 30

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from carft.errors import Refusal, Unreadable
+from carft.core.errors import Refusal, Unreadable
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # half a picture is no picture
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 #: the file that marks a folder as a fixture: it is read with the loader of the real set, but never attested
 MARKER = "carft-fixture.json"

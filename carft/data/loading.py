@@ -14,7 +14,7 @@ from carft.data.downstream.tasks import digests
 from carft.data.files import Files
 from carft.data.sets import DataSet, Index
 from carft.data.task import ImageSet
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 
 def image_set(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from carft.data.sets import Index
-from carft.disk import atomic
-from carft.errors import Refusal
+from carft.core.files import atomic
+from carft.core.errors import Refusal
 
 #: the file in a data set's folder that says which training images are held out
 RECORD = "carft-validation.json"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from carft.data.sets import DataSet, Index
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 #: file name endings that are read as images, in lower case
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")

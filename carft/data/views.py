@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from carft.data.files import Files
-from carft.life import alive
+from carft.core.heartbeat import alive
 
 #: batches that are decoded before they are asked for
 AHEAD = 3

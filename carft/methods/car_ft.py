@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from carft.cell import Cell
-from carft.heads import context_divergence, context_logits
+from carft.spec.cell import Cell
+from carft.models.heads import context_divergence, context_logits
 from carft.methods.ft import Batch, FineTune
-from carft.models import Pretrained
-from carft.network import Prompts
+from carft.models.clip import Pretrained
+from carft.models.network import Prompts
 
 
 class ContextAwareFineTune(FineTune):

@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from carft.cell import Cell
+from carft.spec.cell import Cell
 from carft.methods.car_ft import ContextAwareFineTune
 from carft.methods.ft import Batch
-from carft.models import Pretrained
-from carft.network import Prompts
-from carft.seeds import CONTEXTS, PERMUTATION, generator
+from carft.models.clip import Pretrained
+from carft.models.network import Prompts
+from carft.core.rng import CONTEXTS, PERMUTATION, generator
 
 
 class PermutedContexts(ContextAwareFineTune):

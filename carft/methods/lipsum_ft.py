@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from carft.cell import Cell
-from carft.errors import Refusal
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal
 from carft.methods.ft import Batch, FineTune
-from carft.models import Pretrained
-from carft.network import Prompts
-from carft.seeds import TEXTS, generator
+from carft.models.clip import Pretrained
+from carft.models.network import Prompts
+from carft.core.rng import TEXTS, generator
 
 #: random texts per step and tokens of each, the defaults of the authors' code (cs-giung/lipsum-ft, scripts)
 COUNT, LENGTH = 80, 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reports.claims import accuracy, choices, context, domainbed, limits, tuning
-from reports.rules import Decider
+from reports.claims.rules import Decider
 
 DECIDERS: Mapping[str, Decider] = {
     "C1": context.corrupts,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from carft.methods import METHODS
-from reports.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
-from reports.contrasts import part as part_of
-from reports.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.orders import sign_test
-from reports.rules import Claim, Verdict, beside, decide
+from carft.spec.registry import METHODS
+from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
+from reports.analysis.contrasts import part as part_of
+from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.stats.ranks import sign_test
+from reports.claims.rules import Claim, Verdict, beside, decide
 
 FIXED_ALPHA = 0.5
 REFERENCE_MODEL = "ViT-B-16"

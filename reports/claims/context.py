@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from carft.methods import METHODS
-from reports.contrasts import Contrast, Part, every_set, every_suite, id_test, pool, sampled
-from reports.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
-from reports.rules import Claim, Verdict, beside, decide, not_run
+from carft.spec.registry import METHODS
+from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, id_test, pool, sampled
+from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
+from reports.claims.rules import Claim, Verdict, beside, decide, not_run
 
 #: what takes the place of contexts in each control of C8
 CONTROLS = {

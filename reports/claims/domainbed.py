@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from reports.contrasts import Contrast, Part, every_suite, pool
-from reports.evidence import CAR_FT, FT, Entry, Evidence
-from reports.pairing import Mismatch, contributions
-from reports.references import reference_numbers
-from reports.rules import Claim, Verdict, beside, decide, not_run
-from reports.scopes import DOMAINBED
-from reports.statistics import Estimate, pooled, shifted, two_way
+from reports.analysis.contrasts import Contrast, Part, every_suite, pool
+from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
+from reports.analysis.pairing import Mismatch, contributions
+from reports.evidence.references import reference_numbers
+from reports.claims.rules import Claim, Verdict, beside, decide, not_run
+from reports.evidence.scopes import DOMAINBED
+from reports.stats.intervals import Estimate, pooled, shifted, two_way
 
 FEWEST_SEEDS = 3
 REFERENCE_MODEL = "ViT-B-16"

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from scipy import optimize
 
-from reports.contrasts import Contrast, every_suite
-from reports.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
-from reports.orders import RankCorrelation, rank_correlation
-from reports.rules import Answer, Claim, Verdict, not_run
+from reports.analysis.contrasts import Contrast, every_suite
+from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+from reports.stats.ranks import RankCorrelation, rank_correlation
+from reports.claims.rules import Answer, Claim, Verdict, not_run
 
 FEWEST_TASKS = 5
 

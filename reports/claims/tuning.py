@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reports.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
-from reports.evidence import CAR_FT, FT, ORACLE, Evidence
-from reports.fairness import oracle
-from reports.orders import holm
-from reports.rules import ONE_SIDED, Answer, Claim, Verdict, ledger, not_run
-from reports.statistics import Estimate
+from reports.analysis.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
+from reports.evidence.evidence import CAR_FT, FT, ORACLE, Evidence
+from reports.analysis.selection import oracle
+from reports.stats.ranks import holm
+from reports.claims.rules import ONE_SIDED, Answer, Claim, Verdict, ledger, not_run
+from reports.stats.intervals import Estimate
 
 
 @dataclass(frozen=True)

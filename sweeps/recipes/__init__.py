@@ -10,12 +10,12 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from carft.cell import Reading, Training
+from carft.spec.cell import Reading, Training
 from carft.data.catalog import CARDS, card
-from carft.errors import Refusal, unknown
-from carft.methods import SOUPED, MethodCard, Range, method_card
-from carft.rungs import FEWEST
-from sweeps.readings import Readings
+from carft.core.errors import Refusal, unknown
+from carft.spec.registry import SOUPED, MethodCard, Range, method_card
+from carft.store.early_stopping import FEWEST
+from sweeps.recipes.readings import Readings
 
 
 class _Strict(BaseModel):
@@ -23,7 +23,7 @@ class _Strict(BaseModel):
 
 
 class TrainingRecipe(_Strict):
-    """The fixed part of training; see :class:`carft.cell.Training`."""
+    """The fixed part of training; see :class:`carft.spec.cell.Training`."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)

@@ -10,7 +10,7 @@ from importlib.resources import files
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
-from carft.errors import unknown
+from carft.core.errors import unknown
 
 #: of each class of each training domain, for validation: DomainBed's holdout fraction and its
 #: "training-domain validation set" selection

@@ -14,7 +14,7 @@ from carft.data.files import Files
 from carft.data.sets import DataSet, Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 
 def require_present(card: Card, where: Where) -> None:

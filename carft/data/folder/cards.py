@@ -10,7 +10,7 @@ from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import Tree, read
 from carft.data.folder.naming import PREFIX, Name, chosen, parse
 from carft.data.sets import DataSet
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 LICENCE = "Yours; carft copies nothing"
 #: what a suite cannot be called, because the records call their means so

@@ -15,7 +15,7 @@ from carft.data.fixtures import begin, picture
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.sets import DataSet, Index
 from carft.data.trees import IMAGES
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 CLASS_NAMES, CONTEXTS, SPLIT = "classnames.json", "contexts.json", "split.json"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 PREFIX = "folder:"
 _OPTIONS = re.compile(r"(?:id|ood)=[^=&]*(?:&(?:id|ood)=[^=&]*)?")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 SPLITS = ("train", "val", "test")
 #: shares of the stable hash without a split.json

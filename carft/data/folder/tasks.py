@@ -13,7 +13,7 @@ from carft.data.folder.layout import Tree, read
 from carft.data.folder.naming import PREFIX, Name, chosen, parse
 from carft.data.loading import image_set, joined, require_every_class
 from carft.data.task import ImageSet, Sealed, Task
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 
 def require_present(card: Card, where: Where) -> None:

@@ -11,7 +11,7 @@ from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.drawings import census, census_digest
 from carft.data.icons.foundries import fonts_digest
 from carft.data.icons.rendering import render
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 
 @cache

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from carft.data.icons.world import WEIGHTS_FOLDER
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 
 @dataclass(frozen=True)

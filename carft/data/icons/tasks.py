@@ -19,7 +19,7 @@ from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
 from carft.data.task import ImageSet, Sealed, Task
-from carft.kept import ArrayStore, key_of
+from carft.core.array_cache import ArrayStore, key_of
 
 
 def require_present(card: Card, where: Where) -> None:

@@ -13,7 +13,7 @@ from carft.data.loading import Opened, image_set, opened, require_every_class, t
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 IMAGENET = DATA_SETS["imagenet"]
 

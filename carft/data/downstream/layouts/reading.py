@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from carft.data.sets import DataSet, Index
-from carft.errors import Refusal
+from carft.core.errors import Refusal
 
 Rows = Iterable[tuple[Path, str]]
 

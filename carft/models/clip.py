@@ -1,0 +1,207 @@
+"""CLIP models through open_clip's own door. Weights are loaded weights-only."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from huggingface_hub import constants
+from torch.nn.utils import convert_conv2d_weight_memory_format
+
+from carft.spec.cell import DIGEST_MARK
+from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
+from carft.core.errors import Refusal, unknown
+from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
+
+PROBE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained CLIP: the model in eval mode, its tokenizer, and what its images need.
+
+    scale: exp(logit_scale), frozen. mean, std: (3,) of the normalisation. side: input height and width in pixels.
+    digest: sha256 of the weights.
+    """
+
+    name: str
+    clip: Any
+    tokenize: Callable[[list[str]], torch.Tensor]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    side: int
+    digest: str
+
+    @property
+    def width(self) -> int:
+        """D, the number of embedding dimensions."""
+        return int(self.clip.visual.output_dim)
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 (B, 3, H, W) to normalised float32 of the same shape, channels last."""
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
+        return images.contiguous(memory_format=torch.channels_last).float().div_(255).sub_(mean).div_(std)
+
+    @torch.no_grad()
+    def text_features(self, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
+        """T[k, c] (K, C, D): L2-normalised text features of template k filled with class c."""
+        device = next(self.clip.parameters()).device
+        rows = []
+        for template in templates:
+            tokens = self.tokenize([template.format(name) for name in classes]).to(device)
+            rows.append(F.normalize(self.clip.encode_text(tokens).float(), dim=-1))
+        return torch.stack(rows)
+
+
+def register_built_in() -> None:
+    """Make the built-in architecture known to open_clip under its name."""
+    open_clip.add_model_config(WEIGHTS_FOLDER / "icons-resnet.json")
+
+
+def states_activation(model: str, pretrained: str, activation: str | None) -> str:
+    """The model's name once it is clear which activation its weights need; ``Refusal`` while it is not.
+
+    OpenAI's weights were trained with QuickGELU, most others with GELU, and a wrong one gives wrong numbers without a
+    word. open_clip knows it for its tags. For a file that is not one of OpenAI's own, somebody has to say it.
+    """
+    twin = f"{model}{QUICK}"
+    if not Path(pretrained).is_file() or twin not in open_clip.list_models():
+        return model
+    if activation is None and _sha256(Path(pretrained)) in _openai_digests():
+        return twin
+    if activation not in ("gelu", "quickgelu"):
+        raise Refusal(
+            f"The weights file '{pretrained}' does not say whether it needs GELU or QuickGELU, and the wrong one gives "
+            "wrong numbers silently.",
+            "Give --activation quickgelu for weights that descend from OpenAI's, --activation gelu for others.",
+        )
+    return twin if activation == "quickgelu" else model
+
+
+def _openai_digests() -> set[str]:
+    """sha256 of OpenAI's own files; open_clip has them in the addresses it downloads them from."""
+    configs = (open_clip.get_pretrained_cfg(name, "openai") for name in open_clip.list_models())
+    return {config["url"].split("/")[-2] for config in configs if config.get("url")}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=2)
+def load_pretrained(model: str, pretrained: str) -> Pretrained:
+    """Load ``model`` with ``pretrained``: a tag of open_clip, a file, ``random``, or the model's own name where that
+    is an address (``hf-hub:<repository>``, ``local-dir:<folder>``), which holds both.
+
+    Raises ``Refusal`` for an unknown model, an unknown tag, a missing file, weights that do not fit, and a hub that
+    cannot be reached. ``random`` draws weights from seed 0; the command line asks for it twice.
+    """
+    register_built_in()
+    pretrained, _, wanted = pretrained.partition(DIGEST_MARK)
+    if not pretrained:
+        raise Refusal(
+            f"Model '{model}' was asked for without pretrained weights.",
+            "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
+        )
+    source, options = resolve(model, pretrained)
+    with _quick_when_offline(source), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            clip, _, _ = open_clip.create_model_and_transforms(model, **options)
+            tokenize = open_clip.get_tokenizer(model)
+        except Exception as error:  # open_clip raises many kinds; each is shown with what to do
+            raise Refusal(
+                f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
+                "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
+            ) from error
+    convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
+    config = open_clip.get_model_preprocess_cfg(clip)
+    side = config["size"] if isinstance(config["size"], int) else config["size"][0]
+    digest = _sha256(source) if isinstance(source, Path) else pretrained
+    if wanted and digest != wanted:
+        raise Refusal(f"The weights file '{pretrained}' is not the one this cell was specified with.")
+    return Pretrained(
+        name=model,
+        clip=clip,
+        tokenize=tokenize,
+        scale=float(clip.logit_scale.exp()),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        side=side,
+        digest=digest,
+    )
+
+
+def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
+    """Where the weights are (a file, or what open_clip finds) and what to ask open_clip for; ``Refusal`` for what is
+    not known."""
+    if model.startswith(ADDRESSES):
+        if pretrained != model:
+            raise Refusal(f"'{model}' brings its own weights.", "Leave --pretrained out.")
+        weights = Path(model.removeprefix("local-dir:")) / SHARED_WEIGHTS
+        return (weights if weights.is_file() else model), {"require_pretrained": True}
+    if model not in open_clip.list_models():
+        raise unknown("model", model, open_clip.list_models())
+    if pretrained == RANDOM:
+        return RANDOM, {}
+    if (model, pretrained) in BUILT_IN_WEIGHTS:
+        path = BUILT_IN_WEIGHTS[model, pretrained]
+        if not path.is_file():
+            raise Refusal(
+                f"The built-in weights are missing: {path}.",
+                "Install the project again, or make them with: python cli.py icons pretrain",
+            )
+        return path, {"pretrained": str(path), "require_pretrained": True}
+    if Path(pretrained).suffix or "/" in pretrained:
+        if not Path(pretrained).is_file():
+            raise Refusal(f"There is no weights file '{pretrained}'.", "Check the path given to --pretrained.")
+        return Path(pretrained), {"pretrained": pretrained, "require_pretrained": True}
+    tags = [*open_clip.list_pretrained_tags_by_model(model), *(t for m, t in BUILT_IN_WEIGHTS if m == model)]
+    if pretrained not in tags:
+        raise unknown(f"weights tag of {model}", pretrained, tags)
+    quick = bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False))
+    return pretrained, {"pretrained": pretrained, "require_pretrained": True, "force_quick_gelu": quick}
+
+
+@contextmanager
+def _quick_when_offline(source: Path | str) -> Iterator[None]:
+    """Make the hub's client answer from its cache alone where the hub cannot be reached: it would retry for half a
+    minute before it says so."""
+    before = constants.HF_HUB_OFFLINE
+    if isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:"):
+        constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def reachable(address: str) -> bool:
+    """Whether something listens at an address, or at the proxy that stands before it."""
+    url = urlsplit(getproxies().get("https") or address)
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), timeout=PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _first_sentence(error: Exception) -> str:
+    logging.getLogger(__name__).debug("loading failed", exc_info=error)
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."

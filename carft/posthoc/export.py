@@ -1,0 +1,83 @@
+"""Share what was trained: open_clip's own folder format, with the class head and a model card beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import open_clip
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from safetensors.torch import save_file
+
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.store.records import Store
+from carft.posthoc.load import restored
+from carft.training.run import Bench
+from carft.spec.resolve import SHARED_WEIGHTS, command
+
+
+def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[Path]:
+    """Write a finished cell's model to ``folder``; returns the files.
+
+    open_clip_model.safetensors and open_clip_config.json hold the tuned image encoder with the frozen text encoder
+    and logit scale, so that ``open_clip.create_model_and_transforms("local-dir:<folder>")`` loads it.
+    class_head.safetensors holds A (C, D) and b (C,): logits = v @ A.T + b with v the L2-normalised image features.
+    classes.json names the rows; README.md says what was measured. ``Refusal`` when the folder is not empty.
+    """
+    record = store.read(cell)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_free = not any(folder.iterdir())
+    except OSError as error:
+        raise Refusal(f"'{folder}' cannot be written: {error.strerror}.", "Give --to a new folder.") from error
+    if not is_free:
+        raise Refusal(f"The folder '{folder}' is not empty.", "Give --to a new folder.")
+    execution.prepare()
+    bench = Bench.of(record.cell, execution)
+    network = restored(record.cell, bench, store)
+    tensors = bench.pretrained.clip.state_dict()
+    tensors |= {f"visual.{name}": value for name, value in network.visual.state_dict().items()}
+    head = {"weight": network.outer * network.head.weight, "bias": network.head.bias}
+    for name, content in ((SHARED_WEIGHTS, tensors), ("class_head.safetensors", head)):
+        save_file({k: v.detach().cpu().contiguous() for k, v in content.items()}, folder / name, {"format": "pt"})
+    config = {
+        "model_cfg": _architecture(bench, record.cell.model),
+        "preprocess_cfg": open_clip.get_model_preprocess_cfg(bench.pretrained.clip),
+    }
+    texts = {
+        "open_clip_config.json": json.dumps(config, indent=1),
+        "classes.json": json.dumps({"classes": bench.card.classes, "templates": bench.card.templates}, indent=1),
+        "README.md": _model_card(cell, store),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+    return sorted(folder.iterdir())
+
+
+def _architecture(bench: Bench, model: str) -> dict:
+    """open_clip's description of the model, with the activation that its weights were loaded with."""
+    if model.startswith("local-dir:"):
+        path = Path(model.removeprefix("local-dir:")) / "open_clip_config.json"
+        return json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
+    described = open_clip.get_model_config(model)
+    if described is None:
+        raise Refusal(f"open_clip has no description of '{model}' to write beside the weights.")
+    names = {type(module).__name__ for module in bench.pretrained.clip.modules()}
+    return {**described, "quick_gelu": True} if "QuickGELU" in names else described
+
+
+def _model_card(cell: str, store: Store) -> str:
+    record = store.read(cell)
+    environment = Environment(loader=PackageLoader("carft.posthoc", "templates"), undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template("model_card.md").render(
+        record=record,
+        cell=record.cell,
+        card=card(record.cell.task),
+        metrics=store.metrics(cell),
+        training=asdict(record.cell.training),
+        reading=record.cell.reading.factors(),
+        command=command(record.cell, "again", unseal=True),
+    )

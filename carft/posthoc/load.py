@@ -1,0 +1,43 @@
+"""The network of any finished cell, post-hoc ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal
+from carft.spec.registry import method_card
+from carft.models.network import Network
+from carft.store.records import Store
+from carft.training.run import Bench, load_network
+from carft.spec.resolve import command
+
+Weights = dict[str, torch.Tensor]
+
+
+def restored(cell: Cell, bench: Bench, store: Store) -> Network:
+    """The network of a finished cell: its own weights, or its parents' weights combined by its rule."""
+    if method_card(cell.method).kind != "post-hoc" or store.find_weights(cell.id).is_file():
+        return load_network(cell, bench, store)
+    if cell.method not in COMBINED:
+        raise Refusal(
+            f"The weights of cell {cell.id} are no longer in its folder.",
+            f"Move the folder away and run: {command(cell, store.name)}",
+        )
+    parents = [store.read(parent).cell for parent in cell.parents]
+    weights = [load_network(parent, bench, store).state_dict() for parent in parents]
+    network = bench.network(cell.reading.class_head, cell.seed)
+    network.load_state_dict(COMBINED[cell.method](cell, network.state_dict(), weights))
+    return network
+
+
+def _interpolated(cell: Cell, start: Mapping[str, torch.Tensor], parents: list[Weights]) -> Weights:
+    return method_card("wise_ft").load()(start, parents[0], cell.hyperparameters["alpha"])
+
+
+#: post-hoc method -> weights from (cell, weights where training started, parents' weights)
+COMBINED: Mapping[str, Callable[[Cell, Mapping[str, torch.Tensor], list[Weights]], Weights]] = {
+    "wise_ft": _interpolated,
+}

@@ -1,0 +1,71 @@
+"""Soups over finished cells: one post-hoc cell per rule, with a record of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from carft.spec.cell import Cell
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.posthoc.wise_ft import predict_all
+from carft.methods.soup import Weights, greedy_soup, uniform_soup
+from carft.core.metrics import flatten, score
+from carft.store.records import Record, Store
+from carft.training.run import Bench, Command, Outcome, add_evaluation, load_network, save_weights
+from carft.spec.selection import Candidate, ranked
+from carft.spec.resolve import soup_of
+
+
+def run_soup(
+    parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
+) -> Outcome:
+    """The soup over finished cells, evaluated on every set; its members stand in the record's provenance.
+
+    greedy 0 averages all. greedy 1 takes them from the best on validation down (val/top1, then val/loss, then id) and
+    keeps each that leaves val/top1 no lower. A parent that kept no weights is trained again.
+    """
+    cell = soup_of(parents, greedy)
+    for parent in cell.parents:
+        if not store.is_current(parent):
+            raise Refusal(f"Cell {parent} is not done under this version of the code.", "Run it again first.")
+    wanted = set(card(cell.task).sets)
+    if not store.set_aside_stale(cell.id) and store.evaluated(cell.id) >= wanted:
+        return Outcome(cell.id, "reused", store.metrics(cell.id))
+    execution.prepare()
+    bench = Bench.of(cell, execution)
+    started = time.perf_counter()
+    members, weights = _cooked(cell, bench, store)
+    network = bench.network(cell.reading.class_head)
+    network.load_state_dict(weights)
+    (predictions,) = predict_all(cell, [network], bench)
+    record = Record(
+        cell,
+        flatten("val", score(predictions["val"])),
+        {**bench.provenance(), "members": members},
+        {"evaluate": time.perf_counter() - started},
+    )
+    store.write(record, [], predictions["val"], lambda path: save_weights(network, path))
+    for name in wanted:
+        add_evaluation(cell, name, predictions[name], bench, store, by)
+    return Outcome(cell.id, "done", store.metrics(cell.id))
+
+
+def _cooked(cell: Cell, bench: Bench, store: Store) -> tuple[list[str], Weights]:
+    """Members, in the order in which they were added, and weights of a soup."""
+
+    def load(parent: str) -> Weights:
+        return load_network(store.read(parent).cell, bench, store).state_dict()
+
+    def accuracy(weights: Weights) -> float:
+        network = bench.network(cell.reading.class_head)
+        network.load_state_dict(weights)
+        return score(bench.predict(cell, network, bench.task.val))["top1"]
+
+    candidates = [Candidate(name, k, store.read(name).metrics) for k, name in enumerate(cell.parents)]
+    order = ranked(candidates)
+    names = [candidate.cell for candidate in order]
+    if cell.hyperparameters["greedy"]:
+        return greedy_soup(names, load, accuracy, order[0].metrics["val/top1"])
+    return names, uniform_soup(names, load)

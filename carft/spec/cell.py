@@ -1,0 +1,205 @@
+"""A cell: one fully specified run. Its id is a hash of exactly that. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from carft.core.errors import Refusal
+
+Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+ContextScale = Literal["pretrained", "one"]
+ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
+
+#: reading factor -> its values, the default first; factors that are not listed take any value of their type
+READINGS: Mapping[str, tuple[str, ...]] = {
+    "kl_direction": DIRECTIONS,
+    "context_scale": get_args(ContextScale),
+    "class_head": get_args(ClassHead),
+}
+PRECISIONS = ("float32", "bfloat16")
+
+
+#: between the path of a weights file and the sha256 of its content, in ``Cell.pretrained``
+DIGEST_MARK = "#sha256:"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One interpretation of what the paper leaves open (docs/method.md). Defaults are the default reading.
+
+    kl_direction: KL(p_pretrained || p_tuned), the reverse, or the mean of both.
+    context_temperature: tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.
+    context_scale: s is the pretrained logit scale, or 1 (raw cosine; the KL then all but vanishes).
+    context_templates: the bank of the task's card that the context head of the loss is built from.
+    class_head: at zero-shot with the scale folded in, trained with a bias; the same with the scale outside; at
+    zero-shot and frozen; or at random (PyTorch's default for a linear layer, from the cell's seed).
+    """
+
+    kl_direction: Direction = "pretrained-to-tuned"
+    context_temperature: float = 1.0
+    context_scale: ContextScale = "pretrained"
+    context_templates: str = "standard"
+    class_head: ClassHead = "trained"
+
+    def __post_init__(self) -> None:
+        for name, known in READINGS.items():
+            if getattr(self, name) not in known:
+                raise Refusal(
+                    f"Unknown {name.replace('_', ' ')} '{getattr(self, name)}'.", f"Known: {', '.join(known)}."
+                )
+        require_positive("context temperature", self.context_temperature)
+
+    def factors(self) -> dict[str, Any]:
+        """The factors that differ from the default reading; empty for the default."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training recipe that a search does not touch.
+
+    epochs: passes over the training set. batch_size: global, whatever the number of workers.
+    weight_decay: AdamW's, on every trained tensor. warmup: share of the steps with linearly rising learning rate,
+    a cosine follows. clip: largest global gradient norm. crop: smallest area share of RandomResizedCrop.
+    """
+
+    epochs: int = 5
+    batch_size: int = 32
+    weight_decay: float = 0.1
+    warmup: float = 0.1
+    clip: float = 1.0
+    crop: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name, value in (("number of epochs", self.epochs), ("batch size", self.batch_size)):
+            if value < 1:
+                raise Refusal(f"The {name} must be at least 1, not {value}.")
+        require_positive("gradient clip", self.clip)
+        require_positive("crop", self.crop)
+        require_not_negative("weight decay", self.weight_decay)
+        if not 0 <= self.warmup < 1:
+            raise Refusal(f"The warm-up must lie in [0, 1), not {self.warmup}.")
+        if self.crop > 1:
+            raise Refusal(f"The crop must lie in (0, 1], not {self.crop}.")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: task and data version, model and weights, method, hyperparameters, reading, seed, budget, precision.
+
+    precision: of the forward and backward pass; weights, optimiser and evaluation logits are float32.
+    A post-hoc cell has ``parents`` and is named by their ids and its rule alone.
+    """
+
+    task: str
+    data_version: str
+    model: str
+    pretrained: str
+    method: str
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    training: Training = field(default_factory=Training)
+    reading: Reading = field(default_factory=Reading)
+    precision: str = "float32"
+    parents: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise Refusal(f"There is no precision '{self.precision}'.", f"Known: {', '.join(PRECISIONS)}.")
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits; 1 and 1.0 give the same id, and so does a reading factor left at its default."""
+        spec = self.as_dict()
+        if self.parents:
+            spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
+        else:
+            spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file is what is in it, not its path
+            if self.model.startswith("local-dir:"):
+                spec["model"] = "local-dir"  # the weights' digest says which
+            spec["task"] = task_key(self.task)
+            spec["reading"] = self.reading.factors()
+        return stable_hash(spec)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole specification as plain JSON values."""
+        spec = {f.name: getattr(self, f.name) for f in fields(self)}
+        spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
+        spec["parents"] = list(self.parents)
+        spec["training"], spec["reading"] = dict(vars(self.training)), dict(vars(self.reading))
+        return spec
+
+    @staticmethod
+    def from_dict(spec: Mapping[str, Any]) -> Cell:
+        """The inverse of :meth:`as_dict`. Unknown keys raise ``Refusal``."""
+        known = {f.name for f in fields(Cell)}
+        if extra := set(spec) - known:
+            raise Refusal(f"A cell has no field {', '.join(sorted(extra))}.", f"Fields: {', '.join(sorted(known))}.")
+        values = dict(spec)
+        try:
+            values["training"] = Training(**values.get("training", {}))
+            values["reading"] = Reading(**values.get("reading", {}))
+        except TypeError as error:
+            raise Refusal(f"A cell cannot be read: {error}.") from error
+        values["parents"] = tuple(values.get("parents", ()))
+        cell = Cell(**values)
+        _require_types(cell)
+        return cell
+
+
+def _require_types(cell: Cell) -> None:
+    """``Refusal`` for a cell from a file whose values are not of the types that a cell has."""
+    words = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
+    numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, cell.seed]
+    if not all(isinstance(word, str) for word in (*words, *cell.hyperparameters)):
+        raise Refusal("A cell cannot be read: a name in it is no text.")
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        raise Refusal("A cell cannot be read: a number in it is none.")
+
+
+def task_key(task: str) -> str:
+    """A task on your own data without its folder's path: what is in the folder stands in the data version."""
+    if not task.startswith("folder:"):
+        return task
+    _, mark, options = task.rpartition("?")
+    return f"folder:{options if mark else ''}"
+
+
+def stable_hash(value: object) -> str:
+    """16 hexadecimal digits of sha256 over canonical JSON in which every number is a float."""
+    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return repr(float(value) + 0.0)  # so that -0.0 is 0.0
+    if isinstance(value, Mapping):
+        return {str(k): _canonical(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise ``Refusal`` unless value is finite and above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise Refusal(f"The {name} must be a finite number above 0, not {value}.")
+
+
+def require_not_negative(name: str, value: float) -> None:
+    """Raise ``Refusal`` unless value is finite and at least zero."""
+    if not (math.isfinite(value) and value >= 0):
+        raise Refusal(f"The {name} must be a finite number of at least 0, not {value}.")

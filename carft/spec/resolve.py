@@ -1,0 +1,188 @@
+"""From what a person asks for to a cell. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
+from carft.data.card import Card
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.spec.registry import SOUP_RULES, check_hyperparameters, method_card, not_trainable
+
+#: model names that are addresses: what they point to holds configuration and weights
+ADDRESSES = ("hf-hub:", "local-dir:")
+#: what open_clip calls the twin of a model with OpenAI's activation
+QUICK = "-quickgelu"
+#: weights that nobody trained
+RANDOM = "random"
+#: the weights file of open_clip's own folder format
+SHARED_WEIGHTS = "open_clip_model.safetensors"
+
+
+def specify(
+    task: str,
+    method: str,
+    hyperparameters: Mapping[str, float],
+    seed: int = 0,
+    training: Training | None = None,
+    reading: Reading | None = None,
+    model: str | None = None,
+    pretrained: str | None = None,
+    precision: str = "float32",
+) -> Cell:
+    """The cell of a request; ``Refusal`` for unknown names and for hyperparameters that cannot be.
+
+    Model and weights default to the task card's. An untrained method has one seed and no training budget, so that
+    the same request always is the same cell.
+    """
+    chosen = card(task)
+    if method_card(method).kind == "post-hoc":
+        raise not_trainable(method)
+    check_hyperparameters(method, hyperparameters)
+    chosen.bank((reading or Reading()).context_templates)
+    if not 0 <= seed < 2**32:
+        raise Refusal(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
+    untrained = method_card(method).kind == "untrained"
+    model, pretrained = _model_and_weights(chosen, model, pretrained)
+    return Cell(
+        task=chosen.name,
+        data_version=chosen.version,
+        model=model,
+        pretrained=_named_weights(pretrained),
+        method=method,
+        hyperparameters=dict(hyperparameters),
+        seed=0 if untrained else seed,
+        training=Training() if untrained else training or Training(),
+        reading=_read(method, reading or Reading()),
+        precision=precision,
+    )
+
+
+def _read(method: str, reading: Reading) -> Reading:
+    """The reading with every factor that the method does not depend on at its default."""
+    plain, reads = Reading(), method_card(method).reads
+    return replace(reading, **{name: getattr(plain, name) for name in asdict(reading) if name not in reads})
+
+
+def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
+    """The task card's where nothing is asked for. An address names both; another model needs its own weights."""
+    addressed = next((name for name in (model, pretrained) if name and name.startswith(ADDRESSES)), None)
+    if addressed:
+        if {model, pretrained} - {None, addressed}:
+            raise Refusal(f"'{addressed}' holds both model and weights.", "Give it alone, as --model.")
+        return addressed, addressed
+    if model and not pretrained and model != chosen.model:
+        raise Refusal(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
+    return model or chosen.model, pretrained or chosen.pretrained
+
+
+def _named_weights(pretrained: str) -> str:
+    """A weights file with its digest, since a path does not say what is in it; a tag as it is."""
+    folder = pretrained.removeprefix("local-dir:")
+    path = Path(pretrained) if folder == pretrained else Path(folder) / SHARED_WEIGHTS
+    if not path.is_file():
+        return pretrained
+    return f"{pretrained}{DIGEST_MARK}{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def interpolation(parent: Cell, alpha: float) -> Cell:
+    """The WiSE-FT cell at alpha of a trained cell; its id comes from the parent's id and alpha."""
+    check_hyperparameters("wise_ft", {"alpha": alpha})
+    return Cell(
+        task=parent.task,
+        data_version=parent.data_version,
+        model=parent.model,
+        pretrained=parent.pretrained,
+        method="wise_ft",
+        hyperparameters={"alpha": alpha},
+        seed=parent.seed,
+        training=parent.training,
+        reading=parent.reading,
+        precision=parent.precision,
+        parents=(parent.id,),
+    )
+
+
+def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
+    """The soup over trained cells that differ in what a search tries and in the seed alone; greedy: 0 or 1.
+
+    A search tries hyperparameters and, where a reading says so, the context temperature; the soup carries the first
+    parent's. Its id comes from the parents' ids, in whatever order they are given, and the rule. ``Refusal`` for other
+    parents.
+    """
+    if greedy not in SOUP_RULES:
+        raise Refusal(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
+    members = sorted({parent.id: parent for parent in parents}.values(), key=lambda parent: parent.id)
+    if len(members) < 2:
+        raise Refusal("A soup needs at least two different cells.", "Name the search cells of a study.")
+    first = members[0]
+    if method_card(first.method).kind != "trained":
+        raise Refusal(f"Cell {first.id} is '{first.method}', which has no trained weights to average.")
+    for other in members[1:]:
+        reading = replace(other.reading, context_temperature=first.reading.context_temperature)
+        alike = replace(other, hyperparameters=first.hyperparameters, seed=first.seed, reading=reading)
+        if alike != first:
+            what = next(f.name for f in fields(Cell) if getattr(alike, f.name) != getattr(first, f.name))
+            raise Refusal(
+                f"Cells {first.id} and {other.id} differ in {what.replace('_', ' ')}, so their soup means nothing.",
+                "Name search cells of one study.",
+            )
+    return replace(
+        first,
+        method="soup",
+        hyperparameters={"greedy": greedy},
+        seed=min(parent.seed for parent in members),
+        parents=tuple(parent.id for parent in members),
+    )
+
+
+def command(cell: Cell, results: str, unseal: bool = False) -> str:
+    """The exact shell command that makes the cell again without Ray, in the folder ``results``."""
+    if cell.method == "soup":
+        rule = " --greedy" if cell.hyperparameters["greedy"] else ""
+        return f"python cli.py soup --cells {','.join(cell.parents)}{rule} --results {shlex.quote(results)}"
+    if cell.parents:
+        return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
+    parts = ["python cli.py train", f"--task {shlex.quote(cell.task)}", f"--method {cell.method}"]
+    parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
+    plain = specify(cell.task, cell.method, cell.hyperparameters)
+    if cell.seed:
+        parts.append(f"--seed {cell.seed}")
+    for name, value in asdict(cell.training).items():
+        if value != getattr(plain.training, name):
+            parts.append(f"--{name.replace('_', '-')} {value!r}")
+    parts += [f"--{name.replace('_', '-')} {value}" for name, value in cell.reading.factors().items()]
+    shown = {"model": cell.model, "pretrained": cell.pretrained, "precision": cell.precision}
+    if cell.model.startswith(ADDRESSES):
+        del shown["pretrained"]
+    elif cell.model != plain.model:
+        plain = replace(plain, pretrained="")  # another model's weights are always said
+    if cell.pretrained == RANDOM:
+        del shown["pretrained"]
+        parts.append("--random-weights")
+    if DIGEST_MARK in cell.pretrained and "pretrained" in shown:
+        parts += _of_file(shown.pop("model"))
+    for name, value in shown.items():
+        if value != getattr(plain, name):
+            parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
+    if card(cell.task).place:
+        parts.append("--data ROOT")
+    if unseal:
+        parts.append("--unseal")
+    return " ".join([*parts, f"--results {shlex.quote(results)}"])
+
+
+def _of_file(model: str) -> list[str]:
+    """Model and activation of a weights file, which says neither."""
+    name = model.removesuffix(QUICK)
+    return [f"--model {shlex.quote(name)}", f"--activation {'gelu' if name == model else 'quickgelu'}"]
+
+
+def _option(name: str, value: float) -> str:
+    """A hyperparameter on the command line: the two that every paper names have options of their own."""
+    return f"--{name.replace('_', '-')} {value!r}" if name in ("lr", "kl_weight") else f"--set {name}={value!r}"

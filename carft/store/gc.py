@@ -1,0 +1,123 @@
+"""What a results folder holds that nobody needs: half-written files, old checkpoints, weights that are used up.
+
+No record, prediction, study or failure is ever among it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from carft.core.errors import Refusal
+from carft.spec.registry import SOUP_RULES
+from carft.store.records import Store
+
+#: seconds after which a file that nobody finished is nobody's: a writer that lives finishes in less
+ABANDONED = 3600.0
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that can go. size: bytes."""
+
+    path: Path
+    size: int
+    why: str
+
+
+def leftovers(store: Store) -> list[Leftover]:
+    """What can go, by path. Younger work files than an hour are left alone: a sweep may be writing them."""
+    store.require_present()
+    kept = {store.root / name: size for name, size in store.kept_weights().items()}
+    found = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store, kept), *_logs(store)]
+    sizes = ((path, kept[path] if path in kept else _size(path), why) for path, why in found)
+    return sorted((Leftover(*one) for one in sizes), key=lambda leftover: leftover.path)
+
+
+def remove(store: Store, found: list[Leftover]) -> None:
+    """Remove them."""
+    for leftover in found:
+        name = leftover.path.relative_to(store.root).as_posix()
+        if leftover.path.parent == store.root / "cells":
+            store.refresh(name)
+            if _has_ended(leftover.path):
+                continue  # somebody finished it since we looked
+        store.remove(name)
+
+
+Found = Iterator[tuple[Path, str]]
+
+
+def _half_written(store: Store) -> Found:
+    for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
+        in_unfinished = path.parent.parent == store.root / "cells" and not _has_ended(path.parent)
+        if _abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
+            yield path, "half-written; its writer is gone"
+
+
+def _unfinished(store: Store) -> Found:
+    for folder in store.root.glob("cells/*"):
+        if not _has_ended(folder) and all(map(_abandoned, [folder, *folder.rglob("*")])):
+            yield folder, "no record: its writer was killed; the cell runs again anyway"
+
+
+def _has_ended(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("record.json", "stopped.json"))
+
+
+def _checkpoints(store: Store) -> Found:
+    stopped = set(store.stopped_cells())
+    for path in store.root.glob("checkpoints/*.safetensors"):
+        if _is_current(store, path.stem) or path.stem in stopped:
+            yield path, "the checkpoint of a finished cell"
+
+
+def _weights(store: Store, kept: Collection[Path]) -> Found:
+    """Weights of search cells that already are in soups by every rule, and of superseded cells."""
+    confirmed = {cell for study in _studies(store) for cell in study["confirm"]}
+    for cell in _cooked(store) - confirmed:
+        if store.weights_path(cell) in kept:
+            yield store.weights_path(cell), "search weights whose soups are made; trained again if ever needed"
+    for path in kept:
+        if path.is_relative_to(store.root / "superseded"):
+            yield path, "weights of an older NUMERICS"
+
+
+def _cooked(store: Store) -> set[str]:
+    """Cells that are members of a soup by every rule."""
+    rules: dict[tuple[str, ...], set[float]] = {}
+    for record in store.records():
+        if record.cell.method == "soup":
+            rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
+    return {cell for parents, found in rules.items() if found >= set(SOUP_RULES) for cell in parents}
+
+
+def _studies(store: Store) -> list[dict]:
+    return [study for study in store.studies() if isinstance(study, dict) and isinstance(study.get("confirm"), list)]
+
+
+def _logs(store: Store) -> Found:
+    failed, stopped = set(store.failed()), set(store.stopped_cells())
+    for path in store.root.glob("logs/*.log"):
+        cell = path.stem.rpartition("-")[2]
+        ended = cell in stopped or _is_current(store, cell)
+        if cell not in failed and _abandoned(path) and ended:
+            yield path, "the log of a finished cell"
+
+
+def _is_current(store: Store, cell: str) -> bool:
+    try:
+        return store.is_current(cell)
+    except Refusal:
+        return False
+
+
+def _abandoned(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > ABANDONED
+
+
+def _size(path: Path) -> int:
+    files = [path] if not path.is_dir() else [p for p in path.rglob("*") if not p.is_dir()]
+    return sum(p.lstat().st_size for p in files)

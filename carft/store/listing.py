@@ -1,0 +1,109 @@
+"""What `ls` shows, as rows of plain values. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from carft.data.catalog import CARDS
+from carft.data.fixtures import is_fixture
+from carft.data.sets import DataSet
+from carft.core.errors import Refusal
+from carft.spec.registry import METHODS
+from carft.store.records import Store
+from carft.store.stale import stale_cells
+
+Rows = list[dict[str, Any]]
+
+
+def list_tasks(store: Store) -> Rows:
+    """The catalog."""
+    return [
+        {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
+        for c in CARDS.values()
+    ]
+
+
+def list_data_sets(chosen: Iterable[DataSet], root: Path | None = None) -> Rows:
+    """Data sets; with a data root also whether each is there: ``here``, ``fixture``, ``half here`` or ``-``."""
+    return [
+        {
+            "data set": d.name,
+            **({"there": _state(d, root)} if root else {}),
+            "measures": d.measures,
+            "classes": len(d.classes),
+            "images": dict(d.counts),
+            "place": d.place,
+            "fetch": bool(d.archives),
+            "digests": len(d.digests),
+            "licence": d.licence,
+            "source": d.source,
+        }
+        for d in chosen
+    ]
+
+
+def _state(data_set: DataSet, root: Path) -> str:
+    place = root / data_set.place
+    if not place.exists():
+        return "-"
+    try:
+        data_set.require_present(root)
+    except Refusal:
+        return "half here"
+    return "fixture" if is_fixture(place) else "here"
+
+
+def list_methods(store: Store) -> Rows:
+    """The method registry."""
+    return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()]
+
+
+def list_cells(store: Store) -> Rows:
+    """Finished cells of the current NUMERICS."""
+    store.require_present()
+    return [
+        {
+            "cell": r.id,
+            "task": r.cell.task,
+            "method": r.cell.method,
+            "hyperparameters": ", ".join(f"{k}={v:.4g}" for k, v in r.cell.hyperparameters.items()),
+            "seed": r.cell.seed,
+            "val/top1": r.metrics["val/top1"],
+            "unsealed": store.is_unsealed(r.id),
+        }
+        for r in store.records()
+    ]
+
+
+def list_studies(store: Store) -> Rows:
+    """Studies with how far they are."""
+    store.require_present()
+    return [
+        {
+            "study": s["id"],
+            "task": s["task"],
+            "method": s["method"],
+            "epochs": s["training"]["epochs"],
+            "trials": len(s["trials"]),
+            "done": sum(t["status"] == "done" for t in s["trials"]),
+            "stopped": sum(t["status"] == "stopped" for t in s["trials"]),
+            "winner": s["winner"] or "-",
+        }
+        for s in store.studies()
+    ]
+
+
+def list_stale(store: Store) -> Rows:
+    """Finished cells that no longer say what the same request would say here today, and why."""
+    store.require_present()
+    return stale_cells(store)
+
+
+LISTINGS: dict[str, Callable[[Store], Rows]] = {
+    "tasks": list_tasks,
+    "methods": list_methods,
+    "cells": list_cells,
+    "studies": list_studies,
+}

@@ -1,0 +1,220 @@
+"""Two results folders, from two machines or labs, as one. Where they disagree on a cell, that is said. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from carft import NUMERICS
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal
+from carft.store.failures import failures
+from carft.core.folders import files_below, new_folder
+from carft.store.predictions import read_parquet
+from carft.store.records import Store
+
+Keep = Literal["first", "second"]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A cell or study of which the two folders say different things."""
+
+    what: Literal["cell", "study"]
+    name: str
+    where: str
+    words: str
+
+
+@dataclass
+class Merged:
+    """What a merge came to. sources: cell -> which folder it is taken from (0 or 1). torn: cells left out, and why."""
+
+    sources: dict[str, int] = field(default_factory=dict)
+    shared: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+    torn: dict[str, str] = field(default_factory=dict)
+    written: bool = False
+
+
+def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -> Merged:
+    """Write ``target`` with the cells of both folders, unless they conflict and ``keep`` does not say which holds.
+
+    Of a cell that both have, evaluations and weights that only one has are taken too, if the two agree.
+    """
+    stores = (first, second)
+    for store in stores:
+        store.require_present()
+    merged = Merged()
+    agreeing = _compare(stores, merged, 1 if keep == "second" else 0)
+    studies = _studies(stores, merged, 1 if keep == "second" else 0)
+    if merged.conflicts and keep is None:
+        return merged
+    with new_folder(target) as folder:
+        for cell, source in merged.sources.items():
+            _copy_cell(stores[source], cell, folder)
+            if cell in agreeing:
+                _copy_cell(stores[1 - source], cell, folder)
+        for cell, store in _stopped(stores).items():
+            if cell not in merged.sources:
+                _copy_cell(store, cell, folder)
+        made = Store(folder)
+        _write_studies(made, studies, merged.sources)
+        _write_failures(made, stores)
+        _write_log(made, stores)
+        (folder / "cells").mkdir(exist_ok=True)
+    merged.written = True
+    return merged
+
+
+def _compare(stores: tuple[Store, Store], merged: Merged, kept: int) -> set[str]:
+    """Fill in where each cell is taken from, conflicts and torn cells; the cells that both have and agree on."""
+    numerics = [_readable(store, merged) for store in stores]
+    agreeing = set()
+    for cell in sorted({*numerics[0], *numerics[1]}):
+        merged.torn.pop(cell, None)
+        owners = [k for k in (0, 1) if cell in numerics[k]]
+        current = [k for k in owners if numerics[k][cell] == NUMERICS]
+        if len(owners) == 1 or len(current) == 1:  # a record of older numerics does not stand against a current one
+            merged.sources[cell] = (current or owners)[0]
+            continue
+        merged.shared += 1
+        merged.sources[cell] = kept
+        conflicts = list(_differences(stores, cell))
+        merged.conflicts += conflicts
+        if not conflicts:
+            agreeing.add(cell)
+    return agreeing
+
+
+def _readable(store: Store, merged: Merged) -> dict[str, int]:
+    """Cell -> NUMERICS of every whole record; the others are noted as torn."""
+    found = {}
+    for cell in store.ids():
+        try:
+            found[cell] = store.read(cell).numerics
+        except Refusal as refusal:
+            merged.torn[cell] = refusal.message
+    return found
+
+
+def _differences(stores: tuple[Store, Store], cell: str) -> Iterator[Conflict]:
+    """Every set on which two records of a cell disagree, in metrics or in predictions."""
+    first, second = ({"val": dict(s.read(cell).metrics), **_evaluated(s, cell)} for s in stores)
+    for name in sorted(set(first) & set(second)):
+        if moved := _most_moved(first[name], second[name]):
+            yield Conflict("cell", cell, name, moved)
+        elif not _same_predictions(stores, cell, name):
+            yield Conflict("cell", cell, name, "the same metrics from other predictions")
+
+
+def _evaluated(store: Store, cell: str) -> dict[str, dict[str, float]]:
+    return {name: dict(content["metrics"]) for name, content in store.evaluations(cell).items()}
+
+
+def _most_moved(first: Mapping[str, float], second: Mapping[str, float]) -> str:
+    """The metric that differs most, in words; empty when none does."""
+    if set(first) != set(second):
+        return f"only one of them has {', '.join(sorted(set(first) ^ set(second)))}"
+    moved = {name: abs(first[name] - second[name]) for name in first if first[name] != second[name]}
+    if not moved:
+        return ""
+    name = max(sorted(moved), key=lambda metric: moved[metric])
+    return f"{name} is {first[name]:.6g} in the first and {second[name]:.6g} in the second"
+
+
+def _same_predictions(stores: tuple[Store, Store], cell: str, name: str) -> bool:
+    paths = [store.predictions_path(cell, name) for store in stores]
+    if all(path.is_file() for path in paths) and len({_sha256(path) for path in paths}) == 1:
+        return True
+    first, second = map(read_parquet, paths)  # other bytes may hold the same predictions
+    return first.equals(second)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _copy_cell(store: Store, cell: str, folder: Path) -> None:
+    """Copy what is not there yet; the record last, as always."""
+    names = files_below(store.root, (f"cells/{cell}",))
+    for name in sorted(names, key=lambda name: name.endswith("/record.json")):
+        if not (folder / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(store.root / name, folder / name)
+
+
+def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str, dict[str, Any]]:
+    """Study id -> content: of two the larger one, with the confirm cells of both."""
+    found: tuple[dict[str, dict[str, Any]], ...] = tuple({s["id"]: s for s in store.studies()} for store in stores)
+    studies = {**found[1], **found[0]}
+    for name in set(found[0]) & set(found[1]):
+        pair = (found[0][name], found[1][name])
+        if words := _disagreement(*pair):
+            where = f"{pair[0]['method']} on {pair[0]['task']}"
+            merged.conflicts.append(Conflict("study", name, where, words))
+            studies[name] = pair[kept]
+            continue
+        larger = max(pair, key=lambda s: (len(s["trials"]), s["winner"] is not None, len(s["confirm"])))
+        same_winner = [s["confirm"] for s in pair if s["winner"] == larger["winner"]]
+        studies[name] = {**larger, "confirm": list(dict.fromkeys(c for confirm in same_winner for c in confirm))}
+    return studies
+
+
+def _disagreement(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Why two versions of a study are not two states of one search; empty when they are."""
+    tried = [{t["trial"]: t["cell"] for t in study["trials"]} for study in (first, second)]
+    for trial in sorted(set(tried[0]) & set(tried[1])):
+        if tried[0][trial] != tried[1][trial]:
+            return f"trial {trial} is cell {tried[0][trial]} in the first and {tried[1][trial]} in the second"
+    winners = (first["winner"], second["winner"])
+    if None not in winners and winners[0] != winners[1] and len(tried[0]) == len(tried[1]):
+        return f"the winner is {winners[0]} in the first and {winners[1]} in the second"
+    return ""
+
+
+def _stopped(stores: tuple[Store, Store]) -> dict[str, Store]:
+    """Cells that were given up early -> where the note of it is taken from: the current one, of two the longer one."""
+    found: dict[str, Store] = {}
+    for store in stores:
+        for cell in store.stopped_cells():
+            if cell not in found or _weight(store, cell) > _weight(found[cell], cell):
+                found[cell] = store
+    return found
+
+
+def _weight(store: Store, cell: str) -> tuple[bool, int]:
+    note = store.stopped(cell)
+    assert note is not None
+    return note["numerics"] == NUMERICS, len(note["curve"])
+
+
+def _write_studies(made: Store, studies: Mapping[str, dict[str, Any]], cells: Mapping[str, int]) -> None:
+    for name, study in studies.items():
+        known = {} if study.get("rungs") else cells  # a cell that is whole elsewhere may have been stopped here
+        trials = [{**t, "status": "done"} if t["cell"] in known else t for t in study["trials"]]
+        made.write_study(name, {**study, "trials": trials})
+
+
+def _write_failures(made: Store, stores: tuple[Store, Store]) -> None:
+    """Failures of what neither folder has done; of two the later one."""
+    found = [{f.key: f for f in failures(store)} for store in stores]
+    for key in {*found[0], *found[1]}:
+        said = [f[key] for f in found if key in f]
+        done_elsewhere = len(said) == 1 and made.is_done(said[0].cell) and said[0].job in ("", "search")
+        if not done_elsewhere:
+            last = max(said, key=lambda failure: failure.when)
+            made.write_failure(Cell.from_dict(last.spec), last.reason, last.details, last.facts)
+
+
+def _write_log(made: Store, stores: tuple[Store, Store]) -> None:
+    lines = {json.dumps(line, sort_keys=True): line["when"] for store in stores for line in store.unsealings()}
+    if lines:
+        text = "".join(f"{line}\n" for line in sorted(lines, key=lambda line: (lines[line], line)))
+        (made.root / "unsealed.jsonl").write_text(text, encoding="utf-8")

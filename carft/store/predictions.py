@@ -1,0 +1,98 @@
+"""Predictions as Parquet: one row per image, all logits, or of a large set the largest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from carft.core.errors import Refusal
+from carft.core.metrics import Largest, Predictions
+
+#: sets whose logits take more bytes than this keep the largest only
+WHOLE_UP_TO = 64 * 2**20
+#: key of the scored classes in a file's metadata
+SUBSET = b"carft:subset"
+
+
+def write_predictions(p: Predictions, path: Path) -> None:
+    """Write predictions to ``path``; the logits of a large set are condensed."""
+    if not isinstance(p.logits, Largest) and p.logits.nbytes > WHOLE_UP_TO:
+        p = p.condensed()
+    columns = {
+        "image": list(p.images),
+        "group": list(p.groups),
+        "label": p.labels,
+        "pred": p.predicted,
+        "context": p.contexts,
+        "context_pred": p.predicted_contexts,
+        **_logit_columns(p.logits),
+        "context_logits": _lists(p.context_logits, np.float32),
+    }
+    note = {} if p.subset is None else {SUBSET: json.dumps(p.subset).encode()}
+    pq.write_table(pa.table(columns).replace_schema_metadata(note), path, compression="zstd")
+
+
+def _logit_columns(logits: np.ndarray | Largest) -> dict[str, object]:
+    if isinstance(logits, np.ndarray):
+        return {"logits": _lists(logits, np.float32)}
+    return {
+        "largest_classes": _lists(logits.classes, np.int32),
+        "largest_logits": _lists(logits.values, np.float32),
+        "label_logit": np.asarray(logits.label, np.float32),
+        "logsumexp": np.asarray(logits.log_sum, np.float64),
+    }
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The inverse of :func:`write_predictions`; ``Refusal`` when the file is torn."""
+    table = read_parquet(path)
+    subset = (table.schema.metadata or {}).get(SUBSET)
+    logits: np.ndarray | Largest
+    if "logits" in table.column_names:
+        logits = _matrix(table["logits"])
+    else:
+        logits = Largest(
+            _matrix(table["largest_classes"]).astype(np.int64),
+            _matrix(table["largest_logits"]),
+            table["label_logit"].to_numpy(),
+            table["logsumexp"].to_numpy(),
+        )
+    return Predictions(
+        images=table["image"].to_pylist(),
+        groups=table["group"].to_pylist(),
+        labels=table["label"].to_numpy(),
+        contexts=table["context"].to_numpy(),
+        logits=logits,
+        context_logits=_matrix(table["context_logits"]),
+        subset=None if subset is None else tuple(json.loads(subset)),
+    )
+
+
+def _lists(matrix: np.ndarray, dtype: type) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(matrix, dtype=dtype).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file; ``Refusal`` when it is torn."""
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise torn(path, str(error).splitlines()[0]) from error
+
+
+def torn(path: Path, why: str) -> Refusal:
+    """The refusal to read a file that is not whole."""
+    return Refusal(
+        f"The record '{path}' is torn or cannot be read: {why}.",
+        "Move that folder away and run the sweep again; only what is missing is run.",
+    )

@@ -1,0 +1,70 @@
+"""Which finished cells no longer say what the same request would say here today, and why. No torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from carft import NUMERICS
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.store.records import Record, Store
+
+
+def stale_cells(store: Store) -> list[dict[str, Any]]:
+    """A row for every reason against a finished cell: the cell, what it is, the kind of reason, and the reason."""
+    versions: dict[str, str | Refusal] = {}
+    rows = []
+    for cell in store.ids():
+        try:
+            record = store.read(cell)
+        except Refusal as refusal:
+            rows.append({"cell": cell, "task": "", "method": "", "what": "torn", "why": refusal.message})
+            continue
+        for what, why in reasons(record, versions):
+            rows.append(
+                {"cell": cell, "task": record.cell.task, "method": record.cell.method, "what": what, "why": why}
+            )
+    return rows
+
+
+def reasons(record: Record, versions: dict[str, str | Refusal]) -> list[tuple[str, str]]:
+    """(kind, sentence) of everything that is against a record. versions: task -> its version here, filled as asked."""
+    return [*_numerics(record), *_version(record, versions), *_attestation(record)]
+
+
+def _numerics(record: Record) -> list[tuple[str, str]]:
+    if record.numerics == NUMERICS:
+        return []
+    why = f"computed under NUMERICS {record.numerics}, this code is {NUMERICS}; a sweep runs the cell again"
+    return [("numerics", why)]
+
+
+def _version(record: Record, versions: dict[str, str | Refusal]) -> list[tuple[str, str]]:
+    task = record.cell.task
+    if task not in versions:
+        try:
+            versions[task] = card(task).version
+        except Refusal as refusal:
+            versions[task] = refusal
+    here = versions[task]
+    if isinstance(here, Refusal):
+        return [("task", f"the task is not known here: {here.message}")]
+    if here == record.cell.data_version:
+        return []
+    return [
+        ("data version", f"its data are {record.cell.data_version}, here they are {here}; a sweep runs other cells")
+    ]
+
+
+def _attestation(record: Record) -> list[tuple[str, str]]:
+    digests = record.provenance.get("digests")
+    said = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
+    if said == "yes":
+        return []
+    if said.startswith("no"):
+        return [("attestation", f"the data were not those of the catalog: {said.removeprefix('no: ')}")]
+    if said == "pixels differ":
+        return [("attestation", "the drawings were made with other last bits than the attested ones")]
+    return [
+        ("attestation", "no digest of the data is on record" if said else "the record does not say what data it had")
+    ]

@@ -1,0 +1,90 @@
+"""Where a long training stands, on disk: one safetensors file, written atomically, read without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from carft.core.files import atomic
+from carft.training.distributed import Shard
+
+Row = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Steps done so far, and their history."""
+
+    step: int = 0
+    history: list[Row] = field(default_factory=list)
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Saves every ``every`` steps to ``path``; 0 saves nothing. All ranks read, the first one writes. make: creates the
+    folder, or raises ``OSError`` where none should be.
+
+    The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. Order and augmentation
+    are functions of (seed, epoch, index), so nothing else is needed to go on with the same bits.
+    """
+
+    path: Path
+    every: int = 0
+    make: Callable[[Path], object] = _make
+
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, shard: Shard) -> None:
+        """Save when it is time."""
+        if not self.every or progress.step % self.every or shard.rank:
+            return
+        tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        note = {"progress": json.dumps({"step": progress.step, "history": progress.history})}
+        self.make(self.path.parent)
+        atomic(self.path, lambda part: save_file(tensors, part, note))
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+        """Bring network and optimiser to the last checkpoint; None, and a fresh start, when there is no whole one."""
+        if not self.every or not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as stream:
+                progress = Progress(**json.loads(stream.metadata()["progress"]))
+                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a dict)
+        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+            return None
+        network.load_state_dict({k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")})
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        states: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, what = name.split("/")
+                states.setdefault(int(index), {})[what] = _laid_out(value, parameters[int(index)])
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        return progress
+
+    def remove(self) -> None:
+        """Forget the checkpoint, once the record is written."""
+        if self.every:
+            self.path.unlink(missing_ok=True)
+
+
+def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A moment in the memory layout of its parameter: the fused kernel walks both side by side as they lie."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+
+
+#: for a training that keeps none
+NONE = Checkpoints(Path(), every=0)

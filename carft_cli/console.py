@@ -1,0 +1,103 @@
+"""What the commands share: where they print, how they print, and the options that all of them know."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from carft.core.errors import Refusal
+
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+#: rows that a table is laid out for
+LAID_OUT = 500
+
+
+def results_place(given: str) -> str:
+    """A results folder as it was asked for, path or URL; ``Refusal`` for what is neither."""
+    if not given.strip():
+        raise Refusal("--results is empty.", "Name a folder, or leave it out for 'results'.")
+    if "://" not in given:
+        return str(Path(given))
+    from carft.store.object_store import checked_url
+
+    return checked_url(given)
+
+
+def local_folder_only(given: str | Path) -> Path:
+    """A folder to write to; ``Refusal`` for a URL."""
+    if "://" in str(given):
+        raise Refusal(
+            f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
+        )
+    return Path(given)
+
+
+Results = Annotated[
+    str,
+    typer.Option("--results", parser=results_place, metavar="PLACE", help="The results: a folder, or s3://BUCKET/..."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
+
+
+def print_json(value: Any) -> None:
+    """JSON alone on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Table:
+    """Rows of plain values as a table for people."""
+    table = Table(*(rows[0] if rows else (empty,)), box=None)
+    for row in rows:
+        table.add_row(*(escape(cell_text(value)) for value in row.values()))
+    return table
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:
+    """Rows of plain values for people; thousands of them as plain lines, which rich would take seconds to lay out."""
+    if len(rows) <= LAID_OUT:
+        out.print(rows_table(rows, empty))
+        return
+    lines = [list(rows[0]), *([cell_text(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        out.file.write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
+
+
+def cell_text(value: Any) -> str:
+    """A value of a table in a few characters."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def split(text: str | None) -> list[str] | None:
+    """Comma-separated names, each once; None where the option was not given, ``Refusal`` where it names nothing."""
+    if text is None:
+        return None
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise Refusal(f"'{text}' names nothing.", "Leave the option out, or name at least one.")
+    return names
+
+
+def percent(value: float | None) -> str:
+    """A share of 1 in per cent with one decimal; a dash for none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def metrics_table(metrics: Mapping[str, float]) -> Table:
+    """Metrics by name."""
+    table = Table("metric", "value")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    return table

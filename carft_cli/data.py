@@ -1,0 +1,120 @@
+"""Data sets on disk: list, check, download, or draw a tiny fake one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from carft.core.errors import Refusal
+from carft_cli.console import AsJson, cell_text, err, out, print_json
+
+SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
+Root = Annotated[Path, typer.Option("--root", help="The folder that holds the data sets.")]
+
+data_group = typer.Typer(
+    no_args_is_help=True, help="Data sets on disk: list, check, download, or draw a tiny fake one."
+)
+
+
+@data_group.command("ls")
+def data_ls(
+    name: Annotated[str | None, typer.Argument(help="A data set, or a task; default: all.")] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Also say which are in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the data sets: what each measures, how large it is, where it goes, and whether it is there.
+
+    Example: `python cli.py data ls --root data`
+    """
+    from carft.data.catalog import DATA_SETS, data_sets
+    from carft.store.listing import list_data_sets
+
+    rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, data_sets(name)), root)
+    if as_json:
+        print_json(rows)
+        return
+    shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
+    table = Table(*shown, box=None)
+    for row in rows:
+        images = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
+        said = {**row, "images": images, "fetch": "yes" if row["fetch"] else "by hand"}
+        table.add_row(*(cell_text(said[name]) for name in shown))
+    out.print(table)
+    out.print("Licences and sources: --json, and docs/data.md")
+
+
+@data_group.command("check")
+def data_check(name: SetName, root: Root, as_json: AsJson = False) -> None:
+    """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
+
+    Example: `python cli.py data check pets --root data`
+    """
+    from carft.data.catalog import data_sets
+
+    chosen = _some(name, data_sets(name))
+    for data_set in chosen:
+        data_set.require_present(root)
+
+    from carft.data.checking import check
+
+    found = [check(data_set, root) for data_set in chosen]
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    else:
+        for one in found:
+            counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
+            out.print(f"{one.data_set}: [bold]{one.status}[/bold]. {counts}. {one.meaning}", soft_wrap=True)
+            for problem in one.problems:
+                out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
+            for file, reason in one.unreadable.items():
+                out.print(f"  {file}: {reason}", soft_wrap=True, highlight=False, markup=False)
+    if any(one.status == "failed" for one in found):
+        raise SystemExit(1)
+
+
+@data_group.command("fetch")
+def data_fetch(name: SetName, root: Root, as_json: AsJson = False) -> None:
+    """Download what torchvision may download; say where the rest is to be had.
+
+    Example: `python cli.py data fetch dtd --root data`
+    """
+    from carft.data.catalog import data_sets
+    from carft.data.fetching import fetch
+
+    rows = []
+    for data_set in _some(name, data_sets(name)):
+        new = fetch(data_set, root, tell=lambda line: err.print(line, style="dim", soft_wrap=True))
+        rows.append({"data set": data_set.name, "status": "fetched" if new else "present"})
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        out.print(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
+    out.print(f"Next: python cli.py data check {name} --root {root}", soft_wrap=True)
+
+
+@data_group.command("fixture")
+def data_fixture(name: SetName, root: Root, as_json: AsJson = False) -> None:
+    """Draw a tiny fake tree in the set's real layout, marked as fake: to try everything before the data are here.
+
+    Example: `python cli.py data fixture pets --root fixtures`
+    """
+    from carft.data.catalog import data_sets
+
+    chosen = _some(name, data_sets(name))
+    for data_set in chosen:
+        data_set.fixture(root)
+    if as_json:
+        print_json([{"data set": d.name, "place": str(root / d.place)} for d in chosen])
+        return
+    for data_set in chosen:
+        out.print(f"{data_set.name}: a fixture, no real image, in {root / data_set.place}", soft_wrap=True)
+
+
+def _some(name: str, data_sets: list[Any]) -> list[Any]:
+    if not data_sets:
+        raise Refusal(f"The task {name} needs no data set on disk.", "Known data sets: python cli.py data ls")
+    return data_sets

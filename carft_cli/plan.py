@@ -1,0 +1,245 @@
+"""Before a sweep: what it would take, and what stands in its way."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carft.core.errors import Refusal
+from carft_cli.asking import ask
+from carft_cli.console import AsJson, Results, err, out, print_json, rows_table
+from carft_cli.options import (
+    FEATURES,
+    Accumulation,
+    Activation,
+    Address,
+    CellsPerGpu,
+    CheckpointEvery,
+    Compile,
+    Data,
+    EarlyStopping,
+    FeatureCache,
+    FeatureDtype,
+    Gpus,
+    HangAfter,
+    IdDomains,
+    LeaveOneOut,
+    Methods,
+    Model,
+    OodDomains,
+    Oracle,
+    Precision,
+    RandomWeights,
+    RecipeName,
+    RetryFailed,
+    Seeds,
+    SkipUnreadable,
+    Smoke,
+    Tasks,
+    Trials,
+    Weights,
+    WorkersPerCell,
+)
+from carft_cli.status import duration
+
+if TYPE_CHECKING:
+    from sweeps.ray_backend.connect import Request
+    from sweeps.plan.forecast import Forecast
+    from sweeps.plan.planning import Plan
+    from sweeps.recipes import Recipe
+
+#: earlier sweeps that a person is shown
+FEW = 5
+
+
+def plan(
+    recipe: RecipeName,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    trials: Trials = None,
+    seeds: Seeds = None,
+    model: Model = None,
+    pretrained: Weights = None,
+    activation: Activation = None,
+    random_weights: RandomWeights = False,
+    precision: Precision = None,
+    gpus: Gpus = 0,
+    workers_per_cell: WorkersPerCell = 1,
+    cells_per_gpu: CellsPerGpu = 1,
+    address: Address = None,
+    accumulation: Accumulation = 1,
+    compile_: Compile = False,
+    checkpoint_every: CheckpointEvery = 0,
+    data: Data = None,
+    skip_unreadable: SkipUnreadable = False,
+    feature_cache: FeatureCache = FEATURES,
+    feature_dtype: FeatureDtype = "float32",
+    id_domains: IdDomains = None,
+    ood_domains: OodDomains = None,
+    leave_one_out: LeaveOneOut = False,
+    oracle: Oracle = False,
+    early_stopping: EarlyStopping = None,
+    retry_failed: RetryFailed = False,
+    hang_after: HangAfter = 1800,
+    results: Results = "results",
+    smoke: Smoke = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure a few batches here first, in place of what records say.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
+
+    Takes the options of sweep. Exit code 1 when something stands in the way.
+
+    Example: `python cli.py plan downstream --gpus 8 --data ROOT`
+    """
+    chosen, request = ask(**locals())  # every option, as sweep reads it
+
+    from carft.store.failures import settled_failures
+    from carft.store.mirror import open_store
+    from sweeps.ray_backend.preflight import obstacles, require_space, starts
+    from sweeps.plan.planning import plan_of
+    from sweeps.search.protocol import Protocol
+
+    store, found = open_store(results), obstacles(chosen, request)
+    slots = _slots(request, found)
+    protocol = Protocol(chosen, store, failed_before={} if retry_failed else settled_failures(store))
+    made = plan_of(protocol, request, slots)
+    if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
+        made = _calibrated(chosen, request, protocol, made, found)
+    try:
+        require_space(store.root, made.forecast.bytes)
+    except Refusal as refusal:
+        found.append(refusal)
+    downloads = _downloads(chosen)
+    if as_json:
+        print_json(_as_json(chosen, made, found, downloads))
+    else:
+        _say(chosen, made, found, downloads, store.root)
+    if found:
+        raise SystemExit(1)
+
+
+def time_line(forecast: Forecast) -> str:
+    """How long a sweep will take, in words."""
+    if not forecast.wall_s:
+        return f"Time: not known; from {forecast.basis}."
+    range_ = f"{duration(forecast.low_s)} to {duration(forecast.high_s)}"
+    return f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
+
+
+def _slots(request: Request, found: list[Refusal]) -> int:
+    """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way."""
+    from sweeps.ray_backend.connect import concurrency, concurrency_here, connect
+
+    if found and request.gpus:
+        return max(1, request.gpus * request.cells_per_gpu // request.workers_per_cell)  # as if they were there
+    if request.address is None or found:
+        return concurrency_here(request)
+    import ray
+
+    try:
+        connect(request)
+        return max(1, concurrency(request))
+    except Refusal as refusal:
+        found.append(refusal)
+        return concurrency_here(request)
+    finally:
+        ray.shutdown()
+
+
+def _calibrated(chosen: Recipe, request: Request, protocol: Any, made: Plan, found: list[Refusal]) -> Plan:
+    """The plan after a short measurement, where one is possible: on this machine, with nothing missing."""
+    from sweeps.plan.planning import plan_of
+
+    if found or request.address:
+        err.print("No calibration: it needs data and weights on this machine, and no --address.", soft_wrap=True)
+        return made
+    from sweeps.plan.calibration import calibrated
+
+    err.print("Measuring a few batches ...")
+    return plan_of(protocol, request, made.forecast.slots, calibrated(chosen, request))
+
+
+def _downloads(chosen: Recipe) -> list[str]:
+    """Where weights that are not here yet will come from."""
+    from carft.models.availability import find_weights
+    from sweeps.ray_backend.preflight import starts
+
+    places = []
+    for model, weights in starts(chosen):
+        try:
+            places.append(find_weights(model, weights))
+        except Refusal:
+            continue  # an obstacle, named among them
+    return [place for place in places if place]
+
+
+def _as_json(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str]) -> dict[str, Any]:
+    forecast = made.forecast
+    plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
+    return {
+        "recipe": chosen.name,
+        "model": made.model,
+        "hardware": str(made.hardware),
+        **plain,
+        "cells": forecast.cells,
+        "steps": forecast.steps,
+        "bytes": forecast.bytes,
+        "device_hours": forecast.busy_s * made.hardware.devices / 3600,
+        "tasks": _rows(chosen, forecast),
+        "obstacles": [{"what": one.message, "how": one.hint} for one in found],
+        "downloads": downloads,
+        "earlier": [asdict(outcome) for outcome in made.outcomes],
+    }
+
+
+def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
+    """A row per task: what is left of it."""
+    kinds = ("search", "confirm", "curve", "soup")
+    rows = []
+    for task in chosen.tasks:
+        mine = [one for one in forecast.left if one.task == task]
+        counts = {kind: sum(one.cells for one in mine if one.kind == kind) for kind in kinds}
+        rows.append({"task": task, **counts, "steps": sum(one.jobs * one.steps for one in mine)})
+    return rows
+
+
+def _say(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str], place: Path) -> None:
+    forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
+    failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
+    failed += f", {forecast.stopped} were stopped early" if forecast.stopped else ""
+    out.print(f"{chosen.name}: {chosen.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
+    out.print(
+        f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "
+        f"optimisation steps. Model: {made.model}.",
+        soft_wrap=True, highlight=False, markup=False,
+    )  # fmt: skip
+    out.print(rows_table(_rows(chosen, forecast)))
+    hours = forecast.busy_s * made.hardware.devices / 3600
+    out.print(f"{time_line(forecast)} {hours:.3g} {device}-hours.", soft_wrap=True, highlight=False, markup=False)
+    there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    out.print(
+        f"Disk: about {forecast.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
+        "of features (10 GiB at most).",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    for source in downloads:
+        out.print(f"Weights will be downloaded: {source}", soft_wrap=True, markup=False, highlight=False)
+    for outcome in made.outcomes[-FEW:]:
+        out.print(f"Earlier, {outcome.recipe}: {outcome.words}.", soft_wrap=True, markup=False, highlight=False)
+    for refusal in found:
+        out.print(f"[bold red]In the way:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
+        if refusal.hint:
+            out.print(f"  {refusal.hint}", soft_wrap=True, highlight=False, markup=False)
+    if not found:
+        same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json")]
+        out.print(f"Next: {shlex.join(['python', 'cli.py', 'sweep', *same])}", soft_wrap=True, markup=False)

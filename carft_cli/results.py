@@ -1,0 +1,182 @@
+"""A results folder as a thing: tidied, merged with another, packed to be published, unpacked elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from carft.core.errors import Refusal
+from carft_cli.console import AsJson, Results, err, out, print_json, results_place, rows_table
+
+results_group = typer.Typer(
+    no_args_is_help=True,
+    help="A results folder as a thing: tidied, merged, published, unpacked.",
+    rich_markup_mode="markdown",
+)
+#: rows that a person is shown of a long list
+FEW = 20
+
+
+@results_group.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
+    results: Results = "results",
+    as_json: AsJson = False,
+) -> None:
+    """Remove what nobody needs: half-written files, old checkpoints, weights that are used up. Asks for --yes first.
+
+    Example: `python cli.py results gc`
+    """
+    from carft.store.mirror import open_store
+    from carft.store.gc import leftovers, remove
+
+    store = open_store(results, writable=yes)
+    found = leftovers(store)
+    if yes:
+        remove(store, found)
+    rows = [{"path": str(f.path), "bytes": f.size, "why": f.why} for f in found]
+    if as_json:
+        print_json({"removed": yes, "leftovers": rows})
+        return
+    _few_rows(rows, "nothing to remove")
+    total = f"{len(found)} leftovers, {sum(f.size for f in found) / 2**20:.1f} MiB"
+    out.print(f"{total}, removed." if yes else f"{total}. Nothing was removed." + (" Remove: --yes" if found else ""))
+
+
+@results_group.command()
+def merge(
+    first: Annotated[str, typer.Argument(parser=results_place, help="A results folder.")],
+    second: Annotated[str, typer.Argument(parser=results_place, help="Another, from another machine or lab.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder to write; it must not exist yet.")],
+    keep: Annotated[str | None, typer.Option(help="first or second: whose cell stands where the two disagree.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Two results folders as one. Cells on which they disagree are named; nothing is then written without --keep.
+
+    Example: `python cli.py results merge results other-results --to both`
+    """
+    from carft.store.merge import merge as merge_folders
+    from carft.store.mirror import open_store
+
+    if keep not in (None, "first", "second"):
+        raise Refusal(f"--keep {keep} is neither first nor second.")
+    stores = open_store(first, weights=True), open_store(second, weights=True)
+    merged = merge_folders(*stores, to, keep)  # type: ignore[arg-type]  # just checked
+    conflicts = [vars(conflict) for conflict in merged.conflicts]
+    counts = [sum(source == k for source in merged.sources.values()) for k in (0, 1)]
+    if as_json:
+        facts: dict[str, Any] = {"from_first": counts[0], "from_second": counts[1], "shared": merged.shared}
+        print_json({"written": merged.written, **facts, "conflicts": conflicts, "torn": merged.torn})
+    else:
+        for cell, why in merged.torn.items():
+            out.print(f"left out: {cell}: {why}", soft_wrap=True, markup=False, highlight=False)
+        if conflicts:
+            out.print(f"They disagree {len(conflicts)} times:", style="bold", highlight=False)
+            _few_rows(conflicts, "")
+        if merged.written:
+            out.print(
+                f"{to}: {counts[0]} cells from {first}, {counts[1]} from {second}; {merged.shared} were in both.",
+                soft_wrap=True,
+            )
+            out.print(f"Next: python cli.py report --results {to}", soft_wrap=True)
+        else:
+            out.print("Nothing was written. Say whose cells stand: --keep first or --keep second")
+    if not merged.written:
+        raise SystemExit(1)
+
+
+@results_group.command()
+def export(
+    archive: Annotated[Path, typer.Argument(help="The archive to write, such as results.zip.")],
+    report: Annotated[Path | None, typer.Option(help="A report on these results, to be published with them.")] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="Also the trained weights.")] = False,
+    results: Results = "results",
+    as_json: AsJson = False,
+) -> None:
+    """One archive to publish: records, predictions, studies, a manifest of digests, the licences of the data.
+
+    Example: `python cli.py results export results.zip --report report`
+    """
+    from carft.store.archive import pack
+    from carft.store.mirror import open_store
+
+    packed = pack(open_store(results, weights=weights), archive, report, weights)
+    if as_json:
+        print_json({"archive": str(archive), **_facts(packed)})
+        return
+    _say_packed(packed)
+    out.print(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
+    out.print(f"Elsewhere: python cli.py results import {archive.name} --to {archive.stem}", soft_wrap=True)
+
+
+@results_group.command("import")
+def import_(
+    archive: Annotated[Path, typer.Argument(help="An archive that `results export` wrote.")],
+    to: Annotated[Path, typer.Option("--to", help="The results folder to write; it must not exist yet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Unpack an archive, every byte checked against its manifest.
+
+    Example: `python cli.py results import results.zip --to theirs`
+    """
+    from carft.store.archive import unpack
+
+    packed = unpack(archive, to)
+    published = (to / "report" / "manifest.json").is_file()
+    if as_json:
+        print_json({"results": str(to), "report": str(to / "report") if published else None, **_facts(packed)})
+        return
+    _say_packed(packed)
+    if published:
+        out.print(f"Next: python cli.py report verify --results {to} --out {to / 'report'}", soft_wrap=True)
+    else:
+        out.print(f"Next: python cli.py report --results {to}", soft_wrap=True)
+
+
+@results_group.command()
+def events(
+    results: Results = "results",
+    as_json: AsJson = False,
+) -> None:
+    """Write TensorBoard event files and an Optuna journal beside the records, and say how to open them.
+
+    Example: `python cli.py results events`
+    """
+    from carft.store.mirror import open_store
+    from sweeps.status.events import write_events
+
+    found = write_events(open_store(results))
+    opened = {
+        "tensorboard": f"tensorboard --logdir {shlex.quote(str(found.tensorboard))}",
+        "optuna": f"optuna-dashboard {shlex.quote(str(found.journal))}",
+    }
+    if as_json:
+        print_json({"cells": found.cells, "studies": found.studies, "open": opened})
+        return
+    out.print(f"{found.cells} cells added, {found.studies} studies.", highlight=False)
+    out.print(f"Curves:  {opened['tensorboard']}", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"Studies: {opened['optuna']}", soft_wrap=True, markup=False, highlight=False)
+    out.print("Neither tool comes with this project: pip install tensorboard optuna-dashboard", highlight=False)
+
+
+def _facts(packed: Any) -> dict[str, Any]:
+    return {**vars(packed), "data": list(packed.data)}
+
+
+def _say_packed(packed: Any) -> None:
+    out.print(f"{packed.cells} cells, {packed.files} files, {packed.size / 2**20:.1f} MiB unpacked.", highlight=False)
+    for part in packed.data:
+        said = f"  {part['task']} ({part['version']}): {part['licence']}"
+        out.print(said, soft_wrap=True, markup=False, highlight=False)
+    if any(part["task"].startswith("folder:") for part in packed.data):
+        err.print("Note: the names of tasks on your own data hold the path of their folder.", soft_wrap=True)
+    out.print(f"Fingerprint: {packed.fingerprint}", soft_wrap=True, highlight=False)
+
+
+def _few_rows(rows: list[dict[str, Any]], empty: str) -> None:
+    out.print(rows_table(rows[:FEW], empty))
+    if len(rows) > FEW:
+        out.print(f"and {len(rows) - FEW} more; all with --json")

@@ -1,0 +1,110 @@
+"""How far a sweep is, from any terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carft_cli.console import AsJson, Results, out, print_json, rows_table
+
+if TYPE_CHECKING:
+    from carft.store.failures import Failure
+    from sweeps.status.state import State
+
+#: running cells and failures that a person is shown
+FEW = 12
+
+
+def status(
+    everything: Annotated[bool, typer.Option("--all", help="Every sweep that wrote here, not only the last.")] = False,
+    results: Results = "results",
+    as_json: AsJson = False,
+) -> None:
+    """How far the sweeps in a results folder are: cells, rate, time left, failures with reasons, logs.
+
+    Example: `python cli.py status`
+    """
+    from carft.store.failures import failures
+    from carft.store.mirror import open_store
+    from sweeps.status.state import read_states
+
+    store = open_store(results, "sweeps", "failures")
+    states, finished = read_states(store), store.finished()
+    if not states and not finished:
+        store.require_present()
+    shown = states if everything else [s for s in states if s.is_alive()] or states[-1:]
+    failed = failures(store)
+    if as_json:
+        sweeps = [{**asdict(s), "alive": s.is_alive(), "cells_per_s": s.rate} for s in shown]
+        listed = [_failure_row(f, results) for f in failed]
+        print_json({"cells": finished, "sweeps": sweeps, "failures": listed})
+        return
+    if not shown:
+        out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
+    for state in shown:
+        _say(state, results)
+    if failed:
+        out.print(f"\n{len(failed)} failures on record:", style="bold", highlight=False)
+        out.print(rows_table([_failure_row(f, results) for f in failed[:FEW]]))
+        if len(failed) > FEW:
+            out.print(f"and {len(failed) - FEW} more; all with --json")
+
+
+def _say(state: State, results: str) -> None:
+    counts = state.counts
+    how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
+    given_up = f"{counts.stopped} stopped early, " if counts.stopped else ""
+    out.print(f"Sweep {state.recipe}, process {state.pid} on {state.host}: {how}.", style="bold", highlight=False)
+    out.print(
+        f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
+        f"{counts.failed} failed, {given_up}{counts.left} left; {60 * state.rate:.1f} cells a minute",
+        highlight=False,
+    )
+    if state.is_alive():
+        time_left = "not known" if state.left_s is None else duration(state.left_s)
+        out.print(f"Time left: {time_left}, from {state.basis}", soft_wrap=True, highlight=False)
+    if state.busy:
+        out.print(busy_line(state.busy), highlight=False)
+    if state.dashboard:
+        out.print(f"Ray's dashboard: {state.dashboard}", soft_wrap=True)
+    out.print(rows_table([{"task": name, **asdict(task)} for name, task in state.tasks.items()]))
+    if state.is_alive() and state.running:
+        rows = [
+            {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),
+             "log": _log(results, f"{r.job}-{r.cell}")} for r in state.running[:FEW]
+        ]  # fmt: skip
+        out.print("")
+        out.print(rows_table(rows))
+
+
+def busy_line(busy: Any) -> str:
+    """How busy the machine of the driver was, in words."""
+    return "This machine: " + ", ".join(f"{name} {100 * share:.0f} % busy" for name, share in busy.items())
+
+
+def _failure_row(failure: Failure, results: str) -> dict[str, Any]:
+    return {
+        "cell": failure.cell,
+        "what": f"{failure.job} of {failure.title}" if failure.job else failure.title,
+        "kind": failure.kind,
+        "reason": failure.reason,
+        "attempt": failure.attempt,
+        "when": failure.when,
+        "log": _log(results, failure.key),
+    }
+
+
+def _log(results: str, key: str) -> str:
+    return f"{results}/logs/{key}.log"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words of the right size."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

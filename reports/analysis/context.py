@@ -1,0 +1,167 @@
+"""Context-awareness: what is recognised before and after, how well p_ctx is calibrated, what is lost first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.evidence.outcomes import Outcome
+
+BINS = 15
+ID_SETS = ("val", "test")
+
+
+def _seen(evidence: Evidence, entries: Sequence[Entry]) -> Iterator[tuple[Evidence, Entry, str, str, str, Outcome]]:
+    """(view, entry, task, cell, set, outcome) of every unsealed cell of these entries whose set has known contexts."""
+    for view in evidence.views():
+        for entry in entries:
+            for task in view.tasks:
+                for cell in view.cells(task, entry):
+                    for name in view.set_names(task):
+                        outcome = view.outcome(cell, name)
+                        if (outcome.frame.contexts >= 0).any():
+                            yield view, entry, task, cell, name, outcome
+
+
+PLAIN = tuple(entry for entry in TABLE_ENTRIES if entry.parent is None)
+
+
+def context_table(evidence: Evidence) -> pd.DataFrame:
+    """Context recognition per entry, known context and set: hits and images, summed over tasks and seeds."""
+    hits: Counter[tuple[str, ...]] = Counter()
+    images: Counter[tuple[str, ...]] = Counter()
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for view, entry, task, cell, name, outcome in _seen(evidence, PLAIN):
+        templates = view.card(task).contexts
+        seeds.setdefault((view.name, entry.label), set()).add(view.seed(cell))
+        known = outcome.frame.contexts >= 0
+        counts = np.bincount(outcome.frame.contexts[known], minlength=len(templates))
+        right = np.bincount(outcome.frame.contexts[known], outcome.context_hits[known], minlength=len(templates))
+        for k in np.flatnonzero(counts):
+            key = (view.name, view.scale, entry.label, templates[k], name)
+            hits[key] += int(right[k])
+            images[key] += int(counts[k])
+    rows = [(*key, hits[key], count, len(seeds[key[0], key[2]])) for key, count in images.items()]
+    columns = ["scope", "scale", "method", "context", "set", "hits", "images", "n_seeds"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(share=table["hits"] / table["images"])
+
+
+def confusion_table(evidence: Evidence) -> pd.DataFrame:
+    """Known against named context per entry, ID and OOD apart: images, and their share of the known context.
+
+    Summed over tasks and seeds; a row of the confusion matrix sums to 1 over ``named``.
+    """
+    counts: Counter[tuple[str, ...]] = Counter()
+    for view, entry, task, _, name, outcome in _seen(evidence, PLAIN):
+        templates = view.card(task).contexts
+        where = "ID" if name in ID_SETS else "OOD"
+        known = outcome.frame.contexts >= 0
+        codes = outcome.frame.contexts[known].astype(int) * len(templates) + outcome.predicted_contexts[known]
+        for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
+            known_name, named = (templates[i] for i in divmod(int(code), len(templates)))
+            counts[view.name, view.scale, entry.label, where, known_name, named] += int(count)
+    columns = ["scope", "scale", "method", "where", "known", "named", "images"]
+    table = pd.DataFrame([(*key, count) for key, count in counts.items()], columns=columns)
+    whole = table.groupby(columns[:5])["images"].transform("sum")
+    return table.assign(share=table["images"] / whole)
+
+
+def reliability_table(evidence: Evidence) -> pd.DataFrame:
+    """Calibration of p_ctx: per entry, ID and OOD, and bin of the largest probability (15 of equal width).
+
+    confidence, recognised: means over the images of the bin. ece: of the row's entry and place, over its bins.
+    """
+    sums: dict[tuple[str, str, str, str], np.ndarray] = {}
+    for view, entry, _, _, name, outcome in _seen(evidence, PLAIN):
+        known = outcome.frame.contexts >= 0
+        key = (view.name, view.scale, entry.label, "ID" if name in ID_SETS else "OOD")
+        binned = bins(outcome.context_confidence[known], outcome.context_hits[known])
+        sums[key] = sums.get(key, 0) + binned
+    rows: list[tuple[object, ...]] = []
+    for key, (count, confidence, right) in sums.items():
+        ece = calibration_error(count, confidence, right)
+        for k in np.flatnonzero(count):
+            means = confidence[k] / count[k], right[k] / count[k]
+            rows.append((*key, (k + 0.5) / BINS, *means, int(count[k]), ece))
+    columns = ["scope", "scale", "method", "where", "bin", "confidence", "recognised", "images", "ece"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def bins(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """(3, 15): per bin of equal width the images, the sum of confidences, the number of hits."""
+    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    parts = (None, confidence, hits)
+    return np.stack([np.bincount(index, part, minlength=BINS).astype(float) for part in parts])
+
+
+def calibration_error(count: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: mean over images of |hits - confidence| of their bin, from :func:`bins`."""
+    return float(np.abs(right - confidence).sum() / count.sum()) if count.sum() else float("nan")
+
+
+def lost_table(evidence: Evidence) -> pd.DataFrame:
+    """Which contexts fine-tuning loses, and where on the way: along WiSE-FT's line from pretrained (0) to tuned (1).
+
+    One row per scope, method and context, most lost first: recognition at the start and the end, what was lost, and
+    ``half_at``, the smallest alpha at which half of it was gone. The line is through weights, not through time.
+    """
+    rows = []
+    for view in evidence.views():
+        alphas = view.alphas()
+        for method in dict.fromkeys(s["method"] for s in view.studies):
+            shares = {alpha: _recognition(view, Entry("wise_ft", method, alpha)) for alpha in alphas}
+            if not alphas or not shares[alphas[0]] or alphas[0] != 0 or alphas[-1] != 1:
+                continue
+            for context, (start, images) in shares[0.0].items():
+                end = shares[1.0].get(context, (np.nan, 0))[0]
+                half = [
+                    a for a in alphas if context in shares[a] and start - shares[a][context][0] >= (start - end) / 2
+                ]
+                half_at = half[0] if start > end and half else np.nan
+                rows.append((view.name, view.scale, method, context, start, end, start - end, half_at, images))
+    columns = ["scope", "scale", "method", "context", "pretrained", "tuned", "lost", "half_at", "images"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(["scope", "method", "lost"], ascending=[True, True, False], ignore_index=True)
+
+
+def _recognition(view: Evidence, entry: Entry) -> dict[str, tuple[float, int]]:
+    """context -> (share of images that are recognised, images), all tasks, seeds and sets together."""
+    right: Counter[str] = Counter()
+    images: Counter[str] = Counter()
+    for _, _, task, _, _, outcome in _seen(view.alone(), [entry]):
+        templates = view.card(task).contexts
+        known = outcome.frame.contexts >= 0
+        contexts = outcome.frame.contexts[known]
+        hits = np.bincount(contexts, outcome.context_hits[known])
+        for k, count in enumerate(np.bincount(contexts)):
+            if count:
+                right[templates[k]] += int(hits[k])
+                images[templates[k]] += int(count)
+    return {context: (right[context] / count, count) for context, count in images.items()}
+
+
+def kl_table(evidence: Evidence) -> pd.DataFrame:
+    """The divergence over training: per scope, method and tenth of the steps, its mean over confirm cells.
+
+    Row 0 is the first step, taken before any update; ``progress`` is the share of the steps at the tenth's end.
+    """
+    curves: dict[tuple[str, str, str], list[np.ndarray]] = {}
+    for view in evidence.views():
+        for study in view.studies:
+            for cell in (c for c in study["confirm"] if c in view.records):
+                kl = view.archive.history(cell).get("train/kl")
+                if kl is not None and len(kl):
+                    tenths = np.array([part.mean() if len(part) else np.nan for part in np.array_split(kl, 10)])
+                    key = (view.name, view.scale, str(study["method"]))
+                    curves.setdefault(key, []).append(np.concatenate([kl[:1], tenths]))
+    columns = ["scope", "scale", "method", "progress", "kl", "n_cells"]
+    rows: list[tuple[object, ...]] = []
+    for key, of_key in curves.items():
+        means = np.ma.masked_invalid(np.stack(of_key)).mean(axis=0).filled(np.nan)
+        rows += [(*key, place / 10, float(mean), len(of_key)) for place, mean in enumerate(means)]
+    return pd.DataFrame(rows, columns=columns)

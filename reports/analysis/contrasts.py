@@ -1,0 +1,202 @@
+"""Contrasts: a difference of two entries, per task and pooled, with what is missing from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from carft.spec.registry import METHODS
+from reports.evidence.evidence import VALIDATION, Entry, Evidence
+from reports.analysis.pairing import Mismatch, paired
+from reports.stats.intervals import Estimate, across, pooled, two_way
+
+NAMED = 3  # missing tasks that a sentence names
+Sets = Callable[[Evidence, str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One contrast with its estimate. ``deciding`` parts decide the claim, the others stand beside it.
+
+    The claim wants the whole interval above the margin, or below it, or (``around``) the margin inside it.
+    """
+
+    name: str
+    estimate: Estimate
+    cells: tuple[str, ...]
+    tasks: tuple[str, ...]
+    flaws: tuple[str, ...] = ()  # what is missing: nothing is decided on part of the evidence
+    unequal: tuple[str, ...] = ()  # where the two sides cannot be compared: unequal budgets, other images
+    deciding: bool = True
+    margin: float = 0.0
+    side: Literal["above", "below", "around"] = "above"
+    selected_on: str = VALIDATION
+
+    @property
+    def low(self) -> float:
+        return self.estimate.interval()[0]
+
+    @property
+    def high(self) -> float:
+        return self.estimate.interval()[1]
+
+    @property
+    def slack(self) -> float:
+        """How far the nearer bound lies on the wanted side of the margin; negative when it does not."""
+        above, below = self.low - self.margin, self.margin - self.high
+        return {"above": above, "below": below, "around": min(-above, -below)}[self.side]
+
+    def plain(self) -> Part:
+        """The same part under the plain rule of intervals."""
+        return replace(self, estimate=self.estimate.plain())
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the whole interval lies on the other side of the margin."""
+        above, below = self.low > self.margin, self.high < self.margin
+        return {"above": below, "below": above, "around": above or below}[self.side]
+
+    @property
+    def p_against(self) -> float:
+        """One-sided p value for the opposite of what the claim wants; the smaller one when both sides oppose."""
+        above, below = self.estimate.p_above(self.margin), self.estimate.p_below(self.margin)
+        return {"above": below, "below": above, "around": min(above, below)}[self.side]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a contrast came to: task -> (estimate, cells), and what stands in the way of a decision."""
+
+    estimates: dict[str, tuple[Estimate, tuple[str, ...]]]
+    flaws: tuple[str, ...] = ()
+    unequal: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell for _, used in self.estimates.values() for cell in used))
+
+    def pooled(self) -> Estimate:
+        """The unweighted mean over tasks."""
+        return pooled([estimate for estimate, _ in self.estimates.values()])
+
+
+def id_test(evidence: Evidence, task: str) -> Sequence[str]:
+    """The ID test set alone."""
+    return ["test"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference of two entries in a metric over sets, per task."""
+
+    first: Entry
+    second: Entry
+    what: str = "top1"
+    sets: Sets = id_test
+
+    def found(self, evidence: Evidence) -> Found:
+        """Estimates of the tasks that have the sets and where both entries were run, and what is amiss."""
+        estimates, mismatches = {}, []
+        asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
+        asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
+        for task in (t for t in asked if t in evidence.tasks):
+            try:
+                pair = paired(evidence, task, self.first, self.second, self.sets(evidence, task), self.what)
+            except Mismatch as mismatch:
+                mismatches.append(mismatch.message.removesuffix("."))
+                continue
+            if pair is not None:
+                estimates[task] = (two_way(pair[0]), pair[1])
+        unequal = (*self._uneven(evidence, estimates), *mismatches)
+        return Found(estimates, self._flaws(evidence, asked, estimates), unequal)
+
+    def per_task(self, evidence: Evidence) -> dict[str, tuple[Estimate, tuple[str, ...]]]:
+        """task -> (estimate, cells)."""
+        return self.found(evidence).estimates
+
+    def _flaws(self, evidence: Evidence, asked: Sequence[str], estimates: Any) -> tuple[str, ...]:
+        """Tasks without an estimate, without an interval, or with seeds that only one side has."""
+        flaws = []
+        if absent := [task for task in asked if task not in estimates]:
+            named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
+            are = "is" if len(absent) == 1 else "are"
+            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({named})")
+        for task, (estimate, _) in estimates.items():
+            if math.isnan(estimate.se):
+                flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")
+            seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides()]
+            if len(seeds) == 2 and seeds[0] != seeds[1]:
+                flaws.append(f"{task} has seeds that only one side was run with")
+            for entry in self._trained_sides():
+                if not evidence.finished_trials(task, entry.parent or entry.method):
+                    flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
+                if lost := self._lost(evidence, task, entry):
+                    flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")
+        return tuple(dict.fromkeys(flaws))
+
+    def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
+        """The confirm cells of an entry that are not there, or of which no interpolation is."""
+        study = evidence.study(task, entry.parent or entry.method)
+        cells = evidence.cells(task, entry)
+        there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
+        absent = set(study["confirm"]) - there if study else ()
+        return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
+
+    def _uneven(self, evidence: Evidence, estimates: Any) -> list[str]:
+        """Tasks on which the two sides' searches ended with different numbers of trials."""
+        uneven = []
+        for task in estimates:
+            counts = [evidence.ended_trials(task, e.parent or e.method) for e in self._trained_sides()]
+            if len(counts) == 2 and counts[0] != counts[1]:
+                uneven.append(f"the searches on {task} ({counts[0]} against {counts[1]} finished trials)")
+        return uneven
+
+    def _trained_sides(self) -> list[Entry]:
+        return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
+
+
+def every_set(evidence: Evidence, task: str) -> Sequence[str]:
+    """The ID test set and all suites."""
+    return evidence.set_names(task)
+
+
+def every_suite(evidence: Evidence, task: str) -> Sequence[str]:
+    """All suites."""
+    return evidence.suites(task)
+
+
+def suite_set(name: str) -> Sets:
+    """One suite."""
+    return lambda evidence, task: [f"ood/{name}"]
+
+
+def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
+    """The part that pools a contrast over tasks; None when no task has it."""
+    found = contrast.found(evidence)
+    if not found.estimates:
+        return _uncomparable(name, found, settings)
+    return part(name, found, found.pooled(), **settings)
+
+
+def _uncomparable(name: str, found: Found, settings: dict[str, Any]) -> Part | None:
+    """A part without numbers, when the only reason is that the two sides cannot be compared."""
+    if not found.unequal:
+        return None
+    nothing = Estimate(math.nan, (), 0, 0)
+    return Part(name, nothing, (), (), found.flaws, found.unequal, **settings)
+
+
+def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
+    """Beside a pooled part: the same mean with tasks as a sample, the luck of each search in the interval."""
+    found = contrast.found(evidence)
+    if len(found.estimates) < 2:
+        return None
+    estimate = across([estimate for estimate, _ in found.estimates.values()])
+    return part(f"{name}, tasks as a sample", found, estimate, deciding=False, **settings)
+
+
+def part(name: str, found: Found, estimate: Estimate, **settings: Any) -> Part:
+    """A part of what was found."""
+    return Part(name, estimate, found.cells, tuple(found.estimates), found.flaws, found.unequal, **settings)

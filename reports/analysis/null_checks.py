@@ -1,0 +1,184 @@
+"""Null checks: what must hold before any comparison of CAR-FT with fine-tuning means something, run on the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.special import log_softmax
+
+from carft.spec.cell import Cell, stable_hash
+from carft.core.metrics import Predictions
+from reports.evidence.caveats import has_one_template
+from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
+
+Status = Literal["passed", "failed", "not checkable"]
+ROUNDING = 1e-5  # nats that float32 may leave of a divergence of zero
+MOVED = 1e-4  # nats that a few steps of training leave behind at least
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found; cells: those it rests on, the offending ones when it failed."""
+
+    name: str
+    status: Status
+    words: str
+    cells: tuple[str, ...] = ()
+
+
+def null_checks(evidence: Evidence) -> list[Check]:
+    """Every check, in order."""
+    return [check(name, evidence) for name, check in CHECKS.items()]
+
+
+def null_table(evidence: Evidence) -> pd.DataFrame:
+    """One row per check: passed, failed or not checkable, with why and the cells."""
+    rows = [(c.name, c.status, c.words, len(c.cells), " ".join(c.cells)) for c in null_checks(evidence)]
+    return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])
+
+
+def weight_zero_is_ft(name: str, evidence: Evidence) -> Check:
+    """car_ft with kl_weight 0 predicts what ft predicts, bit for bit, on every set that both were evaluated on."""
+    twins = {_key(r.cell): cell for cell, r in evidence.records.items() if r.cell.method == "ft"}
+    zero = {
+        cell: twins[_key(r.cell)]
+        for cell, r in evidence.records.items()
+        if r.cell.method == "car_ft" and r.cell.hyperparameters["kl_weight"] == 0 and _key(r.cell) in twins
+    }
+    if not zero:
+        words = "No car_ft cell with kl_weight 0 has an ft cell of the same learning rate and seed."
+        return Check(name, "not checkable", words)
+    apart = [pair for pair in zero.items() if not _same_predictions(evidence, *pair)]
+    if apart:
+        cells = tuple(cell for pair in apart for cell in pair)
+        return Check(name, "failed", f"{len(apart)} of {len(zero)} pairs differ.", cells)
+    agreed = tuple(cell for pair in zero.items() for cell in pair)
+    return Check(name, "passed", f"{len(zero)} pairs agree in every bit.", agreed)
+
+
+def _key(cell: Cell) -> str:
+    spec = cell.as_dict()
+    spec["hyperparameters"].pop("kl_weight", None)
+    return stable_hash({k: v for k, v in spec.items() if k != "method"})
+
+
+def _same_predictions(evidence: Evidence, first: str, second: str) -> bool:
+    names = ["val", *sorted(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))]
+    return all(_same(evidence.store.predictions(first, n), evidence.store.predictions(second, n)) for n in names)
+
+
+def _same(ours: Predictions, theirs: Predictions) -> bool:
+    arrays = ((_numbers(ours.logits), _numbers(theirs.logits)), (ours.context_logits, theirs.context_logits))
+    return list(ours.images) == list(theirs.images) and all(np.array_equal(a, b) for a, b in arrays)
+
+
+def _numbers(logits: Any) -> np.ndarray:
+    """All logits, or those of a large set that were kept."""
+    return logits if isinstance(logits, np.ndarray) else logits.values
+
+
+def starts_at_zero(name: str, evidence: Evidence) -> Check:
+    """The divergence of the first step, which is logged before any update, is 0 up to rounding."""
+    return _on_histories(
+        name, evidence, lambda kl: abs(kl[0]) <= ROUNDING, "start at a divergence of 0", "start above 0"
+    )
+
+
+def moves_away(name: str, evidence: Evidence) -> Check:
+    """Later steps have a divergence above 0: a term that stays 0 does nothing."""
+
+    def moves(kl: np.ndarray) -> bool:
+        return bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED
+
+    return _on_histories(name, evidence, moves, "move away from 0", "stay at 0 or are no numbers")
+
+
+def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], bool], good: str, bad: str) -> Check:
+    """A property of the divergence over training, for confirm cells of tasks with more than one template."""
+    histories = {
+        c: kl
+        for c, kl in _divergences(evidence).items()
+        if not has_one_template(evidence.records[c].cell) and len(kl) > 1
+    }
+    if not histories:
+        return Check(name, "not checkable", "No confirm cell of car_ft with a training history of more than one step.")
+    wrong = tuple(cell for cell, kl in histories.items() if not holds(kl))
+    if wrong:
+        return Check(name, "failed", f"{len(wrong)} of {len(histories)} cells {bad}.", wrong)
+    return Check(name, "passed", f"All {len(histories)} confirm cells {good}.", tuple(histories))
+
+
+def one_template(name: str, evidence: Evidence) -> Check:
+    """On a task with one template the context distribution is constant and the divergence is 0 throughout."""
+    histories = {c: kl for c, kl in _divergences(evidence).items() if has_one_template(evidence.records[c].cell)}
+    if not histories:
+        return Check(name, "not checkable", "No task with one template was run with car_ft.")
+    wrong = tuple(cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all())
+    words = f"car_ft is plain fine-tuning on {', '.join(sorted({evidence.records[c].cell.task for c in histories}))}"
+    if wrong:
+        return Check(name, "failed", f"{len(wrong)} of {len(histories)} cells have a divergence above 0.", wrong)
+    return Check(name, "passed", f"{len(histories)} cells; {words}.", tuple(histories))
+
+
+def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
+    """train/kl of the confirm cells of car_ft that have a weight above 0, by cell."""
+    found = {}
+    for view in evidence.views():
+        for study in (s for s in view.studies if s["method"] == "car_ft"):
+            for cell in (c for c in study["confirm"] if c in view.records):
+                kl = view.archive.history(cell).get("train/kl")
+                if kl is not None and len(kl):
+                    found[cell] = kl
+    return found
+
+
+def rows_do_not_matter(name: str, evidence: Evidence) -> Check:
+    """KL between the contexts that zero-shot and a tuned model give an image is the same in any order of templates.
+
+    On records this can only find logits that are torn or no numbers. That the loss itself does not care takes a model:
+    carft.posthoc.null_checks.context_order, which the tests run.
+    """
+    pairs = [
+        (view, str(cells[0]), str(start[0]))
+        for view in evidence.views()
+        for task in view.tasks
+        if (cells := view.cells(task, CAR_FT)) and (start := view.cells(task, ZERO_SHOT))
+    ]
+    if not pairs:
+        return Check(name, "not checkable", "No task has both an unsealed zero-shot and car_ft cell.")
+    wrong: list[str] = []
+    used: list[str] = []
+    for view, tuned, before in pairs:
+        used += [tuned, before]
+        set_name = view.set_names(view.records[tuned].cell.task)[0]
+        logits = [view.store.predictions(cell, set_name).context_logits for cell in (before, tuned)]
+        order = np.random.default_rng(0).permutation(logits[0].shape[1])
+        plain, permuted = _divergence(*logits), _divergence(*(part[:, order] for part in logits))
+        if not np.allclose(plain, permuted, rtol=1e-6, atol=1e-9):
+            wrong.append(tuned)
+    if wrong:
+        return Check(name, "failed", f"{len(wrong)} of {len(pairs)} cells change.", tuple(wrong))
+    return Check(name, "passed", f"Unchanged for {len(pairs)} pairs of cells.", tuple(dict.fromkeys(used)))
+
+
+def _divergence(start: np.ndarray, tuned: np.ndarray) -> np.ndarray:
+    p, q = (log_softmax(part.astype(np.float64), axis=1) for part in (start, tuned))
+    return (np.exp(p) * (p - q)).sum(1)
+
+
+CHECKS: Mapping[str, Callable[[str, Evidence], Check]] = {
+    "car_ft with kl_weight 0 is ft, bit for bit": weight_zero_is_ft,
+    "the KL is 0 at the first step": starts_at_zero,
+    "the KL is above 0 later": moves_away,
+    "one template gives a KL of 0": one_template,
+    "the order of the context rows does not matter": rows_do_not_matter,
+}
+
+
+def failures(checks: Sequence[Check]) -> list[Check]:
+    """Checks that failed: with one of them no verdict on CAR-FT can be trusted."""
+    return [check for check in checks if check.status == "failed"]

@@ -1,0 +1,109 @@
+"""From predictions to contributions of seeds and groups, and their paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from carft.core.errors import Refusal
+from carft.spec.registry import METHODS
+from reports.evidence.evidence import Entry, Evidence, Source
+from reports.evidence.outcomes import Frame, other_images
+from reports.stats.intervals import Contributions
+
+
+class Mismatch(Refusal):
+    """Two cells whose predictions are not of the same images: their difference means nothing."""
+
+
+def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
+    """Contributions of a metric averaged over the named sets, for the cells of one entry (one row per cell).
+
+    what: ``top1``, ``class`` for mean per class, or ``context`` for context recognition, macro-averaged over the
+    known contexts of each set; None when a set has no known context. ``Mismatch`` when the cells were not evaluated
+    on the same images.
+    """
+    frames = tuple(evidence.outcome(cells[0], name).frame for name in names)
+    if what == "context" and not all((frame.contexts >= 0).any() for frame in frames):
+        return None
+    codes, strata = _joined(frames)
+    values, whole, images = np.zeros((len(cells), len(strata))), np.zeros(len(strata)), np.zeros(len(strata))
+    for name, frame, code in zip(names, frames, codes, strict=True):
+        weights = image_weights(frame, what) / len(names)
+        whole += np.bincount(code, weights, minlength=len(strata))
+        images += np.bincount(code, weights > 0, minlength=len(strata))
+        for row, cell in enumerate(cells):
+            outcome = evidence.outcome(cell, name)
+            if outcome.frame is not frame:
+                raise Mismatch(f"{other_images(cells[0], cell, name, frame, outcome.frame)}.")
+            hits = outcome.context_hits if what == "context" else outcome.hits
+            values[row] += np.bincount(code, weights * hits, minlength=len(strata))
+    counted = whole > 0  # groups without an image of a known context add nothing to recognition
+    return Contributions(values[:, counted], strata[counted], whole[counted], images[counted])
+
+
+@lru_cache(maxsize=64)
+def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Group codes (N,) of each frame's images in one vocabulary, and each group's stratum (G,).
+
+    Groups that occur in the same sets are one stratum: drawings of the test set and of its renditions, new hands.
+    """
+    names, codes = np.unique(np.concatenate([f.group_names for f in frames]), return_inverse=True)
+    parts = np.split(codes, np.cumsum([len(f.group_names) for f in frames])[:-1])
+    strata = np.zeros(len(names), dtype=np.int64)
+    for place, part in enumerate(parts):
+        strata[part] |= 1 << place
+    return [part[frame.groups] for part, frame in zip(parts, frames, strict=True)], strata
+
+
+@lru_cache(maxsize=256)
+def image_weights(frame: Frame, what: str) -> np.ndarray:
+    """Weights (N,) that sum to 1, so that the metric is their dot product with the hits.
+
+    Images whose context is not known have weight 0 in context recognition.
+    """
+    if what == "top1":
+        return np.full(len(frame.labels), 1 / len(frame.labels))
+    of = frame.contexts if what == "context" else frame.labels
+    known = of >= 0
+    kinds, index, counts = np.unique(of[known], return_inverse=True, return_counts=True)
+    weights = np.zeros(len(of))
+    weights[known] = 1 / (len(kinds) * counts[index])
+    return weights
+
+
+def paired(
+    evidence: Evidence, task: str, first: Entry, second: Entry, names: Sequence[str], what: str
+) -> tuple[Contributions, Source] | None:
+    """first minus second, paired by seed and image; an untrained entry pairs with every seed. None when missing.
+
+    Returns the contributions of the difference and the cells it rests on. ``Mismatch`` on different images.
+    """
+    pairs = _pairs(evidence, evidence.cells(task, first), evidence.cells(task, second))
+    return difference(evidence, pairs, names, what) if pairs else None
+
+
+def difference(
+    evidence: Evidence, pairs: Sequence[tuple[str, str]], names: Sequence[str], what: str
+) -> tuple[Contributions, Source] | None:
+    """Contributions of the differences of pairs of cells, one row per pair; None where no context is known."""
+    ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
+    for name in names:
+        frames = [evidence.outcome(cell, name).frame for cell in (ours[0], theirs[0])]
+        if frames[0] is not frames[1]:
+            raise Mismatch(f"{other_images(ours[0], theirs[0], name, *frames)}.")
+    a, b = (contributions(evidence, cells, names, what) for cells in (ours, theirs))
+    if a is None or b is None:
+        return None
+    return replace(a, values=a.values - b.values), tuple(dict.fromkeys([*ours, *theirs]))
+
+
+def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, str]]:
+    fixed = [c for c in theirs if METHODS[evidence.records[c].cell.method].kind == "untrained"]
+    if fixed:
+        return [(cell, fixed[0]) for cell in ours]
+    by_seed = {evidence.seed(cell): cell for cell in theirs}
+    return [(cell, by_seed[seed]) for cell in ours if (seed := evidence.seed(cell)) in by_seed]

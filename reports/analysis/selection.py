@@ -1,0 +1,160 @@
+"""Selection: what trials bought, what oracle selection would have given, what one trial for the baseline would show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.evidence.results import finished_trials
+from reports.analysis.contrasts import Contrast, Sets, every_suite, id_test
+from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
+from reports.stats.ranks import expected_best, whole_searches
+from reports.analysis.pairing import difference
+from reports.stats.intervals import Estimate, pooled, two_way
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A contrast of the search cells that are best on test. Their one seed gives no seed term: intervals are too short.
+
+    estimates: task -> difference on the same sets that selected, groups varying only.
+    """
+
+    estimates: Mapping[str, Estimate]
+    cells: tuple[str, ...]
+
+    def pooled(self) -> Estimate:
+        """The mean over tasks."""
+        return pooled(list(self.estimates.values()))
+
+
+def oracle(evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None) -> Oracle | None:
+    """CAR-FT minus FT where each side's search cell was selected on test; None unless every study allows it.
+
+    sets: what is compared. select_by: what selects, by default the same sets.
+    """
+    estimates: dict[str, Estimate] = {}
+    used: list[str] = []
+    for task in evidence.tasks:
+        names, by = sets(evidence, task), (select_by or sets)(evidence, task)
+        sides = [best_on_test(evidence, evidence.study(task, entry.method), by) for entry in (CAR_FT, FT)]
+        if not names or None in sides:
+            return None
+        pair = (str(sides[0]), str(sides[1]))
+        made = difference(evidence, [pair], names, "top1")
+        if made is None:
+            return None
+        estimates[task] = two_way(made[0], seeds_vary=False)
+        used += pair
+    return Oracle(estimates, tuple(dict.fromkeys(used))) if estimates else None
+
+
+def best_on_test(evidence: Evidence, study: Mapping[str, Any] | None, names: Sequence[str]) -> str | None:
+    """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
+    if study is None:
+        return None
+    trials = [t["cell"] for t in finished_trials(study, evidence.records)]
+    open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study["task"], names)]
+    if not trials or len(open_ones) < len(trials):
+        return None
+    scores = {cell: np.mean([evidence.metrics(cell)[f"{name}/top1"] for name in names]) for cell in trials}
+    return max(trials, key=lambda cell: (scores[cell], -trials.index(cell)))
+
+
+def selection_table(evidence: Evidence) -> pd.DataFrame:
+    """CAR-FT minus FT under ID validation and under oracle selection, side by side, with the gap between them.
+
+    One row per scope, set and way of selecting; effects are shares of 1. Oracle rows carry ``test (oracle)``.
+    """
+    rows = []
+    for view in evidence.views():
+        for where, sets in (("ID test", id_test), ("mean OOD", every_suite)):
+            rows += _selection_rows(view, where, sets)
+    return pd.DataFrame(rows, columns=SELECTION_COLUMNS)
+
+
+SELECTION_COLUMNS = [
+    "scope", "scale", "where", "selected_on", "effect", "low", "high", "gap", "n_tasks", "n_seeds", "n_groups", "note",
+    "cells",
+]  # fmt: skip
+
+
+def _selection_rows(view: Evidence, where: str, sets: Sets) -> list[dict[str, Any]]:
+    found = Contrast(CAR_FT, FT, "top1", sets).found(view)
+    if not found.estimates:
+        return []
+    chosen, made = found.pooled(), oracle(view, sets)
+    note = "confirm cells, seeds and groups vary"
+    rows = [_row(view, where, VALIDATION, chosen, math.nan, len(found.estimates), note, found.cells)]
+    if made is not None:
+        best = made.pooled()
+        gap, count = best.effect - chosen.effect, len(made.estimates)
+        note = "search cells with one seed: groups vary only, and the maximum over trials flatters both sides"
+        rows.append(_row(view, where, ORACLE, best, gap, count, note, made.cells))
+    return rows
+
+
+def _row(
+    view: Evidence, where: str, how: str, estimate: Estimate, gap: float, count: int, note: str, cells: Sequence[str]
+) -> dict[str, Any]:
+    low, high = estimate.interval()
+    values = (view.name, view.scale, where, how, estimate.effect, low, high, gap, count)
+    tail = (estimate.n_seeds, estimate.n_groups, note, " ".join(cells))
+    return dict(zip(SELECTION_COLUMNS, (*values, *tail), strict=True))
+
+
+def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """What a reader would have concluded had the baseline had fewer trials, on validation, mean over tasks.
+
+    One row per scope, method and number of the baseline's trials: the method with as many trials as both sides have on
+    every task, minus FT with the best of n, expected over which n. The last row is the equal comparison; ``inflation``
+    is the difference to it. Nothing for a scope in which trials were given up early.
+    """
+    rows = []
+    trials = whole_searches(trials)
+    grouped = trials.groupby(["scope", "scale"], sort=False) if len(trials) else ()
+    for (scope, scale), part in grouped:
+        groups = part.groupby(["method", "task"])
+        curves = {(str(key[0]), str(key[1])): expected_best(group["val/top1"].tolist()) for key, group in groups}
+        tasks = sorted({task for method, task in curves if method == FT.method})
+        for method in sorted({method for method, _ in curves if method != FT.method}):
+            both = [task for task in tasks if (method, task) in curves]
+            if not both:
+                continue
+            longest = min(len(curves[FT.method, task]) for task in both)
+            longest = min(longest, *(len(curves[method, task]) for task in both))
+            full = float(np.mean([curves[method, task][longest - 1] for task in both]))
+            equal = full - float(np.mean([curves[FT.method, task][longest - 1] for task in both]))
+            for n in range(1, longest + 1):
+                gain = full - float(np.mean([curves[FT.method, task][n - 1] for task in both]))
+                values = (scope, scale, method, n, gain, gain - equal, len(both), VALIDATION)
+                rows.append(dict(zip(ONE_TRIAL_COLUMNS, values, strict=True)))
+    return pd.DataFrame(rows, columns=ONE_TRIAL_COLUMNS)
+
+
+ONE_TRIAL_COLUMNS = ["scope", "scale", "method", "ft_trials", "gain", "inflation", "n_tasks", "selected_on"]
+
+
+def one_trial_words(table: pd.DataFrame) -> str:
+    """The first and the last row of CAR-FT's comparison, in a sentence; empty without a search."""
+    mine = table[table["method"] == CAR_FT.method] if len(table) else table
+    if len(mine) < 2:
+        return ""
+    mine = mine[mine["scope"] == mine["scope"].iloc[0]]
+    first, last = mine.iloc[0], mine.iloc[-1]
+    return (
+        f"Had fine-tuning had one trial and CAR-FT all of its own, a reader would have seen CAR-FT ahead by "
+        f"{100 * first['gain']:+.1f} points on validation, instead of {100 * last['gain']:+.1f} at equal budgets: "
+        f"{100 * first['inflation']:.1f} points of tuning taken for method."
+    )
+
+
+def scope_one_trial(evidence: Evidence, trials: pd.DataFrame) -> str:
+    """:func:`one_trial_words` for one scope."""
+    table = one_trial_table(trials)
+    return one_trial_words(table[table["scope"] == evidence.name]) if len(table) else ""

@@ -1,0 +1,143 @@
+"""The audit of unstated choices: CAR-FT minus FT under every reading that was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from carft.spec.cell import Reading, Training
+from reports.analysis.contrasts import Contrast, Part, every_suite, part, pool, suite_set
+from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
+from reports.stats.ranks import holm
+from reports.claims.rules import ONE_SIDED, Answer, answer_of, ledger, weakest_of
+
+ASKED = ("C3", "C4", "C5")
+
+
+@dataclass(frozen=True)
+class Specified:
+    """What one reading came to: claim -> its deciding parts, and the parts that the curve shows.
+
+    unequal: why its two sides cannot be compared, where that leaves it without an estimate.
+    """
+
+    choices: Choices
+    parts: Mapping[str, Sequence[Part]]
+    shown: Mapping[str, Part]
+    unequal: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is an estimate."""
+        return bool(self.shown)
+
+    @property
+    def label(self) -> str:
+        """The choices that differ from the default reading."""
+        return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
+
+    def answer(self, claim: str) -> Answer:
+        """The claim's answer under this reading alone."""
+        parts = self.parts.get(claim, ())
+        return answer_of(parts, weakest_of(parts))[0] if parts else "not run"
+
+
+def specifications(evidence: Evidence) -> list[Specified]:
+    """All readings of a scope under which CAR-FT was searched, the default first; also those without an estimate."""
+    found = []
+    for reading in sorted(evidence.readings or {}, key=lambda choices: (len(choices), str(choices))):
+        view = evidence.under(reading)
+        if not any(view.study(task, CAR_FT.method) for task in view.tasks):
+            continue
+        on_test = Contrast(CAR_FT, FT).found(view)
+        if not on_test.estimates:
+            found.append(Specified(reading, {}, {}, on_test.unequal))
+            continue
+        whole = part("ID test", on_test, on_test.pooled(), margin=-ledger()["C3"].margin)
+        suites = [
+            pool(view, Contrast(CAR_FT, FT, "top1", suite_set(suite)), f"CAR-FT - FT, {suite}")
+            for suite in view.suite_names()
+        ]
+        mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
+        per_task = [part(f"CAR-FT - FT, {task}", on_test, one) for task, (one, _) in on_test.estimates.items()]
+        parts = {"C3": [whole], "C4": [p for p in suites if p is not None], "C5": per_task}
+        shown = {"ID test": whole} | ({"mean OOD": mean} if mean else {}) | {p.name: p for p in parts["C4"]}
+        found.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))
+    return found
+
+
+def opposed(found: Sequence[Specified], claim: str) -> list[Specified]:
+    """Readings under which a claim is contradicted, after Holm over all readings and their deciding parts."""
+    against = [(s, p.p_against) for s in found for p in s.parts.get(claim, ()) if not (p.flaws or p.unequal)]
+    adjusted = holm([p for _, p in against])
+    hit = [s.choices for (s, _), p in zip(against, adjusted, strict=True) if p < ONE_SIDED]
+    return [s for s in found if s.choices in hit]
+
+
+def holding(found: Sequence[Specified], claim: str) -> list[Specified]:
+    """Readings under which a claim holds."""
+    return [s for s in found if s.answer(claim) == "reproduced"]
+
+
+def specification_table(evidence: Evidence) -> pd.DataFrame:
+    """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
+    rows = []
+    for view in evidence.views():
+        found = specifications(view)
+        if len(found) < 2:
+            continue
+        names = sorted({name for s in found for name, _ in s.choices})
+        for s in found:
+            answers = {claim: s.answer(claim) for claim in ASKED}
+            factors = {name: dict(s.choices).get(name, default_of(name)) for name in names}
+            for where, shown in s.shown.items():
+                rows.append({**_row(view, s, where, shown), **answers, **factors, "cells": " ".join(shown.cells)})
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["scope", "scale", "reading", "where", "effect"])
+
+
+def _row(view: Evidence, s: Specified, where: str, shown: Part) -> dict[str, Any]:
+    return {
+        "scope": view.name,
+        "scale": view.scale,
+        "reading": s.label,
+        "where": where.removeprefix("CAR-FT - FT, "),
+        "effect": shown.estimate.effect,
+        "low": shown.low,
+        "high": shown.high,
+        "n_tasks": len(shown.tasks),
+        "n_seeds": shown.estimate.n_seeds,
+        "n_groups": shown.estimate.n_groups,
+        "selected_on": VALIDATION,
+    }
+
+
+def never_changed(found: Sequence[Specified]) -> list[str]:
+    """The open choices that no reading changes."""
+    return sorted({*asdict(Reading()), "crop"} - {name for s in found for name, _ in s.choices})
+
+
+def default_of(factor: str) -> Any:
+    """The default of a reading factor."""
+    known = {**asdict(Reading()), "crop": Training().crop}
+    return known.get(factor, "default")
+
+
+def reading_share_table(evidence: Evidence) -> pd.DataFrame:
+    """Per claim: in how many of the readings it holds, is contradicted (after Holm over readings), is undecided."""
+    rows = []
+    for view in evidence.views():
+        found = specifications(view)
+        if len(found) < 2:
+            continue
+        for claim in ASKED:
+            if any(claim in s.parts for s in found):
+                holds, against = len(holding(found, claim)), len(opposed(found, claim))
+                counts = (holds, against, len(found) - holds - against, len(found), holds / len(found))
+                rows.append(dict(zip(SHARE_COLUMNS, (view.name, view.scale, claim, *counts), strict=True)))
+    return pd.DataFrame(rows, columns=SHARE_COLUMNS)
+
+
+SHARE_COLUMNS = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share"]

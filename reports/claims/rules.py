@@ -1,0 +1,200 @@
+"""Claims, verdicts, and the rule that turns deciding parts into an answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+from reports.analysis.contrasts import Part
+from reports.evidence.evidence import Evidence
+from reports.stats.ranks import holm
+from reports.stats.power import power_words
+
+Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
+ONE_SIDED = 0.025
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An entry of the ledger. references: numbers of others, each with set, dataset, what, value and confidence."""
+
+    id: str
+    title: str
+    statement: str
+    rule: str
+    source: str
+    margin_points: float
+    asked_of: Sequence[str] = ()
+    needs: str = ""
+    scale: str = "any"
+    references: Sequence[Mapping[str, Any]] = ()
+    rivals: Sequence[str] = ()
+
+    @property
+    def margin(self) -> float:
+        """The margin as a share of 1."""
+        return self.margin_points / 100
+
+    def reference(self, name: str) -> float | None:
+        """The reference number of a set, as a share of 1."""
+        return next((r["value"] / 100 for r in self.references if r["set"] == name), None)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1.
+
+    unit: ``points`` or ``rank correlation``. basis: ``records``, or ``reference numbers`` where nothing was run.
+    power: what more seeds or groups would buy, in words. command: what would run what is missing.
+    """
+
+    claim: str
+    title: str
+    verdict: Answer
+    scale: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    n_tasks: int
+    n_seeds: int
+    n_groups: int
+    smallest_visible: float | None
+    floor: str
+    reason: str
+    headline: str = ""  # the part whose effect and interval stand for the claim
+    parts: tuple[Part, ...] = ()
+    cells: tuple[str, ...] = ()
+    scope: str = ""
+    unit: str = "points"
+    basis: str = "records"
+    power: str = ""
+    command: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that scripts rely on, and the reason."""
+        counts = ("n_tasks", "n_seeds", "n_groups")
+        wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
+        found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
+        words = {"part": self.headline, "reason": self.reason, "power": self.power, "command": self.command}
+        return {**found, **words}
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Decider = Callable[[Claim, Evidence], Verdict]
+
+
+@cache
+def ledger() -> dict[str, Claim]:
+    """Claim id -> claim, in the ledger's order."""
+    entries = yaml.safe_load(files("reports.claims").joinpath("ledger.yaml").read_text(encoding="utf-8"))
+    return {entry["id"]: Claim(**entry) for entry in entries}
+
+
+def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "", scale: str = "") -> Verdict:
+    """The verdict where evidence is missing: what, and the command that makes it."""
+    known = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
+    command = command or known
+    reason = f"Missing: {missing}. Run: {command}"
+    return Verdict(
+        claim.id, claim.title, "not run", scale or evidence.scale, *(None,) * 3, 0, 0, 0, None, "", reason,
+        scope=evidence.name, command=command,
+    )  # fmt: skip
+
+
+def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missing: str, command: str = "") -> Verdict:
+    """The verdict on deciding parts. A part that is None decides and is absent: then the claim was not run."""
+    parts = tuple(part for part in found if part is not None)
+    deciding = [part for part in parts if part.deciding]
+    if not deciding or None in found:
+        return not_run(claim, evidence, missing, command)
+    weakest = weakest_of(deciding)
+    answer, reason = answer_of(deciding, weakest)
+    plain = [part.plain() for part in deciding]
+    by_plain = answer_of(plain, weakest_of(plain))[0]
+    if by_plain != answer:
+        reason += f" By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be {by_plain}."
+    # a contradiction is shown by the part that contradicts most surely
+    shown = min(deciding, key=lambda part: part.p_against) if answer == "contradicted" else weakest
+    estimate = shown.estimate
+    group = evidence.card(evidence.tasks[0]).group
+    return Verdict(
+        claim=claim.id,
+        title=claim.title,
+        verdict=answer,
+        scale=evidence.scale,
+        effect=None if math.isnan(estimate.effect) else estimate.effect,
+        low=shown.low,
+        high=shown.high,
+        n_tasks=len(shown.tasks),
+        n_seeds=estimate.n_seeds,
+        n_groups=estimate.n_groups,
+        smallest_visible=estimate.smallest_visible(),
+        floor=estimate.floor(),
+        reason=reason,
+        headline=shown.name,
+        parts=parts,
+        cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
+        scope=evidence.name,
+        power=power_words(estimate, group, shown.margin),
+    )
+
+
+def weakest_of(parts: Sequence[Part]) -> Part:
+    """The part whose interval lies least on the claimed side; one without an interval before all others."""
+    without = [part for part in parts if math.isnan(part.estimate.se)]
+    return without[0] if without else min(parts, key=lambda part: part.slack)
+
+
+def answer_of(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
+    """Not comparable: unequal budgets or other images. Inconclusive: something is missing, or a margin is reached.
+
+    Reproduced: every deciding interval lies on the claim's side. Contradicted: one on the other side, after Holm.
+    """
+    unequal = list(dict.fromkeys(text for part in deciding for text in part.unequal))
+    if unequal:
+        return "not comparable", f"The two sides differ in more than the method: {'; '.join(unequal)}."
+    flaws = list(dict.fromkeys(text for part in deciding for text in part.flaws))
+    if flaws:
+        return "inconclusive", f"Not decided on part of the evidence: {'; '.join(flaws)}."
+    if all(part.slack > 0 for part in deciding):
+        if len(deciding) == 1:
+            inside = deciding[0].side == "around"
+            where = "The number claimed lies inside the interval." if inside else ""
+            return "reproduced", where or "The whole interval lies on the claim's side of the margin."
+        return "reproduced", f"All {len(deciding)} intervals lie on the claim's side; the weakest is {weakest.name}."
+    against = holm([part.p_against for part in deciding])
+    opposed = [part for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
+    after = ", after Holm," if len(deciding) > 1 else ""
+    if opposed:
+        return "contradicted", f"The whole interval lies on the other side{after} for: {listed(opposed, deciding)}."
+    beyond = [part for part in deciding if part.is_beyond]
+    undecided = [part for part in deciding if part.slack <= 0 and not part.is_beyond]
+    reason = f"The interval reaches the margin for: {listed(undecided, deciding)}." if undecided else ""
+    if beyond:
+        reason += (
+            f" It lies on the other side, but not after Holm over {len(deciding)}, for: {listed(beyond, deciding)}."
+        )
+    return "inconclusive", reason.strip()
+
+
+def listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
+    """Names of some of the deciding parts, without the contrast where all of them share it."""
+    if len(some) == len(deciding) > 1:
+        return f"every one of the {len(deciding)}"
+    shared = {part.name.partition(", ")[0] for part in deciding}
+    short = len(deciding) > 1 and len(shared) == 1
+    return ", ".join(part.name.partition(", ")[2] if short else part.name for part in some)
+
+
+def beside(*parts: Part | None) -> list[Part]:
+    """Parts that decide nothing; those that are not there are left out."""
+    return [part for part in parts if part is not None]

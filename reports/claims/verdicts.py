@@ -1,0 +1,81 @@
+"""A verdict on every claim of the ledger, in every scope that can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from reports.claims import DECIDERS
+from reports.analysis.contrasts import Part
+from reports.evidence.evidence import CAR_FT, Evidence
+from reports.analysis.null_checks import Check, failures, null_checks
+from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
+from reports.evidence.scopes import FAMILIES
+
+__all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]
+
+
+def verdicts(evidence: Evidence, checks: Sequence[Check] | None = None) -> list[Verdict]:
+    """Verdicts in the ledger's order; of each claim one per scope that it is asked of, or one that says `not run`.
+
+    checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
+    """
+    failed = failures(null_checks(evidence) if checks is None else checks)
+    return [_doubted(verdict, evidence, failed) for verdict in _decided(evidence)]
+
+
+def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[Check]) -> Verdict:
+    """The verdict, inconclusive where it rests on CAR-FT and a null check failed: code or records are not sound."""
+    if not failed or verdict.verdict not in ("reproduced", "contradicted") or not _rests_on_car_ft(verdict, evidence):
+        return verdict
+    names = "; ".join(f"{check.name}: {check.words}" for check in failed)
+    reason = f"A null check failed ({names}), so nothing is decided. Without it: {verdict.verdict}. {verdict.reason}"
+    return replace(verdict, verdict="inconclusive", reason=reason)
+
+
+def _rests_on_car_ft(verdict: Verdict, evidence: Evidence) -> bool:
+    used = {*verdict.cells, *(parent for cell in verdict.cells for parent in evidence.records[cell].cell.parents)}
+    return any(evidence.records[cell].cell.method == CAR_FT.method for cell in used if cell in evidence.records)
+
+
+def _decided(evidence: Evidence) -> list[Verdict]:
+    found = []
+    for claim in ledger().values():
+        decider = DECIDERS[claim.id]
+        asked = [view for view in evidence.views() if _is_asked(claim, view)]
+        if not claim.asked_of:
+            found.append(decider(claim, evidence))
+        elif asked:
+            found += [decider(claim, view) for view in asked]
+        else:
+            found.append(_nowhere(claim, evidence))
+    return found
+
+
+def _is_asked(claim: Claim, view: Evidence) -> bool:
+    kind = view.scope.family.kind if view.scope else ""
+    fits = claim.scale in ("any", view.scale)
+    return kind in claim.asked_of and fits and NEEDS.get(claim.needs, lambda _: True)(view)
+
+
+def _nowhere(claim: Claim, evidence: Evidence) -> Verdict:
+    """No scope of this folder can be asked: what would have to be there."""
+    family = next(f for f in FAMILIES.values() if f.kind in claim.asked_of)
+    command = "python cli.py sweep readings" if claim.needs == "readings" else family.command
+    missing = "readings other than the default" if claim.needs == "readings" else f"studies of {family.title}"
+    found = not_run(claim, evidence, missing, command, "" if claim.scale == "any" else claim.scale)
+    return replace(found, scope="")
+
+
+def _has_contexts(view: Evidence) -> bool:
+    """Whether some image of the scope has a known context; true while nothing was evaluated yet."""
+    cells = [c for s in view.studies for c in s["confirm"] if c in view.records and view.archive.evaluated(c)]
+    return not cells or any(name.endswith("context_top1") for name in view.metrics(cells[0]))
+
+
+NEEDS: Mapping[str, Callable[[Evidence], bool]] = {
+    "test": lambda view: any("test" in view.set_names(task) for task in view.tasks),
+    "suites": lambda view: bool(view.suite_names()),
+    "contexts": _has_contexts,
+    "readings": lambda view: len(view.readings or {}) > 1,
+}

@@ -1,0 +1,59 @@
+"""What a reader must know of the cells behind a number before believing it. Tables and page print it beside the row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from carft.spec.cell import Cell
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.store.records import Record
+from carft.spec.resolve import RANDOM
+from reports.evidence.sealed_access import EXTENDED, MARK, Unsealings
+
+FIXTURE = "fixture: no real image"
+UNATTESTED = "data not attested"
+DIFFERENT_PIXELS = "pixels differ from the attested ones"
+FAILED = "data fail attestation"
+UNTRAINED_START = "random weights"
+ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
+#: the answer in a record -> what is said of it
+ANSWERS: Mapping[str, str] = {
+    "yes": "",
+    "unknown": UNATTESTED,
+    "pixels differ": DIFFERENT_PIXELS,
+    "no: fixture": FIXTURE,
+}
+
+
+def cautions(records: Iterable[Record], unsealings: Unsealings) -> dict[str, tuple[str, ...]]:
+    """Cell -> its cautions, most serious first; cells without any are left out.
+
+    A record without an answer about its data (of an older version) counts as not attested.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        attested = str(record.provenance["digests"].get("attested", "unknown"))
+        words = (
+            MARK if record.id in unsealings.tainted else "",
+            EXTENDED if record.id in unsealings.extended else "",
+            UNTRAINED_START if record.cell.pretrained == RANDOM else "",
+            ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(record.cell) else "",
+            ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
+        )
+        if any(words):
+            found[record.id] = tuple(filter(None, words))
+    return found
+
+
+def has_one_template(cell: Cell) -> bool:
+    """Whether the contexts of a cell's loss are a single one; false where the task or its bank is not known here."""
+    try:
+        return len(card(cell.task).bank(cell.reading.context_templates)) < 2
+    except Refusal:
+        return False
+
+
+def said_of(cells: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> str:
+    """The cautions of the cells behind a number, each once: ``random weights; fixture: no real image``."""
+    return "; ".join(dict.fromkeys(word for cell in cells for word in known.get(cell, ())))

@@ -1,0 +1,281 @@
+"""What a report rests on: the entries of one scope under one reading, and their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from carft.spec.cell import Cell, Reading, Training, task_key
+from carft.data.catalog import Card, card
+from carft.core.errors import Refusal
+from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
+from carft.store.records import Record, Store
+from carft.spec.selection import best_alpha
+from reports.evidence.results import Archive, Problem, finished_trials, stopped_trials
+from reports.evidence.outcomes import Outcome
+from reports.evidence.scopes import Scope, named
+
+Source = tuple[str, ...]  # cells of one entry, by seed
+Choices = tuple[tuple[str, Any], ...]  # factors of a reading that differ from the default, sorted
+
+VALIDATION, ORACLE, FIXED = "validation", "test (oracle)", "nothing"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the tables: a method; or what was made of the cells of ``parent``.
+
+    alpha: of an interpolation (None: by validation). greedy: the rule of a soup over a study's search cells.
+    """
+
+    method: str
+    parent: str | None = None
+    alpha: float | None = None
+    greedy: float | None = None
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures."""
+        if self.parent is None:
+            return self.method
+        chosen = "" if self.alpha is None else f" alpha {self.alpha:g}"
+        chosen = " greedy" if self.greedy else chosen
+        return f"{self.method}({self.parent}){chosen}"
+
+    @property
+    def selected_on(self) -> str:
+        """What chose its hyperparameters."""
+        return FIXED if METHODS[self.method].kind == "untrained" else VALIDATION
+
+
+ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
+WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
+#: every registered method, then the interpolations of every trained one, then soups
+TABLE_ENTRIES = (
+    *(Entry(name) for name, method in METHODS.items() if method.kind != "post-hoc"),
+    *(Entry("wise_ft", name) for name in trained_methods()),
+    *(Entry("soup", name, greedy=rule) for name in SOUPED for rule in SOUP_RULES),
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One scope under one reading. ``others`` holds the views of the other scopes, for the first view only.
+
+    dropped: studies of the scope under another recipe or with fewer trials than what is reported.
+    """
+
+    archive: Archive
+    scope: Scope | None
+    name: str
+    studies: Sequence[Mapping[str, Any]]
+    dropped: Sequence[Mapping[str, Any]]
+    reading: Choices = ()
+    readings: Mapping[Choices, Sequence[Mapping[str, Any]]] | None = None
+    others: Sequence[Evidence] = ()
+
+    @staticmethod
+    def of(store: Store) -> Evidence:
+        """Read a folder. The first view is returned (paper scale before miniature), the others are in ``others``.
+
+        One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
+        (task, method) under it the one with most trials. All others are named.
+        """
+        archive = Archive.of(store)
+        by_scope: dict[Scope, list[Mapping[str, Any]]] = {}
+        for study in archive.studies:
+            try:
+                by_scope.setdefault(Scope.of(study), []).append(study)
+            except Refusal as error:
+                archive.problems.append(Problem("unknown task", str(study["task"]), error.message))
+        scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
+        views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
+        for view in views:
+            if view.scope is not None and view.scope.stale:
+                words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
+                archive.problems.append(Problem("other data", view.name, words))
+        if not views:
+            return Evidence(archive, None, "", (), ())
+        return replace(views[0], others=tuple(views[1:]))
+
+    def views(self) -> Iterator[Evidence]:
+        """This view and those of the other scopes."""
+        yield self
+        yield from self.others
+
+    def alone(self) -> Evidence:
+        """This view without the other scopes."""
+        return replace(self, others=())
+
+    def under(self, reading: Choices) -> Evidence:
+        """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
+        studies = {(s["task"], s["method"]): s for s in (self.readings or {}).get(reading, ())}
+        known_to_ft = tuple((name, value) for name, value in reading if name not in KL_FACTORS)
+        base = (self.readings or {}).get(known_to_ft, ())
+        studies = {(s["task"], s["method"]): s for s in base if s["method"] == FT.method} | studies
+        return replace(self, studies=list(studies.values()), reading=reading, others=())
+
+    @property
+    def store(self) -> Store:
+        return self.archive.store
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """All finished cells of the folder, of every scope."""
+        return self.archive.records
+
+    @property
+    def scale(self) -> str:
+        """``paper`` or ``miniature``."""
+        return self.scope.scale if self.scope else "miniature"
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """The tasks with a study, in the family's order."""
+        studied = {s["task"] for s in self.studies}
+        order = self.scope.family.tasks if self.scope else ()
+        return [*(t for t in order if t in studied), *sorted(studied - set(order))]
+
+    @cached_property
+    def wanted_tasks(self) -> list[str]:
+        """The tasks that a claim on the whole family needs, and those that were run beside them."""
+        family = self.scope.family.tasks if self.scope else ()
+        return [*family, *(t for t in self.tasks if t not in family)]
+
+    def card(self, task: str) -> Card:
+        return card(task)
+
+    @cached_property
+    def _by_method(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+        return {(s["task"], s["method"]): s for s in self.studies}
+
+    def study(self, task: str, method: str) -> Mapping[str, Any] | None:
+        """The study of a task and method, if any."""
+        return self._by_method.get((task, method))
+
+    def finished_trials(self, task: str, method: str) -> int:
+        """Search trials of a study that ended with a record."""
+        study = self.study(task, method)
+        return len(finished_trials(study, self.records)) if study else 0
+
+    def ended_trials(self, task: str, method: str) -> int:
+        """The same, and those that were given up early: what the search has seen."""
+        study = self.study(task, method)
+        return self.finished_trials(task, method) + len(stopped_trials(study, self.store)) if study else 0
+
+    def cells(self, task: str, entry: Entry) -> Source:
+        """Finished, fully unsealed cells of an entry, by seed; empty when there are none."""
+        if entry.greedy is not None:
+            return tuple(filter(None, [self._soup(task, entry)]))
+        if entry.parent is not None:
+            parents = self.cells(task, Entry(entry.parent))
+            return tuple(filter(None, (self._interpolated(p, task, entry.alpha) for p in parents)))
+        if METHODS[entry.method].kind == "untrained":
+            known = self.archive.untrained.get((task_key(task), entry.method), [])
+            found = [r.id for r in known if self._is_start(r.cell, task)][:1]
+        else:
+            study = self.study(task, entry.method)
+            found = list(study["confirm"]) if study else []
+        return tuple(c for c in found if self.archive.is_open(c, task, self.set_names(task)))
+
+    def _is_start(self, cell: Cell, task: str) -> bool:
+        """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
+        if self.scope is None:
+            return False
+        version = self.scope.stale or card(task).version
+        start = (version, self.scope.model, self.scope.pretrained)
+        return (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+
+    def _interpolated(self, parent: str, task: str, alpha: float | None) -> str | None:
+        curve = self.archive.curves.get(parent, {})
+        if not curve:
+            return None
+        if alpha is None:
+            alpha = best_alpha({a: r.metrics for a, r in curve.items()})
+        found = curve[alpha].id if alpha in curve else None
+        return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
+
+    def _soup(self, task: str, entry: Entry) -> str | None:
+        """The soup over all finished trials of a study: one cell, with the search's one seed."""
+        study = self.study(task, entry.parent or "")
+        trials = frozenset(t["cell"] for t in finished_trials(study, self.records)) if study else frozenset()
+        found = self.archive.soups.get((trials, entry.greedy or 0.0))
+        return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
+
+    def alphas(self) -> list[float]:
+        """All alphas of the curves, sorted."""
+        return sorted({a for curve in self.archive.curves.values() for a in curve})
+
+    def set_names(self, task: str) -> list[str]:
+        """The sealed sets of a task: ``test`` where there is one, and ``ood/<suite>``."""
+        return list(card(task).sets)
+
+    def suites(self, task: str) -> list[str]:
+        """Names of the sets under shift: ``ood/<suite>``."""
+        return [name for name in self.set_names(task) if name.startswith("ood/")]
+
+    def suite_names(self) -> list[str]:
+        """Suites of all tasks, without ``ood/``."""
+        return list(dict.fromkeys(name.removeprefix("ood/") for task in self.tasks for name in self.suites(task)))
+
+    def outcome(self, cell: str, name: str) -> Outcome:
+        """What a cell said on a set."""
+        record = self.records[cell]
+        return self.archive.reader.outcome(cell, record.cell.task, name)
+
+    def metrics(self, cell: str) -> Mapping[str, float]:
+        """All metrics of a cell."""
+        return self.archive.metrics(cell)
+
+    def seed(self, cell: str) -> int:
+        return self.records[cell].cell.seed
+
+
+#: factors that enter the loss through the KL term alone
+KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
+
+
+def choices(study: Mapping[str, Any]) -> Choices:
+    """The factors of a study's reading that differ from the default reading, the crop among them."""
+    factors = dict(study.get("reading") or {})
+    crop = study["training"].get("crop", Training().crop)
+    if crop != Training().crop:
+        factors["crop"] = crop
+    return tuple(sorted(factors.items()))
+
+
+def _view(archive: Archive, scope: Scope, name: str, studies: Sequence[Mapping[str, Any]]) -> Evidence:
+    ordered = sorted(studies, key=_size)
+    by_reading: dict[Choices, list[Mapping[str, Any]]] = {}
+    for study in ordered:
+        by_reading.setdefault(choices(study), []).append(study)
+    main = () if () in by_reading else choices(ordered[-1])
+    budget = _budget(by_reading[main][-1])
+    kept: dict[Choices, list[Mapping[str, Any]]] = {}
+    dropped: list[Mapping[str, Any]] = []
+    for reading, found in by_reading.items():
+        best: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for study in found:
+            key = (study["task"], study["method"])
+            if _budget(study) != budget or study["method"] not in METHODS:
+                dropped.append(study)
+                continue
+            if key in best:
+                dropped.append(best[key])
+            best[key] = study
+        order = list(METHODS)
+        kept[reading] = sorted(best.values(), key=lambda s: (s["task"], order.index(s["method"])))
+    return Evidence(archive, scope, name, kept[main], dropped, main, kept)
+
+
+def _budget(study: Mapping[str, Any]) -> dict[str, Any]:
+    """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
+    return {**{k: v for k, v in study["training"].items() if k != "crop"}, "rungs": study.get("rungs", [])}
+
+
+def _size(study: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of two searches that are as large the one that gave no trial up comes first."""
+    whole = not study.get("rungs")
+    return (bool(study["winner"]), study["training"]["epochs"], len(study["trials"]), len(study["confirm"]), whole)

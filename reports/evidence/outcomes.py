@@ -1,0 +1,153 @@
+"""What cells said of each image, read once and kept small: codes instead of names, confidences instead of logits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from carft.core.errors import Refusal
+from carft.store.records import Store
+
+THREADS = 4
+SUBSET = b"carft:subset"  # key of the scored classes in a prediction file
+NAMED = 3  # images that a sentence names
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The images of a set, shared by all cells that were evaluated on them.
+
+    images: names, in the order of the first cell read. groups: (N,) codes into group_names. labels, contexts: (N,),
+    contexts -1 where unknown.
+    """
+
+    images: pa.Array
+    groups: np.ndarray
+    group_names: np.ndarray
+    labels: np.ndarray
+    contexts: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A cell's predictions on a set, in the frame's order: classes and contexts (N,), and their probabilities (N,)."""
+
+    frame: Frame
+    predicted: np.ndarray
+    predicted_contexts: np.ndarray
+    confidence: np.ndarray
+    context_confidence: np.ndarray
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(N,) whether the class is right."""
+        return self.predicted == self.frame.labels
+
+    @property
+    def context_hits(self) -> np.ndarray:
+        """(N,) whether the context is right; false where it is not known."""
+        return self.predicted_contexts == self.frame.contexts
+
+
+@dataclass
+class Reader:
+    """Reads prediction files of a results folder; each file once."""
+
+    store: Store
+    _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
+
+    def outcome(self, cell: str, task: str, name: str) -> Outcome:
+        """Outcome of a cell on a set of its task; ``Refusal`` when the file is torn."""
+        if (cell, name) not in self._outcomes:
+            self.read(cell, task, [name])
+        return self._outcomes[cell, name]
+
+    def read(self, cell: str, task: str, names: Sequence[str]) -> None:
+        """Read a cell's sets side by side: Arrow decodes outside the interpreter. ``Refusal`` when one is torn."""
+        wanted = [name for name in names if (cell, name) not in self._outcomes]
+        paths = [self._path(cell, name) for name in wanted]
+        for name, table in zip(wanted, list(self._threads.map(_table, paths)), strict=True):
+            self._outcomes[cell, name] = self._made(task, name, table)
+
+    def _path(self, cell: str, name: str) -> Path:
+        return self.store.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
+
+    def _made(self, task: str, name: str, table: pa.Table) -> Outcome:
+        images = table["image"].combine_chunks()
+        frame, order = self._frame(task, name, images, table)
+        columns = (
+            table["pred"].to_numpy().astype(np.int16),
+            table["context_pred"].to_numpy().astype(np.int16),
+            _confidence(table, "logits"),
+            _confidence(table, "context_logits"),
+        )
+        return Outcome(frame, *(c if order is None else c[order] for c in columns))
+
+    def _frame(self, task: str, name: str, images: pa.Array, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
+        """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
+        known = self._frames.setdefault((task, name), [])
+        facts = _facts(table)
+        for frame in known:
+            if frame.images.equals(images):
+                order = None
+            elif len(frame.images) == len(images) and set(frame.images.to_pylist()) == set(images.to_pylist()):
+                place = {image: row for row, image in enumerate(images.to_pylist())}
+                order = np.array([place[image] for image in frame.images.to_pylist()])
+            else:
+                continue
+            labels, contexts = (f if order is None else f[order] for f in facts)
+            if np.array_equal(frame.labels, labels) and np.array_equal(frame.contexts, contexts):
+                return frame, order
+        names, codes = np.unique(np.asarray(table["group"].to_pylist()), return_inverse=True)
+        known.append(Frame(images, codes.astype(np.int32), names, *facts))
+        return known[-1], None
+
+
+def other_images(first: str, second: str, name: str, ours: Frame, theirs: Frame) -> str:
+    """Which images two cells do not share, in words."""
+    here, there = set(ours.images.to_pylist()), set(theirs.images.to_pylist())
+    only = sorted(here ^ there)
+    if not only:
+        return f"Cells {first} and {second} give the images of {name} other labels or contexts"
+    some = ", ".join(only[:NAMED]) + (", ..." if len(only) > NAMED else "")
+    return f"Cells {first} and {second} were evaluated on different images of {name}: only one has {some} ({len(only)})"
+
+
+def _facts(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    return table["label"].to_numpy().astype(np.int16), table["context"].to_numpy().astype(np.int16)
+
+
+def _table(path: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read(use_threads=False)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise Refusal(f"The predictions '{path}' are torn or cannot be read: {str(error).splitlines()[0]}.") from error
+
+
+def _confidence(table: pa.Table, column: str) -> np.ndarray:
+    """(N,) float32 probability of the largest logit, over the classes that the set is scored over.
+
+    Files of large sets hold the largest logits and their log-sum-exp instead of all of them.
+    """
+    if column not in table.column_names:
+        largest = _matrix(table["largest_logits"]).max(1)
+        return np.exp(largest - table["logsumexp"].to_numpy()).astype(np.float32)
+    values = _matrix(table[column])
+    scored = (table.schema.metadata or {}).get(SUBSET) if column == "logits" else None
+    if scored is not None:
+        values = values[:, json.loads(scored)]
+    return (1 / np.exp(values - values.max(1)[:, None]).sum(1)).astype(np.float32)
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1)

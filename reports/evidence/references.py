@@ -1,0 +1,106 @@
+"""Numbers that others report at paper scale, with their sources. They are shown, never mixed with measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from carft.spec.cell import DIGEST_MARK, Cell
+from carft.data.catalog import card
+from carft.store.records import Store
+from carft.spec.resolve import QUICK
+
+SHOWN_METHODS = ("Zero-shot", "FT", "CAR-FT")
+SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")
+SHOWN_BACKBONE = "CLIP ViT-B/16"
+
+
+def reference_numbers() -> pd.DataFrame:
+    """All rows: table, dataset, method, backbone, metric, value (in %), source, confidence."""
+    with files("reports.evidence").joinpath("reference_numbers.csv").open(encoding="utf-8") as stream:
+        return pd.read_csv(stream)
+
+
+def imagenet_references() -> pd.DataFrame:
+    """ImageNet and its shifts for the three methods of the claims: one row per method and source."""
+    rows = reference_numbers()
+    wanted = (
+        rows["method"].isin(SHOWN_METHODS) & rows["dataset"].isin(SHOWN_SETS) & (rows["backbone"] == SHOWN_BACKBONE)
+    )
+    table = rows[wanted].pivot_table(
+        index=["method", "source", "confidence"], columns="dataset", values="value", aggfunc="first"
+    )
+    ordered = table.reindex(columns=list(SHOWN_SETS)).reset_index()
+    rank = {method: k for k, method in enumerate(SHOWN_METHODS)}
+    return ordered.sort_values("method", key=lambda column: column.map(rank), kind="stable", ignore_index=True)
+
+
+#: set of a task -> name of its column in the reference tables
+DATASETS = {
+    ("imagenet", "test"): "ImageNet",
+    ("imagenet", "ood/imagenet-v2"): "ImageNet-V2",
+    ("imagenet", "ood/imagenet-r"): "ImageNet-R",
+    ("imagenet", "ood/imagenet-a"): "ImageNet-A",
+    ("imagenet", "ood/imagenet-sketch"): "ImageNet-Sketch",
+    ("imagenet", "ood/objectnet"): "ObjectNet",
+    ("domainnet/real", "ood/real"): "DomainNet-Real",
+    ("domainnet/painting", "ood/painting"): "DomainNet-Painting",
+    ("domainnet/clipart", "ood/clipart"): "DomainNet-Clipart",
+    ("domainnet/infograph", "ood/infograph"): "DomainNet-Infograph",
+    ("domainnet/sketch", "ood/sketch"): "DomainNet-Sketch",
+}
+#: backbone of the reference tables -> (model, weights) that it was measured with
+BACKBONES = {
+    "CLIP ViT-B/16": ("ViT-B-16", "openai"),
+    "CLIP ViT-B/16 (HF)": ("ViT-B-16", "openai"),
+}
+#: sha256 of OpenAI's own files, which open_clip has in the addresses that it downloads them from
+OPENAI_FILES = {"ViT-B-16": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"}
+#: points of accuracy within which two pipelines agree: templates, resizing and decoding move zero-shot rows by less
+AGREEMENT = 1.0
+
+
+def same_start(model: str, pretrained: str, known: tuple[str, str]) -> bool:
+    """Whether model and weights are those of a backbone: by name, or OpenAI's own file with OpenAI's activation."""
+    if (model, pretrained) == known:
+        return True
+    file = pretrained.rpartition(DIGEST_MARK)[2] if DIGEST_MARK in pretrained else ""
+    return known[1] == "openai" and model == f"{known[0]}{QUICK}" and file == OPENAI_FILES.get(known[0])
+
+
+def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
+    """A zero-shot cell's measured top-1 per set, with the nearest reference of the same model and weights.
+
+    top1, low and high are shares of 1 (Wilson's interval over images), reference and difference points. answer:
+    ``agrees`` with some reference within one point or within its own interval, ``differs`` from all, or
+    ``no reference``.
+    """
+    known = reference_numbers()
+    of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
+    known = known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
+    metrics = store.metrics(cell.id)
+    rows = []
+    for name in card(cell.task).sets:
+        images = len(store.outcomes(cell.id, name).labels)
+        share = metrics[f"{name}/top1"]
+        low, high = stats.binomtest(round(share * images), images).proportion_ci(method="wilson")
+        found = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
+        row = {"set": name, "images": images, "top1": share, "low": low, "high": high}
+        nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
+        rows.append({**row, **_compared(nearest, share, low, high)})
+    return rows
+
+
+def _compared(nearest: list[dict[Hashable, Any]], share: float, low: float, high: float) -> dict[str, Any]:
+    if not nearest:
+        return {"reference": None, "source": None, "confidence": None, "difference": None, "answer": "no reference"}
+    value = float(nearest[0]["value"])
+    difference = 100 * share - value
+    agrees = abs(difference) <= AGREEMENT or low <= value / 100 <= high
+    answer = "agrees" if agrees else "differs"
+    source = {name: nearest[0][name] for name in ("source", "confidence")}
+    return {"reference": value, **source, "difference": difference, "answer": answer}

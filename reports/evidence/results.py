@@ -1,0 +1,180 @@
+"""Everything a results folder holds, read once: records, studies, evaluations, predictions, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from carft import NUMERICS
+from carft.spec.cell import task_key
+from carft.core.errors import Refusal
+from carft.store.failures import each_failure
+from carft.spec.registry import METHODS
+from carft.core.metrics import ood_means
+from carft.store.records import Record, Store
+from carft.store.early_stopping import known_curve
+from reports.evidence.outcomes import Reader
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the folder that a report cannot use. what: torn, failed, other numerics, other data, ..."""
+
+    what: str
+    where: str
+    words: str
+
+
+@dataclass
+class Archive:
+    """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable."""
+
+    store: Store
+    records: Mapping[str, Record]
+    studies: Sequence[Mapping[str, Any]]
+    problems: list[Problem]
+    reader: Reader = field(init=False)
+    _evaluations: dict[str, tuple[dict[str, float], frozenset[str]]] = field(default_factory=dict)
+    _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    _readable: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.reader = Reader(self.store)
+
+    @staticmethod
+    def of(store: Store) -> Archive:
+        """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
+        problems: list[Problem] = []
+        records: dict[str, Record] = {}
+        older: Counter[int] = Counter()
+        for cell in store.ids():
+            try:
+                record = store.read(cell)
+            except Refusal as error:
+                if "torn" not in error.message:
+                    raise
+                problems.append(Problem("torn record", cell, error.message))
+                continue
+            if record.numerics == NUMERICS:
+                records[cell] = record
+            else:
+                older[record.numerics] += 1
+        for numerics, count in sorted(older.items()):
+            words = (
+                f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
+            )
+            problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
+        for cell, failure in each_failure(store):
+            if isinstance(failure, Refusal):
+                problems.append(Problem("torn failure", cell, failure.message))
+                continue
+            words = f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
+            problems.append(Problem("failed cell", cell, words))
+        return Archive(store, records, _studies(store, problems), problems)
+
+    def metrics(self, cell: str) -> dict[str, float]:
+        """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""
+        found = {**self.records[cell].metrics, **self._evaluated(cell)[0]}
+        return {**found, **ood_means(found)}
+
+    def evaluated(self, cell: str) -> frozenset[str]:
+        """Names of the sets the cell was unsealed on."""
+        return self._evaluated(cell)[1]
+
+    def _evaluated(self, cell: str) -> tuple[dict[str, float], frozenset[str]]:
+        if cell not in self._evaluations:
+            metrics: dict[str, float] = {}
+            names = set()
+            for path in sorted(self.store.folder(cell).glob("evaluations/*.json")):
+                try:
+                    content = json.loads(path.read_text(encoding="utf-8"))
+                    metrics.update(content["metrics"])
+                    names.add(content["set"])
+                except (OSError, ValueError, KeyError) as error:
+                    self.problems.append(Problem("torn evaluation", cell, f"'{path}' cannot be read: {error}."))
+            self._evaluations[cell] = metrics, frozenset(names)
+        return self._evaluations[cell]
+
+    def history(self, cell: str) -> Mapping[str, np.ndarray]:
+        """A cell's training history, read once; empty when it was not trained or the file is torn."""
+        if cell not in self._histories:
+            try:
+                self._histories[cell] = self.store.history(cell)
+            except Refusal as error:
+                self.problems.append(Problem("torn history", cell, error.message))
+                self._histories[cell] = {}
+        return self._histories[cell]
+
+    def is_open(self, cell: str, task: str, names: Sequence[str]) -> bool:
+        """Whether a finished cell has readable predictions on all these sets. A torn file is named once."""
+        if cell not in self.records or not self.evaluated(cell) >= set(names):
+            return False
+        if cell not in self._readable:
+            self._readable[cell] = True
+            try:
+                self.reader.read(cell, task, names)
+            except Refusal as error:
+                self.problems.append(Problem("torn predictions", cell, error.message))
+                self._readable[cell] = False
+        return self._readable[cell]
+
+    @cached_property
+    def curves(self) -> dict[str, dict[float, Record]]:
+        """Trained cell -> alpha -> its interpolation."""
+        curves: dict[str, dict[float, Record]] = {}
+        for record in self.records.values():
+            if record.cell.method == "wise_ft":
+                curves.setdefault(record.cell.parents[0], {})[record.cell.hyperparameters["alpha"]] = record
+        return curves
+
+    @cached_property
+    def soups(self) -> dict[tuple[frozenset[str], float], str]:
+        """(members that were offered, rule) -> soup."""
+        return {
+            (frozenset(record.cell.parents), record.cell.hyperparameters["greedy"]): record.id
+            for record in self.records.values()
+            if record.cell.method == "soup"
+        }
+
+    @cached_property
+    def untrained(self) -> dict[tuple[str, str], list[Record]]:
+        """(task, method) -> cells that were never trained."""
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self.records.values():
+            if METHODS[record.cell.method].kind == "untrained":
+                found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
+        return found
+
+
+def finished_trials(study: Mapping[str, Any], records: Mapping[str, Record]) -> list[Mapping[str, Any]]:
+    """The trials of a study that were trained to the end, under its own rules, and whose records can be read."""
+    return [t for t in study["trials"] if t["status"] != "stopped" and t["cell"] in records]
+
+
+def stopped_trials(study: Mapping[str, Any], store: Store) -> list[Mapping[str, Any]]:
+    """The trials of a study that were given up early, as far as something of the current NUMERICS tells of them."""
+    return [t for t in study["trials"] if t["status"] == "stopped" and known_curve(store, t["cell"])]
+
+
+def _studies(store: Store, problems: list[Problem]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    for path in sorted(store.root.glob("studies/*/study.json")):
+        try:
+            content = store.study(path.parent.name)
+        except Refusal as error:
+            problems.append(Problem("torn study", path.parent.name, error.message))
+            continue
+        if not isinstance(content, dict):
+            problems.append(Problem("torn study", path.parent.name, f"'{path}' holds no study."))
+        else:
+            found.append(content)
+            if content.get("too_few"):
+                where = f"{content['method']} on {content['task']}"
+                problems.append(Problem("no winner", where, f"{where}: {content['too_few']}."))
+    return found

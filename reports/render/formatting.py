@@ -1,0 +1,154 @@
+"""Tables and cells as a page shows them: text and numbers, ready for a template or a JSON block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from carft.spec.registry import METHODS
+from reports.figures.figures import label
+from reports.tables.registry import Sources, TableCard
+from reports.tables.rows import rows_of
+
+#: longer tables are shown page by page from a block of data, so that the page opens at once
+LONGEST = 300
+
+
+def points(value: float | None, sign: bool = True) -> str:
+    """A share of 1 in points of accuracy with one decimal; a dash for none."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
+
+
+def amount(value: float | None, unit: str = "points") -> str:
+    """A number of a verdict: points with one decimal, a correlation with two."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return points(value) if unit == "points" else f"{value:+.2f}"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table with formatted values. columns: heading and whether it holds numbers."""
+
+    name: str
+    title: str
+    note: str
+    columns: Sequence[tuple[str, bool]]
+    rows: Sequence[Sequence[str]]
+    first: Sequence[bool]  # whether a row starts a new value of the first column
+    is_long: bool
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the script of the page needs to show it page by page."""
+        return {"columns": self.columns, "rows": self.rows}
+
+
+def shown(name: str, card: TableCard, table: pd.DataFrame) -> Shown:
+    """A table as it is shown: hidden columns left out, numbers formatted as its card says."""
+    names = [c for c in table.columns if c not in card.hidden and not _says_nothing(c, table[c])]
+    numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
+    texts = [[_text(card, c, value) for value in table[c]] for c in names]
+    rows = list(zip(*texts, strict=True)) if names else []
+    first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
+    columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
+    return Shown(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
+
+
+def _says_nothing(column: str, values: pd.Series) -> bool:
+    """One scope or scale for all is said above the tables; what selected is said where it was not validation alone."""
+    if column in ("scope", "scale"):
+        return values.nunique() <= 1
+    return column == "selected_on" and not values.astype(str).str.startswith("test").any()
+
+
+def _heading(card: TableCard, column: str) -> str:
+    return card.headings.get(column, column.removeprefix("ood/").removeprefix("n_").replace("_", " "))
+
+
+def _text(card: TableCard, column: str, value: Any) -> str:
+    if column in ("method", "parent") and isinstance(value, str):
+        return label(value) if value.partition("(")[0] in METHODS else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return "–"
+        kind = card.format(column)
+        return f"{value:.4g}" if kind == "general" else points(value, sign=kind == "points")
+    return "–" if value is None else str(value)
+
+
+CELL_COLUMNS = (
+    *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),
+    *(("role", False), ("val", True), ("ID test", True), ("mean OOD", True), ("caution", False)),
+)
+
+
+def cell_block(sources: Sources) -> dict[str, Any]:
+    """Every cell for the page: rows of the table, and what its details show. Values that repeat are stored once."""
+    evidence, seal = sources.evidence, sources.unsealings
+    settings, makers, names = _Index(), _Index(), _Index()
+    rows, details = [], []
+    for row in rows_of(sources.table("cells")):
+        record = evidence.records[row["cell"]]
+        metrics = evidence.metrics(record.id) if record.id in seal.openings else record.metrics
+        shown_metrics = [points(metrics.get(name), sign=False) for name in ("val/top1", "test/top1", "ood/mean/top1")]
+        what = (row["cell"], row["task"], label(row["method"]), row["hyperparameters"], str(row["seed"]))
+        caution = row.get("caution", "")
+        rows.append((*what, seal.roles[record.id], *shown_metrics, caution))
+        values = [[names.of(name), _short(value)] for name, value in metrics.items()]
+        setting = settings.of(_setting(record.cell.as_dict()))
+        details.append((row["command"], setting, makers.of(made_by(record.provenance)), values))
+    return {
+        "columns": CELL_COLUMNS,
+        "rows": rows,
+        "details": details,
+        "settings": settings.values,
+        "makers": makers.values,
+        "metrics": names.values,
+    }
+
+
+class _Index:
+    """Values that are stored once and named by their place."""
+
+    def __init__(self) -> None:
+        self.values: list[str] = []
+        self._places: dict[str, int] = {}
+
+    def of(self, value: str) -> int:
+        if value not in self._places:
+            self._places[value] = len(self.values)
+            self.values.append(value)
+        return self._places[value]
+
+
+def _short(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
+
+
+def _setting(spec: Mapping[str, Any]) -> str:
+    """What else a cell's specification says, in a line."""
+    inner = {**spec["training"], **spec["reading"]}
+    training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
+    return (
+        f"{spec['model']}, weights '{spec['pretrained']}', data {spec['data_version']}, {spec['precision']}; {training}"
+    )
+
+
+def made_by(provenance: Mapping[str, Any]) -> str:
+    """Versions and machine of a record, in a line."""
+    wanted = ("torch", "open_clip_torch", "ray", "optuna")
+    packages = ", ".join(f"{k} {v}" for k, v in provenance["packages"].items() if k in wanted)
+    execution, attested = provenance["execution"], provenance["digests"].get("attested", "unknown")
+    return (
+        f"carft {provenance['carft']} (NUMERICS {provenance['numerics']}), Python {provenance['python']}, {packages}; "
+        f"{execution['device']}, {execution['workers']} worker(s); data attested: {attested}"
+    )

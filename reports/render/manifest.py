@@ -1,0 +1,129 @@
+"""The manifest of a report: digests of what went in and of what came out, and what it was made with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from carft import NUMERICS, __version__
+from carft.core.errors import Refusal
+from carft.store.records import Store
+
+NAME = "manifest.json"
+SCHEMA = 1
+#: packages that move the numbers, the drawings or the text of a report
+PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
+#: what a report reads below a results folder, beside the log of unsealings; weights are not among it
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "cells": (".json", ".parquet"),
+    "studies": (".json",),
+    "failures": (".json",),
+    "unsealed": (".jsonl",),
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """records, report: path below the results or report folder -> sha256. made_with: code, versions, machine."""
+
+    records: Mapping[str, str]
+    report: Mapping[str, str]
+    made_with: Mapping[str, Any]
+    schema: int = SCHEMA
+
+    @property
+    def fingerprint(self) -> str:
+        """One digest of all records, short enough to write down."""
+        return fingerprint(self.records)
+
+    def write(self, folder: Path) -> Path:
+        """Write manifest.json."""
+        path = folder / NAME
+        path.write_text(json.dumps(asdict(self), indent=0, sort_keys=True) + "\n", encoding="utf-8")
+        return path
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """The manifest of a report; ``Refusal`` when there is none or it cannot be read."""
+        path = folder / NAME
+        if not path.is_file():
+            raise Refusal(f"'{folder}' holds no report with a manifest.", "Write one: python cli.py report")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema"] != SCHEMA:
+                raise Refusal(
+                    f"'{path}' has manifest schema {content['schema']}; this version reads {SCHEMA}.",
+                    "Write the report again: python cli.py report",
+                )
+            return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Refusal(
+                f"The manifest '{path}' cannot be read: {error}.", "Write the report again: python cli.py report"
+            ) from error
+
+
+def record_digests(store: Store) -> dict[str, str]:
+    """sha256 of every file of a results folder that a report reads, by path."""
+    found = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
+    for name, endings in INPUTS.items():
+        # os.walk, since tens of thousands of paths take seconds as Path objects
+        for folder, _, files_here in os.walk(store.root / name):
+            found += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith(endings)]
+    return _digests(str(store.root), found)
+
+
+def digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Path below ``root`` -> sha256, sorted."""
+    return _digests(str(root), map(str, paths))
+
+
+def _digests(root: str, paths: Iterable[str]) -> dict[str, str]:
+    wanted = sorted(paths)
+    names = [path[len(root) :].lstrip(os.sep).replace(os.sep, "/") for path in wanted]
+    return dict(zip(names, map(_sha256, wanted), strict=True))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+        return hashlib.sha256(stream.read()).hexdigest()
+
+
+def fingerprint(records: Mapping[str, str]) -> str:
+    """One sha256 of a map of digests."""
+    return hashlib.sha256(json.dumps(dict(records), sort_keys=True).encode()).hexdigest()
+
+
+def made_with() -> dict[str, Any]:
+    """What a report made here is made with."""
+    return {
+        "carft": __version__,
+        "numerics": NUMERICS,
+        "code": code_digest(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+@cache
+def code_digest() -> str:
+    """sha256 of all code, templates and data of ``reports``: other code may decide, word or draw otherwise."""
+    root = Path(str(files("reports")))
+    sources = sorted(
+        (item.relative_to(root).as_posix(), item.read_bytes())
+        for item in root.rglob("*")
+        if item.is_file() and "__pycache__" not in item.parts
+    )
+    digest = hashlib.sha256()
+    for name, content in sources:
+        digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()

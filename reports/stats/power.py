@@ -1,0 +1,56 @@
+"""What more seeds or more images would buy, extrapolated from the variance components, in words."""
+
+from __future__ import annotations
+
+import math
+
+from reports.stats.intervals import Estimate
+
+MORE_SEEDS = 10
+MORE_GROUPS = 4
+ENDLESS = 1e6
+SEEDS_WORTH_NAMING = 50
+
+
+def power_words(estimate: Estimate, unit: str = "group", margin: float = 0.0) -> str:
+    """Sentences on what the estimate could see, and what would let it see more. Effects are shares of 1.
+
+    unit: what a group is called. margin: what the effect is held against. Empty without a standard error or
+    without a seed term to extrapolate.
+    """
+    now = estimate.smallest_visible()
+    if math.isnan(now) or now == 0 or "tasks" in estimate.terms:
+        return ""
+    seeds = estimate.n_seeds
+    more = estimate.scaled(groups=MORE_GROUPS).smallest_visible()
+    if "seeds" not in estimate.terms:
+        return f"It sees {_points(now)} points; {MORE_GROUPS} times the {unit}s would see {_points(more)}."
+    ten = max(MORE_SEEDS, 2 * seeds)
+    words = (
+        f"With {seeds} seeds and {estimate.n_groups} {unit}s it sees {_points(now)} points; "
+        f"{ten} seeds would see {_points(estimate.scaled(seeds=ten / seeds).smallest_visible())}, "
+        f"{MORE_GROUPS} times the {unit}s {_points(more)}."
+    )
+    return f"{words} {_to_see_the_effect(estimate, unit, margin)}".strip()
+
+
+def _to_see_the_effect(estimate: Estimate, unit: str, margin: float) -> str:
+    """What it would take to tell a true effect of the size that was found from the margin."""
+    size = abs(estimate.effect - margin)
+    if size >= estimate.smallest_visible() or size == 0:
+        return ""
+    if estimate.scaled(seeds=ENDLESS).smallest_visible() > size:
+        return f"No number of seeds would show {_found(size, margin)}: only more {unit}s can."
+    for seeds in range(estimate.n_seeds + 1, SEEDS_WORTH_NAMING + 1):
+        if estimate.scaled(seeds=seeds / estimate.n_seeds).smallest_visible() <= size:
+            return f"To show {_found(size, margin)} would take about {seeds} seeds."
+    return f"To show {_found(size, margin)} would take more than {SEEDS_WORTH_NAMING} seeds."
+
+
+def _found(size: float, margin: float) -> str:
+    away = "an effect of the size found" if margin == 0 else "the distance found from the margin"
+    return f"{away} ({_points(size)})"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f}" if value >= 0.001 else f"{100 * value:.2f}"

@@ -1,0 +1,108 @@
+"""Ranks, signs and order statistics: corrections for several looks, correlations over tasks, the best of n."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from reports.stats.intervals import LEVEL
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted.tolist()
+
+
+def sign_test(effects: Sequence[float]) -> float:
+    """Two-sided exact p value that as many effects lie on one side of zero; ties are dropped."""
+    signs = [e > 0 for e in effects if e != 0]
+    return float(stats.binomtest(sum(signs), len(signs)).pvalue) if signs else 1.0
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's correlation with a 95 % interval (Fisher's z with Bonett and Wright's variance) and a permutation p.
+
+    p: two-sided, over all pairings, or 999 seeded ones where there are more.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    count: int
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> RankCorrelation:
+    """Of two lists of equal length; NaN interval below four pairs or where one side is constant."""
+    count = len(first)
+    if count < 4 or len(set(first)) < 2 or len(set(second)) < 2:
+        return RankCorrelation(math.nan, math.nan, math.nan, math.nan, count)
+    value = float(stats.spearmanr(first, second).statistic)
+    z = math.atanh(max(min(value, 1 - 1e-12), -1 + 1e-12))
+    half = stats.norm.ppf((1 + level) / 2) * math.sqrt((1 + value**2 / 2) / (count - 3))
+    low, high = (math.tanh(z - half), math.tanh(z + half)) if abs(value) < 1 else _perfect(value, count, level)
+    test = stats.permutation_test(
+        (np.asarray(first),),
+        lambda a: stats.spearmanr(a, second).statistic,
+        permutation_type="pairings",
+        n_resamples=999,
+        rng=np.random.default_rng(0),
+    )
+    return RankCorrelation(value, low, high, float(test.pvalue), count)
+
+
+def _perfect(value: float, count: int, level: float) -> tuple[float, float]:
+    """Bounds for a sample correlation of exactly 1 or -1: where z is infinite, that of one swapped pair is used."""
+    near = 1 - 6 * 2 / (count * (count**2 - 1))  # Spearman's correlation after one swap of neighbours
+    half = stats.norm.ppf((1 + level) / 2) * math.sqrt((1 + near**2 / 2) / (count - 3))
+    bound = math.tanh(math.atanh(near) - half)
+    return (bound, 1.0) if value > 0 else (-1.0, -bound)
+
+
+def expected_best(values: Sequence[float]) -> list[float]:
+    """Expected maximum of n values drawn without replacement, for n = 1 .. len(values)."""
+    ordered = np.sort(values)
+    count = len(ordered)
+    rank, below = np.arange(count)[None, :], np.arange(count)[:, None]  # n - 1 others lie below the best
+    with np.errstate(invalid="ignore"):
+        ways = _log_choose(rank, below) - _log_choose(np.array(count), below + 1)
+    return np.where(rank >= below, np.exp(ways), 0.0).dot(ordered).tolist()
+
+
+def _log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Logarithm of the number of ways to choose; undefined where more are chosen than there are."""
+    return special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
+
+
+def spread_of_best(values: Sequence[float]) -> float:
+    """Standard deviation of the best of as many values drawn with replacement: the luck of the search, exactly.
+
+    NaN for a single value, of which nothing can be said.
+    """
+    if len(values) < 2:
+        return math.nan
+    ordered = np.sort(values)
+    count = len(ordered)
+    below = (np.arange(count + 1) / count) ** count
+    weights = np.diff(below)
+    mean = float(np.dot(weights, ordered))
+    return math.sqrt(float(np.dot(weights, (ordered - mean) ** 2)))
+
+
+def whole_searches(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of the scopes in which none was given up: the best of n of survivors is not that of a search."""
+    if trials.empty:
+        return trials
+    return trials[trials.groupby("scope")["given_up"].transform("max") == 0]

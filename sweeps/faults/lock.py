@@ -1,0 +1,102 @@
+"""One sweep per results folder at a time. The operating system's lock ends with its process, however that ends.
+
+sweep.lock      who holds the folder: host, process, start; the file stays, the lock on it does not
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from sweeps.status.state import State, read_states
+
+NAME = "sweep.lock"
+#: seconds in which a sweep that runs writes its state at least once
+LISTEN_S = 10.0
+#: seconds by which the clocks of two machines may differ
+CLOCKS_DIFFER = 900.0
+
+
+@contextmanager
+def sole_sweep(store: Store) -> Iterator[None]:
+    """Hold the folder for this sweep; ``Refusal`` when another one holds it. Single cells need no lock.
+
+    The lock reaches other machines on NFS and most cluster file systems. Where it does not, and in an object store, a
+    sweep elsewhere is known by the state that it keeps writing.
+    """
+    with (store.root / NAME).open("a+b") as stream:
+        if not _locked(stream):
+            raise _held(store, _owner(stream))
+        if (other := _elsewhere(store)) is not None:
+            raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")
+        _sign(stream)
+        yield
+
+
+def _locked(stream: BinaryIO) -> bool:
+    """Whether the lock is ours, or the file system knows no locks."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _sign(stream: BinaryIO) -> None:
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+        stream.truncate(0)
+        stream.write(json.dumps(owner).encode())
+        stream.flush()
+
+
+def _owner(stream: BinaryIO) -> str:
+    try:
+        stream.seek(0)
+        owner = json.loads(stream.read())
+        return f"process {int(owner['pid'])} on {owner['host']}, {_since(float(owner['started']))}"
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return "a process that has not signed yet"
+
+
+def _since(started: float) -> str:
+    return f"since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(started))} UTC"
+
+
+def _elsewhere(store: Store) -> State | None:
+    """A sweep that writes its state while we look: the clocks of two machines need not agree."""
+    before = {state.name: state.updated for state in _others(store)}
+    if not before:
+        return None
+    time.sleep(LISTEN_S)
+    return next((state for state in _others(store) if state.updated != before.get(state.name)), None)
+
+
+def _others(store: Store) -> list[State]:
+    store.refresh("sweeps")
+    try:
+        states = read_states(store)
+    except Refusal:  # nothing rests on a state that cannot be read
+        return []
+    here, now = socket.gethostname(), time.time()
+    return [
+        s for s in states if s.ended is None and (s.is_alive() if s.host == here else now - s.updated < CLOCKS_DIFFER)
+    ]
+
+
+def _held(store: Store, owner: str) -> Refusal:
+    return Refusal(
+        f"Another sweep works in '{store.name}': {owner}.",
+        f"Wait for it to end (python cli.py status --results {store.name}), stop it, or give another --results.",
+    )

@@ -1,0 +1,199 @@
+"""Reaching Ray, and refusing at once what could only hang."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from carft.data.card import Folder
+from carft.core.errors import Refusal
+from sweeps.ray_backend.jobs import Placement
+from sweeps.faults.watchdog import HANG_AFTER
+
+PROBE_SECONDS = 5.0
+#: a busy head may take a while to answer; what never answers is no Ray
+HANDSHAKE_SECONDS = 8.0
+#: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
+TOKEN_CPU = 0.01
+#: into how many parts Ray divides a GPU, and how many cells may share one
+PARTS_OF_A_GPU = 10_000
+MOST_CELLS_PER_GPU = 100
+TOKEN_HINT = (
+    "A cluster that asks for a token wants RAY_AUTH_MODE=token here, and the token in RAY_AUTH_TOKEN or in "
+    "~/.ray/auth_token (docs/cluster.md)."
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
+
+    settings: of every cell's execution besides device and workers, such as the data root. hang_after: seconds without
+    a sign of life after which a cell is ended; 0 waits for ever.
+    """
+
+    gpus: int = 0
+    workers_per_cell: int = 1
+    address: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    hang_after: float = HANG_AFTER
+
+    @property
+    def placement(self) -> Placement:
+        return Placement(self.workers_per_cell, self.gpus > 0, self.settings, self.hang_after)
+
+    @property
+    def where(self) -> Folder:
+        """Where the data are."""
+        root = self.settings.get("data")
+        return Folder(Path(root) if root else None, self.settings.get("skip_unreadable", False))
+
+    @property
+    def cells_per_gpu(self) -> int:
+        """How many cells share a GPU."""
+        return self.settings.get("cells_per_gpu", 1)
+
+    @property
+    def alone(self) -> dict[str, float]:
+        """What a cell of one worker holds; shares of a GPU as Ray counts them, in ten-thousandths, rounded down."""
+        gpu = {"gpu": PARTS_OF_A_GPU // self.cells_per_gpu / PARTS_OF_A_GPU} if self.gpus else {}
+        return {"cpu": 1.0, **gpu}
+
+    @property
+    def cpus_per_cell(self) -> float:
+        """CPUs that one running cell holds."""
+        return self.workers_per_cell + (TOKEN_CPU if self.workers_per_cell > 1 else 0)
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be, a dead address, and GPUs that this machine does not have."""
+        self.check_numbers()
+        if self.address:
+            probe(self.address)
+        elif self.gpus:
+            _require_gpus(self.gpus)
+
+    def check_numbers(self) -> None:
+        """Refuse numbers that cannot be."""
+        if self.gpus < 0 or self.workers_per_cell < 1:
+            raise Refusal("--gpus must not be negative and --workers-per-cell must be at least 1.")
+        if self.gpus and self.gpus < self.workers_per_cell:
+            raise Refusal(
+                f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
+                "Raise --gpus or lower --workers-per-cell.",
+            )
+        if self.cells_per_gpu < 1 or self.cells_per_gpu > MOST_CELLS_PER_GPU:
+            raise Refusal(f"--cells-per-gpu must be between 1 and {MOST_CELLS_PER_GPU}.")
+        if self.cells_per_gpu > 1 and not self.gpus:
+            raise Refusal("--cells-per-gpu shares GPUs, but --gpus asks for none.", "Give --gpus N as well.")
+        if self.cells_per_gpu > 1 and self.workers_per_cell > 1:
+            raise Refusal(
+                f"A cell of {self.workers_per_cell} workers needs a whole GPU for each of them.",
+                "Leave --cells-per-gpu or --workers-per-cell out.",
+            )
+
+
+def probe(address: str) -> None:
+    """``Refusal`` unless something that could be Ray listens at host:port or ray://host:port.
+
+    Both of Ray's doors speak gRPC; at one that accepts and never answers Ray itself would wait for minutes.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise Refusal(f"'{address}' is not a cluster address.", "Give host:port, ray://host:port or auto.")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise Refusal(
+            f"No Ray cluster answers at {address}: {error}.",
+            "Check the address with 'ray status', or leave --address out to run on this machine.",
+        ) from error
+    if not os.environ.get("RAY_USE_TLS"):
+        _require_grpc(f"{host}:{port}", address)
+
+
+def _require_grpc(door: str, address: str) -> None:
+    import grpc
+
+    with grpc.insecure_channel(door, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=HANDSHAKE_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            raise Refusal(
+                f"Something listens at {address}, but it is no Ray cluster.",
+                "Ray's own port is 6379, that of ray:// is 10001, unless the head was started with others.",
+            ) from error
+
+
+def _require_gpus(wanted: int) -> None:
+    import torch
+
+    found = torch.cuda.device_count()
+    if found < wanted:
+        raise Refusal(
+            f"--gpus {wanted} was asked for, but this machine has {found} GPUs.",
+            "Leave --gpus out to run on the CPU, or give --address of a cluster that has them.",
+        )
+
+
+def connect(request: Request) -> None:
+    """Start Ray on this machine or join the cluster; ``Refusal`` when its resources can never hold one cell."""
+    # for servers of requests, which nothing here is: after SIGTERM Ray would wait for 30 s. Read when it is imported
+    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if request.address:
+            ray.init(request.address, **quiet)
+        else:
+            several = request.workers_per_cell > 1
+            # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
+            cpus = _own_cpus(request) if several else None
+            ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)  # never one that others started
+    except (ConnectionError, RuntimeError, AuthenticationError) as error:
+        first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
+        raise Refusal(
+            f"Ray could not be started or reached: {first}.", TOKEN_HINT if request.address else ""
+        ) from error
+    found = ray.cluster_resources()
+    for resource, needed in (("CPU", request.cpus_per_cell), ("GPU", request.gpus)):
+        if found.get(resource, 0) < needed:
+            ray.shutdown()
+            raise Refusal(
+                f"This needs {needed:g} {resource}s, but the cluster has {found.get(resource, 0):g}.",
+                "Lower --gpus or --workers-per-cell, or add nodes.",
+            )
+
+
+def concurrency(request: Request) -> int:
+    """How many cells may run now, on the nodes that are there now."""
+    import ray
+
+    cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return _at_a_time(request, cpus if request.workers_per_cell == 1 else [sum(cpus)])
+
+
+def concurrency_here(request: Request) -> int:
+    """How many cells would run at a time in a Ray of this machine's own; at least one."""
+    return _at_a_time(request, [_own_cpus(request)])
+
+
+def _at_a_time(request: Request, cpus: Sequence[float]) -> int:
+    """cpus: of each place that a cell has to fit into."""
+    by_cpu = sum(int(each // request.cpus_per_cell) for each in cpus)
+    by_gpu = request.gpus * request.cells_per_gpu
+    return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
+
+
+def _own_cpus(request: Request) -> int:
+    """CPUs of a Ray of this machine's own; one beyond the machine's pays for the trials' tokens."""
+    return (os.cpu_count() or 1) + (request.workers_per_cell > 1)

@@ -1,0 +1,101 @@
+"""One cell on several workers, through Ray Train: gloo on CPU, NCCL on GPU, at the same global batch."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from typing import Any
+from uuid import uuid4
+
+import ray.train
+import ray.train.torch
+from ray.train.torch import TorchTrainer
+
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.store.mirror import store_at
+from carft.store.records import Store
+from carft.store.object_store import is_url
+from carft.store.early_stopping import NO_LIMITS, Limits, known_stop
+from sweeps.faults.lock import NAME as SWEPT
+from sweeps.faults.watchdog import HANG_AFTER, log_path, watched
+
+#: what a cell is trained for that belongs to no sweep
+ALONE = "train"
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What every worker runs, under watch: train and validate the same cell; the first writes the record."""
+    path = log_path(config["results"], f"{config['job']}-{Cell.from_dict(config['cell']).id}")
+    path.parent.mkdir(parents=is_url(config["results"]), exist_ok=True)
+    with watched(path, config["hang_after"]):
+        _train(config)
+
+
+def _train(config: dict[str, Any]) -> None:
+    import torch
+
+    from carft.training.run import Bench, compute, store_checkpoints, write
+
+    execution = Execution(**config["execution"])
+    execution.prepare()
+    if execution.device == "cuda":
+        torch.cuda.set_device(ray.train.torch.get_device())  # workers of one node see the same GPUs
+    cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
+    bench = Bench.of(cell, execution)
+    checkpoints = store_checkpoints(cell, store, execution)
+    computed = compute(cell, bench, checkpoints, limits=config["limits"])
+    if ray.train.get_context().get_world_rank() == 0:
+        store.take_up([cell.id])
+        write(cell, computed, bench, store, config["keep_weights"])
+        checkpoints.remove()
+    ray.train.report({"val/top1": computed.metrics["val/top1"]})
+
+
+def _store(results: str, job: str) -> Store:
+    return store_at(results, None if job == ALONE else SWEPT)
+
+
+def train_cell(
+    cell: Cell,
+    results: str,
+    execution: Execution,
+    keep_weights: bool,
+    hang_after: float = HANG_AFTER,
+    job: str = ALONE,
+    limits: Limits = NO_LIMITS,
+) -> None:
+    """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
+
+    hang_after: seconds without a sign of life that end a worker. job: what the cell is trained for; names its log.
+    limits: of early stopping.
+    The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
+    """
+    store = _store(results, job)
+    store.take_up([cell.id])
+    if not store.set_aside_stale(cell.id):
+        return
+    gpu = execution.device == "cuda"
+    resources = {"CPU": 1.0, **({"GPU": 1.0} if gpu else {})}
+    with tempfile.TemporaryDirectory(prefix="carft-train-") as scratch:
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={
+                "cell": cell.as_dict(),
+                "results": results,
+                "execution": asdict(execution),
+                "keep_weights": keep_weights,
+                "hang_after": hang_after,
+                "job": job,
+                "limits": dict(limits),
+            },
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
+            ),
+            run_config=ray.train.RunConfig(name=f"{cell.id}-{uuid4().hex[:8]}", storage_path=scratch),
+        )
+        trainer.fit()
+    store.refresh(f"cells/{cell.id}")
+    if not store.is_done(cell.id) and known_stop(store, cell, limits) is None:
+        raise Refusal(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")

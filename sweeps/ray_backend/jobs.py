@@ -1,0 +1,170 @@
+"""A job as a worker process runs it: the same code in a Tune actor, in a Ray task and under Ray Train."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal
+from carft.store.failures import kind_of, reason_of, write_failure
+from carft.spec.registry import SOUP_RULES, require_parts_allowed
+from carft.store.mirror import store_at
+from carft.store.records import Store
+from sweeps.search.protocol import Job
+from sweeps.faults.lock import NAME as SWEPT
+from sweeps.faults.watchdog import HANG_AFTER, how_it_ended, log_path
+
+if TYPE_CHECKING:
+    from carft.training.execution import Execution
+
+Payload = dict[str, Any]
+
+#: into how many parts a batch is cut when memory ran out, times the parts that it already had
+PARTS = 4
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how cells run: workers per cell, whether each has a GPU, and other settings of the execution.
+
+    hang_after: seconds without a sign of life after which a cell is ended; 0 waits for ever.
+    """
+
+    workers: int = 1
+    gpu: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    hang_after: float = HANG_AFTER
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        return "cuda" if self.gpu else "cpu"
+
+
+def payload(job: Job, results: str, placement: Placement, start: str = "") -> Payload:
+    """A job as plain values, to be sent to a worker. start: names the sweep that sends it."""
+    what = {"kind": job.kind, "key": job.key, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
+    return {**what, "limits": dict(job.limits), "start": start, "results": results, **asdict(placement)}
+
+
+def store_of(message: Payload) -> Store:
+    """The results folder of a job; that of a sweep bears its mark."""
+    return store_at(message["results"], SWEPT if message["start"] else None)
+
+
+def execution_of(message: Payload) -> Execution:
+    """The execution of a job on the machine that it reached."""
+    from carft.training.execution import Execution
+
+    return Execution.here(device="cuda" if message["gpu"] else "cpu", **message["settings"])
+
+
+def run_payload(message: Payload) -> dict[str, Any]:
+    """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
+    cell, store = Cell.from_dict(message["cell"]), store_of(message)
+    try:
+        store.take_up(_read_by(Job(message["kind"], cell)))
+        if message["kind"] in ("search", "confirm"):
+            in_parts_if_need_be(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
+        else:
+            _run(message, cell, store, execution_of(message))
+        store.forget_failure(cell.id)
+    except Exception as error:  # any failure of one cell must leave the sweep running
+        return failure(message, error)
+    return {"failure": ""}
+
+
+def _read_by(job: Job) -> list[str]:
+    """The cells that a job reads or writes."""
+    return list(dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents]))
+
+
+def keep_log(message: Payload) -> None:
+    """Send the log of a job to where its results are; nothing rests on it."""
+    with suppress(OSError, Refusal), store_of(message).changing(f"logs/{message['key']}.log"):
+        pass
+
+
+def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> None:
+    from carft.posthoc.wise_ft import run_curve
+    from carft.training.run import run_cell
+    from carft.posthoc.soup import run_soup
+
+    if message["kind"] == "curve":
+        run_curve(cell, store, execution, by="sweep")
+    elif message["kind"] == "soup":
+        parents = [store.read(parent).cell for parent in cell.parents]
+        for greedy in SOUP_RULES:
+            run_soup(parents, greedy, store, execution, by="sweep")
+    else:
+        unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
+        run_cell(cell, store, execution, unseal, keep_weights, _say, by="sweep", limits=message["limits"])
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+def in_parts_if_need_be(run: Callable[[Execution], None], cell: Cell, execution: Execution) -> None:
+    """Run a cell; when memory runs out, once more with each batch in more parts, at the same global batch.
+
+    The record's execution then says into how many. Methods whose loss needs the whole batch are not tried again.
+    """
+    try:
+        return run(execution)
+    except Exception as error:
+        parts = execution.accumulation * PARTS
+        if kind_of(error) != "out of memory" or not _may_have_parts(cell, execution, parts):
+            raise
+        traceback.print_exc()
+    _say(f"Out of memory: once more with each batch in {parts} parts.")
+    _let_go()  # here, where the exception no longer holds the tensors of the first try
+    run(replace(execution, accumulation=parts))
+
+
+def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
+    try:
+        require_parts_allowed(cell.method, execution.workers, parts)
+    except Refusal:
+        return False
+    return parts <= cell.training.batch_size
+
+
+def _let_go() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def failure(message: Payload, error: Exception) -> dict[str, Any]:
+    """Write why a job failed; returns kind and reason."""
+    traceback.print_exception(error, file=sys.stderr)
+    kind, reason = kind_of(error), reason_of(error)
+    if kind in ("error", "lost") and (ended := _last_words(message))[0] != "lost":
+        kind, reason = ended  # a process of a cell that has several ended without an exception of its own
+    return write_down(message, kind, reason, "".join(traceback.format_exception(error)))
+
+
+def _last_words(message: Payload) -> tuple[str, str]:
+    try:
+        return how_it_ended(log_path(message["results"], message["key"]))
+    except OSError:
+        return "lost", ""
+
+
+def write_down(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
+    """Write a failure record; returns kind and reason. A folder that cannot be written costs the record only."""
+    cell, store = Cell.from_dict(message["cell"]), store_of(message)
+    try:
+        log = log_path(message["results"], message["key"])
+        write_failure(store, cell, kind, reason, details, message["kind"], log)
+    except OSError as unwritten:
+        reason = f"{reason} (its failure record could not be written: {unwritten})"
+    return {"failure": reason, "kind": kind}

@@ -1,0 +1,83 @@
+"""The Tune actor: it lives for the whole sweep and runs one job after another."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from carft.spec.cell import Cell
+from sweeps.ray_backend.jobs import failure, in_parts_if_need_be, keep_log, run_payload
+from sweeps.faults.watchdog import begin, log_path, watched
+
+if TYPE_CHECKING:
+    from carft.training.execution import Execution
+
+
+class CellActor(tune.Trainable):
+    """Runs the job in its config in one step. Imports, models and rendered images stay for the next job."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        import carft.posthoc.wise_ft
+        import carft.posthoc.soup  # noqa: F401  (what jobs import, before the first of them starts)
+
+        self.message = config["job"]
+        import_module("carft.training.run")  # here, since nothing watches yet: on a busy machine it takes a while
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next job in this process: starting one costs more than a small cell's training."""
+        self.message = new_config["job"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            begin(self.message)
+        except OSError as error:  # the results folder does not answer
+            return {**failure(self.message, error), "done": True}
+        run = run_watched if self.message["workers"] == 1 else run_distributed
+        result = run(self.message)
+        keep_log(self.message)
+        return {**result, "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: records are the state."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: records are the state."""
+
+
+def run_watched(message: dict[str, Any]) -> dict[str, Any]:
+    """Run the job in this process, under watch."""
+    try:
+        with watched(log_path(message["results"], message["key"]), message["hang_after"]):
+            return run_payload(message)
+    except OSError as error:  # the log cannot be written
+        return failure(message, error)
+
+
+def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
+    """Train the job's cell under Ray Train, then unseal it in a task that holds one worker's resources."""
+    from carft.training.execution import Execution
+    from sweeps.ray_backend.distributed import train_cell
+
+    cell = Cell.from_dict(message["cell"])
+
+    def train(execution: Execution) -> None:
+        given = (message["keep_weights"], message["hang_after"], message["kind"], message["limits"])
+        train_cell(cell, message["results"], execution, *given)
+
+    try:
+        if message["kind"] in ("search", "confirm") and cell.hyperparameters:
+            device = "cuda" if message["gpu"] else "cpu"
+            in_parts_if_need_be(train, cell, Execution(device, message["workers"], **message["settings"]))
+        if message["kind"] == "search":
+            return {"failure": ""}
+        # outside the trial's placement group, which holds a token only
+        outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
+        rest = ray.remote(num_cpus=1, num_gpus=int(message["gpu"]), scheduling_strategy=outside)(run_watched)
+        return ray.get(rest.remote(message))
+    except Exception as error:  # any failure of one cell must leave the sweep running
+        return failure(message, error)

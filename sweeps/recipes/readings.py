@@ -1,0 +1,70 @@
+"""Which readings of the paper a sweep runs: one factor at a time, and a seeded sample of combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from carft.spec.cell import Reading
+from carft.spec.registry import Range
+
+#: value of the context temperature that a search chooses like any other hyperparameter
+VALIDATED = "validated"
+TEMPERATURES = Range(0.1, 10.0, first_guess=1.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A reading as a sweep runs it. factors: what differs from the default, by name; empty for the default.
+
+    Two factors are no field of :class:`carft.spec.cell.Reading`: the crop, which belongs to the training recipe, and a
+    context temperature chosen on validation, which is searched.
+    """
+
+    factors: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> Reading:
+        """The fields of a cell's reading."""
+        return Reading(**{k: v for k, v in self.factors.items() if k != "crop" and v != VALIDATED})
+
+    @property
+    def crop(self) -> float | None:
+        """The training crop, where the reading changes it."""
+        return self.factors.get("crop")
+
+    @property
+    def searches_temperature(self) -> bool:
+        """Whether the context temperature is chosen on validation."""
+        return self.factors.get("context_temperature") == VALIDATED
+
+    def restricted(self, reads: tuple[str, ...]) -> Choice:
+        """The reading as a method sees it that depends on these factors only, and on the crop."""
+        return Choice({k: v for k, v in self.factors.items() if k in (*reads, "crop")})
+
+
+class Readings(BaseModel):
+    """factors: factor -> its readings besides the default. combinations: how many random ones are drawn from seed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    factors: dict[str, list[str | float]]
+    combinations: int = Field(ge=0)
+    seed: int = Field(ge=0)
+
+    def listed(self) -> list[Choice]:
+        """The default, every single change, and distinct combinations of two or more changes, always the same ones."""
+        single = [Choice({name: value}) for name, values in self.factors.items() for value in values]
+        rng = np.random.default_rng(self.seed)
+        drawn: list[dict[str, Any]] = []
+        possible = int(np.prod([1 + len(v) for v in self.factors.values()])) - 1 - len(single)
+        while len(drawn) < min(self.combinations, possible):
+            picks = {name: int(rng.integers(0, 1 + len(values))) for name, values in self.factors.items()}
+            factors = {name: self.factors[name][k - 1] for name, k in picks.items() if k}
+            if len(factors) > 1 and factors not in drawn:
+                drawn.append(factors)
+        return [Choice(), *single, *map(Choice, drawn)]

@@ -1,0 +1,351 @@
+"""The one protocol: search -> select on validation -> confirm -> unseal. Pure bookkeeping over records; no Ray.
+
+``Protocol`` hands out jobs and is told how they ended. What it hands out depends on the records alone, so a sweep
+that was killed goes on from its records, and its winners are those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from carft.spec.cell import Cell
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.spec.registry import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
+from carft.store.records import Store
+from carft.store.early_stopping import Curve, Limits, Stop, known_curve, known_stop, limits_of
+from carft.spec.selection import Candidate, best, enough
+from carft.spec.resolve import interpolation, soup_of, specify
+from sweeps.recipes import Recipe
+from sweeps.search.study import Study, studies_of
+from sweeps.search.study_file import Trial, content_of, extension, is_larger
+from sweeps.search.sampler import Tried, suggest
+
+Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
+
+    All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. Confirm cells
+    keep their weights, and so do search cells that are needed again. limits: of early stopping, for a search cell.
+    """
+
+    kind: Kind
+    cell: Cell  # of a curve the parent, of soups the uniform one
+    kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
+    limits: Limits = field(default_factory=dict, compare=False)
+
+    @property
+    def keep_weights(self) -> bool:
+        return self.kind == "confirm" or self.kept
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}-{self.cell.id}"
+
+    def cells(self) -> list[Cell]:
+        """The cells this job finishes."""
+        if self.kind == "curve":
+            return [interpolation(self.cell, alpha) for alpha in WISE_ALPHAS]
+        if self.kind == "soup":
+            return [replace(self.cell, hyperparameters={"greedy": greedy}) for greedy in SOUP_RULES]
+        return [self.cell]
+
+
+@dataclass
+class Protocol:
+    """Hands out the jobs of a recipe, one at a time, from what the records say is missing."""
+
+    recipe: Recipe
+    store: Store
+    done: dict[str, dict[str, float]] = field(default_factory=dict)  # cell -> metrics
+    running: dict[str, Job] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # job key -> reason
+    stopped: dict[str, Stop] = field(default_factory=dict)  # search cell that was given up -> how far it came
+    reused: set[str] = field(default_factory=set)
+    opened: set[str] = field(default_factory=set)  # search cells unsealed for oracle selection
+    failed_before: Mapping[str, str] = field(default_factory=dict)  # job key -> reason: not run again
+
+    def __post_init__(self) -> None:
+        methods = [method_card(name) for name in self.recipe.methods]
+        self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
+        self._oracle = {s.id for s in self.studies if self.recipe.oracle or (self._known(s.id) or {}).get("oracle")}
+        self._written: dict[str, object] = {}
+        self._study_of: dict[str, str] = {}  # job key -> study
+        self._moved = {study.id for study in self.studies}  # what write_studies has to look at
+        self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
+        self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
+        self._limits: dict[tuple[str, int], Limits] = {}
+        self._curves: dict[str, Curve] = {}
+
+    def next_job(self) -> Job | None:
+        """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
+        for job in self._open_jobs():
+            if job.key not in self.running:
+                self.running[job.key] = job
+                self._move(job)
+                return job
+        return None
+
+    def look(self) -> None:
+        """Note what the records say is done or failed; nothing is handed out."""
+        for _ in self._open_jobs():
+            pass
+
+    def is_over(self, cell: str) -> bool:
+        """Whether nothing is left to do for a cell that did not fail: it is done, or it was given up."""
+        return cell in self.done or cell in self.stopped
+
+    def finished(self) -> bool:
+        """Whether nothing is running and nothing can start."""
+        return not self.running and next(self._open_jobs(), None) is None
+
+    def end(self, job: Job, failure: str | None = None) -> None:
+        """Note how a job ended. A job whose records cannot be read goes on running, here."""
+        found = {}
+        if failure is not None:
+            self.failed[job.key] = failure
+        elif job.kind == "oracle":
+            self.opened.add(job.cell.id)
+        elif (stop := known_stop(self.store, job.cell, job.limits)) is not None:
+            self.stopped[job.cell.id] = stop
+        else:
+            found = {cell.id: self.store.metrics(cell.id) for cell in job.cells()}
+        self.done |= found
+        self.give_back(job)
+
+    def give_back(self, job: Job) -> None:
+        """Note that a job does not run any more; if it is neither done nor failed, it is open again."""
+        del self.running[job.key]
+        self._move(job)
+
+    def _move(self, job: Job) -> None:
+        if job.key in self._study_of:
+            self._moved.add(self._study_of[job.key])
+
+    def trials(self, study: Study) -> Iterator[tuple[int, dict[str, float], Cell]]:
+        """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
+        return ((number, parameters, job.cell) for number, parameters, job in self._searches(study))
+
+    def _searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
+        """(number, parameters, job) of the same trials."""
+        kept = self._is_souped(study) or self.recipe.oracle
+        earlier: list[Tried] = []
+        curves: list[Curve] = []
+        for first in range(0, self.recipe.trials, self.recipe.round_size):
+            numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
+            limits = self._limits_of(study, first, curves)
+            search_seed = self.recipe.search_seed
+            found = [
+                (k, p, Job("search", study.cell(p, search_seed), kept, limits))
+                for k, p in self._round(study, numbers, earlier)
+            ]
+            yield from found
+            if not all(self._settled(job) for _, _, job in found):
+                return
+            earlier += [tried for _, p, job in found for tried in self._tried(p, job.cell.id)]
+            curves += [self._curve(job.cell.id) for _, _, job in found if self.is_over(job.cell.id)]
+
+    def _limits_of(self, study: Study, first: int, earlier: Sequence[Curve]) -> Limits:
+        """What the trials of the round that begins with trial ``first`` must reach; asked once."""
+        if (key := (study.id, first)) not in self._limits:
+            self._limits[key] = limits_of(self.recipe.stopping_rungs(), earlier)
+        return self._limits[key]
+
+    def _curve(self, cell: str) -> Curve:
+        """The validation curve of a trial that is over, where limits are made of it; read once."""
+        if cell in self.stopped:
+            return self.stopped[cell].curve
+        if cell not in self._curves:
+            self._curves[cell] = known_curve(self.store, cell) if self.recipe.stopping_rungs() else ()
+        return self._curves[cell]
+
+    def _tried(self, parameters: dict[str, float], cell: str) -> Iterator[Tried]:
+        """What the sampler is told of a settled trial; nothing of one that failed."""
+        if (stop := self.stopped.get(cell)) is not None:
+            yield Tried(parameters, stop.value, stop.epochs)
+        elif cell in self.done:
+            yield Tried(parameters, self.done[cell]["val/top1"])
+
+    def _round(self, study: Study, numbers: range, earlier: list[Tried]) -> list[tuple[int, dict[str, float]]]:
+        """What the trials of a round try; asked once."""
+        key = (study.id, numbers.start)
+        if key not in self._asked:
+            self._asked[key] = [(k, suggest(study.space, study.seed, k, earlier)) for k in numbers]
+        return self._asked[key]
+
+    def winner(self, study: Study) -> Candidate | None:
+        """The study's winner once every trial is settled; None before, and when too few finished."""
+        ended = self._candidates(study)
+        return best(ended) if ended is not None and len(ended) >= enough(self.recipe.trials) else None
+
+    def _candidates(self, study: Study) -> list[Candidate] | None:
+        """What selection sees: every trial that did not fail; None before all trials are settled."""
+        trials = list(self._searches(study))
+        if len(trials) < self.recipe.trials or not all(self._settled(job) for _, _, job in trials):
+            return None
+        found = []
+        for number, _, job in trials:
+            if (stop := self.stopped.get(job.cell.id)) is not None:
+                found.append(Candidate(job.cell.id, number, {"val/top1": stop.value}, full_budget=False))
+            elif job.cell.id in self.done:
+                found.append(Candidate(job.cell.id, number, self.done[job.cell.id]))
+        return found
+
+    def too_few(self, study: Study) -> str:
+        """Why a study whose trials are settled has no winner; empty while it is open and when it has one."""
+        ended, trials = self._candidates(study), self.recipe.trials
+        if ended is None or len(ended) >= enough(trials):
+            return ""
+        return f"{len(ended)} of {trials} trials finished; a winner needs {enough(trials)}"
+
+    def confirm_cells(self, study: Study) -> list[Cell]:
+        """The winner with every fresh seed; empty before there is a winner."""
+        winner = self.winner(study)
+        if winner is None:
+            return []
+        parameters = {c.id: p for _, p, c in self.trials(study)}[winner.cell]
+        return [study.cell(parameters, seed) for seed in self.recipe.confirm_seeds()]
+
+    def total(self) -> int:
+        """Number of cells of the whole sweep."""
+        curves = len(WISE_ALPHAS) if "wise_ft" in self.recipe.methods else 0
+        untrained = sum(method_card(name).kind == "untrained" for name in self.recipe.methods)
+        per_study = self.recipe.trials + self.recipe.seeds * (1 + curves)
+        soups = len(SOUP_RULES) * sum(map(self._is_souped, self.studies)) if self.recipe.trials > 1 else 0
+        return len(self.recipe.tasks) * untrained + len(self.studies) * per_study + soups
+
+    def write_studies(self) -> None:
+        """Write study.json of every study that moved since the last call."""
+        for study in [study for study in self.studies if study.id in self._moved]:
+            known = self._known(study.id) or {}
+            content = self._content(study)
+            content |= extension(known, content, self.store)
+            if self._written.get(study.id) != content and not is_larger(known, content):
+                self.store.write_study(study.id, content)
+                self._written[study.id] = content
+            self._moved.discard(study.id)  # not before it is written
+
+    def _content(self, study: Study) -> dict[str, Any]:
+        trials = [
+            Trial(number, parameters, job.cell.id, self._status(job), self.stopped.get(job.cell.id))
+            for number, parameters, job in self._searches(study)
+        ]
+        winner, confirm = self.winner(study), [cell.id for cell in self.confirm_cells(study)]
+        of = winner.cell if winner else None
+        return content_of(study, trials, of, confirm, self.too_few(study), study.id in self._oracle)
+
+    def _known(self, study: str) -> dict[str, Any] | None:
+        """The study on disk; None when there is none, or a torn one, which is written again."""
+        try:
+            return self.store.study(study)
+        except Refusal:
+            return None
+
+    def _open_jobs(self) -> Iterator[Job]:
+        """Jobs that could run now and are neither done nor failed; records that are there count as done.
+
+        First the searches of all studies, then what waits for them, so that no core is idle at a sweep's end. A stage
+        of a study that is over is not looked at again.
+        """
+        yield from self._missing(self._untrained_jobs())
+        stages = (self._search_jobs, self._confirm_jobs, self._curve_jobs, self._soup_jobs, self._oracle_jobs)
+        for number, jobs_of in enumerate(stages):
+            for study in self.studies:
+                over = self._stages_over[study.id]
+                if over > number:
+                    continue
+                missing = False
+                for job in self._missing(jobs_of(study)):
+                    missing = True
+                    self._study_of[job.key] = study.id
+                    yield job
+                if over == number and not missing:
+                    self._stages_over[study.id] += 1
+                    self._moved.add(study.id)
+
+    def _search_jobs(self, study: Study) -> Iterator[Job]:
+        return (job for _, _, job in self._searches(study))
+
+    def _confirm_jobs(self, study: Study) -> Iterator[Job]:
+        return (Job("confirm", cell) for cell in self.confirm_cells(study))
+
+    def _curve_jobs(self, study: Study) -> Iterator[Job]:
+        if "wise_ft" in self.recipe.methods:
+            yield from (Job("curve", cell) for cell in self.confirm_cells(study) if cell.id in self.done)
+
+    def _oracle_jobs(self, study: Study) -> Iterator[Job]:
+        if self.recipe.oracle and self.winner(study) is not None:
+            yield from (Job("oracle", cell) for _, _, cell in self.trials(study) if cell.id in self.done)
+
+    def _is_souped(self, study: Study) -> bool:
+        return "soup" in self.recipe.methods and study.method.name in SOUPED
+
+    def _soup_jobs(self, study: Study) -> Iterator[Job]:
+        """The soups over the finished search cells of a study, once all its trials are settled."""
+        if self._is_souped(study) and self.winner(study) is not None:
+            parents = [cell for _, _, cell in self.trials(study) if cell.id in self.done]
+            if len(parents) > 1:
+                yield Job("soup", soup_of(parents, greedy=SOUP_RULES[0]))
+
+    def _untrained_jobs(self) -> Iterator[Job]:
+        for task in self.recipe.tasks:
+            for name in self.recipe.methods:
+                if method_card(name).kind == "untrained":
+                    yield Job("confirm", self.untrained_cell(task, name))
+
+    def untrained_cell(self, task: str, method: str) -> Cell:
+        """The one cell of an untrained method on a task."""
+        recipe = self.recipe
+        return specify(task, method, {}, model=recipe.model, pretrained=recipe.pretrained, precision=recipe.precision)
+
+    def _missing(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        return (job for job in jobs if not self._settled(job))
+
+    def _settled(self, job: Job) -> bool:
+        """Whether the job is done or has failed; a whole record found on disk makes it done."""
+        if job.key in self.failed:
+            return True
+        if job.kind != "oracle" and all(cell.id in self.done for cell in job.cells()):
+            return True
+        if job.kind == "search" and self._is_stopped(job):
+            return True
+        if job.key in self.running or not all(self._on_disk(job, cell) for cell in job.cells()):
+            if job.key in self.failed_before:
+                self.failed[job.key] = self.failed_before[job.key]
+            return job.key in self.failed
+        if job.kind == "oracle":
+            return True
+        for cell in job.cells():
+            self.done[cell.id] = self.store.metrics(cell.id)
+            self.reused.add(cell.id)
+        return True
+
+    def _is_stopped(self, job: Job) -> bool:
+        """Whether the trial was given up; a note of it found on disk makes it so."""
+        cell = job.cell.id
+        if cell not in self.stopped and job.key not in self.running:
+            if (stop := known_stop(self.store, job.cell, job.limits)) is None:
+                return False
+            self.stopped[cell] = stop
+        return cell in self.stopped
+
+    def _on_disk(self, job: Job, cell: Cell) -> bool:
+        if job.kind == "oracle" and cell.id in self.opened:
+            return True
+        if not self.store.is_current(cell.id):
+            return False
+        if job.kind == "search":
+            return True
+        return self.store.evaluated(cell.id) >= set(card(cell.task).sets)
+
+    def _status(self, job: Job) -> str:
+        if job.key in self.failed:
+            return "failed"
+        if job.cell.id in self.stopped:
+            return "stopped"
+        return "done" if job.cell.id in self.done else "running" if job.key in self.running else "open"

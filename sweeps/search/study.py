@@ -1,0 +1,112 @@
+"""A study: the search for one (task, method, reading)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from carft.spec.cell import Cell, stable_hash
+from carft.data.catalog import card
+from carft.spec.registry import MethodCard, Range
+from carft.spec.resolve import specify
+from sweeps.recipes.readings import TEMPERATURES, Choice
+from sweeps.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Study:
+    """The search for one (task, method, reading): trials in rounds, then a winner, then confirm cells."""
+
+    task: str
+    method: MethodCard
+    recipe: Recipe
+    choice: Choice = field(default_factory=Choice)
+
+    @cached_property
+    def space(self) -> Mapping[str, Range]:
+        """What a trial may try."""
+        space = self.recipe.space_of(self.method)
+        return {**space, "context_temperature": TEMPERATURES} if self.choice.searches_temperature else space
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What identifies the study: everything that decides which trial tries what."""
+        plain = self.cell({name: limits.first_guess for name, limits in self.space.items()}, seed=0)
+        content: dict[str, Any] = {
+            "task": self.task,
+            "data_version": card(self.task).version,
+            "model": plain.model,
+            "pretrained": plain.pretrained,
+            "method": self.method.name,
+            "space": {n: [r.low, r.high, r.first_guess] for n, r in self.space.items()},
+            "round_size": self.recipe.round_size,
+            "search_seed": self.recipe.search_seed,
+            "training": self._training(),
+        }
+        if self.choice.factors:
+            content["reading"] = dict(self.choice.factors)
+        if rungs := self.recipe.stopping_rungs():
+            content["rungs"] = rungs
+        if self.recipe.precision != "float32":
+            content["precision"] = self.recipe.precision
+        return content
+
+    def _training(self) -> dict[str, Any]:
+        settings = self.recipe.training.model_dump()
+        return settings if self.choice.crop is None else {**settings, "crop": self.choice.crop}
+
+    @cached_property
+    def id(self) -> str:
+        return stable_hash(self.content)
+
+    @cached_property
+    def seed(self) -> int:
+        """Seed of the sampler, the same for every method and reading of a task.
+
+        So while the sampler draws from the prior, every method tries the same learning rates, and a difference
+        between methods or readings is not one of luck with them.
+        """
+        shared = {k: v for k, v in self.content.items() if k not in ("method", "space", "reading", "training", "rungs")}
+        return int(stable_hash({**shared, "training": self.recipe.training.model_dump()}), 16) % 2**31
+
+    @cached_property
+    def _cells(self) -> dict[tuple[frozenset, int], Cell]:
+        return {}
+
+    def cell(self, hyperparameters: Mapping[str, float], seed: int) -> Cell:
+        """A cell of this study; the same object each time, since the protocol asks often and an id is a hash."""
+        key = (frozenset(hyperparameters.items()), seed)
+        if key not in self._cells:
+            self._cells[key] = self._specified(hyperparameters, seed)
+        return self._cells[key]
+
+    def _specified(self, hyperparameters: Mapping[str, float], seed: int) -> Cell:
+        values = dict(hyperparameters)
+        reading = self.choice.reading
+        if self.choice.searches_temperature:
+            reading = replace(reading, context_temperature=values.pop("context_temperature"))
+        return specify(
+            self.task,
+            self.method.name,
+            values,
+            seed,
+            self.recipe.training_of(self.choice.crop),
+            reading,
+            self.recipe.model,
+            self.recipe.pretrained,
+            self.recipe.precision,
+        )
+
+
+def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
+    """The studies of a recipe, each once: a method has one study for all readings that differ in nothing it reads."""
+    choices = [Choice()] if recipe.readings is None else recipe.readings.listed()
+    found: dict[str, Study] = {}
+    for task in recipe.tasks:
+        for choice in choices:
+            for method in methods:
+                study = Study(task, method, recipe, choice.restricted(method.reads))
+                found.setdefault(study.id, study)
+    return list(found.values())

@@ -1,0 +1,133 @@
+"""Records for the tools people already use: TensorBoard event files and an Optuna journal, rebuilt from the records.
+
+    events/tensorboard/<task>/<method>/<cell>/     curves over steps, and the cell's metrics at the last step
+    events/optuna.journal                          every study with its trials
+
+Nothing is read back from here; the folder can be removed at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from carft.store.failures import failures
+from carft.core.folders import new_folder
+from carft.store.records import Record, Store
+
+#: a trial's status in study.json -> Optuna's
+STATES = {
+    "done": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+    "stopped": TrialState.PRUNED,
+}
+
+
+@dataclass(frozen=True)
+class Events:
+    """Where the files are, and how many cells and studies were added by this call."""
+
+    tensorboard: Path
+    journal: Path
+    cells: int
+    studies: int
+
+
+def write_events(store: Store) -> Events:
+    """Write what is missing: cells are never written twice, the journal is made anew."""
+    store.require_present()
+    root = store.root / "events"
+    board, journal = root / "tensorboard", root / "optuna.journal"
+    board.mkdir(parents=True, exist_ok=True)
+    cells = sum(_write_cell(store, record, board) for record in store.records())
+    return Events(board, journal, cells, _write_journal(store, journal))
+
+
+def _write_cell(store: Store, record: Record, board: Path) -> bool:
+    """Write a trained cell's curves, unless they are there; whether they were written."""
+    history = store.history(record.id)
+    folder = board / _plain(record.cell.task) / record.cell.method / record.id
+    if not history or folder.is_dir():
+        return False
+    from tensorboardX import SummaryWriter
+
+    with new_folder(folder) as part, SummaryWriter(str(part)) as writer:
+        writer.add_text("cell", f"```\n{json.dumps(record.cell.as_dict(), indent=1)}\n```")
+        for name, values in history.items():
+            if name != "step":
+                for step, value in zip(history["step"], values, strict=True):
+                    if math.isfinite(value):
+                        writer.add_scalar(name, value, int(step))
+        last = int(history["step"][-1])
+        for name, value in store.metrics(record.id).items():
+            if name not in history:
+                writer.add_scalar(f"final/{name}", value, last)
+    return True
+
+
+def _plain(task: str) -> str:
+    """A task's name as one folder: what could lead elsewhere is replaced."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in task)
+
+
+def _write_journal(store: Store, path: Path) -> int:
+    """Write all studies to a new journal, which then takes the place of the old one; how many they are."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+    reasons = {failure.cell: failure.reason for failure in failures(store)}
+    count = 0
+    try:
+        storage = JournalStorage(JournalFileBackend(str(part)))
+        for study in store.studies():
+            space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study["space"].items()}
+            made = optuna.create_study(storage=storage, study_name=_name(study), direction="maximize")
+            made.set_user_attr("winner", study["winner"] or study.get("too_few", "none yet"))
+            made.add_trials(_trials(store, study, space, reasons))
+            count += 1
+        if part.is_file():
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _name(study: Mapping[str, Any]) -> str:
+    return f"{study['task']} {study['method']} {study['id']}"
+
+
+def _trials(
+    store: Store, study: Mapping[str, Any], space: Mapping[str, BaseDistribution], reasons: Mapping[str, str]
+) -> Iterable[FrozenTrial]:
+    for trial in study["trials"]:
+        state = STATES.get(trial["status"], TrialState.WAITING)
+        value = store.read(trial["cell"]).metrics["val/top1"] if state is TrialState.COMPLETE else None
+        notes = {"cell": trial["cell"], **({"reason": reasons[trial["cell"]]} if trial["cell"] in reasons else {})}
+        # a search may have tried what is outside of today's range: the range of that trial then holds it
+        ranges = {name: _holding(space[name], value) for name, value in trial["parameters"].items()}
+        seen = {trial["stopped_after"]: trial["val/top1"]} if state is TrialState.PRUNED else None
+        parameters = dict(trial["parameters"])
+        yield create_trial(
+            state=state,
+            value=value,
+            params=parameters,
+            distributions=ranges,
+            user_attrs=notes,
+            intermediate_values=seen,
+        )
+
+
+def _holding(limits: BaseDistribution, value: float) -> BaseDistribution:
+    assert isinstance(limits, FloatDistribution)
+    return FloatDistribution(min(limits.low, value), max(limits.high, value), log=True)

@@ -1,0 +1,94 @@
+"""What a person sees while a sweep runs: counts, best per study, time left. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sweeps.search.protocol import Protocol
+
+LINE_EVERY_S = 15.0
+
+
+class Board:
+    """A live table on a terminal; elsewhere one plain line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live: Live | None = None
+        self.started = time.monotonic()
+        self.last_line = 0.0
+
+    def watch(self, protocol: Protocol):
+        """The callback to give to a sweep."""
+        self.protocol = protocol
+        self.already = self._over()
+        if self.console.is_terminal:
+            self.progress = Progress(
+                TextColumn("[bold]cells"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self.console,
+            )
+            self.bar = self.progress.add_task("", total=protocol.total(), note="starting Ray")
+            self.live = Live(self._render(), console=self.console, refresh_per_second=4, transient=True)
+            self.live.start()
+        return self.update
+
+    def update(self) -> None:
+        """Show the state of now."""
+        if self.live is not None:
+            self.progress.update(self.bar, completed=self._over(), note=self._note())
+            self.live.update(self._render())
+        elif time.monotonic() - self.last_line > LINE_EVERY_S:
+            self.last_line = time.monotonic()
+            self.console.print(f"{self._over()}/{self.protocol.total()} cells  {self._note()}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self.live is not None:
+            self.live.stop()
+
+    def _over(self) -> int:
+        return len(self.protocol.done) + len(self.protocol.stopped)
+
+    def _note(self) -> str:
+        protocol = self.protocol
+        fresh = self._over() - self.already
+        left = protocol.total() - self._over()
+        eta = f"{(time.monotonic() - self.started) / fresh * left:.0f} s left" if fresh > 3 else "time left unknown yet"
+        return f"{len(protocol.running)} running, {len(protocol.failed)} failed, {eta}"
+
+    def _render(self) -> Group:
+        table = Table("task", "method", "trials done", "best val/top1", box=None, header_style="bold")
+        for study in self.protocol.studies:
+            values = [
+                self.protocol.done[c.id]["val/top1"]
+                for _, _, c in self.protocol.trials(study)
+                if c.id in self.protocol.done
+            ]
+            best = f"{100 * max(values):.1f}" if values else "-"
+            table.add_row(study.task, study.method.name, f"{len(values)}/{self.protocol.recipe.trials}", best)
+        return Group(self.progress, table)
+
+
+def winners_table(protocol: Protocol) -> Table:
+    """Per study: the winner on validation and the means over its finished confirm cells, in %."""
+    columns = ("val/top1", "test/top1", "ood/mean/top1")
+    table = Table("task", "method", "winner", *columns, box=None, header_style="bold")
+    for study in protocol.studies:
+        cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
+        if not cells:
+            table.add_row(study.task, study.method.name, *("-" for _ in range(4)))
+            continue
+        metrics = [protocol.done[c.id] for c in cells]
+        means = [f"{100 * sum(m[k] for m in metrics) / len(metrics):.1f}" for k in columns]
+        chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
+        table.add_row(study.task, study.method.name, chosen, *means)
+    return table

@@ -1,0 +1,244 @@
+"""Keeps the state of a running sweep on disk, for `status`: counts, what runs, time left, how busy the machine is."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal
+from carft.store.failures import read_failure
+from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card
+from carft.store.records import Store
+from sweeps.search.protocol import Job, Kind, Protocol
+from sweeps.status.state import Counts, Running, State, write_state
+
+WRITE_EVERY_S = 3.0
+
+
+class Reporter:
+    """Told of every change by the sweep; a thread writes what it knows, so that no job waits for the disk."""
+
+    def __init__(self, store: Store, recipe: str) -> None:
+        self.store, self.recipe = store, recipe
+        self.started = time.time()
+        self.protocol: Protocol | None = None
+        self.dashboard = ""
+        self.slots = 0
+        self._since: dict[str, tuple[float, Job]] = {}
+        self._seconds: dict[Kind, list[float]] = defaultdict(list)  # kind -> seconds a cell of every job that ended
+        self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
+        self._kinds: dict[str, Kind] = {}  # of the same cells
+        self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
+        self._load = Load()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_writing, daemon=True)
+
+    def watch(self, protocol: Protocol) -> Callable[[], None]:
+        """The callback to give to a sweep; Ray runs by now."""
+        self.protocol, self.dashboard = protocol, dashboard()
+        self._thread.start()
+        return self.update
+
+    def update(self) -> None:
+        """Note which jobs started and which ended."""
+        assert self.protocol is not None
+        now, running = time.time(), dict(self.protocol.running)
+        with self._lock:
+            for key in set(self._since) - set(running):
+                since, job = self._since.pop(key)
+                if key in self.protocol.failed:
+                    self._failed_on[key] = job.cell.task
+                    continue
+                cells = job.cells()
+                if not all(self.protocol.is_over(cell.id) for cell in cells):
+                    continue  # given back, to be run again
+                self._seconds[job.kind].append((now - since) / len(cells))
+                if job.kind != "oracle":  # that opens a cell which is done already
+                    self._tasks |= {cell.id: cell.task for cell in cells}
+                    self._kinds |= {cell.id: job.kind for cell in cells}
+            self._since |= {key: (now, job) for key, job in running.items() if key not in self._since}
+            self.slots = max(self.slots, len(running))
+
+    def close(self, outcome: str) -> State | None:
+        """Write the last state; returns it, None when the sweep had nothing to do."""
+        if self.protocol is None:
+            return None
+        self._over.set()
+        self._thread.join()
+        self.update()
+        try:
+            return self._write(outcome)
+        except (OSError, Refusal):  # the folder went away; whoever ends the sweep says so
+            return None
+
+    def _keep_writing(self) -> None:
+        while not self._over.wait(WRITE_EVERY_S):
+            self._load.look()
+            with contextlib.suppress(OSError, Refusal):  # the next look may find the folder again
+                self._write()
+
+    def _write(self, outcome: str = "") -> State:
+        with self._lock:
+            state = self._state(outcome)
+        with contextlib.suppress(OSError):  # a state that cannot be written is no reason to stop
+            write_state(self.store, state)
+        return state
+
+    def _state(self, outcome: str) -> State:
+        protocol, now = self.protocol, time.time()
+        assert protocol is not None
+        done, failed, stopped = dict(protocol.done), dict(protocol.failed), dict(protocol.stopped)
+        for cell in set(done) - set(self._tasks):
+            self._look_up(cell)
+        for key in set(failed) - set(self._failed_on):
+            before = read_failure(self.store, key.partition("-")[2])
+            self._failed_on[key] = before.spec["task"] if before else ""
+        left_s, basis = self._time_left(done, failed, len(stopped))
+        reused = protocol.reused & set(done)
+        lost = sum(map(cells_of, failed))
+        counts = Counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
+        return State(
+            recipe=self.recipe,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=self.started,
+            updated=now,
+            counts=counts,
+            tasks=self._by_task(done, reused, failed, Counter(stop.task for stop in stopped.values())),
+            running=tuple(
+                Running(job.kind, job.cell.id, job.cell.task, job.cell.method, since)
+                for since, job in self._since.values()
+            ),
+            failed=failed,
+            ended=now if outcome else None,
+            outcome=outcome,
+            left_s=None if outcome else left_s,
+            basis=basis,
+            slots=self.slots,
+            busy=self._load.means(),
+            dashboard=self.dashboard,
+        )
+
+    def _look_up(self, cell: str) -> None:
+        """A cell that was found done: what it is stands in its record."""
+        found = self.store.read(cell).cell
+        assert self.protocol is not None
+        self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, self.protocol.recipe.search_seed)
+
+    def _by_task(
+        self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str], stopped: Counter[str]
+    ) -> dict[str, Counts]:
+        assert self.protocol is not None
+        tasks = self.protocol.recipe.tasks
+        total = self.protocol.total() // len(tasks)  # every task has the same studies
+        ended, found = (Counter(self._tasks[cell] for cell in cells) for cells in (done, reused))
+        running = Counter(job.cell.task for _, job in self._since.values())
+        lost: Counter[str] = Counter()
+        for key in failed:
+            lost[self._failed_on[key]] += cells_of(key)
+        return {t: Counts(total, ended[t], found[t], lost[t], running[t], stopped[t]) for t in tasks}
+
+    def _time_left(
+        self, done: Mapping[str, object], failed: Mapping[str, str], stopped: int
+    ) -> tuple[float | None, str]:
+        """Seconds left and what that rests on: the seconds a cell of each kind took in this sweep."""
+        measured = {kind: sum(seconds) / len(seconds) for kind, seconds in self._seconds.items()}
+        if not measured or not self.slots:
+            return None, "no job of this sweep has ended yet"
+        assert self.protocol is not None
+        left = planned(self.protocol)
+        left.subtract(self._kinds[cell] for cell in done)
+        left["search"] -= stopped
+        for key in failed:
+            left[cast(Kind, key.partition("-")[0])] -= cells_of(key)
+        fallback = max(measured.values())
+        seconds = sum(max(0, count) * measured.get(kind, fallback) for kind, count in left.items())
+        said = ", ".join(f"{kind} {measured[kind]:.1f} s" for kind in sorted(measured))
+        jobs = sum(map(len, self._seconds.values()))
+        unknown = [kind for kind, count in left.items() if count > 0 and kind not in measured]
+        guess = f"; {' and '.join(unknown)} not measured yet, taken as the slowest" if unknown else ""
+        return seconds / self.slots, f"seconds a cell in {jobs} jobs ({said}), {self.slots} at a time{guess}"
+
+
+def kind_of(cell: Cell, search_seed: int) -> Kind:
+    """Which kind of job made a cell of a sweep."""
+    posthoc: dict[str, Kind] = {"wise_ft": "curve", "soup": "soup"}
+    if cell.method in posthoc:
+        return posthoc[cell.method]
+    return "search" if cell.seed == search_seed and method_card(cell.method).kind == "trained" else "confirm"
+
+
+def planned(protocol: Protocol) -> Counter[Kind]:
+    """Cells of the whole sweep by the kind of job that makes them."""
+    recipe, studies = protocol.recipe, len(protocol.studies)
+    curves = len(WISE_ALPHAS) if "wise_ft" in recipe.methods else 0
+    found: Counter[Kind] = Counter()
+    found["search"], found["confirm"] = studies * recipe.trials, studies * recipe.seeds
+    found["curve"] = studies * recipe.seeds * curves
+    untrained = sum(method_card(name).kind == "untrained" for name in recipe.methods)
+    found["confirm"] += len(recipe.tasks) * untrained
+    found["soup"] = protocol.total() - found.total()
+    return found
+
+
+def cells_of(key: str) -> int:
+    """How many cells the job of this key would have finished."""
+    return {"curve": len(WISE_ALPHAS), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
+
+
+def dashboard() -> str:
+    """The address of Ray's dashboard; empty where it does not run."""
+    import ray
+
+    if not ray.is_initialized():
+        return ""
+    context = ray.init(ignore_reinit_error=True, logging_level=logging.ERROR)
+    url = getattr(context, "dashboard_url", None)
+    return f"http://{url}" if url else ""
+
+
+class Load:
+    """How busy this machine is: means over looks, shares of 1. Linux's own counters and nvidia-smi, where they are."""
+
+    def __init__(self) -> None:
+        self._first = self._last = _cpu_ticks()
+        self._gpus: dict[str, list[float]] = defaultdict(list)
+        self._smi = shutil.which("nvidia-smi")
+
+    def look(self) -> None:
+        """Take a look; to be called now and then."""
+        self._last = _cpu_ticks()
+        if self._smi:
+            command = [self._smi, "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits"]
+            with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+                said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+                for line in said.splitlines():
+                    index, percent = line.split(",")
+                    self._gpus[f"GPU {int(index)}"].append(float(percent) / 100)
+
+    def means(self) -> dict[str, float]:
+        """Name -> mean share since the start; empty before the first look."""
+        (busy, total), (busy_before, total_before) = self._last, self._first
+        cpu = {"CPU": (busy - busy_before) / (total - total_before)} if total > total_before else {}
+        return {**cpu, **{name: sum(seen) / len(seen) for name, seen in self._gpus.items()}}
+
+
+def _cpu_ticks() -> tuple[float, float]:
+    """(busy, all) ticks of all cores since boot; zeros where the system does not say."""
+    try:
+        ticks = [float(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return 0.0, 0.0
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)  # idle and waiting for a disk are not busy

@@ -1,0 +1,118 @@
+"""Metrics against known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.special import log_softmax
+
+from carft.core.metrics import Predictions, flatten, macro, negative_log_likelihood, ood_means, score, top1
+from carft.store.records import Store
+from tests.support.helpers import made_up_predictions
+
+LABELS = np.array([0, 0, 0, 1])
+PREDICTED = np.array([0, 0, 1, 1])
+
+pairs = st.integers(1, 40).flatmap(
+    lambda n: st.tuples(*(arrays.arrays(np.int64, n, elements=st.integers(0, 5)) for _ in range(2)))
+)
+
+
+def test_top1_counts_images_and_macro_counts_classes() -> None:
+    """Three of four images are right; two thirds of class 0 and all of class 1."""
+    assert top1(PREDICTED, LABELS) == 0.75
+    assert macro(PREDICTED, LABELS) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_macro_ignores_classes_that_do_not_occur() -> None:
+    assert macro(np.array([7, 7]), np.array([7, 3])) == 0.5
+
+
+def test_macro_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no images"):
+        macro(np.array([], int), np.array([], int))
+
+
+@given(pairs)
+def test_macro_and_top1_lie_between_none_and_all(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    predicted, labels = pair
+    for metric in (top1, macro):
+        assert 0 <= metric(predicted, labels) <= 1
+        assert metric(labels, labels) == 1
+        assert metric(labels + 1, labels) == 0
+
+
+@given(pairs, st.integers(2, 4))
+def test_repeating_every_image_changes_neither(pair: tuple[np.ndarray, np.ndarray], times: int) -> None:
+    predicted, labels = pair
+    for metric in (top1, macro):
+        repeated = metric(np.tile(predicted, times), np.tile(labels, times))
+        assert repeated == pytest.approx(metric(predicted, labels))
+
+
+@given(arrays.arrays(np.float32, (6, 4), elements=st.floats(-1e4, 1e4, width=32)))
+def test_cross_entropy_agrees_with_scipy(logits: np.ndarray) -> None:
+    labels = np.array([0, 1, 2, 3, 0, 1])
+    expected = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), labels].mean()
+    assert negative_log_likelihood(logits, labels).mean() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_cross_entropy_has_the_value_worked_out_by_hand() -> None:
+    """ln 4 for equal logits; ln(1 + 1/3) where the label has three times the other's probability."""
+    assert negative_log_likelihood(np.zeros((2, 4), np.float32), np.array([0, 3])).mean() == pytest.approx(1.3862944)
+    logits = np.log(np.array([[3.0, 1.0]])).astype(np.float32)
+    assert negative_log_likelihood(logits, np.array([0]))[0] == pytest.approx(0.2876821)
+
+
+def test_a_score_holds_every_metric_and_leaves_unknown_contexts_out() -> None:
+    predictions = Predictions(
+        images=["a", "b", "c", "d"],
+        groups=["a", "b", "c", "d"],
+        labels=LABELS,
+        contexts=np.array([0, 1, -1, 1]),
+        logits=np.eye(2, dtype=np.float32)[PREDICTED],
+        context_logits=np.eye(2, dtype=np.float32)[[0, 1, 0, 0]],
+    )
+    found = score(predictions)
+    assert set(found) == {"top1", "mean_per_class", "loss", "context_top1"}
+    assert found["top1"] == 0.75
+    assert found["context_top1"] == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_a_set_without_known_contexts_has_no_context_accuracy() -> None:
+    plain = made_up_predictions()
+    unknown = Predictions(plain.images, plain.groups, plain.labels, np.full(3, -1), plain.logits, plain.context_logits)
+    assert set(score(unknown)) == {"top1", "mean_per_class", "loss"}
+
+
+def test_names_are_flat() -> None:
+    assert flatten("ood/hands", {"top1": 0.5}) == {"ood/hands/top1": 0.5}
+
+
+def test_means_over_suites_are_unweighted_and_leave_the_test_set_out() -> None:
+    metrics = {
+        "test/top1": 1.0,
+        "val/top1": 1.0,
+        "ood/hands/top1": 0.2,
+        "ood/sketches/top1": 0.4,
+        "ood/hands/mean_per_class": 0.1,
+        "ood/sketches/mean_per_class": 0.5,
+        "ood/hands/context_top1": 0.9,
+    }
+    expected = {"ood/mean/top1": 0.3, "ood/mean/mean_per_class": 0.3, "ood/context_top1": 0.9}
+    assert ood_means(metrics) == pytest.approx(expected)
+    assert ood_means({**metrics, **ood_means(metrics)}) == pytest.approx(expected)
+    assert ood_means({"val/top1": 1.0, "test/top1": 1.0}) == {}
+
+
+def test_metrics_of_a_record_are_those_of_its_predictions(finished: Store) -> None:
+    """Scoring the kept predictions again gives every recorded number."""
+    for cell in finished.ids():
+        again: dict[str, float] = {}
+        for name in ("val", *finished.evaluated(cell)):
+            again.update(flatten(name, score(finished.predictions(cell, name))))
+        recorded = {k: v for k, v in finished.metrics(cell).items() if not k.startswith("train/")}
+        assert recorded == pytest.approx({**again, **ood_means(again)}, rel=1e-12)

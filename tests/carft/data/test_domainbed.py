@@ -1,0 +1,237 @@
+"""DomainBed's data sets: facts, layouts, leave-one-domain-out tasks, and a cell that is trained and unsealed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.spec.cell import Training
+from carft.data import catalog
+from carft.data.card import Folder
+from carft.data.catalog import card
+from carft.data.checking import check
+from carft.data.domainbed.cards import CARDS, CLASSES, DATA_SETS, FAMILIES, leave_one_out
+from carft.data.fixtures import picture
+from carft.data.sets import Index
+from carft.data.splitting import carved
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.store.records import Store
+from carft.training.run import run_cell
+from carft.spec.resolve import specify
+from reports.build import build_report
+from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.search.protocol import Protocol
+from sweeps.recipes import load_recipe
+
+#: few classes, so that their fixtures can be written for every test
+SMALL = ("pacs", "vlcs", "terraincognita")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with fixtures of all five sets. Do not change it."""
+    place = tmp_path_factory.mktemp("data")
+    for data_set in DATA_SETS.values():
+        data_set.fixture(place)
+    return place
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Path:
+    DATA_SETS["pacs"].fixture(tmp_path)
+    return tmp_path
+
+
+def test_counts_and_classes_are_those_of_the_domainbed_paper() -> None:
+    assert {name: sum(data_set.counts.values()) for name, data_set in DATA_SETS.items()} == {
+        "pacs": 9_991,
+        "vlcs": 10_729,
+        "officehome": 15_588,
+        "terraincognita": 24_788,
+        "domainnet": 586_575,
+    }
+    assert {name: (len(data_set.classes), len(data_set.counts)) for name, data_set in DATA_SETS.items()} == {
+        "pacs": (7, 4),
+        "vlcs": (5, 4),
+        "officehome": (65, 4),
+        "terraincognita": (10, 4),
+        "domainnet": (345, 6),
+    }
+    for name, folders in CLASSES.items():
+        assert list(folders) == sorted(folders), name
+        assert len({word.casefold() for word in folders.values()}) == len(folders)
+
+
+def test_every_domain_is_left_out_once() -> None:
+    assert leave_one_out("pacs") == ("pacs/art-painting", "pacs/cartoon", "pacs/photo", "pacs/sketch")
+    assert sorted(task for name in DATA_SETS for task in leave_one_out(name)) == sorted(CARDS)
+    with pytest.raises(Refusal, match="'pasc'"):
+        leave_one_out("pasc")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_task_never_sees_the_domain_that_is_left_out(name: str, root: Path) -> None:
+    domains = list(FAMILIES[name].domains)
+    for task in leave_one_out(name):
+        held_out = task.split("/")[1]
+        opened, sealed = card(task).open(Folder(root)), card(task).unseal(Folder(root))
+        number = domains.index(held_out)
+        for images in (opened.train, opened.val):
+            assert set(images.contexts.tolist()) == set(range(len(domains))) - {number}
+            assert set(images.labels.tolist()) == set(range(len(DATA_SETS[name].classes)))
+        assert not set(opened.train.groups) & set(opened.val.groups)
+        assert sealed.test is None and list(sealed.suites) == [held_out]
+        suite = sealed.suites[held_out]
+        assert set(suite.contexts.tolist()) == {number}
+        assert len(suite) == 2 * len(DATA_SETS[name].classes)
+        for row in range(0, len(suite), 7):
+            domain, folder, _ = suite.names[row].split("/")
+            assert domain == held_out and list(CLASSES[name])[suite.labels[row]] == folder
+        assert opened.digests["attested"] == "no: fixture"
+
+
+def test_the_files_lie_as_domainbeds_script_lays_them_out(root: Path) -> None:
+    for pattern in (
+        "PACS/sketch/dog/*.png",
+        "VLCS/Caltech101/bird/*.jpg",
+        "office_home/Real World/Alarm_Clock/*.jpg",
+        "terra_incognita/location_38/empty/*.jpg",
+        "domain_net/quickdraw/The_Eiffel_Tower/*.png",
+    ):
+        assert list(root.glob(pattern)), pattern
+
+
+def test_a_photo_that_lies_in_two_classes_stays_on_one_side(tmp_path: Path) -> None:
+    """DomainBed's script copies a camera trap photo into the folder of every animal that it shows."""
+    DATA_SETS["terraincognita"].fixture(tmp_path)
+    place = tmp_path / "terra_incognita" / "location_38"
+    for number in range(6):
+        for name in ("cat", "dog"):
+            picture(number).save(place / name / f"both{number}.jpg")
+    task = card("terraincognita/l100").open(Folder(tmp_path))
+    assert not set(task.train.groups) & set(task.val.groups)
+    assert sum("both" in name for name in (*task.train.names, *task.val.names)) == 12
+    assert len({group for group in (*task.train.groups, *task.val.groups) if "both" in group}) == 6
+
+
+@given(st.sets(st.integers(0, 10_000), min_size=4, max_size=60), st.integers(0, 3))
+def test_a_fifth_of_every_class_is_held_out_whatever_the_order(numbers: set[int], classes: int) -> None:
+    names = sorted(f"{number % (classes + 1)}/{number}.jpg" for number in numbers)
+    place = Path("/nowhere/that/can/be/written")
+
+    def held_out(listed: list[str]) -> list[str]:
+        labels = tuple(int(name[0]) for name in listed)
+        return sorted(carved(Index(tuple(place / n for n in listed), labels, tuple(listed)), place, 0.2)[1].groups)
+
+    sizes = {label: sum(name[0] == str(label) for name in names) for label in range(classes + 1)}
+    if min((size for size in sizes.values() if size), default=0) < 2:
+        return
+    found = held_out(names)
+    assert found == held_out(names[::-1])
+    for label, size in sizes.items():
+        assert sum(name[0] == str(label) for name in found) == (max(1, round(0.2 * size)) if size else 0)
+
+
+def class_missing_in_one_domain(place: Path) -> None:
+    shutil.rmtree(place / "cartoon" / "horse")
+
+
+def one_class_more(place: Path) -> None:
+    (place / "photo" / "zebra").mkdir()
+
+
+def domain_missing(place: Path) -> None:
+    shutil.rmtree(place / "sketch")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (class_missing_in_one_domain, "1 of its 7 class folders in '.*cartoon'.*'horse' first"),
+        (one_class_more, "'zebra' is no class"),
+        (domain_missing, "pacs is only half here.*sketch"),
+    ],
+)
+def test_a_set_that_is_not_whole_is_refused_by_name(change, says: str, pacs: Path) -> None:
+    change(pacs / "PACS")
+    with pytest.raises(Refusal, match=says):
+        card("pacs/photo").open(Folder(pacs))
+
+
+def test_a_set_that_is_not_there_is_refused_with_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="vlcs is not here") as refusal:
+        card("vlcs/sun09").open(Folder(tmp_path))
+    assert "DomainBed" in refusal.value.hint and "Licence" in refusal.value.hint
+    with pytest.raises(Refusal, match="no data folder was named"):
+        card("vlcs/sun09").open(Folder())
+
+
+def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs: Path) -> None:
+    victim = sorted((pacs / "PACS" / "photo" / "dog").iterdir())[0]
+    extra = victim.with_name("more.jpg")
+    shutil.copy(victim, extra)
+    before = card("pacs/sketch").open(Folder(pacs, skip_unreadable=False))
+    extra.write_bytes(extra.read_bytes()[:150])
+    found = check(DATA_SETS["pacs"], pacs)
+    assert found.status == "failed" and list(found.unreadable) == ["photo/dog/more.jpg"]
+    without = card("pacs/sketch").open(Folder(pacs, skip_unreadable=True))
+    gone = (set(before.train.names) | set(before.val.names)) - (set(without.train.names) | set(without.val.names))
+    assert gone == {"photo/dog/more.jpg"}
+    assert without.digests["left out"] == "1: photo/dog/more.jpg"
+    assert without.digests["attested"].startswith("no: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "method"), [*((name, "car_ft") for name in DATA_SETS), ("pacs", "ft"), ("vlcs", "ft")]
+)
+def test_a_cell_is_trained_and_unsealed(
+    name: str, method: str, root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 2 of the 80 prompts: encoding the text of 345 classes 80 times is not what is tested here."""
+    task = leave_one_out(name)[-1]
+    held_out = task.split("/")[1]
+    few = replace(card(task), banks={"standard": card(task).bank("standard")[:2]})
+    monkeypatch.setitem(catalog.CARDS, task, few)
+    training = Training(epochs=1, batch_size=min(500, 4 * len(DATA_SETS[name].classes)))
+    hyperparameters = {"lr": 1e-4, **({"kl_weight": 1.0} if method == "car_ft" else {})}
+    cell = specify(task, method, hyperparameters, 0, training, None, "icons-resnet", "icons")
+    run_cell(cell, store, Execution(data=str(root)), unseal=True)
+    assert store.evaluated(cell.id) == {f"ood/{held_out}"}
+    assert {"val/context_top1", f"ood/{held_out}/top1", f"ood/{held_out}/context_top1"} <= set(store.metrics(cell.id))
+    assert len(store.predictions(cell.id, f"ood/{held_out}").images) == 2 * len(DATA_SETS[name].classes)
+
+
+@pytest.mark.slow
+def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
+    root: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pacs/sketch has no test set in distribution; pets has no shift and no known context."""
+    tasks = ["pacs/sketch", "pets"]
+    catalog.data_set("pets").fixture(root)
+    for task in tasks:
+        monkeypatch.setitem(catalog.CARDS, task, replace(card(task), banks={"standard": card("vlcs/sun09").contexts}))
+    recipe = load_recipe("miniature").smoked().model_copy(update={"seeds": 1})
+    recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons")
+    protocol = Protocol(recipe, store)
+    while (job := protocol.next_job()) is not None:
+        place = Placement(settings={"data": str(root)})
+        assert not run_payload(payload(job, str(store.root), place))["failure"]
+        protocol.end(job)
+    protocol.write_studies()
+    built = build_report(store, tmp_path / "report")
+    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv").set_index(["task", "method"])
+    assert len(table) == 6
+    pacs, pets = table.loc["pacs/sketch"], table.loc["pets"]
+    assert pacs["test_top1"].isna().all() and pacs["ood/sketch"].notna().all() and (pacs["n_groups"] == 14).all()
+    assert pets["test_top1"].notna().all() and pets["ood/mean"].isna().all() and pets["context_top1"].isna().all()
+    differences = pd.read_csv(built.page.parent / "tables" / "differences.csv")
+    assert set(differences[differences["task"] == "pets"]["where"]) == {"ID test"}
+    assert set(differences[differences["task"] == "pacs/sketch"]["where"]) == {"mean OOD"}

@@ -1,0 +1,337 @@
+"""The nine downstream sets: fake trees in their real layouts, read as torchvision reads them, and trained on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import loadmat, savemat
+from torchvision import datasets as tv
+
+from carft.spec.cell import Cell, Training
+from carft.data.card import Folder
+from carft.data.catalog import DATA_SETS, DOWNSTREAM, card, data_set
+from carft.data.checking import check
+from carft.data.downstream.layouts.drawing import COUNTS, planes
+from carft.data.files import Files
+from carft.data.fixtures import picture
+from carft.data.sets import DataSet
+from carft.data.splitting import RECORD
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.store.records import Store
+from carft.training.run import run_cell
+from carft.spec.resolve import specify
+
+CARVED = ("cifar10", "cifar100", "food101", "sun397", "cars", "pets")
+#: a file that a half-downloaded set lacks, and an image
+NEEDED = {
+    "cifar10": ("data_batch_4.bin", None),
+    "cifar100": ("test.bin", None),
+    "dtd": ("dtd/labels/val1.txt", "dtd/images/banded/banded_0001.jpg"),
+    "food101": ("meta/test.json", "images/apple_pie/1.jpg"),
+    "sun397": ("Testing_01.txt", "a/abbey/sun_00001.jpg"),
+    "cars": ("cars_test_annos_withlabels.mat", "cars_train/00001.jpg"),
+    "aircraft": ("data/variants.txt", "data/images/0000001.jpg"),
+    "pets": ("annotations/test.txt", "images/Abyssinian_1.jpg"),
+    "flowers": ("setid.mat", "jpg/image_00001.jpg"),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a fixture of every set. Do not change it."""
+    root = tmp_path_factory.mktemp("drawn")
+    for name in DOWNSTREAM:
+        data_set(name).fixture(root)
+    return root
+
+
+@pytest.fixture
+def own(drawn: Path, tmp_path: Path):
+    """Makes a copy of one set's fixture that may be changed, and gives its data root."""
+
+    def copy(name: str) -> Path:
+        shutil.copytree(drawn / data_set(name).place, tmp_path / data_set(name).place)
+        return tmp_path
+
+    return copy
+
+
+@pytest.mark.parametrize("name", DOWNSTREAM)
+def test_a_fixture_is_checked_and_is_no_real_set(name: str, drawn: Path) -> None:
+    found = check(data_set(name), drawn)
+    assert (found.status, found.problems, dict(found.unreadable)) == ("fixture", (), {})
+    assert found.counts == {split: COUNTS[split] * len(card(name).classes) for split in data_set(name).counts}
+    assert found.digests()["attested"] == "no: fixture"
+
+
+@pytest.mark.parametrize("name", DOWNSTREAM)
+def test_train_val_and_test_are_apart_and_hold_every_class(name: str, drawn: Path) -> None:
+    task, sealed = card(name).open(Folder(drawn)), card(name).unseal(Folder(drawn))
+    assert sealed.test is not None and not sealed.suites
+    parts = [task.train, task.val, sealed.test]
+    everything = [image for part in parts for image in part.names]
+    assert len(everything) == len(set(everything))
+    for part in parts:
+        assert sorted(set(part.labels.tolist())) == list(range(len(card(name).classes)))
+        assert (part.contexts == -1).all() and len(part.images) == len(part)
+    assert (drawn / data_set(name).place / RECORD).is_file() == (name in CARVED)
+    assert task.digests["attested"] == "no: fixture" and len(task.digests[name]) == 64
+
+
+@pytest.mark.parametrize("name", DOWNSTREAM)
+def test_images_are_those_of_their_labels(name: str, drawn: Path) -> None:
+    """What is read back lies nearer to the drawing of its label than to drawings of other labels."""
+    test = card(name).unseal(Folder(drawn)).test
+    assert test is not None
+    number = 1 + sum(COUNTS[split] for split in data_set(name).counts if split != "test")
+    count = len(card(name).classes)
+
+    for row in (0, len(test) // 2, len(test) - 1):
+        image, label = test.images[row].numpy().astype(float), int(test.labels[row])
+        others = [(label + step) % count for step in range(1, 8)]
+        distances = [
+            np.abs(image - planes(picture(c, 0, number, 24), image.shape[-1])).mean() for c in (label, *others)
+        ]
+        assert distances[0] == min(distances)
+
+
+def of_torchvision(name: str, split: str, root: Path) -> tuple[list[Path], list[int]]:
+    """What torchvision's own class reads: paths and labels."""
+    if name == "dtd":
+        found = tv.DTD(root, split, partition=1)
+        return found._image_files, found._labels
+    if name == "food101":
+        found = tv.Food101(root, split)
+        return found._image_files, found._labels
+    if name == "aircraft":
+        found = tv.FGVCAircraft(root, split)
+        return list(map(Path, found._image_files)), found._labels
+    if name == "pets":
+        found = tv.OxfordIIITPet(root, {"train": "trainval"}.get(split, split))
+        return found._images, found._labels
+    if name == "flowers":
+        found = tv.Flowers102(root, split)
+        return found._image_files, found._labels
+    found = tv.StanfordCars(root, split)
+    return [Path(path) for path, _ in found._samples], [int(label) for _, label in found._samples]
+
+
+@pytest.mark.parametrize("name", ["dtd", "food101", "aircraft", "pets", "flowers", "cars"])
+def test_an_index_is_what_torchvision_reads(name: str, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the fixture's labels have other digests than the real ones
+    monkeypatch.setattr(tv.Flowers102, "_check_integrity", lambda self: True)
+    for split, index in data_set(name).index(drawn).items():
+        paths, labels = of_torchvision(name, split, drawn)
+        assert list(index.paths) == paths
+        assert list(index.labels) == labels
+
+
+def test_sun_labels_are_those_of_torchvision(drawn: Path) -> None:
+    found = tv.SUN397(drawn)
+    theirs = dict(zip(found._image_files, found._labels, strict=True))
+    for index in data_set("sun397").index(drawn).values():
+        assert [theirs[path] for path in index.paths] == list(index.labels)
+
+
+def test_cifar_records_are_read_byte_by_byte(tmp_path: Path) -> None:
+    """Two records of CIFAR-100: coarse label, fine label, then the red, green and blue planes row by row."""
+    place = tmp_path / "cifar-100-binary"
+    data_set("cifar100").fixture(tmp_path)
+    planes_ = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3072)
+    (place / "test.bin").write_bytes(
+        b"".join(bytes([19, fine]) + planes_[i].tobytes() for i, fine in enumerate([7, 42]))
+    )
+    index = data_set("cifar100").index(tmp_path)["test"]
+    assert index.labels == (7, 42)
+    images = data_set("cifar100").pixels(tmp_path, index)
+    assert images.shape == (2, 3, 32, 32)
+    assert images[1, 2, 3, 4] == planes_[1, 2 * 1024 + 3 * 32 + 4]
+
+
+def test_cifar_labels_go_through_the_set_s_own_names(own) -> None:
+    root = own("cifar10")
+    names = root / "cifar-10-batches-bin" / "batches.meta.txt"
+    before = data_set("cifar10").index(root)["test"].labels
+    listed = names.read_text().split()
+    names.write_text("\n".join([listed[1], listed[0], *listed[2:]]))
+    after = data_set("cifar10").index(root)["test"].labels
+    swapped = {0: 1, 1: 0}
+    assert list(after) == [swapped.get(label, label) for label in before]
+
+
+@pytest.mark.parametrize("name", DOWNSTREAM)
+def test_a_set_that_is_not_there_is_refused_with_where_and_how(name: str, tmp_path: Path) -> None:
+    for request in (card(name).open, card(name).unseal, card(name).require_present):
+        with pytest.raises(Refusal) as caught:
+            request(Folder(tmp_path))
+        said = str(caught.value)
+        assert f"The data set {name} is not here" in said and str(tmp_path / data_set(name).place) in said
+        assert data_set(name).licence in said and data_set(name).source in said
+    with pytest.raises(Refusal, match="--data ROOT"):
+        card(name).open(Folder(None))
+
+
+@pytest.mark.parametrize("name", DOWNSTREAM)
+def test_a_half_downloaded_set_names_the_file(name: str, own) -> None:
+    root = own(name)
+    needed, image = NEEDED[name]
+    place = root / data_set(name).place
+    if image:
+        (place / image).unlink()
+        with pytest.raises(Refusal, match="only half here") as caught:
+            check(data_set(name), root)
+        assert str(place / image) in str(caught.value)
+    (place / needed).unlink()
+    with pytest.raises(Refusal, match="only half here") as caught:
+        card(name).require_present(Folder(root))
+    assert str(place / needed) in str(caught.value)
+
+
+def test_many_missing_images_are_counted(own) -> None:
+    root = own("dtd")
+    shutil.rmtree(root / "dtd" / "dtd" / "images" / "woven")
+    with pytest.raises(Refusal, match="and 4 more"):
+        data_set("dtd").index(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content"),
+    [
+        ("cifar10", "test_batch.bin", b"x" * 5000),
+        ("cifar100", "test.bin", bytes([0, 100]) + bytes(3072)),
+        ("food101", "meta/train.json", b'{"apple_pie": ["apple_pie/1'),
+        ("food101", "meta/train.json", b"[1, 2]"),
+        ("pets", "annotations/test.txt", b"Abyssinian_1 1 1\n"),
+        ("pets", "annotations/test.txt", b"Abyssinian_1 2 1 1\n"),
+        ("flowers", "setid.mat", b"MATLAB 5.0 MAT-file"),
+        ("cars", "devkit/cars_train_annos.mat", b""),
+        ("dtd", "dtd/labels/train1.txt", b"\xff\xfe\x00"),
+    ],
+)
+def test_a_torn_annotation_file_is_named(name: str, file: str, content: bytes, own) -> None:
+    root = own(name)
+    path = root / data_set(name).place / file
+    path.write_bytes(content)
+    with pytest.raises(Refusal) as caught:
+        data_set(name).index(root)
+    assert str(path) in str(caught.value)
+
+
+def test_numbers_that_point_nowhere_are_refused(own) -> None:
+    root = own("flowers")
+    splits = {k: v for k, v in loadmat(root / "flowers-102" / "setid.mat").items() if not k.startswith("__")}
+    savemat(root / "flowers-102" / "setid.mat", {**splits, "trnid": np.array([[1, 9000]])})
+    with pytest.raises(Refusal, match="setid"):
+        data_set("flowers").index(root)
+
+
+def test_an_unknown_class_is_refused(own) -> None:
+    root = own("dtd")
+    path = root / "dtd" / "dtd" / "labels" / "train1.txt"
+    path.write_text(path.read_text() + "fluffy/fluffy_0001.jpg\n")
+    with pytest.raises(Refusal, match="'fluffy' is not one of the 47 classes"):
+        data_set("dtd").index(root)
+
+
+def test_a_class_without_a_training_image_is_refused(own) -> None:
+    root = own("dtd")
+    path = root / "dtd" / "dtd" / "labels" / "train1.txt"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("grid/")))
+    with pytest.raises(Refusal, match="no training image of the class 'grid'"):
+        card("dtd").open(Folder(root))
+
+
+def test_a_changed_training_list_no_longer_fits_the_validation_set_on_record(own) -> None:
+    root = own("pets")
+    data_set("pets").fixture(root)
+    card("pets").open(Folder(root))
+    path = root / "oxford-iiit-pet" / "annotations" / "trainval.txt"
+    lines = path.read_text().splitlines(True)
+    path.write_text("".join(lines[1:]))
+    with pytest.raises(Refusal, match="validation set on record"):
+        card("pets").open(Folder(root, skip_unreadable=True))
+
+
+def test_a_fixture_is_never_drawn_over_real_files(tmp_path: Path) -> None:
+    (tmp_path / "dtd").mkdir()
+    (tmp_path / "dtd" / "dtd-r1.0.1.tar.gz").write_bytes(b"real")
+    with pytest.raises(Refusal, match="no fixture"):
+        data_set("dtd").fixture(tmp_path)
+
+
+class TestUnreadable:
+    """A truncated training image: refused by name, or left out on record."""
+
+    @pytest.fixture
+    def broken(self, own) -> tuple[Path, Path]:
+        root = own("dtd")
+        path = root / "dtd" / "dtd" / "images" / "grid" / "grid_0002.jpg"
+        path.write_bytes(path.read_bytes()[:300])
+        return root, path
+
+    def cell(self) -> Cell:
+        return specify("dtd", "ft", {"lr": 1e-4}, 0, Training(epochs=1), model="icons-resnet", pretrained="icons")
+
+    def test_training_refuses_and_names_the_file(self, broken: tuple[Path, Path], store: Store) -> None:
+        with pytest.raises(Refusal, match="--skip-unreadable") as caught:
+            run_cell(self.cell(), store, Execution(data=str(broken[0])))
+        assert str(broken[1]) in str(caught.value)
+        assert store.ids() == []
+
+    def test_it_is_left_out_on_record(self, broken: tuple[Path, Path], store: Store) -> None:
+        cell = self.cell()
+        run_cell(cell, store, Execution(data=str(broken[0]), skip_unreadable=True), unseal=True)
+        digests = store.read(cell.id).provenance["digests"]
+        assert digests["left out"] == "1: dtd/images/grid/grid_0002.jpg"
+        assert digests["attested"].startswith("no: This is a fixture. Images that cannot be read: dtd/images/grid")
+
+    def test_check_names_it_and_fails(self, broken: tuple[Path, Path]) -> None:
+        found = check(data_set("dtd"), broken[0])
+        assert found.status == "failed"
+        assert list(found.unreadable) == ["dtd/images/grid/grid_0002.jpg"]
+
+    def test_all_other_images_stay_in_their_split(self, broken: tuple[Path, Path], drawn: Path) -> None:
+        whole = card("dtd").open(Folder(drawn)).train
+        rest = card("dtd").open(Folder(broken[0], skip_unreadable=True)).train
+        assert set(whole.names) - set(rest.names) == {"dtd/images/grid/grid_0002.jpg"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DOWNSTREAM)
+def test_fixture_check_train_unseal(name: str, drawn: Path, tmp_path: Path, execution: Execution) -> None:
+    """A few steps of both methods on every set, from its real layout to the numbers of its test set."""
+    store, here = Store(tmp_path), Execution(data=str(drawn))
+    for method, hyperparameters in (("ft", {"lr": 1e-4}), ("car_ft", {"lr": 1e-4, "kl_weight": 1.0})):
+        cell = specify(
+            name,
+            method,
+            hyperparameters,
+            0,
+            Training(epochs=1, batch_size=128),
+            model="icons-resnet",
+            pretrained="icons",
+        )
+        metrics = run_cell(cell, store, here, unseal=True).metrics
+        assert {"val/top1", "val/mean_per_class", "test/top1", "test/mean_per_class"} <= set(metrics)
+        losses = store.history(cell.id)["train/loss"]
+        assert len(losses) == -(-len(card(name).open(Folder(drawn)).train) // 128)
+        assert np.isfinite(losses).all()
+    predicted = store.predictions(cell.id, "test")
+    assert len(predicted.labels) == COUNTS["test"] * len(card(name).classes)
+    assert store.read(cell.id).provenance["digests"]["attested"] == "no: fixture"
+
+
+def test_files_are_decoded_when_they_are_needed(drawn: Path) -> None:
+    assert isinstance(card("pets").open(Folder(drawn)).train.images, Files)
+    assert isinstance(card("cifar10").open(Folder(drawn)).train.images, torch.Tensor)
+
+
+def test_every_set_names_its_place_once() -> None:
+    places = [one.place for one in DATA_SETS.values()]
+    assert len(places) == len(set(places))
+    assert all(isinstance(one, DataSet) for one in DATA_SETS.values())

@@ -1,0 +1,164 @@
+"""The fact tables: whole, with sources, in the label order of the sets, and in agreement with the libraries."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import open_clip
+import pytest
+import torchvision
+from torchvision.datasets import Flowers102
+
+from carft.data import facts as facts_package
+from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM, card, data_set, data_sets
+from carft.data.facts import facts, imagenet_templates
+from carft.core.errors import Refusal
+from tests.support.helpers import ROOT
+
+CLASSES = {
+    "cifar10": 10,
+    "cifar100": 100,
+    "dtd": 47,
+    "food101": 101,
+    "sun397": 397,
+    "cars": 196,
+    "aircraft": 100,
+    "pets": 37,
+    "flowers": 102,
+}
+TEMPLATES = {**dict.fromkeys(("food101", "pets", "flowers"), 1), "sun397": 2, "aircraft": 2, "dtd": 8, "cars": 8}
+ENTRIES = {
+    "cifar10": {0: "airplane", 9: "truck"},
+    "cifar100": {0: "apple", 1: "aquarium fish", 99: "worm"},
+    "dtd": {0: "banded", 30: "polka-dotted", 46: "zigzagged"},
+    "food101": {0: "apple pie", 16: "cheese plate", 17: "cheesecake", 100: "waffles"},
+    "sun397": {0: "abbey", 8: "apartment building outdoor", 206: "jail indoor", 207: "jail cell", 396: "youth hostel"},
+    "cars": {0: "AM General Hummer SUV 2000", 5: "Acura Integra Type R 2001", 195: "smart fortwo Convertible 2012"},
+    "aircraft": {0: "707-320", 72: "F-16A/B", 73: "F/A-18", 99: "Yak-42"},
+    "pets": {0: "Abyssinian", 1: "American Bulldog", 5: "Bengal", 36: "Yorkshire Terrier"},
+    "flowers": {0: "pink primrose", 9: "globe thistle", 101: "blackberry lily"},
+}
+NINE = list(CLASSES)
+
+
+def test_the_nine_are_in_the_catalog() -> None:
+    assert list(DOWNSTREAM) == NINE
+    assert set(NINE) <= set(CARDS) and set(NINE) <= set(DATA_SETS)
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_lists_are_whole_and_in_label_order(name: str) -> None:
+    chosen = card(name)
+    assert len(chosen.classes) == len(set(chosen.classes)) == len(set(data_set(name).labels)) == CLASSES[name]
+    assert {i: chosen.classes[i] for i in ENTRIES[name]} == ENTRIES[name]
+    assert len(chosen.templates) == TEMPLATES.get(name, 18)
+    assert all(template.count("{}") == 1 for template in (*chosen.templates, *chosen.banks["standard"]))
+    assert chosen.bank("own") == chosen.templates
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_words_and_labels_name_the_same_classes(name: str) -> None:
+    def letters(text: str) -> list[str]:
+        words = text.replace("_", " ").replace("/", " ").lower().split()
+        return sorted(words[1:] if name == "sun397" and len(words[0]) == 1 else words)
+
+    if name == "flowers":
+        assert data_set(name).labels == tuple(str(i) for i in range(1, 103))
+        return
+    for word, label in zip(data_set(name).classes, data_set(name).labels, strict=True):
+        assert letters(word) == letters(label)
+
+
+@pytest.mark.parametrize("name", [n for n in NINE if n != "pets"])
+def test_labels_are_in_the_order_that_torchvision_sorts_them_in(name: str) -> None:
+    """Pets are numbered without regard to capitals; cars, aircraft and flowers by the set's own lists."""
+    labels = list(data_set(name).labels)
+    if name in ("cifar100", "dtd", "food101", "sun397"):
+        assert labels == sorted(labels)
+
+
+def test_pets_are_numbered_without_regard_to_capitals() -> None:
+    labels = list(data_set("pets").labels)
+    assert labels == sorted(labels, key=str.lower)
+    assert sum(label[0].isupper() for label in labels) == 12  # cats
+
+
+def test_flowers_agree_with_torchvision_but_for_three_words_that_clip_changed() -> None:
+    pairs = zip(data_set("flowers").classes, Flowers102.classes, strict=True)
+    assert [pair for pair in pairs if pair[0] != pair[1]] == [
+        ("globe flower", "globe-flower"),
+        ("pink and yellow dahlia", "pink-yellow dahlia?"),
+        ("air plant", "ball moss"),
+    ]
+
+
+def test_the_standard_bank_is_that_of_open_clip() -> None:
+    assert list(imagenet_templates()) == [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    assert all(card(name).bank("standard") == imagenet_templates() for name in NINE)
+
+
+def test_one_template_of_the_own_bank_is_warned_about() -> None:
+    assert {name for name in NINE if card(name).warnings("own")} == {"food101", "pets", "flowers"}
+    assert not any(card(name).warnings() for name in NINE)
+
+
+def test_mean_per_class_is_the_convention_of_three() -> None:
+    assert {name for name in NINE if card(name).metric == "mean_per_class"} == {"pets", "flowers", "aircraft"}
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_every_fact_has_its_source(name: str) -> None:
+    table = facts(name)
+    for key in ("classes", "templates", "labels", "counts", "digests", "archives", "licence"):
+        assert table[f"{key}_from"]
+    assert data_set(name).licence and data_set(name).source
+
+
+def attributes(module: str) -> set[str]:
+    """Every string in the source of one of torchvision's data set modules."""
+    source = Path(torchvision.__file__).parent / "datasets" / f"{module}.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("dtd", "dtd"), ("food101", "food101"), ("sun397", "sun397"), ("aircraft", "fgvc_aircraft"),
+     ("pets", "oxford_iiit_pet"), ("flowers", "flowers102")],
+)  # fmt: skip
+def test_what_is_downloaded_is_what_torchvision_downloads(name: str, module: str) -> None:
+    known = attributes(module)
+    for archive in data_set(name).archives:
+        assert archive.url in known or {archive.url.rpartition("/")[0] + "/", archive.name} <= known
+        assert not archive.md5 or archive.md5 in known
+    assert hasattr(torchvision.datasets, data_set(name).torchvision)
+
+
+def test_cars_are_not_downloaded() -> None:
+    assert not data_set("cars").archives and not data_set("cars").torchvision
+
+
+def test_tables_are_package_data() -> None:
+    folder = Path(facts_package.__file__).parent
+    pyproject = (folder.parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"carft.data.facts" = ["*.json"]' in pyproject
+    assert {path.stem for path in folder.glob("*.json")} >= {*NINE, "imagenet_templates"}
+
+
+def test_names_are_looked_up_with_near_misses() -> None:
+    with pytest.raises(Refusal, match="food101"):
+        data_set("food-101")
+    assert data_sets("pets") == [DATA_SETS["pets"]]
+    assert data_sets("icons/transport") == []
+
+
+def test_the_data_page_says_what_the_catalog_says() -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for name in NINE:
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        chosen = data_set(name)
+        parts = [chosen.measures, str(len(chosen.classes)), chosen.licence, chosen.source, f"`{chosen.place}/`"]
+        parts += [f"{split} {count:,}" for split, count in chosen.counts.items()]
+        parts.append(card(name).metric.replace("_", " "))
+        assert all(part in row for part in parts)

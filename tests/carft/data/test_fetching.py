@@ -1,0 +1,180 @@
+"""Downloads, from a server on this machine: whole or refused in a sentence, never outside the folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from carft.data.catalog import data_set
+from carft.data.fetching import fetch
+from carft.data.fixtures import MARKER
+from carft.data.sets import Archive, DataSet
+from carft.core.errors import Refusal
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Short(BaseHTTPRequestHandler):
+    """Promises more bytes than it sends."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"short")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def serve(handler) -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address it is served at."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = serve(partial(Quiet, directory=str(folder)))
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def packed(folder: Path, scratch: Path) -> str:
+    """Pack DTD's fixture, without its mark, as the real archive is packed; gives its md5."""
+    data_set("dtd").fixture(scratch)
+    (scratch / "dtd" / MARKER).unlink()
+    with tarfile.open(folder / "dtd.tar.gz", "w:gz") as archive:
+        archive.add(scratch / "dtd" / "dtd", "dtd")
+    shutil.rmtree(scratch)
+    return hashlib.md5((folder / "dtd.tar.gz").read_bytes()).hexdigest()
+
+
+def of(address: str, md5: str = "", name: str = "dtd.tar.gz") -> DataSet:
+    return replace(data_set("dtd"), archives=(Archive(f"{address}/{name}", md5, "dtd"),))
+
+
+def test_a_set_is_downloaded_unpacked_and_then_left_alone(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    chosen, root = of(address, packed(folder, tmp_path / "scratch")), tmp_path / "data"
+    told: list[str] = []
+    assert fetch(chosen, root, told.append)
+    assert len(chosen.index(root)["train"]) == 141
+    assert [line.split()[0] for line in told] == ["downloading", "unpacking"]
+    (folder / "dtd.tar.gz").unlink()
+    assert not fetch(chosen, root)
+
+
+def test_a_whole_archive_is_not_downloaded_again(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    chosen, root = of(address, packed(folder, tmp_path / "scratch")), tmp_path / "data"
+    (root / "dtd").mkdir(parents=True)
+    shutil.move(folder / "dtd.tar.gz", root / "dtd" / "dtd.tar.gz")
+    assert fetch(chosen, root)
+
+
+def test_another_file_than_that_on_record_is_thrown_away(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    packed(folder, tmp_path / "scratch")
+    with pytest.raises(Refusal, match="not the file on record"):
+        fetch(of(address, "0" * 32), tmp_path / "data")
+    assert list((tmp_path / "data" / "dtd").iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://does-not-exist.invalid"])
+def test_without_a_network_it_is_one_sentence(address: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="could not be downloaded") as caught:
+        fetch(of(address), tmp_path)
+    assert data_set("dtd").licence in caught.value.hint
+    assert list((tmp_path / "dtd").iterdir()) == []
+
+
+def test_a_missing_file_on_the_server_is_said(served: tuple[Path, str], tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="could not be downloaded"):
+        fetch(of(served[1]), tmp_path / "data")
+
+
+def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    server = serve(Short)
+    with pytest.raises(Refusal, match="could not be downloaded"):
+        fetch(of(f"http://127.0.0.1:{server.server_port}"), tmp_path)
+    server.shutdown()
+    server.server_close()
+    assert list((tmp_path / "dtd").iterdir()) == []
+
+
+def member(name: str, **attributes: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for attribute, value in attributes.items():
+        setattr(info, attribute, value)
+    return info
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        member("../../outside.txt", size=4),
+        member("/carft-outside.txt", size=4),
+        member("link", type=tarfile.SYMTYPE, linkname="../../.."),
+        member("device", type=tarfile.CHRTYPE),
+    ],
+    ids=lambda info: info.name,
+)
+def test_an_archive_cannot_leave_its_folder(info: tarfile.TarInfo, served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    with tarfile.open(folder / "dtd.tar.gz", "w:gz") as archive:
+        archive.addfile(info, io.BytesIO(b"evil"))
+    data = tmp_path / "deep" / "data"
+    try:
+        fetch(of(address), data)
+    except Refusal as refusal:
+        assert "cannot be unpacked" in refusal.message
+    assert not (tmp_path / "outside.txt").exists() and not (tmp_path / "deep" / "outside.txt").exists()
+    assert not Path("/carft-outside.txt").exists()
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
+def test_half_an_archive_is_refused(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    packed(folder, tmp_path / "scratch")
+    content = (folder / "dtd.tar.gz").read_bytes()
+    (folder / "dtd.tar.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(Refusal, match="cannot be unpacked"):
+        fetch(of(address), tmp_path / "data")
+
+
+def test_a_single_file_is_put_in_its_place(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    (folder / "setid.mat").write_bytes(b"table")
+    chosen = replace(data_set("flowers"), archives=(Archive(f"{address}/setid.mat", "", "flowers-102"),))
+    assert fetch(chosen, tmp_path / "data")
+    assert (tmp_path / "data" / "flowers-102" / "setid.mat").read_bytes() == b"table"
+
+
+def test_what_may_not_be_downloaded_is_said_with_its_source(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="cannot be downloaded from here") as caught:
+        fetch(data_set("cars"), tmp_path)
+    assert str(tmp_path / "stanford_cars") in caught.value.hint and "local copy" in caught.value.hint
+
+
+def test_a_fixture_is_not_mixed_with_a_download(tmp_path: Path) -> None:
+    data_set("dtd").fixture(tmp_path)
+    with pytest.raises(Refusal, match="is a fixture"):
+        fetch(data_set("dtd"), tmp_path)

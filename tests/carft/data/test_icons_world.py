@@ -1,0 +1,167 @@
+"""The icons world: nothing leaks between splits, and every image is a function of its name."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from dataclasses import fields
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+
+from carft.data.card import Folder
+from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, card
+from carft.data.icons.drawings import NEW_HANDS_FOUNDRIES, build_census, census
+from carft.data.icons.rendering import render
+from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, SUITES
+from carft.data.task import ImageSet, Task
+from carft.core.errors import Refusal
+from tests.support.helpers import ROOT, TASK, environment
+
+SPLITS = ("pretrain", "train", "val", "test", "hands")
+
+
+def contexts_of(images: ImageSet) -> set[str]:
+    names = list(PROMPTS)
+    return {names[k] for k in images.contexts.tolist()}
+
+
+def test_the_world_has_nine_tasks_and_one_that_holds_them_all() -> None:
+    expected = ["body", "devices", "media", "places", "stationery", "tools", "transport", "valuables", "weather"]
+    assert list(DOWNSTREAM_ICONS) == [f"icons/{name}" for name in expected]
+    assert {name for name in CARDS if name.startswith("icons/")} == {*DOWNSTREAM_ICONS, ALL}
+    union = [name for task in DOWNSTREAM_ICONS for name in card(task).classes]
+    assert sorted(union) == list(card(ALL).classes)
+    assert len(set(union)) == len(union)
+
+
+def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(Refusal, match="icons/transport"):
+        card("icons/transprot")
+    with pytest.raises(Refusal, match="icons/transport"):
+        card("transport")
+
+
+def test_no_drawing_is_in_two_splits() -> None:
+    assert max(Counter(d.name for d in census()).values()) == 1
+    assert {d.split for d in census()} == set(SPLITS)
+
+
+def test_no_glyph_is_in_two_splits_or_in_two_drawings() -> None:
+    owners = defaultdict(set)
+    for drawing in census():
+        for cut in drawing.cuts:
+            owners[cut].add(drawing.name)
+    assert not {cut: names for cut, names in owners.items() if len(names) > 1}
+
+
+def test_new_hands_are_seen_in_their_own_split_only() -> None:
+    for drawing in census():
+        assert (drawing.split == "hands") == (drawing.foundry in NEW_HANDS_FOUNDRIES), drawing.name
+        if drawing.split == "hands":
+            assert {cut.foundry for cut in drawing.cuts} <= NEW_HANDS_FOUNDRIES, drawing.name
+
+
+def test_no_glyph_of_a_new_hand_is_seen_before_the_suite() -> None:
+    leaks = [
+        f"{cut.foundry}:{cut} in {d.name} ({d.split})"
+        for d in census()
+        for cut in d.cuts
+        if d.split != "hands" and cut.foundry in NEW_HANDS_FOUNDRIES
+    ]
+    assert leaks == []
+
+
+@pytest.mark.parametrize("task", DOWNSTREAM_ICONS)
+def test_every_task_has_enough_drawings_and_every_class_can_be_learnt_and_tested(task: str) -> None:
+    drawings = [d for d in census() if f"icons/{d.task}" == task]
+    assert sum(d.split == "test" for d in drawings) >= 30
+    for name in card(task).classes:
+        found = {d.split for d in drawings if d.class_name == name}
+        assert found >= {"pretrain", "train", "test"}, name
+
+
+def test_training_validation_and_test_share_no_drawing_and_no_image() -> None:
+    task, sealed = card(TASK).open(Folder()), card(TASK).unseal(Folder())
+    sets = {"train": task.train, "val": task.val, "test": sealed.test, "hands": sealed.suites["hands"]}
+    for first in sets:
+        for second in sets:
+            if first != second:
+                assert not set(sets[first].groups) & set(sets[second].groups), (first, second)
+    for images in (*sets.values(), *sealed.suites.values()):
+        assert len(set(images.names)) == len(images) == len(images.images)
+        assert all(name.startswith(group) for name, group in zip(images.names, images.groups, strict=True))
+        assert images.images.dtype == torch.uint8
+        assert images.images.shape[1:] == (3, 64, 64)
+        assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(card(TASK).classes)
+
+
+def test_suites_show_other_contexts_than_training_except_new_hands() -> None:
+    task, sealed = card(TASK).open(Folder()), card(TASK).unseal(Folder())
+    for images in (task.train, task.val, sealed.test, sealed.suites["hands"]):
+        assert contexts_of(images) == set(ID_CONTEXTS)
+    seen: set[str] = set(ID_CONTEXTS)
+    for name in card(TASK).suites:
+        if name != "hands":
+            found = contexts_of(sealed.suites[name])
+            assert found == set(SUITES[name])
+            assert not found & seen
+            seen |= found
+    assert seen == set(PROMPTS)
+
+
+def test_a_suite_of_new_contexts_shows_the_drawings_of_the_test_set() -> None:
+    sealed = card(TASK).unseal(Folder())
+    for name in card(TASK).suites:
+        assert (set(sealed.suites[name].groups) == set(sealed.test.groups)) == (name != "hands")
+
+
+def test_search_code_is_handed_no_test_set() -> None:
+    task = card(TASK).open(Folder())
+    assert {f.name for f in fields(Task)} == {"name", "train", "val", "digests"}
+    held = {group for images in (task.train, task.val) for group in images.groups}
+    assert not held & set(card(TASK).unseal(Folder()).test.groups)
+
+
+def test_an_image_does_not_depend_on_what_was_rendered_before() -> None:
+    drawings = [d for d in census() if d.split == "test"][:6]
+    jobs = [(d, context, index) for d in drawings for context in PROMPTS for index in (0, 1)]
+    forward = {(d.name, c, i): render(d, c, i) for d, c, i in jobs}
+    backward = {(d.name, c, i): render(d, c, i) for d, c, i in reversed(jobs)}
+    assert all(np.array_equal(image, backward[key]) for key, image in forward.items())
+    distinct = {image.tobytes() for image in forward.values()}
+    assert len(distinct) == len(jobs)
+
+
+def test_an_image_is_the_same_in_another_process() -> None:
+    """hash() differs between processes, so nothing may rest on it."""
+    code = (
+        "import hashlib; from carft.data.icons.drawings import census; from carft.data.icons.rendering import render;"
+        "from carft.data.icons.world import PROMPTS; d = census()[5];"
+        "print(hashlib.sha256(b''.join(render(d, c, 0).tobytes() for c in PROMPTS)).hexdigest())"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**environment(), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert len(runs[0].strip()) == 64
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.slow
+def test_the_shipped_census_is_what_the_fonts_give() -> None:
+    made = io.StringIO()
+    build_census().to_csv(made, index=False)
+    shipped = files("carft.data.icons").joinpath("drawings.csv").read_text(encoding="utf-8")
+    assert made.getvalue().splitlines() == shipped.splitlines()

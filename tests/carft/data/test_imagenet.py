@@ -1,0 +1,277 @@
+"""ImageNet and its five shifts: fact tables, layouts, class subsets, and a cell that is trained and unsealed."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+from PIL import Image
+
+from carft.spec.cell import Training
+from carft.data import catalog
+from carft.data.card import Folder
+from carft.data.catalog import card
+from carft.data.checking import check
+from carft.data.files import decode
+from carft.data.imagenet.cards import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
+from carft.data.task import Sealed, Task
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.core.metrics import Predictions, merge_classes, score
+from carft.store.records import Store
+from carft.training.run import run_cell
+from carft.spec.resolve import specify
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with fixtures of all six sets. Do not change it."""
+    place = tmp_path_factory.mktemp("data")
+    for data_set in DATA_SETS.values():
+        data_set.fixture(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def opened(root: Path) -> tuple[Task, Sealed]:
+    return card("imagenet").open(Folder(root)), card("imagenet").unseal(Folder(root))
+
+
+def timm_synsets(name: str) -> tuple[str, ...]:
+    """A synset list that ships with timm, read without importing it."""
+    spec = importlib.util.find_spec("timm")
+    assert spec is not None and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0]) / "data" / "_info"
+    return tuple((folder / f"{name}_synsets.txt").read_text().split())
+
+
+# facts
+
+
+def test_classes_and_prompts_are_those_of_open_clip_and_timm() -> None:
+    assert timm_synsets("imagenet") == SYNSETS
+    assert card("imagenet").classes == tuple(IMAGENET_CLASSNAMES)
+    assert card("imagenet").templates == tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+    for name in ("imagenet_r", "imagenet_a"):
+        assert timm_synsets(name) == FOLDERS[name.replace("_", "-")]
+
+
+def test_the_subsets_have_the_sizes_of_the_papers() -> None:
+    sizes = {name: None if subset(name) is None else len(subset(name) or ()) for name in DATA_SETS}
+    assert sizes == {
+        "imagenet": None,
+        "imagenet-v2": None,
+        "imagenet-r": 200,
+        "imagenet-a": 200,
+        "imagenet-sketch": None,
+        "objectnet": 113,
+    }
+    assert {name: len(data_set.classes) for name, data_set in DATA_SETS.items()} == {
+        **dict.fromkeys(DATA_SETS, 1000),
+        **dict.fromkeys(("imagenet-r", "imagenet-a"), 200),
+        "objectnet": 113,
+    }
+    for name in SUITES:
+        assert list(subset(name) or ()) == sorted(subset(name) or ())
+
+
+def test_objectnets_classes_are_the_imagenet_classes_of_its_own_map() -> None:
+    """A few worked out by hand, from the names: none is shared, and the several that a chair can be are all there."""
+    named = dict(zip(FOLDERS["objectnet"], IMAGENET_LABELS["objectnet"], strict=True))
+    words = {folder: {IMAGENET_CLASSNAMES[label] for label in labels} for folder, labels in named.items()}
+    assert words["chair"] == {"barber chair", "folding chair", "rocking chair"}
+    assert words["helmet"] == {"football helmet", "crash helmet"}
+    assert words["banana"] == {"banana"}
+    assert words["t-shirt"] == {"T-shirt"}
+    assert len({label for labels in named.values() for label in labels}) == sum(map(len, named.values())) == 125
+    assert sum(len(labels) > 1 for labels in named.values()) == len(merged("objectnet")) == 9
+
+
+# layouts
+
+
+def test_a_fixture_has_the_real_layout(root: Path) -> None:
+    for pattern in (
+        "imagenet/train/n01440764/*.JPEG",
+        "imagenet/val/n15075141/*.JPEG",
+        "imagenetv2-matched-frequency-format-val/999/*.jpeg",
+        "imagenet-r/n01443537/*.jpg",
+        "imagenet-a/n01498041/*.jpg",
+        "sketch/n01440764/*.JPEG",
+        "objectnet-1.0/images/alarm_clock/*.png",
+    ):
+        assert list(root.glob(pattern)), pattern
+
+
+def test_labels_are_imagenets_whatever_a_set_calls_its_folders(opened: tuple[Task, Sealed]) -> None:
+    task, sealed = opened
+    assert set(task.train.labels.tolist()) == set(task.val.labels.tolist()) == set(range(1000))
+    assert not set(task.train.names) & set(task.val.names)
+    assert sealed.test is not None and list(sealed.suites) == list(SUITES) == list(card("imagenet").suites)
+    for name, images in {"imagenet": sealed.test, **sealed.suites}.items():
+        for image, label in zip(images.names[::37], images.labels[::37].tolist(), strict=True):
+            folder = image.split("/")[0]
+            position = FOLDERS[name].index(folder)
+            assert label == IMAGENET_LABELS[name][position][0]
+        assert images.subset == subset(name)
+        assert set(images.labels.tolist()) == set(images.subset or range(1000))
+    v2 = sealed.suites["imagenet-v2"]
+    assert [int(name.split("/")[0]) for name in v2.names] == v2.labels.tolist()
+
+
+def test_the_red_border_of_objectnet_is_cut_off(root: Path, opened: tuple[Task, Sealed]) -> None:
+    images = opened[1].suites["objectnet"].images
+    whole = decode(images.paths[0])
+    assert whole[:, 0, 0].tolist() == [255, 0, 0]
+    assert images[0].shape[-1] == whole.shape[-1] - 4
+    assert images[0].equal(whole[:, 2:-2, 2:-2])
+
+
+def test_a_fixture_is_never_attested_and_every_set_has_its_digest(opened: tuple[Task, Sealed]) -> None:
+    digests = opened[0].digests
+    assert digests["attested"] == f"no: {', '.join(DATA_SETS)}: fixture"
+    assert len({digests[name] for name in DATA_SETS}) == len(DATA_SETS)
+
+
+def test_half_of_a_shift_is_on_record_before_its_numbers_are(root: Path, tmp_path: Path) -> None:
+    for name in ("imagenet", "objectnet"):
+        shutil.copytree(root / DATA_SETS[name].place, tmp_path / DATA_SETS[name].place)
+    (tmp_path / DATA_SETS["objectnet"].place / "carft-fixture.json").unlink()
+    attested = card("imagenet").open(Folder(tmp_path)).digests["attested"]
+    assert "imagenet: fixture" in attested
+    assert "objectnet: test has 113 images, the real set 18,574." in attested
+
+
+def test_a_check_finds_what_is_not_the_real_set(tmp_path: Path) -> None:
+    data_set = DATA_SETS["imagenet-a"]
+    data_set.fixture(tmp_path)
+    place = tmp_path / "imagenet-a"
+    assert check(data_set, tmp_path).status == "fixture"
+    (place / "carft-fixture.json").unlink()
+    victim = sorted(place.glob("*/*.jpg"))[5]
+    victim.write_bytes(victim.read_bytes()[:200])
+    found = check(data_set, tmp_path)
+    assert found.status == "failed"
+    assert list(found.unreadable) == [victim.relative_to(place).as_posix()]
+    assert any("200 images, the real set 7,500" in problem for problem in found.problems)
+
+
+def drop_a_class(place: Path) -> None:
+    (place / "n01498041" / "test_0000_0.jpg").unlink()
+
+
+def add_a_class(place: Path) -> None:
+    (place / "n00000000").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [(drop_a_class, "1 of its 200 class folders"), (add_a_class, "'n00000000' is no class")]
+)
+def test_a_set_with_other_classes_is_refused(change, says: str, tmp_path: Path) -> None:
+    DATA_SETS["imagenet-a"].fixture(tmp_path)
+    change(tmp_path / "imagenet-a")
+    with pytest.raises(Refusal, match=says):
+        DATA_SETS["imagenet-a"].index(tmp_path)
+
+
+def test_folders_of_objectnet_outside_the_113_are_left_alone(tmp_path: Path) -> None:
+    DATA_SETS["objectnet"].fixture(tmp_path)
+    other = tmp_path / "objectnet-1.0" / "images" / "air_freshener"
+    other.mkdir()
+    Image.new("RGB", (8, 8)).save(other / "one.png")
+    assert len(DATA_SETS["objectnet"].index(tmp_path)["test"]) == 113
+
+
+def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_missing(tmp_path: Path) -> None:
+    imagenet, where = card("imagenet"), Folder(tmp_path)
+    with pytest.raises(Refusal, match="imagenet is not here"):
+        imagenet.open(where)
+    DATA_SETS["imagenet"].fixture(tmp_path)
+    assert len(imagenet.open(where).val) == 1000
+    for refused in (imagenet.unseal, imagenet.require_sealed):
+        with pytest.raises(Refusal, match="imagenet-v2 is not here") as refusal:
+            refused(where)
+        assert "ImageNetV2" in refusal.value.hint
+
+
+# class subsets
+
+
+def predictions(labels: list[int], logits: np.ndarray, name: str) -> Predictions:
+    names = [str(i) for i in range(len(labels))]
+    unknown = np.full(len(labels), -1)
+    scored = merge_classes(logits, merged(name))
+    return Predictions(names, names, np.array(labels), unknown, scored, np.zeros((len(labels), 1)), subset(name))
+
+
+def test_hand_made_logits_are_scored_over_the_200_classes_of_imagenet_r() -> None:
+    """Tench (0) is not among the 200: however large its logit, the largest of the 200 is the prediction."""
+    inside = list(subset("imagenet-r") or ())
+    assert 0 not in inside
+    logits = np.zeros((3, 1000), np.float32)
+    logits[:, 0] = 100
+    logits[0, inside[7]] = 5
+    logits[1, inside[8]] = 5
+    logits[2, inside[199]] = 5
+    p = predictions([inside[7], inside[7], inside[199]], logits, "imagenet-r")
+    assert p.predicted.tolist() == [inside[7], inside[8], inside[199]]
+    right, wrong = np.log(np.exp(5) + 199) - 5, np.log(np.exp(5) + 199)
+    assert score(p) == pytest.approx({"top1": 2 / 3, "mean_per_class": 0.75, "loss": (2 * right + wrong) / 3})
+
+
+def test_hand_made_logits_are_scored_over_the_113_classes_of_objectnet() -> None:
+    """A rocking chair is a chair, a chair of the label is not a bench, and a tench is not asked for."""
+    chair = next(labels for labels in merged("objectnet") if len(labels) == 3 and 765 in labels)
+    banana = IMAGENET_CLASSNAMES.index("banana")
+    assert IMAGENET_CLASSNAMES[765] == "rocking chair"
+    logits = np.zeros((4, 1000), np.float32)
+    logits[:, 0] = 100
+    logits[0, 765] = 5
+    logits[1, chair[0]] = 5
+    logits[2, banana] = 5
+    logits[3, [chair[1], chair[2]]] = [3, 4]
+    p = predictions([chair[0]] * 4, logits, "objectnet")
+    assert p.predicted.tolist() == [chair[0], chair[0], banana, chair[0]]
+    rest = np.log(np.exp(5) + 112)
+    losses = [rest - 5, rest - 5, rest, np.log(np.exp(4) + 112) - 4]
+    assert score(p) == pytest.approx({"top1": 0.75, "mean_per_class": 0.75, "loss": np.mean(losses)})
+
+
+def test_scores_over_113_classes_are_those_of_logits_projected_class_by_class() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(500, 1000)).astype(np.float32)
+    position = rng.integers(0, 113, 500)
+    projected = np.stack([logits[:, list(labels)].max(1) for labels in IMAGENET_LABELS["objectnet"]], axis=1)
+    first = [labels[0] for labels in IMAGENET_LABELS["objectnet"]]
+    p = predictions([first[k] for k in position], logits, "objectnet")
+    assert [first.index(k) for k in p.predicted] == projected.argmax(1).tolist()
+    wide = projected.astype(np.float64)
+    expected = wide[np.arange(500), position] - np.log(np.exp(wide).sum(1))
+    assert p.log_likelihood == pytest.approx(expected)
+    assert p.condensed().log_likelihood == pytest.approx(expected, abs=1e-5)
+
+
+# the whole way
+
+
+@pytest.mark.slow
+def test_a_cell_on_imagenet_is_trained_and_unsealed(root: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 2 of the 80 prompts: encoding the text of 1000 classes 80 times is not what is tested here."""
+    few = card("imagenet").templates[:2]
+    monkeypatch.setitem(catalog.CARDS, "imagenet", replace(card("imagenet"), templates=few, banks={"standard": few}))
+    training = Training(epochs=1, batch_size=250)
+    searched = {"ft": {"lr": 1e-4}, "car_ft": {"lr": 1e-4, "kl_weight": 1.0}}
+    ft, car_ft = (specify("imagenet", m, h, 0, training, None, "icons-resnet", "icons") for m, h in searched.items())
+    run_cell(ft, store, Execution(data=str(root)))
+    run_cell(car_ft, store, Execution(data=str(root)), unseal=True)
+    assert store.evaluated(car_ft.id) == {"test", *(f"ood/{suite}" for suite in SUITES)}
+    wanted = {f"ood/{suite}/{metric}" for suite in SUITES for metric in ("top1", "mean_per_class")}
+    assert wanted <= set(store.metrics(car_ft.id))
+    assert store.read(ft.id).provenance["digests"]["attested"].endswith("fixture")
+    found = store.predictions(car_ft.id, "ood/objectnet")
+    assert found.subset == subset("objectnet") and set(found.predicted) <= set(found.subset or ())

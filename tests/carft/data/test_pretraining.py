@@ -1,0 +1,90 @@
+"""The built-in weights: good enough to start from, and made by code that can be interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from carft.data.icons import pretraining
+from carft.data.icons.pretraining import Recipe, contrastive_loss, pretrain, pretraining_drawings, zero_shot_table
+from carft.models.clip import load_pretrained
+
+
+class Interrupted(Exception):
+    """What a test raises where a person would pull the plug."""
+
+
+def features(rows: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(rows, 16, generator=generator, dtype=torch.float64), dim=-1)
+
+
+@settings(max_examples=20)
+@given(st.integers(2, 12), st.integers(0, 1000), st.floats(1, 100))
+def test_the_loss_is_clip_s_when_all_captions_differ(rows: int, seed: int, scale: float) -> None:
+    images, captions, factor = features(rows, seed), features(rows, seed + 1), torch.tensor(scale, dtype=torch.float64)
+    expected = open_clip.ClipLoss()(images, captions, factor)
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    # image i belongs to caption order[i] in a bank that is shuffled the other way
+    found = contrastive_loss(images, captions[torch.argsort(order)], order, factor)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_two_images_of_one_caption_are_both_its_positives() -> None:
+    """Two equal images of one caption are no errors, which CLIP's own loss would call them."""
+    captions = torch.eye(2, dtype=torch.float64)
+    images = captions[[0, 0, 1]]
+    loss = contrastive_loss(images, captions, torch.tensor([0, 0, 1]), torch.tensor(50.0))
+    assert float(loss) == pytest.approx(np.log(2) / 4, abs=1e-6)
+
+
+def test_pretraining_sees_no_drawing_of_a_task() -> None:
+    assert {d.split for d in pretraining_drawings()} == {"pretrain"}
+
+
+def test_pretraining_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    few = pretraining_drawings()[:8]
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda: few)
+    recipe = Recipe(renderings=1, epochs=2, batch_size=48)
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1/"):
+            raise Interrupted
+
+    whole = load_file(pretrain(recipe, tmp_path / "whole", tell=lambda _: None))
+    with pytest.raises(Interrupted):
+        pretrain(recipe, tmp_path / "parts", tell=stop)
+    lines: list[str] = []
+    parts = load_file(pretrain(recipe, tmp_path / "parts", tell=lines.append))
+    assert not [line for line in lines if line.startswith("epoch 1/")]
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+
+
+def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = pretraining_drawings()[:4]
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda: few)
+    pretrain(Recipe(renderings=1, epochs=1, batch_size=36), tmp_path, tell=lambda _: None)
+    lines: list[str] = []
+    pretrain(Recipe(renderings=1, epochs=1, batch_size=24), tmp_path, tell=lines.append)
+    assert [line for line in lines if line.startswith("epoch 1/1")]
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_know_classes_and_contexts() -> None:
+    """On renderings of the pretraining drawings that pretraining did not show."""
+    model = load_pretrained("icons-resnet", "icons").clip
+    table = zero_shot_table(model, pretraining_drawings(), first_index=1000)
+    assert np.mean([row["class"] for row in table.values()]) >= 0.70
+    assert np.mean([row["context"] for row in table.values()]) >= 0.90

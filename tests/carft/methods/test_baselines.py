@@ -1,0 +1,342 @@
+"""The baselines and controls: their losses by hand, their null checks, and that nothing of them is left behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+
+from carft.spec.cell import Cell, Training
+from carft.training.checkpoint import Checkpoints
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.posthoc.wise_ft import run_curve
+from carft.spec.registry import METHODS, WISE_ALPHAS, method_card
+from carft.methods.ft import Batch, FineTune
+from carft.models.network import Network
+from carft.store.records import Store
+from carft.training.run import Bench, check_execution, compute, run_cell
+from carft.core.rng import PERMUTATION, generator
+from sweeps.ray_backend.connect import Request
+from sweeps.ray_backend.run import run_sweep
+from sweeps.recipes import load_recipe
+from tests.support.helpers import quick_cell, same_predictions
+from tests.support.processes import computed_on
+from tests.carft.posthoc.test_null_checks import a_batch
+
+#: method -> its weight and the part of the loss that it weighs
+PENALISED = {
+    "l2_sp": ("l2_weight", "moved"),
+    "kd": ("kl_weight", "class_kl"),
+    "feature_kd": ("distance_weight", "distance"),
+    "lipsum_ft": ("energy_weight", "energy_gap"),
+    "car_ft_permuted": ("kl_weight", "kl"),
+    "car_ft_random": ("kl_weight", "kl"),
+}
+NEW = ("linear_probe", "lp_ft", "flyp", *PENALISED)
+
+
+def first_guess(method: str, seed: int = 0, epochs: int = 1, **change: float) -> Cell:
+    """A quick cell at the method's first guess."""
+    guess = {name: limits.first_guess for name, limits in METHODS[method].space.items()}
+    return quick_cell(method, seed, epochs, None, **{**guess, **change})
+
+
+def loss_of(cell: Cell, bench: Bench) -> FineTune:
+    return method_card(cell.method).load()(cell, bench.pretrained, bench.prompts)
+
+
+def moved(bench: Bench) -> Network:
+    """A network away from its start."""
+    network = bench.network()
+    with torch.no_grad():
+        for p in network.visual.parameters():
+            p.mul_(1.02)
+    return network
+
+
+def loss_by_hand(batch: Batch, penalty: float) -> float:
+    """Cross-entropy in numpy, and a penalty."""
+    classes = log_softmax(batch.logits.detach().double().numpy(), axis=1)
+    return float(penalty - classes[np.arange(len(batch.labels)), batch.labels.numpy()].mean())
+
+
+def numpy_features(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Tuned and pretrained features (B, D)."""
+    return batch.features.detach().double().numpy(), batch.frozen().double().numpy()
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """Mean KL of two batches of logits."""
+    p, q = log_softmax(p, axis=1), log_softmax(q, axis=1)
+    return float((np.exp(p) * (p - q)).sum(1).mean())
+
+
+@pytest.fixture(scope="module")
+def trained(bench: Bench) -> dict[str, object]:
+    """Every new method after one epoch at its first guess."""
+    return {method: compute(first_guess(method), bench) for method in NEW}
+
+
+@pytest.mark.parametrize("method", PENALISED)
+def test_weight_zero_is_ft_bit_for_bit(bench: Bench, finished: Store, cells: dict[str, Cell], method: str) -> None:
+    found = compute(first_guess(method, **{PENALISED[method][0]: 0.0}), bench)
+    assert same_predictions(found.predictions, finished.predictions(cells["ft"].id, "val"))
+    assert [row["train/loss"] for row in found.history] == finished.history(cells["ft"].id)["train/loss"].tolist()
+
+
+@pytest.mark.parametrize("method", PENALISED)
+def test_a_weight_above_zero_changes_the_result(trained, finished: Store, cells: dict[str, Cell], method: str) -> None:
+    ft = finished.predictions(cells["ft"].id, "val")
+    assert not np.array_equal(trained[method].predictions.logits, ft.logits)
+
+
+@pytest.mark.parametrize("method", [name for name in PENALISED if name != "car_ft_permuted"])
+def test_the_penalty_is_zero_at_the_first_step_and_positive_later(trained, method: str) -> None:
+    values = [row[f"train/{PENALISED[method][1]}"] for row in trained[method].history]
+    assert abs(values[0]) <= 1e-6
+    assert min(values[1:]) > 1e-6
+
+
+@pytest.mark.parametrize("method", NEW)
+def test_a_trained_network_holds_what_a_zero_shot_one_holds_and_no_more(trained, bench: Bench, method: str) -> None:
+    network, start = trained[method].network, bench.network()
+    assert network.state_dict().keys() == start.state_dict().keys()
+    assert [n for n, _ in network.named_modules()] == [n for n, _ in start.named_modules()]
+    assert all(p.requires_grad for p in network.parameters())
+    assert not torch.equal(network.head.weight, start.head.weight)
+    assert np.isfinite(trained[method].predictions.logits).all()
+
+
+@pytest.mark.parametrize("method", NEW)
+def test_training_leaves_the_pretrained_model_and_later_cells_alone(bench: Bench, method: str) -> None:
+    """The same cell, as a later cell of the same process, after others of the same method."""
+    before = {name: value.clone() for name, value in bench.pretrained.clip.state_dict().items()}
+    first = compute(first_guess(method, seed=3), bench)
+    compute(first_guess(method, seed=4), bench)
+    again = compute(first_guess(method, seed=3), bench)
+    assert same_predictions(first.predictions, again.predictions)
+    assert first.history == again.history
+    after = bench.pretrained.clip.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert not any(p.requires_grad for p in bench.pretrained.clip.parameters())
+
+
+@pytest.mark.parametrize("method", ["lp_ft", "flyp", "lipsum_ft", "car_ft_permuted"])
+def test_training_goes_on_from_a_checkpoint_with_the_same_bits(bench: Bench, tmp_path: Path, method: str) -> None:
+    """What is drawn at a step is a function of (seed, step), and the text tower is in the checkpoint."""
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=3)
+    whole = compute(first_guess(method, epochs=2), bench, checkpoints)
+    assert len(whole.history) % 3
+    resumed = compute(first_guess(method, epochs=2), bench, checkpoints)
+    assert resumed.history == whole.history
+    assert same_predictions(resumed.predictions, whole.predictions)
+
+
+@pytest.mark.parametrize("method", [name for name in PENALISED if not METHODS[name].whole_batch])
+def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(trained, bench: Bench, method: str) -> None:
+    parts = replace(bench, execution=Execution(accumulation=3))
+    found, whole = compute(first_guess(method), parts).history, trained[method].history
+    for column in ("train/loss", f"train/{PENALISED[method][1]}", "grad_norm"):
+        np.testing.assert_allclose(
+            [row[column] for row in found], [row[column] for row in whole], rtol=5e-3, atol=1e-3, err_msg=column
+        )
+
+
+@pytest.mark.parametrize("method", ["flyp", "car_ft_permuted"])
+@pytest.mark.parametrize("execution", [Execution(workers=2), Execution(accumulation=2)])
+def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, execution: Execution) -> None:
+    with pytest.raises(Refusal, match="one piece"):
+        check_execution(first_guess(method), execution)
+
+
+def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) -> None:
+    recipe = load_recipe("miniature").changed(methods=["ft", "flyp"])
+    for request in (Request(workers_per_cell=2), Request(settings={"accumulation": 2})):
+        with pytest.raises(Refusal, match=r"'flyp'.*one piece"):
+            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, say=str)
+    assert store.studies() == []
+
+
+@pytest.mark.parametrize("method", NEW)
+def test_in_bfloat16_the_loss_stays_near_and_is_computed_in_float32(trained, bench: Bench, method: str) -> None:
+    cell = replace(first_guess(method), precision="bfloat16")
+    found = compute(cell, bench)
+    assert found.network.head.weight.dtype == torch.float32
+    assert found.history[0]["train/loss"] == pytest.approx(trained[method].history[0]["train/loss"], rel=0.1)
+    if method != "linear_probe":
+        images = bench.pretrained.normalise(bench.task.val.images[:4])
+        with torch.autocast("cpu", torch.bfloat16):
+            shown = bench.network()(images)
+        batch = Batch(bench.network(), images, bench.task.val.labels[:4], *shown, lambda: shown[1].detach())
+        assert loss_of(cell, bench).loss(batch)[0].dtype == torch.float32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["l2_sp", "lipsum_ft"])
+def test_two_workers_agree_with_one(trained, tmp_path: Path, method: str) -> None:
+    for worker in computed_on(2, first_guess(method), tmp_path):
+        for name, value in trained[method].metrics.items():
+            assert worker["metrics"][name] == pytest.approx(value, abs=1e-3), name
+
+
+def test_l2_sp_by_hand(bench: Bench) -> None:
+    batch = a_batch(bench, moved(bench))
+    loss, parts = loss_of(first_guess("l2_sp", l2_weight=0.3), bench).loss(batch)
+    start = bench.pretrained.clip.visual.named_parameters()
+    distance = sum(float(((0.02 * value.double().numpy()) ** 2).sum()) for _, value in start)
+    assert float(parts["moved"]) == pytest.approx(distance, rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 0.15 * distance), rel=1e-4)
+
+
+def test_kd_by_hand(bench: Bench) -> None:
+    batch = a_batch(bench, moved(bench))
+    loss, parts = loss_of(first_guess("kd", kl_weight=2.0), bench).loss(batch)
+    teacher = bench.pretrained.scale * numpy_features(batch)[1] @ bench.prompts.classes.double().numpy().T
+    expected = divergence(teacher, batch.logits.detach().double().numpy())
+    assert expected > 1e-3
+    assert float(parts["class_kl"]) == pytest.approx(expected, rel=1e-3)
+    assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 2 * expected), rel=1e-4)
+
+
+def test_feature_kd_by_hand(bench: Bench) -> None:
+    batch = a_batch(bench, moved(bench))
+    loss, parts = loss_of(first_guess("feature_kd", distance_weight=5.0), bench).loss(batch)
+    tuned, start = numpy_features(batch)
+    expected = float(((tuned - start) ** 2).sum(1).mean())
+    assert expected > 1e-4
+    assert float(parts["distance"]) == pytest.approx(expected, rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 5 * expected), rel=1e-4)
+
+
+def test_lipsum_ft_by_hand(bench: Bench) -> None:
+    batch = replace(a_batch(bench, moved(bench)), step=7)
+    method = loss_of(first_guess("lipsum_ft", energy_weight=0.5), bench)
+    loss, parts = method.loss(batch)
+    with torch.no_grad():
+        raw = bench.pretrained.clip.encode_text(method.tokens(7)).double().numpy()
+    texts = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    energies = [bench.pretrained.scale * features @ texts.T for features in numpy_features(batch)]
+    expected = float(((energies[0] - energies[1]) ** 2).sum(1).mean() / (2 * 80))
+    assert expected > 1e-3
+    assert float(parts["energy_gap"]) == pytest.approx(expected, rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 0.5 * expected), rel=1e-4)
+
+
+def test_random_texts_are_start_eight_tokens_end_and_a_function_of_seed_and_step(bench: Bench) -> None:
+    tokens = loss_of(first_guess("lipsum_ft"), bench).tokens
+    rows = tokens(0)
+    empty = bench.pretrained.tokenize([""])[0]
+    assert rows.shape == (80, len(empty))
+    assert (rows[:, 0] == empty[0]).all() and (rows[:, 9] == empty[1]).all() and (rows[:, 10:] == 0).all()
+    assert int(rows[:, 1:9].max()) < int(empty[0])
+    assert len(torch.unique(rows[:, 1:9])) > 500
+    assert torch.equal(rows, tokens(0))
+    assert not torch.equal(rows, tokens(1))
+    assert not torch.equal(rows, loss_of(first_guess("lipsum_ft", seed=1), bench).tokens(0))
+
+
+def test_lipsum_ft_refuses_another_vocabulary(bench: Bench) -> None:
+    foreign = replace(bench.pretrained, tokenize=lambda texts: bench.pretrained.tokenize(texts))
+    with pytest.raises(Refusal, match="vocabulary"):
+        method_card("lipsum_ft").load()(first_guess("lipsum_ft"), foreign, bench.prompts)
+
+
+def test_permuted_contexts_by_hand(bench: Bench) -> None:
+    batch = replace(a_batch(bench, moved(bench)), step=5)
+    cell = first_guess("car_ft_permuted", seed=2, kl_weight=2.0)
+    loss, _ = loss_of(cell, bench).loss(batch)
+    tuned, start = numpy_features(batch)
+    shuffled = generator(2, 5, PERMUTATION).permutation(len(start))
+    assert sorted(shuffled) == list(range(len(start))) and (shuffled != np.arange(len(start))).any()
+    head = bench.pretrained.scale * bench.prompts.contexts.double().numpy().T
+    assert float(loss.detach()) == pytest.approx(
+        loss_by_hand(batch, 2 * divergence(start[shuffled] @ head, tuned @ head)), rel=1e-4
+    )
+
+
+def test_random_contexts_by_hand(bench: Bench) -> None:
+    batch = a_batch(bench, moved(bench))
+    method = loss_of(first_guess("car_ft_random", kl_weight=2.0), bench)
+    drawn = method.context_head()
+    assert drawn.shape == bench.prompts.contexts.shape
+    torch.testing.assert_close(drawn.norm(dim=1), torch.ones(len(drawn)))
+    assert float((drawn @ bench.prompts.contexts.T).abs().max()) < 0.6
+    tuned, start = numpy_features(batch)
+    head = bench.pretrained.scale * drawn.double().numpy().T
+    expected = loss_by_hand(batch, 2 * divergence(start @ head, tuned @ head))
+    assert float(method.loss(batch)[0].detach()) == pytest.approx(expected, rel=1e-4)
+    other = loss_of(first_guess("car_ft_random", seed=1), bench).context_head()
+    assert not torch.equal(other, drawn)
+
+
+def test_flyp_by_hand(bench: Bench) -> None:
+    """Captions are looked up among the pretrained text features, one prompt at a time."""
+    batch = replace(a_batch(bench, moved(bench)), step=3)
+    cell = first_guess("flyp", seed=1)
+    loss, parts = loss_of(cell, bench).loss(batch)
+    texts = bench.pretrained.text_features(bench.card.classes, bench.card.templates).double().numpy()
+    captions = loss_of(cell, bench).captions(batch).detach().double().numpy()
+    near = np.einsum("kcd,bd->bkc", texts, captions).reshape(len(captions), -1)
+    templates, classes = np.divmod(near.argmax(1), texts.shape[1])
+    assert near.max(1) == pytest.approx(np.ones(len(captions)), abs=1e-5)
+    assert classes.tolist() == batch.labels.tolist()
+    assert len(set(templates)) > 1
+    similarity = bench.pretrained.scale * numpy_features(batch)[0] @ captions.T
+    diagonal = np.arange(len(captions))
+    expected = sum(-log_softmax(s, axis=1)[diagonal, diagonal].mean() for s in (similarity, similarity.T)) / 2
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
+    assert parts == {}
+
+
+def test_flyp_starts_at_the_zero_shot_head_and_rebuilds_it(bench: Bench) -> None:
+    method, network = loss_of(first_guess("flyp"), bench), bench.network()
+    start = network.head.weight.detach().clone()
+    method.before_evaluation(network)
+    torch.testing.assert_close(network.head.weight, start, rtol=1e-4, atol=1e-4)
+    method.loss(a_batch(bench, network))[0].backward()
+    text = dict(method.text.named_parameters())
+    assert text and all(p.grad is not None for p in text.values())
+    assert network.head.weight.grad is None
+    with torch.no_grad():
+        text["logit_scale"] += np.log(2)
+    method.before_evaluation(network)
+    torch.testing.assert_close(network.head.weight, 2 * start, rtol=1e-4, atol=1e-4)
+
+
+def test_flyp_validates_with_the_text_tower_of_that_epoch(bench: Bench) -> None:
+    """Each epoch's validation is that of a head no other epoch has, and the last one's is that of the record."""
+    computed = compute(first_guess("flyp", epochs=3), bench)
+    losses = [row["val/loss"] for row in computed.history if "val/loss" in row]
+    assert len(set(losses)) == 3
+    assert losses[-1] == computed.metrics["val/loss"]
+    found = bench.predict(first_guess("flyp"), computed.network, bench.task.val)
+    assert same_predictions(found, computed.predictions)
+
+
+@pytest.mark.parametrize("method", ["linear_probe", "flyp"])
+def test_a_curve_from_zero_shot_to_any_trained_method(
+    store: Store, execution: Execution, finished: Store, cells: dict[str, Cell], method: str
+) -> None:
+    cell = first_guess(method)
+    run_cell(cell, store, execution, unseal=True)
+    outcomes = run_curve(cell, store, execution)
+    ends = [store.predictions(outcomes[k].cell, "val") for k in (0, -1)]
+    assert len(outcomes) == len(WISE_ALPHAS)
+    assert same_predictions(ends[0], finished.predictions(cells["zeroshot"].id, "val"))
+    assert same_predictions(ends[1], store.predictions(cell.id, "val"))
+    assert store.evaluated(outcomes[2].cell) == set(card(cell.task).sets)
+
+
+def test_probe_cells_of_two_budgets_are_two_cells_with_one_solution(bench: Bench) -> None:
+    """Epochs, batch size and seed have no part in a linear probe."""
+    cell = first_guess("linear_probe")
+    other = replace(cell, seed=9, training=Training(epochs=3, batch_size=7))
+    assert cell.id != other.id
+    assert same_predictions(compute(cell, bench).predictions, compute(other, bench).predictions)

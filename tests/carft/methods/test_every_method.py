@@ -1,0 +1,58 @@
+"""Every method of the registry, from one sweep to the report; what selection on test would have given beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from carft.spec.registry import METHODS, SOUPED, trained_methods
+from carft.store.records import Store
+from tests.support.helpers import run_cli
+
+TASK = "icons/transport"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder of all methods on one task, two trials and one seed each, and the report on it."""
+    root = tmp_path_factory.mktemp("methods")
+    methods = ",".join(METHODS)
+    asked = ("--smoke", "--trials", 2, "--seeds", 1, "--tasks", TASK, "--methods", methods, "--oracle")
+    run_cli("sweep", "downstream", *asked, "--results", root / "results")
+    run_cli("report", "--results", root / "results", "--out", root / "report")
+    return root
+
+
+def test_every_method_is_in_the_report(swept: Path) -> None:
+    tasks = pd.read_csv(swept / "report" / "tables" / "tasks.csv")
+    wise = {f"wise_ft({name})" for name in trained_methods()}
+    soups = {f"soup({name}){rule}" for name in SOUPED for rule in ("", " greedy")}
+    plain = {name for name, card in METHODS.items() if card.kind != "post-hoc"}
+    assert set(tasks["method"]) == plain | wise | soups
+    page = (swept / "report" / "index.html").read_text(encoding="utf-8")
+    assert all(card.label in page for card in METHODS.values()) and "greedy soup of CAR-FT" in page
+
+
+def test_a_soup_has_one_seed_and_so_no_interval(swept: Path) -> None:
+    tasks = pd.read_csv(swept / "report" / "tables" / "tasks.csv").set_index("method")
+    assert tasks.loc["soup(ft)", "n_seeds"] == 1 and pd.isna(tasks.loc["soup(ft)", "low"])
+
+
+def test_oracle_opens_search_cells_by_the_sweep_alone(swept: Path) -> None:
+    store = Store(swept / "results")
+    searched = {t["cell"] for s in store.studies() for t in s["trials"]}
+    assert len(store.studies()) == len(trained_methods()) and all(s["oracle"] for s in store.studies())
+    assert searched <= {line["cell"] for line in store.unsealings() if line["by"] == "sweep"}
+    tables = swept / "report" / "tables"
+    assert "test (oracle)" in set(pd.read_csv(tables / "selection.csv")["selected_on"])
+    assert "caution" not in pd.read_csv(tables / "tasks.csv")  # nothing that was reported was chosen on test
+
+
+def test_every_baseline_is_compared_at_equal_budgets(swept: Path) -> None:
+    trials = pd.read_csv(swept / "report" / "tables" / "trials.csv")
+    assert set(trials.groupby("method").size()) == {2}
+    assert json.loads((swept / "report" / "manifest.json").read_text())

@@ -1,0 +1,175 @@
+"""Models come through open_clip's own door, and never with random weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from carft.core.errors import Refusal
+from carft.models.clip import (
+    BUILT_IN_WEIGHTS,
+    _openai_digests,
+    load_pretrained,
+    register_built_in,
+    resolve,
+    states_activation,
+)
+from tests.support.helpers import ROOT, environment
+
+BUILT_IN = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
+
+
+def test_the_built_in_model_is_one_of_open_clip_s() -> None:
+    register_built_in()
+    assert "icons-resnet" in open_clip.list_models()
+    direct = open_clip.create_model("icons-resnet", pretrained=str(BUILT_IN)).eval()
+    ours = load_pretrained("icons-resnet", "icons").clip.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in direct.state_dict().items())
+
+
+def test_a_pretrained_model_is_frozen_in_eval_mode_and_says_what_its_images_need() -> None:
+    pretrained = load_pretrained("icons-resnet", "icons")
+    assert not any(module.training for module in pretrained.clip.modules())
+    assert not any(p.requires_grad for p in pretrained.clip.parameters())
+    assert pretrained.side == 64
+    assert pretrained.scale == pytest.approx(float(pretrained.clip.logit_scale.exp()))
+    assert pretrained.mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
+    assert len(pretrained.digest) == 64
+
+
+def test_images_are_normalised_as_open_clip_normalises_them() -> None:
+    pretrained = load_pretrained("icons-resnet", "icons")
+    images = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (pretrained.mean, pretrained.std))
+    torch.testing.assert_close(pretrained.normalise(images), (images / 255 - mean) / std)
+
+
+def test_text_features_are_one_unit_vector_per_template_and_class() -> None:
+    features = load_pretrained("icons-resnet", "icons").text_features(["car", "boat"], ["a photo of a {}.", "a {}."])
+    assert features.shape[:2] == (2, 2)
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones(2, 2))
+    assert not torch.equal(features[0, 0], features[0, 1])
+    assert not torch.equal(features[0, 0], features[1, 0])
+
+
+def test_weights_given_by_path_are_the_built_in_ones_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(BUILT_IN.read_bytes())
+    mine, shipped = load_pretrained("icons-resnet", str(path)), load_pretrained("icons-resnet", "icons")
+    assert mine.digest == shipped.digest
+    assert mine.scale == shipped.scale
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "message"),
+    [
+        ("icons-resnett", "icons", "icons-resnet"),
+        ("icons-resnet", "icon", "icons"),
+        ("ViT-B-16", "icons", "weights tag"),
+        ("icons-resnet", "", "without pretrained weights"),
+        ("icons-resnet", "/nowhere/weights.safetensors", "no weights file"),
+        ("icons-resnet", "weights.pt", "no weights file"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused(model: str, pretrained: str, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        load_pretrained(model, pretrained)
+
+
+def _wrong_shape(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value[:1] if value.ndim > 1 else value for name, value in weights.items()}
+
+
+def _missing(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in weights.items() if not name.startswith("visual.")}
+
+
+@pytest.mark.parametrize("spoil", [_wrong_shape, _missing])
+def test_weights_that_do_not_fit_the_model_are_refused(tmp_path: Path, spoil) -> None:
+    path = tmp_path / "wrong.safetensors"
+    save_file({name: value.contiguous() for name, value in spoil(load_file(BUILT_IN)).items()}, path)
+    with pytest.raises(Refusal, match="could not be loaded"):
+        load_pretrained("icons-resnet", str(path))
+
+
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.safetensors"
+    path.write_text("these are no weights")
+    with pytest.raises(Refusal, match="could not be loaded"):
+        load_pretrained("icons-resnet", str(path))
+
+
+def test_random_weights_are_the_same_ones_every_time_and_leave_the_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = load_pretrained("icons-resnet", "random")
+    assert torch.equal(torch.rand(1), expected)
+    load_pretrained.cache_clear()
+    second = load_pretrained("icons-resnet", "random")
+    assert first.digest == "random"
+    for name, value in first.clip.state_dict().items():
+        assert torch.equal(value, second.clip.state_dict()[name])
+    assert not torch.equal(first.clip.logit_scale, load_pretrained("icons-resnet", "icons").clip.logit_scale)
+
+
+def test_a_file_of_a_model_with_two_activations_needs_a_word_on_which(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"whatever")
+    with pytest.raises(Refusal, match="QuickGELU"):
+        states_activation("ViT-B-16", str(path), None)
+    assert states_activation("ViT-B-16", str(path), "gelu") == "ViT-B-16"
+    assert states_activation("ViT-B-16", str(path), "quickgelu") == "ViT-B-16-quickgelu"
+    assert states_activation("ViT-B-16-quickgelu", str(path), None) == "ViT-B-16-quickgelu"
+    assert states_activation("ViT-B-16", "openai", None) == "ViT-B-16"
+
+
+def test_the_digests_of_openai_s_files_are_known() -> None:
+    """The first digits stand in the address of ViT-B/16 in OpenAI's own list."""
+    assert any(digest.startswith("5806e77cd80f8b59") for digest in _openai_digests())
+
+
+@pytest.mark.parametrize(("tag", "quick"), [("openai", True), ("laion2b_s34b_b88k", False)])
+def test_the_activation_follows_the_weights_tag(tag: str, quick: bool) -> None:
+    """The check that open_clip leaves at a warning: its ViT-B-16 has GELU, OpenAI's weights need QuickGELU."""
+    _, options = resolve("ViT-B-16", tag)
+    assert options["force_quick_gelu"] is quick
+    model = open_clip.create_model("ViT-B-16", force_quick_gelu=options["force_quick_gelu"])
+    assert any("QuickGELU" in type(module).__name__ for module in model.modules()) is quick
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "pretrained", "sentence"),
+    [
+        ("RN50", "openai", "The weights 'openai' of 'RN50' could not be loaded"),
+        ("hf-hub:nobody/nothing", "hf-hub:nobody/nothing", "The weights 'hf-hub:nobody/nothing' of"),
+    ],
+)
+def test_weights_that_need_the_network_are_refused_where_there_is_none(
+    tmp_path: Path, model: str, pretrained: str, sentence: str
+) -> None:
+    code = (
+        "from carft.models.clip import load_pretrained; from carft.core.errors import Refusal\n"
+        f"try: load_pretrained({model!r}, {pretrained!r})\n"
+        "except Refusal as refusal: print('refused:', refusal)\n"
+    )
+    dead = "http://127.0.0.1:1"
+    offline = {"HF_HOME": str(tmp_path), "HOME": str(tmp_path), "https_proxy": dead}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environment(), **offline, "HTTPS_PROXY": dead, "http_proxy": dead, "HTTP_PROXY": dead},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.startswith(f"refused: {sentence}"), done.stderr
+    assert done.stdout.count("\n") == 1

@@ -1,0 +1,295 @@
+"""Soups: averages by hand, the greedy rule by hand, and soups of real cells from start to record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from carft.spec.cell import Cell, Reading
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.spec.registry import SOUP_RULES
+from carft.methods.soup import greedy_soup, uniform_soup
+from carft.store.records import Store
+from carft.posthoc.load import restored
+from carft.training.run import Bench, run_cell
+from carft.posthoc.soup import run_soup
+from carft.spec.resolve import command, interpolation, soup_of, specify
+from sweeps.search.protocol import Job, Protocol
+from sweeps.recipes import Recipe, load_recipe
+from tests.support.helpers import LR, TASK, quick_cell, run_cli
+from tests.sweeps.search.test_protocol import Crew
+
+
+def weights(value: float) -> dict[str, torch.Tensor]:
+    return {"head.weight": torch.tensor([value, -value]), "steps": torch.tensor(3)}
+
+
+def scalar(found) -> float:
+    return float(found["head.weight"][0])
+
+
+def test_a_uniform_soup_is_the_mean_of_its_members() -> None:
+    shelf = {"a": weights(1.0), "b": weights(2.0), "c": weights(6.0)}
+    soup = uniform_soup(["a", "b", "c"], shelf.__getitem__)
+    assert soup["head.weight"].tolist() == pytest.approx([3.0, -3.0])
+    assert int(soup["steps"]) == 3
+    assert all(torch.equal(shelf[k]["head.weight"], weights(v)["head.weight"]) for k, v in (("a", 1.0), ("c", 6.0)))
+
+
+def test_a_soup_of_equal_models_is_that_model_bit_for_bit() -> None:
+    one = {"head.weight": torch.randn(50, generator=torch.Generator().manual_seed(0))}
+    soup = uniform_soup(["a"] * 7, lambda name: one)
+    assert torch.equal(soup["head.weight"].float(), one["head.weight"])
+
+
+def test_models_of_different_shape_are_not_mixed() -> None:
+    shelf = {"a": weights(1.0), "b": {**weights(2.0), "head.bias": torch.zeros(2)}}
+    with pytest.raises(ValueError, match=r"head\.bias"):
+        uniform_soup(["a", "b"], shelf.__getitem__)
+
+
+def test_greedy_keeps_what_validates_no_worse_by_hand() -> None:
+    """Values 4, 0, 2, 8. With 0 the soup is 2: worse, left out. With 2 it is 3: equal, kept. With 8 it is 14/3:
+    better than before, kept."""
+    shelf = {"a": weights(4.0), "b": weights(0.0), "c": weights(2.0), "d": weights(8.0)}
+    accuracies = {2.0: 0.5, 3.0: 0.7, 14 / 3: 0.8}
+    asked: list[float] = []
+
+    def accuracy(found) -> float:
+        asked.append(scalar(found))
+        return next(v for k, v in accuracies.items() if abs(k - asked[-1]) < 1e-6)
+
+    members, soup = greedy_soup(["a", "b", "c", "d"], shelf.__getitem__, accuracy, best=0.7)
+    assert members == ["a", "c", "d"]
+    assert scalar(soup) == pytest.approx(14 / 3)
+    assert asked == pytest.approx([2.0, 3.0, 14 / 3])
+
+
+def test_greedy_with_nothing_that_helps_is_the_best_model() -> None:
+    shelf = {"a": weights(4.0), "b": weights(0.0)}
+    members, soup = greedy_soup(["a", "b"], shelf.__getitem__, lambda _: 0.1, best=0.7)
+    assert members == ["a"] and scalar(soup) == 4.0
+
+
+def test_a_soup_is_named_by_its_parents_in_any_order_and_its_rule() -> None:
+    a, b, c = (quick_cell("ft", lr=lr) for lr in (1e-4, 2e-4, 3e-4))
+    soup = soup_of([a, b, c], 0.0)
+    assert soup.id == soup_of([c, a, b, a], 0).id
+    assert soup.parents == tuple(sorted(cell.id for cell in (a, b, c)))
+    assert len({soup.id, soup_of([a, b, c], 1.0).id, soup_of([a, b], 0.0).id}) == 3
+    assert Cell.from_dict(soup.as_dict()).id == soup.id
+
+
+def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
+    cells = [quick_cell("car_ft", reading=Reading(context_temperature=tau), lr=LR, kl_weight=1.0) for tau in (1.0, 2.0)]
+    assert soup_of(cells, 0.0).parents == tuple(sorted(cell.id for cell in cells))
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ([], "at least two"),
+        ([quick_cell("ft", lr=LR)], "at least two"),
+        ([quick_cell("car_ft", lr=LR, kl_weight=1.0)], "differ in method"),
+        ([quick_cell("ft", epochs=2, lr=LR)], "differ in training"),
+        ([quick_cell("ft", reading=Reading(class_head="frozen"), lr=LR)], "differ in reading"),
+        ([specify("icons/weather", "ft", {"lr": LR}, 0, quick_cell("ft", lr=LR).training)], "differ in task"),
+    ],
+)
+def test_cells_that_are_no_search_of_one_study_are_not_averaged(others: list[Cell], message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        soup_of([quick_cell("ft", lr=LR), *others], 0.0)
+
+
+def test_only_trained_cells_and_two_rules_make_soups() -> None:
+    a, b = (quick_cell("ft", lr=lr) for lr in (1e-4, 2e-4))
+    with pytest.raises(Refusal, match="no trained weights"):
+        soup_of([interpolation(a, 0.5), interpolation(b, 0.5)], 0.0)
+    with pytest.raises(Refusal, match=r"not 0\.5"):
+        soup_of([a, b], 0.5)
+    with pytest.raises(Refusal, match="soup --cells"):
+        specify(TASK, "soup", {"greedy": 0.0})
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory: pytest.TempPathFactory, execution: Execution) -> tuple[Store, list[Cell]]:
+    """Three finished search cells; one kept no weights."""
+    store = Store(tmp_path_factory.mktemp("kitchen"))
+    cells = [quick_cell("ft", lr=lr) for lr in (1e-4, 3e-4, 9e-4)]
+    for cell in cells:
+        run_cell(cell, store, execution, keep_weights=cell is not cells[1])
+    return store, cells
+
+
+@pytest.fixture(scope="module")
+def soups(kitchen: tuple[Store, list[Cell]], execution: Execution) -> dict[float, str]:
+    """The ids of both soups, by rule."""
+    store, cells = kitchen
+    return {rule: run_soup(cells, rule, store, execution).cell for rule in SOUP_RULES}
+
+
+def test_soups_are_evaluated_on_every_set_and_found_again(
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], execution: Execution
+) -> None:
+    store, cells = kitchen
+    for rule, soup in soups.items():
+        assert soup == soup_of(cells, rule).id
+        assert store.evaluated(soup) == set(card(TASK).sets)
+        assert "ood/mean/top1" in store.metrics(soup)
+        again = run_soup(cells[::-1], rule, store, execution)
+        assert (again.cell, again.status) == (soup, "reused")
+    assert not any(store.evaluated(cell.id) for cell in cells)
+
+
+def test_a_uniform_soup_predicts_with_the_mean_weights(
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: Bench
+) -> None:
+    """The member that kept no weights was trained again."""
+    store, cells = kitchen
+    shelf = [load_file(store.weights_path(cell.id)) for cell in cells]
+    network = bench.network()
+    network.load_state_dict(
+        {
+            name: torch.stack([w[name].double() for w in shelf]).mean(0) if value.is_floating_point() else value
+            for name, value in shelf[0].items()
+        }
+    )
+    found = store.predictions(soups[0.0], "val")
+    expected = bench.predict(cells[0], network, bench.task.val)
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
+    assert sorted(store.read(soups[0.0]).provenance["members"]) == sorted(cell.id for cell in cells)
+
+
+def test_a_greedy_soup_starts_from_the_best_and_validates_no_worse(
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str]
+) -> None:
+    store, cells = kitchen
+    members = store.read(soups[1.0]).provenance["members"]
+    order = sorted(cells, key=lambda c: (-store.metrics(c.id)["val/top1"], store.metrics(c.id)["val/loss"]))
+    assert members[0] == order[0].id
+    assert store.metrics(soups[1.0])["val/top1"] >= store.metrics(order[0].id)["val/top1"]
+
+
+def test_a_soup_keeps_its_weights(
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: Bench, tmp_path: Path
+) -> None:
+    store, _ = kitchen
+    soup = store.read(soups[0.0]).cell
+    found = bench.predict(soup, restored(soup, bench, store), bench.task.val)
+    assert np.array_equal(found.logits, store.predictions(soup.id, "val").logits)
+    kept = store.weights_path(soup.id)
+    moved = kept.rename(tmp_path / kept.name)
+    with pytest.raises(Refusal, match="no longer"):
+        restored(soup, bench, store)
+    moved.rename(kept)
+
+
+def test_parents_that_are_not_done_are_refused(kitchen: tuple[Store, list[Cell]], execution: Execution) -> None:
+    store, cells = kitchen
+    with pytest.raises(Refusal, match="not done"):
+        run_soup([*cells, quick_cell("ft", lr=5e-4)], 0.0, store, execution)
+
+
+@pytest.mark.slow
+def test_the_command_that_makes_a_soup_again(kitchen: tuple[Store, list[Cell]], soups: dict[float, str]) -> None:
+    store, _ = kitchen
+    _, _, *arguments = command(store.read(soups[1.0]).cell, str(store.root)).split()
+    done = run_cli(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert (printed["cell"], printed["status"]) == (soups[1.0], "reused")
+    assert printed["members"] == store.read(soups[1.0]).provenance["members"]
+    refused = run_cli("soup", "--cells", soups[1.0], "--results", store.root)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+
+
+def small(**change: object) -> Recipe:
+    fixed = {"tasks": [TASK], "methods": ["zeroshot", "ft", "kd", "soup"], "trials": 3, "seeds": 2, "round_size": 2}
+    return load_recipe("miniature").model_copy(update={**fixed, **change})
+
+
+def test_a_sweep_makes_both_soups_of_a_study_s_search_cells_at_its_end(store: Store) -> None:
+    protocol = Protocol(small(), store)
+    jobs = Crew(store).work(protocol).finished
+    assert Counter(job.kind for job in jobs) == {"search": 6, "confirm": 5, "soup": 1}
+    assert len(protocol.done) == protocol.total() == 13
+    (soup,) = (job for job in jobs if job.kind == "soup")
+    study = next(s for s in protocol.studies if s.method.name == "ft")
+    searched = [cell.id for _, _, cell in protocol.trials(study)]
+    for rule, cell in zip(SOUP_RULES, soup.cells(), strict=True):
+        assert sorted(cell.parents) == sorted(searched)
+        assert cell.id == soup_of([store.read(c).cell for c in searched], rule).id
+    ends = [jobs.index(Job("search", store.read(cell).cell)) for cell in searched]
+    assert max(ends) < jobs.index(soup)
+    assert {job.cell.id for job in jobs if job.kind == "search" and job.keep_weights} == set(searched)
+    assert Protocol(small(), store).finished()
+
+
+def test_without_soups_search_cells_keep_no_weights(store: Store) -> None:
+    jobs = Crew(store).work(Protocol(small(methods=["ft"]), store)).finished
+    assert [job.keep_weights for job in jobs] == [job.kind == "confirm" for job in jobs]
+
+
+def test_failed_trials_are_left_out_of_a_soup(store: Store) -> None:
+    protocol = Protocol(small(methods=["ft", "soup"]), store)
+    lost = next(protocol.trials(protocol.studies[0]))[2]
+    jobs = Crew(store).work(protocol, fails=lambda job: job.cell.id == lost.id).finished
+    (soup,) = (job for job in jobs if job.kind == "soup")
+    assert len(soup.cell.parents) == 2 and lost.id not in soup.cell.parents
+
+
+def test_one_finished_trial_makes_no_soup(store: Store) -> None:
+    protocol = Protocol(small(methods=["ft", "soup"], trials=1), store)
+    jobs = Crew(store).work(protocol).finished
+    assert not any(job.kind == "soup" for job in jobs)
+    assert len(protocol.done) == protocol.total()
+
+
+def test_soups_need_a_method_that_is_souped() -> None:
+    with pytest.raises(Refusal, match="Add ft or car_ft"):
+        load_recipe("miniature").changed(methods=["zeroshot", "kd", "soup"])
+
+
+def test_a_soup_over_more_trials_is_another_cell(store: Store) -> None:
+    """Asking for more trials later goes on with the study; its soups are then made of more cells."""
+    first = Protocol(small(methods=["ft", "soup"], trials=2), store)
+    Crew(store).work(first)
+    later = Protocol(small(methods=["ft", "soup"], trials=4), store)
+    jobs = Crew(store).work(later).finished
+    assert sum(job.kind == "soup" for job in jobs) == 1
+    soups = [r.cell for r in store.records() if r.cell.method == "soup"]
+    assert sorted(len(cell.parents) for cell in soups) == [2, 2, 4, 4]
+
+
+@pytest.mark.slow
+def test_new_methods_and_soups_run_through_ray_and_into_the_report(tmp_path: Path) -> None:
+    results, out = tmp_path / "results", tmp_path / "report"
+    methods = "zeroshot,ft,linear_probe,flyp,soup"
+    size = ("--smoke", "--trials", 2, "--seeds", 2, "--tasks", TASK)
+    done = run_cli("sweep", "miniature", *size, "--methods", methods, "--results", results, "--json", timeout=600)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert (counts["cells_done"], counts["cells_failed"]) == (1 + 3 * (2 + 2) + 2, 0)
+    store = Store(results)
+    studies = {study["method"]: study for study in store.studies()}
+    soups = [r for r in store.records() if r.cell.method == "soup"]
+    searched = sorted(trial["cell"] for trial in studies["ft"]["trials"])
+    assert [sorted(r.cell.parents) for r in soups] == [searched, searched]
+    assert {r.cell.hyperparameters["greedy"] for r in soups} == set(SOUP_RULES)
+    assert all(store.weights_path(cell).is_file() for cell in searched)
+    assert not any(store.weights_path(t["cell"]).is_file() for t in studies["flyp"]["trials"])
+    report = run_cli("report", "--results", results, "--out", out)
+    assert report.returncode == 0, report.stderr
+    rows = (out / "tables" / "tasks.csv").read_text().splitlines()
+    found = {line.split(",")[1] for line in rows[1:]}
+    assert {"zeroshot", "ft", "linear_probe", "flyp"} <= found
+    listed = (out / "tables" / "cells.csv").read_text()
+    assert all(command(r.cell, "again").partition(" --results")[0] in listed for r in soups)

@@ -1,0 +1,116 @@
+"""WiSE-FT: the ends of a curve are the two models, bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal
+from carft.training.execution import Execution
+from carft.posthoc.wise_ft import run_curve
+from carft.spec.registry import WISE_ALPHAS
+from carft.methods.wise_ft import interpolate
+from carft.store.records import Store
+from carft.training.run import Outcome
+from carft.spec.resolve import interpolation
+from tests.support.helpers import same_predictions
+
+SETS = ("val", "test", "ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint")
+
+
+def weights(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {"head.weight": torch.randn(3, 2, generator=generator), "steps": torch.tensor(seed)}
+
+
+@pytest.fixture(scope="module")
+def curve(
+    tmp_path_factory: pytest.TempPathFactory, finished: Store, execution: Execution, cells: dict[str, Cell]
+) -> tuple[Store, dict[float, Outcome]]:
+    """The curve of the car_ft cell, in a copy of the finished folder."""
+    root: Path = tmp_path_factory.mktemp("curve") / "results"
+    shutil.copytree(finished.root, root)
+    store = Store(root)
+    outcomes = run_curve(cells["car_ft"], store, execution)
+    return store, {store.read(o.cell).cell.hyperparameters["alpha"]: o for o in outcomes}
+
+
+def test_the_ends_are_the_two_models_bit_for_bit() -> None:
+    start, end = weights(1), weights(2)
+    for alpha, expected in ((0, start), (0.0, start), (1, end), (1.0, end)):
+        found = interpolate(start, end, alpha)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@given(st.floats(0.01, 0.99))
+def test_between_the_ends_every_weight_is_the_weighted_mean(alpha: float) -> None:
+    start, end = weights(1), weights(2)
+    expected = (1 - alpha) * start["head.weight"] + alpha * end["head.weight"]
+    torch.testing.assert_close(interpolate(start, end, alpha)["head.weight"], expected)
+
+
+def test_interpolating_leaves_both_models_alone() -> None:
+    start, end = weights(1), weights(2)
+    interpolate(start, end, 0.5)
+    assert all(torch.equal(start[name], weights(1)[name]) for name in start)
+    assert all(torch.equal(end[name], weights(2)[name]) for name in end)
+
+
+def test_models_of_different_shape_are_not_mixed() -> None:
+    other = {**weights(2), "head.bias": torch.zeros(3)}
+    with pytest.raises(ValueError, match=r"head\.bias"):
+        interpolate(weights(1), other, 0.5)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_alpha_one_is_the_tuned_model_and_alpha_zero_the_zero_shot_model(
+    curve: tuple[Store, dict[float, Outcome]], cells: dict[str, Cell], name: str
+) -> None:
+    store, outcomes = curve
+    start, end = (store.predictions(outcomes[alpha].cell, name) for alpha in (0.0, 1.0))
+    assert same_predictions(start, store.predictions(cells["zeroshot"].id, name))
+    assert same_predictions(end, store.predictions(cells["car_ft"].id, name))
+
+
+def test_the_middle_of_the_curve_is_a_model_of_its_own(curve: tuple[Store, dict[float, Outcome]]) -> None:
+    store, outcomes = curve
+    start, middle, end = (store.predictions(outcomes[alpha].cell, "val").logits for alpha in (0.0, 0.5, 1.0))
+    assert not np.array_equal(middle, start)
+    assert not np.array_equal(middle, end)
+    assert np.abs(middle - start).mean() < np.abs(end - start).mean()
+
+
+def test_a_curve_is_whole_and_evaluated_on_every_set(
+    curve: tuple[Store, dict[float, Outcome]], cells: dict[str, Cell]
+) -> None:
+    store, outcomes = curve
+    assert tuple(outcomes) == WISE_ALPHAS
+    for alpha, outcome in outcomes.items():
+        assert outcome.cell == interpolation(cells["car_ft"], alpha).id
+        assert store.evaluated(outcome.cell) == set(SETS) - {"val"}
+        assert "ood/mean/top1" in outcome.metrics
+
+
+def test_a_finished_curve_is_reused(
+    curve: tuple[Store, dict[float, Outcome]], cells: dict[str, Cell], execution: Execution
+) -> None:
+    store, outcomes = curve
+    again = run_curve(cells["car_ft"], store, execution)
+    assert {o.status for o in outcomes.values()} == {"done"}
+    assert {o.status for o in again} == {"reused"}
+    assert [dict(o.metrics) for o in again] == [dict(o.metrics) for o in outcomes.values()]
+
+
+def test_a_model_without_trained_weights_has_no_curve(
+    finished: Store, cells: dict[str, Cell], execution: Execution
+) -> None:
+    with pytest.raises(Refusal, match="no trained weights"):
+        run_curve(cells["zeroshot"], finished, execution)

@@ -1,0 +1,108 @@
+"""Selection looks at validation alone, and at nothing that could differ from run to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.spec.selection import Candidate, best, best_alpha
+
+few = st.sampled_from([0.25, 0.5, 0.75])
+
+
+@st.composite
+def candidate_lists(draw: st.DrawFn) -> list[Candidate]:
+    """Few different values, so that ties are common."""
+    count = draw(st.integers(1, 8))
+    return [
+        Candidate(f"cell {trial}", trial, {"val/top1": draw(few), "val/loss": draw(few)}, draw(st.booleans()))
+        for trial in range(count)
+    ]
+
+
+def candidate(trial: int, top1: float, loss: float, full_budget: bool = True) -> Candidate:
+    return Candidate(f"cell {trial}", trial, {"val/top1": top1, "val/loss": loss}, full_budget)
+
+
+def chosen(*candidates: Candidate) -> int:
+    found = best(candidates)
+    assert found is not None
+    return found.trial
+
+
+def test_the_highest_accuracy_wins_whatever_its_loss() -> None:
+    assert chosen(candidate(0, 0.5, 0.1), candidate(1, 0.6, 9.0)) == 1
+
+
+def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
+    assert chosen(candidate(0, 0.5, 0.2), candidate(1, 0.5, 0.1)) == 1
+
+
+def test_equal_losses_are_decided_by_the_lower_trial_number() -> None:
+    assert chosen(candidate(2, 0.5, 0.1), candidate(1, 0.5, 0.1)) == 1
+
+
+def test_a_cell_that_stopped_early_cannot_win() -> None:
+    assert chosen(candidate(0, 0.9, 0.1, full_budget=False), candidate(1, 0.1, 9.0)) == 1
+    assert best([candidate(0, 0.9, 0.1, full_budget=False)]) is None
+
+
+def test_nothing_is_chosen_from_nothing() -> None:
+    assert best([]) is None
+    with pytest.raises(ValueError, match="empty"):
+        best_alpha({})
+
+
+@given(candidate_lists(), st.randoms(use_true_random=False))
+def test_the_order_of_candidates_never_matters(candidates: list[Candidate], random: Any) -> None:
+    shuffled = list(candidates)
+    random.shuffle(shuffled)
+    assert best(shuffled) == best(candidates)
+
+
+@given(candidate_lists(), st.data())
+def test_test_numbers_never_matter(candidates: list[Candidate], data: st.DataObject) -> None:
+    def peeking(c: Candidate) -> Candidate:
+        others = ("test/top1", "test/loss", "ood/mean/top1", "train/loss", "val/context_top1")
+        extra = {name: data.draw(st.floats(0, 1)) for name in others}
+        return Candidate(c.cell, c.trial, {**extra, **c.metrics}, c.full_budget)
+
+    plain, with_more = best(candidates), best([peeking(c) for c in candidates])
+    assert (plain and plain.trial) == (with_more and with_more.trial)
+
+
+@given(candidate_lists())
+def test_no_full_candidate_is_better_than_the_chosen_one(candidates: list[Candidate]) -> None:
+    found = best(candidates)
+    full = [c for c in candidates if c.full_budget]
+    assert (found is None) == (not full)
+    if found is not None:
+        assert found in full
+        top = max(c.metrics["val/top1"] for c in full)
+        assert found.metrics["val/top1"] == top
+        assert found.metrics["val/loss"] == min(c.metrics["val/loss"] for c in full if c.metrics["val/top1"] == top)
+
+
+def curve(**top1: float) -> dict[float, dict[str, float]]:
+    return {float(name.removeprefix("a")) / 100: {"val/top1": value} for name, value in top1.items()}
+
+
+def test_alpha_is_chosen_on_validation() -> None:
+    assert best_alpha(curve(a0=0.5, a25=0.6, a50=0.7, a75=0.9, a100=0.8)) == 0.75
+
+
+def test_ties_of_alpha_go_to_the_nearest_to_one_half_then_to_the_smaller() -> None:
+    assert best_alpha(curve(a0=0.9, a25=0.9, a50=0.1, a75=0.1, a100=0.9)) == 0.25
+    assert best_alpha(curve(a0=0.9, a25=0.9, a50=0.9, a75=0.9, a100=0.9)) == 0.5
+    assert best_alpha(curve(a0=0.5, a25=0.9, a50=0.5, a75=0.9, a100=0.5)) == 0.25
+
+
+@given(st.dictionaries(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), few, min_size=1), st.randoms())
+def test_alpha_depends_neither_on_order_nor_on_test_numbers(values: dict[float, float], random: Any) -> None:
+    plain = {alpha: {"val/top1": value} for alpha, value in values.items()}
+    items = [(alpha, {"test/top1": random.random(), **scores}) for alpha, scores in plain.items()]
+    random.shuffle(items)
+    assert best_alpha(dict(items)) == best_alpha(plain)

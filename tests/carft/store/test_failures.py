@@ -1,0 +1,90 @@
+"""What kind of failure an exception is, also inside of what Ray wraps around it; attempts; what is run again."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+from ray.exceptions import ActorDiedError, NodeDiedError, WorkerCrashedError
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from safetensors import SafetensorError
+
+from carft.core.errors import Diverged, Refusal, Unreadable
+from carft.store.failures import KINDS, failures, kind_of, read_failure, reason_of, settled_failures, tail, write_failure
+from carft.store.records import Store
+from carft.spec.selection import enough
+from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell
+
+CELL = quick_cell("ft", lr=LR)
+CASES = [
+    (Diverged("the loss became nan"), "diverged"),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out of memory"),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+    (MemoryError(), "out of memory"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+    (Unreadable("The image 'a.jpg' cannot be read."), "unreadable image"),
+    (Refusal("There is no GPU on this machine."), "refused"),
+    (OSError(errno.ENOSPC, "No space left on device"), "storage"),
+    (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "storage"),
+    (WorkerCrashedError(), "lost"),
+    (ActorDiedError(), "lost"),
+    (NodeDiedError("a node died"), "lost"),
+    (ValueError("nobody expected this"), "error"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), CASES, ids=lambda case: type(case).__name__)
+def test_a_failure_has_its_kind_alone_and_wrapped(error: Exception, kind: str) -> None:
+    assert kind_of(error) == kind and kind in KINDS
+    peer = RuntimeError("Connection closed by peer")
+    wrapped = WorkerGroupError("two workers failed", {0: UserExceptionWithTraceback(error, "Traceback ..."), 1: peer})
+    raised = RuntimeError("the task failed")
+    raised.__cause__ = wrapped
+    assert kind_of(raised) == kind
+    assert reason_of(raised) == reason_of(error)
+
+
+def test_processes_that_lost_touch_with_one_that_is_gone_are_lost_themselves() -> None:
+    said = "[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40361"
+    alone = WorkerGroupError("a worker failed", {0: UserExceptionWithTraceback(RuntimeError(said), "Traceback ...")})
+    assert kind_of(alone) == "lost"
+    assert kind_of(WorkerGroupError("both failed", {0: RuntimeError(said), 1: ValueError("why")})) == "error"
+
+
+def test_attempts_are_counted_until_the_cell_is_done(store: Store) -> None:
+    for attempt in (1, 2):
+        assert write_failure(store, CELL, "hang", "nothing moved", job="search").attempt == attempt
+    assert write_failure(store, CELL, "error", "another job", job="curve").attempt == 1
+    store.write(made_up_record(CELL), [], made_up_predictions())
+    assert read_failure(store, CELL.id) is None and failures(store) == []
+
+
+def test_what_was_lost_is_not_settled(store: Store) -> None:
+    cells = {kind: quick_cell("ft", seed=seed, lr=LR) for seed, kind in enumerate(KINDS)}
+    for kind, cell in cells.items():
+        write_failure(store, cell, kind, "why", job="search")
+    assert set(settled_failures(store)) == {
+        f"search-{cell.id}" for kind, cell in cells.items() if kind not in ("lost", "storage")
+    }
+
+
+def test_a_failure_record_of_before_is_read_and_not_held_against_the_cell(store: Store) -> None:
+    store.write_failure(CELL, "it broke", "Traceback ...")
+    (found,) = failures(store)
+    assert (found.reason, found.kind, found.attempt) == ("it broke", "error", 1)
+    assert settled_failures(store) == {}
+
+
+def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
+    log = tmp_path / "a.log"
+    assert tail(log) == tail(None) == ""
+    log.write_text("first line\nsecond line\n")
+    assert tail(log) == "first line\nsecond line\n"
+    assert tail(log, 15) == "second line\n"
+
+
+@pytest.mark.parametrize(("trials", "needed"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 4)])
+def test_half_of_the_trials_are_enough(trials: int, needed: int) -> None:
+    assert enough(trials) == needed

@@ -1,0 +1,168 @@
+"""Files that somebody hands us: whatever is in them, a reader answers or refuses in words."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carft.store.archive import MANIFEST, pack, unpack
+from carft.core.errors import Refusal
+from carft.store.failures import Failure, each_failure, write_failure
+from carft.store.records import Record, Store
+from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+CELL = quick_cell("ft", lr=LR)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400)
+anything = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
+FILES = ("record.json", "spec.json", "evaluations/test.json")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One cell, one evaluation, one failure, and their archive beside them."""
+    store = Store(tmp_path_factory.mktemp("fuzzed") / "results")
+    store.write(made_up_record(CELL), [{"step": 0.0}], made_up_predictions())
+    store.add_evaluation(CELL.id, "test", {"test/top1": 0.25}, made_up_predictions(seed=1), {"by": "sweep"})
+    write_failure(store, CELL, "diverged", "it broke", "details", "search")
+    pack(store, store.root.parent / "a.zip")
+    return store
+
+
+def read_everything(store: Store) -> None:
+    record = store.read(CELL.id)
+    assert isinstance(record, Record) and record.id == CELL.id and record.numerics >= 0
+    assert all(isinstance(value, int | float) for value in store.metrics(CELL.id).values())
+    assert store.evaluated(CELL.id) is not None and list(store.records()) is not None
+
+
+def changed(draw: st.DrawFn, content: Any) -> Any:
+    """The content with something in it replaced, removed or added."""
+    if not isinstance(content, dict) or not content or draw(st.integers(0, 3)) == 0:
+        return draw(anything)
+    name = draw(st.sampled_from(sorted(content)))
+    what = draw(st.sampled_from(("change", "remove", "add")))
+    if what == "change":
+        return {**content, name: changed(draw, content[name])}
+    if what == "remove":
+        return {key: value for key, value in content.items() if key != name}
+    return {**content, draw(st.text(max_size=8)): draw(anything)}
+
+
+@st.composite
+def near_misses(draw: st.DrawFn, content: Any) -> bytes:
+    """A JSON file like ``content``, with one thing changed; now and then any bytes at all."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.binary(max_size=60))
+    return json.dumps(changed(draw, content)).encode()
+
+
+def restored(path: Path, content: bytes, use: Callable[[], None]) -> None:
+    """Use a file with other content, then put its own back."""
+    own = path.read_bytes()
+    try:
+        path.write_bytes(content)
+        use()
+    finally:
+        path.write_bytes(own)
+
+
+@pytest.mark.parametrize("name", FILES)
+@settings(max_examples=150)
+@given(data=st.data())
+def test_a_record_is_read_or_refused(written: Store, name: str, data: st.DataObject) -> None:
+    path = written.folder(CELL.id) / name
+
+    def use() -> None:
+        with suppress(Refusal):
+            read_everything(written)
+
+    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"1" * 10_000, b'{"schema_version": 1}', b"\xff\xfe", b""])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_nonsense_is_refused(written: Store, name: str, content: bytes) -> None:
+    def use() -> None:
+        with pytest.raises(Refusal):
+            read_everything(written)
+
+    restored(written.folder(CELL.id) / name, content, use)
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_failure_is_read_or_refused(written: Store, data: st.DataObject) -> None:
+    path = written.failure_path(CELL.id)
+
+    def use() -> None:
+        for cell, found in each_failure(written):
+            assert cell == CELL.id
+            if isinstance(found, Failure):
+                assert all(isinstance(text, str) for text in (found.title, found.key, found.reason, found.log))
+            else:
+                assert isinstance(found, Refusal)
+
+    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
+
+
+def unpacked_or_refused(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        archive, target = Path(folder) / "a.zip", Path(folder) / "inner" / "theirs"
+        archive.write_bytes(content)
+        try:
+            unpack(archive, target)
+        except Refusal:
+            assert not target.exists()
+        else:
+            assert (target / "cells").is_dir()
+        beside = {path.name for path in Path(folder).iterdir()} | {p.name for p in target.parent.glob("*")}
+        assert beside <= {"a.zip", "inner", "theirs"}
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_an_archive_with_other_bytes_is_unpacked_or_refused(written: Store, data: st.DataObject) -> None:
+    content = bytearray((written.root.parent / "a.zip").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1) | st.integers(max(0, len(content) - 400), len(content) - 1))
+        kind = data.draw(st.sampled_from(("set", "cut", "insert", "drop")))
+        if kind == "set":
+            content[place] = data.draw(st.integers(0, 255))
+        elif kind == "insert":
+            content[place:place] = data.draw(st.binary(max_size=8))
+        elif kind == "drop":
+            del content[place : place + data.draw(st.integers(1, 50))]
+        else:
+            del content[max(1, place) :]
+        if not content:
+            break
+    unpacked_or_refused(bytes(content))
+
+
+names = st.sampled_from(("cells/0123/record.json", "../x", "cells/../x", "a\0b", "cells/a", "cells/0123", MANIFEST))
+
+
+@settings(max_examples=150)
+@given(manifest=near_misses({"schema": 1, "data": [], "files": {"cells/0123/record.json": {"sha256": "", "bytes": 1}}}),
+       entries=st.lists(st.tuples(names | st.text(max_size=12), st.binary(max_size=8)), max_size=4))  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_archive_of_anything_is_unpacked_or_refused(manifest: bytes, entries: list[tuple[str, bytes]]) -> None:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as stream:
+        stream.writestr(MANIFEST, manifest)
+        for name, content in entries:
+            with suppress(UnicodeEncodeError, IndexError):  # names that no zip can hold
+                stream.writestr(name, content)
+    unpacked_or_refused(written.getvalue())

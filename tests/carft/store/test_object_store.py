@@ -1,0 +1,403 @@
+"""Results in an object store: what one machine writes another one reads, whole, once, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import moto.settings
+import pytest
+from moto.core.responses import ActionAuthenticatorMixin
+
+from carft import NUMERICS
+
+from carft.store import object_store as remote
+from carft.spec.cell import Cell
+from carft.core.errors import Refusal, StoreAway
+from carft.store.failures import write_failure
+from carft.spec.registry import WISE_ALPHAS
+from carft.store.mirror import SHARED, MirroredStore, open_store
+from carft.store.records import Store
+from carft.store.object_store import Remote, checked_url
+from carft.store.gc import Leftover, leftovers, remove
+from sweeps.faults import lock as sole
+from sweeps.faults.lock import sole_sweep
+from sweeps.status.state import Counts, State, read_states, write_state
+from tests.support.buckets import BUCKET, KEY, SECRET, Machines, Server, serving
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
+from tests.carft_cli.test_refusals import assert_refused
+
+CELL = quick_cell("ft", lr=LR)
+OTHER = quick_cell("ft", seed=1, lr=LR)
+NOTE = {"by": "train"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def machines(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    return Machines(server, tmp_path, monkeypatch, f"runs/{uuid4().hex[:8]}")
+
+
+def put(store: MirroredStore, cell: Cell = CELL, numerics: int = NUMERICS, weights: bytes = b"") -> None:
+    """Write a made-up cell."""
+    save = (lambda path: path.write_bytes(weights)) if weights else None
+    store.write(made_up_record(cell, numerics=numerics), [{"step": 0.0}], made_up_predictions(), save)
+
+
+def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    put(first)
+    first.add_evaluation(CELL.id, "test", {"test/top1": 0.25}, made_up_predictions(), NOTE)
+    first.write_study("one", {"id": "one"})
+    write_failure(first, OTHER, "error", "why")
+    second.refresh(*SHARED)
+    assert second.read(CELL.id) == first.read(CELL.id)
+    assert second.metrics(CELL.id)["test/top1"] == 0.25
+    assert second.studies() == first.studies() and second.failed() == [OTHER.id]
+    assert machines.names().keys() == {*map(str, sorted(first._below("")))} - {"sweep.lock"}
+
+
+def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is sent last; a machine that dies before that left no cell, and pays when it is there again."""
+    store, sent = machines.store("first"), []
+
+    def send(remote: Remote, path: Path, name: str) -> None:
+        sent.append(name)
+        if name.endswith("record.json"):
+            raise StoreAway(5, "away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Remote, "send", send)
+        with pytest.raises(StoreAway):
+            put(store, weights=b"weights")
+    assert [Path(name).name for name in sent[-2:]] == ["spec.json", "record.json"]
+    assert {Path(name).name for name in sent} >= {"model.safetensors", "predictions.parquet", "history.parquet"}
+    elsewhere = machines.store("second")
+    elsewhere.refresh(*SHARED)
+    assert elsewhere.ids() == []
+    store.refresh(*SHARED)  # as `ls` beside it would
+    assert store.ids() == [CELL.id]
+    machines.store("first").take_up([CELL.id])
+    elsewhere.refresh(*SHARED)
+    assert elsewhere.ids() == [CELL.id]
+
+
+def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
+    """By whoever reads, or begins to work, on the same machine meanwhile."""
+    writer = machines.store("first")
+    with writer.changing(f"cells/{CELL.id}"):
+        writer.folder(CELL.id).mkdir(parents=True)
+        (writer.folder(CELL.id) / "predictions.parquet").write_bytes(b"half of it")
+        beside = open_store(machines.url, writable=True)
+        assert beside.root == writer.root and [path.name for path in beside.folder(CELL.id).iterdir()]
+    assert set(machines.names()) == {f"cells/{CELL.id}/predictions.parquet"}
+    assert not any((writer.root / "owed").iterdir())
+
+
+def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_did(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    put(first)
+    first._owed(f"cells/{CELL.id}").touch()  # killed before it knew that all was sent
+    machines.server.remove(f"{machines.prefix}/cells/{CELL.id}/record.json")
+    second.write(made_up_record(CELL, {"val/top1": 0.75}), [], made_up_predictions(seed=1))
+    again = machines.store("first")
+    again.pay()
+    again.refresh(*SHARED)
+    assert again.metrics(CELL.id) == second.metrics(CELL.id)
+    assert again.predictions(CELL.id, "val").logits.tolist() == second.predictions(CELL.id, "val").logits.tolist()
+
+
+def test_a_cell_that_another_machine_finished_meanwhile_stands(machines: Machines) -> None:
+    """Two machines computed it; the second to end leaves what is there, all of it, and has it too."""
+    first, second = machines.store("first"), machines.store("second")
+    second.write(made_up_record(CELL, {"val/top1": 0.75}), [{"step": 0.0}], made_up_predictions(seed=1))
+    theirs = machines.names()
+    put(first, weights=b"weights")
+    assert machines.names() == theirs
+    assert first.read(CELL.id) == second.read(CELL.id)
+
+
+def test_a_record_that_came_while_ours_was_being_sent_stands(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    with first.changing(f"cells/{CELL.id}"):
+        first._write(made_up_record(CELL), [{"step": 0.0}], made_up_predictions(), None)
+        second.write(made_up_record(CELL, {"val/top1": 0.75}), [{"step": 0.0}], made_up_predictions(seed=1))
+        theirs = machines.names()
+    assert machines.names() == theirs
+    first.refresh(f"cells/{CELL.id}")
+    assert first.read(CELL.id) == second.read(CELL.id)
+
+
+def test_a_place_is_held_by_one_at_a_time_however_often_it_changes_hands(machines: Machines) -> None:
+    """Each holder removes the file that the next one waits for."""
+    store, inside, most = machines.store("first"), [0], [0]
+
+    def hold() -> None:
+        for _ in range(40):
+            with store._holding("cells/x") as owed:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                assert owed.exists()
+                time.sleep(0.001)
+                inside[0] -= 1
+                owed.unlink()
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_lines_of_the_log_that_a_killed_worker_owed_are_sent_with_the_next_job_of_the_cell(machines: Machines) -> None:
+    killed = machines.store("first")
+    put(killed)
+    line = killed.root / f"unsealed/{CELL.id}-{killed.writer}.jsonl"
+    line.write_text(json.dumps({"when": "then", "cell": CELL.id, "set": "test", "by": "sweep"}) + "\n")
+    killed._owed(f"unsealed/{line.name}").touch()
+    machines.store("first").take_up([CELL.id])
+    elsewhere = machines.store("second")
+    elsewhere.refresh(*SHARED)
+    assert [opened["set"] for opened in elsewhere.unsealings()] == ["test"]
+
+
+def test_tidying_leaves_a_cell_alone_that_another_machine_has_finished_since(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    put(second)
+    first.folder(CELL.id).mkdir(parents=True)
+    (first.folder(CELL.id) / "spec.json").write_text("{}")
+    remove(first, [Leftover(first.folder(CELL.id), 2, "no record")])
+    elsewhere = machines.store("third")
+    elsewhere.refresh(*SHARED)
+    assert elsewhere.ids() == [CELL.id]
+
+
+def test_the_note_of_a_cell_that_was_given_up_goes_when_it_is_done_after_all(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    first.write_stopped(CELL, {"curve": [0.1], "numerics": NUMERICS})
+    second.refresh(*SHARED)
+    assert second.stopped_cells() == [CELL.id]
+    put(second)
+    first.take_up([CELL.id])
+    assert first.ids() == [CELL.id] and not first.stopped_cells()
+    assert not any(name.endswith("stopped.json") for name in machines.names())
+
+
+def test_what_is_removed_there_is_removed_here(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    put(first, weights=b"weights")
+    put(first, OTHER)
+    write_failure(first, CELL, "error", "why")
+    second.refresh(*SHARED)
+    second.remove(f"cells/{CELL.id}")
+    second.forget_failure(CELL.id)
+    first.refresh(*SHARED)
+    for store in (first, second):
+        assert store.ids() == [OTHER.id] and not store.failed() and not store.folder(CELL.id).exists()
+    assert not any(CELL.id in name for name in machines.names())
+
+
+def test_nothing_is_brought_twice_and_weights_only_when_asked_for(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "YOUNG_NS", 0)
+    first, second = machines.store("first"), machines.store("second")
+    put(first, weights=b"weights")
+    fetched: list[str] = []
+    fetch = Remote.fetch
+
+    def counted(there: Remote, name: str, *rest: object) -> None:
+        fetched.append(Path(name).name)
+        fetch(there, name, *rest)  # type: ignore[arg-type]  # handed on
+
+    monkeypatch.setattr(Remote, "fetch", counted)
+    for store in (second, second, first):
+        store.refresh(*SHARED)
+    assert sorted(fetched) == ["history.parquet", "predictions.parquet", "record.json", "spec.json"]
+    for _ in range(2):
+        assert second.find_weights(CELL.id).read_bytes() == b"weights"
+    assert fetched.count("model.safetensors") == 1
+    assert not second.find_weights(OTHER.id).exists()
+
+
+def test_a_record_of_older_numerics_is_set_aside_there(machines: Machines) -> None:
+    first, second, third = map(machines.store, ("first", "second", "third"))
+    put(first, numerics=NUMERICS - 1, weights=b"old")
+    third.refresh(*SHARED)
+    assert third.find_weights(CELL.id).read_bytes() == b"old"
+    second.take_up([CELL.id])
+    assert second.set_aside_stale(CELL.id)
+    assert not any(name.startswith("cells/") for name in machines.names())
+    put(second)
+    kept = {name.partition("/")[0]: name for name in machines.names() if name.endswith("model.safetensors")}
+    assert kept.keys() == {"superseded"}
+    third.refresh(*SHARED)
+    assert third.is_current(CELL.id) and not third.find_weights(CELL.id).exists()
+
+
+def test_no_line_of_the_log_of_unsealings_is_lost_or_doubled(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = map(machines.store, ("first", "second", "third"))
+    put(first)
+    second.refresh(*SHARED)
+    machines.server.put(  # of a folder that was copied there
+        f"{machines.prefix}/unsealed.jsonl",
+        b'{"when": "2026-01-01T00:00:00Z", "cell": "a", "set": "test", "by": "sweep"}\n',
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(Remote, "send", lambda *_: (_ for _ in ()).throw(StoreAway(5, "away")))
+        with pytest.raises(StoreAway):
+            first.add_evaluation(CELL.id, "test", {"test/top1": 0.5}, made_up_predictions(), NOTE)
+    assert first.evaluated(CELL.id) == set()  # what could not be logged is not there
+    for store in (first, second):
+        store.add_evaluation(CELL.id, "test", {"test/top1": 0.5}, made_up_predictions(), NOTE)
+    machines.store("first").pay()
+    for store in (third, third, first, second):
+        store.refresh(*SHARED)
+        assert sorted(line["cell"] for line in store.unsealings()) == sorted(["a", *3 * [CELL.id]])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../evil.json", "cells/../../evil.json", "cells/x/../../../evil.json", "/evil.json", "cells//evil.json",
+     "cells/.x/record.json", "cells/" + 150 * "\u00e9" + "/record.json", "cells/x/y/record.json",
+     "cells/x\\..\\evil/record.json", "notes.txt", "owed/cells~x"],
+)  # fmt: skip
+def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machines: Machines, name: str) -> None:
+    """What lies under a prefix may come from anybody."""
+    machines.server.put(f"{machines.prefix}/{name}", b"{}")
+    assert f"{machines.prefix}/{name}" in machines.server.everything()
+    store = machines.store("first")
+    store.refresh(*SHARED, "logs", "owed")
+    assert [path for path in machines.place.rglob("*") if path.is_file()] == []
+
+
+def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sole, "LISTEN_S", 2.5)
+    here, there, over = machines.store("here"), machines.store("there"), threading.Event()
+    state = State("small", "another-machine", 7, time.time() - 60, time.time(), Counts())
+
+    def keep_writing() -> None:
+        while not over.wait(0.2):
+            write_state(there, dataclasses.replace(state, updated=time.time()))
+
+    write_state(there, state)
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        with pytest.raises(Refusal, match=f"works in '{machines.url}': process 7 on another-machine"), sole_sweep(here):
+            pass
+    finally:
+        over.set()
+        writer.join()
+    assert [one.host for one in read_states(here)] == ["another-machine"]
+
+
+def test_tidying_removes_there_what_nobody_needs(machines: Machines) -> None:
+    first, second = machines.store("first"), machines.store("second")
+    put(first, numerics=NUMERICS - 1, weights=b"old")
+    first.set_aside_stale(CELL.id)
+    put(first, weights=b"new")
+    store = open_store(machines.url, writable=True)
+    found = leftovers(store)
+    assert [(one.path.name, one.size) for one in found] == [("model.safetensors", 3)]
+    remove(store, found)
+    left = [name for name in machines.names() if name.endswith("model.safetensors")]
+    assert left == [f"cells/{CELL.id}/model.safetensors"] and second.kept_weights() == {left[0]: 3}
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ftp://lab/runs", "begins with 'ftp://'"),
+        ("s3://", "not of the form"),
+        (f"s3://{KEY}:{SECRET}@lab/runs", "may hold no credentials"),
+        (f"s3://{KEY}@lab/runs", "may hold no credentials"),
+        (f"s3://lab/runs?secret_key={SECRET}", "no query"),
+        ("s3://lab//runs", "not of the form"),
+        ("s3://lab/../runs", "'..'"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_and_no_secret_in_it_repeated(url: str, says: str) -> None:
+    with pytest.raises(Refusal, match=says) as raised:
+        checked_url(url)
+    assert SECRET not in str(raised.value) and KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["s3://lab", "s3://lab/runs/one", "gs://lab/runs.of/2026"])
+def test_a_url_may_end_in_a_slash(url: str) -> None:
+    assert checked_url(f"{url}/") == checked_url(url) == url
+
+
+def test_a_bucket_that_is_not_there_is_refused_in_a_sentence(server: Server, tmp_path: Path) -> None:
+    arguments = ("sweep", "downstream", "--smoke", "--results", "s3://no-such-bucket/runs")
+    assert_refused(*arguments, says="there is no such bucket", env=server.machine(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["status", "sweep"])
+def test_a_server_that_does_not_answer_is_refused_in_a_sentence(server: Server, tmp_path: Path, command: str) -> None:
+    arguments = ("status",) if command == "status" else ("sweep", "downstream", "--smoke")
+    env = {**server.machine(tmp_path), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    assert_refused(*arguments, "--results", f"s3://{BUCKET}/runs", says="it does not answer", env=env)
+
+
+def test_a_key_that_the_server_does_not_know_is_refused_in_a_sentence(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on it looks at keys
+    monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
+    with pytest.raises(Refusal, match="access is denied"):
+        open_store(machines.url)
+
+
+def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise OSError(f"When x: AWS Error ACCESS_DENIED during PutObject operation: key {KEY} may not do this")
+
+    monkeypatch.setattr(Remote, "_write", denied)
+    with pytest.raises(Refusal, match="access is denied \\(PutObject\\)") as raised:
+        open_store(machines.url, writable=True)
+    assert KEY not in str(raised.value)
+    assert open_store(machines.url).name == machines.url  # reading is another matter
+
+
+def test_a_server_that_is_back_soon_is_not_noticed(machines: Machines) -> None:
+    store = machines.store("first")
+    machines.server.stop()
+    threading.Timer(1.0, machines.server.start).start()
+    put(store)
+    assert f"cells/{CELL.id}/record.json" in machines.names()
+
+
+@pytest.mark.slow
+def test_single_cells_and_what_is_made_of_them(machines: Machines, tmp_path: Path) -> None:
+    """train on one machine, interpolate and merge on another, which has the weights from the object store."""
+    first, second = (machines.server.machine(tmp_path / name) for name in ("first", "second"))
+    done = run_cli("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 1, "--unseal",
+                   "--results", machines.url, "--json", env=first)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trained = json.loads(done.stdout)
+    curve = run_cli("interpolate", "--cell", trained["cell"], "--results", machines.url, "--json", env=second)
+    assert curve.returncode == 0, curve.stderr
+    weights = [next(Path(env["CARFT_MIRRORS"]).rglob("model.safetensors")).read_bytes() for env in (first, second)]
+    assert weights[0] == weights[1]
+    tops = [point["metrics"]["test/top1"] for point in json.loads(curve.stdout)]
+    assert len(tops) == len(WISE_ALPHAS) and tops[-1] == trained["metrics"]["test/top1"]
+    merged = run_cli("results", "merge", machines.url, machines.url, "--to", tmp_path / "both", env=second)
+    assert merged.returncode == 0, merged.stderr
+    assert len(Store(tmp_path / "both").ids()) == 1 + len(WISE_ALPHAS)
+    assert Store(tmp_path / "both").find_weights(trained["cell"]).read_bytes() == weights[0]

@@ -1,0 +1,390 @@
+"""Results as things: what is stale, what can go, two folders as one, and an archive that can be checked elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carft import NUMERICS
+from carft.store.archive import MANIFEST, pack, unpack
+from carft.spec.cell import Cell
+from carft.data.catalog import card
+from carft.core.errors import Refusal
+from carft.store.failures import failures, write_failure
+from carft.store.merge import Conflict, merge
+from carft.store.records import Store
+from carft.spec.resolve import soup_of
+from carft.store.stale import stale_cells
+from carft.store.gc import leftovers, remove
+from reports.build import build_report
+from reports.render.manifest import record_digests
+from reports.verify import verify
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
+from tests.support.planted import Plan, plant
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+CELL, OTHER = quick_cell("ft", lr=LR), quick_cell("ft", seed=1, lr=LR)
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9}, groups=12
+)
+
+
+def put(store: Store, cell: Cell, top1: float = 0.5, seed: int = 0, **provenance: Any) -> Cell:
+    """A finished cell that no training made."""
+    record = made_up_record(cell, {"val/top1": top1, "val/loss": 1.0})
+    record = replace(record, provenance={"numerics": NUMERICS, "digests": {"attested": "yes"}, **provenance})
+    store.write(record, [], made_up_predictions(seed=seed))
+    return cell
+
+
+def old(*paths: Path) -> None:
+    """As if nobody had touched them for a day."""
+    for path in paths:
+        for part in [*(path.rglob("*") if path.is_dir() else ()), path]:
+            os.utime(part, (0, 0))
+
+
+# stale
+
+
+def test_a_record_that_says_what_it_would_say_today_is_not_stale(finished: Store) -> None:
+    assert {row["what"] for row in stale_cells(finished)} <= {"attestation"}  # pixels may differ on this machine
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "why"),
+    [
+        ({"numerics": NUMERICS - 1}, "numerics", f"under NUMERICS {NUMERICS - 1}, this code is {NUMERICS}"),
+        ({"digests": {"attested": "no: fixture"}}, "attestation", "not those of the catalog: fixture"),
+        ({"digests": {"attested": "unknown"}}, "attestation", "no digest of the data"),
+        ({"digests": {}}, "attestation", "does not say what data"),
+    ],
+)
+def test_a_stale_cell_is_named_with_the_reason(store: Store, change: dict, what: str, why: str) -> None:
+    put(store, CELL, **change)
+    put(store, OTHER)
+    (row,) = stale_cells(store)
+    assert (row["cell"], row["what"]) == (CELL.id, what)
+    assert why in row["why"]
+
+
+def test_cells_on_other_data_or_of_an_unknown_task_and_torn_ones_are_stale(store: Store) -> None:
+    aged = put(store, replace(CELL, data_version="icons-0"))
+    lost = put(store, replace(CELL, task="icons/nowhere"))
+    torn = put(store, OTHER)
+    (store.folder(torn.id) / "record.json").write_text("{")
+    found = {row["cell"]: (row["what"], row["why"]) for row in stale_cells(store)}
+    assert found[aged.id][0] == "data version" and card(TASK).version in found[aged.id][1]
+    assert found[lost.id][0] == "task" and found[torn.id][0] == "torn"
+
+
+# gc
+
+
+def test_only_what_nobody_needs_goes(store: Store) -> None:
+    parents = [put(store, quick_cell("ft", seed=seed, lr=LR)) for seed in (0, 1)]
+    kept = put(store, quick_cell("ft", seed=2, lr=LR))
+    for greedy in (0.0, 1.0):
+        put(store, soup_of(parents, greedy))
+    unfinished = store.folder("0123")
+    gone = [
+        *(store.weights_path(cell.id) for cell in parents),
+        store.root / "checkpoints" / f"{CELL.id}.safetensors",
+        store.root / "superseded" / f"{CELL.id}-1" / "model.safetensors",
+        store.folder(CELL.id) / "record.json.1-2.part",
+        store.root / "logs" / f"search-{CELL.id}.log",
+        unfinished,
+    ]
+    stays = [
+        store.weights_path(kept.id),
+        store.root / "checkpoints" / "4567.safetensors",
+        store.root / "superseded" / f"{CELL.id}-1" / "record.json",
+        store.root / "logs" / "search-4567.log",
+        store.folder("89ab") / "predictions.parquet",
+    ]
+    for path in [*gone[:-1], unfinished / "spec.json", *stays]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    old(*gone, *stays[:-1])  # somebody may be at work on the last one
+    before = set(store.ids())
+    found = leftovers(store)
+    assert {leftover.path for leftover in found} == set(gone)
+    assert all(leftover.why and leftover.size == 1 for leftover in found)
+    remove(store, found)
+    assert leftovers(store) == [] and set(store.ids()) == before
+    assert all(path.exists() for path in stays) and not any(path.exists() for path in gone)
+
+
+def test_weights_whose_soups_are_not_made_yet_stay(store: Store) -> None:
+    parents = [put(store, quick_cell("ft", seed=seed, lr=LR)) for seed in (0, 1)]
+    put(store, soup_of(parents, 0.0))
+    store.weights_path(parents[0].id).write_text("x")
+    assert leftovers(store) == []
+
+
+def test_gc_says_first_and_removes_when_told(store: Store) -> None:
+    put(store, CELL)
+    path = store.root / "checkpoints" / f"{CELL.id}.safetensors"
+    path.parent.mkdir()
+    path.write_text("x")
+    done = run_cli("results", "gc", "--results", store.root)
+    assert done.returncode == 0 and "Nothing was removed" in done.stdout and path.exists()
+    done = run_cli("results", "gc", "--yes", "--results", store.root, "--json")
+    assert json.loads(done.stdout)["removed"] is True and not path.exists()
+
+
+# merge
+
+
+@pytest.fixture
+def labs(tmp_path: Path) -> tuple[Store, Store]:
+    """Two folders with one cell in common, of which only the second opened the test set."""
+    first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
+    for store, own in ((first, OTHER), (second, quick_cell("zeroshot"))):
+        put(store, CELL)
+        put(store, own)
+    second.add_evaluation(CELL.id, "test", {"test/top1": 0.25}, made_up_predictions(seed=1), {"by": "sweep"})
+    return first, second
+
+
+def test_two_folders_become_one_with_what_either_has(labs: tuple[Store, Store], tmp_path: Path) -> None:
+    merged = merge(*labs, tmp_path / "both")
+    assert merged.written and not merged.conflicts and merged.shared == 1
+    both = Store(tmp_path / "both")
+    assert set(both.ids()) == {*labs[0].ids(), *labs[1].ids()}
+    assert both.metrics(CELL.id)["test/top1"] == 0.25
+    assert [line["cell"] for line in both.unsealings()] == [CELL.id]
+    for cell in both.ids():
+        both.predictions(cell, "val")
+
+
+@pytest.mark.parametrize(
+    ("top1", "predictions", "words"), [(0.75, 0, "val/top1 is 0.5 in the first and 0.75 in the second"),
+                                       (0.5, 7, "the same metrics from other predictions")]
+)  # fmt: skip
+def test_a_conflict_is_named_and_nothing_is_written(
+    labs: tuple[Store, Store], tmp_path: Path, top1: float, predictions: int, words: str
+) -> None:
+    put(labs[1], OTHER, top1, predictions)
+    merged = merge(*labs, tmp_path / "both")
+    assert merged.conflicts == [Conflict("cell", OTHER.id, "val", words)]
+    assert not merged.written and not (tmp_path / "both").exists()
+    for keep, value in (("first", 0.5), ("second", top1)):
+        assert merge(*labs, tmp_path / f"keep-{keep}", keep).written  # type: ignore[arg-type]
+        assert Store(tmp_path / f"keep-{keep}").metrics(OTHER.id)["val/top1"] == value
+
+
+def test_a_current_record_stands_against_an_older_and_a_whole_one_against_a_torn_one(
+    labs: tuple[Store, Store], tmp_path: Path
+) -> None:
+    put(labs[1], OTHER, 0.9, numerics=NUMERICS - 1)
+    path = labs[0].folder(CELL.id) / "record.json"
+    path.write_text(path.read_text()[:30])
+    merged = merge(*labs, tmp_path / "both")
+    assert merged.written and not merged.conflicts and not merged.torn
+    both = Store(tmp_path / "both")
+    assert both.metrics(OTHER.id)["val/top1"] == 0.5 and both.metrics(CELL.id)["test/top1"] == 0.25
+
+
+def study(store: Store, cells: list[str], winner: str | None, confirm: list[str]) -> None:
+    trials = [{"trial": k, "parameters": {}, "cell": c, "status": "open"} for k, c in enumerate(cells)]
+    content = {"id": "s", "task": TASK, "method": "ft", "trials": trials, "winner": winner, "confirm": confirm}
+    store.write_study("s", content)
+
+
+def test_of_a_study_the_larger_state_is_taken_with_the_confirm_cells_of_both(
+    labs: tuple[Store, Store], tmp_path: Path
+) -> None:
+    study(labs[0], [CELL.id], CELL.id, ["one"])
+    study(labs[1], [CELL.id, "more"], CELL.id, ["two"])
+    assert merge(*labs, tmp_path / "both").written
+    found = Store(tmp_path / "both").study("s")
+    assert found is not None and [t["status"] for t in found["trials"]] == ["done", "open"]
+    assert found["confirm"] == ["one", "two"]
+
+
+def test_studies_that_tried_other_things_conflict(labs: tuple[Store, Store], tmp_path: Path) -> None:
+    study(labs[0], [CELL.id], None, [])
+    study(labs[1], [OTHER.id], None, [])
+    (conflict,) = merge(*labs, tmp_path / "both").conflicts
+    assert (conflict.what, conflict.where) == ("study", f"ft on {TASK}")
+    assert conflict.words == f"trial 0 is cell {CELL.id} in the first and {OTHER.id} in the second"
+
+
+def test_a_failure_is_kept_unless_the_other_folder_has_the_cell(labs: tuple[Store, Store], tmp_path: Path) -> None:
+    write_failure(labs[1], OTHER, "diverged", "it broke", job="search")
+    write_failure(labs[1], quick_cell("ft", seed=9, lr=LR), "hang", "it hung", job="search")
+    merge(*labs, tmp_path / "both")
+    assert [f.kind for f in failures(Store(tmp_path / "both"))] == ["hang"]
+
+
+def test_merge_on_the_command_line_names_conflicts_with_exit_code_1(labs: tuple[Store, Store], tmp_path: Path) -> None:
+    put(labs[1], OTHER, 0.75)
+    names = (labs[0].root, labs[1].root, "--to", tmp_path / "both")
+    done = run_cli("results", "merge", *names)
+    assert done.returncode == 1 and OTHER.id in done.stdout and "--keep" in done.stdout
+    done = run_cli("results", "merge", *names, "--keep", "second", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["written"] is True
+    assert run_cli("results", "merge", *names, "--keep", "second").returncode == 2  # it is there already
+
+
+def test_links_in_a_folder_from_elsewhere_are_refused(labs: tuple[Store, Store], tmp_path: Path) -> None:
+    path = labs[1].predictions_path(CELL.id, "val")
+    secret = tmp_path / "secret"
+    shutil.move(path, secret)
+    path.symlink_to(secret)
+    with pytest.raises(Refusal, match="is a link"):
+        merge(*labs, tmp_path / "both")
+    with pytest.raises(Refusal, match="is a link"):
+        pack(labs[1], tmp_path / "a.zip")
+    assert not (tmp_path / "both").exists() and not (tmp_path / "a.zip").exists()
+
+
+def test_an_id_that_would_leave_the_folder_is_refused(store: Store) -> None:
+    put(store, CELL)
+    for name in ("../elsewhere", "..", "", "a/b", "a\0b"):
+        for look in (store.is_done, store.read, store.history, store.failure, store.weights_path):
+            with pytest.raises(Refusal, match="not the name of a cell"):
+                look(name)
+
+
+# archives
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Path]:
+    """A planted results folder, its report, and both in an archive. Do not change them."""
+    root = tmp_path_factory.mktemp("published")
+    store = Store(root / "results")
+    plant(store, (TASK, "icons/weather"), PLAN, curves=False)
+    store.weights_path(store.ids()[0]).write_text("weights")
+    store.folder("unfinished").mkdir()
+    (store.folder("unfinished") / "spec.json").write_text("{}")
+    build_report(store, root / "report")
+    pack(store, root / "a.zip", root / "report")
+    return store, root / "report", root / "a.zip"
+
+
+def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
+    store, _, archive = published
+    packed = unpack(archive, tmp_path / "theirs")
+    theirs = Store(tmp_path / "theirs")
+    assert theirs.ids() == store.ids() and packed.cells == len(store.ids())
+    assert record_digests(theirs) == record_digests(store)
+    assert not list(theirs.root.rglob("*.safetensors"))
+    found = verify(theirs, theirs.root / "report")
+    assert found.holds, [c for c in found.checks if c.differences]
+    assert "OFL-1.1" in (theirs.root / "LICENCES.md").read_text()
+
+
+def test_the_same_records_give_the_same_archive(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
+    store, report, archive = published
+    pack(store, tmp_path / "again.zip", report)
+    assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+    with_weights = pack(store, tmp_path / "weights.zip", weights=True)
+    assert with_weights.files < len(zipfile.ZipFile(archive).namelist())
+    assert "model.safetensors" in str(zipfile.ZipFile(tmp_path / "weights.zip").namelist())
+
+
+def test_export_and_import_on_the_command_line(finished: Store, tmp_path: Path) -> None:
+    done = run_cli("results", "export", tmp_path / "a.zip", "--results", finished.root, "--json")
+    assert done.returncode == 0, done.stderr
+    exported = json.loads(done.stdout)
+    assert exported["cells"] == 3 and "Apache-2.0" in exported["data"][0]["licence"]
+    done = run_cli("results", "import", tmp_path / "a.zip", "--to", tmp_path / "theirs")
+    assert done.returncode == 0, done.stderr
+    assert exported["fingerprint"] in done.stdout.replace("\n", "")
+    assert Store(tmp_path / "theirs").ids() == finished.ids()
+    assert run_cli("results", "export", tmp_path / "a.zip", "--results", finished.root).returncode == 2
+    assert run_cli("results", "import", tmp_path / "a.zip", "--to", tmp_path / "theirs").returncode == 2
+
+
+def repacked(archive: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, Any]], None]) -> Path:
+    """The archive with its files and manifest changed by somebody."""
+    with zipfile.ZipFile(archive) as stream:
+        content = {name: stream.read(name) for name in stream.namelist()}
+    manifest = json.loads(content.pop(MANIFEST))
+    change(content, manifest["files"])
+    with zipfile.ZipFile(target, "w") as stream:
+        stream.writestr(MANIFEST, json.dumps(manifest))
+        for name, data in content.items():
+            stream.writestr(name, data)
+    return target
+
+
+EVIL = ("../evil", "/tmp/evil", "cells/../../evil", "cells/a/../../evil", "..\\evil", "cells/a/b/c", "x", "cells/.x/y")
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_a_name_that_leads_elsewhere_is_refused(published: tuple[Store, Path, Path], tmp_path: Path, name: str) -> None:
+    def change(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+        content[name] = b"evil"
+        listed[name] = {"sha256": "", "bytes": 4}
+
+    with pytest.raises(Refusal, match="no file of a results folder"):
+        unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "inner" / "theirs")
+    assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "inner"}
+
+
+def change_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+    name = next(name for name in content if name.endswith("record.json"))
+    content[name] = content[name].replace(b"0.", b"1.")
+
+
+def drop_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+    del content[next(name for name in content if name.endswith("record.json"))]
+
+
+def add_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+    content["cells/0123/record.json"] = b"{}"
+
+
+def shorten_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+    name = next(name for name in content if name.endswith("record.json"))
+    content[name] = content[name][:10]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (change_record, "its digest differs"),
+        (drop_record, "1 files of its manifest are missing"),
+        (add_record, "does not know 'cells/0123/record.json'"),
+        (shorten_record, "has 10 bytes"),
+    ],
+)
+def test_an_archive_that_was_changed_is_refused(
+    published: tuple[Store, Path, Path], tmp_path: Path, change: Callable, says: str
+) -> None:
+    with pytest.raises(Refusal, match=says):
+        unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "theirs")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_link_in_an_archive_is_refused(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
+    shutil.copy(published[2], tmp_path / "a.zip")
+    entry = zipfile.ZipInfo("cells/0123/record.json")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as stream:
+        stream.writestr(entry, "/etc/passwd")
+    with pytest.raises(Refusal, match="a link or no file"):
+        unpack(tmp_path / "a.zip", tmp_path / "theirs")
+
+
+def test_no_archive_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no archive"):
+        unpack(tmp_path / "a.zip", tmp_path / "theirs")
+    (tmp_path / "a.zip").write_text("not a zip")
+    with pytest.raises(Refusal, match="cannot be read"):
+        unpack(tmp_path / "a.zip", tmp_path / "theirs")
+    assert not (tmp_path / "theirs").exists()

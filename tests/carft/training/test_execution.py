@@ -1,0 +1,212 @@
+"""How a cell is computed does not change what it is: parts, checkpoints, precision, files and compiling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from carft.spec.cell import Cell
+from carft.training.checkpoint import Checkpoints
+from carft.data.files import Files, decode
+from carft.data.task import ImageSet
+from carft.data.views import CentreView, TrainView, batches
+from carft.core.errors import Refusal
+from carft.training.evaluate import predict
+from carft.training.execution import Execution
+from carft.store.records import Store
+from carft.training.run import Bench, compute, run_cell, store_checkpoints
+from carft.training.loop import draws
+from tests.support.helpers import LR, quick_cell
+
+CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
+
+
+@pytest.fixture(scope="module")
+def plain(bench: Bench):
+    """The cell computed in the usual way."""
+    return compute(CELL, bench)
+
+
+@pytest.mark.parametrize("parts", [3, 100])
+def test_a_batch_in_parts_is_the_same_batch(bench: Bench, parts: int) -> None:
+    cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
+    whole = compute(cell, bench)
+    found = compute(cell, replace(bench, execution=Execution(accumulation=parts)))
+    for column in ("train/loss", "train/kl", "grad_norm"):
+        values = [[row[column] for row in computed.history] for computed in (whole, found)]
+        np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-4, err_msg=column)
+    np.testing.assert_allclose(found.predictions.logits, whole.predictions.logits, rtol=0, atol=1e-2)
+
+
+class Stopped(Exception):
+    """A kill at a known place."""
+
+
+@pytest.mark.parametrize("after", [1, 4, 5])
+def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
+    plain, bench: Bench, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
+    save, saved = Checkpoints.save, []
+
+    def save_and_stop(self, network, optimizer, progress, shard) -> None:
+        save(self, network, optimizer, progress, shard)
+        saved.append(progress.step)
+        if len(saved) == 2 * after:
+            raise Stopped
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_stop)
+    with pytest.raises(Stopped):
+        compute(CELL, bench, checkpoints)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    assert checkpoints.path.is_file()
+    resumed = compute(CELL, bench, checkpoints)
+    assert resumed.history == plain.history
+    assert np.array_equal(resumed.predictions.logits, plain.predictions.logits)
+    assert resumed.metrics == plain.metrics
+
+
+def test_a_torn_checkpoint_is_a_fresh_start(plain, bench: Bench, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
+    checkpoints.path.write_bytes(b"half a file")
+    assert compute(CELL, bench, checkpoints).metrics == plain.metrics
+
+
+def test_a_finished_cell_leaves_no_checkpoint(store: Store) -> None:
+    run_cell(quick_cell("ft", lr=LR), store, Execution(checkpoint_every=1))
+    assert list(store.root.glob("checkpoints/*")) == []
+
+
+def test_no_checkpoint_is_written_where_a_results_folder_was(bench: Bench, tmp_path: Path) -> None:
+    """A share that went away leaves an empty place; the mark of the sweep is not in it."""
+    store = Store(tmp_path / "gone", mark="sweep.lock")
+    store.root.mkdir()
+    with pytest.raises(FileNotFoundError, match="went away"):
+        compute(CELL, bench, store_checkpoints(CELL, store, Execution(checkpoint_every=1)))
+    assert list(store.root.iterdir()) == []
+    (store.root / "sweep.lock").touch()
+    store_checkpoints(CELL, store, Execution(checkpoint_every=1)).make(store.root / "checkpoints")
+    assert (store.root / "checkpoints").is_dir()
+
+
+def test_bfloat16_starts_at_no_divergence_and_learns(bench: Bench) -> None:
+    """Both models run at the same precision, so the first KL is 0 to the bit there too."""
+    cell = replace(CELL, precision="bfloat16")
+    computed = compute(cell, bench)
+    assert computed.history[0]["train/kl"] == pytest.approx(0, abs=1e-6)
+    assert max(row["train/kl"] for row in computed.history) > 1e-4
+    assert computed.history[-1]["train/loss"] < computed.history[0]["train/loss"]
+    assert cell.id != CELL.id
+    assert computed.predictions.logits.dtype == np.float32
+    assert all(p.dtype == torch.float32 for p in computed.network.parameters())
+
+
+@pytest.mark.slow
+def test_a_compiled_training_agrees(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced forward and backward; without the C++ that torch would write next, which takes minutes."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    cell = quick_cell("ft", lr=LR)
+    found = compute(cell, replace(bench, execution=Execution(compile=True)))
+    whole = compute(cell, bench)
+    losses = [[row["train/loss"] for row in computed.history] for computed in (whole, found)]
+    np.testing.assert_allclose(*losses, rtol=1e-3, atol=1e-3)
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    for wrong in ({"workers": 0}, {"accumulation": 0}, {"checkpoint_every": -1}):
+        with pytest.raises(Refusal):
+            Execution(**wrong)
+
+
+def as_files(images: ImageSet, folder: Path, count: int) -> ImageSet:
+    """The first images of a set as PNG files on disk."""
+    folder.mkdir()
+    paths = tuple(folder / f"{i}.png" for i in range(count))
+    for path, image in zip(paths, images.images, strict=False):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    return replace(images.rows(range(count)), images=Files(paths))
+
+
+def test_images_from_files_train_and_predict_as_images_in_memory(bench: Bench, tmp_path: Path) -> None:
+    train, val = bench.task.train.rows(range(40)), bench.task.val.rows(range(20))
+    files = as_files(train, tmp_path / "train", 40), as_files(val, tmp_path / "val", 20)
+    cell = quick_cell("ft", lr=LR)
+    found = [
+        compute(cell, replace(bench, task=replace(bench.task, train=first, val=second)))
+        for first, second in ((train, val), files)
+    ]
+    assert found[0].history == found[1].history
+    assert np.array_equal(found[0].predictions.logits, found[1].predictions.logits)
+
+
+def test_an_unreadable_image_stops_the_training_by_name(bench: Bench, tmp_path: Path) -> None:
+    files = as_files(bench.task.train, tmp_path / "train", 8)
+    whole = files.images.paths[5].read_bytes()
+    files.images.paths[5].write_bytes(whole[: len(whole) // 2])
+    broken = replace(bench, task=replace(bench.task, train=files))
+    with pytest.raises(Refusal, match=r"5\.png"):
+        compute(quick_cell("ft", lr=LR), broken)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16", "1", "LA"])
+def test_images_of_every_mode_are_read_as_rgb(tmp_path: Path, mode: str) -> None:
+    grey = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (16, 1))
+    if mode == "I;16":
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(np.stack([grey] * 3, -1)).convert(mode)
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    image.save(path)
+    pixels = decode(path)
+    assert (pixels.shape, pixels.dtype) == ((3, 16, 16), torch.uint8)
+    if mode not in ("1", "P"):  # dithered
+        assert (pixels.float().mean(0) - torch.from_numpy(grey).float()).abs().max() <= 3
+
+
+def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert decode(tmp_path / "moving.gif")[:, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_border_is_cut_off(tmp_path: Path) -> None:
+    image = Image.new("RGB", (12, 10), "red")
+    image.paste("green", (2, 2, 10, 8))
+    image.save(tmp_path / "framed.png")
+    pixels = decode(tmp_path / "framed.png", border=2)
+    assert pixels.shape == (3, 6, 8)
+    assert pixels[0].max() == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 160), (300, 50), (64, 64), (30, 40)])
+def test_the_evaluation_view_is_open_clip_s(height: int, width: int) -> None:
+    """Within two of 255 levels: open_clip resizes with pillow, this project with torch."""
+    rng = np.random.default_rng(0)
+    pixels = np.asarray(Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((width, height)))
+    view = open_clip.image_transform(64, is_train=False, mean=(0, 0, 0), std=(1, 1, 1))
+    expected = view(Image.fromarray(pixels)) * 255
+    found = CentreView(64)(torch.from_numpy(pixels.copy()).permute(2, 0, 1), 0)
+    assert (found.float() - expected).abs().max() <= 2
+
+
+def test_files_come_in_the_order_of_the_plan(tmp_path: Path, bench: Bench) -> None:
+    files = as_files(bench.task.train, tmp_path / "train", 30).images
+    plan = [np.array([3, 1]), np.array([29]), *(np.array([i, i + 1]) for i in range(20))]
+    view = TrainView(draws(0, 0, 30), 64, 0.9)
+    found = list(batches(files, plan, view))
+    expected = list(batches(bench.task.train.images, plan, view))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_a_scored_subset_goes_from_images_to_predictions(bench: Bench, cells: dict[str, Cell]) -> None:
+    images = replace(bench.task.val, subset=(0, 2, 3))
+    found = predict(bench.network(), images, bench.pretrained, bench.prompts)
+    assert set(found.predicted) <= {0, 2, 3}
+    assert found.logits.shape[1] == len(bench.card.classes)

@@ -1,0 +1,82 @@
+"""What a sweep is asked for on the command line: refused where it cannot be, said where it starts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from carft.core.errors import Refusal
+from carft.spec.resolve import specify
+from carft_cli.options import say_setting
+from sweeps.ray_backend.connect import probe
+from tests.support.helpers import run_cli
+from tests.carft_cli.test_refusals import assert_refused
+
+SWEEP = ("sweep", "downstream", "--smoke")
+HELD_OUT = ("sweep", "downstream", "--tasks", "folder:.", "--leave-one-out")
+
+
+@pytest.fixture
+def door(request: pytest.FixtureRequest) -> Iterator[str]:
+    """host:port of something that accepts connections and, to every byte, gives the parameter as its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                    connection.sendall(request.param)
+                except OSError:
+                    return
+                kept.append(connection)
+
+        kept: list[socket.socket] = []
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        for connection in kept:
+            connection.close()
+
+
+@pytest.mark.parametrize("door", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], indirect=True, ids=["silent", "http"])
+def test_what_accepts_connections_and_is_no_ray_is_refused_soon(door: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(Refusal, match="is no Ray cluster"):
+        probe(door)
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((*SWEEP, "--results", ""), "--results is empty"),
+        ((*SWEEP, "--results", "ftp://bucket/results"), "begins with 'ftp://'"),
+        (("report", "--results", "s3://key:secret@bucket/results"), "may hold no credentials"),
+        ((*HELD_OUT, "--id-domains", "a"), "chooses the domains"),
+        ((*HELD_OUT, "--ood-domains", "a"), "chooses the domains"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: tuple[object, ...], says: str, tmp_path: Path) -> None:
+    assert_refused(*arguments, says=says)
+    assert not Path("s3:").exists()
+
+
+def test_the_first_line_of_a_sweep_names_the_weights_it_uses(tmp_path: Path) -> None:
+    address = f"local-dir:{tmp_path}"
+    done = run_cli(*SWEEP, "--model", address, "--results", tmp_path / "results")
+    assert done.returncode == 2
+    assert f"Model: {address}, weights '{address}'" in done.stderr
+
+
+def test_the_first_line_names_a_weights_file_without_its_digest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "some.pt"
+    weights.write_bytes(b"weights")
+    cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
+    say_setting([cell.task], cell.model, cell.pretrained, None)
+    assert f"weights '{weights}'" in capsys.readouterr().err

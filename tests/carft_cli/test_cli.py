@@ -1,0 +1,123 @@
+"""The command line as scripts use it: names, exit codes, and JSON alone on stdout."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from carft.store.records import Store
+from tests.support.helpers import LR, ROOT, TASK, environment, run_cli
+
+TRAIN = ("train", "--task", TASK, "--method", "car_ft", "--lr", LR, "--kl-weight", 1, "--epochs", 1)
+COMMANDS = (
+    *(
+        ("train",),
+        ("interpolate",),
+        ("sweep",),
+        ("report",),
+        ("ls",),
+        ("show",),
+        ("soup",),
+        ("export",),
+        ("model", "check"),
+    ),
+    *(("icons", "preview"), ("icons", "pretrain"), ("icons", "census")),
+    *(("data", "ls"), ("data", "check"), ("data", "fetch"), ("data", "fixture")),
+    *(("report", "verify"), ("report", "why"), ("report", "diff"), ("rescore",)),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A results folder with one cell, and what the command that made it printed."""
+    root = tmp_path_factory.mktemp("trained")
+    done = run_cli(*TRAIN, "--results", root, "--json")
+    assert done.returncode == 0, done.stderr
+    return root, json.loads(done.stdout)
+
+
+def test_train_prints_json_alone(trained: tuple[Path, dict]) -> None:
+    _, printed = trained
+    assert set(printed) == {"cell", "status", "metrics"}
+    assert printed["status"] == "done"
+    assert printed["metrics"]["val/top1"] == pytest.approx(printed["metrics"]["val/top1"])
+
+
+def test_the_command_line_gives_the_bits_of_the_library(trained: tuple[Path, dict], finished: Store) -> None:
+    root, printed = trained
+    first, second = (s.predictions(printed["cell"], "val").logits for s in (Store(root), finished))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_the_same_command_again_reuses_the_cell(trained: tuple[Path, dict]) -> None:
+    root, printed = trained
+    done = run_cli(*TRAIN, "--results", root, "--json")
+    assert json.loads(done.stdout) == {**printed, "status": "reused"}
+    assert "already done" in run_cli(*TRAIN, "--results", root).stdout
+
+
+@pytest.mark.parametrize("kind", ["tasks", "methods", "cells", "studies"])
+def test_listings_are_lists(trained: tuple[Path, dict], kind: str) -> None:
+    done = run_cli("ls", kind, "--results", trained[0], "--json")
+    rows = json.loads(done.stdout)
+    assert isinstance(rows, list)
+    names = {"tasks": TASK, "methods": "car_ft", "cells": trained[1]["cell"]}
+    if kind in names:
+        assert names[kind] in [next(iter(row.values())) for row in rows]
+        assert run_cli("ls", kind, "--results", trained[0]).returncode == 0
+
+
+def test_show_gives_the_command_that_makes_the_cell_again(trained: tuple[Path, dict], tmp_path: Path) -> None:
+    root, printed = trained
+    shown = json.loads(run_cli("show", printed["cell"][:6], "--results", root, "--json").stdout)
+    assert shown["cell"] == printed["cell"]
+    assert shown["metrics"] == printed["metrics"]
+    assert shown["provenance"]["numerics"] >= 1
+    python, script, *arguments = shlex.split(shown["command"])
+    assert (python, script) == ("python", "cli.py")
+    assert str(root) not in arguments  # there it would find the cell done and run nothing
+    elsewhere = [str(tmp_path) if part == "again" else part for part in arguments]
+    again = json.loads(run_cli(*elsewhere, "--json").stdout)
+    assert again == {**printed, "status": "done"}
+
+
+@pytest.mark.slow
+def test_interpolate_prints_the_curve(trained: tuple[Path, dict], tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(trained[0], root)
+    done = run_cli("interpolate", "--cell", trained[1]["cell"], "--results", root, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert len(rows) == 5
+    assert all(set(row) == {"cell", "status", "metrics"} and "test/top1" in row["metrics"] for row in rows)
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_help_shows_an_example(name: tuple[str, ...]) -> None:
+    done = run_cli(*name, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"cli.py {' '.join(name)}" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["cli", "carft.store.records", "carft.spec.registry", "carft.spec.resolve", "reports"])
+def test_what_starts_fast_imports_neither_torch_nor_ray(module: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not there yet")
+    code = (
+        f"import importlib, pkgutil, sys; found = importlib.import_module('{module}');"
+        f"[importlib.import_module('{module}.' + m.name) for m in pkgutil.iter_modules(found.__path__)]"
+        " if found.__name__ == 'reports' else None;"
+        "print(sorted({'torch', 'ray', 'open_clip', 'optuna'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,153 @@
+"""Files that a person writes or a sweep leaves: recipes, notes beside a folder of images, states, plans. Whatever is in
+them, a reader answers or refuses in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carft.spec.cell import Cell
+from carft.data.card import Folder
+from carft.data.catalog import card
+from carft.data.fixtures import picture
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from sweeps.plan.outcomes import Outcome, corrections, read_outcomes, write_outcome
+from sweeps.recipes import Recipe, parse_recipe
+from sweeps.status.state import Counts, Running, State, read_states, write_state
+from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
+
+RECIPE = files("sweeps.recipes").joinpath("readings.yaml").read_text(encoding="utf-8")
+STEMS = {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
+NOTES = {
+    "split.json": STEMS,
+    "classnames.json": {"cat": "a cat", "dog": "a dog"},
+    "contexts.json": {"photo": "a photo of {}", "sketch": "a sketch of {}"},
+}
+NONSENSE = [b"[" * 100_000, b"1" * 10_000, b"\xff\xfe", b"", b'{"a": "\\ud800"}', b"null", b"{}"]
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> str:
+    """A recipe with something changed, or any text at all."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.text(max_size=60))
+    return yaml.safe_dump(changed(draw, yaml.safe_load(RECIPE)), allow_unicode=True)
+
+
+@settings(max_examples=150)
+@given(text=recipes())
+def test_a_recipe_is_read_or_refused(text: str) -> None:
+    with suppress(Refusal):
+        recipe = parse_recipe(text, "own.yaml")
+        assert isinstance(recipe, Recipe)
+        recipe.changed()
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: &a [*a]", "a: !!python/object/apply:os.getcwd []", "{", "\0", "1: 2"])
+def test_a_recipe_of_nonsense_is_refused(text: str) -> None:
+    with pytest.raises(Refusal):
+        parse_recipe(text, "own.yaml")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains, two classes, four images each, and every note."""
+    root = tmp_path_factory.mktemp("tree")
+    for domain in ("photo", "sketch"):
+        for name in ("cat", "dog"):
+            for stem in "abcd":
+                path = root / domain / name / f"{stem}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture(0).save(path)
+    for name, content in NOTES.items():
+        (root / name).write_text(json.dumps(content))
+    return root
+
+
+def read_tree(tree: Path) -> None:
+    chosen = card(f"folder:{tree}")
+    assert all(isinstance(word, str) for word in (*chosen.classes, *chosen.contexts))
+    chosen.require_present(Folder())
+    assert Cell(chosen.name, chosen.version, "m", "p", "ft").id
+
+
+@pytest.mark.parametrize("name", NOTES)
+@settings(max_examples=80)
+@given(data=st.data())
+def test_a_note_beside_a_folder_is_read_or_refused(tree: Path, name: str, data: st.DataObject) -> None:
+    def use() -> None:
+        with suppress(Refusal):
+            read_tree(tree)
+
+    restored(tree / name, data.draw(near_misses(NOTES[name])), use)
+
+
+@pytest.mark.parametrize("content", NONSENSE)
+@pytest.mark.parametrize("name", NOTES)
+def test_a_note_of_nonsense_is_read_or_refused(tree: Path, name: str, content: bytes) -> None:
+    def use() -> None:
+        with suppress(Refusal):
+            read_tree(tree)
+
+    restored(tree / name, content, use)
+
+
+def a_state() -> State:
+    counts = Counts(total=3, done=1)
+    running = (Running("search", "0123", "icons/tools", "ft", 1.0),)
+    return State("miniature", "host", 1, 1.0, 2.0, counts, {"icons/tools": counts}, running, {"search-0123": "NaN"})
+
+
+def an_outcome() -> Outcome:
+    return Outcome("miniature", "m", "here", 2, 9, 10.0, 5.0, 20.0, 10.0, "records", False, 9, 0, 12.0, "done")
+
+
+KEPT: dict[str, tuple[Callable[[Store], None], Callable[[Store], Any]]] = {
+    "sweeps": (lambda store: write_state(store, a_state()), lambda store: [s.rate for s in read_states(store)]),
+    "plans": (
+        lambda store: write_outcome(store, "one", an_outcome()),
+        lambda store: (corrections(read_outcomes(store), "m", "here"), [o.words for o in read_outcomes(store)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("folder", KEPT)
+@settings(max_examples=150)
+@given(data=st.data())
+def test_what_a_sweep_keeps_of_itself_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, folder: str, data: st.DataObject
+) -> None:
+    store = Store(tmp_path_factory.mktemp("kept", numbered=True))
+    write, read = KEPT[folder]
+    store.require_writable()
+    write(store)
+    read(store)
+    (path,) = (store.root / folder).glob("*.json")
+
+    def use() -> None:
+        with suppress(Refusal):
+            read(store)
+
+    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
+
+
+@pytest.mark.parametrize("content", NONSENSE)
+@pytest.mark.parametrize("folder", KEPT)
+def test_nonsense_in_their_place_is_read_or_refused(folder: str, content: bytes, store: Store) -> None:
+    write, read = KEPT[folder]
+    store.require_writable()
+    write(store)
+    (path,) = (store.root / folder).glob("*.json")
+    path.write_bytes(content)
+    with suppress(Refusal):
+        read(store)

@@ -1,0 +1,135 @@
+"""What cannot work is refused in a sentence: exit code 2, nothing on stdout, never a traceback."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from carft.store.records import Store
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
+
+FT = ("train", "--task", TASK, "--method", "ft")
+RUN_FT = (*FT, "--lr", LR, "--epochs", 1)
+SWEEP = ("sweep", "downstream", "--smoke")
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+def assert_refused(*arguments: object, says: str, **extra: object) -> None:
+    done = run_cli(*arguments, **extra)
+    output = " ".join(done.stderr.split())
+    assert done.returncode == 2, output
+    assert done.stdout == ""
+    assert "Traceback" not in output
+    assert says in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train", "--task", "icons/transprot", "--method", "ft", "--lr", LR), "icons/transport"),
+        (("train", "--task", TASK, "--method", "car-ft", "--lr", LR), "car_ft"),
+        ((*FT,), "--lr"),
+        ((*FT, "--lr", 0), "learning rate"),
+        ((*FT, "--lr", -1), "learning rate"),
+        ((*FT, "--lr", "nan"), "learning rate"),
+        ((*FT, "--lr", "inf"), "learning rate"),
+        ((*FT, "--lr", "much"), "--lr"),
+        ((*FT, "--lr", LR, "--kl-weight", 1), "KL weight"),
+        ((*FT, "--lr", LR, "--epochs", 0), "epochs"),
+        ((*FT, "--lr", LR, "--batch-size", -4), "batch size"),
+        ((*FT, "--lr", LR, "--weight-decay", "nan"), "eight decay"),
+        ((*FT, "--lr", LR, "--kl-direction", "sideways"), "symmetric"),
+        ((*FT, "--lr", LR, "--device", "tpu"), "tpu"),
+        ((*FT, "--lr", LR, "--model", "icons-resnett"), "icons-resnet"),
+        ((*FT, "--lr", LR, "--pretrained", "random"), "random weights mean nothing"),
+        (("train", "--task", TASK, "--method", "wise_ft"), "interpolate --cell"),
+        (("sweep", "upstream"), "downstream"),
+        ((*SWEEP, "--methods", "car-ft"), "car_ft"),
+        ((*SWEEP, "--methods", "zeroshot,wise_ft"), "Add ft or car_ft"),
+        ((*SWEEP, "--tasks", "icons/nowhere"), "task"),
+        ((*SWEEP, "--trials", 0), "trials"),
+        ((*SWEEP, "--gpus", -1), "--gpus"),
+        (("report", "--out", "s3://bucket/report"), "a folder of this machine"),
+        ((*SWEEP, "--feature-dtype", "int8"), "--feature-dtype"),
+        ((*SWEEP, "--workers-per-cell", 0), "--workers-per-cell"),
+        ((*SWEEP, "--address", "127.0.0.1:1"), "127.0.0.1:1"),
+        ((*SWEEP, "--address", "nonsense"), "nonsense"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_refused(arguments: tuple[object, ...], says: str, tmp_path: Path) -> None:
+    assert_refused(*arguments, "--results", tmp_path / "results", "--json", says=says)
+    assert not (tmp_path / "results" / "cells").exists()
+
+
+@no_gpu
+@pytest.mark.parametrize("arguments", [(*RUN_FT, "--device", "cuda"), (*SWEEP, "--gpus", 2)])
+def test_a_gpu_that_is_not_there_is_refused(arguments: tuple[object, ...], tmp_path: Path) -> None:
+    assert_refused(*arguments, "--results", tmp_path, "--json", says="GPU")
+
+
+@pytest.mark.parametrize("arguments", [RUN_FT, SWEEP])
+def test_a_results_folder_that_cannot_be_written_is_refused(arguments: tuple[object, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    assert_refused(*arguments, "--results", tmp_path / "file" / "results", "--json", says="cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("ls", "cell"), "cells"),
+        (("ls", "cells"), "no results"),
+        (("ls", "studies"), "no results"),
+        (("show", "3fa4"), "no results"),
+        (("interpolate", "--cell", "3fa4"), "no results"),
+    ],
+)
+def test_a_listing_or_cell_that_is_not_there_is_refused(arguments: tuple, says: str, tmp_path: Path) -> None:
+    assert_refused(*arguments, "--results", tmp_path, "--json", says=says)
+
+
+@pytest.mark.parametrize("arguments", [("show", "xyz"), ("interpolate", "--cell", "xyz")])
+def test_an_unknown_cell_is_refused(arguments: tuple, finished: Store) -> None:
+    assert_refused(*arguments, "--results", finished.root, "--json", says="xyz")
+
+
+def test_a_curve_of_an_untrained_cell_is_refused(finished: Store, cells: dict, tmp_path: Path) -> None:
+    root = shutil.copytree(finished.root, tmp_path / "copy")
+    arguments = ("interpolate", "--cell", cells["zeroshot"].id, "--results", root, "--json")
+    assert_refused(*arguments, says="no trained weights")
+
+
+@pytest.mark.parametrize("name", ["record.json", "spec.json"])
+def test_a_torn_record_is_refused_by_name_and_left_as_it_is(name: str, store: Store) -> None:
+    cell = quick_cell("ft", lr=LR)
+    store.write(made_up_record(cell), [], made_up_predictions())
+    path = store.folder(cell.id) / name
+    path.write_text(path.read_text()[:20])
+    for arguments in (RUN_FT, ("show", cell.id), ("ls", "cells")):
+        assert_refused(*arguments, "--results", store.root, "--json", says=str(path))
+    assert len(path.read_text()) == 20
+
+
+def test_torn_weights_are_refused_by_name(finished: Store, cells: dict, tmp_path: Path) -> None:
+    root = shutil.copytree(finished.root, tmp_path / "copy")
+    path = Store(root).weights_path(cells["ft"].id)
+    path.write_bytes(path.read_bytes()[:1000])
+    arguments = ("interpolate", "--cell", cells["ft"].id, "--results", root, "--json")
+    assert_refused(*arguments, says=f"The weights '{path}' are torn")
+
+
+def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback(tmp_path: Path) -> None:
+    done = run_cli(*FT, "--lr", 1e30, "--epochs", 1, "--results", tmp_path, "--json")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "learning rate" in done.stderr
+    assert Store(tmp_path).ids() == []
+
+
+def test_a_list_of_tasks_without_a_name_is_refused(tmp_path: Path) -> None:
+    assert_refused(*SWEEP, "--tasks", ",", "--results", tmp_path, "--json", says="names nothing")

@@ -1,0 +1,208 @@
+"""The files of deploy/: each is what its reader expects, and every command in them is one that the command line has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import typer
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.dashboard.modules.job.cli import submit
+from ray.scripts.scripts import cli as ray_cli
+
+from carft.store.records import Store
+from cli import app
+from tests.support.helpers import ROOT, environment, run_cli
+
+DEPLOY = ROOT / "deploy"
+TEXTS = [*sorted(path for path in DEPLOY.iterdir() if path.is_file()), ROOT / "docs" / "cluster.md"]
+SECRET = "a secret that belongs in no file"
+SCRIPTS = sorted(DEPLOY.glob("*.sh"))
+
+
+def words_of(path: Path) -> list[list[str]]:
+    """The words of every command line in a file, its comments too; lines that go on are joined."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"\\\n\s*|(?<=[a-z])\n#?   +(?=--)", " ", text)
+    found = []
+    for line in text.splitlines():
+        plain = re.sub(r"['\"]|\$\{[^}]*\}|\$\w+", lambda m: "X" if m[0].startswith("$") else " ", line)
+        plain = plain.replace("`", " ; ").replace(" #", " ;").replace("; ", " ; ")
+        found.append(plain.split())
+    return found
+
+
+def commands_of(path: Path, *starts: tuple[str, ...]) -> list[list[str]]:
+    """What follows one of ``starts`` in a file, up to the end of the command."""
+    found = []
+    for words in words_of(path):
+        for start in starts:
+            for i in range(len(words)):
+                if tuple(words[i : i + len(start)]) == start:
+                    rest = words[i + len(start) :]
+                    ends = [n for n, word in enumerate(rest) if word in (";", "&&", "|", "&", ">", "--tmux", "||")]
+                    found.append(rest[: min(ends, default=len(rest))])
+    return found
+
+
+def carft_commands(path: Path) -> list[list[str]]:
+    return commands_of(path, ("python", "cli.py"), (".venv/bin/python", "cli.py"), ("carft", "sweep"))
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_every_command_of_ours_is_one_that_the_command_line_has(path: Path) -> None:
+    command: Any = typer.main.get_command(app)
+    for words in carft_commands(path):
+        name = words[0] if words and words[0] in command.commands else "sweep"
+        known = {option for parameter in command.commands[name].params for option in parameter.opts}
+        for group in getattr(command.commands[name], "commands", {}).values():
+            known |= {option for parameter in group.params for option in parameter.opts}
+        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert asked <= known, (words, asked - known)
+
+
+def test_there_are_commands_to_look_at() -> None:
+    found = {path.name: len(carft_commands(path)) for path in TEXTS}
+    assert all(found[name] for name in ("slurm.sh", "submit.sh", "cluster.yaml", "rayjob.yaml", "cluster.md")), found
+    recipes = [words for path in TEXTS for words in carft_commands(path) if words[:1] in (["sweep"], ["plan"])]
+    assert recipes
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_every_command_of_ray_is_one_that_ray_has(path: Path) -> None:
+    known: Any = ray_cli.commands
+    for name in ("start", "status", "up", "down", "exec", "dashboard"):
+        options = {option for parameter in known[name].params for option in parameter.opts}
+        for words in commands_of(path, ("ray", name), ("/shared/carft/.venv/bin/ray", name)):
+            own = words[: words.index("cd")] if "cd" in words else words
+            asked = {word.partition("=")[0] for word in own if word.startswith("--")}
+            assert asked <= options, (name, asked - options)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_the_scripts_are_bash(path: Path) -> None:
+    checked = subprocess.run(["bash", "-n", path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert os.access(path, os.X_OK) and "set -euo pipefail" in path.read_text()
+
+
+def test_the_cluster_file_is_one_that_ray_up_takes() -> None:
+    config = yaml.safe_load((DEPLOY / "cluster.yaml").read_text())
+    prepared = prepare_config(config)
+    validate_config(prepared)
+    assert prepared["max_workers"] == len(config["provider"]["worker_ips"]) == config["min_workers"]
+    starts = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+    assert all("RAY_AUTH_MODE=token" in line for line in starts if "ray start" in line)
+    assert "~/.ray/auth_token" in config["file_mounts"]
+
+
+def test_the_kubernetes_job_has_what_kuberay_requires() -> None:
+    claim, job = yaml.safe_load_all((DEPLOY / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 52)  # KubeRay refuses a token with older ones
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    submitter = job["spec"]["submitterPodTemplate"]["spec"]["containers"]
+    images = {container["image"] for group in groups for container in group["template"]["spec"]["containers"]}
+    assert images == {submitter[0]["image"]}
+    entry = shlex.split(job["spec"]["entrypoint"])
+    for group in groups:
+        pod = group["template"]["spec"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        (volume,) = pod["volumes"]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        for option in ("--data", "--results"):
+            assert entry[entry.index(option) + 1].startswith(mounts[volume["name"]])
+    worker = cluster["workerGroupSpecs"][0]
+    each = int(worker["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"])
+    assert int(entry[entry.index("--gpus") + 1]) == each * worker["replicas"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_image_has_the_version_of_ray_that_the_job_names() -> None:
+    cluster = list(yaml.safe_load_all((DEPLOY / "rayjob.yaml").read_text()))[1]["spec"]["rayClusterSpec"]
+    assert f"FROM rayproject/ray:{cluster['rayVersion']}-py311" in (DEPLOY / "Dockerfile").read_text()
+    assert f"\nray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text()
+
+
+def test_submit_hands_its_arguments_over_as_they_are(tmp_path: Path) -> None:
+    fake = tmp_path / "ray"
+    fake.write_text('#!/bin/bash\nprintf "%s\\n" "$RAY_AUTH_MODE" "$@"\n')
+    fake.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PROJECT": "/shared/carft"}
+    given = ["downstream", "--results", "/a folder/results"]
+    done = subprocess.run([DEPLOY / "submit.sh", *given], env=env, capture_output=True, text=True, check=True)
+    mode, *arguments = done.stdout.splitlines()
+    assert mode == "token" and arguments[:2] == ["job", "submit"]
+    asked = {word for word in arguments[: arguments.index("--")] if word.startswith("--")}
+    assert asked <= {option for parameter in submit.params for option in parameter.opts}  # type: ignore[attr-defined]
+    shell, option, entry = arguments[arguments.index("--") + 1 :]
+    assert (shell, option) == ("bash", "-c")
+    expected = ["cd", "/shared/carft", "&&", "python", "cli.py", "sweep", "--address", "auto", *given]
+    assert shlex.split(entry) == expected
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """host:port of a gRPC server that is up, as Ray's is, and has nothing to say."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_a_cluster_that_wants_a_token_is_refused_in_words_to_who_has_none(stranger: str, tmp_path: Path) -> None:
+    env = {name: value for name, value in environment().items() if not name.startswith("RAY_AUTH")}
+    env |= {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
+    arguments = ("sweep", "miniature", "--smoke", "--address", stranger, "--results", tmp_path / "results")
+    done = run_cli(*arguments, env=env)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "RAY_AUTH_TOKEN" in done.stderr and "~/.ray/auth_token" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
+    """On one node, with a scontrol of the test's own; Ray, its token, the sweep and the report are the real ones."""
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text("#!/bin/bash\necho 127.0.0.1\n")
+    scontrol.chmod(0o755)
+    recipe = yaml.safe_load((ROOT / "sweeps" / "recipes" / "miniature.yaml").read_text())
+    recipe |= {"name": "tiny", "tasks": ["icons/transport"], "methods": ["zeroshot", "ft"], "trials": 1, "seeds": 1}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = environment() | {
+        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "SLURM_JOB_ID": str(port % 10000), "SLURM_JOB_NODELIST": "here", "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_CPUS_PER_TASK": "1", "RECIPE": str(tmp_path / "tiny.yaml"), "RESULTS": str(tmp_path / "results"),
+    }  # fmt: skip
+    (tmp_path / "cli.py").symlink_to(ROOT / "cli.py")
+    with (tmp_path / "output.txt").open("w") as output:
+        process = subprocess.Popen(
+            ["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            code = process.wait(timeout=150)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    said = (tmp_path / "output.txt").read_text()
+    assert code == 0, said
+    assert len(Store(tmp_path / "results").ids()) == 3
+    assert (tmp_path / "results" / "report" / "index.html").is_file()
+    kept = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]

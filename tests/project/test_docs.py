@@ -1,0 +1,111 @@
+"""What the documentation says can be done: its code runs, its commands parse, its links lead somewhere."""
+
+from __future__ import annotations
+
+import copy
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+
+from carft.training.feature_cache import Frozen
+from carft.methods.ft import Batch
+from carft.store.records import Store
+from carft.training.run import Bench
+from cli import app
+from sweeps.search.protocol import Protocol
+from sweeps.recipes import load_recipe
+from tests.support.helpers import ROOT, quick_cell
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("carft/data/icons/weights/*.md")])
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """Every command line of cli.py in a page, as its words after ``cli.py``."""
+    text = page.read_text(encoding="utf-8")
+    return [found.strip() for found in re.findall(r"python cli\.py ([^`#|\n]+)", text)]
+
+
+def first_images(bench: Bench, count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    train = bench.task.train
+    return bench.pretrained.normalise(train.images[:count]), train.labels[:count]
+
+
+def test_the_loop_of_the_method_page_is_car_ft(bench: Bench) -> None:
+    (block,) = python_blocks(ROOT / "docs" / "method.md")
+    model = copy.deepcopy(bench.pretrained.clip).requires_grad_(True)
+    images, labels = first_images(bench)
+    names: dict[str, Any] = {
+        "model": model,
+        "tokenizer": bench.pretrained.tokenize,
+        "images": images,
+        "labels": labels,
+        "classes": bench.card.classes,
+        "templates": bench.card.templates,
+        "optimizer": torch.optim.AdamW(model.visual.parameters(), lr=1e-3),
+    }
+    exec(compile(block, "docs/method.md", "exec"), names)
+    assert torch.isfinite(names["loss"])
+    assert float(names["kl"].detach()) == pytest.approx(0, abs=1e-6)
+    gradients = [p.grad for p in model.visual.parameters() if p.grad is not None]
+    assert gradients and max(float(g.abs().max()) for g in gradients) > 0
+    assert all(p.grad is None for p in names["frozen"].parameters())
+    torch.testing.assert_close(names["contexts"], bench.prompts.contexts)
+    with torch.no_grad():
+        _, after = names["car_ft_loss"](images, labels)
+    assert float(after) > 1e-4
+
+
+def test_the_method_of_the_extending_page_is_a_method(bench: Bench) -> None:
+    block = next(b for b in python_blocks(ROOT / "docs" / "extending.md") if "(FineTune)" in b)
+    assert block == (ROOT / "carft" / "methods" / "feature_kd.py").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile(block, "docs/extending.md", "exec"), names)
+    cell = quick_cell("feature_kd", lr=1e-4, distance_weight=2.0)
+    method = names["FeatureDistillation"](cell, bench.pretrained, bench.prompts)
+    images, labels = first_images(bench)
+    network = bench.network()
+    logits, features = network(images)
+    frozen = Frozen(bench.pretrained, "float32")(images, 0)
+    start, parts = method.loss(Batch(network, images, labels, logits, features, lambda: frozen))
+    assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
+    _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))
+    assert float(moved["distance"]) > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_the_documentation_exist(page: Path) -> None:
+    for line in commands(page):
+        command: Any = typer.main.get_command(app)
+        for word in line.split():
+            if word.startswith("--"):
+                known = {option for parameter in command.params for option in parameter.opts}
+                assert word.split("=")[0] in known | {"--help"}, f"{page.name}: {line}"
+            elif hasattr(command, "commands"):
+                assert word in command.commands, f"{page.name}: {line}"
+                command = command.commands[word]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_drawing_of_the_architecture_is_an_svg() -> None:
+    root = ElementTree.parse(ROOT / "docs" / "architecture.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_readme_counts_the_cells_of_the_demo(tmp_path: Path) -> None:
+    total = Protocol(load_recipe("miniature"), Store(tmp_path)).total()
+    assert f"runs {total} cells" in (ROOT / "README.md").read_text(encoding="utf-8")

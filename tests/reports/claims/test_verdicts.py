@@ -1,0 +1,252 @@
+"""Planted effects come out as the verdicts they are."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carft.spec.cell import Training
+from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.core.metrics import macro
+from carft.store.records import Store
+from carft.spec.resolve import interpolation, specify
+from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.analysis.pairing import contributions
+from reports.claims.rules import answer_of, decide
+from reports.stats.intervals import Component, Estimate
+from reports.claims.verdicts import Part, Verdict, ledger, verdicts
+from tests.support.planted import Plan, change_study, plant, write
+
+ALL = "icons/all"  # a scope of its own
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+GOOD = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9},
+)
+NOTHING = Plan(
+    top1={"zeroshot": 0.6, "ft": 0.6, "car_ft": 0.6},
+    context={"zeroshot": 0.8, "ft": 0.8, "car_ft": 0.8},
+    spread=0.2,
+)
+
+
+def answers(
+    folder: Path, plan: Plan, tasks: tuple[str, ...] = DOWNSTREAM_ICONS, curves: bool = True
+) -> dict[str, Verdict]:
+    """Verdicts on a planted results folder, by claim."""
+    store = Store(folder)
+    plant(store, tasks, plan, curves=curves)
+    return {v.claim: v for v in verdicts(Evidence.of(store))}
+
+
+#: what a folder of zero-shot, FT, CAR-FT and WiSE-FT on the nine tasks decides
+DECIDED = ("C1", "C2", "C3", "C4", "C4b", "C5", "C12")
+NOT_RUN = ("C6", "C8", "C10", "C11")
+
+
+def test_large_planted_gains_are_reproduced(tmp_path: Path) -> None:
+    found = answers(tmp_path, GOOD)
+    assert list(found) == list(ledger())
+    assert {c: found[c].verdict for c in DECIDED} == dict.fromkeys(DECIDED, "reproduced")
+    assert {c: found[c].verdict for c in NOT_RUN} == dict.fromkeys(NOT_RUN, "not run")
+    assert all(found[c].command.startswith("python cli.py sweep ") for c in NOT_RUN)
+    assert found["C4"].n_seeds == 3
+    assert found["C5"].low is not None and found["C5"].low > 0
+    assert {v.scale for c, v in found.items() if c not in ("C6", "C7")} == {"miniature"}
+
+
+def test_the_opposite_is_contradicted(tmp_path: Path) -> None:
+    swapped = Plan(
+        top1={"zeroshot": 0.8, "ft": 0.75, "car_ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.95, "car_ft": 0.5}
+    )
+    found = answers(tmp_path, swapped)
+    assert {found[c].verdict for c in DECIDED} == {"contradicted"}
+
+
+def test_a_true_zero_is_inconclusive(tmp_path: Path) -> None:
+    found = answers(tmp_path, NOTHING)
+    for claim in ("C4", "C4b", "C5", "C12"):
+        assert found[claim].verdict == "inconclusive", found[claim]
+
+
+def test_identical_methods_are_inconclusive_not_reproduced(tmp_path: Path) -> None:
+    found = answers(tmp_path, replace(NOTHING, spread=0.0))
+    assert found["C4"].verdict == "inconclusive"
+    assert found["C5"].verdict == "inconclusive"
+    # a difference of exactly 0 on 1,080 images does not exclude one of half a point on others
+    assert found["C3"].verdict == "inconclusive" and found["C3"].low is not None and -0.01 < found["C3"].low < -0.005
+
+
+def test_one_seed_decides_nothing(tmp_path: Path) -> None:
+    found = answers(tmp_path, replace(GOOD, seeds=(1,)))
+    assert {found[c].verdict for c in DECIDED} == {"inconclusive"}
+
+
+def test_a_missing_method_is_not_run_and_says_what_to_type(tmp_path: Path) -> None:
+    plan = replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.6})
+    found = answers(tmp_path, plan)
+    assert found["C1"].verdict == "reproduced"
+    assert found["C3"].verdict == "not run"
+    assert "python cli.py sweep" in found["C3"].reason
+
+
+def test_eight_tasks_cannot_reproduce_a_claim_on_nine(tmp_path: Path) -> None:
+    found = answers(tmp_path, GOOD, DOWNSTREAM_ICONS[:8], curves=False)
+    for claim in ("C1", "C2", "C3", "C4", "C5"):
+        assert found[claim].verdict == "inconclusive"
+        assert f"1 of 9 tasks is missing ({DOWNSTREAM_ICONS[8]})" in found[claim].reason
+
+
+def test_contributions_sum_to_the_recorded_metrics(tmp_path: Path) -> None:
+    """The statistics and the records must speak of the same number."""
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
+    evidence = Evidence.of(store)
+    for entry in (FT, CAR_FT):
+        cells = evidence.cells(DOWNSTREAM_ICONS[0], entry)
+        for what, metric in (("top1", "test/top1"), ("context", "test/context_top1")):
+            sums = contributions(evidence, cells, ["test"], what).values.sum(1)
+            assert sums == pytest.approx([store.metrics(cell)[metric] for cell in cells])
+        suites = evidence.set_names(DOWNSTREAM_ICONS[0])[1:]
+        pooled = contributions(evidence, cells, suites, "top1").values.sum(1)
+        assert pooled == pytest.approx([store.metrics(cell)["ood/mean/top1"] for cell in cells])
+
+
+def test_pairing_narrows_the_interval(tmp_path: Path) -> None:
+    """Groups are easy or hard for both methods alike, so the paired interval is narrower than one method's own."""
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
+    evidence = Evidence.of(store)
+    ours = contributions(evidence, evidence.cells(DOWNSTREAM_ICONS[0], CAR_FT), ["test"], "top1")
+    theirs = contributions(evidence, evidence.cells(DOWNSTREAM_ICONS[0], FT), ["test"], "top1")
+    assert np.var((ours.values - theirs.values).mean(0)) < np.var(ours.values.mean(0))
+
+
+def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=1, curves=False)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=6, curves=False)
+    evidence = Evidence.of(store)
+    assert {s["training"]["epochs"] for s in evidence.studies} == {6}
+    assert {s["training"]["epochs"] for s in evidence.dropped} == {1}
+
+
+def test_unequal_search_budgets_are_not_comparable(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/body", "ft"))
+    change_study(store, "icons/body", "ft", trials=[*study["trials"], *study["trials"]])
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C3"].verdict == "not comparable"
+    assert "icons/body (1 against 2" in found["C3"].reason
+    assert found["C1"].verdict == "reproduced"  # zero-shot has no search
+
+
+def test_a_task_that_lost_its_confirm_cells_is_named_and_nothing_is_decided_without_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
+    change_study(store, "icons/tools", "car_ft", confirm=[])
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    for claim in ("C2", "C3", "C4", "C5"):
+        assert found[claim].verdict == "inconclusive"
+        assert "1 of 9 tasks is missing (icons/tools)" in found[claim].reason
+    assert found["C3"].n_tasks == 8
+
+
+def test_seeds_that_only_one_side_has_decide_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/tools", "ft"))
+    change_study(store, "icons/tools", "ft", confirm=study["confirm"][:2])
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C3"].verdict == "inconclusive"
+    assert "only one side" in found["C3"].reason
+
+
+def test_a_lost_interpolation_is_named_and_nothing_is_decided_without_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD)
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/tools", "car_ft"))
+    half = interpolation(store.read(study["confirm"][0]).cell, 0.5)
+    shutil.rmtree(store.folder(half.id))
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C12"].verdict == "inconclusive"
+    assert study["confirm"][0] in found["C12"].reason and "wise_ft(car_ft)" in found["C12"].reason
+    assert found["C3"].verdict == "reproduced"
+
+
+def test_a_search_that_lost_all_its_trials_decides_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
+    for method in ("ft", "car_ft"):
+        change_study(store, "icons/tools", method, trials=[])
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C3"].verdict == "inconclusive" and "icons/tools: no trial of ft is left" in found["C3"].reason
+
+
+def test_a_failed_null_check_decides_everything_on_car_ft(tmp_path: Path) -> None:
+    """A cell of CAR-FT with weight 0 that does not predict what FT does: nothing on CAR-FT can be trusted."""
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
+    write(
+        store, specify("icons/tools", "car_ft", {"lr": 3e-4, "kl_weight": 0.0}, 1, Training(epochs=6)), 0.2, 0.2, GOOD
+    )
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert found["C1"].verdict == "reproduced"  # of fine-tuning alone
+    for claim in ("C2", "C3", "C4", "C5"):
+        assert found[claim].verdict == "inconclusive"
+        assert "A null check failed" in found[claim].reason and "Without it: reproduced" in found[claim].reason
+
+
+def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(tmp_path: Path) -> None:
+    """All variance is interaction, 1e-4 in each term: once it is 0.01 squared, twice the interval holds 0."""
+    plant(Store(tmp_path), [ALL], GOOD, curves=False)
+    terms = (Component(1e-4, 50, "seeds", 1e-4), Component(1e-4, 50, "groups", 1e-4))
+    for effect, other in ((0.022, True), (0.05, False)):
+        part = Part("a part", Estimate(effect, terms, 51, 51), (), (ALL,))
+        found = decide(ledger()["C3"], Evidence.of(Store(tmp_path)), [part], "")
+        assert found.verdict == "reproduced"
+        assert ("the rule set in advance, it would be inconclusive" in found.reason) == other
+
+
+def test_the_task_of_all_classes_is_never_pooled_with_the_nine(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, (*DOWNSTREAM_ICONS[:8], "icons/all"), GOOD, curves=False)
+    evidence = Evidence.of(store)
+    assert evidence.tasks == list(DOWNSTREAM_ICONS[:8])
+    assert {v.claim: v.verdict for v in verdicts(evidence)}["C5"] == "inconclusive"
+
+
+def test_images_without_a_known_context_do_not_count_in_context_recognition(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], GOOD)
+    cell = Evidence.of(store).cells(DOWNSTREAM_ICONS[0], FT)[0]
+    whole = store.predictions(cell, "test")
+    for kept in (np.arange(len(whole.contexts)) % 2 == 1, np.zeros(len(whole.contexts), bool)):
+        contexts = np.where(kept, whole.contexts, -1)
+        store.add_evaluation(cell, "test", store.metrics(cell), replace(whole, contexts=contexts), {})
+        made = contributions(Evidence.of(store), [cell], ["test"], "context")
+        if not kept.any():
+            assert made is None
+            continue
+        assert made is not None
+        assert made.values.sum() == pytest.approx(macro(whole.predicted_contexts[kept], contexts[kept]))
+
+
+def test_an_interval_beyond_the_margin_is_not_said_to_reach_it() -> None:
+    """Without Holm it would contradict; the reason must say which is which."""
+    beyond = Estimate(-0.02, (Component(0.0095**2, 100, "groups"),), 3, 50)
+    others = [Estimate(0.001 * k, (Component(0.01**2, 100, "groups"),), 3, 50) for k in range(4)]
+    parts = [Part(f"part {k}", estimate, (), ("t",)) for k, estimate in enumerate([beyond, *others])]
+    assert parts[0].high < 0
+    answer, reason = answer_of(parts, parts[0])
+    assert answer == "inconclusive"
+    reached, other_side = reason.split(" It lies")
+    assert "part 0" not in reached and "part 1" in reached
+    assert "not after Holm over 5, for: part 0" in other_side

@@ -1,0 +1,208 @@
+"""Known answers and identities of the statistics. Coverage is simulated in test_coverage.py."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from reports.claims.limits import correlation_visible_with
+from reports.stats.ranks import expected_best, holm, rank_correlation, sign_test, spread_of_best
+from reports.stats.intervals import (
+    Component,
+    Contributions,
+    across,
+    group_term,
+    interaction_term,
+    pooled,
+    seed_term,
+    two_way,
+)
+
+
+def simple(values: np.ndarray) -> Contributions:
+    """Per-group differences (S, G), each group weighing 1 / G, in one stratum."""
+    return Contributions(values / values.shape[1], np.full(values.shape[1], "test"))
+
+
+def test_two_seeds_and_three_groups_by_hand() -> None:
+    """Seeds term: var(0.2, 0.4) / 2 = 0.01. Groups term: var(0.1, 0.3, 0.5) / 3 = 0.04 / 3. No interaction.
+
+    The interval's quantile weighs t with 1 degree (12.706) and t with 2 degrees (4.303) by these two variances.
+    """
+    estimate = two_way(simple(np.array([[0.0, 0.2, 0.4], [0.2, 0.4, 0.6]])))
+    assert estimate.effect == pytest.approx(0.3)
+    variance = 0.01 + 0.04 / 3
+    assert estimate.se == pytest.approx(math.sqrt(variance))
+    assert estimate.df == pytest.approx(variance**2 / (0.01**2 / 1 + (0.04 / 3) ** 2 / 2))
+    half = (0.01 * 12.7062 + 0.04 / 3 * 4.30265) / variance * math.sqrt(variance)
+    assert estimate.interval() == pytest.approx((0.3 - half, 0.3 + half), rel=1e-5)
+    plain = stats.t.ppf(0.975, estimate.df) * math.sqrt(variance)
+    assert estimate.plain().interval() == pytest.approx((0.3 - plain, 0.3 + plain))
+    assert estimate.floor() == "groups"
+
+
+def test_pure_interaction_is_counted_once() -> None:
+    """Rows and columns of equal means: all variance is interaction, and half of it would be in each raw term.
+
+    Values (S = 2, G = 2) of +-1: residuals are the values, 4 / (1 * 1) / 2 * 2 = 4 in the term of contributions / 2
+    squared: 2 * (4 * 0.25) / 1 / 2 = 1. Both raw terms are 0 here, and no term may fall below 0.
+    """
+    values = np.array([[0.5, -0.5], [-0.5, 0.5]])
+    assert interaction_term(values) == pytest.approx(1.0)
+    assert seed_term(values) == 0 and group_term(values) == 0
+    assert two_way(Contributions(values, np.array(["test", "test"]))).se == 0
+
+
+@given(st.integers(2, 5), st.integers(2, 20), st.floats(0.001, 0.999))
+def test_p_values_are_the_inverse_of_the_interval(seeds: int, groups: int, level: float) -> None:
+    estimate = two_way(simple(np.random.default_rng(seeds * groups).normal(0.1, 1, (seeds, groups))))
+    low, high = estimate.interval(level)
+    assert estimate.p_above(low) == pytest.approx((1 - level) / 2, abs=1e-6)
+    assert estimate.p_below(high) == pytest.approx((1 - level) / 2, abs=1e-6)
+
+
+def test_more_seeds_shrink_the_seed_term_and_more_groups_the_group_term() -> None:
+    rng = np.random.default_rng(2)
+    estimate = two_way(simple(rng.normal(0, 1, (4, 1)) * 0.2 + rng.normal(0, 1, (1, 40))))
+    seeds, groups = estimate.scaled(seeds=4), estimate.scaled(groups=4)
+    assert seeds.share("seeds") == pytest.approx(estimate.share("seeds") / 2)
+    assert seeds.share("groups") == pytest.approx(estimate.share("groups"))
+    assert groups.share("groups") == pytest.approx(estimate.share("groups") / 2)
+    assert (seeds.n_seeds, groups.n_groups) == (16, 160)
+
+
+def test_rank_correlation_known_answers() -> None:
+    """Spearman of a swap of neighbours among five: 1 - 6 * 2 / (5 * 24) = 0.9."""
+    found = rank_correlation([1, 2, 3, 4, 5], [1, 2, 3, 5, 4])
+    assert found.value == pytest.approx(0.9)
+    half = 1.959964 * math.sqrt((1 + 0.81 / 2) / 2)
+    z = math.atanh(0.9)
+    assert (found.low, found.high) == pytest.approx((math.tanh(z - half), math.tanh(z + half)), rel=1e-5)
+    assert found.p == pytest.approx(10 / 120)  # of 120 orders 5 have at least 0.9, and as many at most -0.9
+    assert math.isnan(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).value)
+    assert rank_correlation(range(9), range(9)).high == 1.0
+
+
+def test_spread_of_the_best_is_that_of_all_draws() -> None:
+    values = [0.1, 0.4, 0.5]
+    draws = [max(draw) for draw in itertools.product(values, repeat=3)]
+    assert spread_of_best(values) == pytest.approx(np.std(draws))
+    assert math.isnan(spread_of_best([0.3]))
+
+
+def test_without_seed_variance_it_is_the_one_sample_t_test_over_groups() -> None:
+    values = np.array([0.1, -0.2, 0.3, 0.4, 0.0])
+    estimate = two_way(simple(values[None]), seeds_vary=False)
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert estimate.interval() == pytest.approx((expected.low, expected.high))
+    assert estimate.p_above() == pytest.approx(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)
+
+
+def test_one_seed_gives_no_interval() -> None:
+    assert math.isnan(two_way(simple(np.array([[0.1, 0.2, 0.3]]))).se)
+
+
+def test_strata_do_not_lend_each_other_variance() -> None:
+    """Two constant strata at different levels have no spread within, so no groups term."""
+    values = np.array([[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.5]])
+    estimate = two_way(Contributions(values, np.array(["a", "a", "b", "b"])))
+    assert estimate.se == 0.0
+    assert estimate.interval() == (estimate.effect, estimate.effect)
+
+
+def test_agreement_in_every_group_is_no_proof_of_agreement() -> None:
+    """Ten images, all the same: the term of one image for and one against, 2 / 100; t with 9 degrees 2.262157."""
+    same = np.zeros((3, 10))
+    estimate = two_way(Contributions(same, np.zeros(10), np.full(10, 0.1), np.ones(10)))
+    assert estimate.interval() == pytest.approx((-2.262157 * math.sqrt(0.02), 2.262157 * math.sqrt(0.02)), rel=1e-5)
+    many = two_way(Contributions(same, np.zeros(10), np.full(10, 0.1), np.full(10, 7.0)))
+    assert many.se == pytest.approx(estimate.se / 7)  # seven images in each group
+
+
+def test_the_floor_leaves_an_ordinary_spread_alone() -> None:
+    """Two of ten images differ, one in each direction, in every seed: above the floor nothing changes."""
+    values = np.zeros((3, 10))
+    values[:, 0], values[:, 1] = 0.1, -0.1
+    counted = two_way(Contributions(values, np.zeros(10), np.full(10, 0.1), np.ones(10)))
+    assert counted.se**2 == pytest.approx(10 / 9 * 0.02)
+    assert counted.se == pytest.approx(two_way(Contributions(values, np.zeros(10))).se)
+
+
+def test_groups_of_unequal_weight_with_one_accuracy_have_no_spread() -> None:
+    """Every group is right half of the time; that one has nine images and another one does not make it vary."""
+    weights = np.array([0.1, 0.2, 0.3, 0.4])
+    values = np.tile(weights * 0.5, (3, 1))
+    weighted = two_way(Contributions(values, np.zeros(4), weights))
+    assert weighted.effect == pytest.approx(0.5) and weighted.se == pytest.approx(0)
+    assert two_way(Contributions(values, np.zeros(4))).se > 0.05
+
+
+def test_equal_weights_change_nothing() -> None:
+    values = np.random.default_rng(3).normal(0, 1, (4, 12)) / 12
+    plain = two_way(Contributions(values, np.zeros(12)))
+    assert two_way(Contributions(values, np.zeros(12), np.full(12, 1 / 12))).interval() == plain.interval()
+
+
+def test_an_interaction_above_its_term_is_no_more_than_all_of_it() -> None:
+    part = Component(1.0, 9, "groups", 4.0)
+    assert part.scaled(1, 1).variance == 1.0
+    assert part.scaled(2, 3).variance == pytest.approx(1 / 6)
+
+
+def test_the_visible_correlation_is_where_its_own_interval_ends_at_zero_with_the_power_s_room() -> None:
+    found = correlation_visible_with(9)
+    half = (1.96 + 0.84) * math.sqrt((1 + found**2 / 2) / 6)
+    assert math.atanh(found) == pytest.approx(half) and 0.8 < found < 0.95
+
+
+def test_tasks_as_a_sample_is_the_one_sample_t_interval_over_tasks() -> None:
+    rng = np.random.default_rng(1)
+    tasks = [two_way(simple(rng.normal(shift, 1, (3, 20)))) for shift in (0.0, 0.5, 1.0, 2.0)]
+    effects = [task.effect for task in tasks]
+    expected = stats.ttest_1samp(effects, 0.0).confidence_interval(0.95)
+    assert across(tasks).interval() == pytest.approx((expected.low, expected.high))
+    assert across(tasks).floor() == "tasks"
+
+
+def test_pooling_equal_estimates_divides_the_variance() -> None:
+    one = two_way(simple(np.random.default_rng(0).normal(0, 1, (3, 20))))
+    four = pooled([one] * 4)
+    assert four.effect == pytest.approx(one.effect)
+    assert four.se == pytest.approx(one.se / 2)
+    assert four.n_groups == 80
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_never_lowers_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(a >= min(p, 1.0) - 1e-12 for a, p in zip(adjusted, p_values, strict=True))
+    assert np.all(np.diff(np.array(adjusted)[np.argsort(p_values, kind="stable")]) >= -1e-12)
+
+
+def test_holm_known_answer() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_sign_test_eight_of_nine() -> None:
+    assert sign_test([1.0] * 8 + [-1.0]) == pytest.approx(0.0390625)
+    assert sign_test([0.0, 0.0]) == 1.0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_expected_best_is_the_mean_over_all_subsets(values: list[float]) -> None:
+    for n, expected in enumerate(expected_best(values), start=1):
+        assert expected == pytest.approx(np.mean([max(c) for c in itertools.combinations(values, n)]))
+
+
+@settings(max_examples=25)
+@given(st.integers(2, 5), st.integers(2, 30), st.floats(-0.3, 0.3))
+def test_shifting_every_difference_shifts_the_interval(seeds: int, groups: int, shift: float) -> None:
+    values = np.random.default_rng(seeds * groups).normal(0, 0.2, (seeds, groups))
+    low, high = two_way(simple(values)).interval()
+    assert two_way(simple(values + shift)).interval() == pytest.approx((low + shift, high + shift), abs=1e-9)

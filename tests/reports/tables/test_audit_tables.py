@@ -1,0 +1,275 @@
+"""The audit's tables: robustness, contexts, sources of uncertainty, null checks, their words and figures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.special import softmax
+
+from carft.spec.cell import Cell, Reading
+from carft.training.execution import Execution
+from carft.posthoc.null_checks import context_order
+from carft.store.records import Store
+from carft.training.run import run_cell
+from carft.spec.resolve import specify
+from reports.tables.audits import AUDIT_TABLES, audit_tables
+from reports.analysis.context import bins, calibration_error
+from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.figures.figures import draw_all
+from reports.analysis.null_checks import null_checks
+from reports.evidence.outcomes import SUBSET, _confidence
+from reports.stats.power import power_words
+from reports.tables.registry import Sources
+from reports.analysis.robustness import fit
+from reports.stats.intervals import Component, Estimate
+from reports.tables.basic import task_table
+from reports.claims.verdicts import verdicts
+from tests.support.helpers import LR, quick_cell
+from tests.support.planted import HYPERPARAMETERS, Plan, plant
+
+TASKS = ("icons/body", "icons/media", "icons/tools")
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
+    groups=24,
+    shift={"ft": -0.2},
+    oracle=True,
+    spread=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """Three tasks with everything, and icons/all under two readings."""
+    store = Store(tmp_path_factory.mktemp("audit"))
+    plant(store, TASKS, PLAN)
+    for reading in (None, Reading(kl_direction="symmetric"), Reading(context_temperature=10.0)):
+        plant(store, ["icons/all"], PLAN, reading=reading, curves=False)
+    return Evidence.of(store)
+
+
+@pytest.fixture(scope="module")
+def made(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    return audit_tables(evidence, verdicts(evidence))
+
+
+def test_every_table_names_scope_scale_and_n_and_its_keys_name_rows(made: dict[str, pd.DataFrame]) -> None:
+    assert made.keys() == AUDIT_TABLES.keys()
+    for name, table in made.items():
+        keys = list(AUDIT_TABLES[name].keys)
+        assert set(keys) <= set(table.columns), name
+        assert not table.duplicated(keys).any(), name
+        if name not in ("nulls", "problems"):
+            assert {"scope", "scale"} <= set(table.columns), name
+            assert any(c.startswith("n_") or c in ("images", "readings", "points") for c in table), name
+
+
+def test_numbers_that_were_selected_say_on_what(made: dict[str, pd.DataFrame]) -> None:
+    for name in ("uncertainty", "selection", "one_trial", "readings", "robustness"):
+        assert set(made[name]["selected_on"]) <= {"validation", "test (oracle)", "nothing"}, name
+    assert "test (oracle)" in set(made["selection"]["selected_on"])
+    robustness = made["robustness"]
+    assert set(robustness.loc[robustness["method"] == "zeroshot", "selected_on"]) == {"nothing"}
+
+
+def test_no_row_mixes_scopes(made: dict[str, pd.DataFrame]) -> None:
+    assert set(made["confusion"]["scope"]) == {"icons", "icons/all"}
+    for scope, part in made["robustness"].groupby("scope"):
+        assert set(part["task"]) == (set(TASKS) if scope == "icons" else {"icons/all"})
+
+
+def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
+    plots = draw_all(Sources(evidence).tables(), evidence.scale, tmp_path)
+    names = {plot.name for plot in plots}
+    wanted = {"confusion", "reliability", "lost", "effective", "uncertainty", "readings-icons-all"}
+    assert wanted <= names and "readings" not in names
+    assert all(plot.caption and plot.title and plot.png.stat().st_size > 1000 for plot in plots)
+
+
+# robustness
+
+
+def test_the_baseline_line_is_least_squares_on_logit_axes() -> None:
+    ids = np.array([0.3, 0.5, 0.8])
+    oods = 1 / (1 + np.exp(-(0.9 * np.log(ids / (1 - ids)) - 0.4)))
+    line = fit(ids.tolist(), oods.tolist())
+    assert (line.slope, line.intercept, line.points) == pytest.approx((0.9, -0.4, 3))
+    assert line.expected(0.5) == pytest.approx(1 / (1 + math.exp(0.4)))
+
+
+def test_with_few_points_the_slope_is_assumed() -> None:
+    line = fit([0.5, 0.6], [0.4, 0.5])
+    assert line.slope == 1 and line.points == 2 and math.isnan(line.r_squared)
+
+
+def test_zero_shot_has_no_effective_robustness_on_average(made: dict[str, pd.DataFrame]) -> None:
+    table = made["robustness"]
+    mean = table[table["scope"] == "icons"].groupby("method")["effective"].mean()
+    assert abs(mean["zeroshot"]) < 0.02
+    assert mean["ft"] < mean["car_ft"] - 0.1
+
+
+def test_worst_shift_class_and_calibration_follow_from_the_predictions(
+    evidence: Evidence, made: dict[str, pd.DataFrame]
+) -> None:
+    row = made["robustness"].query("task == 'icons/body' and method == 'ft'").iloc[0]
+    cells = str(row["cells"]).split()
+    suites = {n: np.mean([evidence.metrics(c)[f"{n}/top1"] for c in cells]) for n in evidence.suites("icons/body")}
+    assert row["worst_shift"] == pytest.approx(min(suites.values()))
+    errors, per_class = [], []
+    for cell in cells:
+        p = evidence.store.predictions(cell, "test")
+        probabilities = softmax(p.logits.astype(float), axis=1)
+        confidence, right = probabilities.max(1), p.logits.argmax(1) == p.labels
+        place = np.minimum((confidence * 15).astype(int), 14)
+        gaps = [abs(right[place == k].mean() - confidence[place == k].mean()) * (place == k).mean() for k in set(place)]
+        errors.append(sum(gaps))
+        per_class.append([right[p.labels == k].mean() for k in np.unique(p.labels)])
+    assert row["ece_id"] == pytest.approx(np.mean(errors), abs=1e-5)
+    assert row["worst_class"] == pytest.approx(np.mean(per_class, axis=0).min())
+
+
+def test_calibration_error_by_hand() -> None:
+    """Two images at 0.95, one right: bin of 0.95 against 0.5, off by 0.45; two at 0.15, none right: off by 0.15."""
+    found = bins(np.array([0.95, 0.95, 0.15, 0.15]), np.array([True, False, False, False]))
+    assert calibration_error(*found) == pytest.approx((0.45 + 0.15) / 2)
+
+
+def test_files_with_only_the_largest_logits_and_with_scored_classes(evidence: Evidence) -> None:
+    cell = evidence.cells("icons/body", FT)[0]
+    table = pq.read_table(evidence.store.folder(cell) / "evaluations" / "test.parquet")
+    logits = np.stack(table["logits"].to_numpy())
+    whole = np.log(np.exp(logits.astype(float)).sum(1))
+    top = np.sort(logits, axis=1)[:, ::-1][:, :3]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(top).ravel()), 3)
+    short = table.drop_columns(["logits"]).append_column("largest_logits", lists)
+    short = short.append_column("logsumexp", pa.array(whole))
+    assert _confidence(short, "logits") == pytest.approx(_confidence(table, "logits"), abs=1e-6)
+    scored = table.replace_schema_metadata({SUBSET: b"[0, 2]"})
+    expected = softmax(logits[:, [0, 2]].astype(float), axis=1).max(1)
+    assert _confidence(scored, "logits") == pytest.approx(expected, abs=1e-6)
+
+
+# contexts
+
+
+def test_confusion_rows_sum_to_one_and_agree_with_recognition(made: dict[str, pd.DataFrame]) -> None:
+    table = made["confusion"]
+    sums = table.groupby(["scope", "method", "where", "known"])["share"].sum()
+    assert np.allclose(sums, 1)
+    right = table[table["known"] == table["named"]]
+    share = right.groupby("method")["images"].sum() / table.groupby("method")["images"].sum()
+    assert share["ft"] < share["car_ft"] < share["zeroshot"]
+
+
+def test_what_is_lost_is_the_difference_of_the_ends(made: dict[str, pd.DataFrame]) -> None:
+    table = made["lost"]
+    assert np.allclose(table["lost"], table["pretrained"] - table["tuned"])
+    half = table.dropna(subset=["half_at"])
+    assert len(half) and set(half["half_at"]) <= {0.25, 0.5, 0.75, 1.0}
+    means = table.groupby("method")["lost"].mean()
+    assert means["ft"] > means["car_ft"]
+
+
+# uncertainty and power
+
+
+def test_the_three_sources_are_kept_apart(made: dict[str, pd.DataFrame]) -> None:
+    table = made["uncertainty"]
+    assert {"se_groups", "se_seeds", "se_hyperparameters"} <= set(table.columns)
+    assert table["se_hyperparameters"].isna().all()  # one trial each: nothing can be said
+    assert "mean of tasks" in set(table["task"])
+
+
+def test_power_says_when_only_more_images_help() -> None:
+    parts = (Component(1e-8, 2, "seeds"), Component(4e-4, 40, "groups"))
+    words = power_words(Estimate(0.01, parts, 3, 41), "drawing")
+    assert "No number of seeds" in words and "41 drawings" in words
+    seeds_only = (Component(4e-4, 2, "seeds"), Component(1e-8, 40, "groups"))
+    assert "would take about" in power_words(Estimate(0.03, seeds_only, 3, 41), "drawing")
+    held = power_words(Estimate(0.03, seeds_only, 3, 41), "drawing", margin=0.025)
+    assert "distance found from the margin (0.5)" in held and "more than" in held
+    assert power_words(Estimate(0.01, (Component(math.nan, 0, "seeds"),), 1, 41)) == ""
+
+
+# null checks
+
+
+def checks(store: Store) -> dict[str, str]:
+    return {c.name: c.status for c in null_checks(Evidence.of(store))}
+
+
+WEIGHT, START, LATER, ONE, ORDER = (
+    "car_ft with kl_weight 0 is ft, bit for bit",
+    "the KL is 0 at the first step",
+    "the KL is above 0 later",
+    "one template gives a KL of 0",
+    "the order of the context rows does not matter",
+)
+
+
+def study(store: Store, cells: list[Cell]) -> None:
+    """A study that names these cells as its confirm cells."""
+    first = cells[0]
+    keys = ("task", "method", "data_version", "model", "pretrained")
+    content = {key: getattr(first, key) for key in keys} | {"id": first.method, "training": {"epochs": 1}}
+    trial = {"trial": 0, "parameters": dict(first.hyperparameters), "cell": first.id, "status": "done"}
+    confirm = [cell.id for cell in cells]
+    store.write_study(first.method, {**content, "trials": [trial], "winner": first.id, "confirm": confirm})
+
+
+def test_null_checks_pass_on_real_cells(store: Store, execution: Execution) -> None:
+    made = [
+        quick_cell("zeroshot"),
+        quick_cell("ft", seed=1, lr=LR),
+        quick_cell("car_ft", seed=1, lr=LR, kl_weight=1.0),
+        quick_cell("car_ft", seed=1, lr=LR, kl_weight=0.0),
+    ]
+    for cell in made:
+        run_cell(cell, store, execution, unseal=True)
+    study(store, [made[1]])
+    study(store, [made[2]])
+    assert checks(store) == {WEIGHT: "passed", START: "passed", LATER: "passed", ONE: "not checkable", ORDER: "passed"}
+    history = store.folder(made[2].id) / "history.parquet"
+    table = pq.read_table(history)
+    place = table.column_names.index("train/kl")
+    pq.write_table(table.set_column(place, "train/kl", pa.array(np.full(len(table), 0.5))), history)
+    assert checks(store)[START] == "failed"
+    pq.write_table(table.set_column(place, "train/kl", pa.array(np.zeros(len(table)))), history)
+    assert checks(store)[LATER] == "failed"
+
+
+def test_a_weight_of_zero_that_changes_something_fails(store: Store) -> None:
+    from tests.support.planted import write
+
+    for method, extra in (("ft", {}), ("car_ft", {"kl_weight": 0.0})):
+        cell = specify(TASKS[0], method, {**HYPERPARAMETERS["ft"], **extra}, 1)
+        write(store, cell, 0.6 if method == "ft" else 0.8, 0.7, PLAN)
+        study(store, [cell])
+    found = {c.name: c for c in null_checks(Evidence.of(store))}[WEIGHT]
+    assert found.status == "failed" and len(found.cells) == 2
+
+
+def test_without_cells_nothing_is_claimed(evidence: Evidence) -> None:
+    found = {c.name: c for c in null_checks(evidence)}
+    assert found[WEIGHT].status == "not checkable" and found[WEIGHT].words
+    assert found[START].status == "not checkable"
+
+
+def test_the_order_of_context_rows_on_a_model(execution: Execution) -> None:
+    found = context_order(quick_cell("car_ft", lr=LR, kl_weight=5.0), execution)
+    assert found.agree and found.first > 0
+    plain = context_order(quick_cell("car_ft", lr=LR, kl_weight=0.0), execution)
+    assert found.first > plain.first  # the term is there, so its order could have mattered
+
+
+def test_the_task_table_covers_all_scopes(evidence: Evidence) -> None:
+    table = task_table(evidence)
+    assert set(table["scope"]) == {"icons", "icons/all"}
+    assert evidence.cells(TASKS[0], CAR_FT)

@@ -1,0 +1,203 @@
+"""The report as files: tables that scripts rely on, a page that stands alone, names that cannot inject."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from carft.spec.resolve import specify
+from reports.build import Built, build_report
+from reports.render.page import latex, markdown
+from reports.claims.verdicts import ledger
+from tests.support.planted import Plan, plant
+
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
+    spread=0.1,
+)
+HOSTILE = "</script><script>alert('reason')</script>"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    made = Store(tmp_path_factory.mktemp("planted"))
+    plant(made, DOWNSTREAM_ICONS, PLAN)
+    made.write_failure(specify("icons/body", "ft", {"lr": 1.0}), HOSTILE, "")
+    return made
+
+
+@pytest.fixture(scope="module")
+def built(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return build_report(store, tmp_path_factory.mktemp("report"))
+
+
+def test_every_file_is_there_and_not_empty(built: Built) -> None:
+    names = {path.name for path in built.paths}
+    assert {"index.html", "report.md", "tasks.csv", "differences.csv", "verdicts.csv", "cells.csv"} <= names
+    assert {"manifest.json", "tables.tex", "unsealings.csv"} <= names
+    assert {path.suffix for path in built.paths} == {".html", ".md", ".csv", ".png", ".svg", ".tex", ".json"}
+    assert all(path.stat().st_size > 0 for path in built.paths)
+
+
+def test_task_table_has_the_columns_scripts_rely_on(built: Built) -> None:
+    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
+    wanted = ["task", "method", "n_seeds", "n_groups", "test_top1", "low", "high", "context_top1"]
+    assert set(wanted) <= set(table.columns)
+    assert {"ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint"} <= set(table.columns)
+    assert len(table) == 9 * 5
+    inside = (table["low"] <= table["test_top1"]) & (table["test_top1"] <= table["high"])
+    assert inside.all()
+
+
+def test_table_numbers_follow_from_the_predictions(built: Built, store: Store) -> None:
+    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
+    for row in table.itertuples():
+        means = []
+        for cell in str(row.cells).split():
+            predictions = store.predictions(cell, "test")
+            means.append(np.mean(predictions.logits.argmax(1) == predictions.labels))
+        assert row.test_top1 == pytest.approx(np.mean(means))
+
+
+def test_verdicts_have_the_fields_scripts_rely_on(built: Built) -> None:
+    assert [v.claim for v in built.verdicts] == list(ledger())
+    wanted = {"claim", "verdict", "scale", "effect", "low", "high", "n_seeds", "n_groups"}
+    assert all(wanted <= set(v.as_dict()) for v in built.verdicts)
+
+
+class _Links(HTMLParser):
+    """Links, the kinds of scripts, and what stands in the blocks of data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.scripts: list[str] = []
+        self.blocks: list[str] = []
+        self._in_block = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "script":
+            self.scripts.append(given.get("type") or "code")
+            self._in_block = self.scripts[-1] == "application/json"
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        if self._in_block:
+            self.blocks.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_block = False
+
+
+def parsed(page: Path) -> _Links:
+    parser = _Links()
+    parser.feed(page.read_text(encoding="utf-8"))
+    return parser
+
+
+def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None:
+    found = parsed(built.page)
+    assert found.scripts.count("code") == 1
+    assert all(source.startswith(("data:", "#")) for source in found.sources)
+    text = built.page.read_text(encoding="utf-8")
+    assert "&lt;/script&gt;&lt;script&gt;alert" in text
+    assert HOSTILE not in text
+    assert len(text) < 3_000_000
+    assert text.count("<figcaption>") == text.count("<figure")
+
+
+def test_names_from_records_cannot_leave_the_block_of_data(store: Store, tmp_path: Path) -> None:
+    copy = copied(store, tmp_path / "hostile")
+    cell = next(r for r in copy.records() if r.cell.method == "ft")
+    path = copy.folder(cell.id) / "record.json"
+    content = json.loads(path.read_text())
+    content["provenance"]["carft"] = HOSTILE
+    path.write_text(json.dumps(content))
+    made = build_report(copy, tmp_path / "report")
+    found = parsed(made.page)
+    assert found.scripts.count("code") == 1
+    assert any(HOSTILE in maker for maker in json.loads(found.blocks[-1])["makers"])
+    assert HOSTILE not in made.page.with_name("report.md").read_text()
+
+
+def test_every_cell_can_be_opened_on_the_page(built: Built, store: Store) -> None:
+    block = json.loads(parsed(built.page).blocks[-1])
+    assert {row[0] for row in block["rows"]} == set(store.ids())
+    assert all(detail[0].startswith("python cli.py ") for detail in block["details"])
+    row, detail = next(pair for pair in zip(block["rows"], block["details"], strict=True) if pair[0][5] == "confirm")
+    shown = {block["metrics"][name]: value for name, value in detail[3]}
+    assert shown["test/top1"] == pytest.approx(store.metrics(row[0])["test/top1"], abs=1e-4)
+
+
+def test_the_paper_tables_are_latex(built: Built) -> None:
+    text = built.page.with_name("tables.tex").read_text(encoding="utf-8")
+    bare = re.sub(r"\\[\\&%$#_{}]", "", text)
+    for line in bare.splitlines():
+        assert line.startswith("%") or "%" not in line
+        assert line.count("{") == line.count("}")
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    columns = text.split(r"\begin{tabular}{")[1].split("}")[0]
+    claims = [line for line in text.splitlines() if re.match(r"C\d", line)]
+    assert len(claims) == len(ledger())
+    assert all(len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1 for line in claims)
+
+
+@given(st.text(max_size=30))
+def test_escaped_names_are_one_line_without_commands(name: str) -> None:
+    for escape in (latex, markdown):
+        assert "\n" not in escape(name)
+    assert not re.search(r"(?<!\\)[&%#_]", latex(name))
+    assert not re.search(r"(?<!\\)[|`\[\]<>]", markdown(name).replace("\\\\", ""))
+
+
+def test_a_report_leaves_nothing_of_an_earlier_one(store: Store, tmp_path: Path) -> None:
+    made = build_report(store, tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    old, outside = tmp_path / "tables" / "old.csv", tmp_path.parent / "mine.csv"
+    for path in (old, outside):
+        path.write_text("old")
+    manifest["report"].update({"tables/old.csv": "", "../mine.csv": ""})
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    build_report(store, tmp_path)
+    assert not old.exists() and outside.exists()
+    assert all(path.exists() for path in made.paths)
+
+
+def copied(store: Store, folder: Path) -> Store:
+    shutil.copytree(store.root, folder)
+    return Store(folder)
+
+
+def test_page_says_scale_and_what_the_trials_are_worth(built: Built) -> None:
+    for path in (built.page, built.page.with_name("report.md")):
+        text = path.read_text(encoding="utf-8")
+        assert "miniature" in text
+        assert "one trial" in text
+
+
+def test_same_records_give_the_same_tables(built: Built, store: Store, tmp_path: Path) -> None:
+    again = build_report(store, tmp_path)
+    for path in built.paths:
+        if path.suffix in (".csv", ".md", ".html", ".svg", ".tex", ".json"):
+            other = again.page.parent / path.relative_to(built.page.parent)
+            assert other.read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    with pytest.raises(Refusal, match="no study"):
+        build_report(Store(tmp_path), tmp_path / "out")

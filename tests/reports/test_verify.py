@@ -1,0 +1,232 @@
+"""`report verify`: an honest report holds; whatever is changed afterwards is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from reports.build import build_report
+from reports.render.manifest import Manifest, digests
+from reports.verify import Verification, verify
+from tests.support.helpers import TASK, run_cli
+from tests.support.planted import Plan, plant
+
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
+    seeds=(1, 2),
+    groups=8,
+    spread=0.1,
+)
+Folders = tuple[Store, Path]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    root = tmp_path_factory.mktemp("honest")
+    store = Store(root / "results")
+    plant(store, [TASK], PLAN)
+    build_report(store, root / "report")
+    return store, root / "report"
+
+
+@pytest.fixture
+def case(honest: Folders, tmp_path: Path) -> Folders:
+    """A copy that a test may tamper with."""
+    shutil.copytree(honest[0].root, tmp_path / "results")
+    shutil.copytree(honest[1], tmp_path / "report")
+    return Store(tmp_path / "results"), tmp_path / "report"
+
+
+def differences(found: Verification) -> dict[str, tuple[str, ...]]:
+    return {check.name.split()[0]: check.differences for check in found.checks if check.differences}
+
+
+def confirm_cell(store: Store) -> str:
+    return store.studies()[0]["confirm"][0]
+
+
+def remake_manifest(store: Store, folder: Path) -> None:
+    """What a tamperer who knows of the manifest would do."""
+    old = Manifest.read(folder)
+    new = digests(folder, [folder / name for name in old.report])
+    records = digests(store.root, [store.root / name for name in old.records])
+    Manifest(records, new, old.made_with).write(folder)
+
+
+def test_an_honest_report_holds(honest: Folders) -> None:
+    found = verify(*honest)
+    assert found.holds and not differences(found)
+    assert all(check.compared > 0 for check in found.checks)
+
+
+def test_a_flipped_byte_in_a_prediction_file_is_caught(case: Folders) -> None:
+    store, folder = case
+    path = store.folder(confirm_cell(store)) / "evaluations" / "test.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    found = differences(verify(store, folder))
+    assert f"cells/{confirm_cell(store)}/evaluations/test.parquet was changed" in " ".join(found["records"])
+
+
+def test_changed_predictions_are_caught_without_the_manifest(case: Folders) -> None:
+    store, folder = case
+    cell = confirm_cell(store)
+    given = store.predictions(cell, "test")
+    note = json.loads((store.folder(cell) / "evaluations" / "test.json").read_text())
+    changed = type(given)(
+        given.images, given.groups, given.labels, given.contexts, np.roll(given.logits, 1, 1), given.context_logits
+    )
+    store.add_evaluation(cell, "test", note["metrics"], changed, {})
+    remake_manifest(store, folder)
+    found = differences(verify(store, folder))
+    assert set(found) >= {"recorded", "tables", "drawn", "pages"}
+    assert any("test/top1 is recorded as" in line for line in found["recorded"])
+    assert any(line.startswith(f"tasks.icons/{TASK}/") for line in found["tables"])
+
+
+def test_predicted_classes_must_be_those_of_the_logits(case: Folders) -> None:
+    store, folder = case
+    path = store.folder(confirm_cell(store)) / "predictions.parquet"
+    table = pq.read_table(path)
+    wrong = table.set_column(3, "pred", [np.roll(table["pred"].to_numpy(), 1)])
+    pq.write_table(wrong, path)
+    found = differences(verify(store, folder))
+    assert any("is not that of the largest logit" in line for line in found["recorded"])
+
+
+@pytest.mark.parametrize("remade", [False, True])
+def test_an_edited_metric_is_caught(case: Folders, remade: bool) -> None:
+    store, folder = case
+    path = store.folder(confirm_cell(store)) / "record.json"
+    content = json.loads(path.read_text())
+    content["metrics"]["val/top1"] += 0.01
+    path.write_text(json.dumps(content))
+    if remade:
+        remake_manifest(store, folder)
+    found = differences(verify(store, folder))
+    assert any("val/top1 is recorded as" in line for line in found["recorded"])
+    assert ("records" in found) is not remade
+
+
+def swap_figures(folder: Path) -> None:
+    first, second = (folder / "figures" / f"{name}.png" for name in ("differences", "contexts"))
+    held = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(held)
+
+
+def edit_table(folder: Path) -> None:
+    path = folder / "tables" / "tasks.csv"
+    table = pd.read_csv(path)
+    table.loc[0, "test_top1"] += 1e-6
+    table.to_csv(path, index=False)
+
+
+def edit_verdict(folder: Path) -> None:
+    path = folder / "tables" / "claims.csv"
+    path.write_text(path.read_text().replace("reproduced", "contradicted", 1))
+
+
+def edit_page(folder: Path) -> None:
+    path = folder / "index.html"
+    path.write_text(path.read_text().replace("inconclusive", "reproduced"))
+
+
+def edit_datum(folder: Path) -> None:
+    path = folder / "figures" / "differences.csv"
+    table = pd.read_csv(path)
+    table.loc[0, "x"] = 42.0
+    table.to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("remade", [False, True], ids=["manifest kept", "manifest made again"])
+@pytest.mark.parametrize(
+    ("tamper", "where", "named"),
+    [
+        (swap_figures, "drawn", "figures/differences.png"),
+        (edit_table, "tables", "tasks."),
+        (edit_verdict, "tables", "claims."),
+        (edit_page, "pages", "index.html"),
+        (edit_datum, "drawn", "figure differences.row 1.x is 42"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_tampered_report_is_caught(
+    case: Folders, tamper: Callable[[Path], None], where: str, named: str, remade: bool
+) -> None:
+    store, folder = case
+    tamper(folder)
+    if remade:
+        remake_manifest(store, folder)
+    found = differences(verify(store, folder))
+    assert any(named in line for line in found[where])
+    assert ("files" in found) is not remade
+
+
+def test_another_winner_is_caught(case: Folders) -> None:
+    store, folder = case
+    study = next(s for s in store.studies() if s["method"] == "ft")
+    other = next(r for r in store.records() if r.cell.method == "car_ft" and r.id not in study["confirm"])
+    study["winner"] = other.id
+    store.write_study(next(store.root.glob("studies/*-ft-*")).name, study)
+    found = differences(verify(store, folder))
+    assert any("validation selects" in line for line in found["winners"])
+
+
+def test_cells_and_files_that_come_and_go_are_named(case: Folders) -> None:
+    store, folder = case
+    (folder / "figures" / "nicer.svg").write_text("<svg/>")
+    (folder / "tables" / "wise.csv").unlink()
+    shutil.rmtree(store.folder(confirm_cell(store)))
+    found = differences(verify(store, folder))
+    assert "figures/nicer.svg was added after the report was written" in found["files"]
+    assert "tables/wise.csv is missing" in found["files"]
+    assert any(confirm_cell(store) in line and "is missing" in line for line in found["records"])
+
+
+def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
+    store, folder = case
+    old = Manifest.read(folder)
+    packages = {**old.made_with["packages"], "matplotlib": "1.0"}
+    Manifest(old.records, old.report, {**old.made_with, "packages": packages, "code": "other"}).write(folder)
+    (folder / "index.html").write_text("worded otherwise")
+    remake_manifest(store, folder)
+    assert "other code" in str(differences(verify(store, folder))["pages"])
+    found = verify(store, folder, allow_other_code=True)
+    assert found.holds
+    assert any("other versions" in note for note in found.notes) and any("other code" in note for note in found.notes)
+    edit_datum(folder)
+    remake_manifest(store, folder)
+    assert "drawn" in differences(verify(store, folder, allow_other_code=True))
+
+
+def test_what_cannot_be_seen_is_said(honest: Folders) -> None:
+    assert "made up together" in verify(*honest).notes[-1]
+
+
+def test_nothing_to_verify_is_refused(honest: Folders, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no report"):
+        verify(honest[0], tmp_path)
+
+
+def test_exit_codes_and_json(case: Folders) -> None:
+    store, folder = case
+    options = ("report", "verify", "--results", store.root, "--out", folder)
+    assert run_cli(*options).returncode == 0
+    edit_verdict(folder)
+    done = run_cli(*options, "--json")
+    assert done.returncode == 1
+    printed = json.loads(done.stdout)
+    assert printed["holds"] is False
+    assert {"check", "compared", "differences"} == set(printed["checks"][0])

@@ -1,0 +1,117 @@
+"""`report why`: from a number to its formula, its cells and their commands; names that are nearly right."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+from carft.spec.cell import Training
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from carft.spec.resolve import specify
+from reports.build import sources_of
+from reports.tables.registry import TABLES
+from reports.claims.verdicts import ledger
+from reports.why import explain
+from tests.support.helpers import TASK, run_cli
+from tests.support.planted import Plan, plant
+
+DECIDED = ("C1", "C2", "C3", "C4", "C4b", "C12")
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
+    seeds=(1, 2),
+    groups=10,
+    spread=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    made = Store(tmp_path_factory.mktemp("why"))
+    plant(made, [TASK, "icons/tools"], PLAN)
+    return made
+
+
+def test_a_mean_is_that_of_its_cells(store: Store) -> None:
+    chain = explain(store, f"tasks.{TASK}/car_ft.test_top1")
+    shown = [row["test/top1"] for row in chain.tables["Cells"]]
+    given = [np.mean(p.predicted == p.labels) for p in (store.predictions(c["cell"], "test") for c in chain.cells)]
+    assert shown == pytest.approx(given)
+    assert float(dict(chain.facts)["value"]) == pytest.approx(np.mean(given))
+
+
+def test_every_cell_comes_with_the_command_that_makes_it(store: Store) -> None:
+    for cell in explain(store, "C3").cells:
+        words = shlex.split(cell["command"])
+        options = dict(zip(words[3::2], words[4::2], strict=False))
+        tuned = {"lr": float(options["--lr"])}
+        if "--kl-weight" in options:
+            tuned["kl_weight"] = float(options["--kl-weight"])
+        training = Training(epochs=int(options["--epochs"]))
+        made = specify(options["--task"], options["--method"], tuned, int(options["--seed"]), training)
+        assert made.id == cell["cell"]
+
+
+@pytest.mark.parametrize("claim", list(ledger()))
+def test_every_claim_can_be_asked(store: Store, claim: str) -> None:
+    chain = explain(store, claim)
+    facts = dict(chain.facts)
+    assert facts["rule"] == ledger()[claim].rule
+    assert facts["verdict"]
+    if claim in DECIDED:
+        assert "x" in facts["computed"] and chain.cells
+    else:
+        assert facts.get("run") or facts["number"]
+
+
+def test_the_interval_is_computed_before_the_readers_eyes(store: Store) -> None:
+    chain = explain(store, "C3")
+    verdict = next(v for v in sources_of(store).verdicts if v.claim == "C3")
+    variance = sum(row["variance"] for row in chain.tables[f"Variance of {verdict.headline}, in points squared"])
+    assert verdict.parts[0].estimate.se == pytest.approx(np.sqrt(variance) / 100)
+
+
+def test_every_number_of_every_table_has_an_address(store: Store) -> None:
+    sources = sources_of(store)
+    for name, card in TABLES.items():
+        table = sources.table(name)
+        rows = table.to_dict("records")
+        keys = [card.key(row) for row in rows]
+        assert len(set(keys)) == len(keys), name
+        for row in rows[:1]:
+            column = table.columns[-1]
+            chain = explain(store, f"{name}.{card.key(row)}.{column}")
+            assert dict(chain.facts)["row"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("C33", "Did you mean C3"),
+        ("taks.a.b", "Did you mean tasks"),
+        (f"tasks.{TASK}/car-ft.test_top1", f"Did you mean {TASK}/car_ft"),
+        (f"tasks.{TASK}/car_ft.test_top", "Did you mean test_top1"),
+        (f"tasks.{TASK}/car_ft", "which column"),
+        ("C3@elsewhere", "no scope of C3"),
+    ],
+)
+def test_names_that_are_not_there_are_refused_with_near_misses(store: Store, address: str, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        explain(store, address)
+
+
+def test_json_holds_the_chain(store: Store) -> None:
+    done = run_cli("report", "why", "C3", "--results", store.root, "--json")
+    printed = json.loads(done.stdout)
+    assert {"address", "facts", "tables", "cells"} == set(printed)
+    assert printed["cells"][0]["command"].startswith("python cli.py")
+
+
+def test_an_option_before_the_subcommand_is_refused(store: Store) -> None:
+    done = run_cli("report", "--results", store.root, "why", "C3")
+    assert done.returncode == 2
+    assert "would not see it" in done.stderr

@@ -1,0 +1,76 @@
+"""Cells that compute nothing, for the workers of a sweep that a test starts: all but what a cell computes is real.
+
+``RAY_RUNTIME_ENV_HOOK=tests.support.dry.runtime_env`` makes Ray call :func:`install` in every worker of the sweep. While the
+file :func:`hold` of their results folder is there, cells wait before they write the next file: a fault is sure to meet
+them half way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from carft.spec.cell import Cell
+from carft.data.catalog import card
+from carft.core.metrics import flatten
+from carft.store.records import Store
+from sweeps.search.protocol import Job, Protocol
+from sweeps.recipes import Recipe
+from tests.support.helpers import made_up_predictions, made_up_record
+
+ENVIRONMENT = {"RAY_RUNTIME_ENV_HOOK": "tests.support.dry.runtime_env"}
+PREDICTIONS = made_up_predictions()
+
+
+def runtime_env(asked: dict[str, Any] | None) -> dict[str, Any]:
+    """Ray's hook."""
+    return {**(asked or {}), "worker_process_setup_hook": "tests.support.dry.install"}
+
+
+def install() -> None:
+    """Have the cells that this process is sent write made-up records instead of computing."""
+    import sweeps.ray_backend.jobs
+
+    def run(message: dict[str, Any], cell: Cell, store: Store, execution: object) -> None:
+        for part in parts(store, Job(message["kind"], cell)):
+            while hold(store.root).exists():
+                time.sleep(0.05)
+            part()
+
+    sweeps.ray_backend.jobs._run = run
+    sweeps.ray_backend.jobs.execution_of = lambda message: None  # which would look for the GPU
+
+
+def hold(results: Path) -> Path:
+    """The file that holds all cells of a results folder; beside it."""
+    return results.with_name(f"{results.name}.hold")
+
+
+def made_up_metrics(cell: Cell, name: str) -> dict[str, float]:
+    """A function of the cell's id, with few different values, so that ties happen."""
+    value = int(cell.id[:8], 16)
+    return flatten(name, {"top1": value % 5 / 5, "mean_per_class": value % 7 / 7, "loss": value % 11 / 11 + 0.1})
+
+
+def parts(store: Store, job: Job) -> Iterator[Callable[[], None]]:
+    """What writes what a job leaves, one file after another: records, and evaluations of what it unseals."""
+    for cell in job.cells():
+        if job.kind != "oracle":
+            yield partial(store.write, made_up_record(cell, made_up_metrics(cell, "val")), [], PREDICTIONS)
+        if job.kind != "search":
+            for name in sorted(set(card(cell.task).sets) - store.evaluated(cell.id)):
+                yield partial(store.add_evaluation, cell.id, name, made_up_metrics(cell, name), PREDICTIONS, {})
+
+
+def undisturbed(recipe: Recipe, results: Path) -> None:
+    """The same protocol without Ray: one job after another, in this process."""
+    store = Store(results)
+    protocol = Protocol(recipe, store)
+    while (job := protocol.next_job()) is not None:
+        for part in parts(store, job):
+            part()
+        protocol.end(job)
+    protocol.write_studies()

@@ -1,0 +1,73 @@
+"""Small things that several tests need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from carft import NUMERICS
+from carft.spec.cell import Cell, Reading, Training
+from carft.core.metrics import Predictions
+from carft.store.records import Record
+from carft.spec.resolve import specify
+
+ROOT = Path(__file__).resolve().parents[2]
+TASK = "icons/transport"
+LR = 3e-4
+
+
+def quick_cell(
+    method: str, seed: int = 0, epochs: int = 1, reading: Reading | None = None, **hyperparameters: float
+) -> Cell:
+    """A cell on the smallest task that trains in about half a second per epoch."""
+    return specify(TASK, method, hyperparameters, seed, Training(epochs=epochs), reading)
+
+
+def made_up_predictions(count: int = 3, classes: int = 2, contexts: int = 2, seed: int = 0) -> Predictions:
+    """Predictions that no model made."""
+    rng = np.random.default_rng(seed)
+    return Predictions(
+        images=[f"image {i}" for i in range(count)],
+        groups=[f"group {i // 2}" for i in range(count)],
+        labels=rng.integers(0, classes, count),
+        contexts=rng.integers(-1, contexts, count),
+        logits=rng.normal(size=(count, classes)).astype(np.float32),
+        context_logits=rng.normal(size=(count, contexts)).astype(np.float32),
+    )
+
+
+def made_up_record(cell: Cell, metrics: Mapping[str, float] | None = None, numerics: int = NUMERICS) -> Record:
+    """A record that no training made."""
+    return Record(cell, metrics or {"val/top1": 0.5, "val/loss": 1.0}, {"numerics": numerics}, {"train": 0.0})
+
+
+def same_predictions(first: Predictions, second: Predictions) -> bool:
+    """Whether two predictions agree in every bit."""
+    arrays = ("labels", "contexts", "logits", "context_logits")
+    return (
+        list(first.images) == list(second.images)
+        and list(first.groups) == list(second.groups)
+        and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in arrays)
+    )
+
+
+def environment() -> dict[str, str]:
+    """The environment of a child process that finds the project without being installed."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+
+def cli_command(*arguments: object) -> list[str]:
+    """The command line of ``cli.py`` in this interpreter."""
+    return [sys.executable, "cli.py", *map(str, arguments)]
+
+
+def run_cli(*arguments: object, **extra: Any) -> subprocess.CompletedProcess[str]:
+    """``cli.py`` in a process of its own, from the repository's root."""
+    options: dict[str, Any] = {"env": environment(), "timeout": 300, **extra}
+    return subprocess.run(cli_command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False, **options)

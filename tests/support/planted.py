@@ -1,0 +1,150 @@
+"""A results folder with planted effects: real records and studies, made-up predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from carft import NUMERICS
+from carft.spec.cell import Cell, Reading, Training
+from carft.data.catalog import card
+from carft.spec.registry import WISE_ALPHAS
+from carft.core.metrics import Predictions, flatten, score
+from carft.store.records import Record, Store
+from carft.spec.resolve import interpolation, specify
+
+PROVENANCE = {
+    "numerics": NUMERICS,
+    "carft": "planted",
+    "python": "3",
+    "packages": {"torch": "0"},
+    "machine": {},
+    "execution": {"device": "cpu", "workers": 1, "threads": 1},
+    "digests": {"attested": "yes"},
+}
+HYPERPARAMETERS = {"zeroshot": {}, "ft": {"lr": 3e-4}, "car_ft": {"lr": 3e-4, "kl_weight": 1.0}}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Accuracy and context recognition of each method; how much of it seeds and groups move, in shares of 1."""
+
+    top1: Mapping[str, float]
+    context: Mapping[str, float]
+    seeds: Sequence[int] = (1, 2, 3)
+    groups: int = 60
+    spread: float = 0.02
+    oracle: bool = False  # whether search cells are unsealed too
+    shift: Mapping[str, float] = field(default_factory=dict)  # what is added to top-1 out of distribution
+
+
+def predictions(task: str, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator) -> Predictions:
+    """Two images of each group. A group is easy or hard for every method alike, so that pairing matters."""
+    classes, templates = len(card(task).classes), len(card(task).templates)
+    groups = [f"{name}-{k}" for k in range(plan.groups) for _ in range(2)]
+    ease = np.random.default_rng(len(task)).random(plan.groups).repeat(2)
+    count = len(groups)
+    labels, contexts = np.arange(count) % classes, np.arange(count) % templates
+
+    def logits(width: int, truth: np.ndarray, share: float) -> np.ndarray:
+        right = ease + rng.normal(0, plan.spread, count) < share
+        values = np.zeros((count, width), np.float32)
+        values[np.arange(count), np.where(right, truth, (truth + 1) % width)] = 5.0
+        return values
+
+    shown = logits(classes, labels, top1), logits(templates, contexts, context)
+    return Predictions([f"{g}/{i}" for i, g in enumerate(groups)], groups, labels, contexts, *shown)
+
+
+def write(store: Store, cell: Cell, top1: float, context: float, plan: Plan, unseal: bool = True) -> None:
+    """A finished cell with planted predictions on val and, unsealed, on test and suites."""
+    rng = np.random.default_rng(int(cell.id, 16))
+    val = predictions(cell.task, "val", top1, context, plan, rng)
+    history = [{"epoch": 0.0, "train/loss": 1.0, "val/top1": top1}] if cell.method != "zeroshot" else []
+    store.write(Record(cell, flatten("val", score(val)), PROVENANCE, {"train": 0.0}), history, val)
+    if unseal:
+        for name in ("test", *(f"ood/{suite}" for suite in card(cell.task).suites)):
+            kind = "hands" if name.endswith("hands") else "drawing"
+            moved = top1 + (plan.shift.get(cell.method, 0.0) if name != "test" else 0.0)
+            made = predictions(cell.task, kind, moved, context, plan, rng)
+            store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {"by": "sweep"})
+
+
+def plant(
+    store: Store,
+    tasks: Sequence[str],
+    plan: Plan,
+    epochs: int = 6,
+    reading: Reading | None = None,
+    curves: bool = True,
+    crop: float | None = None,
+) -> None:
+    """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly."""
+    for task in tasks:
+        for method in plan.top1:
+            recipe = {"epochs": epochs, **({} if crop is None else {"crop": crop})}
+            settings = (Training(**recipe), reading)
+            base = specify(task, method, HYPERPARAMETERS[method], 0, *settings)
+            if method == "zeroshot":
+                write(store, base, plan.top1[method], plan.context[method], plan)
+                continue
+            write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
+            confirm = [specify(task, method, HYPERPARAMETERS[method], seed, *settings) for seed in plan.seeds]
+            for cell in confirm:
+                write(store, cell, plan.top1[method], plan.context[method], plan)
+                for alpha in WISE_ALPHAS if curves else ():
+                    mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
+                    write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
+            trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
+            differs = [*differing(reading).values(), *recipe.values()]
+            name = "-".join([task.replace("/", "-"), method, *map(str, differs)])
+            store.write_study(
+                name,
+                {
+                    "id": name,
+                    "task": task,
+                    "method": method,
+                    "data_version": base.data_version,
+                    "model": base.model,
+                    "pretrained": base.pretrained,
+                    "training": recipe,
+                    "reading": differing(reading),
+                    "oracle": plan.oracle,
+                    "trials": [trial],
+                    "winner": base.id,
+                    "confirm": [cell.id for cell in confirm],
+                },
+            )
+
+
+def differing(reading: Reading | None) -> dict[str, Any]:
+    """The factors of a reading that differ from the default."""
+    plain = asdict(Reading())
+    return {k: v for k, v in asdict(reading or Reading()).items() if v != plain[k]}
+
+
+def write_hits(store: Store, cell: Cell, hits: Mapping[str, Sequence[int]], groups: Sequence[str]) -> None:
+    """A finished cell whose hits on each sealed set are given: one image a group, class 0 right, contexts alike."""
+    width = len(card(cell.task).classes)
+    for name, right in {"val": hits["test"], **hits}.items():
+        logits = np.zeros((len(right), width), np.float32)
+        logits[np.arange(len(right)), 1 - np.asarray(right)] = 5.0
+        truth = np.zeros(len(right), np.int64)
+        made = Predictions(list(groups), list(groups), truth, truth, logits, logits[:, :2])
+        if name == "val":
+            store.write(Record(cell, flatten("val", score(made)), PROVENANCE, {"train": 0.0}), [], made)
+        else:
+            store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {})
+
+
+def change_study(store: Store, task: str, method: str, **changes: Any) -> None:
+    """Write the study of a task and method again with other content."""
+    study = next(s for s in store.studies() if (s["task"], s["method"]) == (task, method))
+    store.write_study(study["id"], {**study, **changes})
+
+
+def _both(plan: Plan) -> dict[str, Mapping[str, float]]:
+    return {"top1": {"zeroshot": 0.0, **plan.top1}, "context": {"zeroshot": 0.0, **plan.context}}

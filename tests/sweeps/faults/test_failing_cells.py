@@ -1,0 +1,172 @@
+"""Cells that fail in a real sweep, each in its own way: named, with their log, and the sweep goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carft.data.fixtures import MARKER
+from carft.data.folder.layout import fixture, read
+from carft.data.sets import DataSet
+from carft.store.failures import Failure, failures
+from carft.store.records import Store
+from sweeps.search.protocol import Protocol
+from sweeps.recipes import Recipe, load_recipe
+from sweeps.status.state import Counts, read_states
+from tests.support.breaking import environment as faulty
+from tests.support.helpers import environment, run_cli
+
+pytestmark = pytest.mark.slow
+
+DIVERGED, CRASHED, HUNG, MEMORY, KILLED = (f"icons/{n}" for n in ("transport", "weather", "tools", "places", "media"))
+#: task -> what happens to each of its two trials; "" for nothing
+FAULTS = {
+    DIVERGED: ("diverge", ""),
+    CRASHED: ("crash", ""),
+    HUNG: ("hang", ""),
+    MEMORY: ("memory_for_parts", "no_memory"),
+    KILLED: ("kill", ""),
+}
+
+
+class Sweep:
+    """A results folder, a recipe of six tasks with two trials each, and the trials' cells by task."""
+
+    def __init__(self, root: Path, pets: Path) -> None:
+        self.root, self.pets = root, pets
+        self.asked = [*FAULTS, f"folder:{pets}"]
+        recipe: Recipe = load_recipe("miniature").smoked()
+        self.recipe = recipe.changed(self.asked, ["ft"], 2, 1, model="icons-resnet", pretrained="icons")
+        self.tasks = self.recipe.tasks
+        protocol = Protocol(self.recipe, Store(root))
+        self.trials = {s.task: [cell for _, _, cell in protocol.trials(s)] for s in protocol.studies}
+        plans = ((self.trials[task], plan) for task, plan in FAULTS.items())
+        self.faults = {c.id: fault for cells, plan in plans for c, fault in zip(cells, plan, strict=True) if fault}
+
+    def run(self, faults: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+        size = ("--smoke", "--trials", 2, "--seeds", 1, "--methods", "ft", "--tasks", ",".join(self.asked))
+        model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 45)
+        env = {**environment(), **(faulty(faults) if faults else {})}
+        return run_cli("sweep", "miniature", *size, *model, *options, env=env)
+
+    def failures(self) -> dict[str, Failure]:
+        return {failure.cell: failure for failure in failures(Store(self.root))}
+
+    def studies(self) -> dict[str, dict[str, Any]]:
+        return {study["task"]: study for study in Store(self.root).studies()}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, subprocess.CompletedProcess[str], bytes]:
+    """A sweep in which everything breaks that can, its outcome, and the bytes of the image that was broken."""
+    root = tmp_path_factory.mktemp("failing")
+    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), root)
+    (root / "pets" / MARKER).unlink()
+    victim = read(root / "pets").part("photo", "train").paths[0]
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:200] + bytes(len(whole) - 200))
+    sweep = Sweep(root / "results", root / "pets")
+    return sweep, sweep.run(sweep.faults), whole
+
+
+def test_every_failure_is_named_with_its_kind_and_the_sweep_goes_on(swept: Any) -> None:
+    sweep, done, _ = swept
+    assert done.returncode == 1, done.stderr
+    found = {sweep_task(sweep, cell): (f.kind, f.attempt, f.job) for cell, f in sweep.failures().items()}
+    assert found == {
+        (DIVERGED, 0): ("diverged", 1, "search"),
+        (CRASHED, 0): ("crash", 1, "search"),
+        (HUNG, 0): ("hang", 1, "search"),
+        (MEMORY, 1): ("out of memory", 1, "search"),
+        (KILLED, 0): ("lost", 1, "search"),
+        (sweep.tasks[-1], 0): ("unreadable image", 1, "search"),
+        (sweep.tasks[-1], 1): ("unreadable image", 1, "search"),
+    }
+    for failure in sweep.failures().values():
+        assert failure.reason in done.stdout
+    assert "--retry-failed" in done.stdout
+
+
+def sweep_task(sweep: Sweep, cell: str) -> tuple[str, int]:
+    """Task and number of a trial's cell."""
+    return next(
+        (t, [c.id for c in cells].index(cell)) for t, cells in sweep.trials.items() if cell in map(id_of, cells)
+    )
+
+
+def id_of(cell: Any) -> str:
+    return cell.id
+
+
+def test_a_failure_has_the_end_of_its_log(swept: Any) -> None:
+    sweep, _, _ = swept
+    logs = {f.kind: f.log for f in sweep.failures().values()}
+    assert "about to crash" in logs["crash"] and "Segmentation fault" in logs["crash"]
+    assert "string_at" in logs["crash"]
+    assert "about to hang" in logs["hang"] and "in hang" in logs["hang"]
+    assert "epoch 1/1" not in logs["diverged"] and "Diverged" in logs["diverged"]
+
+
+def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch(swept: Any) -> None:
+    sweep, _, _ = swept
+    store = Store(sweep.root)
+    saved, lost = sweep.trials[MEMORY]
+    record = store.read(saved.id)
+    assert record.provenance["execution"]["accumulation"] == 4
+    assert record.cell.training.batch_size == saved.training.batch_size
+    assert "once more with each batch in 4 parts" in sweep.failures()[lost.id].log
+
+
+def test_half_of_the_trials_make_a_winner_and_none_make_none(swept: Any) -> None:
+    sweep, done, _ = swept
+    studies = sweep.studies()
+    for task in FAULTS:
+        finished = [t["cell"] for t in studies[task]["trials"] if t["status"] == "done"]
+        assert [studies[task]["winner"]] == finished and len(studies[task]["confirm"]) == 1
+    pets = studies[sweep.tasks[-1]]
+    assert pets["winner"] is None and pets["confirm"] == []
+    assert pets["too_few"] == "0 of 2 trials finished; a winner needs 1"
+    assert f"no winner: ft on {sweep.tasks[-1]}: {pets['too_few']}" in done.stdout
+
+
+def test_the_state_of_the_sweep_stays_beside_the_records(swept: Any) -> None:
+    sweep, _, _ = swept
+    state = read_states(Store(sweep.root))[0]
+    assert state.outcome == "done" and not state.is_alive()
+    assert (state.counts.total, state.counts.done, state.counts.failed) == (18, 10, 7)
+    assert state.tasks[sweep.tasks[-1]] == Counts(3, 0, 0, 2, 0)
+    assert 0 < state.busy["CPU"] <= 1 and state.slots >= 1
+
+
+def test_the_report_lists_what_failed(swept: Any, tmp_path: Path) -> None:
+    sweep, _, _ = swept
+    done = run_cli("report", "--results", sweep.root, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    listed = (tmp_path / "tables" / "problems.csv").read_text()
+    for failure in sweep.failures().values():
+        assert failure.cell in listed and f"({failure.kind}, attempt 1)" in listed
+    assert "0 of 2 trials finished" in listed
+
+
+def test_only_what_was_lost_runs_again_until_asked(swept: Any) -> None:
+    sweep, _, whole = swept
+    before = set(Store(sweep.root).ids())
+    again = sweep.run({}, "--json")
+    counts = json.loads(again.stdout)
+    assert again.returncode == 1, again.stderr
+    assert sweep.trials[KILLED][0].id in set(Store(sweep.root).ids()) - before
+    assert counts["cells_failed"] == len(counts["failed"]) == 6
+    assert {f.kind for f in sweep.failures().values()} == {
+        "diverged", "crash", "hang", "out of memory", "unreadable image"
+    }  # fmt: skip
+    victim = read(sweep.pets).part("photo", "train").paths[0]
+    victim.write_bytes(whole)
+    last = sweep.run({sweep.trials[DIVERGED][0].id: "diverge"}, "--retry-failed", "--json")
+    assert last.returncode == 1, last.stderr
+    (failure,) = sweep.failures().values()
+    assert (failure.kind, failure.attempt) == ("diverged", 2)
+    assert sweep.studies()[sweep.tasks[-1]]["winner"] is not None

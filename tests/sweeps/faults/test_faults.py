@@ -1,0 +1,228 @@
+"""Everything that goes wrong while a sweep runs, done to real processes. What is finished is never lost or repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from carft.store.records import Store
+from tests.support.faults import (
+    CELLS,
+    SECONDS,
+    SWEEP,
+    Files,
+    Sweep,
+    below,
+    finished,
+    mounted,
+    outcome,
+    records,
+    titles,
+    toll,
+)
+from tests.support.helpers import run_cli
+
+pytestmark = pytest.mark.slow
+
+#: of Ray's processes, those that look once a minute whether they are still needed
+AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}
+
+
+@dataclass
+class Story:
+    """One results folder to which one thing after another happens; the same command is given after each stop."""
+
+    results: Path
+    own_disk: bool
+    before: dict[str, Mapping[str, Files]] = field(default_factory=dict)  # fault -> what was finished when it happened
+    codes: dict[str, int] = field(default_factory=dict)  # fault -> exit code of the sweep that it ended
+    said: dict[str, str] = field(default_factory=dict)  # fault -> what the sweep said
+    second: subprocess.CompletedProcess[str] | None = None
+    victim: str = ""  # the cell whose worker was killed
+
+    @contextlib.contextmanager
+    def sweeping(self) -> Iterator[Sweep]:
+        sweep = Sweep(self.results, *SWEEP)
+        try:
+            yield sweep
+        finally:
+            sweep.kill()
+
+    def happens(self, fault: str) -> None:
+        self.before[fault] = finished(self.results)
+
+    def one_more(self, sweep: Sweep) -> None:
+        """Wait until a cell more than now is finished."""
+        count = len(finished(self.results))
+        sweep.until(lambda: len(finished(self.results)) > count, f"{count + 1} finished cells")
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """All that can happen on one machine."""
+    place = tmp_path_factory.mktemp("story")
+    own_disk = mounted(place, megabytes=96)
+    story = Story(place / "results", own_disk)
+    try:
+        with story.sweeping() as sweep:
+            a_second_sweep(story, sweep)
+            a_worker_is_killed(story, sweep)
+            the_sweep_is_signalled(story, sweep, "SIGINT", signal.SIGINT)
+        with story.sweeping() as sweep:
+            the_folder_goes_away(story, sweep)
+            the_sweep_is_signalled(story, sweep, "SIGTERM", signal.SIGTERM)
+        with story.sweeping() as sweep:
+            if own_disk:
+                the_disk_is_full(story, sweep)
+            the_sweep_is_signalled(story, sweep, "driver killed", signal.SIGKILL)
+        with story.sweeping() as sweep:
+            story.codes["in the end"] = sweep.end()
+            story.said["in the end"] = sweep.said
+        yield story
+    finally:
+        if own_disk:
+            subprocess.run(["umount", "-l", place], check=True)
+
+
+def a_second_sweep(story: Story, sweep: Sweep) -> None:
+    story.one_more(sweep)
+    story.happens("second sweep")
+    story.second = run_cli("sweep", *SWEEP, "--results", story.results)
+
+
+def a_worker_is_killed(story: Story, sweep: Sweep) -> None:
+    sweep.until(sweep.running, "a cell runs")
+    story.victim, process = next(iter(sweep.running().items()))
+    story.happens("worker killed")
+    os.kill(process, signal.SIGKILL)
+    sweep.until(lambda: story.victim in records(story.results), "the cell of the killed worker is done")
+    story.said["worker killed"] = sweep.said
+
+
+def the_sweep_is_signalled(story: Story, sweep: Sweep, name: str, number: int) -> None:
+    if number == signal.SIGKILL:
+        story.one_more(sweep)
+    story.happens(name)
+    if number == signal.SIGINT:  # what a terminal does: all of its foreground processes get it
+        os.killpg(sweep.process.pid, number)
+    else:
+        os.kill(sweep.process.pid, number)
+    story.codes[name] = sweep.end()
+    story.said[name] = sweep.said
+
+
+def the_folder_goes_away(story: Story, sweep: Sweep) -> None:
+    """What a share that is gone leaves: an empty place, where a stranger could write."""
+    story.one_more(sweep)
+    story.happens("folder away")
+    away = story.results.with_name("away")
+    story.results.rename(away)
+    story.results.mkdir()
+    sweep.until(lambda: "does not answer" in sweep.said, "the sweep notices")
+    assert not records(story.results)
+    shutil.rmtree(story.results)
+    away.rename(story.results)
+    sweep.until(lambda: "answers again" in sweep.said, "the sweep goes on")
+    story.said["folder away"] = sweep.said
+
+
+def the_disk_is_full(story: Story, sweep: Sweep) -> None:
+    sweep.until(lambda: sweep.running(), "a cell runs")
+    story.happens("disk full")
+    filler = story.results.with_name("filler")
+    with contextlib.suppress(OSError), filler.open("wb") as stream:
+        while True:
+            stream.write(bytes(2**16))
+    sweep.until(lambda: "does not answer" in sweep.said, "the sweep notices")
+    for cell in records(story.results):
+        Store(story.results).read(cell)  # nothing is torn
+    filler.unlink()
+    sweep.until(lambda: "answers again" in sweep.said, "the sweep goes on")
+    story.said["disk full"] = sweep.said
+
+
+def require_nothing_lost(story: Story, fault: str, description: str) -> None:
+    paid = toll(description, story.before[fault], story.results)
+    assert (paid.lost, paid.repeated, paid.all) == (0, 0, CELLS)
+    assert 0 < paid.finished < CELLS
+
+
+def test_in_the_end_everything_is_as_if_nothing_had_happened(story: Story, calm: dict[str, object]) -> None:
+    assert story.codes["in the end"] == 0, story.said["in the end"]
+    assert outcome(story.results) == calm
+    assert not list(story.results.rglob("*.part")) and not Store(story.results).failed()
+
+
+def test_a_second_sweep_on_the_folder_is_refused_at_once_and_harms_nothing(story: Story) -> None:
+    assert story.second is not None and story.second.returncode == 2
+    assert f"Another sweep works in '{story.results}': process " in story.second.stderr
+    assert "Traceback" not in story.second.stderr
+    require_nothing_lost(story, "second sweep", "a second sweep on the same folder")
+
+
+def test_the_cell_of_a_killed_worker_runs_again_in_the_same_sweep(story: Story) -> None:
+    (log,) = story.results.glob(f"logs/*-{story.victim}.log")
+    sweeps = [line.rpartition("[job ")[2] for line in log.read_text().splitlines() if "[job " in line]
+    assert len(sweeps) == 2 and len(set(sweeps)) == 1
+    assert f"{log.stem} runs again, 2 of 3 times at most: lost: " in story.said["worker killed"]
+    assert "Traceback" not in story.said["worker killed"]
+    require_nothing_lost(story, "worker killed", "kill -9 of a worker process")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_stops_a_sweep_cleanly(story: Story, name: str, code: int) -> None:
+    assert story.codes[name] == code, story.said[name]
+    assert "the same command goes on where it stopped" in story.said[name]
+    assert "Traceback" not in story.said[name]
+    require_nothing_lost(story, name, f"{name} to the sweep")
+
+
+def test_a_driver_that_is_killed_loses_nothing_that_is_finished(story: Story) -> None:
+    assert story.codes["driver killed"] == -signal.SIGKILL
+    require_nothing_lost(story, "driver killed", "kill -9 of the sweep's own process")
+
+
+def test_a_folder_that_goes_away_is_waited_for(story: Story) -> None:
+    assert "Traceback" not in story.said["folder away"]
+    require_nothing_lost(story, "folder away", "the results folder goes away and comes back")
+
+
+def test_a_full_disk_is_waited_for(story: Story) -> None:
+    if not story.own_disk:
+        pytest.skip("no file system can be mounted here: it takes root")
+    assert "No space left" in story.said["disk full"] and "Traceback" not in story.said["disk full"]
+    require_nothing_lost(story, "disk full", "the disk is full, then has room again")
+
+
+@pytest.mark.parametrize("begun", ["gcs_server", "raylet/raylet", "default_worker"])
+def test_sigterm_while_ray_starts_ends_the_sweep_and_what_it_began(tmp_path: Path, begun: str) -> None:
+    sweep, seen = Sweep(tmp_path / "results", *SWEEP), {}
+
+    def has_begun() -> bool:
+        seen.update(below(sweep.process.pid))
+        return any(begun in title for title in seen.values())
+
+    try:
+        sweep.until(has_begun, f"{begun} runs")
+        os.kill(sweep.process.pid, signal.SIGTERM)
+        while sweep.process.poll() is None:
+            has_begun()
+            time.sleep(0.02)
+        assert sweep.end() == 128 + signal.SIGTERM, sweep.said
+    finally:
+        sweep.kill()
+    assert "Traceback" not in sweep.said
+    for _ in range(SECONDS):
+        if not (left := titles(seen) - AGENTS):
+            return
+        time.sleep(1)
+    raise AssertionError(left)

@@ -1,0 +1,127 @@
+"""Ranks, nodes and heads that are killed in the middle of a cell, and a node that is added: Ray's own several nodes.
+
+Where a fault is Ray's matter and not training's, cells compute nothing (``tests/support/dry.py``) and are held half way through
+their files until the fault has met them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from carft.store.records import Store
+from sweeps.recipes import load_recipe
+from sweeps.status.state import read_states
+from tests.support import dry
+from tests.support.faults import Sweep, below, finished, outcome, records, repeated_jobs, toll
+from tests.support.helpers import TASK
+from tests.support.nodes import Nodes
+
+pytestmark = pytest.mark.slow
+
+METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 8
+#: of nine tasks: zero-shot, and of two methods eight trials, eight confirm cells and their curves
+THOUSAND = 1017
+
+
+def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(tmp_path: Path) -> None:
+    """Search and confirm cells go through Ray Train inside Tune's actors."""
+    results = tmp_path / "results"
+    recipe = load_recipe("miniature").changed([TASK], ["zeroshot", "ft"], trials=1, seeds=1)
+    training = recipe.training.model_copy(update={"epochs": 12})  # long enough to be met
+    own = recipe.model_copy(update={"training": training}).model_dump(exclude_none=True)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    sweep = Sweep(results, tmp_path / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1)
+    try:
+        sweep.until(lambda: list(results.glob("checkpoints/*.safetensors")), "the first step is done")
+        before = finished(results)
+        (checkpoint,) = results.glob("checkpoints/*.safetensors")
+        ranks = [process for process, title in below(sweep.process.pid).items() if "TrainWorker" in title]
+        assert len(ranks) == 2
+        os.kill(max(ranks), signal.SIGKILL)
+        assert sweep.end() == 0, sweep.said
+    finally:
+        sweep.kill()
+    assert repeated_jobs(results) == {f"search-{checkpoint.stem}"}
+    paid = toll("kill -9 of a Ray Train rank in the middle of an epoch", before, results)
+    assert (paid.finished, paid.lost, paid.repeated, paid.all) == (1, 0, 0, 3)
+    store = Store(results)
+    workers = {cell: store.read(cell).provenance["execution"]["workers"] for cell in store.ids()}
+    (study,) = store.studies()
+    assert {workers[cell] for cell in (checkpoint.stem, *study["confirm"])} == {2}  # zero-shot needs one
+    assert "ood/mean/top1" in store.metrics(study["confirm"][0])  # evaluation found resources of its own
+    assert not store.failed()
+
+
+def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is_killed_and_one_added(
+    nodes: Nodes, quick_disk: None, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    first, second = nodes.add(cpus=2), nodes.add(cpus=1)
+    sweep = nodes.sweep(results, "--methods", ",".join(METHODS), "--trials", TRIALS, "--seeds", SEEDS)
+    try:
+        sweep.until(lambda: len(records(results)) > THOUSAND / 3, "a third of the cells is there")
+        dry.hold(results).touch()
+        cores = {nodes.cluster.head_node: 1, first: 2, second: 1}
+        sweep.until(
+            lambda: all(len(nodes.jobs(sweep, node)) == count for node, count in cores.items()),
+            "a cell is held on each core of every node",
+        )
+        met = nodes.jobs(sweep, first)
+        before = {"kill -9 of a whole node, one of three": finished(results)}
+        nodes.kill(first)
+        third = nodes.add(cpus=2)
+        before["a node is added"] = finished(results)
+        sweep.until(lambda: len(nodes.jobs(sweep, third)) == 2, "cells run on the node that was added")
+        dry.hold(results).unlink()
+        assert sweep.end() == 0, sweep.said
+    finally:
+        sweep.kill()
+    assert repeated_jobs(results) == met
+    for fault, done in before.items():
+        paid = toll(fault, done, results)
+        assert (paid.lost, paid.repeated, paid.all) == (0, 0, THOUSAND)
+        assert THOUSAND / 4 < paid.finished < THOUSAND
+    assert not Store(results).failed()
+    dry.undisturbed(load_recipe("miniature").changed(None, METHODS, TRIALS, SEEDS), tmp_path / "calm")
+    assert outcome(results) == outcome(tmp_path / "calm")
+
+
+def test_a_sweep_whose_head_was_killed_says_so_and_goes_on_with_a_new_one(
+    nodes: Nodes, quick_disk: None, tmp_path: Path
+) -> None:
+    results, tasks = tmp_path / "results", ["icons/transport", "icons/weather"]
+    asked = ("--tasks", ",".join(tasks), "--methods", "zeroshot,ft", "--trials", 6)
+    nodes.add(cpus=1)
+    sweep = nodes.sweep(results, *asked, RAY_gcs_rpc_server_reconnect_timeout_s="15")  # a minute is Ray's own
+    try:
+        sweep.until(lambda: len(records(results)) > 3, "cells are finished")
+        dry.hold(results).touch()
+        before = finished(results)
+        address = nodes.cluster.address
+        nodes.kill(nodes.cluster.head_node)
+        assert sweep.end() == 2, sweep.said
+    finally:
+        sweep.kill()
+    assert f"The head of the cluster at {address} has not answered for " in sweep.said
+    assert "Start it again; the same command goes on where it stopped." in sweep.said
+    assert "Traceback" not in sweep.said and "GCS" not in sweep.said
+    (state,) = read_states(Store(results))
+    assert state.outcome == "broken"
+    dry.hold(results).unlink()
+    nodes.cluster.shutdown()
+    nodes.restart()
+    again = nodes.sweep(results, *asked)
+    try:
+        assert again.end() == 0, again.said
+    finally:
+        again.kill()
+    paid = toll("kill -9 of the head of a cluster, and a new one", before, results)
+    assert (paid.lost, paid.repeated, paid.all) == (0, 0, 20)
+    assert 0 < paid.finished < paid.all
+    dry.undisturbed(load_recipe("miniature").changed(tasks, ["zeroshot", "ft"], 6), tmp_path / "calm")
+    assert outcome(results) == outcome(tmp_path / "calm")

@@ -1,0 +1,103 @@
+"""One sweep per results folder: who holds it is named, and whoever died holds it no longer."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from sweeps.faults import lock as sole
+from sweeps.faults.lock import sole_sweep
+from sweeps.status.state import Counts, State, write_state
+from tests.support.helpers import ROOT, TASK, run_cli
+
+HOLD = """
+import sys, time
+from carft.store.records import Store
+from sweeps.faults.lock import sole_sweep
+with sole_sweep(Store(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def folder(store: Store) -> Store:
+    store.require_writable()
+    return store
+
+
+@contextmanager
+def held_by_another(store: Store) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_held_folder_is_refused_and_a_dead_holder_holds_nothing(folder: Store) -> None:
+    with held_by_another(folder) as process:
+        with pytest.raises(Refusal, match=rf"process {process.pid} on .*, since .* UTC"), sole_sweep(folder):
+            pass
+        process.kill()
+        process.wait()
+        for _ in range(2):  # and it is free again afterwards
+            with sole_sweep(folder):
+                pass
+
+
+@pytest.mark.slow
+def test_a_single_cell_may_run_beside_a_sweep(folder: Store) -> None:
+    with sole_sweep(folder):
+        done = run_cli("train", "--task", TASK, "--method", "zeroshot", "--results", folder.root)
+    assert done.returncode == 0, done.stderr
+    assert len(folder.ids()) == 1
+
+
+def elsewhere(updated: float) -> State:
+    return State("small", "another-machine", 7, updated - 60, updated, Counts())
+
+
+def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system whose locks do not reach other machines."""
+    monkeypatch.setattr(sole, "LISTEN_S", 0.5)
+    state, over = elsewhere(time.time()), threading.Event()
+
+    def keep_writing() -> None:
+        while not over.wait(0.05):
+            write_state(folder, replace(state, updated=time.time()))
+
+    write_state(folder, state)
+    with sole_sweep(folder):  # it writes no more: it was killed a moment ago
+        pass
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        with pytest.raises(Refusal, match="process 7 on another-machine"), sole_sweep(folder):
+            pass
+    finally:
+        over.set()
+        writer.join()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(sole.fcntl, "flock", no_locks)
+    with sole_sweep(folder):
+        pass

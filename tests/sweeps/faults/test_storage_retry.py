@@ -1,0 +1,163 @@
+"""What a sweep does when its folder goes away, and how often it tries a cell that ends badly. No Ray runs here."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carft.core.errors import Refusal
+from carft.store.failures import failures, read_failure
+from carft.store.records import Store
+from sweeps.faults import storage_retry as patience
+from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.faults.storage_retry import Patience
+from sweeps.search.protocol import Protocol
+from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
+from sweeps.faults.lock import NAME
+from tests.sweeps.search.test_protocol import Crew, small
+
+
+class Folder:
+    """A results folder that can go away, and what was said of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root, mark=NAME)
+        self.store.require_writable()
+        (root / NAME).touch()
+        self.away = root.with_name("away")
+        self.said: list[str] = []
+
+    def goes(self) -> None:
+        self.store.root.rename(self.away)
+        self.store.root.mkdir()  # the empty place where it was mounted
+
+    def comes_back(self) -> None:
+        self.store.root.rmdir()
+        self.away.rename(self.store.root)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setattr(patience, "FIRST_S", 0.01)
+    return Folder(tmp_path / "results")
+
+
+def test_a_folder_that_comes_back_was_waited_for(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Patience(folder.store, folder.said.append)
+    folder.goes()
+    tried: list[int] = []
+
+    def act() -> str:
+        tried.append(1)
+        return (folder.store.root / NAME).read_text()
+
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 5:
+            folder.comes_back()
+
+    monkeypatch.setattr(patience.time, "sleep", sleep)
+    assert waiting.insist(act) == ""
+    waiting.over()
+    assert len(tried) == 2 and looks == sorted(looks) and len(looks) == 5
+    assert len(folder.said) == 2
+    assert "does not answer" in folder.said[0] and "answers again" in folder.said[1]
+
+
+def test_a_folder_that_stays_away_ends_the_sweep_in_a_sentence(folder: Folder) -> None:
+    waiting = Patience(folder.store, folder.said.append, limit=0.05)
+    folder.goes()
+    with pytest.raises(Refusal, match="cannot be used") as raised:
+        waiting.insist((folder.store.root / NAME).read_text)
+    assert "the same command goes on" in raised.value.hint
+
+
+def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folder) -> None:
+    tried: list[int] = []
+
+    def act() -> None:
+        tried.append(1)
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(Refusal, match="Permission denied"):
+        Patience(folder.store, folder.said.append).insist(act)
+    assert len(tried) == patience.TRIES + 1
+
+
+def test_a_torn_record_is_not_waited_for(folder: Folder) -> None:
+    (folder.store.root / "studies" / "one").mkdir(parents=True)
+    (folder.store.root / "studies" / "one" / "study.json").write_text("{")
+    with pytest.raises(Refusal, match="torn"):
+        Patience(folder.store, folder.said.append).insist(folder.store.studies)
+    assert not folder.said
+
+
+def test_an_empty_place_is_not_filled(folder: Folder) -> None:
+    job = Protocol(small(), folder.store).next_job()
+    assert job is not None
+    folder.goes()
+    result = run_payload(payload(job, str(folder.store.root), Placement(), start="a sweep"))
+    assert result["kind"] == "storage"
+    assert not list(folder.store.root.rglob("*.json"))
+
+
+class Sweep:
+    """A searcher whose trials a test starts and ends."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.protocol, self.said = Protocol(small(), folder.store), folder.said
+        waiting = Patience(folder.store, folder.said.append, limit=0.5)
+        root = str(folder.store.root)
+        self.searcher = ProtocolSearcher(self.protocol, root, Placement(), waiting, lambda: 1, lambda: None)
+        self.number = 0
+
+    def start(self) -> str:
+        self.number += 1
+        return self.searcher.suggest(str(self.number))["job"]["key"]
+
+    def end(self, result: dict[str, Any] | None) -> None:
+        self.searcher.on_trial_complete(str(self.number), result, error=result is None)
+
+
+@pytest.mark.parametrize("kind", ["lost", "storage", "crash", "error", "hang"])
+def test_how_often_a_cell_is_tried_depends_on_how_it_ends(folder: Folder, kind: str) -> None:
+    sweep = Sweep(folder)
+    keys = []
+    for _ in range(ATTEMPTS.get(kind, 1)):
+        keys.append(sweep.start())
+        assert not sweep.protocol.failed
+        sweep.end({"failure": "why", "kind": kind})
+    assert len(set(keys)) == 1 and sweep.protocol.failed == {keys[0]: "why"}
+    assert sweep.start() != keys[0]
+
+
+def test_a_worker_that_dies_without_a_word_is_lost_and_its_cell_tried_again(folder: Folder) -> None:
+    sweep = Sweep(folder)
+    first = sweep.start()
+    sweep.end(None)
+    assert sweep.start() == first and not failures(folder.store)
+    Crew(folder.store).write(sweep.searcher.jobs["2"])
+    sweep.end({"failure": ""})
+    assert not sweep.protocol.failed and len(sweep.protocol.done) == 1
+    second = sweep.start()
+    for _ in range(ATTEMPTS["lost"] - 1):
+        sweep.end(None)
+        assert sweep.start() == second
+    sweep.end(None)
+    failure = read_failure(folder.store, second.partition("-")[2])
+    assert failure is not None and failure.kind == "lost"
+
+
+def test_a_folder_that_stays_away_ends_the_sweep_at_its_next_question(folder: Folder) -> None:
+    sweep = Sweep(folder)
+    sweep.start()
+    shutil.rmtree(folder.store.root)
+    sweep.end({"failure": ""})
+    with pytest.raises(Refusal, match="cannot be used"):
+        sweep.start()

@@ -1,0 +1,249 @@
+"""What a sweep would take: counted exactly, timed from what was measured, an estimate only where it says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from carft.spec.cell import Cell
+from carft.data.card import Folder
+from carft.data.catalog import CARDS, card
+from carft.data.counting import sizes_of
+from carft.core.errors import Refusal
+from carft.training.hardware import machine
+from carft.store.records import Record, Store
+from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
+from sweeps.plan.calibration import calibrated
+from sweeps.ray_backend.preflight import obstacles, require_space
+from sweeps.ray_backend.connect import Request
+from sweeps.plan.forecast import START_S, Forecast, forecast
+from sweeps.plan.outcomes import corrections, outcome_of, read_outcomes, write_outcome
+from sweeps.plan.planning import plan_of
+from sweeps.search.protocol import Protocol
+from sweeps.plan.rates import Hardware, Rates, estimated, measured, passes_of
+from sweeps.recipes import Recipe, load_recipe
+from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
+
+TASK = "icons/transport"
+HERE = Hardware("cpu", 1, "float32", machine("cpu"))
+SMALL = ModelSize(flop=1e6, parameters=1000)
+
+
+def recipe(methods: str = "zeroshot,ft,wise_ft", trials: int = 4, seeds: int = 3) -> Recipe:
+    return load_recipe("miniature").changed([TASK], methods.split(","), trials, seeds)
+
+
+def forecast_of(
+    store: Store, chosen: Recipe, slots: int = 2, rates: Rates | None = None, known: Iterable = ()
+) -> Forecast:
+    return forecast(Protocol(chosen, store), slots, rates or Rates(other=0.001), known, SMALL)
+
+
+def made(cell: Cell, seconds: float, **execution: object) -> Record:
+    how = {"execution": {"device": "cpu", "workers": 1, **execution}, "machine": machine("cpu"), "numerics": 1}
+    return Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, how, {"train": seconds})
+
+
+def write(store: Store, cell: Cell, top1: float) -> None:
+    record = Record(cell, {"val/top1": top1, "val/loss": 1.0}, made(cell, 1).provenance, {"train": 1.0})
+    store.write(record, [], made_up_predictions())
+
+
+@pytest.mark.parametrize("task", ["icons/tools", "icons/all"])
+def test_the_images_of_the_built_in_world_are_counted_without_drawing_them(task: str) -> None:
+    chosen, sizes = card(task), sizes_of(task)
+    if task == "icons/tools":
+        opened, sealed = chosen.open(Folder()), chosen.unseal(Folder())
+        found = len(opened.train), len(opened.val), sum(map(len, sealed.sets().values()))
+        assert (sizes.train, sizes.val, sizes.sealed) == found
+    assert min(sizes.train, sizes.val, sizes.sealed) > 0
+
+
+def test_every_task_of_the_catalog_can_be_counted() -> None:
+    for task in CARDS:
+        assert sizes_of(task).train >= sizes_of(task).val > 0, task
+    assert sizes_of("imagenet").train + sizes_of("imagenet").val == 1_281_167
+    assert sizes_of("imagenet").sealed == 50_000 + 10_000 + 30_000 + 7_500 + 50_889 + 18_574
+
+
+def test_an_untouched_folder_has_everything_to_run(store: Store) -> None:
+    found = forecast_of(store, recipe())
+    assert (found.total, found.done, found.cells) == (1 + 4 + 3 + 15, 0, 23)
+    per_cell = -(-sizes_of(TASK).train // 32) * 5
+    assert found.steps == (4 + 3) * per_cell
+
+
+@pytest.mark.parametrize("methods", ["ft,car_ft,soup", "zeroshot,linear_probe,car_ft,wise_ft", "ft"])
+def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, store: Store, quick_disk: None) -> None:
+    chosen = recipe(methods)
+    protocol, jobs = Protocol(chosen, store), []
+    expected = forecast_of(store, chosen).cells
+    while job := protocol.next_job():
+        jobs.append(job)
+        for cell in job.cells():
+            write(store, cell, top1=0.5)
+            for name in card(TASK).sets:
+                store.add_evaluation(cell.id, name, {f"{name}/top1": 0.5}, made_up_predictions(), {})
+        protocol.end(job)
+        assert forecast_of(store, chosen).cells == expected - sum(len(job.cells()) for job in jobs)
+    assert forecast_of(store, chosen).cells == 0
+    assert forecast_of(store, chosen).wall_s == 0
+
+
+def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
+    chosen = recipe("ft")
+    job = Protocol(chosen, store).next_job()
+    assert job is not None
+    found = forecast(Protocol(chosen, store, failed_before={job.key: "NaN"}), 1, None, (), SMALL)
+    assert (found.cells, found.failed, found.wall_s) == (6, 1, 0)
+
+
+def test_time_is_the_work_over_the_slots_but_never_less_than_the_longest_chain(store: Store) -> None:
+    one, two, many = (forecast_of(store, recipe("ft"), slots) for slots in (1, 2, 1000))
+    assert one.wall_s - START_S == pytest.approx(2 * (two.wall_s - START_S))
+    assert one.busy_s == pytest.approx(many.busy_s)
+    cell = passes_of("ft", sizes_of(TASK), 5) * 0.001
+    assert many.wall_s - START_S == pytest.approx(
+        3 * cell + sizes_of(TASK).sealed * 0.001
+    )  # two rounds, a confirm cell
+
+
+def test_earlier_sweeps_correct_the_time_and_widen_its_range(store: Store) -> None:
+    plain, corrected = (forecast_of(store, recipe(), known=known) for known in ((), (1.2, 1.5, 2.0)))
+    assert corrected.wall_s == pytest.approx(1.5 * plain.wall_s)
+    assert (corrected.low_s, corrected.high_s) == pytest.approx((1.2 * plain.wall_s, 2.0 * plain.wall_s))
+    assert "3 earlier sweeps" in corrected.basis
+
+
+def test_rates_are_medians_of_the_records_that_fit() -> None:
+    cells = [quick_cell("ft", seed, lr=LR) for seed in range(3)]
+    passes = passes_of("ft", sizes_of(TASK), 1)
+    records = [made(cell, seconds) for cell, seconds in zip(cells, (1.0, 2.0, 6.0), strict=True)]
+    elsewhere = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2)]
+    rates = measured([*records, *elsewhere], HERE, "here")
+    assert rates is not None and not rates.estimate
+    assert rates.of("ft") == pytest.approx(2.0 / passes)
+    assert rates.of("car_ft") == pytest.approx(2.0 / passes)
+    assert rates.spread == pytest.approx((0.5, 3.0))
+    assert rates.basis.startswith("3 cells here")
+    assert measured(elsewhere, HERE, "here") is None
+
+
+def test_an_estimate_says_that_it_is_one(store: Store) -> None:
+    found = plan_of(Protocol(recipe(), store), Request(), 2).forecast
+    assert found.estimate and "an estimate, not a measurement" in found.basis
+    assert found.high_s > 4 * found.wall_s > 8 * found.low_s
+    bigger = estimated(ModelSize(2e9, 1), HERE)
+    assert bigger.other == pytest.approx(2 * estimated(ModelSize(1e9, 1), HERE).other)
+
+
+def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> None:
+    cell = quick_cell("ft", lr=LR)
+    store.write(made(cell, 3.0), [], made_up_predictions())
+    found = plan_of(Protocol(recipe(), store), Request(), 2).forecast
+    assert not found.estimate and "1 cells on record here" in found.basis
+
+
+def test_predicted_and_actual_are_kept_and_correct_the_next_plan(store: Store) -> None:
+    store.require_writable()
+    found = forecast_of(store, recipe())
+    came = outcome_of(found, "miniature", "icons-resnet", HERE, found.cells, 0, 2 * found.raw_s, "done")
+    write_outcome(store, "20260101T000000Z-1", came)
+    stopped = outcome_of(found, "miniature", "icons-resnet", HERE, 3, 0, 1.0, "stopped")
+    write_outcome(store, "20260101T000000Z-2", stopped)
+    (store.root / "plans" / "torn.json").write_text('{"schema": 1')
+    (store.root / "plans" / "odd.json").write_text(json.dumps({"schema": 1, "recipe": 3}))
+    assert read_outcomes(store) == [came, stopped]
+    assert corrections(read_outcomes(store), "icons-resnet", HERE) == pytest.approx([2.0])
+    assert corrections(read_outcomes(store), "ViT-B-16", HERE) == []
+    assert "23 of 23 predicted cells" in came.words
+
+
+def test_the_known_size_of_the_built_in_model_is_the_counted_one() -> None:
+    assert counted("icons-resnet") == BUILT_IN_SIZES["icons-resnet"]
+    assert 30e9 < size_of("ViT-B-16").flop < 40e9  # type: ignore[union-attr]
+    assert size_of("no-such-model") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "says"),
+    [
+        ("no-such-model", "openai", "There is no model"),
+        ("ViT-B-16", "no-such-tag", "no weights tag"),
+        ("ViT-B-16", "/nowhere/weights.pt", "no weights file"),
+        ("local-dir:/nowhere", "local-dir:/nowhere", "no weights in '/nowhere'"),
+    ],
+)
+def test_weights_that_cannot_be_had_are_refused(model: str, weights: str, says: str) -> None:
+    with pytest.raises(Refusal, match=says):
+        find_weights(model, weights)
+
+
+def test_weights_of_the_hub_are_refused_where_neither_cache_nor_hub_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("carft.models.clip.reachable", lambda address: False)
+    with pytest.raises(Refusal, match="cannot be reached"):
+        find_weights("ViT-B-16", "openai")
+    monkeypatch.setattr("carft.models.clip.reachable", lambda address: True)
+    assert "timm/vit_base_patch16_clip_224.openai" in find_weights("ViT-B-16", "openai")
+
+
+def test_everything_in_the_way_is_found_at_once_and_once(tmp_path: Path) -> None:
+    chosen = load_recipe("downstream").changed(
+        ["pets", "dtd"], ["zeroshot", "flyp"], model="ViT-B-16", pretrained="nix"
+    )
+    request = Request(workers_per_cell=512, settings={"data": str(tmp_path)})
+    words = [refusal.message for refusal in obstacles(chosen, request)]
+    assert len(words) == 5
+    assert [part in word for part, word in zip(("512", "flyp", "pets", "dtd", "nix"), words, strict=True)] == [True] * 5
+
+
+def test_a_sweep_that_does_not_fit_the_disk_is_refused(tmp_path: Path) -> None:
+    require_space(tmp_path / "not" / "there", 1)
+    with pytest.raises(Refusal, match="would write about"):
+        require_space(tmp_path / "not" / "there", 2**60)
+
+
+def test_plan_takes_the_options_of_sweep_and_lists_what_is_in_the_way(tmp_path: Path) -> None:
+    same = ("downstream", "--tasks", "pets,flowers", "--data", tmp_path, "--results", tmp_path / "results", "--json")
+    done = run_cli("plan", *same)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    assert found["estimate"] and found["cells"] == 2 * 45 and not (tmp_path / "results").exists()
+    assert sum("data set" in one["what"] for one in found["obstacles"]) == 2
+    assert all("data fetch" in one["how"] for one in found["obstacles"] if "data set" in one["what"])
+    refused = run_cli("sweep", *same)
+    assert refused.returncode == 2 and "pets is not here" in refused.stderr
+
+
+def test_a_sweep_whose_weights_are_missing_is_refused_before_ray(tmp_path: Path) -> None:
+    arguments = ("--tasks", TASK, "--model", "ViT-B-16", "--pretrained", "nix", "--results", tmp_path)
+    done = run_cli("sweep", "miniature", "--smoke", *arguments)
+    assert done.returncode == 2 and "no weights tag of ViT-B-16" in done.stderr
+    assert not (tmp_path / "failures").exists()
+
+
+def test_a_calibration_measures_every_method_that_is_trained_step_by_step() -> None:
+    rates = calibrated(recipe("zeroshot,linear_probe,ft,car_ft"), Request())
+    assert set(rates.methods) == {"zeroshot", "wise_ft", "ft", "car_ft"}
+    assert all(0 < rate < 1 for rate in rates.methods.values()) and not rates.estimate
+    assert rates.spread[0] <= 1 <= rates.spread[1]
+    assert "a measurement of 3 times" in rates.basis
+
+
+@pytest.mark.slow
+def test_a_sweep_writes_down_what_was_predicted_and_what_came_of_it(tmp_path: Path) -> None:
+    asked = ("miniature", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", TASK, "--results", tmp_path)
+    done = run_cli("sweep", *asked, "--methods", "zeroshot,ft", "--json")
+    assert done.returncode == 0, done.stderr
+    came = json.loads(done.stdout)["plan"]
+    assert came["cells"] == came["predicted_cells"] == 3
+    assert came["wall_s"] > 0 and came["predicted_s"] > 0
+    after = json.loads(run_cli("plan", *asked, "--methods", "zeroshot,ft,car_ft", "--json").stdout)
+    assert (after["cells"], after["done"], after["earlier"]) == (2, 3, [came])
+    assert "on record here" in after["basis"]

@@ -1,0 +1,89 @@
+"""Small cells that share a GPU: what is asked of Ray, how many run at a time, and what a plan makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import ray
+
+from carft.core.errors import Refusal
+from carft.store.records import Store
+from carft.models.availability import ModelSize
+from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Request, concurrency_here
+from sweeps.plan.rates import Hardware, estimated
+from sweeps.status.state import read_states
+from tests.support import dry
+from tests.support.faults import records
+from tests.support.helpers import made_up_record, quick_cell
+from tests.support.nodes import Nodes
+
+
+def shared(cells: int, gpus: int = 1, workers: int = 1) -> Request:
+    return Request(gpus, workers, settings={"cells_per_gpu": cells})
+
+
+@pytest.mark.parametrize("cells", range(1, MOST_CELLS_PER_GPU + 1))
+def test_as_many_shares_as_were_asked_for_fit_on_a_gpu_and_no_more(cells: int) -> None:
+    share = round(10_000 * shared(cells).alone["gpu"])  # Ray counts ten-thousandths
+    assert cells * share <= 10_000 < (cells + 1) * share
+
+
+def test_without_gpus_none_is_asked_of_ray() -> None:
+    assert Request().alone == {"cpu": 1.0}
+    assert Request(gpus=2).alone == {"cpu": 1.0, "gpu": 1.0}
+
+
+@pytest.mark.parametrize(("request_", "cells"), [(shared(4), 4), (shared(4, gpus=2), 8), (shared(1, 8, 2), 4)])
+def test_cells_at_a_time_are_those_that_the_gpus_hold(monkeypatch, request_: Request, cells: int) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert concurrency_here(request_) == cells
+
+
+def test_each_of_them_needs_a_core_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert concurrency_here(shared(4)) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (shared(0), "between 1 and"),
+        (shared(MOST_CELLS_PER_GPU + 1), "between 1 and"),
+        (shared(2, gpus=0), "asks for none"),
+        (shared(2, gpus=2, workers=2), "whole GPU"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(request_: Request, says: str) -> None:
+    with pytest.raises(Refusal, match=says):
+        request_.check_numbers()
+
+
+def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
+    size = ModelSize(parameters=10**6, flop=10**9)
+    alone, four = (Hardware("cuda", 1, "float32", sharing=sharing) for sharing in (1, 4))
+    assert estimated(size, four).other == 4 * estimated(size, alone).other
+    record = made_up_record(quick_cell("zeroshot"))
+    record.provenance["execution"] = {"device": "cuda", "workers": 1, "cells_per_gpu": 4}  # type: ignore[index]
+    assert four.fits(record) and not alone.fits(record)
+
+
+@pytest.mark.slow
+def test_three_cells_run_at_a_time_on_the_one_gpu_of_a_cluster(nodes: Nodes, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    nodes.add(cpus=4, gpus=1)
+    dry.hold(results).touch()
+    asked = ("--tasks", "icons/transport", "--methods", "zeroshot,ft", "--gpus", 1, "--cells-per-gpu", 3)
+    sweep = nodes.sweep(results, *asked)
+    try:
+        sweep.until(lambda: len(sweep.begun()) == 3, "three cells are held")
+        ray.init(nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
+        left = ray.available_resources()
+        ray.shutdown()
+        assert left.get("GPU", 0) < 1 / 3 < 1 <= left["CPU"]
+        dry.hold(results).unlink()
+        assert sweep.end() == 0, sweep.said
+    finally:
+        sweep.kill()
+    (state,) = read_states(Store(results))
+    assert (state.slots, state.counts.done) == (3, len(records(results)))

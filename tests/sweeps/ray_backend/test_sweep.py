@@ -1,0 +1,125 @@
+"""A whole sweep on Ray: it counts right, repeats nothing, and a kill changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carft.spec.registry import WISE_ALPHAS
+from carft.store.records import Store
+from carft.spec.resolve import command
+from tests.support.helpers import ROOT, cli_command, environment, run_cli, same_predictions
+
+pytestmark = pytest.mark.slow
+
+TASKS = ("icons/transport", "icons/weather")
+SWEEP = ("sweep", "downstream", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", ",".join(TASKS))
+METHODS = ("--methods", "zeroshot,ft,car_ft,wise_ft")
+#: per task zeroshot, then two methods with a trial, a confirm cell and its curve
+CELLS = len(TASKS) * (1 + 2 * (1 + 1 + len(WISE_ALPHAS)))
+
+
+def sweep(results: Path) -> dict[str, Any]:
+    done = run_cli(*SWEEP, *METHODS, "--results", results, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def records(root: Path) -> dict[str, tuple[int, bytes]]:
+    found = root.glob("cells/*/record.json")
+    return {path.parent.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+
+def winners(root: Path) -> dict[str, str]:
+    return {f"{s['task']} {s['method']}": s["winner"] for s in Store(root).studies()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("undisturbed")
+    return root, sweep(root)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, set[str]]]:
+    """A sweep whose driver was killed with -9 when a few cells were done: the folder, and the cells done by then."""
+    root = tmp_path_factory.mktemp("killed")
+    arguments = cli_command(*SWEEP, *METHODS, "--results", root, "--json")
+    with (root / "output.txt").open("w") as output:
+        process = subprocess.Popen(
+            arguments, cwd=ROOT, env=environment(), stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            for _ in range(1200):
+                if len(records(root)) >= 3 or process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert process.returncode == -signal.SIGKILL, (root / "output.txt").read_text()
+    time.sleep(3)  # Ray's workers notice that their driver is gone
+    yield root, set(records(root))
+
+
+def test_a_sweep_runs_every_cell_and_counts_them(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    root, counts = undisturbed
+    assert (counts["cells_done"], counts["cells_failed"], counts["cells_reused"]) == (CELLS, 0, 0)
+    assert len(records(root)) == CELLS
+    assert all(winners(root).values())
+    assert len(winners(root)) == len(TASKS) * 2
+
+
+def test_search_cells_are_never_unsealed(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    store = Store(undisturbed[0])
+    searched = {t["cell"] for study in store.studies() for t in study["trials"]}
+    assert len(searched) == len(TASKS) * 2
+    for cell in store.ids():
+        assert (len(store.evaluated(cell)) == 0) == (cell in searched)
+
+
+def test_a_second_sweep_runs_nothing_and_touches_no_record(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    root, _ = undisturbed
+    before = records(root)
+    counts = sweep(root)
+    assert (counts["cells_done"], counts["cells_failed"], counts["cells_reused"]) == (0, 0, CELLS)
+    assert records(root) == before
+
+
+def test_a_killed_sweep_goes_on_with_the_same_command(
+    killed: tuple[Path, set[str]], undisturbed: tuple[Path, dict[str, Any]]
+) -> None:
+    root, done = killed
+    assert 3 <= len(done) < CELLS
+    before = records(root)
+    counts = sweep(root)
+    assert counts["cells_failed"] == 0
+    assert counts["cells_done"] == CELLS - counts["cells_reused"] > 0
+    assert set(records(root)) == set(records(undisturbed[0]))
+    assert {cell: content for cell, content in records(root).items() if cell in before} == before
+    assert winners(root) == winners(undisturbed[0])
+    first, second = Store(root), Store(undisturbed[0])
+    for cell in first.ids():
+        assert first.metrics(cell) == second.metrics(cell), cell
+
+
+def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    swept = Store(undisturbed[0])
+    winner = next(s["confirm"][0] for s in swept.studies() if s["method"] == "car_ft" and s["task"] == TASKS[1])
+    _, _, *arguments = command(swept.read(winner).cell, str(tmp_path)).split()
+    done = run_cli(*arguments, "--unseal", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cell"] == winner
+    assert json.loads(done.stdout)["metrics"] == swept.metrics(winner)
+    for name in ("val", *swept.evaluated(winner)):
+        assert same_predictions(Store(tmp_path).predictions(winner, name), swept.predictions(winner, name)), name

@@ -1,0 +1,73 @@
+"""A cell on several workers is the same cell: the global batch and its gradient do not change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carft.spec.cell import Cell
+from carft.store.records import Store
+from carft.training.run import Bench, compute
+from tests.support.helpers import LR, TASK, quick_cell, run_cli
+from tests.support.processes import computed_on
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict]:
+    """The car_ft cell of ``finished`` on two workers, through the command line and Ray Train."""
+    root = tmp_path_factory.mktemp("two")
+    arguments = f"--task {TASK} --method car_ft --lr {LR} --kl-weight 1 --epochs 1 --workers 2 --unseal --json"
+    done = run_cli("train", *arguments.split(), "--results", root)
+    assert done.returncode == 0, done.stderr
+    return Store(root), json.loads(done.stdout)
+
+
+def test_two_workers_agree_with_one(on_two: tuple[Store, dict], finished: Store, cells: dict[str, Cell]) -> None:
+    store, outcome = on_two
+    cell = cells["car_ft"].id
+    assert outcome["cell"] == cell
+    expected = finished.metrics(cell)
+    assert outcome["metrics"].keys() == expected.keys()
+    for name, value in expected.items():
+        assert outcome["metrics"][name] == pytest.approx(value, abs=1e-4), name
+    for name in ("val", *finished.evaluated(cell)):
+        found, wanted = store.predictions(cell, name), finished.predictions(cell, name)
+        np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=1e-3, err_msg=name)
+        assert list(found.images) == list(wanted.images)
+
+
+def test_two_workers_log_the_loss_of_the_global_batch(
+    on_two: tuple[Store, dict], finished: Store, cells: dict[str, Cell]
+) -> None:
+    found, expected = (s.history(cells["car_ft"].id) for s in (on_two[0], finished))
+    for column in ("lr", "train/loss", "train/kl", "grad_norm"):
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-3, atol=1e-4, err_msg=column)
+
+
+def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cells: dict[str, Cell]) -> None:
+    assert on_two[0].read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
+
+
+def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(tmp_path: Path, bench: Bench) -> None:
+    """Two workers, an odd batch size, and one image left for the last batch: the second worker then has none.
+
+    Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.
+    """
+    cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
+    count = len(bench.task.train)
+    size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
+    cell = replace(cell, training=replace(cell.training, batch_size=size))
+    alone = compute(cell, bench)
+    for worker in computed_on(2, cell, tmp_path):
+        assert worker["metrics"].keys() == alone.metrics.keys()
+        for name, value in alone.metrics.items():
+            assert worker["metrics"][name] == pytest.approx(value, abs=1e-3), name
+        for found, expected in zip(worker["history"], alone.history, strict=True):
+            assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-3, abs=1e-4)
+            assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-2, abs=1e-3)

@@ -1,0 +1,169 @@
+"""Recipes are checked before anything starts, and a mistake is shown with its line."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.data.catalog import DOWNSTREAM, DOWNSTREAM_ICONS, card
+from carft.core.errors import Refusal
+from carft.spec.registry import METHODS
+from reports.evidence.references import reference_numbers
+from sweeps.recipes import Recipe, load_recipe, parse_recipe, recipe_names
+
+TEXT = files("sweeps.recipes").joinpath("miniature.yaml").read_text(encoding="utf-8")
+
+
+def line_of(text: str, part: str) -> int:
+    return 1 + next(i for i, line in enumerate(text.splitlines()) if part in line)
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(Refusal) as refused:
+        parse_recipe(text, "mine.yaml")
+    return refused.value.message
+
+
+def test_the_shipped_recipes_load() -> None:
+    assert "downstream" in recipe_names()
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        resolved = recipe.changed()
+        assert resolved.model_copy(update={"tasks": recipe.tasks}) == recipe
+        assert all(card(task).name == task for task in resolved.tasks)
+        assert recipe.expect
+        assert recipe.training_of().epochs == recipe.training.epochs
+
+
+def test_the_downstream_recipe_asks_nine_tasks_with_and_without_the_context_term() -> None:
+    recipe = load_recipe("miniature")
+    assert tuple(recipe.tasks) == DOWNSTREAM_ICONS
+    assert {"zeroshot", "ft", "car_ft"} <= set(recipe.methods)
+
+
+def test_the_paper_scale_recipes_ask_what_the_paper_asks() -> None:
+    assert tuple(load_recipe("downstream").tasks) == DOWNSTREAM
+    assert load_recipe("ood").tasks == ["imagenet"]
+    tasks = load_recipe("domainbed").changed().tasks
+    assert len(tasks) == 4 * 4 + 6  # one per domain that is held out
+    for name in ("downstream", "ood", "domainbed"):
+        recipe = load_recipe(name)
+        assert (recipe.model, recipe.pretrained) == ("ViT-B-16", "openai")
+        assert {card(task).scale for task in recipe.changed().tasks} == {"paper"}
+        assert "Scale paper" in recipe.expect
+        assert recipe.space_of(METHODS["car_ft"])["lr"].high <= 1e-4
+
+
+def test_the_expectations_at_paper_scale_are_those_of_the_reference_table() -> None:
+    known = reference_numbers()
+    rows = known[(known["method"] == "CAR-FT") & (known["backbone"] == "CLIP ViT-B/16")]
+    expected = load_recipe("ood").expect
+    for name in ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch"):
+        (value,) = rows[rows["dataset"] == name]["value"]
+        assert f"{value:.2f}" in expected
+
+
+def test_the_readings_are_the_default_every_single_change_and_sixteen_combinations() -> None:
+    readings = load_recipe("readings").readings
+    assert readings is not None
+    listed = readings.listed()
+    single = sum(map(len, readings.factors.values()))
+    assert [len(choice.factors) for choice in listed[: 1 + single]] == [0] + [1] * single
+    combined = listed[1 + single :]
+    assert len(combined) == 16 and min(len(choice.factors) for choice in combined) >= 2
+    assert len({tuple(sorted(choice.factors.items())) for choice in listed}) == len(listed)
+    assert listed == readings.listed()
+
+
+def test_a_pattern_that_names_no_task_is_refused() -> None:
+    with pytest.raises(Refusal, match="pacz"):
+        load_recipe("domainbed").changed(["pacz/*"])
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(Refusal, match="downstream"):
+        load_recipe("downstraem")
+
+
+def test_an_unknown_key_is_refused_with_its_line() -> None:
+    text = TEXT.replace("search_seed:", "colour: blue\nsearch_seed:", 1)
+    assert refusal(text).startswith(f"mine.yaml, line {line_of(text, 'colour: blue')}: colour:")
+
+
+def test_an_unknown_key_inside_a_section_is_refused_with_its_line() -> None:
+    text = TEXT.replace("  clip:", "  momentum: 0.9\n  clip:", 1)
+    assert refusal(text).startswith(f"mine.yaml, line {line_of(text, 'momentum')}: training.momentum:")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wrong", "where"),
+    [
+        (r"^  batch_size: \d+", "  batch_size: many", "training.batch_size"),
+        (r"^  batch_size: \d+", "  batch_size: 0", "training.batch_size"),
+        (r"^  warmup: \S+", "  warmup: 1.0", "training.warmup"),
+        (r"^  weight_decay: \S+", "  weight_decay: -0.1", "training.weight_decay"),
+        (r"^round_size: \d+", "round_size: 2.5", "round_size"),
+        (r"^search_seed: \d+", "search_seed: '0'", "search_seed"),
+        (r"^methods: .*$", "methods: ft", "methods"),
+        (r"^methods: .*$", "methods: [ft, 3]", "methods.1"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_its_line(pattern: str, wrong: str, where: str) -> None:
+    text, count = re.subn(pattern, wrong, TEXT, count=1, flags=re.MULTILINE)
+    assert count == 1
+    assert refusal(text).startswith(f"mine.yaml, line {line_of(text, wrong.strip())}: {where}:")
+
+
+def test_a_missing_key_is_named() -> None:
+    text = re.sub(r"^round_size: .*$", "", TEXT, flags=re.MULTILINE)
+    assert "round_size" in refusal(text)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "name: [unclosed"])
+def test_what_is_no_recipe_at_all_is_refused(text: str) -> None:
+    assert "mine.yaml" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((["icons/nowhere"], None, None, None), "task"),
+        ((None, ["car-ft"], None, None), "car_ft"),
+        ((None, ["zeroshot", "wise_ft"], None, None), "Add ft or car_ft"),
+        ((None, None, 0, None), "trials"),
+        ((None, None, None, -1), "seeds"),
+    ],
+)
+def test_names_and_numbers_given_on_the_command_line_are_checked(change: tuple, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        load_recipe("miniature").changed(*change)
+
+
+def test_what_the_command_line_overrides_is_overridden_and_nothing_else() -> None:
+    recipe = load_recipe("miniature")
+    changed = recipe.changed(["icons/body"], ["ft"], 7, 2)
+    assert (changed.tasks, changed.methods, changed.trials, changed.seeds) == (["icons/body"], ["ft"], 7, 2)
+    assert changed.training == recipe.training
+    assert changed.round_size == recipe.round_size
+
+
+def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
+    recipe = load_recipe("miniature")
+    small = recipe.smoked()
+    assert (small.tasks, small.methods) == (recipe.tasks, recipe.methods)
+    assert (small.trials, small.seeds) == (recipe.smoke.trials, recipe.smoke.seeds)
+    assert small.training_of().epochs == recipe.smoke.epochs
+    assert small.training_of().batch_size == recipe.training.batch_size
+
+
+@given(st.integers(1, 20), st.integers(0, 25))
+def test_confirm_seeds_are_fresh_and_as_many_as_asked_for(seeds: int, search_seed: int) -> None:
+    recipe: Recipe = load_recipe("miniature").model_copy(update={"seeds": seeds, "search_seed": search_seed})
+    found = recipe.confirm_seeds()
+    assert len(set(found)) == len(found) == seeds
+    assert search_seed not in found

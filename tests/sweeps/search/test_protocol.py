@@ -1,0 +1,271 @@
+"""The protocol's outcome depends on the records alone: not on order, not on workers, not on kills."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from carft.spec.registry import WISE_ALPHAS
+from carft.store.records import Store
+from sweeps.search.protocol import Job, Protocol
+from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.sampler import suggest
+from tests.support.dry import parts
+
+TASKS = ["icons/transport", "icons/weather"]
+
+
+def small(**change: object) -> Recipe:
+    """Two tasks, four trials in rounds of two, two confirm seeds; no curves, to be quick."""
+    fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "car_ft"], "trials": 4, "seeds": 2, "round_size": 2}
+    return load_recipe("miniature").model_copy(update={**fixed, **change})
+
+
+class Crew:
+    """Workers that write records without computing anything; which one finishes next is drawn by ``seed``."""
+
+    def __init__(self, store: Store, seed: int = 0, workers: int = 3) -> None:
+        self.store, self.random, self.workers = store, random.Random(seed), workers
+        self.finished: list[Job] = []
+
+    def work(self, protocol: Protocol, stop_after: int | None = None, fails: Callable[[Job], bool] | None = None):
+        """Run jobs until nothing is left, or leave after some with others still running, as a kill would."""
+        running: list[Job] = []
+        while stop_after is None or len(self.finished) < stop_after:
+            while len(running) < self.workers and (job := protocol.next_job()) is not None:
+                running.append(job)
+            if not running:
+                break
+            job = running.pop(self.random.randrange(len(running)))
+            if fails is not None and fails(job):
+                protocol.end(job, "made up to fail")
+            else:
+                self.write(job)
+                protocol.end(job)
+            self.finished.append(job)
+        return self
+
+    def write(self, job: Job) -> None:
+        for cell in job.cells():
+            assert self.store.is_done(cell.id) == (job.kind == "oracle"), f"{job.key} was done twice"
+        for part in parts(self.store, job):
+            part()
+
+
+def winners(protocol: Protocol) -> dict[str, str | None]:
+    found = {f"{s.task} {s.method.name}": protocol.winner(s) for s in protocol.studies}
+    return {name: None if winner is None else winner.cell for name, winner in found.items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Protocol, list[Job]]:
+    """One worker, first come first served."""
+    store = Store(tmp_path_factory.mktemp("undisturbed"))
+    protocol = Protocol(small(), store)
+    return protocol, Crew(store, workers=1).work(protocol).finished
+
+
+def test_every_job_is_done_once_and_the_total_is_right(store: Store) -> None:
+    protocol = Protocol(small(methods=["zeroshot", "ft", "car_ft", "wise_ft"], trials=3, seeds=1), store)
+    jobs = Crew(store).work(protocol).finished
+    assert max(Counter(job.key for job in jobs).values()) == 1
+    assert protocol.finished()
+    assert protocol.next_job() is None
+    assert len(protocol.done) == protocol.total() == len(store.ids())
+    kinds = Counter(job.kind for job in jobs)
+    assert kinds == {"search": 2 * 2 * 3, "confirm": 2 * 2 + 2, "curve": 2 * 2}
+    assert protocol.total() == 12 + 6 + 4 * len(WISE_ALPHAS)
+    assert not protocol.reused
+
+
+def test_search_comes_before_confirmation(undisturbed: tuple[Protocol, list[Job]]) -> None:
+    _, jobs = undisturbed
+    for task in TASKS:
+        for method in ("ft", "car_ft"):
+            kinds = [j.kind for j in jobs if (j.cell.task, j.cell.method) == (task, method)]
+            assert kinds == ["search"] * 4 + ["confirm"] * 2
+
+
+def test_curves_come_after_their_parents(store: Store) -> None:
+    protocol = Protocol(small(methods=["ft", "wise_ft"], tasks=TASKS[:1], trials=1), store)
+    jobs = Crew(store, seed=4).work(protocol).finished
+    for position, job in enumerate(jobs):
+        if job.kind == "curve":
+            assert Job("confirm", job.cell) in jobs[:position]
+
+
+def test_only_confirm_cells_are_unsealed(undisturbed: tuple[Protocol, list[Job]]) -> None:
+    protocol, jobs = undisturbed
+    for job in jobs:
+        assert bool(protocol.store.evaluated(job.cell.id)) == (job.kind != "search")
+
+
+def test_oracle_opens_every_finished_trial_after_its_study_has_a_winner(store: Store) -> None:
+    """And nothing else changes: the same winners, and a second request finds nothing to do."""
+    plain = Protocol(small(), store)
+    Crew(store).work(plain)
+    protocol = Protocol(small(oracle=True), store)
+    jobs = Crew(store).work(protocol).finished
+    assert Counter(job.kind for job in jobs) == {"oracle": 4 * 4} and protocol.finished()
+    assert winners(protocol) == winners(plain) and protocol.total() == len(protocol.done)
+    for study in protocol.studies:
+        assert all(store.evaluated(cell.id) for _, _, cell in protocol.trials(study))
+    protocol.write_studies()
+    assert Protocol(small(oracle=True), store).finished()
+    Protocol(small(trials=3), store).write_studies()  # a later sweep without it forgets nothing
+    assert all(study.get("oracle") for study in store.studies())
+
+
+def test_every_trained_method_gets_the_same_trials_and_the_same_seeds(undisturbed: tuple[Protocol, list[Job]]) -> None:
+    protocol, jobs = undisturbed
+    trials = Counter((j.cell.task, j.cell.method) for j in jobs if j.kind == "search")
+    assert set(trials.values()) == {4}
+    assert len(trials) == 4
+    assert {j.cell.seed for j in jobs if j.kind == "search"} == {protocol.recipe.search_seed}
+    for study in protocol.studies:
+        seeds = [cell.seed for cell in protocol.confirm_cells(study)]
+        assert seeds == protocol.recipe.confirm_seeds()
+        assert protocol.recipe.search_seed not in seeds
+
+
+def test_a_winner_is_confirmed_with_its_own_hyperparameters(undisturbed: tuple[Protocol, list[Job]]) -> None:
+    protocol, _ = undisturbed
+    for study in protocol.studies:
+        winner = protocol.winner(study)
+        assert winner is not None
+        trials = {cell.id: cell for _, _, cell in protocol.trials(study)}
+        assert winner.metrics["val/top1"] == max(protocol.done[cell]["val/top1"] for cell in trials)
+        for cell in protocol.confirm_cells(study):
+            assert cell.hyperparameters == trials[winner.cell].hyperparameters
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_winners_do_not_depend_on_the_order_in_which_jobs_end(
+    undisturbed: tuple[Protocol, list[Job]], tmp_path: Path, seed: int
+) -> None:
+    protocol, jobs = undisturbed
+    other = Protocol(small(), Store(tmp_path))
+    shuffled = Crew(other.store, seed=seed, workers=2 + 3 * seed).work(other).finished
+    assert winners(other) == winners(protocol)
+    assert {job.key for job in shuffled} == {job.key for job in jobs}
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 7, 12, 20, 25])
+def test_a_killed_sweep_goes_on_and_repeats_nothing(
+    undisturbed: tuple[Protocol, list[Job]], store: Store, stop_after: int
+) -> None:
+    """The crew asserts that no cell is done twice; a half-written cell is one that is not done."""
+    protocol, jobs = undisturbed
+    before = Crew(store, seed=stop_after).work(Protocol(small(), store), stop_after).finished
+    half = next(j.cell for j in jobs if not store.is_done(j.cell.id))
+    store.folder(half.id).mkdir(parents=True)
+    (store.folder(half.id) / "spec.json").write_text("{")
+    again = Protocol(small(), store)
+    after = Crew(store, seed=99).work(again).finished
+    assert not {j.key for j in before} & {j.key for j in after}
+    assert {j.key for j in before} | {j.key for j in after} == {j.key for j in jobs}
+    assert winners(again) == winners(protocol)
+    assert len(again.reused) == len(before)
+
+
+def test_a_finished_sweep_has_nothing_to_do(undisturbed: tuple[Protocol, list[Job]]) -> None:
+    protocol, _ = undisturbed
+    again = Protocol(small(), protocol.store)
+    assert again.finished()
+    assert again.next_job() is None
+    assert len(again.reused) == len(again.done) == again.total()
+    assert winners(again) == winners(protocol)
+
+
+def test_a_confirm_cell_that_was_killed_before_unsealing_is_taken_up_again(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["zeroshot"])
+    (job,) = Crew(store).work(Protocol(recipe, store)).finished
+    (store.folder(job.cell.id) / "evaluations" / "test.json").unlink()
+    assert Protocol(recipe, store).next_job() == job
+
+
+def test_a_failed_trial_does_not_stop_a_study_and_cannot_win(store: Store) -> None:
+    protocol = Protocol(small(), store)
+    first = {s.task: next(iter(protocol.trials(s)))[2].id for s in protocol.studies if s.method.name == "ft"}
+    Crew(store).work(protocol, fails=lambda job: job.cell.id in first.values())
+    assert protocol.finished()
+    assert len(protocol.failed) == 2
+    assert len(protocol.done) == protocol.total() - 2
+    assert all(winner is not None and winner not in first.values() for winner in winners(protocol).values())
+
+
+def test_a_study_whose_trials_all_fail_has_no_winner_and_the_others_go_on(store: Store) -> None:
+    protocol = Protocol(small(), store)
+    Crew(store).work(protocol, fails=lambda job: job.cell.method == "car_ft")
+    assert protocol.finished()
+    for study in protocol.studies:
+        assert (protocol.winner(study) is None) == (study.method.name == "car_ft")
+        assert len(protocol.confirm_cells(study)) == (0 if study.method.name == "car_ft" else 2)
+
+
+def test_the_same_command_again_runs_what_failed(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["ft"])
+    Crew(store).work(Protocol(recipe, store), fails=lambda job: job.kind == "confirm")
+    jobs = Crew(store).work(Protocol(recipe, store)).finished
+    assert [job.kind for job in jobs] == ["confirm", "confirm"]
+
+
+def test_more_trials_later_keep_the_trials_that_are_there(store: Store) -> None:
+    """The number of trials is no part of what a trial tries."""
+    Crew(store).work(Protocol(small(tasks=TASKS[:1], methods=["ft"], trials=2), store))
+    more = Protocol(small(tasks=TASKS[:1], methods=["ft"], trials=4), store)
+    jobs = Crew(store).work(more).finished
+    assert sum(job.kind == "search" for job in jobs) == 2
+
+
+def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) -> None:
+    first = small(tasks=TASKS[:1], methods=["ft"], trials=2)
+    for recipe, expected in (
+        (first, None),
+        (first, None),  # the same again extends nothing
+        (first.model_copy(update={"trials": 4}), {"trials": 2, "confirm": 2}),
+        (first.model_copy(update={"trials": 4, "seeds": 3}), {"trials": 2, "confirm": 2}),  # since the first time
+    ):
+        protocol = Protocol(recipe, store)
+        Crew(store).work(protocol)
+        protocol.write_studies()
+        assert store.studies()[0].get("extended_from") == expected
+
+
+def test_a_killed_sweep_that_goes_on_extends_nothing(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["ft"])
+    for stop_after in (2, 3, None):
+        protocol = Protocol(recipe, store)
+        Crew(store).work(protocol, stop_after)
+        protocol.write_studies()
+    assert store.studies()[0]["winner"] and "extended_from" not in store.studies()[0]
+
+
+def test_studies_are_written_with_their_trials_and_winner(undisturbed: tuple[Protocol, list[Job]]) -> None:
+    protocol, _ = undisturbed
+    protocol.write_studies()
+    found = {f"{s['task']} {s['method']}": s for s in protocol.store.studies()}
+    assert {name: s["winner"] for name, s in found.items()} == winners(protocol)
+    for study in found.values():
+        assert [t["status"] for t in study["trials"]] == ["done"] * 4
+        assert [t["trial"] for t in study["trials"]] == [0, 1, 2, 3]
+        assert len(study["confirm"]) == 2
+
+
+def test_every_method_of_a_task_tries_the_same_learning_rates(tmp_path: Path) -> None:
+    """A difference between methods must not be one of luck with the learning rates that were drawn."""
+    protocol = Protocol(load_recipe("miniature"), Store(tmp_path))
+    for task in protocol.recipe.tasks:
+        seeds = {study.seed for study in protocol.studies if study.task == task}
+        assert len(seeds) == 1
+        tried = [
+            [suggest(study.space, study.seed, k, [])["lr"] for k in range(4)]
+            for study in protocol.studies
+            if study.task == task
+        ]
+        assert all(rates == tried[0] for rates in tried)
+    assert len({study.seed for study in protocol.studies}) == len(protocol.recipe.tasks)

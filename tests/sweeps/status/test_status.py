@@ -1,0 +1,241 @@
+"""A sweep seen from another terminal, and its records as TensorBoard and Optuna see them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from tensorboardX.proto.event_pb2 import Event
+
+from carft.core.errors import Refusal
+from carft.store.failures import settled_failures, write_failure
+from carft.spec.registry import WISE_ALPHAS
+from carft.store.records import Store
+from sweeps.status.events import write_events
+from sweeps.search.protocol import Job, Protocol
+from sweeps.recipes import Recipe, load_recipe
+from sweeps.status.writer import Reporter, kind_of, planned
+from sweeps.status.state import Counts, State, read_states, write_state
+from tests.support.helpers import run_cli
+from tests.carft.store.test_fuzzed_files import near_misses, restored
+from tests.sweeps.search.test_protocol import TASKS, Crew
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+
+def small(**change: object) -> Recipe:
+    fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "wise_ft"], "trials": 2, "seeds": 1, "round_size": 2}
+    return load_recipe("miniature").model_copy(update={**fixed, **change})
+
+
+#: per task: zero-shot, two trials, a confirm cell, its curve
+EACH = 1 + 2 + 1 + len(WISE_ALPHAS)
+
+
+class Watched:
+    """A sweep without workers whose jobs a test starts and ends, told to a reporter."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.protocol = Protocol(small(), store, failed_before=settled_failures(store))
+        self.reporter = Reporter(store, "small")
+        self.tell = self.reporter.watch(self.protocol)
+        self.running: list[Job] = []
+
+    def start(self) -> Job:
+        job = self.protocol.next_job()
+        assert job is not None
+        self.tell()
+        self.running.append(job)
+        return job
+
+    def end(self, failure: str | None = None) -> None:
+        job = self.running.pop(0)
+        if failure is None:
+            Crew(self.store).write(job)
+        else:
+            write_failure(self.store, job.cell, "hang", failure, job=job.kind)
+        self.protocol.end(job, failure)
+        self.tell()
+
+    def finish(self) -> None:
+        while not self.protocol.finished():
+            self.start()
+            self.end()
+
+
+def test_a_running_sweep_is_seen_from_another_process(store: Store) -> None:
+    sweep = Watched(store)
+    for _ in range(3):
+        sweep.start()
+    sweep.end()
+    sweep.end("nothing moved")
+    sweep.reporter._write()
+    shown = json.loads(run_cli("status", "--results", store.root, "--json").stdout)
+    (state,) = shown["sweeps"]
+    assert state["alive"] is True and state["outcome"] == ""
+    assert state["counts"] == {"total": 2 * EACH, "done": 1, "reused": 0, "failed": 1, "running": 1, "stopped": 0}
+    assert sum(task["done"] for task in state["tasks"].values()) == 1
+    assert sum(task["failed"] for task in state["tasks"].values()) == 1
+    (running,) = state["running"]
+    assert running["cell"] == sweep.running[0].cell.id
+    (failure,) = shown["failures"]
+    assert failure["kind"] == "hang" and failure["reason"] == "nothing moved"
+    assert failure["log"].endswith(f"logs/{next(iter(sweep.protocol.failed))}.log")
+    text = run_cli("status", "--results", store.root).stdout
+    assert f"1 of {2 * EACH} cells done" in text and "Time left" in text and "nothing moved" in text
+    sweep.reporter.close("stopped")
+    assert read_states(store)[-1].outcome == "stopped"
+
+
+def test_time_left_says_what_it_rests_on(store: Store) -> None:
+    sweep = Watched(store)
+    sweep.start()
+    assert sweep.reporter._write().left_s is None
+    sweep.end()
+    state = sweep.reporter._write()
+    assert state.left_s is not None and state.left_s >= 0
+    assert "1 jobs" in state.basis and "not measured yet" in state.basis
+    sweep.finish()
+    last = sweep.reporter.close("done")
+    assert last is not None and last.left_s is None and not last.is_alive()
+    assert last.counts == Counts(2 * EACH, 2 * EACH, 0, 0, 0)
+    assert set(last.tasks.values()) == {Counts(EACH, EACH, 0, 0, 0)}
+
+
+def test_cells_that_were_there_already_count_as_found_done(store: Store) -> None:
+    Crew(store).work(Protocol(small(tasks=TASKS[:1]), store))
+    sweep = Watched(store)
+    sweep.finish()
+    state = sweep.reporter.close("done")
+    assert state is not None and state.tasks[TASKS[0]] == Counts(EACH, EACH, EACH, 0, 0)
+    assert state.counts.reused == EACH
+
+
+def test_a_failure_of_an_earlier_sweep_is_counted(store: Store) -> None:
+    sweep = Watched(store)
+    sweep.start()
+    sweep.end("it hung")
+    sweep.reporter.close("done")
+    again = Watched(store)
+    again.start()
+    state = again.reporter.close("stopped")
+    assert state is not None and state.counts.failed == 1
+
+
+def test_planned_cells_are_those_of_the_protocol(store: Store) -> None:
+    protocol = Protocol(small(methods=["zeroshot", "ft", "wise_ft", "soup"]), store)
+    assert planned(protocol).total() == protocol.total()
+    jobs = Crew(store).work(protocol).finished
+    for job in jobs:
+        assert {kind_of(cell, protocol.recipe.search_seed) for cell in job.cells()} == {job.kind}
+
+
+def made_up_state(**change: object) -> State:
+    now = time.time()
+    return replace(State("small", "elsewhere", 1, now - 60, now, Counts(10, 4, 1)), **change)  # type: ignore[arg-type]
+
+
+def test_a_sweep_that_was_killed_is_not_said_to_run(store: Store) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    assert not made_up_state(host=socket.gethostname(), pid=dead.pid).is_alive()
+    assert made_up_state().is_alive()
+    assert not made_up_state(updated=time.time() - 3600).is_alive()
+    assert made_up_state().rate == pytest.approx(3 / 60)
+    (store.root / "cells").mkdir(parents=True)
+    write_state(store, made_up_state(updated=time.time() - 3600))
+    assert "is gone" in run_cli("status", "--results", store.root).stdout
+
+
+def test_status_of_a_folder_without_a_sweep(finished: Store, tmp_path: Path) -> None:
+    assert "3 finished cells" in run_cli("status", "--results", finished.root).stdout
+    assert run_cli("status", "--results", tmp_path).returncode == 2
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_a_state_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    store = Store(tmp_path_factory.mktemp("states"))
+    write_state(store, made_up_state(tasks={"a": Counts(1)}, failed={"search-1": "why"}))
+    (path,) = (store.root / "sweeps").iterdir()
+
+    def use() -> None:
+        with suppress(Refusal):
+            for state in read_states(store):
+                assert isinstance(state.is_alive(), bool) and isinstance(state.rate, float) and state.name
+
+    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
+
+
+def scalars(folder: Path) -> dict[tuple[str, int], float]:
+    """(name, step) -> value of TensorBoard event files: length, checksum, message, checksum."""
+    found = {}
+    for path in folder.glob("events.out.tfevents.*"):
+        content, place = path.read_bytes(), 0
+        while place < len(content):
+            (length,) = struct.unpack("<Q", content[place : place + 8])
+            event = Event.FromString(content[place + 12 : place + 12 + length])
+            found |= {(v.tag, event.step): v.simple_value for v in event.summary.value if v.HasField("simple_value")}
+            place += 16 + length
+    return found
+
+
+def test_tensorboard_sees_the_history_and_the_final_metrics(finished: Store, cells: dict, tmp_path: Path) -> None:
+    shutil.copytree(finished.root, tmp_path / "results")
+    store = Store(tmp_path / "results")
+    found = write_events(store)
+    assert found.cells == 2  # zero-shot has no history
+    cell = cells["car_ft"].id
+    seen = scalars(found.tensorboard / "icons-transport" / "car_ft" / cell)
+    history = store.history(cell)
+    for name in ("train/loss", "train/kl", "lr"):
+        for step, value in zip(history["step"], history[name], strict=True):
+            assert seen[name, int(step)] == pytest.approx(value, rel=1e-6)
+    last = int(history["step"][-1])
+    assert seen["final/test/top1", last] == pytest.approx(store.metrics(cell)["test/top1"])
+    assert write_events(store).cells == 0
+
+
+def test_optuna_sees_every_study_with_its_trials(store: Store) -> None:
+    protocol = Protocol(small(methods=["ft"]), store)
+    first = next(iter(protocol.trials(protocol.studies[0])))[2]
+    Crew(store).work(protocol, fails=lambda job: job.cell.id == first.id)
+    write_failure(store, first, "diverged", "it broke", job="search")
+    protocol.write_studies()
+    for _ in range(2):  # the second time takes the place of the first
+        found = write_events(store)
+    assert found.studies == 2
+    storage = JournalStorage(JournalFileBackend(str(found.journal)))
+    names = {s.study_name: s for s in optuna.get_all_study_summaries(storage)}
+    assert len(names) == 2
+    study = optuna.load_study(study_name=f"{TASKS[0]} ft {protocol.studies[0].id}", storage=storage)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert study.trials[0].user_attrs == {"cell": first.id, "reason": "it broke"}
+    winner = protocol.winner(protocol.studies[0])
+    assert winner is not None and study.best_value == winner.metrics["val/top1"]
+    assert study.user_attrs["winner"] == winner.cell
+    assert study.best_params == dict(store.read(winner.cell).cell.hyperparameters)
+    assert {path.name for path in found.journal.parent.iterdir()} <= {"tensorboard", "optuna.journal"}
+
+
+def test_events_on_the_command_line_say_how_to_open_them(store: Store) -> None:
+    Crew(store).work(Protocol(small(methods=["zeroshot"]), store))
+    done = run_cli("results", "events", "--results", store.root, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["open"]["tensorboard"].startswith("tensorboard --logdir ")
