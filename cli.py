@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from carft.core.errors import Diverged, Refusal, StoreAway
+from carft.core.errors import Diverged, StorageUnavailable, UserError
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err
 from carft_cli.data import data_group
@@ -34,12 +34,12 @@ def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
     try:
         app()
-    except Refusal as refusal:
+    except UserError as refusal:
         err.print(f"[bold red]Refused:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
         if refusal.hint:
             err.print(refusal.hint, soft_wrap=True, highlight=False)
         raise SystemExit(2) from None
-    except StoreAway as away:
+    except StorageUnavailable as away:
         err.print(f"[bold red]Refused:[/bold red] {away.strerror}.", soft_wrap=True, highlight=False)
         raise SystemExit(2) from None
     except Diverged as failure:

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from carft.spec.cell import Cell, Training
-from carft.training.checkpoint import NONE
+from carft.core.array_cache import ArrayCache
 from carft.data.catalog import card
 from carft.data.files import Files
 from carft.data.task import ImageSet
-from carft.training.execution import Execution
-from carft.training.feature_cache import Frozen
-from carft.core.array_cache import ArrayStore
-from carft.spec.registry import method_card
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
-from carft.training.run import Bench
+from carft.spec.cell import Cell, Training
+from carft.spec.registry import method_card
 from carft.spec.resolve import specify
+from carft.training.checkpoint import NONE
+from carft.training.execution import Execution
+from carft.training.feature_cache import FeatureCache
 from carft.training.loop import train
+from carft.training.run import CellContext
 
 TASK = "icons/transport"
 LR = 3e-4
@@ -55,8 +55,8 @@ class Setting:
     def train(self, method: str, store: Path | None = None) -> None:
         """Run the training loop without validation. store: folder of the pretrained model's features."""
         cell = self.cell(method)
-        kept = None if store is None else ArrayStore(store)
-        frozen = Frozen(self.pretrained, cell.precision, kept, key="benchmark")
+        kept = None if store is None else ArrayCache(store)
+        frozen = FeatureCache(self.pretrained, cell.precision, kept, key="benchmark")
         loss = method_card(method).load()(cell, self.pretrained, self.prompts)
         given = (self.images, self.pretrained, frozen, Execution(), NONE)
         train(cell, self.network(), loss, *given, lambda epoch: {})
@@ -71,7 +71,7 @@ class Setting:
 def icons() -> Setting:
     """The built-in model on its smallest task."""
     Execution().prepare()
-    bench = Bench.of(icons_cell("ft"), Execution())
+    bench = CellContext.of(icons_cell("ft"), Execution())
     return Setting(bench.task.train, bench.pretrained, bench.prompts, Training(epochs=4))
 
 

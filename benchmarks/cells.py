@@ -20,9 +20,9 @@ from benchmarks.benches import HYPERPARAMETERS
 from benchmarks.measuring import ROOT, Figure, environment
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
 from carft.spec.cell import Cell
-from carft.store.records import Store
 from carft.spec.resolve import command, specify
-from sweeps.ray_backend.connect import Request
+from carft.store.records import Store
+from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
 
@@ -59,7 +59,7 @@ def swept() -> Swept:
         notes = Path(scratch) / "notes.jsonl"
         os.environ[NOTES] = str(notes)
         recipe = load_recipe("miniature").changed()
-        request = Request(settings={"feature_cache": str(Path(scratch) / "features")})
+        request = Resources(settings={"feature_cache": str(Path(scratch) / "features")})
         started, used = time.time(), _cpu()
         with patch("sweeps.ray_backend.trainable.CellActor", TimedActor):
             _, summary = run_sweep(

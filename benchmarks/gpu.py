@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import Figure
 from carft.data.catalog import card
-from carft.training.execution import Execution
-from carft.training.feature_cache import Frozen
-from carft.spec.registry import method_card
 from carft.methods.ft import Batch
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
+from carft.spec.registry import method_card
 from carft.spec.resolve import specify
+from carft.training.execution import Execution
+from carft.training.feature_cache import FeatureCache
 
 BATCH = 512
 STEPS = 20
@@ -80,7 +80,7 @@ def _update(method: str, warm: bool, pretrained: Pretrained, pixels: torch.Tenso
     loss = method_card(method).load()(cell, pretrained, prompts)
     labels = torch.arange(len(pixels), device="cuda") % len(prompts.classes)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
-    frozen = Frozen(pretrained, "bfloat16")
+    frozen = FeatureCache(pretrained, "bfloat16")
     kept = frozen.forward(pretrained.normalise(pixels))
 
     def update() -> None:

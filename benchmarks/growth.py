@@ -19,12 +19,12 @@ from benchmarks.measuring import ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.data.catalog import DOWNSTREAM_ICONS, card
 from carft.models.heads import context_divergence, context_logits
-from carft.store.listing import list_cells
 from carft.models.network import Network, Prompts
+from carft.store.listing import list_cells
 from carft.store.records import Store
 from reports.build import build_report
-from sweeps.search.protocol import Protocol
 from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
 
 CELLS = (500, 2000, 8000)  # about a quarter of them unsealed
 TASKS = (1, 3, 9)

@@ -14,10 +14,10 @@ from benchmarks.benches import LR, icons, icons_cell
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.task import ImageSet
 from carft.data.views import crop_box
-from carft.training.execution import Execution
 from carft.models.network import Network
 from carft.store.records import Store
-from carft.training.run import Bench, run_cell
+from carft.training.execution import Execution
+from carft.training.run import CellContext, run_cell
 
 ROUNDS = 5
 EPOCHS = 5
@@ -25,7 +25,7 @@ EPOCHS = 5
 
 def measure() -> list[Figure]:
     """CPU seconds of a plain fine-tuning cell, records included, over those of the loop below."""
-    bench = Bench.of(icons_cell("ft"), Execution())
+    bench = CellContext.of(icons_cell("ft"), Execution())
     icons()
 
     def ours() -> None:

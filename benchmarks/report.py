@@ -16,8 +16,8 @@ from unittest.mock import patch
 import numpy as np
 
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.store.records import Store
 from carft.spec.resolve import specify
+from carft.store.records import Store
 from reports.build import build_report
 from reports.verify import verify
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write

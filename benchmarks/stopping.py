@@ -11,12 +11,12 @@ from pathlib import Path
 from scipy import stats
 
 from benchmarks.measuring import Figure
+from carft.store.early_stopping import Curve, known_curve, rungs_of
 from carft.store.records import Store
-from carft.store.early_stopping import Curve, known_curve, stops_of
-from sweeps.ray_backend.connect import Request
+from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
-from sweeps.search.protocol import Protocol
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 
 TRIALS, SEEDS = 12, 2
@@ -89,7 +89,7 @@ def measure() -> list[Figure]:
 def _search(recipe: Recipe, scratch: Path, name: str) -> tuple[dict[str, Searched], float]:
     """Every study of a recipe by task and method, and the sweep's wall seconds."""
     store = Store(scratch / name)
-    request = Request(settings={"feature_cache": str(scratch / f"features-{name}")})
+    request = Resources(settings={"feature_cache": str(scratch / f"features-{name}")})
     protocol, summary = run_sweep(recipe, store, request, lambda protocol: lambda: None, print)
     return {f"{s.task} {s.method.name}": _searched(protocol, store, s) for s in protocol.studies}, summary.wall_s
 
@@ -111,7 +111,7 @@ def replayed(curves: list[Curve], recipe: Recipe) -> tuple[float, float]:
     saved, lost = [], []
     for _ in range(ORDERS):
         order = rng.sample(curves, len(curves))
-        stops = stops_of(order, recipe.stopping_rungs(), recipe.round_size, epochs)
+        stops = rungs_of(order, recipe.stopping_rungs(), recipe.round_size, epochs)
         saved.append(1 - sum(stop or epochs for stop in stops) / (epochs * len(order)))
         lost.append(100 * (best - max(c[-1] for c, stop in zip(order, stops, strict=True) if stop is None)))
     return statistics.mean(saved), statistics.mean(lost)

@@ -72,10 +72,10 @@ class Clock:
 @contextmanager
 def clocks() -> Iterator[Clock]:
     """Clocks around training steps, evaluation, data, records and the opening of tasks, in this process."""
-    import carft.training.evaluate
     import carft.posthoc.wise_ft
-    import carft.training.run
+    import carft.training.evaluate
     import carft.training.loop
+    import carft.training.run
     from carft.store.records import Store
 
     clock = Clock()
@@ -83,10 +83,14 @@ def clocks() -> Iterator[Clock]:
         (carft.training.loop._Loop, "step", clock.around("step", carft.training.loop._Loop.step)),
         (carft.training.loop, "batches", clock.around_each("data", carft.training.loop.batches)),
         (carft.training.evaluate, "batches", clock.around_each("data", carft.training.evaluate.batches)),
-        (carft.training.run.Bench, "predict_each", clock.around("evaluate", carft.training.run.Bench.predict_each)),
-        (carft.training.run.Bench, "of", staticmethod(clock.around("open", carft.training.run.Bench.of))),
-        (carft.training.run.Bench, "sealed", clock.around("open", carft.training.run.Bench.sealed)),
-        (carft.training.run.Bench, "network", clock.around("network", carft.training.run.Bench.network)),
+        (
+            carft.training.run.CellContext,
+            "predict_each",
+            clock.around("evaluate", carft.training.run.CellContext.predict_each),
+        ),
+        (carft.training.run.CellContext, "of", staticmethod(clock.around("open", carft.training.run.CellContext.of))),
+        (carft.training.run.CellContext, "sealed", clock.around("open", carft.training.run.CellContext.sealed)),
+        (carft.training.run.CellContext, "network", clock.around("network", carft.training.run.CellContext.network)),
         *((Store, name, clock.around("records", getattr(Store, name))) for name in RECORDS),
     )
     with ExitStack() as stack:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft_cli.console import split
 from carft_cli.options import execution_settings, weights, with_domains
 
 if TYPE_CHECKING:
-    from sweeps.ray_backend.connect import Request
+    from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 
 
@@ -45,9 +45,9 @@ def ask(
     hang_after: float,
     smoke: bool,
     **_: object,
-) -> tuple[Recipe, Request]:
-    """The recipe as the command line changes it, and what is asked of Ray; ``Refusal`` for what cannot be meant."""
-    from sweeps.ray_backend.connect import Request
+) -> tuple[Recipe, Resources]:
+    """The recipe as the command line changes it, and what is asked of Ray; ``UserError`` for what cannot be meant."""
+    from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import load_recipe
 
     chosen = load_recipe(recipe)
@@ -57,7 +57,7 @@ def ask(
         chosen = load_recipe(chosen.without_data)
     if leave_one_out:
         if id_domains or ood_domains:
-            raise Refusal("--leave-one-out chooses the domains itself.", "Leave --id-domains and --ood-domains out.")
+            raise UserError("--leave-one-out chooses the domains itself.", "Leave --id-domains and --ood-domains out.")
         named = _held_out(named)
     elif named:
         named = [with_domains(task, id_domains, ood_domains) for task in named]
@@ -72,7 +72,7 @@ def ask(
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **other)
     kept = (feature_cache, feature_dtype, cells_per_gpu)
     settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
-    request = Request(gpus, workers_per_cell, address, settings, hang_after)
+    request = Resources(gpus, workers_per_cell, address, settings, hang_after)
     request.check_numbers()
     return chosen, request
 
@@ -83,5 +83,5 @@ def _held_out(tasks: list[str] | None) -> list[str]:
     from carft.data.folder.naming import is_folder, parse
 
     if not tasks or not all(map(is_folder, tasks)):
-        raise Refusal("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
+        raise UserError("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
     return [held_out for task in tasks for held_out in leave_one_out(parse(task).path)]

@@ -78,13 +78,13 @@ def train(
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
+    from carft.core.errors import UserError
     from carft.spec.cell import Reading, Training
-    from carft.core.errors import Refusal
     from carft.spec.resolve import specify
 
     named, more = given(lr=lr, kl_weight=kl_weight), numbers(set_)
     if twice := named.keys() & more.keys():
-        raise Refusal(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
+        raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
     hyperparameters = {**named, **more}
     recipe = {"weight_decay": weight_decay, "warmup": warmup, "clip": clip, "crop": crop}
     training = Training(**given(epochs=epochs, batch_size=batch_size, **recipe))
@@ -120,10 +120,10 @@ def train(
 def _train_on_workers(cell: Any, address: str, execution: Any, keep_weights: bool) -> None:
     import ray
 
-    from sweeps.ray_backend.connect import Request, connect
+    from sweeps.ray_backend.connect import Resources, connect
     from sweeps.ray_backend.distributed import train_cell
 
-    request = Request(gpus=execution.workers if execution.device == "cuda" else 0, workers_per_cell=execution.workers)
+    request = Resources(gpus=execution.workers if execution.device == "cuda" else 0, workers_per_cell=execution.workers)
     request.check()
     connect(request)
     try:
@@ -142,9 +142,9 @@ def interpolate(
 
     Example: `python cli.py interpolate --cell 3fa4`
     """
-    from carft.training.execution import Execution
     from carft.posthoc.wise_ft import run_curve
     from carft.store.mirror import open_store
+    from carft.training.execution import Execution
 
     store = open_store(results, writable=True)
     store.require_present()
@@ -172,9 +172,9 @@ def soup(
 
     Example: `python cli.py soup --cells 3fa4,91c0,e07b --greedy`
     """
-    from carft.training.execution import Execution
-    from carft.store.mirror import open_store
     from carft.posthoc.soup import run_soup
+    from carft.store.mirror import open_store
+    from carft.training.execution import Execution
 
     store = open_store(results, writable=True)
     store.require_present()
@@ -201,9 +201,9 @@ def export(
 
     Example: `python cli.py export 3fa4 --to my-model`
     """
-    from carft.training.execution import Execution
-    from carft.store.mirror import open_store
     from carft.posthoc.export import export as write
+    from carft.store.mirror import open_store
+    from carft.training.execution import Execution
 
     store = open_store(results)
     store.require_present()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
@@ -23,9 +23,9 @@ LAID_OUT = 500
 
 
 def results_place(given: str) -> str:
-    """A results folder as it was asked for, path or URL; ``Refusal`` for what is neither."""
+    """A results folder as it was asked for, path or URL; ``UserError`` for what is neither."""
     if not given.strip():
-        raise Refusal("--results is empty.", "Name a folder, or leave it out for 'results'.")
+        raise UserError("--results is empty.", "Name a folder, or leave it out for 'results'.")
     if "://" not in given:
         return str(Path(given))
     from carft.store.object_store import checked_url
@@ -34,9 +34,9 @@ def results_place(given: str) -> str:
 
 
 def local_folder_only(given: str | Path) -> Path:
-    """A folder to write to; ``Refusal`` for a URL."""
+    """A folder to write to; ``UserError`` for a URL."""
     if "://" in str(given):
-        raise Refusal(
+        raise UserError(
             f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
         )
     return Path(given)
@@ -81,12 +81,12 @@ def cell_text(value: Any) -> str:
 
 
 def split(text: str | None) -> list[str] | None:
-    """Comma-separated names, each once; None where the option was not given, ``Refusal`` where it names nothing."""
+    """Comma-separated names, each once; None where the option was not given, ``UserError`` where it names nothing."""
     if text is None:
         return None
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not names:
-        raise Refusal(f"'{text}' names nothing.", "Leave the option out, or name at least one.")
+        raise UserError(f"'{text}' names nothing.", "Leave the option out, or name at least one.")
     return names
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft_cli.console import AsJson, cell_text, err, out, print_json
 
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
@@ -116,5 +116,5 @@ def data_fixture(name: SetName, root: Root, as_json: AsJson = False) -> None:
 
 def _some(name: str, data_sets: list[Any]) -> list[Any]:
     if not data_sets:
-        raise Refusal(f"The task {name} needs no data set on disk.", "Known data sets: python cli.py data ls")
+        raise UserError(f"The task {name} needs no data set on disk.", "Known data sets: python cli.py data ls")
     return data_sets

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft_cli.console import err, out, percent
 from carft_cli.options import given, writing
 
@@ -41,10 +41,10 @@ def pretrain(
     """
     import torch
 
-    from carft.data.icons.pretraining import Recipe, pretrain_and_measure
+    from carft.data.icons.pretraining import PretrainingRecipe, pretrain_and_measure
 
     torch.set_num_threads(threads)
-    recipe = Recipe(**given(epochs=epochs))
+    recipe = PretrainingRecipe(**given(epochs=epochs))
     with writing(folder):
         path, rows = pretrain_and_measure(recipe, folder, tell=lambda line: err.print(line, style="dim"))
     table = Table("context", "zero-shot class", "zero-shot context")
@@ -69,4 +69,4 @@ def census(path: Annotated[Path, typer.Option("--out", help="The CSV to write.")
 
 def _require_file(path: Path, suffix: str) -> None:
     if path.suffix != suffix or not path.parent.is_dir():
-        raise Refusal(f"'{path}' cannot be written here.", f"Give --out a {suffix} file in a folder that exists.")
+        raise UserError(f"'{path}' cannot be written here.", f"Give --out a {suffix} file in a folder that exists.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from carft.core.errors import Refusal, unknown
+from carft.core.errors import UserError, unknown
 from carft_cli.console import AsJson, Results, metrics_table, out, print_json, print_rows
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
@@ -31,7 +31,7 @@ def ls(
     if kind not in LISTINGS:
         raise unknown("listing", kind, LISTINGS)
     if stale and kind != "cells":
-        raise Refusal(f"--stale is for cells, not for {kind}.", "python cli.py ls cells --stale")
+        raise UserError(f"--stale is for cells, not for {kind}.", "python cli.py ls cells --stale")
     rows = list_stale(open_store(results)) if stale else LISTINGS[kind](open_store(results))
     if as_json:
         print_json(rows)
@@ -48,8 +48,8 @@ def show(
 
     Example: `python cli.py show 3fa4`
     """
-    from carft.store.mirror import open_store
     from carft.spec.resolve import command
+    from carft.store.mirror import open_store
 
     store = open_store(results)
     store.require_present()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from carft.core.errors import UserError
 from carft.spec.cell import DIGEST_MARK
-from carft.core.errors import Refusal
 from carft_cli.console import err, split
 
 if TYPE_CHECKING:
@@ -83,14 +83,16 @@ OodDomains = Annotated[
 
 
 def with_domains(task: str, id_domains: str | None, ood_domains: str | None) -> str:
-    """A task's name with its domains chosen; ``Refusal`` where domains are no choice."""
+    """A task's name with its domains chosen; ``UserError`` where domains are no choice."""
     from carft.data.folder.cards import folder_task
     from carft.data.folder.naming import is_folder, parse
 
     if not (id_domains or ood_domains):
         return task
     if not is_folder(task):
-        raise Refusal(f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for folder:PATH tasks.")
+        raise UserError(
+            f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for folder:PATH tasks."
+        )
     return folder_task(parse(task).path, split(id_domains) or (), split(ood_domains) or ())
 
 
@@ -130,25 +132,25 @@ def weights(
 
     for value, option in ((model, "--model"), (pretrained, "--pretrained")):
         if value is not None and not value.strip():
-            raise Refusal(f"{option} is empty.", "Leave it out for the task's own, or name one.")
+            raise UserError(f"{option} is empty.", "Leave it out for the task's own, or name one.")
     if random_weights:
         if pretrained:
-            raise Refusal("--random-weights and --pretrained exclude each other.", "Give one of the two.")
+            raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")
         err.print("Warning: random weights. No number of this run means anything.", soft_wrap=True)
         return model, RANDOM
     if pretrained == RANDOM:
-        raise Refusal(
+        raise UserError(
             "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
             "To see that everything runs, say so: --random-weights",
         )
     if pretrained and Path(pretrained).is_file():
         if model is None:
-            raise Refusal("A weights file does not say which model it is for.", "Give --model NAME as well.")
+            raise UserError("A weights file does not say which model it is for.", "Give --model NAME as well.")
         from carft.models.clip import states_activation
 
         return states_activation(model, pretrained, activation), pretrained
     if activation:
-        raise Refusal("--activation is for a weights file, given as --model NAME --pretrained PATH.")
+        raise UserError("--activation is for a weights file, given as --model NAME --pretrained PATH.")
     return model, pretrained
 
 
@@ -162,21 +164,21 @@ def numbers(pairs: list[str]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals:
-            raise Refusal(f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1")
+            raise UserError(f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1")
     return values
 
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Turns the failure to write ``place`` into a ``Refusal``."""
+    """Turns the failure to write ``place`` into a ``UserError``."""
     try:
         yield
     except OSError as error:
-        raise Refusal(f"'{place}' cannot be written: {error.strerror or error}.", "Give another place.") from error
+        raise UserError(f"'{place}' cannot be written: {error.strerror or error}.", "Give another place.") from error
 
 
 def writable(results: str) -> Store:
-    """The results folder, made if it is not there; ``Refusal`` when it cannot be written."""
+    """The results folder, made if it is not there; ``UserError`` when it cannot be written."""
     from carft.store.mirror import open_store
 
     store = open_store(results, writable=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft_cli.asking import ask
 from carft_cli.console import AsJson, Results, err, out, print_json, rows_table
 from carft_cli.options import (
@@ -49,9 +49,9 @@ from carft_cli.options import (
 from carft_cli.status import duration
 
 if TYPE_CHECKING:
-    from sweeps.ray_backend.connect import Request
     from sweeps.plan.forecast import Forecast
     from sweeps.plan.planning import Plan
+    from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 
 #: earlier sweeps that a person is shown
@@ -104,8 +104,8 @@ def plan(
 
     from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
-    from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.plan.planning import plan_of
+    from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.search.protocol import Protocol
 
     store, found = open_store(results), obstacles(chosen, request)
@@ -116,7 +116,7 @@ def plan(
         made = _calibrated(chosen, request, protocol, made, found)
     try:
         require_space(store.root, made.forecast.bytes)
-    except Refusal as refusal:
+    except UserError as refusal:
         found.append(refusal)
     downloads = _downloads(chosen)
     if as_json:
@@ -135,7 +135,7 @@ def time_line(forecast: Forecast) -> str:
     return f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
 
 
-def _slots(request: Request, found: list[Refusal]) -> int:
+def _slots(request: Resources, found: list[UserError]) -> int:
     """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way."""
     from sweeps.ray_backend.connect import concurrency, concurrency_here, connect
 
@@ -148,14 +148,14 @@ def _slots(request: Request, found: list[Refusal]) -> int:
     try:
         connect(request)
         return max(1, concurrency(request))
-    except Refusal as refusal:
+    except UserError as refusal:
         found.append(refusal)
         return concurrency_here(request)
     finally:
         ray.shutdown()
 
 
-def _calibrated(chosen: Recipe, request: Request, protocol: Any, made: Plan, found: list[Refusal]) -> Plan:
+def _calibrated(chosen: Recipe, request: Resources, protocol: Any, made: Plan, found: list[UserError]) -> Plan:
     """The plan after a short measurement, where one is possible: on this machine, with nothing missing."""
     from sweeps.plan.planning import plan_of
 
@@ -177,12 +177,12 @@ def _downloads(chosen: Recipe) -> list[str]:
     for model, weights in starts(chosen):
         try:
             places.append(find_weights(model, weights))
-        except Refusal:
+        except UserError:
             continue  # an obstacle, named among them
     return [place for place in places if place]
 
 
-def _as_json(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str]) -> dict[str, Any]:
+def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str]) -> dict[str, Any]:
     forecast = made.forecast
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
@@ -212,7 +212,7 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(chosen: Recipe, made: Plan, found: list[Refusal], downloads: list[str], place: Path) -> None:
+def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     failed += f", {forecast.stopped} were stopped early" if forecast.stopped else ""

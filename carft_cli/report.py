@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft_cli.console import AsJson, Results, local_folder_only, out, print_json, results_place, rows_table, split
 
 ReportFolder = Annotated[
@@ -35,7 +35,7 @@ def build(
     if context.invoked_subcommand is not None:
         sources = {name: context.get_parameter_source(name) for name in context.params}
         for name in (name for name, source in sources.items() if source and source.name != "DEFAULT"):
-            raise Refusal(
+            raise UserError(
                 f"An option stands before '{context.invoked_subcommand}', which would not see it.",
                 f"Write: python cli.py report {context.invoked_subcommand} --{name.removesuffix('_dir')} ...",
             )
@@ -169,11 +169,11 @@ def rescore(
     Example: `python cli.py rescore --tasks icons/transport --sets test --images "*lucide*" --metrics top1,ece`
     """
     from carft.store.mirror import open_store
-    from reports.rescore import Request, rescore_to
+    from reports.rescore import RescoreRequest, rescore_to
 
     store = open_store(results)
     store.require_present()
-    request = Request.of(split(tasks), split(sets), classes, images, split(metrics))
+    request = RescoreRequest.of(split(tasks), split(sets), classes, images, split(metrics))
     found = rescore_to(store, request, out_dir)
     if as_json:
         print_json({"paths": [str(p) for p in found.paths], "changed": found.changed, "rows": found.summary})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft_cli.console import AsJson, Results, err, out, print_json, results_place, rows_table
 
 results_group = typer.Typer(
@@ -30,8 +30,8 @@ def gc(
 
     Example: `python cli.py results gc`
     """
-    from carft.store.mirror import open_store
     from carft.store.gc import leftovers, remove
+    from carft.store.mirror import open_store
 
     store = open_store(results, writable=yes)
     found = leftovers(store)
@@ -62,7 +62,7 @@ def merge(
     from carft.store.mirror import open_store
 
     if keep not in (None, "first", "second"):
-        raise Refusal(f"--keep {keep} is neither first nor second.")
+        raise UserError(f"--keep {keep} is neither first nor second.")
     stores = open_store(first, weights=True), open_store(second, weights=True)
     merged = merge_folders(*stores, to, keep)  # type: ignore[arg-type]  # just checked
     conflicts = [vars(conflict) for conflict in merged.conflicts]

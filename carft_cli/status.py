@@ -12,7 +12,7 @@ from carft_cli.console import AsJson, Results, out, print_json, rows_table
 
 if TYPE_CHECKING:
     from carft.store.failures import Failure
-    from sweeps.status.state import State
+    from sweeps.status.state import SweepState
 
 #: running cells and failures that a person is shown
 FEW = 12
@@ -53,7 +53,7 @@ def status(
             out.print(f"and {len(failed) - FEW} more; all with --json")
 
 
-def _say(state: State, results: str) -> None:
+def _say(state: SweepState, results: str) -> None:
     counts = state.counts
     how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
     given_up = f"{counts.stopped} stopped early, " if counts.stopped else ""

@@ -49,10 +49,10 @@ from carft_cli.plan import time_line
 from carft_cli.status import busy_line
 
 if TYPE_CHECKING:
-    from carft.core.errors import Refusal
+    from carft.core.errors import UserError
     from sweeps.ray_backend.run import Summary
     from sweeps.search.protocol import Protocol
-    from sweeps.status.state import State
+    from sweeps.status.state import SweepState
 
 
 def sweep(
@@ -102,15 +102,15 @@ def sweep(
     first = specify(chosen.tasks[0], "zeroshot", {}, model=chosen.model, pretrained=chosen.pretrained)
     say_setting(chosen.tasks, first.model, first.pretrained, data)
 
-    from sweeps.status.progress import Board
-    from sweeps.ray_backend.preflight import require_space
-    from sweeps.ray_backend.connect import concurrency
-    from sweeps.ray_backend.head_monitor import leave_at_once
-    from sweeps.ray_backend.run import run_sweep
     from sweeps.plan.planning import plan_of
-    from sweeps.status.writer import Reporter
+    from sweeps.ray_backend.connect import concurrency
+    from sweeps.ray_backend.head_monitor import exit_process
+    from sweeps.ray_backend.preflight import require_space
+    from sweeps.ray_backend.run import run_sweep
+    from sweeps.status.progress import ProgressDisplay
+    from sweeps.status.writer import StatusWriter
 
-    board, reporter, plans = Board(err), Reporter(store, chosen.name), []
+    board, reporter, plans = ProgressDisplay(err), StatusWriter(store, chosen.name), []
 
     def watch(protocol: Protocol) -> Callable[[], None]:
         plans.append(plan_of(protocol, request, concurrency(request)))
@@ -131,10 +131,10 @@ def sweep(
         with suppress(OSError):
             err.print(words, soft_wrap=True, markup=False, highlight=False)
 
-    def leave(refusal: Refusal) -> NoReturn:
+    def leave(refusal: UserError) -> NoReturn:
         board.close()
         reporter.close("broken")
-        leave_at_once(refusal)
+        exit_process(refusal)
 
     outcome = "broken"
     try:
@@ -161,7 +161,7 @@ def sweep(
         raise SystemExit(1)
 
 
-def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: State | None) -> None:
+def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """What a sweep came to, for people: winners, counts, what failed and why, and what to do next."""
     from carft.store.failures import PASSING, failures
     from sweeps.status.progress import winners_table

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.records import Store
-from reports.render import manifest as manifests
+from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
 from reports.figures.figures import Plot, draw_all
+from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import PAGES, Content
 from reports.tables.registry import Sources
-from reports.claims.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Built:
 
 
 def build_report(store: Store, folder: Path) -> Built:
-    """Write pages, tables, figures and the manifest of a results folder; ``Refusal`` when nothing can be reported.
+    """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
     index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), manifest.json.
     """
@@ -48,10 +48,10 @@ def build_report(store: Store, folder: Path) -> Built:
 
 
 def sources_of(store: Store) -> Sources:
-    """What the tables of a results folder are made from; ``Refusal`` when it holds no study."""
+    """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
     evidence = Evidence.of(store)
     if not evidence.tasks:
-        raise Refusal(f"'{store.name}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
+        raise UserError(f"'{store.name}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
     return Sources(evidence)
 
 
@@ -85,7 +85,7 @@ def _require_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(
+        raise UserError(
             f"The report folder '{folder}' cannot be written: {error.strerror}.", "Give another --out."
         ) from error
 
@@ -94,7 +94,7 @@ def _remove_former(folder: Path) -> None:
     """Remove what an earlier report left here: a table or figure that is no longer made would look like a new one."""
     try:
         former = list(Manifest.read(folder).report)
-    except Refusal:
+    except UserError:
         return
     root = folder.resolve()
     for old in ((folder / name).resolve() for name in [*former, manifests.NAME]):

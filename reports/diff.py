@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from carft.store.records import Store
-from reports.build import sources_of
 from reports.analysis.contrasts import Part
+from reports.build import sources_of
+from reports.claims.verdicts import Verdict
+from reports.render.formatting import made_by, points
 from reports.render.manifest import record_digests
+from reports.stats.intervals import Estimate
 from reports.stats.ranks import holm
 from reports.tables.registry import Sources
-from reports.render.formatting import made_by, points
-from reports.stats.intervals import Estimate
-from reports.claims.verdicts import Verdict
 
 LEVEL = 0.05
 NAMED = 5

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from carft.data.catalog import card
-from carft.core.errors import Refusal, unknown
+from carft.core.errors import UserError, unknown
 from carft.core.metrics import Predictions, macro, top1
+from carft.data.catalog import card
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests
 from reports.tables.rows import rows_of
@@ -48,9 +48,9 @@ class View:
         return self.ranked[:, 0]
 
 
-def not_enough(where: str, why: str) -> Refusal:
+def not_enough(where: str, why: str) -> UserError:
     """The refusal where a file holds only the largest logits and those do not suffice."""
-    return Refusal(
+    return UserError(
         f"The predictions of {where} hold only the largest logits of each image, and {why}.",
         "Ask for fewer changes, or run the cell again on a set small enough for all logits.",
     )
@@ -105,7 +105,7 @@ METRICS: dict[str, Callable[[View], float]] = {
 
 
 @dataclass(frozen=True)
-class Request:
+class RescoreRequest:
     """What is changed after the fact. None: as recorded.
 
     tasks, sets: names. classes: the only ones that can be predicted; images of others are left out. images: patterns of
@@ -125,17 +125,17 @@ class Request:
         classes: str | None,
         images: str | None,
         metrics: Sequence[str] | None,
-    ) -> Request:
+    ) -> RescoreRequest:
         """A request as the command line gives it: ``classes`` and ``images`` name a file or are comma-separated."""
         for name in metrics or ():
             if name not in METRICS:
                 raise unknown("metric", name, METRICS)
         if not metrics:
-            raise Refusal("No metric was given.", f"Known: {', '.join(METRICS)}.")
+            raise UserError("No metric was given.", f"Known: {', '.join(METRICS)}.")
         for name in tasks or ():
             card(name)
         chosen = tuple(tasks) if tasks else None
-        return Request(chosen, tuple(sets) if sets else None, _names(classes), _names(images), tuple(metrics))
+        return RescoreRequest(chosen, tuple(sets) if sets else None, _names(classes), _names(images), tuple(metrics))
 
     def words(self) -> str:
         """What was changed, in a line."""
@@ -158,21 +158,21 @@ class Rescored:
     summary: list[dict[str, Any]]
 
 
-def rescore_to(store: Store, request: Request, folder: Path) -> Rescored:
+def rescore_to(store: Store, request: RescoreRequest, folder: Path) -> Rescored:
     """Write rescored.csv (a row per cell and set), summary.csv (means over seeds) and rescored.json (what was changed).
 
-    ``Refusal`` when the folder lies among the records, when nothing is left to score, or when stored logits do not
+    ``UserError`` when the folder lies among the records, when nothing is left to score, or when stored logits do not
     suffice.
     """
     if folder.resolve().is_relative_to(store.root.resolve()):
-        raise Refusal(
+        raise UserError(
             f"'{folder}' lies in the results folder.", "Give --out a folder of its own: records stay as they are."
         )
     records = _records(store, request)
     methods = {r.id: r.cell.method for r in store.records()}
     rows = [row for record in records for row in _cell(store, record, request, methods)]
     if not rows:
-        raise Refusal("Nothing is left to score.", "No finished cell was evaluated on such sets or images.")
+        raise UserError("Nothing is left to score.", "No finished cell was evaluated on such sets or images.")
     table = pd.DataFrame(rows)
     keys = ["task", "method", "hyperparameters", "set"]
     grouped = table.groupby(keys, sort=True, as_index=False)
@@ -182,7 +182,7 @@ def rescore_to(store: Store, request: Request, folder: Path) -> Rescored:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(f"'{folder}' cannot be written: {error.strerror}.", "Give another --out.") from error
+        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give another --out.") from error
     paths = [folder / "rescored.csv", folder / "summary.csv", folder / "rescored.json"]
     table.assign(note="re-scored").to_csv(paths[0], index=False)
     summary.to_csv(paths[1], index=False)
@@ -194,7 +194,7 @@ def rescore_to(store: Store, request: Request, folder: Path) -> Rescored:
     return Rescored(paths, request.words(), rows_of(summary))
 
 
-def _records(store: Store, request: Request) -> list[Record]:
+def _records(store: Store, request: RescoreRequest) -> list[Record]:
     records = [r for r in store.records() if request.tasks is None or r.cell.task in request.tasks]
     for task in {r.cell.task for r in records}:
         known = {"val", "test", *(f"ood/{suite}" for suite in card(task).suites)}
@@ -207,7 +207,7 @@ def _records(store: Store, request: Request) -> list[Record]:
     return records
 
 
-def _cell(store: Store, record: Record, request: Request, methods: Mapping[str, str]) -> list[dict[str, Any]]:
+def _cell(store: Store, record: Record, request: RescoreRequest, methods: Mapping[str, str]) -> list[dict[str, Any]]:
     rows = []
     parents = ", ".join(methods.get(p, p) for p in record.cell.parents)
     method = f"{record.cell.method}({parents})" if parents else record.cell.method
@@ -294,7 +294,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
     names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:
-        raise Refusal(f"'{text}' names nothing.", "Give names, comma-separated or one a line in a file.")
+        raise UserError(f"'{text}' names nothing.", "Give names, comma-separated or one a line in a file.")
     return names
 
 

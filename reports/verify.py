@@ -18,15 +18,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.core.metrics import flatten, score
-from carft.store.records import Store
-from carft.store.early_stopping import known_curve, stops_of
 from carft.spec.selection import Candidate, best
-from reports.render import manifest as manifests
-from reports.evidence.results import finished_trials
+from carft.store.early_stopping import known_curve, rungs_of
+from carft.store.records import Store
 from reports.build import redrawn, sources_of, write_pages, write_tables
+from reports.evidence.results import finished_trials
 from reports.figures.figures import Plot
+from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import Content
 from reports.tables.registry import TABLES, Sources
@@ -74,7 +74,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Check:
+class VerifyCheck:
     """What a check compared, and every difference by name."""
 
     name: str
@@ -86,7 +86,7 @@ class Check:
 class Verification:
     """The outcome of all checks."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[VerifyCheck, ...]
     notes: tuple[str, ...]
     fingerprint: str
 
@@ -99,7 +99,7 @@ Found = Iterator[tuple[int, str | None]]  # (how much was compared, a difference
 
 
 def verify(store: Store, folder: Path, allow_other_code: bool = False) -> Verification:
-    """All checks of a report; ``Refusal`` when there is no report or no results folder to check.
+    """All checks of a report; ``UserError`` when there is no report or no results folder to check.
 
     allow_other_code: whether a report that other code made may hold; its pages are then compared by digest only.
     """
@@ -111,18 +111,18 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False) -> Verifi
     return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
 
 
-def _run(name: str, check: Callable[[Case], Found], case: Case) -> Check:
+def _run(name: str, check: Callable[[Case], Found], case: Case) -> VerifyCheck:
     compared, differences = 0, []
     try:
         for count, difference in check(case):
             compared += count
             if difference is not None:
                 differences.append(difference)
-    except Refusal as refusal:
+    except UserError as refusal:
         differences.append(f"cannot be checked: {refusal.message}")
     except Exception as error:  # a tampered file may raise anything, and each such thing is a finding
         differences.append(f"cannot be checked: {type(error).__name__}: {error}")
-    return Check(name, compared, tuple(differences))
+    return VerifyCheck(name, compared, tuple(differences))
 
 
 def _report_files(case: Case) -> Found:
@@ -155,7 +155,7 @@ def _recorded_metrics(case: Case) -> Found:
             try:
                 yield from _one_set(case.store, record.id, name, metrics)
             except Exception as error:  # whatever a damaged file raises; the next file is still checked
-                why = error.message if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
+                why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
                 yield 1, f"cell {record.id}, {name}: {why}"
 
 
@@ -207,7 +207,7 @@ def _given_up(case: Case, study: Mapping[str, Any]) -> Found:
     if not study.get("rungs") and all(t["status"] != "stopped" for t in trials):
         return
     curves = [known_curve(case.store, t["cell"]) or None for t in trials]
-    wanted = stops_of(curves, study.get("rungs", []), study["round_size"], study["training"]["epochs"])
+    wanted = rungs_of(curves, study.get("rungs", []), study["round_size"], study["training"]["epochs"])
     for trial, stop in zip(trials, wanted, strict=True):
         if trial["status"] not in ("done", "stopped"):
             continue

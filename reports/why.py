@@ -10,16 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from carft.core.errors import Refusal, unknown
-from carft.store.records import Store
+from carft.core.errors import UserError, unknown
 from carft.spec.resolve import command
-from reports.build import sources_of
+from carft.store.records import Store
 from reports.analysis.contrasts import Part
-from reports.tables.registry import INTERVAL, TABLES, Formula, Sources, table_card
-from reports.tables.rows import rows_of
+from reports.build import sources_of
+from reports.claims.verdicts import ledger
 from reports.render.formatting import amount, points
 from reports.stats.intervals import LEVEL
-from reports.claims.verdicts import ledger
+from reports.tables.registry import INTERVAL, TABLES, Formula, Sources, table_card
+from reports.tables.rows import rows_of
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
@@ -45,7 +45,7 @@ class Chain:
 def explain(store: Store, address: str) -> Chain:
     """The chain of a claim (``C3``, or ``C3@SCOPE``) or of a number (``TABLE.ROW.COLUMN``, ROW as ``icons/tools/ft``).
 
-    ``Refusal`` with near misses for a name that is not there.
+    ``UserError`` with near misses for a name that is not there.
     """
     name, dot, rest = address.partition(".")
     claim, _, scope = address.partition("@")
@@ -85,14 +85,14 @@ def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]
     """The row and column of an address."""
     card, table = TABLES[name], sources.table(name)
     if table.empty:
-        raise Refusal(f"The table '{name}' is empty in this folder.")
+        raise UserError(f"The table '{name}' is empty in this folder.")
     found = rows_of(table)
     short = Counter(card.short_key(row) for row in found)
     rows = {card.short_key(row): row for row in found if short[card.short_key(row)] == 1}
     rows |= {card.key(row): row for row in found}
     row, _, column = rest.rpartition(".")
     if rest in rows:
-        raise Refusal(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(_columns(table))}.")
+        raise UserError(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(_columns(table))}.")
     if row not in rows:
         raise unknown(f"row of table '{name}' ({'/'.join(card.keys)})", row or rest, rows)
     if column not in table:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from carft.spec.cell import Cell
-from carft.training.execution import Execution
 from carft.store.records import Store
-from carft.training.run import Bench, run_cell
+from carft.training.execution import Execution
+from carft.training.run import CellContext, run_cell
 from tests.support import faults
 from tests.support.helpers import LR, ROOT, quick_cell
 
@@ -49,9 +49,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, execution: Execution, cel
 
 
 @pytest.fixture(scope="session")
-def bench(execution: Execution, cells: dict[str, Cell]) -> Bench:
+def bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
     """Task, pretrained model and prompts of the smallest task."""
-    return Bench.of(cells["ft"], execution)
+    return CellContext.of(cells["ft"], execution)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ LITTER_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
-class ArrayStore:
+class ArrayCache:
     """A folder of kept arrays, each of two dimensions and in a file of its own, named by a key of what decides it.
 
     limit: bytes; before a file is added the least recently used ones are removed until it fits. A file is written

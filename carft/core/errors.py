@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 #: names that a sentence can list
 MANY = 12
 
 
-class Refusal(Exception):
+class UserError(Exception):
     """A request that is wrong or cannot work here.
 
     The command line prints ``message`` and ``hint`` and exits with code 2.
@@ -21,11 +22,11 @@ class Refusal(Exception):
         self.hint = hint
 
 
-class Unreadable(Refusal):
+class UnreadableImage(UserError):
     """An image that cannot be decoded."""
 
 
-class StoreAway(OSError):
+class StorageUnavailable(OSError):
     """The object store that holds the results does not answer, or does not allow what is asked of it."""
 
     def __str__(self) -> str:
@@ -36,11 +37,19 @@ class Diverged(RuntimeError):
     """A cell whose loss is no longer finite: the request was fine, the run was not."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> Refusal:
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """A refusal for a name that is not in a registry, with the nearest names that are."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     near = near or [k for k in known if name and (k.endswith(f"/{name}") or k.startswith(name))][:3]
     few = ", ".join(known[:MANY]) + (f" and {len(known) - MANY} more" if len(known) > MANY else "")
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {few or 'none'}."
-    return Refusal(f"There is no {kind} '{name}'.", hint)
+    return UserError(f"There is no {kind} '{name}'.", hint)
+
+
+def corrupt(path: Path, why: str) -> UserError:
+    """The refusal to read a file that is not whole."""
+    return UserError(
+        f"The record '{path}' is torn or cannot be read: {why}.",
+        "Move that folder away and run the sweep again; only what is missing is run.",
+    )

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 _listener: ContextVar[Callable[[], None] | None] = ContextVar("listener", default=None)
 
 
-def alive() -> None:
+def heartbeat() -> None:
     """Say that the work moved on: a batch of images was made, a step was done."""
     listener = _listener.get()
     if listener is not None:
@@ -17,7 +17,7 @@ def alive() -> None:
 
 
 @contextmanager
-def heard_by(listener: Callable[[], None]) -> Iterator[None]:
+def on_heartbeat(listener: Callable[[], None]) -> Iterator[None]:
     """``listener`` is called at every sign of life of this thread while the block runs."""
     token = _listener.set(listener)
     try:

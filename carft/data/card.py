@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 
 if TYPE_CHECKING:
     from carft.data.task import Sealed, Task
@@ -85,9 +85,11 @@ class Card:
         return (*(("test",) if self.has_test else ()), *(f"ood/{suite}" for suite in self.suites))
 
     def bank(self, name: str) -> tuple[str, ...]:
-        """The context templates that a reading names; ``Refusal`` for a bank that the task does not have."""
+        """The context templates that a reading names; ``UserError`` for a bank that the task does not have."""
         if name not in self.banks:
-            raise Refusal(f"{self.name} has no context templates called '{name}'.", f"It has: {', '.join(self.banks)}.")
+            raise UserError(
+                f"{self.name} has no context templates called '{name}'.", f"It has: {', '.join(self.banks)}."
+            )
         return self.banks[name]
 
     def warnings(self, bank: str = STANDARD) -> list[str]:
@@ -99,16 +101,16 @@ class Card:
         ]
 
     def require_present(self, where: Where) -> None:
-        """``Refusal`` unless the data are there (or ship with the package). Cheap: nothing is opened."""
+        """``UserError`` unless the data are there (or ship with the package). Cheap: nothing is opened."""
         if self.place and where.root is None:
-            raise Refusal(
+            raise UserError(
                 f"{self.name} needs data on this machine, and no data folder was named.",
                 f"Give --data ROOT, the folder that holds '{self.place}'. Where to get it: {self.source}",
             )
         self._loader("require_present")(self, where)
 
     def require_sealed(self, where: Where) -> None:
-        """``Refusal`` unless test set and suites are there as well: to be asked before work that ends in unsealing."""
+        """``UserError`` unless test set and suites are there too; called before work that ends in unsealing."""
         self.require_present(where)
         if hasattr(importlib.import_module(self.loader), "require_sealed"):
             self._loader("require_sealed")(self, where)

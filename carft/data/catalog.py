@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from carft.core.errors import UserError, unknown
 from carft.data.card import Card
 from carft.data.domainbed.cards import CARDS as DOMAINBED_CARDS
 from carft.data.domainbed.cards import DATA_SETS as DOMAINBED_SETS
@@ -14,7 +15,6 @@ from carft.data.icons.world import ALL
 from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
 from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.sets import DataSet
-from carft.core.errors import Refusal, unknown
 
 CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
 
@@ -29,7 +29,7 @@ DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_CARDS)
 
 
 def data_set(name: str) -> DataSet:
-    """The entry of a data set, or of your own data; ``Refusal`` with near misses for an unknown name."""
+    """The entry of a data set, or of your own data; ``UserError`` with near misses for an unknown name."""
     if is_folder(name):
         return data_set_of(name)
     if name not in DATA_SETS:
@@ -45,7 +45,7 @@ def data_sets(name: str) -> list[DataSet]:
 
 
 def card(name: str) -> Card:
-    """The card of a task; ``Refusal`` with near misses for an unknown name.
+    """The card of a task; ``UserError`` with near misses for an unknown name.
 
     A task on your own data, ``folder:PATH?...``, has a card that is made from what is in the folder.
     """
@@ -53,7 +53,7 @@ def card(name: str) -> Card:
         return card_of(name)
     if name in DATA_SETS and name not in CARDS:
         tasks = [one.name for one in CARDS.values() if name in one.data_sets]
-        raise Refusal(f"'{name}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
+        raise UserError(f"'{name}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
     if name not in CARDS:
         raise unknown("task", name, CARDS)
     return CARDS[name]

@@ -65,7 +65,7 @@ class Attestation:
 
 
 def check(data_set: DataSet, root: Path) -> Attestation:
-    """Read the whole set: as :func:`attest`, and every image is decoded. ``Refusal`` when it is missing."""
+    """Read the whole set: as :func:`attest`, and every image is decoded. ``UserError`` when it is missing."""
     splits = data_set.index(root)
     return attest(data_set, root, splits, unreadable_of(data_set, splits))
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.fixtures import is_fixture
-from carft.data.sets import Archive, DataSet
-from carft.core.errors import Refusal
+from carft.data.sets import DataSet, Download
 
 #: seconds without a byte after which a download is given up
 PATIENCE = 30
@@ -27,14 +27,14 @@ CHUNK = 1 << 20
 def fetch(data_set: DataSet, root: Path, tell: Callable[[str], None] = lambda _: None) -> bool:
     """Download and unpack a data set under ``root``; False when it is there already. tell: is given lines of progress.
 
-    ``Refusal`` when it may not be downloaded, cannot be reached, is not what its digest says, or does not unpack.
+    ``UserError`` when it may not be downloaded, cannot be reached, is not what its digest says, or does not unpack.
     """
     if is_fixture(root / data_set.place):
-        raise Refusal(f"'{root / data_set.place}' is a fixture.", "Give --root another folder, or remove this one.")
+        raise UserError(f"'{root / data_set.place}' is a fixture.", "Give --root another folder, or remove this one.")
     if _present(data_set, root):
         return False
     if not data_set.archives:
-        raise Refusal(
+        raise UserError(
             f"The data set {data_set.name} cannot be downloaded from here.",
             f"Put it into '{root / data_set.place}'. Its source: {data_set.source}. Licence: {data_set.licence}.",
         )
@@ -55,7 +55,7 @@ def fetch(data_set: DataSet, root: Path, tell: Callable[[str], None] = lambda _:
 def _present(data_set: DataSet, root: Path) -> bool:
     try:
         data_set.index(root)
-    except Refusal:
+    except UserError:
         return False
     return True
 
@@ -64,16 +64,16 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(f"'{folder}' cannot be made: {error.strerror}.", "Give --root another folder.") from error
+        raise UserError(f"'{folder}' cannot be made: {error.strerror}.", "Give --root another folder.") from error
     return folder
 
 
-def _whole(path: Path, archive: Archive) -> bool:
+def _whole(path: Path, archive: Download) -> bool:
     with path.open("rb") as stream:
         return not archive.md5 or hashlib.file_digest(stream, "md5").hexdigest() == archive.md5
 
 
-def _download(data_set: DataSet, root: Path, archive: Archive, path: Path) -> None:
+def _download(data_set: DataSet, root: Path, archive: Download, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     try:
         with urllib.request.urlopen(archive.url, timeout=PATIENCE) as response, part.open("wb") as stream:
@@ -83,14 +83,14 @@ def _download(data_set: DataSet, root: Path, archive: Archive, path: Path) -> No
             raise OSError(f"it broke off after {part.stat().st_size:,} of {int(expected):,} bytes")
     except (OSError, HTTPException) as error:  # no network, no such host, a refused or broken connection, a full disk
         part.unlink(missing_ok=True)
-        raise Refusal(
+        raise UserError(
             f"{archive.url} could not be downloaded: {getattr(error, 'reason', error)}.",
             f"Run this where the network reaches it, or put the set into '{root / data_set.place}'. "
             f"Its source: {data_set.source}. Licence: {data_set.licence}.",
         ) from error
     if not _whole(part, archive):
         part.unlink()
-        raise Refusal(
+        raise UserError(
             f"What came from {archive.url} is not the file on record: its md5 is not {archive.md5}.",
             "It was thrown away. Try again; if it stays so, get the set from another source.",
         )
@@ -106,7 +106,7 @@ def _unpack(path: Path, folder: Path) -> None:
         with tarfile.open(path) as archive:
             archive.extractall(folder, filter="data")
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise Refusal(
+        raise UserError(
             f"'{path}' cannot be unpacked: {error}.",
             "Remove it and download it again. Nothing was written outside its folder.",
         ) from error

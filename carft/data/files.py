@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from carft.core.errors import Refusal, Unreadable
+from carft.core.errors import UnreadableImage, UserError
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # half a picture is no picture
 
@@ -26,7 +26,7 @@ class Files:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """(3, H, W) uint8 RGB; ``Refusal`` with the file's name when it cannot be decoded."""
+        """(3, H, W) uint8 RGB; ``UserError`` with the file's name when it cannot be decoded."""
         return decode(self.paths[index], self.border)
 
     def rows(self, index: Sequence[int]) -> Files:
@@ -37,13 +37,13 @@ class Files:
 def decode(path: Path, border: int = 0) -> torch.Tensor:
     """An image file as (3, H, W) uint8 RGB: first frame, EXIF orientation left alone as torchvision leaves it.
 
-    16-bit and CMYK files are converted, transparency is laid on white. ``Refusal`` for what cannot be decoded.
+    16-bit and CMYK files are converted, transparency is laid on white. ``UserError`` for what cannot be decoded.
     """
     try:
         with Image.open(path) as image:
             pixels = np.asarray(_rgb(image))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Unreadable(
+        raise UnreadableImage(
             f"The image '{path}' cannot be read: {error}.",
             "Put a whole copy in its place, or leave unreadable images out, on record, with --skip-unreadable.",
         ) from error
@@ -68,6 +68,6 @@ def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
     for path in paths:
         try:
             decode(path)
-        except Refusal as refusal:
+        except UserError as refusal:
             found[path] = refusal.message
     return found

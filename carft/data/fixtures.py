@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 
 #: the file that marks a folder as a fixture: it is read with the loader of the real set, but never attested
 MARKER = "carft-fixture.json"
@@ -32,7 +32,7 @@ def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Ima
 def begin(folder: Path, name: str) -> None:
     """Make the folder of a fixture of data set ``name`` and mark it.
 
-    ``Refusal`` when something else is there, since a fixture is never mixed with real images, and when the folder
+    ``UserError`` when something else is there, since a fixture is never mixed with real images, and when the folder
     cannot be written.
     """
     note = {"fixture": name, "note": "Drawn by carft in the layout of the real set. No image here is real."}
@@ -42,9 +42,9 @@ def begin(folder: Path, name: str) -> None:
         if free:
             (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
     except OSError as error:
-        raise Refusal(f"'{folder}' cannot be written: {error.strerror}.", "Give --root another folder.") from error
+        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --root another folder.") from error
     if not free:
-        raise Refusal(
+        raise UserError(
             f"'{folder}' holds files already, and is no fixture.", "Give --root a folder without this data set."
         )
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from carft.core.errors import UserError
 from carft.data.card import Card
 from carft.data.checking import attest, unreadable_of
 from carft.data.downstream.tasks import digests
 from carft.data.files import Files
 from carft.data.sets import DataSet, Index
 from carft.data.task import ImageSet
-from carft.core.errors import Refusal
 
 
 def image_set(
@@ -44,10 +44,10 @@ def image_set(
 
 
 def require_every_class(images: ImageSet, card: Card) -> ImageSet:
-    """Training images as they are; ``Refusal`` when a class has none, as can be once unreadable ones are left out."""
+    """Training images as they are; ``UserError`` when a class has none, as can be once unreadable ones are left out."""
     present = set(images.labels.tolist())
     if missing := [name for label, name in enumerate(card.classes) if label not in present]:
-        raise Refusal(
+        raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",
             "Put whole copies in the place of the images that cannot be read.",
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Archive:
+class Download:
     """What may be downloaded: address, md5 (empty where none is on record), and the folder under the data root that
     it is unpacked in, or put in when it is a single file."""
 
@@ -83,10 +83,10 @@ class DataSet:
     torchvision: str = ""
     labels: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    archives: tuple[Archive, ...] = ()
+    archives: tuple[Download, ...] = ()
 
     def index(self, root: Path) -> dict[str, Index]:
-        """Split (or domain) -> images under ``root``; ``Refusal`` when the set is missing or half there."""
+        """Split (or domain) -> images under ``root``; ``UserError`` when the set is missing or half there."""
         return self._layout("index")(self, root)
 
     def fixture(self, root: Path) -> None:
@@ -108,17 +108,17 @@ class DataSet:
         return self._layout("pixels")(self, root, index)
 
     def require_present(self, root: Path) -> None:
-        """``Refusal`` that names the first file or folder of ``needs`` that is not under ``root``. Opens nothing."""
+        """``UserError`` that names the first file or folder of ``needs`` that is not under ``root``. Opens nothing."""
         for need in self.needs:
             if not (root / self.place / need).exists():
                 raise self.missing(root, root / self.place / need)
 
-    def missing(self, root: Path, path: Path, more: int = 0) -> Refusal:
+    def missing(self, root: Path, path: Path, more: int = 0) -> UserError:
         """What to say when ``path``, and ``more`` others, are not there: which, how to get the set, its licence."""
         others = f", and {more} more" if more else ""
         state = "is only half here" if (root / self.place).exists() else "is not here"
         fetch = f"Download it with: python cli.py data fetch {self.name} --root {root}. " if self.archives else ""
-        return Refusal(
+        return UserError(
             f"The data set {self.name} {state}: there is no '{path}'{others}.",
             f"{fetch}Its source: {self.source}. Licence: {self.licence}.",
         )

@@ -7,9 +7,9 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from carft.core.errors import UserError
+from carft.core.files import write_atomic
 from carft.data.sets import Index
-from carft.core.files import atomic
-from carft.core.errors import Refusal
 
 #: the file in a data set's folder that says which training images are held out
 RECORD = "carft-validation.json"
@@ -23,7 +23,7 @@ def carved(index: Index, place: Path, share: float = SHARE) -> tuple[Index, Inde
 
     At least one group of a class goes and at least one stays; images of a group stay together, across classes too.
     The choice depends on names alone, never on order or place. It is kept as ``carft-validation.json`` in ``place``
-    where that can be written, and ``Refusal`` when what is kept there is not what the files give.
+    where that can be written, and ``UserError`` when what is kept there is not what the files give.
     """
     held_out = _held_out(index, share)
     rows = [i for i, group in enumerate(index.groups) if group in held_out]
@@ -31,7 +31,7 @@ def carved(index: Index, place: Path, share: float = SHARE) -> tuple[Index, Inde
     train, val = index.rows(rest), index.rows(rows)
     emptied = sorted(set(val.labels) - set(train.labels))
     if emptied:
-        raise Refusal(
+        raise UserError(
             f"No validation set can be held out of the training images in '{place}': label {emptied[0]} would be "
             "left without an image to train on.",
             "Every class needs at least two training images that are not of one group.",
@@ -70,7 +70,7 @@ def _keep(listing: dict[str, object], place: Path) -> None:
     path = place / RECORD
     if not path.is_file():
         try:
-            atomic(path, lambda part: part.write_text(json.dumps(listing, indent=0), encoding="utf-8"))
+            write_atomic(path, lambda part: part.write_text(json.dumps(listing, indent=0), encoding="utf-8"))
         except OSError:
             return  # a folder that only can be read: the rule gives the same answer every time
         return
@@ -79,7 +79,7 @@ def _keep(listing: dict[str, object], place: Path) -> None:
     except (ValueError, OSError):
         kept = None
     if kept != listing:
-        raise Refusal(
+        raise UserError(
             f"The validation set on record in '{path}' is not the one that the training images give.",
             "Images came, went or were renamed since, or the file was edited. Put the data back as they were; or, to "
             "hold out anew, delete the file: results from before are then no longer comparable.",

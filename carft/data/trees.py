@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.sets import DataSet, Index
-from carft.core.errors import Refusal
 
 #: file name endings that are read as images, in lower case
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -31,21 +31,21 @@ def class_tree(
     """The images below ``folder``, class by class in the order of ``data_set.labels``, the class folders' names.
 
     A group is one image, named <class>/<file>; with ``by_file`` it is named by its file alone, so that copies of one
-    image in two classes are one group. ``Refusal`` when a class folder is missing or empty, and, unless
+    image in two classes are one group. ``UserError`` when a class folder is missing or empty, and, unless
     ``other_folders``, when there is a folder that is no class.
     """
     if not folder.is_dir():
         raise data_set.missing(root, folder)
     present = folder_names(folder)
     if not other_folders and (extra := sorted(set(present) - set(data_set.labels))):
-        raise Refusal(
+        raise UserError(
             f"{data_set.name} has {len(data_set.labels)} classes, and '{folder}' holds {len(present)} folders: "
             f"'{extra[0]}' is no class of it.",
             "Move that folder away, or unpack the set again.",
         )
     names = {name: image_names(folder / name) if name in present else [] for name in data_set.labels}
     if empty := [name for name in data_set.labels if not names[name]]:
-        raise Refusal(
+        raise UserError(
             f"{data_set.name} is not whole: {len(empty)} of its {len(names)} class folders in '{folder}' are missing "
             f"or hold no image, '{empty[0]}' first.",
             f"Get it again. Its source: {data_set.source}. Licence: {data_set.licence}.",

@@ -13,8 +13,8 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
+from carft.core.heartbeat import heartbeat
 from carft.data.files import Files
-from carft.core.heartbeat import alive
 
 #: batches that are decoded before they are asked for
 AHEAD = 3
@@ -82,7 +82,7 @@ def batches(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View
     of life.
     """
     for batch in _viewed(images, plan, view):
-        alive()
+        heartbeat()
         yield batch
 
 

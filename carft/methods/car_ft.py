@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from carft.spec.cell import Cell
-from carft.models.heads import context_divergence, context_logits
 from carft.methods.ft import Batch, FineTune
 from carft.models.clip import Pretrained
+from carft.models.heads import context_divergence, context_logits
 from carft.models.network import Prompts
+from carft.spec.cell import Cell
 
 
 class ContextAwareFineTune(FineTune):

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from carft.spec.cell import Cell
+from carft.core.rng import TEMPLATES, generator
 from carft.data.catalog import card
-from carft.models.heads import class_head
 from carft.methods.ft import Batch, FineTune, Fitting, Row
 from carft.models.clip import Pretrained
+from carft.models.heads import class_head
 from carft.models.network import Network, Prompts
-from carft.core.rng import TEMPLATES, generator
+from carft.spec.cell import Cell
 
 
 class FinetuneLikePretrain(FineTune):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from carft.spec.cell import Cell
 from carft.data.task import ImageSet
 from carft.models.clip import Pretrained
 from carft.models.network import Network, Prompts
+from carft.spec.cell import Cell
 
 Row = dict[str, float]
 

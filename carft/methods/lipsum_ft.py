@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from carft.spec.cell import Cell
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
+from carft.core.rng import TEXTS, generator
 from carft.methods.ft import Batch, FineTune
 from carft.models.clip import Pretrained
 from carft.models.network import Prompts
-from carft.core.rng import TEXTS, generator
+from carft.spec.cell import Cell
 
 #: random texts per step and tokens of each, the defaults of the authors' code (cs-giung/lipsum-ft, scripts)
 COUNT, LENGTH = 80, 8
@@ -24,14 +24,14 @@ class RandomText(FineTune):
     from (cell's seed, step), the same for every image, part and worker of a batch. Loss and defaults: the authors'
     code, line by line. At energy_weight 0 the term is not computed, so the run is plain fine-tuning bit for bit.
 
-    Raises ``Refusal`` when the model's tokenizer is not CLIP's own, whose special tokens are known.
+    Raises ``UserError`` when the model's tokenizer is not CLIP's own, whose special tokens are known.
     """
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
         super().__init__(cell, pretrained, prompts)
         start, end = (getattr(pretrained.tokenize, name, None) for name in ("sot_token_id", "eot_token_id"))
         if start is None or end is None:
-            raise Refusal(
+            raise UserError(
                 f"lipsum_ft draws random text from CLIP's own vocabulary, and '{pretrained.name}' has another.",
                 "Use a model with CLIP's tokenizer, or another method.",
             )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from carft.spec.cell import DIGEST_MARK
+from carft.core.errors import UserError
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.core.errors import Refusal
+from carft.spec.cell import DIGEST_MARK
 from carft.spec.resolve import RANDOM
 
 HUB = "hf-hub:"
@@ -33,7 +33,7 @@ BUILT_IN_SIZES = {"icons-resnet": ModelSize(36_931_584, 1_362_200)}
 def find_weights(model: str, pretrained: str) -> str:
     """Nothing when the weights are on this machine, else where they will be downloaded from when a cell needs them.
 
-    ``Refusal`` for an unknown model or tag, a missing file, and weights that are not here while the place to get them
+    ``UserError`` for an unknown model or tag, a missing file, and weights that are not here while the place to get them
     cannot be reached.
     """
     pretrained = pretrained.partition(DIGEST_MARK)[0]
@@ -48,13 +48,13 @@ def find_weights(model: str, pretrained: str) -> str:
         return ""
     if source.startswith("local-dir:"):
         folder = source.removeprefix("local-dir:")
-        raise Refusal(f"There are no weights in '{folder}'.", "It must be a folder in open_clip's format.")
+        raise UserError(f"There are no weights in '{folder}'.", "It must be a folder in open_clip's format.")
     place, address, found = _looked_up(model, source)
     if found:
         return ""
     if reachable(address):
         return place
-    raise Refusal(
+    raise UserError(
         f"The weights '{pretrained}' of '{model}' are not on this machine, and {address} cannot be reached.",
         "Give --pretrained the path of a weights file, or fetch them where there is a network and copy the cache "
         "(~/.cache/huggingface, or what HF_HOME names).",

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from carft.spec.cell import DIGEST_MARK
+from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
-from carft.core.errors import Refusal, unknown
+from carft.spec.cell import DIGEST_MARK
 from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
 
 PROBE_SECONDS = 3.0
@@ -73,7 +73,7 @@ def register_built_in() -> None:
 
 
 def states_activation(model: str, pretrained: str, activation: str | None) -> str:
-    """The model's name once it is clear which activation its weights need; ``Refusal`` while it is not.
+    """The model's name once it is clear which activation its weights need; ``UserError`` while it is not.
 
     OpenAI's weights were trained with QuickGELU, most others with GELU, and a wrong one gives wrong numbers without a
     word. open_clip knows it for its tags. For a file that is not one of OpenAI's own, somebody has to say it.
@@ -84,7 +84,7 @@ def states_activation(model: str, pretrained: str, activation: str | None) -> st
     if activation is None and _sha256(Path(pretrained)) in _openai_digests():
         return twin
     if activation not in ("gelu", "quickgelu"):
-        raise Refusal(
+        raise UserError(
             f"The weights file '{pretrained}' does not say whether it needs GELU or QuickGELU, and the wrong one gives "
             "wrong numbers silently.",
             "Give --activation quickgelu for weights that descend from OpenAI's, --activation gelu for others.",
@@ -108,13 +108,13 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     """Load ``model`` with ``pretrained``: a tag of open_clip, a file, ``random``, or the model's own name where that
     is an address (``hf-hub:<repository>``, ``local-dir:<folder>``), which holds both.
 
-    Raises ``Refusal`` for an unknown model, an unknown tag, a missing file, weights that do not fit, and a hub that
+    Raises ``UserError`` for an unknown model, an unknown tag, a missing file, weights that do not fit, and a hub that
     cannot be reached. ``random`` draws weights from seed 0; the command line asks for it twice.
     """
     register_built_in()
     pretrained, _, wanted = pretrained.partition(DIGEST_MARK)
     if not pretrained:
-        raise Refusal(
+        raise UserError(
             f"Model '{model}' was asked for without pretrained weights.",
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
@@ -125,7 +125,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             clip, _, _ = open_clip.create_model_and_transforms(model, **options)
             tokenize = open_clip.get_tokenizer(model)
         except Exception as error:  # open_clip raises many kinds; each is shown with what to do
-            raise Refusal(
+            raise UserError(
                 f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
                 "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
             ) from error
@@ -134,7 +134,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
     digest = _sha256(source) if isinstance(source, Path) else pretrained
     if wanted and digest != wanted:
-        raise Refusal(f"The weights file '{pretrained}' is not the one this cell was specified with.")
+        raise UserError(f"The weights file '{pretrained}' is not the one this cell was specified with.")
     return Pretrained(
         name=model,
         clip=clip,
@@ -148,11 +148,11 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
 
 
 def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
-    """Where the weights are (a file, or what open_clip finds) and what to ask open_clip for; ``Refusal`` for what is
+    """Where the weights are (a file, or what open_clip finds) and what to ask open_clip for; ``UserError`` for what is
     not known."""
     if model.startswith(ADDRESSES):
         if pretrained != model:
-            raise Refusal(f"'{model}' brings its own weights.", "Leave --pretrained out.")
+            raise UserError(f"'{model}' brings its own weights.", "Leave --pretrained out.")
         weights = Path(model.removeprefix("local-dir:")) / SHARED_WEIGHTS
         return (weights if weights.is_file() else model), {"require_pretrained": True}
     if model not in open_clip.list_models():
@@ -162,14 +162,14 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
     if (model, pretrained) in BUILT_IN_WEIGHTS:
         path = BUILT_IN_WEIGHTS[model, pretrained]
         if not path.is_file():
-            raise Refusal(
+            raise UserError(
                 f"The built-in weights are missing: {path}.",
                 "Install the project again, or make them with: python cli.py icons pretrain",
             )
         return path, {"pretrained": str(path), "require_pretrained": True}
     if Path(pretrained).suffix or "/" in pretrained:
         if not Path(pretrained).is_file():
-            raise Refusal(f"There is no weights file '{pretrained}'.", "Check the path given to --pretrained.")
+            raise UserError(f"There is no weights file '{pretrained}'.", "Check the path given to --pretrained.")
         return Path(pretrained), {"pretrained": pretrained, "require_pretrained": True}
     tags = [*open_clip.list_pretrained_tags_by_model(model), *(t for m, t in BUILT_IN_WEIGHTS if m == model)]
     if pretrained not in tags:

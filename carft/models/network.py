@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from carft.spec.cell import ClassHead
 from carft.data.card import STANDARD, Card
-from carft.models.heads import class_head, context_head
 from carft.models.clip import Pretrained
+from carft.models.heads import class_head, context_head
+from carft.spec.cell import ClassHead
 
 
 @dataclass(frozen=True)

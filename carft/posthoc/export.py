@@ -10,13 +10,13 @@ import open_clip
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.torch import save_file
 
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.store.records import Store
-from carft.posthoc.load import restored
-from carft.training.run import Bench
+from carft.posthoc.load import load_finished
 from carft.spec.resolve import SHARED_WEIGHTS, command
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import CellContext
 
 
 def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[Path]:
@@ -25,19 +25,19 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     open_clip_model.safetensors and open_clip_config.json hold the tuned image encoder with the frozen text encoder
     and logit scale, so that ``open_clip.create_model_and_transforms("local-dir:<folder>")`` loads it.
     class_head.safetensors holds A (C, D) and b (C,): logits = v @ A.T + b with v the L2-normalised image features.
-    classes.json names the rows; README.md says what was measured. ``Refusal`` when the folder is not empty.
+    classes.json names the rows; README.md says what was measured. ``UserError`` when the folder is not empty.
     """
     record = store.read(cell)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_free = not any(folder.iterdir())
     except OSError as error:
-        raise Refusal(f"'{folder}' cannot be written: {error.strerror}.", "Give --to a new folder.") from error
+        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --to a new folder.") from error
     if not is_free:
-        raise Refusal(f"The folder '{folder}' is not empty.", "Give --to a new folder.")
+        raise UserError(f"The folder '{folder}' is not empty.", "Give --to a new folder.")
     execution.prepare()
-    bench = Bench.of(record.cell, execution)
-    network = restored(record.cell, bench, store)
+    bench = CellContext.of(record.cell, execution)
+    network = load_finished(record.cell, bench, store)
     tensors = bench.pretrained.clip.state_dict()
     tensors |= {f"visual.{name}": value for name, value in network.visual.state_dict().items()}
     head = {"weight": network.outer * network.head.weight, "bias": network.head.bias}
@@ -57,21 +57,23 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     return sorted(folder.iterdir())
 
 
-def _architecture(bench: Bench, model: str) -> dict:
+def _architecture(bench: CellContext, model: str) -> dict:
     """open_clip's description of the model, with the activation that its weights were loaded with."""
     if model.startswith("local-dir:"):
         path = Path(model.removeprefix("local-dir:")) / "open_clip_config.json"
         return json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
     described = open_clip.get_model_config(model)
     if described is None:
-        raise Refusal(f"open_clip has no description of '{model}' to write beside the weights.")
+        raise UserError(f"open_clip has no description of '{model}' to write beside the weights.")
     names = {type(module).__name__ for module in bench.pretrained.clip.modules()}
     return {**described, "quick_gelu": True} if "QuickGELU" in names else described
 
 
 def _model_card(cell: str, store: Store) -> str:
     record = store.read(cell)
-    environment = Environment(loader=PackageLoader("carft.posthoc", "templates"), undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("carft.posthoc", "templates"), undefined=StrictUndefined, trim_blocks=True
+    )
     return environment.get_template("model_card.md").render(
         record=record,
         cell=record.cell,

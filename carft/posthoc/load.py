@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.spec.registry import method_card
+from carft.core.errors import UserError
 from carft.models.network import Network
-from carft.store.records import Store
-from carft.training.run import Bench, load_network
+from carft.spec.cell import Cell
+from carft.spec.registry import method_card
 from carft.spec.resolve import command
+from carft.store.records import Store
+from carft.training.run import CellContext, load_network
 
 Weights = dict[str, torch.Tensor]
 
 
-def restored(cell: Cell, bench: Bench, store: Store) -> Network:
+def load_finished(cell: Cell, bench: CellContext, store: Store) -> Network:
     """The network of a finished cell: its own weights, or its parents' weights combined by its rule."""
     if method_card(cell.method).kind != "post-hoc" or store.find_weights(cell.id).is_file():
         return load_network(cell, bench, store)
     if cell.method not in COMBINED:
-        raise Refusal(
+        raise UserError(
             f"The weights of cell {cell.id} are no longer in its folder.",
             f"Move the folder away and run: {command(cell, store.name)}",
         )

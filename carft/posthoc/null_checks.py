@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from carft.spec.cell import Cell
+from carft.core.errors import UserError
 from carft.data.views import CentreView, batches
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.training.feature_cache import Frozen
-from carft.spec.registry import method_card
 from carft.methods.ft import Batch
-from carft.training.run import Bench
+from carft.spec.cell import Cell
+from carft.spec.registry import method_card
+from carft.training.execution import Execution
+from carft.training.feature_cache import FeatureCache
+from carft.training.run import CellContext
 
 IMAGES = 16
 RELATIVE = 1e-5  # rounding that another order of the rows may leave in float32
@@ -33,11 +33,11 @@ class Difference:
 def context_order(cell: Cell, execution: Execution) -> Difference:
     """The loss of a car_ft cell on validation images, away from zero-shot, with the context rows in reverse order.
 
-    ``Refusal`` for a method without a context term.
+    ``UserError`` for a method without a context term.
     """
     if "kl_weight" not in method_card(cell.method).space:
-        raise Refusal(f"'{cell.method}' has no context term.", "Give a car_ft cell.")
-    bench = Bench.of(cell, execution)
+        raise UserError(f"'{cell.method}' has no context term.", "Give a car_ft cell.")
+    bench = CellContext.of(cell, execution)
     reverse = torch.arange(len(bench.prompts.contexts)).flip(0)
     shuffled = replace(bench.prompts, contexts=bench.prompts.contexts[reverse])
     plain, turned = (_loss(cell, bench, prompts) for prompts in (bench.prompts, shuffled))
@@ -46,7 +46,7 @@ def context_order(cell: Cell, execution: Execution) -> Difference:
 
 
 @torch.no_grad()
-def _loss(cell: Cell, bench: Bench, prompts: object) -> float:
+def _loss(cell: Cell, bench: CellContext, prompts: object) -> float:
     network = bench.network()
     for parameter in network.visual.parameters():
         parameter.mul_(1.02)  # so that the divergence is not 0
@@ -55,7 +55,7 @@ def _loss(cell: Cell, bench: Bench, prompts: object) -> float:
     (pixels,) = batches(shown.images, [np.arange(len(shown))], CentreView(bench.pretrained.side))
     images, labels = bench.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
     method = method_card(cell.method).load()(cell, bench.pretrained, prompts)
-    frozen = Frozen(bench.pretrained, cell.precision)
+    frozen = FeatureCache(bench.pretrained, cell.precision)
     logits, features = network(images)
     loss, _ = method.loss(Batch(network, images, labels, logits, features, lambda: frozen(images, 0)))
     return float(loss)

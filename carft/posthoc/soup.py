@@ -5,22 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from carft.spec.cell import Cell
-from carft.data.catalog import card
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.posthoc.wise_ft import predict_all
-from carft.methods.soup import Weights, greedy_soup, uniform_soup
+from carft.core.errors import UserError
 from carft.core.metrics import flatten, score
-from carft.store.records import Record, Store
-from carft.training.run import Bench, Command, Outcome, add_evaluation, load_network, save_weights
-from carft.spec.selection import Candidate, ranked
+from carft.data.catalog import card
+from carft.methods.soup import Weights, greedy_soup, uniform_soup
+from carft.posthoc.wise_ft import predict_all
+from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
+from carft.spec.selection import Candidate, ranked
+from carft.store.records import Record, Store
+from carft.training.execution import Execution
+from carft.training.run import CellContext, CellResult, Command, add_evaluation, load_network, save_weights
 
 
 def run_soup(
     parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
-) -> Outcome:
+) -> CellResult:
     """The soup over finished cells, evaluated on every set; its members stand in the record's provenance.
 
     greedy 0 averages all. greedy 1 takes them from the best on validation down (val/top1, then val/loss, then id) and
@@ -29,12 +29,12 @@ def run_soup(
     cell = soup_of(parents, greedy)
     for parent in cell.parents:
         if not store.is_current(parent):
-            raise Refusal(f"Cell {parent} is not done under this version of the code.", "Run it again first.")
+            raise UserError(f"Cell {parent} is not done under this version of the code.", "Run it again first.")
     wanted = set(card(cell.task).sets)
     if not store.set_aside_stale(cell.id) and store.evaluated(cell.id) >= wanted:
-        return Outcome(cell.id, "reused", store.metrics(cell.id))
+        return CellResult(cell.id, "reused", store.metrics(cell.id))
     execution.prepare()
-    bench = Bench.of(cell, execution)
+    bench = CellContext.of(cell, execution)
     started = time.perf_counter()
     members, weights = _cooked(cell, bench, store)
     network = bench.network(cell.reading.class_head)
@@ -49,10 +49,10 @@ def run_soup(
     store.write(record, [], predictions["val"], lambda path: save_weights(network, path))
     for name in wanted:
         add_evaluation(cell, name, predictions[name], bench, store, by)
-    return Outcome(cell.id, "done", store.metrics(cell.id))
+    return CellResult(cell.id, "done", store.metrics(cell.id))
 
 
-def _cooked(cell: Cell, bench: Bench, store: Store) -> tuple[list[str], Weights]:
+def _cooked(cell: Cell, bench: CellContext, store: Store) -> tuple[list[str], Weights]:
     """Members, in the order in which they were added, and weights of a soup."""
 
     def load(parent: str) -> Weights:

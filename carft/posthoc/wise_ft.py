@@ -8,45 +8,45 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from carft.spec.cell import Cell, Reading, Training
-from carft.data.catalog import card
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.spec.registry import WISE_ALPHAS, method_card
+from carft.core.errors import UserError
 from carft.core.metrics import Predictions, flatten, score
+from carft.data.catalog import card
 from carft.models.network import Network
-from carft.store.records import Record, Store
-from carft.training.run import Bench, Command, Outcome, add_evaluation, load_network, unseal_cell, writing
+from carft.spec.cell import Cell, Reading, Training
+from carft.spec.registry import WISE_ALPHAS, method_card
 from carft.spec.resolve import interpolation
+from carft.store.records import Record, Store
+from carft.training.execution import Execution
+from carft.training.run import CellContext, CellResult, Command, add_evaluation, load_network, unseal_cell, writing
 
 
-def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "interpolate") -> list[Outcome]:
+def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "interpolate") -> list[CellResult]:
     """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
 
     Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
     """
     if method_card(parent.method).kind != "trained":
-        raise Refusal(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
+        raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
     if not store.is_current(parent.id):
-        raise Refusal(f"Cell {parent.id} is not done under this version of the code.", "Run it again first.")
+        raise UserError(f"Cell {parent.id} is not done under this version of the code.", "Run it again first.")
     cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
     wanted = set(card(parent.task).sets)
     pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
-        bench = Bench.of(parent, execution)
+        bench = CellContext.of(parent, execution)
         started = time.perf_counter()
         found = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], bench, store)
         durations = {"evaluate": (time.perf_counter() - started) / len(pending)}
         with writing(threads=len(pending)) as later:  # most of it is waiting for the disk
             for cell, predictions in zip(pending, found, strict=True):
                 later(_write, cell, predictions, durations, bench, store, by)
-    return [Outcome(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
+    return [CellResult(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
 
 
 def _curve_predictions(
-    parent: Cell, alphas: Sequence[float], bench: Bench, store: Store
+    parent: Cell, alphas: Sequence[float], bench: CellContext, store: Store
 ) -> list[dict[str, Predictions]]:
     """Predictions on every set at each alpha; between the ends in one pass over the images."""
     ends = {alpha: _end_predictions(parent, alpha, store, bench.execution) for alpha in alphas}
@@ -68,7 +68,7 @@ def _write(
     cell: Cell,
     predictions: dict[str, Predictions],
     durations: dict[str, float],
-    bench: Bench,
+    bench: CellContext,
     store: Store,
     by: Command,
 ) -> None:
@@ -93,11 +93,11 @@ def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execut
 
 @lru_cache(maxsize=16)
 def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predictions]:
-    bench = Bench.of(cell, execution)
+    bench = CellContext.of(cell, execution)
     return predict_all(cell, [bench.network()], bench)[0]
 
 
-def predict_all(cell: Cell, networks: Sequence[Network], bench: Bench) -> list[dict[str, Predictions]]:
+def predict_all(cell: Cell, networks: Sequence[Network], bench: CellContext) -> list[dict[str, Predictions]]:
     """Predictions of every network on validation, test set and suites; an image is decoded once for all."""
     sets = {"val": bench.task.val, **bench.sealed()}
     found = {name: bench.predict_each(cell, networks, images) for name, images in sets.items()}

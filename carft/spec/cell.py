@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 
 Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -51,7 +51,7 @@ class Reading:
     def __post_init__(self) -> None:
         for name, known in READINGS.items():
             if getattr(self, name) not in known:
-                raise Refusal(
+                raise UserError(
                     f"Unknown {name.replace('_', ' ')} '{getattr(self, name)}'.", f"Known: {', '.join(known)}."
                 )
         require_positive("context temperature", self.context_temperature)
@@ -80,14 +80,14 @@ class Training:
     def __post_init__(self) -> None:
         for name, value in (("number of epochs", self.epochs), ("batch size", self.batch_size)):
             if value < 1:
-                raise Refusal(f"The {name} must be at least 1, not {value}.")
+                raise UserError(f"The {name} must be at least 1, not {value}.")
         require_positive("gradient clip", self.clip)
         require_positive("crop", self.crop)
         require_not_negative("weight decay", self.weight_decay)
         if not 0 <= self.warmup < 1:
-            raise Refusal(f"The warm-up must lie in [0, 1), not {self.warmup}.")
+            raise UserError(f"The warm-up must lie in [0, 1), not {self.warmup}.")
         if self.crop > 1:
-            raise Refusal(f"The crop must lie in (0, 1], not {self.crop}.")
+            raise UserError(f"The crop must lie in (0, 1], not {self.crop}.")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Cell:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise Refusal(f"There is no precision '{self.precision}'.", f"Known: {', '.join(PRECISIONS)}.")
+            raise UserError(f"There is no precision '{self.precision}'.", f"Known: {', '.join(PRECISIONS)}.")
 
     @cached_property
     def id(self) -> str:
@@ -141,16 +141,16 @@ class Cell:
 
     @staticmethod
     def from_dict(spec: Mapping[str, Any]) -> Cell:
-        """The inverse of :meth:`as_dict`. Unknown keys raise ``Refusal``."""
+        """The inverse of :meth:`as_dict`. Unknown keys raise ``UserError``."""
         known = {f.name for f in fields(Cell)}
         if extra := set(spec) - known:
-            raise Refusal(f"A cell has no field {', '.join(sorted(extra))}.", f"Fields: {', '.join(sorted(known))}.")
+            raise UserError(f"A cell has no field {', '.join(sorted(extra))}.", f"Fields: {', '.join(sorted(known))}.")
         values = dict(spec)
         try:
             values["training"] = Training(**values.get("training", {}))
             values["reading"] = Reading(**values.get("reading", {}))
         except TypeError as error:
-            raise Refusal(f"A cell cannot be read: {error}.") from error
+            raise UserError(f"A cell cannot be read: {error}.") from error
         values["parents"] = tuple(values.get("parents", ()))
         cell = Cell(**values)
         _require_types(cell)
@@ -158,13 +158,13 @@ class Cell:
 
 
 def _require_types(cell: Cell) -> None:
-    """``Refusal`` for a cell from a file whose values are not of the types that a cell has."""
+    """``UserError`` for a cell from a file whose values are not of the types that a cell has."""
     words = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
     numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, cell.seed]
     if not all(isinstance(word, str) for word in (*words, *cell.hyperparameters)):
-        raise Refusal("A cell cannot be read: a name in it is no text.")
+        raise UserError("A cell cannot be read: a name in it is no text.")
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-        raise Refusal("A cell cannot be read: a number in it is none.")
+        raise UserError("A cell cannot be read: a number in it is none.")
 
 
 def task_key(task: str) -> str:
@@ -194,12 +194,12 @@ def _canonical(value: object) -> object:
 
 
 def require_positive(name: str, value: float) -> None:
-    """Raise ``Refusal`` unless value is finite and above zero."""
+    """Raise ``UserError`` unless value is finite and above zero."""
     if not (math.isfinite(value) and value > 0):
-        raise Refusal(f"The {name} must be a finite number above 0, not {value}.")
+        raise UserError(f"The {name} must be a finite number above 0, not {value}.")
 
 
 def require_not_negative(name: str, value: float) -> None:
-    """Raise ``Refusal`` unless value is finite and at least zero."""
+    """Raise ``UserError`` unless value is finite and at least zero."""
     if not (math.isfinite(value) and value >= 0):
-        raise Refusal(f"The {name} must be a finite number of at least 0, not {value}.")
+        raise UserError(f"The {name} must be a finite number of at least 0, not {value}.")

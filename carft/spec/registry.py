@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from carft.core.errors import UserError, unknown
 from carft.spec.cell import require_not_negative, require_positive
-from carft.core.errors import Refusal, unknown
 
 Kind = Literal["untrained", "trained", "post-hoc"]
 
@@ -194,7 +194,7 @@ SOUP_RULES = (0.0, 1.0)  # values of ``greedy``
 
 
 def method_card(name: str) -> MethodCard:
-    """The card of a method; ``Refusal`` with near misses for an unknown name."""
+    """The card of a method; ``UserError`` with near misses for an unknown name."""
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]
@@ -205,29 +205,29 @@ def trained_methods() -> list[str]:
     return [name for name, card in METHODS.items() if card.kind == "trained"]
 
 
-def not_trainable(name: str) -> Refusal:
+def not_trainable(name: str) -> UserError:
     """The refusal to train a post-hoc method."""
-    return Refusal(f"'{name}' works on finished cells.", f"Use: python cli.py {method_card(name).command}")
+    return UserError(f"'{name}' works on finished cells.", f"Use: python cli.py {method_card(name).command}")
 
 
 def require_parts_allowed(name: str, workers: int, accumulation: int) -> None:
-    """``Refusal`` when a batch would be computed in parts and the method needs it whole."""
+    """``UserError`` when a batch would be computed in parts and the method needs it whole."""
     if method_card(name).whole_batch and (workers > 1 or accumulation > 1):
-        raise Refusal(
+        raise UserError(
             f"The loss of '{name}' compares the images of a batch with each other and needs it in one piece.",
             "Run it with one worker and without accumulation.",
         )
 
 
 def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
-    """Raise ``Refusal`` unless ``given`` names exactly the method's hyperparameters with sensible values."""
+    """Raise ``UserError`` unless ``given`` names exactly the method's hyperparameters with sensible values."""
     space = method_card(method).space
     for name in given:
         if name not in space:
-            raise Refusal(f"Method '{method}' has no {_words(name)}.", f"It has: {_listed(space)}.")
+            raise UserError(f"Method '{method}' has no {_words(name)}.", f"It has: {_listed(space)}.")
     for name, limits in space.items():
         if name not in given:
-            raise Refusal(f"Method '{method}' needs a {_words(name)}.", _how(name))
+            raise UserError(f"Method '{method}' needs a {_words(name)}.", _how(name))
         check = require_not_negative if limits.zero_allowed else require_positive
         check(_words(name), given[name])
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
+from carft.core.errors import UserError
 from carft.data.card import Card
 from carft.data.catalog import card
-from carft.core.errors import Refusal
+from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
 from carft.spec.registry import SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: model names that are addresses: what they point to holds configuration and weights
@@ -35,7 +35,7 @@ def specify(
     pretrained: str | None = None,
     precision: str = "float32",
 ) -> Cell:
-    """The cell of a request; ``Refusal`` for unknown names and for hyperparameters that cannot be.
+    """The cell of a request; ``UserError`` for unknown names and for hyperparameters that cannot be.
 
     Model and weights default to the task card's. An untrained method has one seed and no training budget, so that
     the same request always is the same cell.
@@ -46,7 +46,7 @@ def specify(
     check_hyperparameters(method, hyperparameters)
     chosen.bank((reading or Reading()).context_templates)
     if not 0 <= seed < 2**32:
-        raise Refusal(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
+        raise UserError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card(method).kind == "untrained"
     model, pretrained = _model_and_weights(chosen, model, pretrained)
     return Cell(
@@ -74,10 +74,10 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
     addressed = next((name for name in (model, pretrained) if name and name.startswith(ADDRESSES)), None)
     if addressed:
         if {model, pretrained} - {None, addressed}:
-            raise Refusal(f"'{addressed}' holds both model and weights.", "Give it alone, as --model.")
+            raise UserError(f"'{addressed}' holds both model and weights.", "Give it alone, as --model.")
         return addressed, addressed
     if model and not pretrained and model != chosen.model:
-        raise Refusal(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
+        raise UserError(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
     return model or chosen.model, pretrained or chosen.pretrained
 
 
@@ -112,23 +112,22 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
     """The soup over trained cells that differ in what a search tries and in the seed alone; greedy: 0 or 1.
 
     A search tries hyperparameters and, where a reading says so, the context temperature; the soup carries the first
-    parent's. Its id comes from the parents' ids, in whatever order they are given, and the rule. ``Refusal`` for other
-    parents.
+    parent's. Its id comes from the rule and the parents' ids in any order. ``UserError`` for other parents.
     """
     if greedy not in SOUP_RULES:
-        raise Refusal(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
+        raise UserError(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
     members = sorted({parent.id: parent for parent in parents}.values(), key=lambda parent: parent.id)
     if len(members) < 2:
-        raise Refusal("A soup needs at least two different cells.", "Name the search cells of a study.")
+        raise UserError("A soup needs at least two different cells.", "Name the search cells of a study.")
     first = members[0]
     if method_card(first.method).kind != "trained":
-        raise Refusal(f"Cell {first.id} is '{first.method}', which has no trained weights to average.")
+        raise UserError(f"Cell {first.id} is '{first.method}', which has no trained weights to average.")
     for other in members[1:]:
         reading = replace(other.reading, context_temperature=first.reading.context_temperature)
         alike = replace(other, hyperparameters=first.hyperparameters, seed=first.seed, reading=reading)
         if alike != first:
             what = next(f.name for f in fields(Cell) if getattr(alike, f.name) != getattr(first, f.name))
-            raise Refusal(
+            raise UserError(
                 f"Cells {first.id} and {other.id} differ in {what.replace('_', ' ')}, so their soup means nothing.",
                 "Name search cells of one study.",
             )

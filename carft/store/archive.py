@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from carft import NUMERICS, __version__
+from carft.core.errors import UserError
+from carft.core.files import files_below, new_folder, write_atomic
 from carft.data.catalog import DATA_SETS, card
-from carft.core.files import atomic
-from carft.core.errors import Refusal
-from carft.core.folders import files_below, new_folder
 from carft.store.records import Store
 
 SCHEMA = 1
@@ -59,9 +58,9 @@ def pack(store: Store, archive: Path, report: Path | None = None, weights: bool 
     """Write a results folder, and a report on it, as one zip archive. The same records give the same bytes."""
     store.require_present()
     if archive.exists():
-        raise Refusal(f"'{archive}' is there already.", "Name a file that does not exist yet.")
+        raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     if not archive.parent.is_dir():
-        raise Refusal(f"There is no folder '{archive.parent}'.", "Make it, or name another place.")
+        raise UserError(f"There is no folder '{archive.parent}'.", "Make it, or name another place.")
     sources = _sources(store, report, weights)
     data = _licences(store)
     notes = _licence_page(data).encode()
@@ -78,7 +77,7 @@ def pack(store: Store, archive: Path, report: Path | None = None, weights: bool 
                 with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
                     shutil.copyfileobj(source, copy, CHUNK)
 
-    atomic(archive, write)
+    write_atomic(archive, write)
     return _packed(manifest)
 
 
@@ -89,11 +88,11 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
     found = {name: store.root / name for name in [*kept, *([LOG] if (store.root / LOG).is_file() else [])]}
     if report is not None:
         if not (report / MANIFEST).is_file():
-            raise Refusal(f"'{report}' holds no report with a manifest.", "Write one: python cli.py report")
+            raise UserError(f"'{report}' holds no report with a manifest.", "Write one: python cli.py report")
         found |= {f"report/{name}": report / name for name in files_below(report, ("",))}
     for name in found:
         if not _LAYOUT.fullmatch(name):
-            raise Refusal(f"'{found[name]}' is no file of a results folder or report.", "Move it elsewhere.")
+            raise UserError(f"'{found[name]}' is no file of a results folder or report.", "Move it elsewhere.")
     return found
 
 
@@ -123,7 +122,7 @@ def _licences(store: Store) -> list[dict[str, str]]:
 def _licence(task: str) -> dict[str, str]:
     try:
         known = card(task)
-    except Refusal:
+    except UserError:
         return {"licence": "unknown: the task is not in the catalog here", "source": ""}
     sets = [DATA_SETS[name] for name in known.data_sets if name in DATA_SETS]
     if not sets:
@@ -156,17 +155,17 @@ def _packed(manifest: Mapping[str, Any]) -> Packed:
 
 
 def unpack(archive: Path, target: Path) -> Packed:
-    """Unpack an archive into a new results folder, every byte checked; ``Refusal`` for anything that is not right."""
+    """Unpack an archive into a new results folder, every byte checked; ``UserError`` for anything that is not right."""
     if not archive.is_file():
-        raise Refusal(f"There is no archive '{archive}'.", "Write one: python cli.py results export ARCHIVE")
+        raise UserError(f"There is no archive '{archive}'.", "Write one: python cli.py results export ARCHIVE")
     with new_folder(target) as folder:
         try:
             with zipfile.ZipFile(archive) as stream:
                 return _unpacked(stream, folder)
-        except Refusal as refusal:
-            raise Refusal(f"'{archive}' is refused: {refusal.message}", refusal.hint) from refusal
+        except UserError as refusal:
+            raise UserError(f"'{archive}' is refused: {refusal.message}", refusal.hint) from refusal
         except Exception as error:  # a damaged archive may raise anything, and nothing of it is used
-            raise Refusal(
+            raise UserError(
                 f"'{archive}' cannot be read: {type(error).__name__}: {error}.", "Fetch it again: it is not whole."
             ) from error
 
@@ -174,29 +173,29 @@ def unpack(archive: Path, target: Path) -> Packed:
 def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
     entries = {entry.filename: entry for entry in stream.infolist()}
     if len(entries) != len(stream.infolist()):
-        raise Refusal("it holds two files of one name.")
+        raise UserError("it holds two files of one name.")
     if MANIFEST not in entries:
-        raise Refusal("it has no manifest.", "Was it written by `results export`?")
+        raise UserError("it has no manifest.", "Was it written by `results export`?")
     manifest = _manifest(stream, entries.pop(MANIFEST))
     listed = manifest["files"]
     for name, entry in entries.items():
         _require_plain(entry)
         if name not in listed:
-            raise Refusal(f"its manifest does not know '{name}'.")
+            raise UserError(f"its manifest does not know '{name}'.")
         if entry.file_size != listed[name]["bytes"]:
-            raise Refusal(f"'{name}' has {entry.file_size} bytes, its manifest says {listed[name]['bytes']}.")
+            raise UserError(f"'{name}' has {entry.file_size} bytes, its manifest says {listed[name]['bytes']}.")
     if missing := sorted(set(listed) - set(entries)):
-        raise Refusal(f"{len(missing)} files of its manifest are missing, such as '{missing[0]}'.")
+        raise UserError(f"{len(missing)} files of its manifest are missing, such as '{missing[0]}'.")
     packed = _packed(manifest)
     if packed.size > shutil.disk_usage(folder).free:
-        raise Refusal(f"it needs {packed.size:,} bytes, and there is less space.", "Name another place.")
+        raise UserError(f"it needs {packed.size:,} bytes, and there is less space.", "Name another place.")
     for name, entry in entries.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with stream.open(entry) as source, path.open("xb") as copy:
             digest = _copy(source, copy.write, listed[name]["bytes"])
         if digest != listed[name]["sha256"]:
-            raise Refusal(f"'{name}' is not what its manifest says: its digest differs.")
+            raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     (folder / "cells").mkdir(exist_ok=True)
     return packed
 
@@ -204,12 +203,12 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
 def _require_plain(entry: zipfile.ZipInfo) -> None:
     """Refuse a name outside the layout (so also ``..``, absolute paths and backslashes), a link and encryption."""
     if not _LAYOUT.fullmatch(entry.filename):
-        raise Refusal(f"'{entry.filename}' is no file of a results folder.")
+        raise UserError(f"'{entry.filename}' is no file of a results folder.")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
-        raise Refusal(f"'{entry.filename}' is a link or no file at all.")
+        raise UserError(f"'{entry.filename}' is a link or no file at all.")
     if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Refusal(f"'{entry.filename}' is encrypted or packed in another way than `results export` packs.")
+        raise UserError(f"'{entry.filename}' is encrypted or packed in another way than `results export` packs.")
 
 
 def _manifest(stream: zipfile.ZipFile, entry: zipfile.ZipInfo) -> dict[str, Any]:
@@ -218,13 +217,13 @@ def _manifest(stream: zipfile.ZipFile, entry: zipfile.ZipInfo) -> dict[str, Any]
         _copy(source, chunks.append, LARGEST_MANIFEST)
     content = json.loads(b"".join(chunks))
     if content["schema"] != SCHEMA:
-        raise Refusal(f"its manifest has schema {content['schema']}; this carft reads {SCHEMA}.")
+        raise UserError(f"its manifest has schema {content['schema']}; this carft reads {SCHEMA}.")
     for name, facts in content["files"].items():
         if not isinstance(facts["sha256"], str) or type(facts["bytes"]) is not int or facts["bytes"] < 0:
-            raise Refusal(f"its manifest says nothing sound of '{name}'.")
+            raise UserError(f"its manifest says nothing sound of '{name}'.")
     for part in content["data"]:
         if not all(isinstance(part[name], str) for name in ("task", "version", "licence", "source")):
-            raise Refusal("its notes on licences cannot be read.")
+            raise UserError("its notes on licences cannot be read.")
     return content
 
 
@@ -234,7 +233,7 @@ def _copy(source: IO[bytes], write: Callable[[bytes], object], most: int) -> str
     while chunk := source.read(CHUNK):
         copied += len(chunk)
         if copied > most:
-            raise Refusal("a file in it is larger than it says.")
+            raise UserError("a file in it is larger than it says.")
         digest.update(chunk)
         write(chunk)
     return digest.hexdigest()

@@ -19,20 +19,20 @@ from types import MappingProxyType
 from typing import Any
 
 from carft import NUMERICS
+from carft.core.errors import corrupt
 from carft.spec.cell import Cell
-from carft.store.predictions import torn
 from carft.store.records import Store
 
 #: val/top1 after epoch 1, 2, ...
 Curve = tuple[float, ...]
 #: epoch -> the val/top1 that a trial must reach there
-Limits = Mapping[int, float]
-NO_LIMITS: Limits = MappingProxyType({})
+Thresholds = Mapping[int, float]
+NO_THRESHOLDS: Thresholds = MappingProxyType({})
 #: a median of fewer says nothing
 FEWEST = 2
 
 
-def limits_of(rungs: Sequence[int], earlier: Sequence[Curve]) -> dict[int, float]:
+def thresholds_of(rungs: Sequence[int], earlier: Sequence[Curve]) -> dict[int, float]:
     """At each rung the median of the trials that reached it; no limit where those are too few.
 
     earlier: curves of trials of earlier rounds, those that were stopped up to where they were.
@@ -41,7 +41,7 @@ def limits_of(rungs: Sequence[int], earlier: Sequence[Curve]) -> dict[int, float
     return {epoch: median(values) for epoch, values in reached.items() if len(values) >= FEWEST}
 
 
-def stops_of(curves: Sequence[Curve | None], rungs: Sequence[int], round_size: int, epochs: int) -> list[int | None]:
+def rungs_of(curves: Sequence[Curve | None], rungs: Sequence[int], round_size: int, epochs: int) -> list[int | None]:
     """The epoch after which each trial of a study is stopped, by trial number: the whole rule, for whoever checks it.
 
     curves: of every trial as far as it is known, None for one that failed. epochs: of a trial that is not stopped.
@@ -49,15 +49,15 @@ def stops_of(curves: Sequence[Curve | None], rungs: Sequence[int], round_size: i
     stops: list[int | None] = []
     earlier: list[Curve] = []
     for first in range(0, len(curves), round_size):
-        limits = limits_of(rungs, earlier)
+        limits = thresholds_of(rungs, earlier)
         for curve in curves[first : first + round_size]:
-            stops.append(stopped_after(curve, limits) if curve else None)
+            stops.append(pruned_after(curve, limits) if curve else None)
         ended = zip(curves[first : first + round_size], stops[first:], strict=True)
         earlier += [curve[: stop or epochs] for curve, stop in ended if curve]
     return stops
 
 
-def stopped_after(curve: Curve, limits: Limits) -> int | None:
+def pruned_after(curve: Curve, limits: Thresholds) -> int | None:
     """The first epoch at which a trial is below its limit; None for one that may go on."""
     behind = (epoch for epoch in sorted(limits) if epoch <= len(curve) and curve[epoch - 1] < limits[epoch])
     return next(behind, None)
@@ -70,7 +70,7 @@ def curve_of(history: Iterable[Mapping[str, float]]) -> Curve:
 
 
 @dataclass(frozen=True)
-class Stop:
+class PrunedTrial:
     """A trial that was given up. curve: up to the rung at which it was behind."""
 
     task: str
@@ -87,7 +87,7 @@ class Stop:
         return self.curve[-1]
 
 
-def write_stop(store: Store, cell: Cell, curve: Curve, provenance: Mapping[str, Any]) -> None:
+def write_pruned(store: Store, cell: Cell, curve: Curve, provenance: Mapping[str, Any]) -> None:
     """Write down that a cell's training was given up; its folder holds no record."""
     store.write_stopped(cell, {"curve": list(curve), "numerics": NUMERICS, "provenance": dict(provenance)})
 
@@ -97,13 +97,13 @@ def known_curve(store: Store, cell: str) -> Curve:
     if store.is_current(cell):
         history = store.history(cell)
         if not history:
-            raise torn(store.folder(cell), "its history is missing")
+            raise corrupt(store.folder(cell), "its history is missing")
         return curve_of({"val/top1": float(value)} for value in history.get("val/top1", ()))
     content = store.stopped(cell)
     return tuple(content["curve"]) if content is not None and content["numerics"] == NUMERICS else ()
 
 
-def known_stop(store: Store, cell: Cell, limits: Limits) -> Stop | None:
+def known_pruned(store: Store, cell: Cell, limits: Thresholds) -> PrunedTrial | None:
     """The end of a trial under these limits, as its records tell it; None when they do not, or when it went on.
 
     A cell that another sweep trained to the end is stopped here all the same if it was behind at a rung: the outcome of
@@ -112,5 +112,5 @@ def known_stop(store: Store, cell: Cell, limits: Limits) -> Stop | None:
     if not limits:
         return None
     curve = known_curve(store, cell.id)
-    epoch = stopped_after(curve, limits)
-    return None if epoch is None else Stop(cell.task, curve[:epoch])
+    epoch = pruned_after(curve, limits)
+    return None if epoch is None else PrunedTrial(cell.task, curve[:epoch])

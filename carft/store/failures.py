@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from carft.core.errors import Diverged, StorageUnavailable, UnreadableImage, UserError
 from carft.spec.cell import Cell
-from carft.core.errors import Diverged, Refusal, StoreAway, Unreadable
 from carft.store.records import Store
 
 #: kind -> what it means
@@ -76,7 +76,7 @@ class Failure:
 
     @staticmethod
     def of(cell: str, content: Any) -> Failure:
-        """A failure from what a file holds; ``Refusal`` when that is no failure record."""
+        """A failure from what a file holds; ``UserError`` when that is no failure record."""
         try:
             spec = content["spec"]
             known = {name: content[name] for name in Failure.__dataclass_fields__ if name in content}
@@ -93,8 +93,10 @@ class Failure:
         return found
 
 
-def _broken(cell: str, why: str) -> Refusal:
-    return Refusal(f"The failure record of cell {cell} cannot be read: {why}.", "Remove it; the cell then runs again.")
+def _broken(cell: str, why: str) -> UserError:
+    return UserError(
+        f"The failure record of cell {cell} cannot be read: {why}.", "Remove it; the cell then runs again."
+    )
 
 
 def write_failure(
@@ -103,7 +105,7 @@ def write_failure(
     """Keep why a job did not finish; a failure of the same job before it makes this the next attempt."""
     try:
         before = read_failure(store, cell.id)
-    except Refusal:
+    except UserError:
         before = None
     attempt = before.attempt + 1 if before is not None and before.job == job else 1
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -113,17 +115,17 @@ def write_failure(
 
 
 def read_failure(store: Store, cell: str) -> Failure | None:
-    """A cell's failure; None when there is none, ``Refusal`` when it cannot be read."""
+    """A cell's failure; None when there is none, ``UserError`` when it cannot be read."""
     content = store.failure(cell)
     return None if content is None else Failure.of(cell, content)
 
 
-def each_failure(store: Store) -> Iterator[tuple[str, Failure | Refusal]]:
+def each_failure(store: Store) -> Iterator[tuple[str, Failure | UserError]]:
     """(cell, its failure, or why that cannot be read) for every failure record, by cell."""
     for cell in store.failed():
         try:
             found = read_failure(store, cell)
-        except Refusal as refusal:
+        except UserError as refusal:
             yield cell, refusal
             continue
         if found is not None:
@@ -148,8 +150,8 @@ def kind_of(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """An exception in one sentence: the cause that decides its kind, else the innermost one."""
     cause = _judged(error)[1]
-    if isinstance(cause, Refusal | StoreAway):
-        return str(cause.message if isinstance(cause, Refusal) else cause)
+    if isinstance(cause, UserError | StorageUnavailable):
+        return str(cause.message if isinstance(cause, UserError) else cause)
     return f"{type(cause).__name__}: {cause}"
 
 
@@ -161,9 +163,9 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
             return "diverged", cause
         if _is_lack_of_memory(cause):
             return "out of memory", cause
-        if isinstance(cause, Unreadable):
+        if isinstance(cause, UnreadableImage):
             return "unreadable image", cause
-        if isinstance(cause, Refusal):
+        if isinstance(cause, UserError):
             return "refused", cause
         if isinstance(cause, OSError) or _is_of_safetensors(cause):
             return "storage", cause

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.spec.registry import SOUP_RULES
 from carft.store.records import Store
 
@@ -110,7 +110,7 @@ def _logs(store: Store) -> Found:
 def _is_current(store: Store, cell: str) -> bool:
     try:
         return store.is_current(cell)
-    except Refusal:
+    except UserError:
         return False
 
 

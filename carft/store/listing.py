@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from carft.core.errors import UserError
 from carft.data.catalog import CARDS
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet
-from carft.core.errors import Refusal
 from carft.spec.registry import METHODS
 from carft.store.records import Store
 from carft.store.stale import stale_cells
@@ -50,7 +50,7 @@ def _state(data_set: DataSet, root: Path) -> str:
         return "-"
     try:
         data_set.require_present(root)
-    except Refusal:
+    except UserError:
         return "half here"
     return "fixture" if is_fixture(place) else "here"
 

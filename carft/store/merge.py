@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from carft import NUMERICS
+from carft.core.errors import UserError
+from carft.core.files import files_below, new_folder
 from carft.spec.cell import Cell
-from carft.core.errors import Refusal
 from carft.store.failures import failures
-from carft.core.folders import files_below, new_folder
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
 
@@ -98,7 +98,7 @@ def _readable(store: Store, merged: Merged) -> dict[str, int]:
     for cell in store.ids():
         try:
             found[cell] = store.read(cell).numerics
-        except Refusal as refusal:
+        except UserError as refusal:
             merged.torn[cell] = refusal.message
     return found
 

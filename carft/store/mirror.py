@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
+from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store
-from carft.store.object_store import Remote, Seen, checked_url, endpoint, folders_of, is_url
 
 #: the folder of all mirrors of a machine, and the environment variable that moves it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
@@ -50,28 +50,28 @@ def local_folder(results: str | Path) -> Path:
 
 def store_at(results: str | Path, mark: str | None = None) -> Store:
     """A results folder as it is here, by path or URL; nothing is brought. mark: as in :class:`Store`."""
-    return MirroredStore(Remote(str(results))) if is_url(results) else Store(results, mark)
+    return MirroredStore(ObjectStore(str(results))) if is_url(results) else Store(results, mark)
 
 
 def open_store(results: str | Path, *places: str, writable: bool = False, weights: bool = False) -> Store:
     """A results folder with what others wrote (below ``places``, where given) brought here, weights when asked for.
 
-    ``Refusal`` when the object store cannot be reached, read, or, where asked for, written; a plain folder is not
+    ``UserError`` when the object store cannot be reached, read, or, where asked for, written; a plain folder is not
     looked at.
     """
     store = store_at(results)
     if isinstance(store, MirroredStore):
         store.remote.require(writable)
         if writable:
-            store.pay()
-        store.bring(places or SHARED, lambda name: weights or not _is_weights(name))
+            store.flush()
+        store.pull(places or SHARED, lambda name: weights or not _is_weights(name))
     return store
 
 
 class MirroredStore(Store):
     """The mirror of a results folder in an object store."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: ObjectStore) -> None:
         super().__init__(mirror_of(remote.url))
         self.remote = remote
         self.writer = uuid4().hex[:12]
@@ -79,7 +79,7 @@ class MirroredStore(Store):
             for folder in (self.root, *(self.root / name for name in ("owed", "logs", "sweeps", "plans", "unsealed"))):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise Refusal(
+            raise UserError(
                 f"The mirror of '{self.name}', '{self.root}', cannot be written: {error.strerror}.",
                 f"Name another folder for mirrors in {VARIABLE}.",
             ) from error
@@ -92,7 +92,7 @@ class MirroredStore(Store):
     def address(self) -> str:
         return self.remote.url
 
-    def marked(self, mark: str) -> Store:
+    def with_sentinel(self, mark: str) -> Store:
         return self  # a mirror is on a disk of its own: it does not go away and leave an empty place
 
     def require_writable(self) -> None:
@@ -107,9 +107,9 @@ class MirroredStore(Store):
             owed.unlink(missing_ok=True)
 
     def refresh(self, *places: str) -> None:
-        self.bring(places, lambda name: not _is_weights(name))
+        self.pull(places, lambda name: not _is_weights(name))
 
-    def take_up(self, cells: Sequence[str]) -> None:
+    def sync(self, cells: Sequence[str]) -> None:
         """Send what an earlier attempt here could not, then bring what others wrote of these cells."""
         for cell in cells:
             if self._owed(place := f"cells/{cell}").exists():
@@ -126,7 +126,7 @@ class MirroredStore(Store):
             self.remote.fetch(name, seen, path)
         return path
 
-    def pay(self) -> None:
+    def flush(self) -> None:
         """Send the finished cells and the log lines that processes of this machine still owed when they ended."""
         for owed in list((self.root / "owed").iterdir()):
             self._pay_if_free(owed)
@@ -166,7 +166,7 @@ class MirroredStore(Store):
             return False
         return ours not in there or self._is_ours(ours, there[ours])
 
-    def _is_ours(self, name: str, seen: Seen) -> bool:
+    def _is_ours(self, name: str, seen: ObjectInfo) -> bool:
         """Whether an object is, byte for byte, the file here."""
         theirs = self.root / f".{uuid4().hex}.part"
         try:
@@ -208,11 +208,11 @@ class MirroredStore(Store):
                 if name in changed:
                     os.utime(self.root / name, ns=(seen.changed, seen.changed))
 
-    def bring(self, places: Iterable[str], wanted: Callable[[str], bool]) -> None:
+    def pull(self, places: Iterable[str], wanted: Callable[[str], bool]) -> None:
         """Make the wanted files below these places what they are there, except for what is being changed here."""
         began, places = time.time(), list(places)
         with ThreadPoolExecutor(THREADS) as pool:
-            there: dict[str, Seen] = {}
+            there: dict[str, ObjectInfo] = {}
             for found in pool.map(self.remote.below, places):
                 there |= {name: seen for name, seen in found.items() if wanted(name)}
             here = {name for place in places for name in self._below(place) if wanted(name)}
@@ -225,7 +225,7 @@ class MirroredStore(Store):
             for names in (set(changed) - last, last):  # as they were written: nothing is done before it is whole
                 list(pool.map(lambda name: self._fetch(name, changed), names))
 
-    def _fetch(self, name: str, changed: Mapping[str, Seen]) -> None:
+    def _fetch(self, name: str, changed: Mapping[str, ObjectInfo]) -> None:
         path = self.root / name
         if path.name == "record.json" and path.is_file():
             path.with_name("model.safetensors").unlink(missing_ok=True)  # they belong to the record that was here
@@ -279,12 +279,12 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _seen(path: Path) -> Seen | None:
+def _seen(path: Path) -> ObjectInfo | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return Seen(status.st_size, status.st_mtime_ns)
+    return ObjectInfo(status.st_size, status.st_mtime_ns)
 
 
 def _is_weights(name: str) -> bool:

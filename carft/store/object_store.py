@@ -22,7 +22,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from carft.core.errors import Refusal, StoreAway
+from carft.core.errors import StorageUnavailable, UserError
 
 Result = TypeVar("Result")
 
@@ -59,7 +59,7 @@ _LASTING = tuple(_WORDS)[1:]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObjectInfo:
     """An object, or a file that mirrors one. size: bytes; changed: ns since 1970, by the store's clock."""
 
     size: int
@@ -72,21 +72,21 @@ def is_url(results: str | Path) -> bool:
 
 
 def checked_url(text: str) -> str:
-    """scheme://bucket/prefix, without a slash at its end; ``Refusal`` for anything else, which is not repeated."""
+    """scheme://bucket/prefix, without a slash at its end; ``UserError`` for anything else, which is not repeated."""
     scheme, _, rest = text.partition("://")
     if scheme not in SCHEMES:
-        raise Refusal(
+        raise UserError(
             f"Results cannot be kept at a URL that begins with '{scheme}://'.",
             f"Give a folder, or {' or '.join(f'{known}://BUCKET/PREFIX' for known in SCHEMES)}.",
         )
     bucket, *parts = rest.rstrip("/").split("/")
     if not _BUCKET.fullmatch(bucket) or not all(re.fullmatch(r"[\w.@=+ -]+", part) for part in parts):
-        raise Refusal(
+        raise UserError(
             "The URL of the results is not of the form s3://BUCKET/PREFIX; it may hold no credentials and no query.",
             "Credentials belong into the environment (docs/cluster.md).",
         )
     if any(set(part) == {"."} for part in parts):
-        raise Refusal("The URL of the results holds a '.' or '..'.", "Write the prefix out.")
+        raise UserError("The URL of the results holds a '.' or '..'.", "Write the prefix out.")
     return f"{scheme}://{'/'.join([bucket, *parts])}"
 
 
@@ -94,7 +94,7 @@ class _Gone(Exception):
     """An object that is not there any more."""
 
 
-class Remote:
+class ObjectStore:
     """The objects below a URL. Names are relative to it; only those of a results folder are seen."""
 
     def __init__(self, url: str) -> None:
@@ -104,7 +104,7 @@ class Remote:
         self.files = SCHEMES[scheme](self.bucket)
 
     def require(self, writable: bool) -> None:
-        """``Refusal`` when the bucket is not there or may not be read, or written where that is asked for."""
+        """``UserError`` when the bucket is not there or may not be read, or written where that is asked for."""
         try:
             self._require_bucket()
             self._tried(lambda: self._listed(f"{self.root}/cells/-"), tries=1)
@@ -112,9 +112,9 @@ class Remote:
                 probe = f"{self.root}/.probe-{uuid4().hex}"
                 self._tried(lambda: self._write(probe, b""), tries=1)
                 self._tried(lambda: self.files.delete_file(probe), tries=1)
-        except StoreAway as away:
+        except StorageUnavailable as away:
             hint = "See docs/cluster.md for endpoint, region and credentials; they come from the environment."
-            raise Refusal(f"{away.strerror}.", hint) from away
+            raise UserError(f"{away.strerror}.", hint) from away
 
     def _require_bucket(self) -> None:
         from pyarrow.fs import FileType
@@ -123,10 +123,10 @@ class Remote:
         if info.type == FileType.NotFound:
             raise self._away(_WORDS["NO_SUCH_BUCKET"])
 
-    def below(self, place: str) -> dict[str, Seen]:
+    def below(self, place: str) -> dict[str, ObjectInfo]:
         """Name -> size and time of the objects in a folder, such as ``cells``, or of the one of this very name."""
         base, listed = f"{self.root}/", self._tried(lambda: self._listed(f"{self.root}/{place}"))
-        found = {info.path.removeprefix(base): Seen(info.size, info.mtime_ns or 0) for info in listed}
+        found = {info.path.removeprefix(base): ObjectInfo(info.size, info.mtime_ns or 0) for info in listed}
         folders = {folder for name in found for folder in folders_of(name)}  # an object may bear the name of a folder
         return {name: seen for name, seen in found.items() if _is_file_name(name) and name not in folders}
 
@@ -139,7 +139,7 @@ class Remote:
             found = self.files.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
         return [info for info in found if info.type == FileType.File]
 
-    def fetch(self, name: str, seen: Seen, target: Path) -> None:
+    def fetch(self, name: str, seen: ObjectInfo, target: Path) -> None:
         """Bring an object to a file, which appears whole and bears the object's time; nothing when it is gone."""
         part = target.with_name(f".{target.name}-{uuid4().hex[:8]}.part")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -197,11 +197,11 @@ class Remote:
             self._tried(lambda: self.files.delete_file(f"{self.root}/{name}"))
 
     def _tried(self, act: Callable[[], Result], tries: int = TRIES) -> Result:
-        """What ``act`` gives, tried again after a while where that may help; ``StoreAway`` in the end."""
+        """What ``act`` gives, tried again after a while where that may help; ``StorageUnavailable`` in the end."""
         for number in range(tries):
             try:
                 return act()
-            except (StoreAway, FileNotFoundError):
+            except (StorageUnavailable, FileNotFoundError):
                 raise
             except (OSError, pa.ArrowException) as error:
                 why, lasts = _meaning(error)
@@ -210,8 +210,8 @@ class Remote:
             time.sleep(PAUSE_S * 2**number)
         raise AssertionError("unreachable")
 
-    def _away(self, why: str) -> StoreAway:
-        return StoreAway(errno.EIO, f"The object store '{self.url}' cannot be used: {why}")
+    def _away(self, why: str) -> StorageUnavailable:
+        return StorageUnavailable(errno.EIO, f"The object store '{self.url}' cannot be used: {why}")
 
 
 def _is_file_name(name: str) -> bool:
@@ -253,7 +253,9 @@ def _s3_at(address: str, region: str, bucket: str) -> Any:
     if address:
         scheme, _, host = address.rstrip("/").partition("://")
         if scheme not in ("http", "https") or not re.fullmatch(r"[\w.:\[\]/-]+", host):
-            raise Refusal("AWS_ENDPOINT_URL is not of the form https://HOST:PORT.", "Credentials do not belong there.")
+            raise UserError(
+                "AWS_ENDPOINT_URL is not of the form https://HOST:PORT.", "Credentials do not belong there."
+            )
         server = {"endpoint_override": host, "scheme": scheme}
     elif not region:
         region = _region_of(bucket)
@@ -279,7 +281,7 @@ def _gcs(bucket: str) -> Any:
     try:
         from pyarrow.fs import GcsFileSystem
     except ImportError as error:
-        raise Refusal("This pyarrow cannot reach Google's object store.", "Give a folder or s3://.") from error
+        raise UserError("This pyarrow cannot reach Google's object store.", "Give a folder or s3://.") from error
     return GcsFileSystem(retry_time_limit=timedelta(seconds=SILENT_S))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carft.core.errors import Refusal
 from carft.core.metrics import Largest, Predictions
 
 #: sets whose logits take more bytes than this keep the largest only
@@ -48,7 +47,7 @@ def _logit_columns(logits: np.ndarray | Largest) -> dict[str, object]:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """The inverse of :func:`write_predictions`; ``Refusal`` when the file is torn."""
+    """The inverse of :func:`write_predictions`; ``UserError`` when the file is torn."""
     table = read_parquet(path)
     subset = (table.schema.metadata or {}).get(SUBSET)
     logits: np.ndarray | Largest
@@ -83,16 +82,8 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file; ``Refusal`` when it is torn."""
+    """A Parquet file; ``UserError`` when it is torn."""
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
-        raise torn(path, str(error).splitlines()[0]) from error
-
-
-def torn(path: Path, why: str) -> Refusal:
-    """The refusal to read a file that is not whole."""
-    return Refusal(
-        f"The record '{path}' is torn or cannot be read: {why}.",
-        "Move that folder away and run the sweep again; only what is missing is run.",
-    )
+        raise corrupt(path, str(error).splitlines()[0]) from error

@@ -28,11 +28,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from carft import NUMERICS, SCHEMA_VERSION
-from carft.spec.cell import Cell
-from carft.core.files import atomic, finite_numbers, plain_name, read_json, write_json
-from carft.core.errors import Refusal, unknown
+from carft.core.errors import UserError, corrupt, unknown
+from carft.core.files import finite_numbers, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
-from carft.store.predictions import read_parquet, read_predictions, torn, write_predictions
+from carft.spec.cell import Cell
+from carft.store.predictions import read_parquet, read_predictions, write_predictions
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Store:
         self.root, self.mark = Path(root), mark
 
     def folder(self, cell: str) -> Path:
-        """The folder of a cell, which may not exist yet; ``Refusal`` for an id that would leave the results folder."""
+        """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
         return self.root / "cells" / plain_name(cell)
 
     @property
@@ -85,7 +85,7 @@ class Store:
         """What leads to the folder from any process of a sweep."""
         return str(self.root.resolve())
 
-    def marked(self, mark: str) -> Store:
+    def with_sentinel(self, mark: str) -> Store:
         """The same folder, bearing a mark."""
         return Store(self.root, mark)
 
@@ -97,26 +97,26 @@ class Store:
     def refresh(self, *places: str) -> None:
         """Make sure that what others wrote below these places can be read: in a folder that all see, it can."""
 
-    def take_up(self, cells: Sequence[str]) -> None:
+    def sync(self, cells: Sequence[str]) -> None:
         """To be called before work on cells begins."""
 
     def require_writable(self) -> None:
-        """Create the folder; ``Refusal`` when it cannot be written."""
+        """Create the folder; ``UserError`` when it cannot be written."""
         probe = self.root / f".probe-{uuid4().hex}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe.write_text("")
             probe.unlink()
         except OSError as error:
-            raise Refusal(
+            raise UserError(
                 f"The results folder '{self.name}' cannot be written: {error.strerror}.",
                 "Give --results a folder you may write to.",
             ) from error
 
     def require_present(self) -> None:
-        """``Refusal`` when there is no results folder to read."""
+        """``UserError`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
-            raise Refusal(
+            raise UserError(
                 f"There are no results in '{self.name}'.", "Run a sweep first: python cli.py sweep downstream"
             )
 
@@ -125,7 +125,7 @@ class Store:
         return (self.folder(cell) / "record.json").is_file()
 
     def is_current(self, cell: str) -> bool:
-        """Whether the cell is done under the current NUMERICS; ``Refusal`` when its record is torn."""
+        """Whether the cell is done under the current NUMERICS; ``UserError`` when its record is torn."""
         return self.is_done(cell) and self.read(cell).numerics == NUMERICS
 
     def ids(self) -> list[str]:
@@ -137,21 +137,21 @@ class Store:
         return len(self.ids())
 
     def resolve(self, prefix: str) -> str:
-        """The finished cell whose id starts with ``prefix``; ``Refusal`` when none or several do."""
+        """The finished cell whose id starts with ``prefix``; ``UserError`` when none or several do."""
         found = [name for name in self.ids() if name.startswith(prefix)]
         if len(found) == 1:
             return found[0]
         if found:
-            raise Refusal(f"Several cells start with '{prefix}'.", f"They are: {', '.join(found[:5])}.")
+            raise UserError(f"Several cells start with '{prefix}'.", f"They are: {', '.join(found[:5])}.")
         if stopped := [name for name in self.stopped_cells() if name.startswith(prefix)]:
-            raise Refusal(
+            raise UserError(
                 f"Cell {stopped[0]} was stopped early and has no record.",
                 "`train` with its task, method and hyperparameters trains it to the end.",
             )
         raise unknown("finished cell", prefix, self.ids())
 
     def read(self, cell: str) -> Record:
-        """The record of a finished cell; ``Refusal`` when it is torn."""
+        """The record of a finished cell; ``UserError`` when it is torn."""
         raw = read_json(self.folder(cell) / "record.json")
         _require_schema(cell, raw)
         try:
@@ -159,12 +159,12 @@ class Store:
             numbers = finite_numbers(raw["metrics"]), finite_numbers(raw["durations"])
             record = Record(Cell.from_dict(spec), numbers[0], dict(raw["provenance"]), numbers[1])
             found = (record.id, record.numerics)
-        except Refusal as error:
-            raise error if "torn" in error.message else torn(self.folder(cell), error.message) from error
+        except UserError as error:
+            raise error if "torn" in error.message else corrupt(self.folder(cell), error.message) from error
         except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            raise torn(self.folder(cell), f"{type(error).__name__}: {error}") from error
+            raise corrupt(self.folder(cell), f"{type(error).__name__}: {error}") from error
         if found[0] != cell:
-            raise torn(self.folder(cell), f"its specification belongs to cell {record.id}")
+            raise corrupt(self.folder(cell), f"its specification belongs to cell {record.id}")
         return record
 
     def records(self) -> Iterator[Record]:
@@ -189,7 +189,7 @@ class Store:
             try:
                 found[str(content["set"])] = {**content, "metrics": finite_numbers(content["metrics"])}
             except (KeyError, TypeError, AttributeError, ValueError) as error:
-                raise torn(path, f"{type(error).__name__}: {error}") from error
+                raise corrupt(path, f"{type(error).__name__}: {error}") from error
         return found
 
     def history(self, cell: str) -> dict[str, np.ndarray]:
@@ -268,10 +268,10 @@ class Store:
         if history:
             names = dict.fromkeys(name for row in history for name in row)
             columns = {name: [row.get(name) for row in history] for name in names}
-            atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
-        atomic(folder / "predictions.parquet", lambda path: write_predictions(predictions, path))
+            write_atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
+        write_atomic(folder / "predictions.parquet", lambda path: write_predictions(predictions, path))
         if save_weights is not None:
-            atomic(self.weights_path(record.id), save_weights)
+            write_atomic(self.weights_path(record.id), save_weights)
         content = {
             "schema_version": SCHEMA_VERSION,
             "cell": record.id,
@@ -293,7 +293,7 @@ class Store:
         path.parent.mkdir(exist_ok=True)
         self._log_unsealing(cell, name, str(note.get("by", "unknown")))
         with self.changing(f"cells/{cell}"):
-            atomic(path, lambda part: write_predictions(predictions, part))
+            write_atomic(path, lambda part: write_predictions(predictions, part))
             write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
 
     def _log_unsealing(self, cell: str, name: str, by: str) -> None:
@@ -354,7 +354,7 @@ class Store:
             curve = list(finite_numbers({str(epoch): value for epoch, value in enumerate(content["curve"])}).values())
             return {**content, "curve": curve, "numerics": int(content["numerics"])}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise torn(path, f"{type(error).__name__}: {error}") from error
+            raise corrupt(path, f"{type(error).__name__}: {error}") from error
 
     def stopped_cells(self) -> list[str]:
         """Ids of the cells that were given up and have no record, sorted."""
@@ -421,7 +421,7 @@ def _unsealings_in(path: Path) -> list[dict[str, str]]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [{name: str(line[name]) for name in ("when", "cell", "set", "by")} for line in lines]
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise Refusal(
+        raise UserError(
             f"The log '{path}' cannot be read: {error}.",
             "Mend or remove the broken line; the lines before and after it still count.",
         ) from error
@@ -431,7 +431,7 @@ def _require_schema(cell: str, raw: Any) -> None:
     """Refuse a whole record of another schema; what has no version at all is torn."""
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is not None and version != SCHEMA_VERSION:
-        raise Refusal(
+        raise UserError(
             f"The record of cell {cell} has schema version {version}; this carft reads version {SCHEMA_VERSION}.",
             "Read the folder with the carft that wrote it (provenance names its version), or run the sweep again.",
         )

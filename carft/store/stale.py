@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from carft import NUMERICS
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
 from carft.store.records import Record, Store
 
 
 def stale_cells(store: Store) -> list[dict[str, Any]]:
     """A row for every reason against a finished cell: the cell, what it is, the kind of reason, and the reason."""
-    versions: dict[str, str | Refusal] = {}
+    versions: dict[str, str | UserError] = {}
     rows = []
     for cell in store.ids():
         try:
             record = store.read(cell)
-        except Refusal as refusal:
+        except UserError as refusal:
             rows.append({"cell": cell, "task": "", "method": "", "what": "torn", "why": refusal.message})
             continue
         for what, why in reasons(record, versions):
@@ -27,7 +27,7 @@ def stale_cells(store: Store) -> list[dict[str, Any]]:
     return rows
 
 
-def reasons(record: Record, versions: dict[str, str | Refusal]) -> list[tuple[str, str]]:
+def reasons(record: Record, versions: dict[str, str | UserError]) -> list[tuple[str, str]]:
     """(kind, sentence) of everything that is against a record. versions: task -> its version here, filled as asked."""
     return [*_numerics(record), *_version(record, versions), *_attestation(record)]
 
@@ -39,15 +39,15 @@ def _numerics(record: Record) -> list[tuple[str, str]]:
     return [("numerics", why)]
 
 
-def _version(record: Record, versions: dict[str, str | Refusal]) -> list[tuple[str, str]]:
+def _version(record: Record, versions: dict[str, str | UserError]) -> list[tuple[str, str]]:
     task = record.cell.task
     if task not in versions:
         try:
             versions[task] = card(task).version
-        except Refusal as refusal:
+        except UserError as refusal:
             versions[task] = refusal
     here = versions[task]
-    if isinstance(here, Refusal):
+    if isinstance(here, UserError):
         return [("task", f"the task is not known here: {here.message}")]
     if here == record.cell.data_version:
         return []

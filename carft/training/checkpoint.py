@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from carft.core.files import atomic
-from carft.training.distributed import Shard
+from carft.core.files import write_atomic
+from carft.training.distributed import WorkerRank
 
 Row = dict[str, float]
 
@@ -43,7 +43,7 @@ class Checkpoints:
     every: int = 0
     make: Callable[[Path], object] = _make
 
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, shard: Shard) -> None:
+    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, shard: WorkerRank) -> None:
         """Save when it is time."""
         if not self.every or progress.step % self.every or shard.rank:
             return
@@ -53,7 +53,7 @@ class Checkpoints:
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         note = {"progress": json.dumps({"step": progress.step, "history": progress.history})}
         self.make(self.path.parent)
-        atomic(self.path, lambda part: save_file(tensors, part, note))
+        write_atomic(self.path, lambda part: save_file(tensors, part, note))
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
         """Bring network and optimiser to the last checkpoint; None, and a fresh start, when there is no whole one."""

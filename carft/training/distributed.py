@@ -8,15 +8,15 @@ import torch.distributed as dist
 
 
 @dataclass(frozen=True)
-class Shard:
+class WorkerRank:
     """Rank of this process among the workers of one cell."""
 
     rank: int = 0
     workers: int = 1
 
     @staticmethod
-    def current() -> Shard:
+    def current() -> WorkerRank:
         """From torch.distributed when it is initialised, else the whole."""
         if dist.is_available() and dist.is_initialized():
-            return Shard(dist.get_rank(), dist.get_world_size())
-        return Shard()
+            return WorkerRank(dist.get_rank(), dist.get_world_size())
+        return WorkerRank()

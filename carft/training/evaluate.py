@@ -9,13 +9,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from carft.core.metrics import Predictions, merge_classes
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, batches
-from carft.models.heads import context_logits
-from carft.core.metrics import Predictions, merge_classes
 from carft.models.clip import Pretrained
+from carft.models.heads import context_logits
 from carft.models.network import Network, Prompts
-from carft.training.distributed import Shard
+from carft.training.distributed import WorkerRank
 
 #: on CPU the fastest with two processes side by side: 64 keeps a layer's activations in the cache
 BATCH = {"cpu": 64, "cuda": 512}
@@ -41,7 +41,7 @@ def predict_each(
     precision: str = "float32",
 ) -> list[Predictions]:
     """Predictions of several networks, bit for bit those of one after the other; every image is decoded once."""
-    shard = Shard.current()
+    shard = WorkerRank.current()
     mine = np.arange(shard.rank, len(images), shard.workers)
     logits: list[list[torch.Tensor]] = [[] for _ in networks]
     contexts: list[list[torch.Tensor]] = [[] for _ in networks]
@@ -84,7 +84,7 @@ def _forward(
         yield [(features, class_logits) for class_logits, features in answers]
 
 
-def _gathered(parts: list[torch.Tensor], width: int, count: int, shard: Shard) -> np.ndarray:
+def _gathered(parts: list[torch.Tensor], width: int, count: int, shard: WorkerRank) -> np.ndarray:
     """All rows (N, width) in order from every worker's share."""
     mine = torch.cat(parts).numpy() if parts else np.zeros((0, width), np.float32)
     if shard.workers == 1:

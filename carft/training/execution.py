@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from carft import NUMERICS, __version__
-from carft.core.errors import Refusal
-from carft.training.hardware import machine
+from carft.core.errors import UserError
+from carft.training.hardware import hardware_name
 
 #: settings of an execution that stand in every record; the others only where they are not the default
 ALWAYS_RECORDED = ("device", "workers", "threads")
@@ -50,9 +50,9 @@ class Execution:
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.accumulation < 1 or self.checkpoint_every < 0:
-            raise Refusal("Workers and accumulation must be at least 1, steps between checkpoints at least 0.")
+            raise UserError("Workers and accumulation must be at least 1, steps between checkpoints at least 0.")
         if self.feature_dtype not in ("float32", "float16"):
-            raise Refusal(f"Features cannot be kept as '{self.feature_dtype}'.", "Known: float32, float16.")
+            raise UserError(f"Features cannot be kept as '{self.feature_dtype}'.", "Known: float32, float16.")
 
     @property
     def root(self) -> Path | None:
@@ -61,12 +61,12 @@ class Execution:
 
     @staticmethod
     def here(device: str = "auto", **settings: Any) -> Execution:
-        """The execution on this machine; ``Refusal`` when a GPU is asked for and there is none."""
+        """The execution on this machine; ``UserError`` when a GPU is asked for and there is none."""
         found = "cuda" if torch.cuda.is_available() else "cpu"
         if device not in ("auto", "cpu", "cuda"):
-            raise Refusal(f"There is no device '{device}'.", "Known: auto, cpu, cuda.")
+            raise UserError(f"There is no device '{device}'.", "Known: auto, cpu, cuda.")
         if device == "cuda" and found == "cpu":
-            raise Refusal("There is no GPU on this machine.", "Leave --device out to run on the CPU.")
+            raise UserError("There is no GPU on this machine.", "Leave --device out to run on the CPU.")
         return Execution(found if device == "auto" else device, **settings)
 
     def prepare(self) -> None:
@@ -93,7 +93,7 @@ def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
         "carft": __version__,
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "machine": machine(execution.device),
+        "machine": hardware_name(execution.device),
         "execution": {k: v for k, v in asdict(execution).items() if k not in FOLDERS and v != plain.get(k)},
         "digests": digests,
     }

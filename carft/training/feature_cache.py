@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from carft.core.array_cache import ArrayStore
+from carft.core.array_cache import ArrayCache
 from carft.models.clip import Pretrained
 
 
-class Frozen:
+class FeatureCache:
     """L2-normalised features of the pretrained model, from the store where they are there, else by a forward pass.
 
     What was computed is used as it is stored, so a first and a later run have the same bits. Without a store every
@@ -26,7 +26,7 @@ class Frozen:
         self,
         pretrained: Pretrained,
         precision: str,
-        store: ArrayStore | None = None,
+        store: ArrayCache | None = None,
         key: str = "",
         dtype: str = "float32",
     ) -> None:

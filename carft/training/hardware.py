@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 
-def machine(device: str) -> dict[str, Any]:
+def hardware_name(device: str) -> dict[str, Any]:
     """System, processor and cores; with its name where a GPU does the work."""
     here = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count() or 1}
     if device == "cpu":

@@ -12,19 +12,19 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from carft.spec.cell import Cell, Training
-from carft.training.checkpoint import Checkpoints, Progress
+from carft.core.errors import Diverged
+from carft.core.rng import CROPS, ORDER, generator
 from carft.data.task import ImageSet
 from carft.data.views import TrainView, batches
-from carft.core.errors import Diverged
-from carft.training.execution import Execution
-from carft.training.feature_cache import Frozen
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.clip import Pretrained
 from carft.models.network import Network
-from carft.store.early_stopping import NO_LIMITS, Curve, Limits, curve_of, stopped_after
-from carft.core.rng import CROPS, ORDER, generator
-from carft.training.distributed import Shard
+from carft.spec.cell import Cell, Training
+from carft.store.early_stopping import NO_THRESHOLDS, Curve, Thresholds, curve_of, pruned_after
+from carft.training.checkpoint import Checkpoints, Progress
+from carft.training.distributed import WorkerRank
+from carft.training.execution import Execution
+from carft.training.feature_cache import FeatureCache
 
 
 def order(seed: int, epoch: int, count: int) -> np.ndarray:
@@ -53,11 +53,11 @@ def train(
     method: FineTune,
     images: ImageSet,
     pretrained: Pretrained,
-    frozen: Frozen,
+    frozen: FeatureCache,
     execution: Execution,
     checkpoints: Checkpoints,
     after_epoch: Callable[[int], Row],
-    limits: Limits = NO_LIMITS,
+    limits: Thresholds = NO_THRESHOLDS,
 ) -> list[Row]:
     """Fine-tune ``network`` in place; returns one history row per step, epoch ends carrying ``after_epoch``'s values.
 
@@ -67,7 +67,7 @@ def train(
     means over parts are weighted by their size, so the gradient is that of the global batch. Goes on from the last
     checkpoint, exactly. Raises ``Diverged`` when the loss is not finite.
     """
-    training, shard = cell.training, Shard.current()
+    training, shard = cell.training, WorkerRank.current()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=training.weight_decay, eps=1e-8, fused=True)
     progress = checkpoints.restore(network, optimizer) or Progress()
@@ -97,16 +97,16 @@ def train(
     return history
 
 
-def _is_behind(curve: Curve, limits: Limits, shard: Shard, device: torch.device) -> bool:
+def _is_behind(curve: Curve, limits: Thresholds, shard: WorkerRank, device: torch.device) -> bool:
     """Whether training is given up here. The first worker decides for all: one that left alone would leave the others
     waiting for it."""
-    behind = torch.tensor([stopped_after(curve, limits) is not None], device=device)
+    behind = torch.tensor([pruned_after(curve, limits) is not None], device=device)
     if shard.workers > 1:
         dist.broadcast(behind, src=0)
     return bool(behind)
 
 
-def _wrapped(network: Network, execution: Execution, shard: Shard) -> nn.Module:
+def _wrapped(network: Network, execution: Execution, shard: WorkerRank) -> nn.Module:
     model: nn.Module = torch.compile(network) if execution.compile else network  # type: ignore[assignment]
     return DistributedDataParallel(model, broadcast_buffers=False) if shard.workers > 1 else model
 
@@ -139,7 +139,7 @@ class _Loop:
     optimizer: torch.optim.Optimizer
     pretrained: Pretrained
     execution: Execution
-    shard: Shard
+    shard: WorkerRank
 
     def plan(self, batches: list[np.ndarray]) -> list[_Step]:
         """What this worker computes of each global batch of an epoch."""
@@ -164,7 +164,7 @@ class _Loop:
         step: _Step,
         pixels: Iterator[torch.Tensor],
         labels: torch.Tensor,
-        frozen: Frozen,
+        frozen: FeatureCache,
         rate: float,
     ) -> Row:
         """Update ``number`` on a global batch; returns what to log, the same on every worker."""
@@ -201,7 +201,7 @@ class _Loop:
         else:
             loss.backward()
 
-    def _batch(self, step: int, pixels: torch.Tensor, part: _Part, labels: torch.Tensor, frozen: Frozen) -> Batch:
+    def _batch(self, step: int, pixels: torch.Tensor, part: _Part, labels: torch.Tensor, frozen: FeatureCache) -> Batch:
         device = next(self.network.parameters()).device
         images = self.pretrained.normalise(pixels.to(device, non_blocking=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):

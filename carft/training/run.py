@@ -19,26 +19,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from carft import NUMERICS
-from carft.spec.cell import Cell, ClassHead
-from carft.training.checkpoint import NONE, Checkpoints
+from carft.core.array_cache import ArrayCache, key_of
+from carft.core.errors import Diverged, UserError
+from carft.core.files import write_atomic
+from carft.core.heartbeat import heartbeat
+from carft.core.metrics import Predictions, flatten, score
 from carft.data.card import Card
 from carft.data.catalog import card
 from carft.data.task import ImageSet, Task
-from carft.core.files import atomic
-from carft.core.errors import Diverged, Refusal
-from carft.training.evaluate import embed, predict_each
-from carft.training.execution import Execution, provenance
-from carft.training.feature_cache import Frozen
-from carft.core.array_cache import ArrayStore, key_of
-from carft.core.heartbeat import alive
-from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.methods.ft import Fitting, Row
-from carft.core.metrics import Predictions, flatten, score
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
+from carft.spec.cell import Cell, ClassHead
+from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
+from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
 from carft.store.records import Record, Store
-from carft.store.early_stopping import NO_LIMITS, Limits, curve_of, stopped_after, write_stop
-from carft.training.distributed import Shard
+from carft.training.checkpoint import NONE, Checkpoints
+from carft.training.distributed import WorkerRank
+from carft.training.evaluate import embed, predict_each
+from carft.training.execution import Execution, provenance
+from carft.training.feature_cache import FeatureCache
 from carft.training.loop import train
 
 FLOAT = np.dtype("float32")
@@ -47,7 +47,7 @@ Command = Literal["train", "sweep", "interpolate", "soup"]  # what opens a seale
 
 
 @dataclass(frozen=True)
-class Bench:
+class CellContext:
     """Everything a cell needs besides itself: the task, the pretrained model and the frozen text side."""
 
     task: Task
@@ -57,11 +57,11 @@ class Bench:
     execution: Execution
 
     @staticmethod
-    def of(cell: Cell, execution: Execution) -> Bench:
+    def of(cell: Cell, execution: Execution) -> CellContext:
         """Open the task and load the model; both are kept for the next cell of this process."""
         chosen = card(cell.task)
         if chosen.version != cell.data_version:
-            raise Refusal(
+            raise UserError(
                 f"Cell {cell.id} was specified for data version {cell.data_version} of {cell.task}; "
                 f"here it is {chosen.version}.",
                 "Run the sweep again with this version.",
@@ -69,13 +69,13 @@ class Bench:
         chosen.require_present(execution)  # before weights are fetched from afar
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
-        alive()
+        heartbeat()
         bank = cell.reading.context_templates
         prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
-        alive()
+        heartbeat()
         opened = chosen.open(execution)
-        alive()
-        return Bench(opened, pretrained, prompts, chosen, execution)
+        heartbeat()
+        return CellContext(opened, pretrained, prompts, chosen, execution)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
         """A trainable network where training starts: at zero-shot, unless its head is random."""
@@ -116,7 +116,7 @@ def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, fol
         made = Prompts.of(loaded, chosen, bank)
         return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
 
-    kept = ArrayStore(Path(folder)).get(f"heads-{key_of(decided_by)}", sum(sizes), loaded.width, FLOAT, make)
+    kept = ArrayCache(Path(folder)).get(f"heads-{key_of(decided_by)}", sum(sizes), loaded.width, FLOAT, make)
     return Prompts(*torch.from_numpy(np.array(kept)).to(device).split(sizes))
 
 
@@ -133,7 +133,7 @@ class Computed:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellResult:
     """What a request for a cell came to."""
 
     cell: str
@@ -143,10 +143,10 @@ class Outcome:
 
 def compute(
     cell: Cell,
-    bench: Bench,
+    bench: CellContext,
     checkpoints: Checkpoints = NONE,
     tell: Callable[[str], None] = lambda _: None,
-    limits: Limits = NO_LIMITS,
+    limits: Thresholds = NO_THRESHOLDS,
 ) -> Computed:
     """Train (unless the method is untrained) and validate. Every worker of a cell calls this.
 
@@ -182,15 +182,15 @@ def compute(
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": trained - started, "validate": time.perf_counter() - trained}
-    stopped = stopped_after(curve_of(history), limits) is not None
+    stopped = pruned_after(curve_of(history), limits) is not None
     return Computed(network, history, predictions, metrics, durations, stopped)
 
 
-def frozen_of(cell: Cell, bench: Bench) -> Frozen:
+def frozen_of(cell: Cell, bench: CellContext) -> FeatureCache:
     """The pretrained model's features of the cell's training images, shared by all cells that see the same crops."""
-    execution, shard = bench.execution, Shard.current()
+    execution, shard = bench.execution, WorkerRank.current()
     if execution.feature_cache is None:
-        return Frozen(bench.pretrained, cell.precision)
+        return FeatureCache(bench.pretrained, cell.precision)
     decided_by = {
         "weights": bench.pretrained.digest,
         "model": cell.model,
@@ -199,8 +199,8 @@ def frozen_of(cell: Cell, bench: Bench) -> Frozen:
         "batch": [cell.training.batch_size, shard.rank, shard.workers, execution.accumulation],
         "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
     }
-    store = ArrayStore(Path(execution.feature_cache))
-    return Frozen(bench.pretrained, cell.precision, store, key_of(decided_by), execution.feature_dtype)
+    store = ArrayCache(Path(execution.feature_cache))
+    return FeatureCache(bench.pretrained, cell.precision, store, key_of(decided_by), execution.feature_dtype)
 
 
 def _last_epoch(history: list[Row]) -> dict[str, float]:
@@ -220,8 +220,8 @@ def run_cell(
     keep_weights: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     by: Command = "train",
-    limits: Limits = NO_LIMITS,
-) -> Outcome:
+    limits: Thresholds = NO_THRESHOLDS,
+) -> CellResult:
     """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites.
 
     A cell that falls behind ``limits`` is given up: it gets no record but a note of its end.
@@ -233,28 +233,28 @@ def run_cell(
         if unseal:
             card(cell.task).require_sealed(execution)
         execution.prepare()
-        bench = Bench.of(cell, execution)
+        bench = CellContext.of(cell, execution)
         checkpoints = store_checkpoints(cell, store, execution)
         computed = compute(cell, bench, checkpoints, tell, limits)
         write(cell, computed, bench, store, keep_weights or unseal)
         checkpoints.remove()
         if computed.stopped:
-            return Outcome(cell.id, "stopped", {"val/top1": computed.metrics["val/top1"]})
+            return CellResult(cell.id, "stopped", {"val/top1": computed.metrics["val/top1"]})
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution, by)
-    return Outcome(cell.id, status, store.metrics(cell.id))
+    return CellResult(cell.id, status, store.metrics(cell.id))
 
 
 def check_runnable(cell: Cell) -> None:
-    """``Refusal`` for a cell that this code cannot run."""
+    """``UserError`` for a cell that this code cannot run."""
     if method_card(cell.method).kind == "post-hoc":
         raise not_trainable(cell.method)
     check_hyperparameters(cell.method, cell.hyperparameters)
 
 
 def check_execution(cell: Cell, execution: Execution) -> None:
-    """``Refusal`` when the cell cannot be computed in this way: some losses need the whole batch in one piece."""
+    """``UserError`` when the cell cannot be computed in this way: some losses need the whole batch in one piece."""
     require_parts_allowed(cell.method, execution.workers, execution.accumulation)
 
 
@@ -264,10 +264,10 @@ def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpo
     return Checkpoints(path, execution.checkpoint_every, store.make)
 
 
-def write(cell: Cell, computed: Computed, bench: Bench, store: Store, keep_weights: bool) -> None:
+def write(cell: Cell, computed: Computed, bench: CellContext, store: Store, keep_weights: bool) -> None:
     """Write the record of a computed cell, or the note of its end."""
     if computed.stopped:
-        return write_stop(store, cell, curve_of(computed.history), bench.provenance())
+        return write_pruned(store, cell, curve_of(computed.history), bench.provenance())
     record = Record(cell, computed.metrics, bench.provenance(), computed.durations)
     trained = method_card(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None
@@ -279,7 +279,7 @@ def save_weights(network: Network, path: Path) -> None:
     save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, path)
 
 
-def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
+def load_network(cell: Cell, bench: CellContext, store: Store) -> Network:
     """The network of a finished cell: from its weights, at zero-shot, or trained again where no weights were kept."""
     network = bench.network(cell.reading.class_head, cell.seed)
     if method_card(cell.method).kind == "untrained":
@@ -288,16 +288,16 @@ def load_network(cell: Cell, bench: Bench, store: Store) -> Network:
     if not path.is_file():
         again = compute(cell, bench, store_checkpoints(cell, store, bench.execution))
         if again.metrics != dict(store.read(cell.id).metrics):
-            raise Refusal(
+            raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
                 "Run it in a fresh results folder with --unseal.",
             )
-        atomic(path, lambda part: save_weights(again.network, part))
+        write_atomic(path, lambda part: save_weights(again.network, part))
         return again.network
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
-        raise Refusal(
+        raise UserError(
             f"The weights '{path}' are torn: {str(error).splitlines()[0]}", "Remove the file; the cell trains again."
         ) from error
     return network
@@ -309,12 +309,14 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
     if not missing:
         return
     execution.prepare()
-    bench = Bench.of(cell, execution)
+    bench = CellContext.of(cell, execution)
     network = load_network(cell, bench, store)
     _evaluate_sealed(cell, network, bench, store, missing, by)
 
 
-def _evaluate_sealed(cell: Cell, network: Network, bench: Bench, store: Store, names: set[str], by: Command) -> None:
+def _evaluate_sealed(
+    cell: Cell, network: Network, bench: CellContext, store: Store, names: set[str], by: Command
+) -> None:
     with writing() as later:  # while one set is written, the next is computed
         for name, images in bench.sealed().items():
             if name in names:
@@ -337,7 +339,9 @@ def writing(threads: int = 1) -> Iterator[Callable[..., Future]]:
             call.result()
 
 
-def add_evaluation(cell: Cell, name: str, predictions: Predictions, bench: Bench, store: Store, by: Command) -> None:
+def add_evaluation(
+    cell: Cell, name: str, predictions: Predictions, bench: CellContext, store: Store, by: Command
+) -> None:
     """Write what unsealing found on one set."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     note = {"by": by, "unsealed_at": when, "provenance": bench.provenance()}

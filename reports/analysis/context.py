@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
-from reports.evidence.outcomes import Outcome
+from reports.evidence.outcomes import SetOutcome
 
 BINS = 15
 ID_SETS = ("val", "test")
 
 
-def _seen(evidence: Evidence, entries: Sequence[Entry]) -> Iterator[tuple[Evidence, Entry, str, str, str, Outcome]]:
+def _seen(evidence: Evidence, entries: Sequence[Entry]) -> Iterator[tuple[Evidence, Entry, str, str, str, SetOutcome]]:
     """(view, entry, task, cell, set, outcome) of every unsealed cell of these entries whose set has known contexts."""
     for view in evidence.views():
         for entry in entries:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from carft.spec.registry import METHODS
-from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.analysis.pairing import Mismatch, paired
+from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names

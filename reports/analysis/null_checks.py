@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from carft.spec.cell import Cell, stable_hash
 from carft.core.metrics import Predictions
+from carft.spec.cell import Cell, stable_hash
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
 
@@ -21,7 +21,7 @@ MOVED = 1e-4  # nats that a few steps of training leave behind at least
 
 
 @dataclass(frozen=True)
-class Check:
+class NullCheck:
     """What a check found; cells: those it rests on, the offending ones when it failed."""
 
     name: str
@@ -30,7 +30,7 @@ class Check:
     cells: tuple[str, ...] = ()
 
 
-def null_checks(evidence: Evidence) -> list[Check]:
+def null_checks(evidence: Evidence) -> list[NullCheck]:
     """Every check, in order."""
     return [check(name, evidence) for name, check in CHECKS.items()]
 
@@ -41,7 +41,7 @@ def null_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])
 
 
-def weight_zero_is_ft(name: str, evidence: Evidence) -> Check:
+def weight_zero_is_ft(name: str, evidence: Evidence) -> NullCheck:
     """car_ft with kl_weight 0 predicts what ft predicts, bit for bit, on every set that both were evaluated on."""
     twins = {_key(r.cell): cell for cell, r in evidence.records.items() if r.cell.method == "ft"}
     zero = {
@@ -51,13 +51,13 @@ def weight_zero_is_ft(name: str, evidence: Evidence) -> Check:
     }
     if not zero:
         words = "No car_ft cell with kl_weight 0 has an ft cell of the same learning rate and seed."
-        return Check(name, "not checkable", words)
+        return NullCheck(name, "not checkable", words)
     apart = [pair for pair in zero.items() if not _same_predictions(evidence, *pair)]
     if apart:
         cells = tuple(cell for pair in apart for cell in pair)
-        return Check(name, "failed", f"{len(apart)} of {len(zero)} pairs differ.", cells)
+        return NullCheck(name, "failed", f"{len(apart)} of {len(zero)} pairs differ.", cells)
     agreed = tuple(cell for pair in zero.items() for cell in pair)
-    return Check(name, "passed", f"{len(zero)} pairs agree in every bit.", agreed)
+    return NullCheck(name, "passed", f"{len(zero)} pairs agree in every bit.", agreed)
 
 
 def _key(cell: Cell) -> str:
@@ -81,14 +81,14 @@ def _numbers(logits: Any) -> np.ndarray:
     return logits if isinstance(logits, np.ndarray) else logits.values
 
 
-def starts_at_zero(name: str, evidence: Evidence) -> Check:
+def starts_at_zero(name: str, evidence: Evidence) -> NullCheck:
     """The divergence of the first step, which is logged before any update, is 0 up to rounding."""
     return _on_histories(
         name, evidence, lambda kl: abs(kl[0]) <= ROUNDING, "start at a divergence of 0", "start above 0"
     )
 
 
-def moves_away(name: str, evidence: Evidence) -> Check:
+def moves_away(name: str, evidence: Evidence) -> NullCheck:
     """Later steps have a divergence above 0: a term that stays 0 does nothing."""
 
     def moves(kl: np.ndarray) -> bool:
@@ -97,7 +97,7 @@ def moves_away(name: str, evidence: Evidence) -> Check:
     return _on_histories(name, evidence, moves, "move away from 0", "stay at 0 or are no numbers")
 
 
-def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], bool], good: str, bad: str) -> Check:
+def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], bool], good: str, bad: str) -> NullCheck:
     """A property of the divergence over training, for confirm cells of tasks with more than one template."""
     histories = {
         c: kl
@@ -105,23 +105,25 @@ def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], b
         if not has_one_template(evidence.records[c].cell) and len(kl) > 1
     }
     if not histories:
-        return Check(name, "not checkable", "No confirm cell of car_ft with a training history of more than one step.")
+        return NullCheck(
+            name, "not checkable", "No confirm cell of car_ft with a training history of more than one step."
+        )
     wrong = tuple(cell for cell, kl in histories.items() if not holds(kl))
     if wrong:
-        return Check(name, "failed", f"{len(wrong)} of {len(histories)} cells {bad}.", wrong)
-    return Check(name, "passed", f"All {len(histories)} confirm cells {good}.", tuple(histories))
+        return NullCheck(name, "failed", f"{len(wrong)} of {len(histories)} cells {bad}.", wrong)
+    return NullCheck(name, "passed", f"All {len(histories)} confirm cells {good}.", tuple(histories))
 
 
-def one_template(name: str, evidence: Evidence) -> Check:
+def one_template(name: str, evidence: Evidence) -> NullCheck:
     """On a task with one template the context distribution is constant and the divergence is 0 throughout."""
     histories = {c: kl for c, kl in _divergences(evidence).items() if has_one_template(evidence.records[c].cell)}
     if not histories:
-        return Check(name, "not checkable", "No task with one template was run with car_ft.")
+        return NullCheck(name, "not checkable", "No task with one template was run with car_ft.")
     wrong = tuple(cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all())
     words = f"car_ft is plain fine-tuning on {', '.join(sorted({evidence.records[c].cell.task for c in histories}))}"
     if wrong:
-        return Check(name, "failed", f"{len(wrong)} of {len(histories)} cells have a divergence above 0.", wrong)
-    return Check(name, "passed", f"{len(histories)} cells; {words}.", tuple(histories))
+        return NullCheck(name, "failed", f"{len(wrong)} of {len(histories)} cells have a divergence above 0.", wrong)
+    return NullCheck(name, "passed", f"{len(histories)} cells; {words}.", tuple(histories))
 
 
 def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
@@ -136,7 +138,7 @@ def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
     return found
 
 
-def rows_do_not_matter(name: str, evidence: Evidence) -> Check:
+def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:
     """KL between the contexts that zero-shot and a tuned model give an image is the same in any order of templates.
 
     On records this can only find logits that are torn or no numbers. That the loss itself does not care takes a model:
@@ -149,7 +151,7 @@ def rows_do_not_matter(name: str, evidence: Evidence) -> Check:
         if (cells := view.cells(task, CAR_FT)) and (start := view.cells(task, ZERO_SHOT))
     ]
     if not pairs:
-        return Check(name, "not checkable", "No task has both an unsealed zero-shot and car_ft cell.")
+        return NullCheck(name, "not checkable", "No task has both an unsealed zero-shot and car_ft cell.")
     wrong: list[str] = []
     used: list[str] = []
     for view, tuned, before in pairs:
@@ -161,8 +163,8 @@ def rows_do_not_matter(name: str, evidence: Evidence) -> Check:
         if not np.allclose(plain, permuted, rtol=1e-6, atol=1e-9):
             wrong.append(tuned)
     if wrong:
-        return Check(name, "failed", f"{len(wrong)} of {len(pairs)} cells change.", tuple(wrong))
-    return Check(name, "passed", f"Unchanged for {len(pairs)} pairs of cells.", tuple(dict.fromkeys(used)))
+        return NullCheck(name, "failed", f"{len(wrong)} of {len(pairs)} cells change.", tuple(wrong))
+    return NullCheck(name, "passed", f"Unchanged for {len(pairs)} pairs of cells.", tuple(dict.fromkeys(used)))
 
 
 def _divergence(start: np.ndarray, tuned: np.ndarray) -> np.ndarray:
@@ -170,7 +172,7 @@ def _divergence(start: np.ndarray, tuned: np.ndarray) -> np.ndarray:
     return (np.exp(p) * (p - q)).sum(1)
 
 
-CHECKS: Mapping[str, Callable[[str, Evidence], Check]] = {
+CHECKS: Mapping[str, Callable[[str, Evidence], NullCheck]] = {
     "car_ft with kl_weight 0 is ft, bit for bit": weight_zero_is_ft,
     "the KL is 0 at the first step": starts_at_zero,
     "the KL is above 0 later": moves_away,
@@ -179,6 +181,6 @@ CHECKS: Mapping[str, Callable[[str, Evidence], Check]] = {
 }
 
 
-def failures(checks: Sequence[Check]) -> list[Check]:
+def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:
     """Checks that failed: with one of them no verdict on CAR-FT can be trusted."""
     return [check for check in checks if check.status == "failed"]

@@ -8,14 +8,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.spec.registry import METHODS
 from reports.evidence.evidence import Entry, Evidence, Source
 from reports.evidence.outcomes import Frame, other_images
 from reports.stats.intervals import Contributions
 
 
-class Mismatch(Refusal):
+class Mismatch(UserError):
     """Two cells whose predictions are not of the same images: their difference means nothing."""
 
 

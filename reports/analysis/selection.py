@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.evidence.results import finished_trials
 from reports.analysis.contrasts import Contrast, Sets, every_suite, id_test
-from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
-from reports.stats.ranks import expected_best, whole_searches
 from reports.analysis.pairing import difference
+from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
+from reports.evidence.results import finished_trials
 from reports.stats.intervals import Estimate, pooled, two_way
+from reports.stats.ranks import expected_best, whole_searches
 
 
 @dataclass(frozen=True)

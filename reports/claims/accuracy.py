@@ -8,9 +8,9 @@ from dataclasses import replace
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
 from reports.analysis.contrasts import part as part_of
+from reports.claims.rules import Claim, Verdict, decide, supporting
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.stats.ranks import sign_test
-from reports.claims.rules import Claim, Verdict, beside, decide
 
 FIXED_ALPHA = 0.5
 REFERENCE_MODEL = "ViT-B-16"
@@ -21,7 +21,7 @@ def in_distribution(claim: Claim, evidence: Evidence) -> Verdict:
     contrast, name = Contrast(CAR_FT, FT), "CAR-FT - FT, ID test"
     parts = [
         pool(evidence, contrast, name, margin=-claim.margin),
-        *beside(sampled(evidence, contrast, name, margin=-claim.margin)),
+        *supporting(sampled(evidence, contrast, name, margin=-claim.margin)),
     ]
     verdict = decide(claim, evidence, parts, "ft and car_ft")
     if verdict.verdict in ("not comparable", "not run") or verdict.low is None or math.isnan(verdict.low):
@@ -51,7 +51,7 @@ def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> 
     mean = f"{sides}, mean of suites"
     parts = [
         *suites.values(),
-        *beside(pool(evidence, every, mean, deciding=False), sampled(evidence, every, mean)),
+        *supporting(pool(evidence, every, mean, deciding=False), sampled(evidence, every, mean)),
     ]
     verdict = decide(claim, evidence, parts, missing)
     measured = {f"ood/{suite}": part for suite, part in suites.items() if part is not None}
@@ -84,7 +84,7 @@ def all_nine(claim: Claim, evidence: Evidence) -> Verdict:
         for task, (estimate, cells) in found.estimates.items()
     ]
     mean = "CAR-FT - FT, mean of tasks"
-    parts += beside(pool(evidence, contrast, mean, deciding=False), sampled(evidence, contrast, mean))
+    parts += supporting(pool(evidence, contrast, mean, deciding=False), sampled(evidence, contrast, mean))
     verdict = decide(claim, evidence, parts, "ft and car_ft")
     if verdict.verdict == "not run" or not found.estimates:
         return verdict
@@ -100,7 +100,7 @@ def weight_averaging(claim: Claim, evidence: Evidence) -> Verdict:
     name = "WiSE(CAR-FT) - WiSE(FT), OOD"
     parts = [
         pool(evidence, fixed, f"{name}, alpha 0.5"),
-        *beside(
+        *supporting(
             sampled(evidence, fixed, f"{name}, alpha 0.5"),
             pool(evidence, Contrast(half_car, half), "WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5", deciding=False),
             pool(evidence, chosen, f"{name}, alpha by validation", deciding=False),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.evidence.evidence import Evidence
 from reports.claims.readings import ASKED, Specified, holding, never_changed, opposed, specifications
 from reports.claims.rules import Answer, Claim, Verdict, not_run, weakest_of
+from reports.evidence.evidence import Evidence
 
 
 def no_choice(claim: Claim, evidence: Evidence) -> Verdict:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, id_test, pool, sampled
+from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
-from reports.claims.rules import Claim, Verdict, beside, decide, not_run
 
 #: what takes the place of contexts in each control of C8
 CONTROLS = {
@@ -24,7 +24,7 @@ def corrupts(claim: Claim, evidence: Evidence) -> Verdict:
     ours = {"deciding": False, "side": "below"}
     parts = [
         pool(evidence, whole, name, side="below"),
-        *beside(
+        *supporting(
             sampled(evidence, whole, name, side="below"),
             pool(evidence, Contrast(FT, ZERO_SHOT, "context", id_test), "FT - zero-shot, ID test", **ours),
             pool(evidence, suites, "FT - zero-shot, all suites", **ours),
@@ -39,7 +39,7 @@ def keeps(claim: Claim, evidence: Evidence) -> Verdict:
     parts = [
         pool(evidence, over, "CAR-FT - FT"),
         pool(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
-        *beside(
+        *supporting(
             sampled(evidence, over, "CAR-FT - FT"), sampled(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin)
         ),
     ]
@@ -55,7 +55,7 @@ def matters(claim: Claim, evidence: Evidence) -> Verdict:
             label = f"CAR-FT - {METHODS[name].label}"
             rival = Entry(name)
             parts.append(pool(evidence, Contrast(CAR_FT, rival, "top1", every_suite), f"{label}, mean of suites"))
-            parts += beside(
+            parts += supporting(
                 pool(evidence, Contrast(CAR_FT, rival), f"{label}, ID test", deciding=False),
                 pool(evidence, Contrast(CAR_FT, rival, "context", every_set), f"{label}, contexts", deciding=False),
             )

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
 from reports.analysis.pairing import Mismatch, contributions
+from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
+from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
 from reports.evidence.references import reference_numbers
-from reports.claims.rules import Claim, Verdict, beside, decide, not_run
 from reports.evidence.scopes import DOMAINBED
 from reports.stats.intervals import Estimate, pooled, shifted, two_way
 
@@ -67,7 +67,7 @@ def average(claim: Claim, evidence: Evidence) -> Verdict:
         one = _part(claim, name, f"CAR-FT, {DOMAINBED[name]}", estimate, replace(found, sets={name: found.sets[name]}))
         parts.append(replace(one, deciding=False))
     gain = Contrast(CAR_FT, FT, "top1", every_suite)
-    parts += beside(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
+    parts += supporting(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
     verdict = decide(claim, evidence, parts, "car_ft")
     few = verdict.n_seeds < FEWEST_SEEDS
     if not (evidence.scope and evidence.scope.starts_from_openai(REFERENCE_MODEL)):

@@ -8,9 +8,9 @@ from dataclasses import replace
 from scipy import optimize
 
 from reports.analysis.contrasts import Contrast, every_suite
+from reports.claims.rules import Answer, Claim, Verdict, not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.stats.ranks import RankCorrelation, rank_correlation
-from reports.claims.rules import Answer, Claim, Verdict, not_run
 
 FEWEST_TASKS = 5
 

@@ -10,9 +10,9 @@ import pandas as pd
 
 from carft.spec.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, part, pool, suite_set
+from reports.claims.rules import ONE_SIDED, Answer, answer_of, ledger, weakest_of
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
 from reports.stats.ranks import holm
-from reports.claims.rules import ONE_SIDED, Answer, answer_of, ledger, weakest_of
 
 ASKED = ("C3", "C4", "C5")
 

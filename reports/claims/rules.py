@@ -13,8 +13,8 @@ import yaml
 
 from reports.analysis.contrasts import Part
 from reports.evidence.evidence import Evidence
-from reports.stats.ranks import holm
 from reports.stats.power import power_words
+from reports.stats.ranks import holm
 
 Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
 ONE_SIDED = 0.025
@@ -195,6 +195,6 @@ def listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
     return ", ".join(part.name.partition(", ")[2] if short else part.name for part in some)
 
 
-def beside(*parts: Part | None) -> list[Part]:
+def supporting(*parts: Part | None) -> list[Part]:
     """Parts that decide nothing; those that are not there are left out."""
     return [part for part in parts if part is not None]

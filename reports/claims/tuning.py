@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
-from reports.evidence.evidence import CAR_FT, FT, ORACLE, Evidence
 from reports.analysis.selection import oracle
-from reports.stats.ranks import holm
 from reports.claims.rules import ONE_SIDED, Answer, Claim, Verdict, ledger, not_run
+from reports.evidence.evidence import CAR_FT, FT, ORACLE, Evidence
 from reports.stats.intervals import Estimate
+from reports.stats.ranks import holm
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from reports.claims import DECIDERS
 from reports.analysis.contrasts import Part
-from reports.evidence.evidence import CAR_FT, Evidence
-from reports.analysis.null_checks import Check, failures, null_checks
+from reports.analysis.null_checks import NullCheck, failures, null_checks
+from reports.claims import DECIDERS
 from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
+from reports.evidence.evidence import CAR_FT, Evidence
 from reports.evidence.scopes import FAMILIES
 
 __all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]
 
 
-def verdicts(evidence: Evidence, checks: Sequence[Check] | None = None) -> list[Verdict]:
+def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> list[Verdict]:
     """Verdicts in the ledger's order; of each claim one per scope that it is asked of, or one that says `not run`.
 
     checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
@@ -24,7 +24,7 @@ def verdicts(evidence: Evidence, checks: Sequence[Check] | None = None) -> list[
     return [_doubted(verdict, evidence, failed) for verdict in _decided(evidence)]
 
 
-def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[Check]) -> Verdict:
+def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
     """The verdict, inconclusive where it rests on CAR-FT and a null check failed: code or records are not sound."""
     if not failed or verdict.verdict not in ("reproduced", "contradicted") or not _rests_on_car_ft(verdict, evidence):
         return verdict

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from carft.spec.cell import Cell
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
-from carft.store.records import Record
+from carft.spec.cell import Cell
 from carft.spec.resolve import RANDOM
-from reports.evidence.sealed_access import EXTENDED, MARK, Unsealings
+from carft.store.records import Record
+from reports.evidence.sealed_access import EXTENDED, MARK, SealedAccess
 
 FIXTURE = "fixture: no real image"
 UNATTESTED = "data not attested"
@@ -26,7 +26,7 @@ ANSWERS: Mapping[str, str] = {
 }
 
 
-def cautions(records: Iterable[Record], unsealings: Unsealings) -> dict[str, tuple[str, ...]]:
+def caveats(records: Iterable[Record], unsealings: SealedAccess) -> dict[str, tuple[str, ...]]:
     """Cell -> its cautions, most serious first; cells without any are left out.
 
     A record without an answer about its data (of an older version) counts as not attested.
@@ -50,7 +50,7 @@ def has_one_template(cell: Cell) -> bool:
     """Whether the contexts of a cell's loss are a single one; false where the task or its bank is not known here."""
     try:
         return len(card(cell.task).bank(cell.reading.context_templates)) < 2
-    except Refusal:
+    except UserError:
         return False
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from carft.spec.cell import Cell, Reading, Training, task_key
+from carft.core.errors import UserError
 from carft.data.catalog import Card, card
-from carft.core.errors import Refusal
+from carft.spec.cell import Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
-from carft.store.records import Record, Store
 from carft.spec.selection import best_alpha
-from reports.evidence.results import Archive, Problem, finished_trials, stopped_trials
-from reports.evidence.outcomes import Outcome
+from carft.store.records import Record, Store
+from reports.evidence.outcomes import SetOutcome
+from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
 from reports.evidence.scopes import Scope, named
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -67,7 +67,7 @@ class Evidence:
     dropped: studies of the scope under another recipe or with fewer trials than what is reported.
     """
 
-    archive: Archive
+    archive: Results
     scope: Scope | None
     name: str
     studies: Sequence[Mapping[str, Any]]
@@ -83,12 +83,12 @@ class Evidence:
         One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
         (task, method) under it the one with most trials. All others are named.
         """
-        archive = Archive.of(store)
+        archive = Results.of(store)
         by_scope: dict[Scope, list[Mapping[str, Any]]] = {}
         for study in archive.studies:
             try:
                 by_scope.setdefault(Scope.of(study), []).append(study)
-            except Refusal as error:
+            except UserError as error:
                 archive.problems.append(Problem("unknown task", str(study["task"]), error.message))
         scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
         views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
@@ -220,7 +220,7 @@ class Evidence:
         """Suites of all tasks, without ``ood/``."""
         return list(dict.fromkeys(name.removeprefix("ood/") for task in self.tasks for name in self.suites(task)))
 
-    def outcome(self, cell: str, name: str) -> Outcome:
+    def outcome(self, cell: str, name: str) -> SetOutcome:
         """What a cell said on a set."""
         record = self.records[cell]
         return self.archive.reader.outcome(cell, record.cell.task, name)
@@ -246,7 +246,7 @@ def choices(study: Mapping[str, Any]) -> Choices:
     return tuple(sorted(factors.items()))
 
 
-def _view(archive: Archive, scope: Scope, name: str, studies: Sequence[Mapping[str, Any]]) -> Evidence:
+def _view(archive: Results, scope: Scope, name: str, studies: Sequence[Mapping[str, Any]]) -> Evidence:
     ordered = sorted(studies, key=_size)
     by_reading: dict[Choices, list[Mapping[str, Any]]] = {}
     for study in ordered:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.records import Store
 
 THREADS = 4
@@ -36,7 +36,7 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class SetOutcome:
     """A cell's predictions on a set, in the frame's order: classes and contexts (N,), and their probabilities (N,)."""
 
     frame: Frame
@@ -62,17 +62,17 @@ class Reader:
 
     store: Store
     _frames: dict[tuple[str, str], list[Frame]] = field(default_factory=dict)
-    _outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, str], SetOutcome] = field(default_factory=dict)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
-    def outcome(self, cell: str, task: str, name: str) -> Outcome:
-        """Outcome of a cell on a set of its task; ``Refusal`` when the file is torn."""
+    def outcome(self, cell: str, task: str, name: str) -> SetOutcome:
+        """Outcome of a cell on a set of its task; ``UserError`` when the file is torn."""
         if (cell, name) not in self._outcomes:
             self.read(cell, task, [name])
         return self._outcomes[cell, name]
 
     def read(self, cell: str, task: str, names: Sequence[str]) -> None:
-        """Read a cell's sets side by side: Arrow decodes outside the interpreter. ``Refusal`` when one is torn."""
+        """Read a cell's sets side by side: Arrow decodes outside the interpreter. ``UserError`` when one is torn."""
         wanted = [name for name in names if (cell, name) not in self._outcomes]
         paths = [self._path(cell, name) for name in wanted]
         for name, table in zip(wanted, list(self._threads.map(_table, paths)), strict=True):
@@ -81,7 +81,7 @@ class Reader:
     def _path(self, cell: str, name: str) -> Path:
         return self.store.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
 
-    def _made(self, task: str, name: str, table: pa.Table) -> Outcome:
+    def _made(self, task: str, name: str, table: pa.Table) -> SetOutcome:
         images = table["image"].combine_chunks()
         frame, order = self._frame(task, name, images, table)
         columns = (
@@ -90,7 +90,7 @@ class Reader:
             _confidence(table, "logits"),
             _confidence(table, "context_logits"),
         )
-        return Outcome(frame, *(c if order is None else c[order] for c in columns))
+        return SetOutcome(frame, *(c if order is None else c[order] for c in columns))
 
     def _frame(self, task: str, name: str, images: pa.Array, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
@@ -130,7 +130,9 @@ def _table(path: Path) -> pa.Table:
     try:
         return pq.ParquetFile(path).read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
-        raise Refusal(f"The predictions '{path}' are torn or cannot be read: {str(error).splitlines()[0]}.") from error
+        raise UserError(
+            f"The predictions '{path}' are torn or cannot be read: {str(error).splitlines()[0]}."
+        ) from error
 
 
 def _confidence(table: pa.Table, column: str) -> np.ndarray:

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from carft.spec.cell import DIGEST_MARK, Cell
 from carft.data.catalog import card
-from carft.store.records import Store
+from carft.spec.cell import DIGEST_MARK, Cell
 from carft.spec.resolve import QUICK
+from carft.store.records import Store
 
 SHOWN_METHODS = ("Zero-shot", "FT", "CAR-FT")
 SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")

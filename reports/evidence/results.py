@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
-from carft.spec.cell import task_key
-from carft.core.errors import Refusal
-from carft.store.failures import each_failure
-from carft.spec.registry import METHODS
+from carft.core.errors import UserError
 from carft.core.metrics import ood_means
-from carft.store.records import Record, Store
+from carft.spec.cell import task_key
+from carft.spec.registry import METHODS
 from carft.store.early_stopping import known_curve
+from carft.store.failures import each_failure
+from carft.store.records import Record, Store
 from reports.evidence.outcomes import Reader
 
 
@@ -32,7 +32,7 @@ class Problem:
 
 
 @dataclass
-class Archive:
+class Results:
     """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable."""
 
     store: Store
@@ -48,7 +48,7 @@ class Archive:
         self.reader = Reader(self.store)
 
     @staticmethod
-    def of(store: Store) -> Archive:
+    def of(store: Store) -> Results:
         """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
         problems: list[Problem] = []
         records: dict[str, Record] = {}
@@ -56,7 +56,7 @@ class Archive:
         for cell in store.ids():
             try:
                 record = store.read(cell)
-            except Refusal as error:
+            except UserError as error:
                 if "torn" not in error.message:
                     raise
                 problems.append(Problem("torn record", cell, error.message))
@@ -71,12 +71,12 @@ class Archive:
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
         for cell, failure in each_failure(store):
-            if isinstance(failure, Refusal):
+            if isinstance(failure, UserError):
                 problems.append(Problem("torn failure", cell, failure.message))
                 continue
             words = f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
             problems.append(Problem("failed cell", cell, words))
-        return Archive(store, records, _studies(store, problems), problems)
+        return Results(store, records, _studies(store, problems), problems)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""
@@ -106,7 +106,7 @@ class Archive:
         if cell not in self._histories:
             try:
                 self._histories[cell] = self.store.history(cell)
-            except Refusal as error:
+            except UserError as error:
                 self.problems.append(Problem("torn history", cell, error.message))
                 self._histories[cell] = {}
         return self._histories[cell]
@@ -119,7 +119,7 @@ class Archive:
             self._readable[cell] = True
             try:
                 self.reader.read(cell, task, names)
-            except Refusal as error:
+            except UserError as error:
                 self.problems.append(Problem("torn predictions", cell, error.message))
                 self._readable[cell] = False
         return self._readable[cell]
@@ -167,7 +167,7 @@ def _studies(store: Store, problems: list[Problem]) -> list[Mapping[str, Any]]:
     for path in sorted(store.root.glob("studies/*/study.json")):
         try:
             content = store.study(path.parent.name)
-        except Refusal as error:
+        except UserError as error:
             problems.append(Problem("torn study", path.parent.name, error.message))
             continue
         if not isinstance(content, dict):

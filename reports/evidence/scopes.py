@@ -72,7 +72,7 @@ class Scope:
 
     @staticmethod
     def of(study: Mapping[str, Any]) -> Scope:
-        """The scope of a study; ``Refusal`` when its task is not in the catalog."""
+        """The scope of a study; ``UserError`` when its task is not in the catalog."""
         known = card(study["task"])
         stale = "" if study["data_version"] == known.version else study["data_version"]
         return Scope(family_of(known.name), known.scale, study["model"], study["pretrained"], stale)

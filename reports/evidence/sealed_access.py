@@ -19,7 +19,7 @@ COLUMNS = ("cell", "task", "method", "role", "sets", "most_often", "by", "cautio
 
 
 @dataclass(frozen=True)
-class Unsealings:
+class SealedAccess:
     """What the log and the evaluations say.
 
     openings: cell -> (set -> times). by: cell -> commands. roles: cell -> search, confirm, untrained, post-hoc,
@@ -41,7 +41,7 @@ class Unsealings:
     logged: bool
 
     @staticmethod
-    def of(evidence: Evidence) -> Unsealings:
+    def of(evidence: Evidence) -> SealedAccess:
         """Count the openings: the log where there is one, and every evaluation at least once."""
         log = evidence.store.unsealings()
         openings: dict[str, Counter[str]] = defaultdict(Counter)
@@ -58,7 +58,7 @@ class Unsealings:
         oracle = {t["cell"] for s in studies if s.get("oracle") for t in s["trials"]}
         planned = frozenset(cell for cell in searched & oracle if by[cell] == {"sweep"})
         seen = searched - planned
-        return Unsealings(
+        return SealedAccess(
             openings,
             {cell: tuple(sorted(names)) for cell, names in by.items()},
             roles,

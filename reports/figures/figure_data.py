@@ -19,7 +19,7 @@ NOTHING = float("nan")
 COLUMNS = ("panel", "title", "x_axis", "y_axis", "artist", "label", "x", "y", "value")
 
 
-def drawn(figure: Figure) -> pd.DataFrame:
+def figure_data(figure: Figure) -> pd.DataFrame:
     """One row per point of every line, marker, bar, segment and image of a figure, in drawing order.
 
     value: the number that a colour stands for, where there is one.

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures.audit_figures import AUDIT_DRAWINGS
-from reports.figures.figure_data import drawn
+from reports.figures.figure_data import figure_data
 from reports.figures.style import Drawing, Plot, colour, drawn_entries, few, is_crowded, label, marker
 
 __all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
@@ -36,7 +36,7 @@ def draw_all(tables: Mapping[str, pd.DataFrame], scale: str, folder: Path) -> li
             png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
             figure.savefig(png, dpi=150, metadata={"Software": None})
             figure.savefig(svg, metadata={"Date": None})
-            drawn(figure).to_csv(folder / f"{stem}.csv", index=False)
+            figure_data(figure).to_csv(folder / f"{stem}.csv", index=False)
             plt.close(figure)
             title = drawing.title + (f" ({scope})" if scope else "")
             plots.append(Plot(stem, title, drawing.caption, png, svg))

@@ -33,7 +33,7 @@ def amount(value: float | None, unit: str = "points") -> str:
 
 
 @dataclass(frozen=True)
-class Shown:
+class FormattedTable:
     """A table with formatted values. columns: heading and whether it holds numbers."""
 
     name: str
@@ -50,7 +50,7 @@ class Shown:
         return {"columns": self.columns, "rows": self.rows}
 
 
-def shown(name: str, card: TableCard, table: pd.DataFrame) -> Shown:
+def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable:
     """A table as it is shown: hidden columns left out, numbers formatted as its card says."""
     names = [c for c in table.columns if c not in card.hidden and not _says_nothing(c, table[c])]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
@@ -58,7 +58,7 @@ def shown(name: str, card: TableCard, table: pd.DataFrame) -> Shown:
     rows = list(zip(*texts, strict=True)) if names else []
     first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
-    return Shown(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
+    return FormattedTable(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
 
 
 def _says_nothing(column: str, values: pd.Series) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from carft import NUMERICS, __version__
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.records import Store
 
 NAME = "manifest.json"
@@ -53,20 +53,20 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """The manifest of a report; ``Refusal`` when there is none or it cannot be read."""
+        """The manifest of a report; ``UserError`` when there is none or it cannot be read."""
         path = folder / NAME
         if not path.is_file():
-            raise Refusal(f"'{folder}' holds no report with a manifest.", "Write one: python cli.py report")
+            raise UserError(f"'{folder}' holds no report with a manifest.", "Write one: python cli.py report")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
-                raise Refusal(
+                raise UserError(
                     f"'{path}' has manifest schema {content['schema']}; this version reads {SCHEMA}.",
                     "Write the report again: python cli.py report",
                 )
             return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Refusal(
+            raise UserError(
                 f"The manifest '{path}' cannot be read: {error}.", "Write the report again: python cli.py report"
             ) from error
 

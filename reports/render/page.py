@@ -14,16 +14,16 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from reports.evidence.results import stopped_trials
+from reports.analysis.selection import scope_one_trial
+from reports.claims.verdicts import Claim, Verdict, ledger
 from reports.evidence.caveats import said_of
 from reports.evidence.evidence import Evidence
-from reports.analysis.selection import scope_one_trial
+from reports.evidence.results import stopped_trials
 from reports.figures.figures import Plot, label
+from reports.render.formatting import FormattedTable, amount, cell_block, formatted, made_by, points
 from reports.render.svg import Scatter, bar, scatter, span_of
 from reports.tables.registry import TABLES, Sources
 from reports.tables.rows import rows_of
-from reports.render.formatting import Shown, amount, cell_block, made_by, points, shown
-from reports.claims.verdicts import Claim, Verdict, ledger
 
 ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not comparable": "≠", "not run": "…"}
 
@@ -42,7 +42,7 @@ class Content:
     cautions: Mapping[str, tuple[str, ...]]
     claims: Sequence[tuple[Claim, Verdict]]
     span: float
-    tables: Sequence[Shown]
+    tables: Sequence[FormattedTable]
     scatter: Scatter | None
     cells: Mapping[str, Any]
     plots: Sequence[Plot]
@@ -63,10 +63,10 @@ class Content:
             + _given_up(evidence),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
-            cautions=sources.cautions,
+            cautions=sources.caveats,
             claims=[(ledger()[v.claim], v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
-            tables=[shown(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
+            tables=[formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
             scatter=scatter(_of_scope(tables["tasks"], evidence), _of_scope(tables["wise"], evidence)),
             cells=cell_block(sources),
             plots=plots,

@@ -8,20 +8,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.analysis import context as awareness
-
-from reports.analysis import selection as fairness
-
 from reports.analysis import null_checks as nulls
-
-from reports.claims import readings
-
 from reports.analysis import robustness
-
-from reports.tables import basic as tables
-
-from reports.tables import uncertainty
-from reports.evidence.evidence import Evidence
+from reports.analysis import selection as fairness
+from reports.claims import readings
 from reports.claims.verdicts import Verdict
+from reports.evidence.evidence import Evidence
+from reports.tables import basic as tables
+from reports.tables import uncertainty
 
 Make = Callable[[Evidence, Sequence[Verdict]], pd.DataFrame]
 

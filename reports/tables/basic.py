@@ -11,14 +11,14 @@ import pandas as pd
 from carft.spec.cell import Cell, Reading
 from carft.spec.registry import METHODS, trained_methods
 from carft.spec.resolve import command
-from reports.evidence.results import finished_trials, stopped_trials
 from reports.analysis.context import context_table as context_table  # listed with the other tables
 from reports.analysis.contrasts import Contrast, every_suite, id_test
-from reports.evidence.evidence import CAR_FT, FT, TABLE_ENTRIES, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.stats.ranks import expected_best, whole_searches
 from reports.analysis.pairing import Mismatch, contributions
-from reports.stats.intervals import Estimate, two_way
 from reports.claims.verdicts import Verdict
+from reports.evidence.evidence import CAR_FT, FT, TABLE_ENTRIES, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.evidence.results import finished_trials, stopped_trials
+from reports.stats.intervals import Estimate, two_way
+from reports.stats.ranks import expected_best, whole_searches
 
 
 def task_table(evidence: Evidence) -> pd.DataFrame:

@@ -15,15 +15,15 @@ from typing import Any, Literal
 import pandas as pd
 
 from carft.core.errors import unknown
+from reports.analysis.null_checks import NullCheck, null_checks
+from reports.claims.verdicts import Verdict, verdicts
+from reports.evidence.caveats import caveats, said_of
+from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.evidence.references import imagenet_references
+from reports.evidence.sealed_access import SealedAccess
 from reports.tables import basic as make
 from reports.tables.audits import AUDIT_TABLES, AuditTable
-from reports.evidence.caveats import cautions, said_of
-from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
-from reports.analysis.null_checks import Check, null_checks
-from reports.evidence.references import imagenet_references
 from reports.tables.rows import rows_of
-from reports.evidence.sealed_access import Unsealings
-from reports.claims.verdicts import Verdict, verdicts
 
 Row = Mapping[str, Any]
 Format = Literal["share", "points", "general"]
@@ -41,18 +41,18 @@ class Sources:
         return verdicts(self.evidence, self.checks)
 
     @cached_property
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[NullCheck]:
         """The null checks."""
         return null_checks(self.evidence)
 
     @cached_property
-    def unsealings(self) -> Unsealings:
-        return Unsealings.of(self.evidence)
+    def unsealings(self) -> SealedAccess:
+        return SealedAccess.of(self.evidence)
 
     @cached_property
-    def cautions(self) -> Mapping[str, tuple[str, ...]]:
+    def caveats(self) -> Mapping[str, tuple[str, ...]]:
         """Cell -> what a reader must know of it."""
-        return cautions(self.evidence.records.values(), self.unsealings)
+        return caveats(self.evidence.records.values(), self.unsealings)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of the registry, with rows marked whose cells call for a caution."""
@@ -66,9 +66,9 @@ class Sources:
         return {name: self.table(name) for name in TABLES}
 
     def _marked(self, card: TableCard, table: pd.DataFrame) -> pd.DataFrame:
-        if not self.cautions or table.empty:
+        if not self.caveats or table.empty:
             return table
-        marks = [said_of(card.cells(self, row), self.cautions) for row in rows_of(table)]
+        marks = [said_of(card.cells(self, row), self.caveats) for row in rows_of(table)]
         return table.assign(caution=marks) if any(marks) else table
 
 
@@ -135,7 +135,7 @@ class TableCard:
 
 
 def table_card(name: str) -> TableCard:
-    """The card of a table; ``Refusal`` with near misses for an unknown name."""
+    """The card of a table; ``UserError`` with near misses for an unknown name."""
     if name not in TABLES:
         raise unknown("table", name, TABLES)
     return TABLES[name]
@@ -349,7 +349,9 @@ TABLES: dict[str, TableCard] = {
         "other model, other data, and pipelines of others. Of the paper itself only the abstract was at hand.",
         lambda sources: imagenet_references(),
         ("method", "source"),
-        formulas={"*": Formula("Copied from its source (reports/evidence/reference_numbers.csv); nothing was computed.")},
+        formulas={
+            "*": Formula("Copied from its source (reports/evidence/reference_numbers.csv); nothing was computed.")
+        },
         rests_on=lambda sources, row: (),
     ),
 }

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.evidence.results import finished_trials
 from reports.analysis.contrasts import Contrast
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
-from reports.stats.ranks import spread_of_best
+from reports.evidence.results import finished_trials
 from reports.stats.intervals import Estimate
+from reports.stats.ranks import spread_of_best
 from reports.tables.basic import DIFFERENCES, PLACES
 
 COLUMNS = (

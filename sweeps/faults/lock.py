@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.records import Store
-from sweeps.status.state import State, read_states
+from sweeps.status.state import SweepState, read_states
 
 NAME = "sweep.lock"
 #: seconds in which a sweep that runs writes its state at least once
@@ -27,8 +27,8 @@ CLOCKS_DIFFER = 900.0
 
 
 @contextmanager
-def sole_sweep(store: Store) -> Iterator[None]:
-    """Hold the folder for this sweep; ``Refusal`` when another one holds it. Single cells need no lock.
+def sweep_lock(store: Store) -> Iterator[None]:
+    """Hold the folder for this sweep; ``UserError`` when another one holds it. Single cells need no lock.
 
     The lock reaches other machines on NFS and most cluster file systems. Where it does not, and in an object store, a
     sweep elsewhere is known by the state that it keeps writing.
@@ -74,7 +74,7 @@ def _since(started: float) -> str:
     return f"since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(started))} UTC"
 
 
-def _elsewhere(store: Store) -> State | None:
+def _elsewhere(store: Store) -> SweepState | None:
     """A sweep that writes its state while we look: the clocks of two machines need not agree."""
     before = {state.name: state.updated for state in _others(store)}
     if not before:
@@ -83,11 +83,11 @@ def _elsewhere(store: Store) -> State | None:
     return next((state for state in _others(store) if state.updated != before.get(state.name)), None)
 
 
-def _others(store: Store) -> list[State]:
+def _others(store: Store) -> list[SweepState]:
     store.refresh("sweeps")
     try:
         states = read_states(store)
-    except Refusal:  # nothing rests on a state that cannot be read
+    except UserError:  # nothing rests on a state that cannot be read
         return []
     here, now = socket.gethostname(), time.time()
     return [
@@ -95,8 +95,8 @@ def _others(store: Store) -> list[State]:
     ]
 
 
-def _held(store: Store, owner: str) -> Refusal:
-    return Refusal(
+def _held(store: Store, owner: str) -> UserError:
+    return UserError(
         f"Another sweep works in '{store.name}': {owner}.",
         f"Wait for it to end (python cli.py status --results {store.name}), stop it, or give another --results.",
     )

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 
-class Stop:
+class StopSignal:
     """Which signal stops the sweep, once it is interrupted. Ray raises interrupts anew, so the exception cannot say."""
 
     signal: int = signal.SIGINT
 
-    def heed_sigterm(self) -> None:
+    def install_handler(self) -> None:
         """Have SIGTERM interrupt from now on; nothing outside the main thread, which alone gets signals."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._terminate)
@@ -27,7 +27,7 @@ class Stop:
         except SystemExit:
             self._terminate()
         finally:
-            self.heed_sigterm()
+            self.install_handler()
 
     def _terminate(self, *_: object) -> NoReturn:
         self.signal = signal.SIGTERM
@@ -35,10 +35,10 @@ class Stop:
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[Stop]:
+def sigterm_as_interrupt() -> Iterator[StopSignal]:
     """Within the block SIGTERM raises ``KeyboardInterrupt``; what nobody catches of it ends the process with 143."""
-    before, stop = signal.getsignal(signal.SIGTERM), Stop()
-    stop.heed_sigterm()
+    before, stop = signal.getsignal(signal.SIGTERM), StopSignal()
+    stop.install_handler()
     try:
         yield stop
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import uuid4
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.records import Store
 from sweeps.faults.lock import NAME
 
@@ -24,7 +24,7 @@ ROOM = 16 * 2**20
 TRIES = 4
 
 
-class Patience:
+class StorageRetry:
     """Waits while a folder does not answer; trouble is over when something is done again.
 
     say: told in one sentence when the waiting begins and when it ends.
@@ -35,23 +35,23 @@ class Patience:
         self.since: float | None = None
         self.pause = FIRST_S
 
-    def insist(self, act: Callable[[], Result]) -> Result:
-        """What ``act`` gives, which may be called several times; ``Refusal`` when the folder stays away."""
+    def call(self, act: Callable[[], Result]) -> Result:
+        """What ``act`` gives, which may be called several times; ``UserError`` when the folder stays away."""
         tries = 0
         while True:
             try:
                 return act()
-            except (OSError, Refusal) as error:
-                if isinstance(error, Refusal) and not isinstance(error.__cause__, OSError):
+            except (OSError, UserError) as error:
+                if isinstance(error, UserError) and not isinstance(error.__cause__, OSError):
                     raise
-                why = (error.message if isinstance(error, Refusal) else str(error)).rstrip(".")
+                why = (error.message if isinstance(error, UserError) else str(error)).rstrip(".")
                 tries += 1
                 if tries > TRIES:
                     raise self._gone(why) from error
                 self.wait(why)
 
     def wait(self, why: str) -> None:
-        """Return when the folder answers; ``Refusal`` when trouble lasts for longer than the limit."""
+        """Return when the folder answers; ``UserError`` when trouble lasts for longer than the limit."""
         if self.since is None:
             self.since, self.pause = time.monotonic(), FIRST_S
             self.say(
@@ -87,12 +87,12 @@ class Patience:
             finally:
                 probe.unlink(missing_ok=True)
             self.store.require_writable()
-        except (OSError, Refusal):
+        except (OSError, UserError):
             return False
         return True
 
-    def _gone(self, why: str) -> Refusal:
-        return Refusal(
+    def _gone(self, why: str) -> UserError:
+        return UserError(
             f"The results folder '{self.store.name}' cannot be used: {why}.",
             "Finished cells are kept. Make room or bring it back; the same command goes on where it stopped.",
         )

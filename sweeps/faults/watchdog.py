@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from carft.core.heartbeat import on_heartbeat
 from carft.store.failures import tail
-from carft.core.heartbeat import heard_by
 from carft.store.mirror import local_folder
 from carft.store.object_store import is_url
 
@@ -35,7 +35,7 @@ def log_path(results: str | Path, key: str) -> Path:
     return local_folder(results) / "logs" / f"{key}.log"
 
 
-def begin(message: Mapping[str, Any]) -> None:
+def open_job_log(message: Mapping[str, Any]) -> None:
     """Open the log of a job: of all its attempts in one sweep; another sweep's is overwritten."""
     path = log_path(message["results"], message["key"])
     path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)  # never a folder that went away
@@ -58,7 +58,7 @@ def how_it_ended(path: Path) -> tuple[str, str]:
 
 
 @contextmanager
-def watched(path: Path, hang_after: float) -> Iterator[None]:
+def watchdog(path: Path, hang_after: float) -> Iterator[None]:
     """Whatever this process prints goes to the log, so do crashes; a hang ends the process. For worker processes only.
 
     hang_after: seconds between two signs of life; 0 waits for ever.
@@ -66,7 +66,7 @@ def watched(path: Path, hang_after: float) -> Iterator[None]:
     with path.open("ab", buffering=0) as log, _printing_to(log.fileno()):
         faulthandler.enable(file=log, all_threads=False)
         try:
-            with heard_by(_Watchdog(log, hang_after)):
+            with on_heartbeat(_Watchdog(log, hang_after)):
                 yield
         finally:
             faulthandler.cancel_dump_traceback_later()

@@ -7,19 +7,19 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 
-from carft.spec.cell import Cell
-from carft.training.checkpoint import NONE
 from carft.data.task import ImageSet
-from carft.training.execution import Execution
-from carft.training.feature_cache import Frozen
-from carft.spec.registry import MethodCard, method_card
 from carft.methods.ft import Row
-from carft.training.run import Bench
+from carft.spec.cell import Cell
+from carft.spec.registry import MethodCard, method_card
 from carft.spec.resolve import specify
+from carft.training.checkpoint import NONE
+from carft.training.execution import Execution
+from carft.training.feature_cache import FeatureCache
 from carft.training.loop import train
-from sweeps.ray_backend.connect import Request
+from carft.training.run import CellContext
 from sweeps.plan.planning import hardware_of
 from sweeps.plan.rates import OTHER_PASSES, PASSES, Rates
+from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 from sweeps.search.study import Study
 
@@ -28,7 +28,7 @@ BATCHES = 4
 TIMES = 3
 
 
-def calibrated(recipe: Recipe, request: Request) -> Rates:
+def calibrated(recipe: Recipe, request: Resources) -> Rates:
     """Rates of the recipe's methods on its first task, one cell at a time on one worker; several at a time are slower.
 
     The spread is that of the measurements.
@@ -36,7 +36,7 @@ def calibrated(recipe: Recipe, request: Request) -> Rates:
     execution = Execution.here(request.placement.device, **{**request.settings, "feature_cache": None})
     execution.prepare()
     start = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
-    bench = Bench.of(start, execution)
+    bench = CellContext.of(start, execution)
     images = _some(bench.task.train, BATCHES * recipe.training.batch_size)
     found = {"zeroshot": _predicting(bench, replace(start, precision=recipe.precision), images)}
     for card in map(method_card, recipe.methods):
@@ -61,7 +61,7 @@ def _some(images: ImageSet, count: int) -> ImageSet:
     return images.rows(range(min(count, len(images))))
 
 
-def _predicting(bench: Bench, cell: Cell, images: ImageSet) -> list[float]:
+def _predicting(bench: CellContext, cell: Cell, images: ImageSet) -> list[float]:
     """Seconds of a pass of prediction, several times."""
     network, found = bench.network(), []
     for _ in range(TIMES + 1):
@@ -71,7 +71,7 @@ def _predicting(bench: Bench, cell: Cell, images: ImageSet) -> list[float]:
     return found[1:]
 
 
-def _training(recipe: Recipe, card: MethodCard, bench: Bench, images: ImageSet) -> list[float]:
+def _training(recipe: Recipe, card: MethodCard, bench: CellContext, images: ImageSet) -> list[float]:
     """Seconds of a pass of training with a method, several times."""
     study = Study(bench.task.name, card, _of_epochs(recipe, TIMES + 1))
     cell = study.cell({name: limits.first_guess for name, limits in study.space.items()}, recipe.search_seed)
@@ -81,7 +81,7 @@ def _training(recipe: Recipe, card: MethodCard, bench: Bench, images: ImageSet) 
         ends.append(time.perf_counter())
         return {}
 
-    frozen = Frozen(bench.pretrained, cell.precision)
+    frozen = FeatureCache(bench.pretrained, cell.precision)
     method = card.load()(cell, bench.pretrained, bench.prompts)
     network = bench.network(cell.reading.class_head, cell.seed)
     train(cell, network, method, images, bench.pretrained, frozen, bench.execution, NONE, after_epoch)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from carft.data.card import STANDARD
 from carft.data.catalog import card
 from carft.data.counting import Sizes, sizes_of
+from carft.models.availability import ModelSize
 from carft.spec.registry import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
 from carft.spec.resolve import soup_of
-from carft.models.availability import ModelSize
-from sweeps.search.protocol import Job, Kind, Protocol
 from sweeps.plan.rates import Rates, passes_of
+from sweeps.search.protocol import Job, Kind, Protocol
 from sweeps.search.study import Study
 
 #: seconds until the first cell runs: Ray, imports, the model
@@ -34,7 +34,7 @@ NAME_BYTES = 60
 
 
 @dataclass(frozen=True)
-class Left:
+class PendingWork:
     """Jobs of one kind, task and method that still have to run: ``jobs`` of them, which finish ``cells`` cells.
 
     study: empty for an untrained method. passes, steps (of the optimiser), bytes (left on disk): of one job.
@@ -65,7 +65,7 @@ class Forecast:
     done: int
     stopped: int
     failed: int
-    left: tuple[Left, ...]
+    left: tuple[PendingWork, ...]
     busy_s: float
     wall_s: float
     low_s: float
@@ -130,7 +130,7 @@ def forecast(
     )
 
 
-def _left(protocol: Protocol, size: ModelSize | None) -> Iterable[Left]:
+def _left(protocol: Protocol, size: ModelSize | None) -> Iterable[PendingWork]:
     """Everything that is left, some of it with no jobs."""
     recipe = protocol.recipe
     for task in recipe.tasks:
@@ -139,18 +139,20 @@ def _left(protocol: Protocol, size: ModelSize | None) -> Iterable[Left]:
             if method_card(name).kind == "untrained":
                 missing = int(protocol.untrained_cell(task, name).id not in protocol.done)
                 passes = sizes.val + sizes.sealed
-                yield Left("", "confirm", task, name, missing, missing, passes, 0, _predictions(task, sizes))
+                yield PendingWork("", "confirm", task, name, missing, missing, passes, 0, _predictions(task, sizes))
     for study in protocol.studies:
         yield from _left_of(protocol, study, sizes_of(study.task), 4 * size.parameters if size else 0)
 
 
-def _left_of(protocol: Protocol, study: Study, sizes: Sizes, weights: int) -> Iterable[Left]:
+def _left_of(protocol: Protocol, study: Study, sizes: Sizes, weights: int) -> Iterable[PendingWork]:
     recipe, task, name = protocol.recipe, study.task, study.method.name
 
-    def left(kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1) -> Left:
+    def left(
+        kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
+    ) -> PendingWork:
         jobs = max(0, wanted - settled)
         steps = trained if kind in ("search", "confirm") else 0
-        return Left(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
+        return PendingWork(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
     epochs = recipe.training.epochs
     trained = 0 if name == "linear_probe" else math.ceil(sizes.train / recipe.training.batch_size) * epochs
@@ -193,7 +195,7 @@ def _predictions(task: str, sizes: Sizes) -> float:
     return images * (4 * numbers + NAME_BYTES)
 
 
-def _chain(protocol: Protocol, left: Sequence[Left], seconds: Sequence[float]) -> float:
+def _chain(protocol: Protocol, left: Sequence[PendingWork], seconds: Sequence[float]) -> float:
     """Seconds of the longest chain of jobs that wait for each other: rounds of a search, then confirm, then curve."""
     rounds = math.ceil(protocol.recipe.trials / protocol.recipe.round_size)
     chains: dict[str, float] = defaultdict(float)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from carft.core.files import atomic
+from carft.core.files import write_atomic
 from carft.store.records import Store
 from sweeps.plan.forecast import Forecast
 
@@ -21,7 +21,7 @@ FEW_CELLS = 8
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PlanResult:
     """A sweep that is over. hardware: what its rates were for, in words. ended: done, stopped or broken.
 
     predicted_cells, predicted_s, low_s, high_s, basis: as forecast; raw_s: before correction by earlier sweeps.
@@ -61,11 +61,11 @@ class Outcome:
         return f"{cells}; {kind}: {self.predicted_s:.0f} s ({range_})"
 
 
-def outcome_of(
+def plan_result_of(
     forecast: Forecast, recipe: str, model: str, hardware: object, cells: int, failed: int, wall_s: float, ended: str
-) -> Outcome:
+) -> PlanResult:
     """A forecast beside what came of it."""
-    return Outcome(
+    return PlanResult(
         recipe=recipe,
         model=model,
         hardware=str(hardware),
@@ -84,40 +84,40 @@ def outcome_of(
     )
 
 
-def write_outcome(store: Store, name: str, outcome: Outcome) -> None:
+def write_plan_result(store: Store, name: str, outcome: PlanResult) -> None:
     """Write plans/<name>.json."""
     path = store.root / "plans" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)  # never the folder itself: a share that left must not be filled
     text = json.dumps({"schema": SCHEMA, **asdict(outcome)}, indent=1, allow_nan=False)
     with store.changing(f"plans/{path.name}"):
-        atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+        write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
-def read_outcomes(store: Store) -> list[Outcome]:
+def read_plan_results(store: Store) -> list[PlanResult]:
     """Every outcome that can be read, oldest first; a torn file is passed over, since nothing rests on it."""
     paths = sorted((store.root / "plans").glob("*.json"))
     return [found for path in paths if (found := _read(path)) is not None]
 
 
-def corrections(outcomes: Sequence[Outcome], model: str, hardware: object) -> list[float]:
+def corrections(outcomes: Sequence[PlanResult], model: str, hardware: object) -> list[float]:
     """Actual over raw predicted wall time of the sweeps of this model on this hardware that can tell."""
     alike = [o for o in outcomes if (o.model, o.hardware) == (model, str(hardware)) and o.is_measure]
     return [o.wall_s / o.raw_s for o in alike]
 
 
-def _read(path: Path) -> Outcome | None:
+def _read(path: Path) -> PlanResult | None:
     try:
         content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             return None
-        found = Outcome(**{name: content[name] for name in Outcome.__dataclass_fields__})
+        found = PlanResult(**{name: content[name] for name in PlanResult.__dataclass_fields__})
         _require_types(found)
         return found
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _require_types(outcome: Outcome) -> None:
+def _require_types(outcome: PlanResult) -> None:
     numbers = {"slots", "predicted_cells", "predicted_s", "low_s", "high_s", "raw_s", "cells", "failed", "wall_s"}
     for name, value in asdict(outcome).items():
         wanted: Any = (int, float) if name in numbers else bool if name == "estimate" else str

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carft.training.hardware import machine
 from carft.models.availability import size_of
-from sweeps.ray_backend.preflight import starts
-from sweeps.ray_backend.connect import Request
+from carft.training.hardware import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
-from sweeps.plan.outcomes import Outcome, corrections, outcome_of, read_outcomes, write_outcome
-from sweeps.search.protocol import Protocol
+from sweeps.plan.outcomes import PlanResult, corrections, plan_result_of, read_plan_results, write_plan_result
 from sweeps.plan.rates import Hardware, Rates, estimated, measured, newest
+from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.preflight import starts
+from sweeps.search.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class Plan:
     forecast: Forecast
     model: str
     hardware: Hardware
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[PlanResult]
 
-    def close(self, protocol: Protocol, name: str, cells: int, failed: int, wall_s: float, ended: str) -> Outcome:
+    def close(self, protocol: Protocol, name: str, cells: int, failed: int, wall_s: float, ended: str) -> PlanResult:
         """Write what came of it beside the results, as plans/<name>.json."""
-        outcome = outcome_of(
+        outcome = plan_result_of(
             self.forecast, protocol.recipe.name, self.model, self.hardware, cells, failed, wall_s, ended
         )
-        write_outcome(protocol.store, name, outcome)
+        write_plan_result(protocol.store, name, outcome)
         return outcome
 
 
-def plan_of(protocol: Protocol, request: Request, slots: int, calibrated: Rates | None = None) -> Plan:
+def plan_of(protocol: Protocol, request: Resources, slots: int, calibrated: Rates | None = None) -> Plan:
     """The plan of what ``protocol`` has left, ``slots`` cells at a time.
 
     Rates come from a calibration where there was one, else from records of the model on this hardware, else from the
@@ -41,7 +41,7 @@ def plan_of(protocol: Protocol, request: Request, slots: int, calibrated: Rates 
     """
     model = starts(protocol.recipe)[0][0]
     hardware = hardware_of(request, protocol.recipe.precision)
-    outcomes, size = read_outcomes(protocol.store), size_of(model)
+    outcomes, size = read_plan_results(protocol.store), size_of(model)
     rates = calibrated or measured(newest(protocol.store, model), hardware, "on record here")
     known = corrections(outcomes, model, hardware) if rates and not calibrated else []
     if rates is None and size is not None:
@@ -49,9 +49,9 @@ def plan_of(protocol: Protocol, request: Request, slots: int, calibrated: Rates 
     return Plan(forecast(protocol, slots, rates, known, size), model, hardware, outcomes)
 
 
-def hardware_of(request: Request, precision: str) -> Hardware:
+def hardware_of(request: Resources, precision: str) -> Hardware:
     """The hardware that a request means: this machine, or machines that are not known from here."""
     device = request.placement.device
-    here = machine(device)
+    here = hardware_name(device)
     unknown = request.address is not None or (device == "cuda" and "gpu" not in here)
     return Hardware(device, request.workers_per_cell, precision, None if unknown else here, request.cells_per_gpu)

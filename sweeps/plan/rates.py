@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from carft.core.errors import UserError
 from carft.data.counting import Sizes, sizes_of
-from carft.core.errors import Refusal
+from carft.models.availability import ModelSize
 from carft.spec.registry import method_card
 from carft.store.records import Record, Store
-from carft.models.availability import ModelSize
 
 #: passes of the image encoder that training on one image takes: forward and backward count as three, and losses that
 #: also look at the pretrained model's features as four. linear_probe reads features once
@@ -115,7 +115,7 @@ def newest(store: Store, model: str) -> Iterable[Record]:
         try:
             record = store.read(path.parent.name)
             _sizes(record.cell.task), method_card(record.cell.method)
-        except Refusal:
+        except UserError:
             continue  # torn, or of a task or method that is not here
         if record.cell.model == model:
             yield record

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from carft.core.errors import UserError
 from carft.data.card import Folder
-from carft.core.errors import Refusal
-from sweeps.ray_backend.jobs import Placement
 from sweeps.faults.watchdog import HANG_AFTER
+from sweeps.ray_backend.jobs import Placement
 
 PROBE_SECONDS = 5.0
 #: a busy head may take a while to answer; what never answers is no Ray
@@ -29,7 +29,7 @@ TOKEN_HINT = (
 
 
 @dataclass(frozen=True)
-class Request:
+class Resources:
     """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
 
     settings: of every cell's execution besides device and workers, such as the data root. hang_after: seconds without
@@ -79,25 +79,25 @@ class Request:
     def check_numbers(self) -> None:
         """Refuse numbers that cannot be."""
         if self.gpus < 0 or self.workers_per_cell < 1:
-            raise Refusal("--gpus must not be negative and --workers-per-cell must be at least 1.")
+            raise UserError("--gpus must not be negative and --workers-per-cell must be at least 1.")
         if self.gpus and self.gpus < self.workers_per_cell:
-            raise Refusal(
+            raise UserError(
                 f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
                 "Raise --gpus or lower --workers-per-cell.",
             )
         if self.cells_per_gpu < 1 or self.cells_per_gpu > MOST_CELLS_PER_GPU:
-            raise Refusal(f"--cells-per-gpu must be between 1 and {MOST_CELLS_PER_GPU}.")
+            raise UserError(f"--cells-per-gpu must be between 1 and {MOST_CELLS_PER_GPU}.")
         if self.cells_per_gpu > 1 and not self.gpus:
-            raise Refusal("--cells-per-gpu shares GPUs, but --gpus asks for none.", "Give --gpus N as well.")
+            raise UserError("--cells-per-gpu shares GPUs, but --gpus asks for none.", "Give --gpus N as well.")
         if self.cells_per_gpu > 1 and self.workers_per_cell > 1:
-            raise Refusal(
+            raise UserError(
                 f"A cell of {self.workers_per_cell} workers needs a whole GPU for each of them.",
                 "Leave --cells-per-gpu or --workers-per-cell out.",
             )
 
 
 def probe(address: str) -> None:
-    """``Refusal`` unless something that could be Ray listens at host:port or ray://host:port.
+    """``UserError`` unless something that could be Ray listens at host:port or ray://host:port.
 
     Both of Ray's doors speak gRPC; at one that accepts and never answers Ray itself would wait for minutes.
     """
@@ -105,11 +105,11 @@ def probe(address: str) -> None:
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise Refusal(f"'{address}' is not a cluster address.", "Give host:port, ray://host:port or auto.")
+        raise UserError(f"'{address}' is not a cluster address.", "Give host:port, ray://host:port or auto.")
     try:
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise Refusal(
+        raise UserError(
             f"No Ray cluster answers at {address}: {error}.",
             "Check the address with 'ray status', or leave --address out to run on this machine.",
         ) from error
@@ -124,7 +124,7 @@ def _require_grpc(door: str, address: str) -> None:
         try:
             grpc.channel_ready_future(channel).result(timeout=HANDSHAKE_SECONDS)
         except grpc.FutureTimeoutError as error:
-            raise Refusal(
+            raise UserError(
                 f"Something listens at {address}, but it is no Ray cluster.",
                 "Ray's own port is 6379, that of ray:// is 10001, unless the head was started with others.",
             ) from error
@@ -135,14 +135,14 @@ def _require_gpus(wanted: int) -> None:
 
     found = torch.cuda.device_count()
     if found < wanted:
-        raise Refusal(
+        raise UserError(
             f"--gpus {wanted} was asked for, but this machine has {found} GPUs.",
             "Leave --gpus out to run on the CPU, or give --address of a cluster that has them.",
         )
 
 
-def connect(request: Request) -> None:
-    """Start Ray on this machine or join the cluster; ``Refusal`` when its resources can never hold one cell."""
+def connect(request: Resources) -> None:
+    """Start Ray on this machine or join the cluster; ``UserError`` when its resources can never hold one cell."""
     # for servers of requests, which nothing here is: after SIGTERM Ray would wait for 30 s. Read when it is imported
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     import ray
@@ -161,20 +161,20 @@ def connect(request: Request) -> None:
             ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)  # never one that others started
     except (ConnectionError, RuntimeError, AuthenticationError) as error:
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
-        raise Refusal(
+        raise UserError(
             f"Ray could not be started or reached: {first}.", TOKEN_HINT if request.address else ""
         ) from error
     found = ray.cluster_resources()
     for resource, needed in (("CPU", request.cpus_per_cell), ("GPU", request.gpus)):
         if found.get(resource, 0) < needed:
             ray.shutdown()
-            raise Refusal(
+            raise UserError(
                 f"This needs {needed:g} {resource}s, but the cluster has {found.get(resource, 0):g}.",
                 "Lower --gpus or --workers-per-cell, or add nodes.",
             )
 
 
-def concurrency(request: Request) -> int:
+def concurrency(request: Resources) -> int:
     """How many cells may run now, on the nodes that are there now."""
     import ray
 
@@ -182,18 +182,18 @@ def concurrency(request: Request) -> int:
     return _at_a_time(request, cpus if request.workers_per_cell == 1 else [sum(cpus)])
 
 
-def concurrency_here(request: Request) -> int:
+def concurrency_here(request: Resources) -> int:
     """How many cells would run at a time in a Ray of this machine's own; at least one."""
     return _at_a_time(request, [_own_cpus(request)])
 
 
-def _at_a_time(request: Request, cpus: Sequence[float]) -> int:
+def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
     """cpus: of each place that a cell has to fit into."""
     by_cpu = sum(int(each // request.cpus_per_cell) for each in cpus)
     by_gpu = request.gpus * request.cells_per_gpu
     return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
 
 
-def _own_cpus(request: Request) -> int:
+def _own_cpus(request: Resources) -> int:
     """CPUs of a Ray of this machine's own; one beyond the machine's pays for the trials' tokens."""
     return (os.cpu_count() or 1) + (request.workers_per_cell > 1)

@@ -11,15 +11,15 @@ import ray.train
 import ray.train.torch
 from ray.train.torch import TorchTrainer
 
+from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
+from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, known_pruned
 from carft.store.mirror import store_at
-from carft.store.records import Store
 from carft.store.object_store import is_url
-from carft.store.early_stopping import NO_LIMITS, Limits, known_stop
+from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
-from sweeps.faults.watchdog import HANG_AFTER, log_path, watched
+from sweeps.faults.watchdog import HANG_AFTER, log_path, watchdog
 
 #: what a cell is trained for that belongs to no sweep
 ALONE = "train"
@@ -29,25 +29,25 @@ def _worker(config: dict[str, Any]) -> None:
     """What every worker runs, under watch: train and validate the same cell; the first writes the record."""
     path = log_path(config["results"], f"{config['job']}-{Cell.from_dict(config['cell']).id}")
     path.parent.mkdir(parents=is_url(config["results"]), exist_ok=True)
-    with watched(path, config["hang_after"]):
+    with watchdog(path, config["hang_after"]):
         _train(config)
 
 
 def _train(config: dict[str, Any]) -> None:
     import torch
 
-    from carft.training.run import Bench, compute, store_checkpoints, write
+    from carft.training.run import CellContext, compute, store_checkpoints, write
 
     execution = Execution(**config["execution"])
     execution.prepare()
     if execution.device == "cuda":
         torch.cuda.set_device(ray.train.torch.get_device())  # workers of one node see the same GPUs
     cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
-    bench = Bench.of(cell, execution)
+    bench = CellContext.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
     computed = compute(cell, bench, checkpoints, limits=config["limits"])
     if ray.train.get_context().get_world_rank() == 0:
-        store.take_up([cell.id])
+        store.sync([cell.id])
         write(cell, computed, bench, store, config["keep_weights"])
         checkpoints.remove()
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
@@ -64,7 +64,7 @@ def train_cell(
     keep_weights: bool,
     hang_after: float = HANG_AFTER,
     job: str = ALONE,
-    limits: Limits = NO_LIMITS,
+    limits: Thresholds = NO_THRESHOLDS,
 ) -> None:
     """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
 
@@ -73,7 +73,7 @@ def train_cell(
     The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
     """
     store = _store(results, job)
-    store.take_up([cell.id])
+    store.sync([cell.id])
     if not store.set_aside_stale(cell.id):
         return
     gpu = execution.device == "cuda"
@@ -97,5 +97,5 @@ def train_cell(
         )
         trainer.fit()
     store.refresh(f"cells/{cell.id}")
-    if not store.is_done(cell.id) and known_stop(store, cell, limits) is None:
-        raise Refusal(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")
+    if not store.is_done(cell.id) and known_pruned(store, cell, limits) is None:
+        raise UserError(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from sweeps.ray_backend.connect import probe
 
 LOOK_EVERY_S = 3.0
@@ -23,10 +23,10 @@ RAY_LEAVES_AFTER = ("RAY_gcs_rpc_server_reconnect_timeout_s", 60.0)
 #: we leave after this share of them: a head that is started again within that time is joined again by Ray
 SHARE = 2 / 3
 
-Leave = Callable[[Refusal], NoReturn]
+ExitProcess = Callable[[UserError], NoReturn]
 
 
-def leave_at_once(refusal: Refusal) -> NoReturn:
+def exit_process(refusal: UserError) -> NoReturn:
     """End this process with the refusal's words and exit code 2, whatever its main thread is stuck in."""
     with contextlib.suppress(OSError):
         print(refusal, file=sys.stderr, flush=True)
@@ -34,7 +34,7 @@ def leave_at_once(refusal: Refusal) -> NoReturn:
 
 
 @contextmanager
-def watched_head(address: str | None, leave: Leave) -> Iterator[None]:
+def monitor_head(address: str | None, leave: ExitProcess) -> Iterator[None]:
     """Within the block, ``leave`` is called once the head at ``address`` has not answered for a while; None: no watch.
 
     It is called in a thread of its own, while the main thread may be stuck in Ray: it has to end the process.
@@ -48,7 +48,7 @@ def watched_head(address: str | None, leave: Leave) -> Iterator[None]:
         over.set()
 
 
-def _watch(address: str, leave: Leave, over: threading.Event) -> None:
+def _watch(address: str, leave: ExitProcess, over: threading.Event) -> None:
     name, usual = RAY_LEAVES_AFTER
     limit = SHARE * float(os.environ.get(name, usual))
     answered, misses = time.monotonic(), 0
@@ -58,7 +58,7 @@ def _watch(address: str, leave: Leave, over: threading.Event) -> None:
             answered, misses = time.monotonic(), 0
         elif (silent := time.monotonic() - answered) > limit and misses >= FEWEST_MISSES and not over.is_set():
             leave(
-                Refusal(
+                UserError(
                     f"The head of the cluster at {address} has not answered for {silent:.0f} s.",
                     "Finished cells are kept. Start it again; the same command goes on where it stopped.",
                 )

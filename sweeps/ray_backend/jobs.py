@@ -10,15 +10,15 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.store.failures import kind_of, reason_of, write_failure
 from carft.spec.registry import SOUP_RULES, require_parts_allowed
+from carft.store.failures import kind_of, reason_of, write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store
-from sweeps.search.protocol import Job
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, how_it_ended, log_path
+from sweeps.search.protocol import Job
 
 if TYPE_CHECKING:
     from carft.training.execution import Execution
@@ -68,7 +68,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
     cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
-        store.take_up(_read_by(Job(message["kind"], cell)))
+        store.sync(_read_by(Job(message["kind"], cell)))
         if message["kind"] in ("search", "confirm"):
             in_parts_if_need_be(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
         else:
@@ -86,14 +86,14 @@ def _read_by(job: Job) -> list[str]:
 
 def keep_log(message: Payload) -> None:
     """Send the log of a job to where its results are; nothing rests on it."""
-    with suppress(OSError, Refusal), store_of(message).changing(f"logs/{message['key']}.log"):
+    with suppress(OSError, UserError), store_of(message).changing(f"logs/{message['key']}.log"):
         pass
 
 
 def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> None:
+    from carft.posthoc.soup import run_soup
     from carft.posthoc.wise_ft import run_curve
     from carft.training.run import run_cell
-    from carft.posthoc.soup import run_soup
 
     if message["kind"] == "curve":
         run_curve(cell, store, execution, by="sweep")
@@ -130,7 +130,7 @@ def in_parts_if_need_be(run: Callable[[Execution], None], cell: Cell, execution:
 def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
     try:
         require_parts_allowed(cell.method, execution.workers, parts)
-    except Refusal:
+    except UserError:
         return False
     return parts <= cell.training.batch_size
 

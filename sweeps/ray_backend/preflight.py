@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
+from carft.models.availability import find_weights
 from carft.spec.registry import require_parts_allowed
 from carft.spec.resolve import specify
-from carft.models.availability import find_weights
-from sweeps.ray_backend.connect import Request
+from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 
 
-def obstacles(recipe: Recipe, request: Request) -> list[Refusal]:
+def obstacles(recipe: Recipe, request: Resources) -> list[UserError]:
     """Everything that makes the sweep impossible here, each thing once: resources, methods, data, weights."""
     found = {refusal.message: refusal for check in _checks(recipe, request) if (refusal := _refused(check))}
     return list(found.values())
 
 
-def require_possible(recipe: Recipe, request: Request) -> None:
-    """``Refusal`` with the first thing that stands in the way, and how many others do."""
+def require_possible(recipe: Recipe, request: Resources) -> None:
+    """``UserError`` with the first thing that stands in the way, and how many others do."""
     found = obstacles(recipe, request)
     if len(found) > 1:
         more = f"{len(found) - 1} more things stand in the way; the same command with plan lists them."
-        raise Refusal(found[0].message, f"{found[0].hint} {more}".strip())
+        raise UserError(found[0].message, f"{found[0].hint} {more}".strip())
     if found:
         raise found[0]
 
@@ -40,18 +40,18 @@ def starts(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def require_space(results: Path, wanted: int) -> None:
-    """``Refusal`` when ``wanted`` bytes do not fit on the disk of the results folder, which may not exist yet."""
+    """``UserError`` when ``wanted`` bytes do not fit on the disk of the results folder, which may not exist yet."""
     there = next(place for place in (results.absolute(), *results.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     if wanted > free:
         needed, left = f"{wanted / 2**30:.1f} GiB", f"{free / 2**30:.1f} GiB"
-        raise Refusal(
+        raise UserError(
             f"The sweep would write about {needed} to '{results}', where {left} are free.",
             "Make room, or give --results a folder on a larger disk.",
         )
 
 
-def _checks(recipe: Recipe, request: Request) -> Iterator[Callable[[], object]]:
+def _checks(recipe: Recipe, request: Resources) -> Iterator[Callable[[], object]]:
     yield request.check
     yield partial(_require_cores, request)
     for method in recipe.methods:
@@ -62,18 +62,18 @@ def _checks(recipe: Recipe, request: Request) -> Iterator[Callable[[], object]]:
         yield partial(find_weights, model, weights)
 
 
-def _refused(check: Callable[[], object]) -> Refusal | None:
+def _refused(check: Callable[[], object]) -> UserError | None:
     try:
         check()
-    except Refusal as refusal:
+    except UserError as refusal:
         return refusal
     return None
 
 
-def _require_cores(request: Request) -> None:
+def _require_cores(request: Resources) -> None:
     cores = os.cpu_count() or 1
     if request.address is None and request.workers_per_cell > cores:
-        raise Refusal(
+        raise UserError(
             f"A cell of {request.workers_per_cell} workers needs as many CPU cores; this machine has {cores}.",
             "Lower --workers-per-cell, or give --address of a cluster that has them.",
         )

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from carft.store.failures import settled_failures
 from carft.store.records import Store
-from sweeps.ray_backend.preflight import require_possible
-from sweeps.ray_backend.connect import TOKEN_CPU, Request, concurrency, connect
-from sweeps.ray_backend.head_monitor import Leave, leave_at_once, watched_head
-from sweeps.faults.storage_retry import Patience
-from sweeps.search.protocol import Protocol
-from sweeps.recipes import Recipe
-from sweeps.status.writer import cells_of
 from sweeps.faults.lock import NAME as SWEPT
-from sweeps.faults.lock import sole_sweep
-from sweeps.faults.signals import Stop, heeding_sigterm
+from sweeps.faults.lock import sweep_lock
+from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
+from sweeps.faults.storage_retry import StorageRetry
+from sweeps.ray_backend.connect import TOKEN_CPU, Resources, concurrency, connect
+from sweeps.ray_backend.head_monitor import ExitProcess, exit_process, monitor_head
+from sweeps.ray_backend.preflight import require_possible
+from sweeps.recipes import Recipe
+from sweeps.search.protocol import Protocol
+from sweeps.status.writer import cells_of
 
 
 @dataclass(frozen=True)
@@ -40,40 +40,40 @@ class Summary:
 def run_sweep(
     recipe: Recipe,
     store: Store,
-    request: Request,
+    request: Resources,
     watch: Callable[[Protocol], Callable[[], None]],
     say: Callable[[str], None],
     retry_failed: bool = False,
-    leave: Leave = leave_at_once,
+    leave: ExitProcess = exit_process,
 ) -> tuple[Protocol, Summary]:
     """Run what the records say is missing. Ctrl-C and SIGTERM stop cleanly; the same call goes on where it stopped.
 
     watch: given the protocol, returns what to call after every change. say: told when the sweep has to wait for its
     results folder. retry_failed: also run what failed for a reason of its own; cells that were lost with their machine
-    are always run again. leave: how to end the process when the cluster's head is gone, see ``sweeps.ray_backend.head_monitor``.
-    ``Refusal`` when another sweep works in the folder, or the folder goes away for good.
+    are always run again. leave: ends the process when the cluster's head is gone (``head_monitor``).
+    ``UserError`` when another sweep works in the folder, or the folder goes away for good.
     """
     store.require_writable()
-    store = store.marked(SWEPT)
-    with sole_sweep(store), heeding_sigterm() as stop, watched_head(request.address, leave):
-        return _run(recipe, store, request, watch, Patience(store, say), stop, retry_failed)
+    store = store.with_sentinel(SWEPT)
+    with sweep_lock(store), sigterm_as_interrupt() as stop, monitor_head(request.address, leave):
+        return _run(recipe, store, request, watch, StorageRetry(store, say), stop, retry_failed)
 
 
 def _run(
     recipe: Recipe,
     store: Store,
-    request: Request,
+    request: Resources,
     watch: Callable[[Protocol], Callable[[], None]],
-    patience: Patience,
-    stop: Stop,
+    patience: StorageRetry,
+    stop: StopSignal,
     retry_failed: bool,
 ) -> tuple[Protocol, Summary]:
     started = time.monotonic()
     protocol = Protocol(recipe, store, failed_before={} if retry_failed else settled_failures(store))
-    nothing_to_do = patience.insist(protocol.finished)
+    nothing_to_do = patience.call(protocol.finished)
     if not nothing_to_do:
         require_possible(recipe, request)
-    patience.insist(protocol.write_studies)
+    patience.call(protocol.write_studies)
     stopped = 0
     if not nothing_to_do:
         try:
@@ -81,7 +81,7 @@ def _run(
                 connect(request)
                 notify = watch(protocol)
             _tune(protocol, store, request, patience, notify)
-            patience.insist(protocol.write_studies)
+            patience.call(protocol.write_studies)
         except KeyboardInterrupt:
             stopped = stop.signal
             with contextlib.suppress(OSError):  # whoever stops does not wait for a folder
@@ -95,13 +95,15 @@ def _run(
     return protocol, summary
 
 
-def _tune(protocol: Protocol, store: Store, request: Request, patience: Patience, notify: Callable[[], None]) -> None:
+def _tune(
+    protocol: Protocol, store: Store, request: Resources, patience: StorageRetry, notify: Callable[[], None]
+) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     from ray import tune
 
-    from sweeps.ray_backend.scheduler import ACTORS_STARTING, PatientScheduler
+    from sweeps.ray_backend.scheduler import ACTORS_STARTING, ParallelStartScheduler
     from sweeps.ray_backend.searcher import ProtocolSearcher
     from sweeps.ray_backend.trainable import CellActor
 
@@ -118,7 +120,7 @@ def _tune(protocol: Protocol, store: Store, request: Request, patience: Patience
             tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=PatientScheduler(),
+                scheduler=ParallelStartScheduler(),
                 num_samples=-1,
                 reuse_actors=True,
                 metric="failure",

@@ -11,7 +11,7 @@ from ray.tune.schedulers import FIFOScheduler
 ACTORS_STARTING = 10_000
 
 
-class PatientScheduler(FIFOScheduler):
+class ParallelStartScheduler(FIFOScheduler):
     """First in, first out, but a job that waits for its actor to start goes on waiting when another actor is free.
 
     Tune's own would give the job to the free actor and cancel the start: where jobs are shorter than a start, one actor

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from ray.tune.search import Searcher
 
-from carft.core.errors import Refusal
-from sweeps.ray_backend.jobs import Placement, payload, write_down
-from sweeps.faults.storage_retry import Patience
-from sweeps.search.protocol import Job, Protocol
+from carft.core.errors import UserError
+from sweeps.faults.storage_retry import StorageRetry
 from sweeps.faults.watchdog import how_it_ended, log_path
+from sweeps.ray_backend.jobs import Placement, payload, write_down
+from sweeps.search.protocol import Job, Protocol
 
 #: kind of failure -> how often a sweep tries a job that ends so; once where nothing is said. A cell that is lost with
 #: its machine did nothing wrong; one that crashed may have met bad luck.
@@ -31,7 +31,7 @@ class ProtocolSearcher(Searcher):
         protocol: Protocol,
         results: str,
         placement: Placement,
-        patience: Patience,
+        patience: StorageRetry,
         slots: Callable[[], int],
         notify: Callable[[], None],
     ) -> None:
@@ -46,12 +46,12 @@ class ProtocolSearcher(Searcher):
         self.jobs: dict[str, Job] = {}
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
-        self.gone: Refusal | None = None  # why the sweep cannot go on
+        self.gone: UserError | None = None  # why the sweep cannot go on
 
     def suggest(self, trial_id: str) -> Any:
         if self.gone is not None:
             raise self.gone
-        job = self.patience.insist(self.protocol.next_job) if len(self.jobs) < self.slots() else None
+        job = self.patience.call(self.protocol.next_job) if len(self.jobs) < self.slots() else None
         if job is not None or self.ended:
             self.ended = False
             self.notify()  # here, not where a job ends: the actor that is free has its next job by now
@@ -67,36 +67,36 @@ class ProtocolSearcher(Searcher):
         self.ended = True
         try:
             self._settle(job, *self._end_of(job, None if error else result))
-        except Refusal as refusal:  # Tune would take it for an error of the trial
+        except UserError as refusal:  # Tune would take it for an error of the trial
             self.gone = refusal
 
     def _end_of(self, job: Job, result: dict[str, Any] | None) -> tuple[str, str, bool]:
         """(kind of failure, its reason, whether it is on record); empty words for a job that is done."""
         if result is not None:
             return result.get("kind", ""), result["failure"], True
-        return *self.patience.insist(lambda: how_it_ended(log_path(self.results, job.key))), False
+        return *self.patience.call(lambda: how_it_ended(log_path(self.results, job.key))), False
 
     def _settle(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
         if not reason:
-            self.patience.insist(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
-            self.patience.insist(lambda: self.protocol.end(job))
-            self.patience.insist(self.protocol.write_studies)
+            self.patience.call(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
+            self.patience.call(lambda: self.protocol.end(job))
+            self.patience.call(self.protocol.write_studies)
             self.patience.over()
             return
         self.attempts[job.key] += 1
         if kind == "storage":
             self.patience.wait(reason)
         # what the job finished here and could not send counts once it is sent, not before
-        self.patience.insist(lambda: self.protocol.store.take_up([cell.id for cell in job.cells()]))
+        self.patience.call(lambda: self.protocol.store.sync([cell.id for cell in job.cells()]))
         if (tried := self.attempts[job.key]) < (most := ATTEMPTS.get(kind, 1)):
             self.patience.say(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
             self.protocol.give_back(job)
             return
         if not on_record:
             reason = write_down(self._message(job), kind, reason)["failure"]
-        self.patience.insist(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
+        self.patience.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
         self.protocol.end(job, reason)
-        self.patience.insist(self.protocol.write_studies)
+        self.patience.call(self.protocol.write_studies)
 
     def _message(self, job: Job) -> dict[str, Any]:
         return payload(job, self.results, self.placement, self.start)

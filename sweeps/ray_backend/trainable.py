@@ -10,8 +10,8 @@ from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from carft.spec.cell import Cell
+from sweeps.faults.watchdog import log_path, open_job_log, watchdog
 from sweeps.ray_backend.jobs import failure, in_parts_if_need_be, keep_log, run_payload
-from sweeps.faults.watchdog import begin, log_path, watched
 
 if TYPE_CHECKING:
     from carft.training.execution import Execution
@@ -21,8 +21,6 @@ class CellActor(tune.Trainable):
     """Runs the job in its config in one step. Imports, models and rendered images stay for the next job."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        import carft.posthoc.wise_ft
-        import carft.posthoc.soup  # noqa: F401  (what jobs import, before the first of them starts)
 
         self.message = config["job"]
         import_module("carft.training.run")  # here, since nothing watches yet: on a busy machine it takes a while
@@ -34,7 +32,7 @@ class CellActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         try:
-            begin(self.message)
+            open_job_log(self.message)
         except OSError as error:  # the results folder does not answer
             return {**failure(self.message, error), "done": True}
         run = run_watched if self.message["workers"] == 1 else run_distributed
@@ -52,7 +50,7 @@ class CellActor(tune.Trainable):
 def run_watched(message: dict[str, Any]) -> dict[str, Any]:
     """Run the job in this process, under watch."""
     try:
-        with watched(log_path(message["results"], message["key"]), message["hang_after"]):
+        with watchdog(log_path(message["results"], message["key"]), message["hang_after"]):
             return run_payload(message)
     except OSError as error:  # the log cannot be written
         return failure(message, error)

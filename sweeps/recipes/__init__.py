@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from carft.spec.cell import Reading, Training
+from carft.core.errors import UserError, unknown
 from carft.data.catalog import CARDS, card
-from carft.core.errors import Refusal, unknown
+from carft.spec.cell import Reading, Training
 from carft.spec.registry import SOUPED, MethodCard, Range, method_card
 from carft.store.early_stopping import FEWEST
 from sweeps.recipes.readings import Readings
@@ -116,29 +116,31 @@ class Recipe(_Strict):
         seeds: int | None = None,
         **other: str | bool | None,
     ) -> Recipe:
-        """The recipe with what the command line overrides (None: as it is); ``Refusal`` for what cannot be.
+        """The recipe with what the command line overrides (None: as it is); ``UserError`` for what cannot be.
 
         other: model, pretrained, precision, oracle, early_stopping. Task patterns are resolved here.
         """
         for count, what in ((trials, "trials"), (seeds, "seeds")):
             if count is not None and count < 1:
-                raise Refusal(f"The number of {what} must be at least 1, not {count}.")
+                raise UserError(f"The number of {what} must be at least 1, not {count}.")
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
             if names is not None and not names:
-                raise Refusal(f"{what} names nothing.", f"Leave {what} out for the recipe's own, or name at least one.")
+                raise UserError(
+                    f"{what} names nothing.", f"Leave {what} out for the recipe's own, or name at least one."
+                )
         asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
         kinds = [method_card(method).kind for method in recipe.methods]
         if "wise_ft" in recipe.methods and "trained" not in kinds:
-            raise Refusal("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
+            raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
         if "soup" in recipe.methods and not set(SOUPED) & set(recipe.methods):
-            raise Refusal("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
+            raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
         if recipe.early_stopping:
             _require_stoppable(recipe)
         for name in recipe.space:
             if not any(name in method_card(method).space for method in recipe.methods):
-                raise Refusal(f"No method of this recipe has a hyperparameter '{name}'.")
+                raise UserError(f"No method of this recipe has a hyperparameter '{name}'.")
         for reading in recipe.all_readings():
             for task in recipe.tasks:
                 card(task).bank(reading.context_templates)
@@ -151,20 +153,20 @@ class Recipe(_Strict):
 
 def _require_stoppable(recipe: Recipe) -> None:
     if not recipe.stopping_rungs() or min(recipe.rungs) < 1:
-        raise Refusal(
+        raise UserError(
             f"--early-stopping needs rungs between 1 and the last epoch; recipe {recipe.name} has {recipe.rungs} and "
             f"trains for {recipe.training.epochs} epochs.",
             "Give the recipe rungs, such as rungs: [2], or more epochs.",
         )
     if recipe.trials <= (first := recipe.round_size * math.ceil(FEWEST / recipe.round_size)):
-        raise Refusal(
+        raise UserError(
             f"--early-stopping would stop nothing: the first {first} trials of a study are the measure of "
             f"all others, and there are {recipe.trials}.",
             "Ask for more --trials, or leave it out.",
         )
     for wants, what in ((recipe.oracle, "--oracle opens"), ("soup" in recipe.methods, "soup averages")):
         if wants:
-            raise Refusal(
+            raise UserError(
                 f"{what} every search cell of a study, and --early-stopping leaves some of them untrained.",
                 "Leave one of the two out.",
             )
@@ -195,7 +197,7 @@ def load_recipe(name: str) -> Recipe:
         try:
             return parse_recipe(Path(name).read_text(encoding="utf-8"), name)
         except (OSError, UnicodeDecodeError) as error:
-            raise Refusal(
+            raise UserError(
                 f"The recipe '{name}' cannot be read: {error}.", f"Shipped: {', '.join(recipe_names())}."
             ) from error
     if name not in recipe_names():
@@ -210,15 +212,15 @@ def parse_recipe(text: str, source: str) -> Recipe:
     except ValidationError as error:
         raise _invalid(error, text, source) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Refusal(f"The recipe {source} is not YAML: {str(error).splitlines()[0]}.") from error
+        raise UserError(f"The recipe {source} is not YAML: {str(error).splitlines()[0]}.") from error
 
 
-def _invalid(error: ValidationError, text: str, source: str) -> Refusal:
+def _invalid(error: ValidationError, text: str, source: str) -> UserError:
     """What is wrong first, with its line."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     line = _line(yaml.compose(text), path)
-    return Refusal(f"{source}, line {line}: {'.'.join(path) or 'recipe'}: {first['msg']}.")
+    return UserError(f"{source}, line {line}: {'.'.join(path) or 'recipe'}: {first['msg']}.")
 
 
 def _line(node: yaml.Node | None, path: list[str]) -> int:

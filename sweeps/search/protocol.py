@@ -10,18 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from carft.spec.cell import Cell
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
+from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
-from carft.store.records import Store
-from carft.store.early_stopping import Curve, Limits, Stop, known_curve, known_stop, limits_of
-from carft.spec.selection import Candidate, best, enough
 from carft.spec.resolve import interpolation, soup_of, specify
+from carft.spec.selection import Candidate, best, enough
+from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, known_curve, known_pruned, thresholds_of
+from carft.store.records import Store
 from sweeps.recipes import Recipe
+from sweeps.search.sampler import Tried, suggest
 from sweeps.search.study import Study, studies_of
 from sweeps.search.study_file import Trial, content_of, extension, is_larger
-from sweeps.search.sampler import Tried, suggest
 
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
@@ -37,7 +37,7 @@ class Job:
     kind: Kind
     cell: Cell  # of a curve the parent, of soups the uniform one
     kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
-    limits: Limits = field(default_factory=dict, compare=False)
+    limits: Thresholds = field(default_factory=dict, compare=False)
 
     @property
     def keep_weights(self) -> bool:
@@ -65,7 +65,7 @@ class Protocol:
     done: dict[str, dict[str, float]] = field(default_factory=dict)  # cell -> metrics
     running: dict[str, Job] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # job key -> reason
-    stopped: dict[str, Stop] = field(default_factory=dict)  # search cell that was given up -> how far it came
+    stopped: dict[str, PrunedTrial] = field(default_factory=dict)  # search cell that was given up -> how far it came
     reused: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)  # search cells unsealed for oracle selection
     failed_before: Mapping[str, str] = field(default_factory=dict)  # job key -> reason: not run again
@@ -79,7 +79,7 @@ class Protocol:
         self._moved = {study.id for study in self.studies}  # what write_studies has to look at
         self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
         self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
-        self._limits: dict[tuple[str, int], Limits] = {}
+        self._limits: dict[tuple[str, int], Thresholds] = {}
         self._curves: dict[str, Curve] = {}
 
     def next_job(self) -> Job | None:
@@ -111,7 +111,7 @@ class Protocol:
             self.failed[job.key] = failure
         elif job.kind == "oracle":
             self.opened.add(job.cell.id)
-        elif (stop := known_stop(self.store, job.cell, job.limits)) is not None:
+        elif (stop := known_pruned(self.store, job.cell, job.limits)) is not None:
             self.stopped[job.cell.id] = stop
         else:
             found = {cell.id: self.store.metrics(cell.id) for cell in job.cells()}
@@ -150,10 +150,10 @@ class Protocol:
             earlier += [tried for _, p, job in found for tried in self._tried(p, job.cell.id)]
             curves += [self._curve(job.cell.id) for _, _, job in found if self.is_over(job.cell.id)]
 
-    def _limits_of(self, study: Study, first: int, earlier: Sequence[Curve]) -> Limits:
+    def _limits_of(self, study: Study, first: int, earlier: Sequence[Curve]) -> Thresholds:
         """What the trials of the round that begins with trial ``first`` must reach; asked once."""
         if (key := (study.id, first)) not in self._limits:
-            self._limits[key] = limits_of(self.recipe.stopping_rungs(), earlier)
+            self._limits[key] = thresholds_of(self.recipe.stopping_rungs(), earlier)
         return self._limits[key]
 
     def _curve(self, cell: str) -> Curve:
@@ -243,7 +243,7 @@ class Protocol:
         """The study on disk; None when there is none, or a torn one, which is written again."""
         try:
             return self.store.study(study)
-        except Refusal:
+        except UserError:
             return None
 
     def _open_jobs(self) -> Iterator[Job]:
@@ -329,7 +329,7 @@ class Protocol:
         """Whether the trial was given up; a note of it found on disk makes it so."""
         cell = job.cell.id
         if cell not in self.stopped and job.key not in self.running:
-            if (stop := known_stop(self.store, job.cell, job.limits)) is None:
+            if (stop := known_pruned(self.store, job.cell, job.limits)) is None:
                 return False
             self.stopped[cell] = stop
         return cell in self.stopped

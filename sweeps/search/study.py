@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from carft.spec.cell import Cell, stable_hash
 from carft.data.catalog import card
+from carft.spec.cell import Cell, stable_hash
 from carft.spec.registry import MethodCard, Range
 from carft.spec.resolve import specify
-from sweeps.recipes.readings import TEMPERATURES, Choice
 from sweeps.recipes import Recipe
+from sweeps.recipes.readings import TEMPERATURES, Choice
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from carft.store.early_stopping import PrunedTrial
 from carft.store.records import Store
-from carft.store.early_stopping import Stop
 from sweeps.search.study import Study
 
 #: what a larger request of the same study adds to
@@ -22,7 +22,7 @@ class Trial:
     parameters: Mapping[str, float]
     cell: str
     status: str
-    stop: Stop | None = None
+    stop: PrunedTrial | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for study.json."""

@@ -22,8 +22,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from carft.core.files import new_folder
 from carft.store.failures import failures
-from carft.core.folders import new_folder
 from carft.store.records import Record, Store
 
 #: a trial's status in study.json -> Optuna's

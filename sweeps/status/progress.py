@@ -14,7 +14,7 @@ from sweeps.search.protocol import Protocol
 LINE_EVERY_S = 15.0
 
 
-class Board:
+class ProgressDisplay:
     """A live table on a terminal; elsewhere one plain line now and then."""
 
     def __init__(self, console: Console) -> None:

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from carft.core.files import atomic
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
+from carft.core.files import write_atomic
 from carft.store.records import Store
 
 SCHEMA = 1
@@ -52,7 +52,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class State:
+class SweepState:
     """A sweep at one moment. Times are Unix times in seconds.
 
     ended: None while it runs. outcome: done, stopped or broken once it ended. failed: job -> reason. left_s: None when
@@ -107,35 +107,35 @@ def _answers(pid: int) -> bool:
     return True
 
 
-def write_state(store: Store, state: State) -> None:
+def write_state(store: Store, state: SweepState) -> None:
     """Replace the sweep's file."""
     path = store.root / "sweeps" / f"{state.name}.json"
     path.parent.mkdir(exist_ok=True)
     text = json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1, allow_nan=False)
     with store.changing(f"sweeps/{path.name}"):
-        atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+        write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
-def read_states(store: Store) -> list[State]:
-    """Every sweep that wrote to this folder, oldest first; ``Refusal`` for a file that cannot be understood."""
+def read_states(store: Store) -> list[SweepState]:
+    """Every sweep that wrote to this folder, oldest first; ``UserError`` for a file that cannot be understood."""
     return sorted(map(_read, (store.root / "sweeps").glob("*.json")), key=lambda state: state.started)
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> SweepState:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("schema") != SCHEMA:
             raise ValueError("it has another schema")
-        known = {f.name for f in fields(State)}
+        known = {f.name for f in fields(SweepState)}
         content = {name: value for name, value in content.items() if name in known}
         content["counts"] = _counts(content["counts"])
         content["tasks"] = {name: _counts(counts) for name, counts in content["tasks"].items()}
         content["running"] = tuple(Running(**running) for running in content["running"])
-        state = State(**content)
+        state = SweepState(**content)
         _require_types(state)
         return state
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise Refusal(
+        raise UserError(
             f"The state of a sweep, '{path}', cannot be read: {error}.", "Remove it: nothing else rests on it."
         ) from error
 
@@ -147,7 +147,7 @@ def _counts(content: Mapping[str, Any]) -> Counts:
     return counts
 
 
-def _require_types(state: State) -> None:
+def _require_types(state: SweepState) -> None:
     words = [state.recipe, state.host, state.outcome, state.basis, state.dashboard, *state.failed.values()]
     words += [word for r in state.running for word in (r.job, r.cell, r.task, r.method)]
     numbers = [state.pid, state.started, state.updated, state.slots, *(r.since for r in state.running)]

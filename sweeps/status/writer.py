@@ -15,18 +15,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
+from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.store.failures import read_failure
 from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card
+from carft.store.failures import read_failure
 from carft.store.records import Store
 from sweeps.search.protocol import Job, Kind, Protocol
-from sweeps.status.state import Counts, Running, State, write_state
+from sweeps.status.state import Counts, Running, SweepState, write_state
 
 WRITE_EVERY_S = 3.0
 
 
-class Reporter:
+class StatusWriter:
     """Told of every change by the sweep; a thread writes what it knows, so that no job waits for the disk."""
 
     def __init__(self, store: Store, recipe: str) -> None:
@@ -71,7 +71,7 @@ class Reporter:
             self._since |= {key: (now, job) for key, job in running.items() if key not in self._since}
             self.slots = max(self.slots, len(running))
 
-    def close(self, outcome: str) -> State | None:
+    def close(self, outcome: str) -> SweepState | None:
         """Write the last state; returns it, None when the sweep had nothing to do."""
         if self.protocol is None:
             return None
@@ -80,23 +80,23 @@ class Reporter:
         self.update()
         try:
             return self._write(outcome)
-        except (OSError, Refusal):  # the folder went away; whoever ends the sweep says so
+        except (OSError, UserError):  # the folder went away; whoever ends the sweep says so
             return None
 
     def _keep_writing(self) -> None:
         while not self._over.wait(WRITE_EVERY_S):
             self._load.look()
-            with contextlib.suppress(OSError, Refusal):  # the next look may find the folder again
+            with contextlib.suppress(OSError, UserError):  # the next look may find the folder again
                 self._write()
 
-    def _write(self, outcome: str = "") -> State:
+    def _write(self, outcome: str = "") -> SweepState:
         with self._lock:
             state = self._state(outcome)
         with contextlib.suppress(OSError):  # a state that cannot be written is no reason to stop
             write_state(self.store, state)
         return state
 
-    def _state(self, outcome: str) -> State:
+    def _state(self, outcome: str) -> SweepState:
         protocol, now = self.protocol, time.time()
         assert protocol is not None
         done, failed, stopped = dict(protocol.done), dict(protocol.failed), dict(protocol.stopped)
@@ -109,7 +109,7 @@ class Reporter:
         reused = protocol.reused & set(done)
         lost = sum(map(cells_of, failed))
         counts = Counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
-        return State(
+        return SweepState(
             recipe=self.recipe,
             host=socket.gethostname(),
             pid=os.getpid(),

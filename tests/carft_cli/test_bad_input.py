@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from carft import NUMERICS, SCHEMA_VERSION
-from carft.core.errors import Refusal
-from carft.store.records import Store
+from carft.core.errors import UserError
 from carft.spec.resolve import specify
+from carft.store.records import Store
+from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.scopes import FAMILIES
 from reports.tables.basic import problem_table, task_table
-from reports.claims.verdicts import Verdict, verdicts
 from tests.support.planted import Plan, change_study, plant
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -110,7 +110,7 @@ def test_a_record_of_another_schema_is_refused_in_words(folder: Store) -> None:
     path = folder.folder(cell) / "record.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(Refusal, match=f"schema version {SCHEMA_VERSION + 1}.*reads version {SCHEMA_VERSION}"):
+    with pytest.raises(UserError, match=f"schema version {SCHEMA_VERSION + 1}.*reads version {SCHEMA_VERSION}"):
         Evidence.of(folder)
 
 

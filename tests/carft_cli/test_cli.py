@@ -107,7 +107,9 @@ def test_help_shows_an_example(name: tuple[str, ...]) -> None:
     assert f"cli.py {' '.join(name)}" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["cli", "carft.store.records", "carft.spec.registry", "carft.spec.resolve", "reports"])
+@pytest.mark.parametrize(
+    "module", ["cli", "carft.store.records", "carft.spec.registry", "carft.spec.resolve", "reports"]
+)
 def test_what_starts_fast_imports_neither_torch_nor_ray(module: str) -> None:
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not there yet")

@@ -15,15 +15,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carft.spec.cell import Cell
+from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.fixtures import picture
-from carft.core.errors import Refusal
+from carft.spec.cell import Cell
 from carft.store.records import Store
-from sweeps.plan.outcomes import Outcome, corrections, read_outcomes, write_outcome
+from sweeps.plan.outcomes import PlanResult, corrections, read_plan_results, write_plan_result
 from sweeps.recipes import Recipe, parse_recipe
-from sweeps.status.state import Counts, Running, State, read_states, write_state
+from sweeps.status.state import Counts, Running, SweepState, read_states, write_state
 from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
 
 RECIPE = files("sweeps.recipes").joinpath("readings.yaml").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def recipes(draw: st.DrawFn) -> str:
 @settings(max_examples=150)
 @given(text=recipes())
 def test_a_recipe_is_read_or_refused(text: str) -> None:
-    with suppress(Refusal):
+    with suppress(UserError):
         recipe = parse_recipe(text, "own.yaml")
         assert isinstance(recipe, Recipe)
         recipe.changed()
@@ -55,7 +55,7 @@ def test_a_recipe_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["[" * 5000, "a: &a [*a]", "a: !!python/object/apply:os.getcwd []", "{", "\0", "1: 2"])
 def test_a_recipe_of_nonsense_is_refused(text: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         parse_recipe(text, "own.yaml")
 
 
@@ -86,7 +86,7 @@ def read_tree(tree: Path) -> None:
 @given(data=st.data())
 def test_a_note_beside_a_folder_is_read_or_refused(tree: Path, name: str, data: st.DataObject) -> None:
     def use() -> None:
-        with suppress(Refusal):
+        with suppress(UserError):
             read_tree(tree)
 
     restored(tree / name, data.draw(near_misses(NOTES[name])), use)
@@ -96,27 +96,29 @@ def test_a_note_beside_a_folder_is_read_or_refused(tree: Path, name: str, data: 
 @pytest.mark.parametrize("name", NOTES)
 def test_a_note_of_nonsense_is_read_or_refused(tree: Path, name: str, content: bytes) -> None:
     def use() -> None:
-        with suppress(Refusal):
+        with suppress(UserError):
             read_tree(tree)
 
     restored(tree / name, content, use)
 
 
-def a_state() -> State:
+def a_state() -> SweepState:
     counts = Counts(total=3, done=1)
     running = (Running("search", "0123", "icons/tools", "ft", 1.0),)
-    return State("miniature", "host", 1, 1.0, 2.0, counts, {"icons/tools": counts}, running, {"search-0123": "NaN"})
+    return SweepState(
+        "miniature", "host", 1, 1.0, 2.0, counts, {"icons/tools": counts}, running, {"search-0123": "NaN"}
+    )
 
 
-def an_outcome() -> Outcome:
-    return Outcome("miniature", "m", "here", 2, 9, 10.0, 5.0, 20.0, 10.0, "records", False, 9, 0, 12.0, "done")
+def an_outcome() -> PlanResult:
+    return PlanResult("miniature", "m", "here", 2, 9, 10.0, 5.0, 20.0, 10.0, "records", False, 9, 0, 12.0, "done")
 
 
 KEPT: dict[str, tuple[Callable[[Store], None], Callable[[Store], Any]]] = {
     "sweeps": (lambda store: write_state(store, a_state()), lambda store: [s.rate for s in read_states(store)]),
     "plans": (
-        lambda store: write_outcome(store, "one", an_outcome()),
-        lambda store: (corrections(read_outcomes(store), "m", "here"), [o.words for o in read_outcomes(store)]),
+        lambda store: write_plan_result(store, "one", an_outcome()),
+        lambda store: (corrections(read_plan_results(store), "m", "here"), [o.words for o in read_plan_results(store)]),
     ),
 }
 
@@ -135,7 +137,7 @@ def test_what_a_sweep_keeps_of_itself_is_read_or_refused(
     (path,) = (store.root / folder).glob("*.json")
 
     def use() -> None:
-        with suppress(Refusal):
+        with suppress(UserError):
             read(store)
 
     restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
@@ -149,5 +151,5 @@ def test_nonsense_in_their_place_is_read_or_refused(folder: str, content: bytes,
     write(store)
     (path,) = (store.root / folder).glob("*.json")
     path.write_bytes(content)
-    with suppress(Refusal):
+    with suppress(UserError):
         read(store)

@@ -12,13 +12,13 @@ import pytest
 import torch
 import typer
 
-from carft.training.feature_cache import Frozen
 from carft.methods.ft import Batch
 from carft.store.records import Store
-from carft.training.run import Bench
+from carft.training.feature_cache import FeatureCache
+from carft.training.run import CellContext
 from cli import app
-from sweeps.search.protocol import Protocol
 from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT, quick_cell
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("carft/data/icons/weights/*.md")])
@@ -34,12 +34,12 @@ def commands(page: Path) -> list[str]:
     return [found.strip() for found in re.findall(r"python cli\.py ([^`#|\n]+)", text)]
 
 
-def first_images(bench: Bench, count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+def first_images(bench: CellContext, count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     train = bench.task.train
     return bench.pretrained.normalise(train.images[:count]), train.labels[:count]
 
 
-def test_the_loop_of_the_method_page_is_car_ft(bench: Bench) -> None:
+def test_the_loop_of_the_method_page_is_car_ft(bench: CellContext) -> None:
     (block,) = python_blocks(ROOT / "docs" / "method.md")
     model = copy.deepcopy(bench.pretrained.clip).requires_grad_(True)
     images, labels = first_images(bench)
@@ -64,7 +64,7 @@ def test_the_loop_of_the_method_page_is_car_ft(bench: Bench) -> None:
     assert float(after) > 1e-4
 
 
-def test_the_method_of_the_extending_page_is_a_method(bench: Bench) -> None:
+def test_the_method_of_the_extending_page_is_a_method(bench: CellContext) -> None:
     block = next(b for b in python_blocks(ROOT / "docs" / "extending.md") if "(FineTune)" in b)
     assert block == (ROOT / "carft" / "methods" / "feature_kd.py").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
@@ -74,7 +74,7 @@ def test_the_method_of_the_extending_page_is_a_method(bench: Bench) -> None:
     images, labels = first_images(bench)
     network = bench.network()
     logits, features = network(images)
-    frozen = Frozen(bench.pretrained, "float32")(images, 0)
+    frozen = FeatureCache(bench.pretrained, "float32")(images, 0)
     start, parts = method.loss(Batch(network, images, labels, logits, features, lambda: frozen))
     assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
     _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.core.errors import Refusal
-from carft.store.records import Store
 from carft.spec.resolve import specify
+from carft.store.records import Store
 from reports.build import Built, build_report
-from reports.render.page import latex, markdown
 from reports.claims.verdicts import ledger
+from reports.render.page import latex, markdown
 from tests.support.planted import Plan, plant
 
 PLAN = Plan(
@@ -199,5 +199,5 @@ def test_same_records_give_the_same_tables(built: Built, store: Store, tmp_path:
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
-    with pytest.raises(Refusal, match="no study"):
+    with pytest.raises(UserError, match="no study"):
         build_report(Store(tmp_path), tmp_path / "out")

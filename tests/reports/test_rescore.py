@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.data.catalog import card
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.core.metrics import Predictions, score
+from carft.data.catalog import card
 from carft.store.records import Store
 from reports.render.manifest import record_digests
-from reports.rescore import METRICS, Request, kept, rescore_to
+from reports.rescore import METRICS, RescoreRequest, kept, rescore_to
 from tests.support.helpers import TASK, made_up_predictions, run_cli
 from tests.support.planted import Plan, plant
 
@@ -40,9 +40,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return made
 
 
-def request(**changes: Any) -> Request:
+def request(**changes: Any) -> RescoreRequest:
     plain = {"tasks": [TASK], "sets": None, "classes": None, "images": None, "metrics": ["top1"]}
-    return Request.of(**{**plain, **changes})
+    return RescoreRequest.of(**{**plain, **changes})
 
 
 def rescored(store: Store, folder: Path, **changes: Any) -> pd.DataFrame:
@@ -102,7 +102,7 @@ def test_records_stay_as_they_are(store: Store, tmp_path: Path) -> None:
     before = record_digests(store)
     rescore_to(store, request(classes=card(TASK).classes[0]), tmp_path)
     assert record_digests(store) == before
-    with pytest.raises(Refusal, match="lies in the results folder"):
+    with pytest.raises(UserError, match="lies in the results folder"):
         rescore_to(store, request(), store.root / "rescored")
 
 
@@ -134,7 +134,7 @@ def test_the_largest_logits_suffice_for_what_they_suffice_for(seed: int) -> None
 def test_what_the_largest_logits_cannot_say_is_refused(metric: str) -> None:
     full = made_up_predictions(count=200, classes=40, contexts=3)
     view = kept(large(full), np.ones(200, dtype=bool), np.arange(6), "cell f00, test")
-    with pytest.raises(Refusal, match="cell f00, test hold only the largest logits"):
+    with pytest.raises(UserError, match="cell f00, test hold only the largest logits"):
         METRICS[metric](view)
 
 
@@ -160,7 +160,7 @@ def test_calibration_error_of_known_answers() -> None:
 def test_a_request_that_cannot_be_is_refused(
     store: Store, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UserError, match=message):
         rescore_to(store, request(**changes), tmp_path)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.build import build_report
 from reports.render.manifest import Manifest, digests
@@ -216,7 +216,7 @@ def test_what_cannot_be_seen_is_said(honest: Folders) -> None:
 
 
 def test_nothing_to_verify_is_refused(honest: Folders, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no report"):
+    with pytest.raises(UserError, match="no report"):
         verify(honest[0], tmp_path)
 
 

@@ -8,13 +8,13 @@ import shlex
 import numpy as np
 import pytest
 
+from carft.core.errors import UserError
 from carft.spec.cell import Training
-from carft.core.errors import Refusal
-from carft.store.records import Store
 from carft.spec.resolve import specify
+from carft.store.records import Store
 from reports.build import sources_of
-from reports.tables.registry import TABLES
 from reports.claims.verdicts import ledger
+from reports.tables.registry import TABLES
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import Plan, plant
@@ -100,7 +100,7 @@ def test_every_number_of_every_table_has_an_address(store: Store) -> None:
     ],
 )
 def test_names_that_are_not_there_are_refused_with_near_misses(store: Store, address: str, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UserError, match=message):
         explain(store, address)
 
 

@@ -1,7 +1,7 @@
 """Faults for the worker processes of a sweep that a test starts: what breaks is real, only its time is chosen.
 
-``RAY_RUNTIME_ENV_HOOK=tests.support.breaking.runtime_env`` makes Ray call :func:`install` in every worker; ``CARFT_FAULTS`` is
-JSON, cell -> the name of a function below.
+``RAY_RUNTIME_ENV_HOOK=tests.support.breaking.runtime_env`` makes Ray call :func:`install` in every worker;
+``CARFT_FAULTS`` is JSON, cell -> the name of a function below.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from carft.store.mirror import MirroredStore
-from carft.store.object_store import Remote
+from carft.store.object_store import ObjectStore
 from tests.support.helpers import environment
 
 KEY, SECRET = "AKIATESTKEYOFNOBODY", "s3cr3t/t3st+0f+n0b0dy"
@@ -108,7 +108,7 @@ class Machines:
     def store(self, machine: str) -> MirroredStore:
         """The store as a new process on a machine has it."""
         self.monkeypatch.setenv("CARFT_MIRRORS", str(self.place / machine))
-        return MirroredStore(Remote(self.url))
+        return MirroredStore(ObjectStore(self.url))
 
     def names(self) -> dict[str, str]:
         return self.server.names(self.prefix)

@@ -1,8 +1,8 @@
 """Cells that compute nothing, for the workers of a sweep that a test starts: all but what a cell computes is real.
 
-``RAY_RUNTIME_ENV_HOOK=tests.support.dry.runtime_env`` makes Ray call :func:`install` in every worker of the sweep. While the
-file :func:`hold` of their results folder is there, cells wait before they write the next file: a fault is sure to meet
-them half way.
+``RAY_RUNTIME_ENV_HOOK=tests.support.dry.runtime_env`` makes Ray call :func:`install` in every worker of the
+sweep. While the file :func:`hold` of their results folder is there, cells wait before they write the next file: a fault
+is sure to meet them half way.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from carft.spec.cell import Cell
-from carft.data.catalog import card
 from carft.core.metrics import flatten
+from carft.data.catalog import card
+from carft.spec.cell import Cell
 from carft.store.records import Store
-from sweeps.search.protocol import Job, Protocol
 from sweeps.recipes import Recipe
+from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import made_up_predictions, made_up_record
 
 ENVIRONMENT = {"RAY_RUNTIME_ENV_HOOK": "tests.support.dry.runtime_env"}

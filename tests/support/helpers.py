@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
-from carft.spec.cell import Cell, Reading, Training
 from carft.core.metrics import Predictions
-from carft.store.records import Record
+from carft.spec.cell import Cell, Reading, Training
 from carft.spec.resolve import specify
+from carft.store.records import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "icons/transport"

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
-from carft.spec.cell import Cell, Reading, Training
-from carft.data.catalog import card
-from carft.spec.registry import WISE_ALPHAS
 from carft.core.metrics import Predictions, flatten, score
-from carft.store.records import Record, Store
+from carft.data.catalog import card
+from carft.spec.cell import Cell, Reading, Training
+from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation, specify
+from carft.store.records import Record, Store
 
 PROVENANCE = {
     "numerics": NUMERICS,

@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 
 from carft.spec.cell import Cell
 from carft.training.execution import Execution
-from carft.training.run import Bench, compute
+from carft.training.run import CellContext, compute
 
 
 def _process(rank: int, workers: int, spec: dict, folder: str) -> None:
@@ -19,7 +19,7 @@ def _process(rank: int, workers: int, spec: dict, folder: str) -> None:
         execution = Execution(workers=workers)
         execution.prepare()
         cell = Cell.from_dict(spec)
-        computed = compute(cell, Bench.of(cell, execution))
+        computed = compute(cell, CellContext.of(cell, execution))
         content = {"metrics": computed.metrics, "history": computed.history}
         (Path(folder) / f"{rank}.json").write_text(json.dumps(content))
     finally:

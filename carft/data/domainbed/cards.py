@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
+from carft.core.errors import unknown
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
-from carft.core.errors import unknown
 
 #: of each class of each training domain, for validation: DomainBed's holdout fraction and its
 #: "training-domain validation set" selection
@@ -175,7 +175,7 @@ CARDS: dict[str, Card] = {
 
 
 def leave_one_out(data_set: str) -> tuple[str, ...]:
-    """The tasks of a data set, one per domain left out; ``Refusal`` for an unknown data set."""
+    """The tasks of a data set, one per domain left out; ``UserError`` for an unknown data set."""
     if data_set not in FAMILIES:
         raise unknown("data set of several domains", data_set, FAMILIES)
     return tuple(f"{data_set}/{domain}" for domain in FAMILIES[data_set].domains)

@@ -14,7 +14,7 @@ from carft.data.task import ImageSet, Sealed, Task
 
 
 def require_present(card: Card, where: Where) -> None:
-    """``Refusal`` unless every domain is there."""
+    """``UserError`` unless every domain is there."""
     assert where.root is not None
     DATA_SETS[card.name.split("/")[0]].require_present(where.root)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from carft.data.card import STANDARD, Card
 from carft.data.facts import facts, imagenet_templates
-from carft.data.sets import Archive, DataSet
+from carft.data.sets import DataSet, Download
 
 #: in the order in which papers list them; layout: the module that reads it
 LAYOUTS = {
@@ -35,7 +35,7 @@ def _data_set(name: str) -> DataSet:
         torchvision=known["torchvision"],
         labels=tuple(known["labels"]),
         needs=tuple(known["needs"]),
-        archives=tuple(Archive(**archive) for archive in known["archives"]),
+        archives=tuple(Download(**archive) for archive in known["archives"]),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from carft.core.errors import UserError
 from carft.data.card import Card, Where
 from carft.data.checking import Attestation, attest, unreadable_of
 from carft.data.downstream.cards import DATA_SETS
@@ -14,11 +15,10 @@ from carft.data.files import Files
 from carft.data.sets import DataSet, Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
-from carft.core.errors import Refusal
 
 
 def require_present(card: Card, where: Where) -> None:
-    """``Refusal`` unless the files and folders that the set cannot do without are there."""
+    """``UserError`` unless the files and folders that the set cannot do without are there."""
     DATA_SETS[card.name].require_present(_root(where))
 
 
@@ -35,7 +35,7 @@ def open_sealed(card: Card, where: Where) -> Sealed:
 
 def _root(where: Where) -> Path:
     if where.root is None:
-        raise Refusal("No data folder was named.", "Give --data ROOT.")
+        raise UserError("No data folder was named.", "Give --data ROOT.")
     return where.root
 
 
@@ -53,7 +53,7 @@ class _Opened:
         self.splits = {split: _without(index, broken) for split, index in splits.items()}
         empty = set(range(len(data_set.classes))) - set(self.splits["train"].labels)
         if empty:
-            raise Refusal(
+            raise UserError(
                 f"{data_set.name} has no training image of the class '{data_set.classes[min(empty)]}' in '{root}'.",
                 f"Look closer with: python cli.py data check {data_set.name} --root {root}",
             )

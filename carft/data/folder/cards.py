@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import Tree, read
 from carft.data.folder.naming import PREFIX, Name, chosen, parse
 from carft.data.sets import DataSet
-from carft.core.errors import Refusal
 
 LICENCE = "Yours; carft copies nothing"
 #: what a suite cannot be called, because the records call their means so
@@ -18,7 +18,7 @@ RESERVED = "mean"
 
 
 def card_of(name: str) -> Card:
-    """The card of ``folder:PATH?id=...&ood=...``; ``Refusal`` when the tree or the choice of domains cannot be.
+    """The card of ``folder:PATH?id=...&ood=...``; ``UserError`` when the tree or the choice of domains cannot be.
 
     The card's name has every choice made and the path absolute: use it, not what was typed.
     """
@@ -51,7 +51,7 @@ def _opened(asked: Name) -> tuple[Tree, Name]:
     tree = read(asked.path)
     parts = chosen(asked, tree.domains)
     if RESERVED in parts.ood_domains:
-        raise Refusal(f"A domain out of distribution cannot be called '{RESERVED}'.", "Rename its folder.")
+        raise UserError(f"A domain out of distribution cannot be called '{RESERVED}'.", "Rename its folder.")
     return tree, parts
 
 

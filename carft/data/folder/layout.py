@@ -11,11 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from carft.core.errors import UserError
 from carft.data.fixtures import begin, picture
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.sets import DataSet, Index
 from carft.data.trees import IMAGES
-from carft.core.errors import Refusal
 
 CLASS_NAMES, CONTEXTS, SPLIT = "classnames.json", "contexts.json", "split.json"
 
@@ -45,10 +45,10 @@ class Tree:
 
 
 def read(root: Path) -> Tree:
-    """The tree below ``root``; ``Refusal`` for everything that would make it mean something else than it seems."""
+    """The tree below ``root``; ``UserError`` for everything that would make it mean something else than it seems."""
     root = root.resolve()
     if not root.is_dir():
-        raise Refusal(f"There is no folder '{root}'.", "It must hold <domain>/<class>/<image> (docs/folder.md).")
+        raise UserError(f"There is no folder '{root}'.", "It must hold <domain>/<class>/<image> (docs/folder.md).")
     return _read(root, _stamp(root))
 
 
@@ -64,7 +64,7 @@ def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
 def _read(root: Path, stamp: object) -> Tree:
     domains = _folders(root, root)
     if len(domains) < 2:
-        raise Refusal(
+        raise UserError(
             f"'{root}' has {'one domain only' if domains else 'no domain'}, and robustness under shift needs two.",
             "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg.",
         )
@@ -86,12 +86,12 @@ def _read(root: Path, stamp: object) -> Tree:
 
 
 def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, by name, without hidden files; ``Refusal`` for a link that leads out of the tree."""
+    """What is in a folder, by name, without hidden files; ``UserError`` for a link that leads out of the tree."""
     with os.scandir(folder) as found:
         entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
     for entry in entries:
         if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-            raise Refusal(
+            raise UserError(
                 f"'{entry.path}' is a link that leads out of '{root}'.",
                 "Copy what it points to into the folder: what is outside is not part of the data's version.",
             )
@@ -105,36 +105,36 @@ def _folders(folder: Path, root: Path) -> tuple[str, ...]:
 def _images(folder: Path, root: Path) -> list[str]:
     entries = list(_entries(folder, root))
     if inner := [e.name for e in entries if e.is_dir()]:
-        raise Refusal(
+        raise UserError(
             f"'{folder}' holds the folder '{inner[0]}' where images should be.",
             "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away.",
         )
     found = [e.name for e in entries if e.name.lower().endswith(IMAGES)]
     if not found:
-        raise Refusal(
+        raise UserError(
             f"There is no image in '{folder}'.", f"Images end in {', '.join(IMAGES)}. Add some or delete the class."
         )
     return found
 
 
 def _classes(root: Path, classes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Class folders, the same in every domain; ``Refusal`` when one is missing or there twice."""
+    """Class folders, the same in every domain; ``UserError`` when one is missing or there twice."""
     for domain, names in classes.items():
         seen: dict[str, str] = {}
         for name in names:
             if (other := seen.setdefault(name.casefold(), name)) != name:
-                raise Refusal(
+                raise UserError(
                     f"'{root / domain}' has the class twice, as '{other}' and '{name}'.", "Put both into one folder."
                 )
     union = sorted({name for names in classes.values() for name in names})
     for domain, names in classes.items():
         if missing := sorted(set(union) - set(names)):
-            raise Refusal(
+            raise UserError(
                 f"The class '{missing[0]}' is missing in the domain '{domain}' of '{root}'.",
                 "Every domain must have every class: add images there, or take the class out of all domains.",
             )
     if len(union) < 2:
-        raise Refusal(f"'{root}' has fewer than two classes.", "The tree is <domain>/<class>/<image>.")
+        raise UserError(f"'{root}' has fewer than two classes.", "The tree is <domain>/<class>/<image>.")
     return tuple(union)
 
 
@@ -152,24 +152,24 @@ def _note(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     if not path.resolve().is_relative_to(path.parent):
-        raise Refusal(f"'{path}' is a link that leads out of '{path.parent}'.", "Copy the file into the folder.")
+        raise UserError(f"'{path}' is a link that leads out of '{path.parent}'.", "Copy the file into the folder.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(content, ensure_ascii=False).encode()  # half a character stands for no text
     except (OSError, ValueError, RecursionError) as error:
-        raise Refusal(f"'{path}' cannot be read: {error}.", "It must be one JSON object.") from error
+        raise UserError(f"'{path}' cannot be read: {error}.", "It must be one JSON object.") from error
     if not isinstance(content, dict):
-        raise Refusal(f"'{path}' must be one JSON object, not a {type(content).__name__}.", "See docs/folder.md.")
+        raise UserError(f"'{path}' must be one JSON object, not a {type(content).__name__}.", "See docs/folder.md.")
     return content
 
 
 def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path) -> dict[str, str]:
-    """The note's strings by name; ``Refusal`` for an unknown name and for what is no string."""
+    """The note's strings by name; ``UserError`` for an unknown name and for what is no string."""
     for name, value in note.items():
         if name not in known:
-            raise Refusal(f"'{path}' speaks of '{name}', which is no {what}.", f"Known: {', '.join(known[:12])}.")
+            raise UserError(f"'{path}' speaks of '{name}', which is no {what}.", f"Known: {', '.join(known[:12])}.")
         if not isinstance(value, str) or not value.strip():
-            raise Refusal(f"'{path}' gives no words for '{name}'.", "Give a string.")
+            raise UserError(f"'{path}' gives no words for '{name}'.", "Give a string.")
     return dict(note)
 
 
@@ -179,12 +179,12 @@ def _words(classes: Sequence[str], note: Mapping[str, Any], path: Path) -> tuple
     seen: dict[str, str] = {}
     for name, word in zip(classes, words, strict=True):
         if (other := seen.setdefault(word.casefold(), name)) != name:
-            raise Refusal(
+            raise UserError(
                 f"The classes '{other}' and '{name}' are both called '{word}'.",
                 f"Put both into one folder, or give them different words in '{path}'.",
             )
         if "{" in word or "}" in word:
-            raise Refusal(f"The class name '{word}' has a brace in it.", f"Give it other words in '{path}'.")
+            raise UserError(f"The class name '{word}' has a brace in it.", f"Give it other words in '{path}'.")
     return tuple(words)
 
 
@@ -193,7 +193,7 @@ def _prompts(domains: Sequence[str], note: Mapping[str, Any], path: Path) -> tup
     prompts = tuple(given.get(name, f"a {_plain(name)} of a {{}}.") for name in domains)
     for name, prompt in zip(domains, prompts, strict=True):
         if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
-            raise Refusal(
+            raise UserError(
                 f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
                 f"Write it in '{path}', for example: " + '{"sketch": "a pencil sketch of a {}."}',
             )

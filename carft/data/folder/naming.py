@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 
 PREFIX = "folder:"
 _OPTIONS = re.compile(r"(?:id|ood)=[^=&]*(?:&(?:id|ood)=[^=&]*)?")
@@ -34,13 +34,13 @@ def is_folder(task: str) -> bool:
 
 
 def parse(task: str) -> Name:
-    """The parts of a name; the path is made absolute. ``Refusal`` for a name without a path or with bad options."""
+    """The parts of a name; the path is made absolute. ``UserError`` for a name without a path or with bad options."""
     rest = task.removeprefix(PREFIX)
     path, mark, query = rest.rpartition("?")
     if not mark or (not _OPTIONS.fullmatch(query) and Path(rest).expanduser().is_dir()):  # a path may hold a "?"
         path, mark, query = rest, "", ""
     if not path or (mark and not _OPTIONS.fullmatch(query)):
-        raise Refusal(
+        raise UserError(
             f"'{task}' does not name a folder of images.",
             "Write folder:PATH, or folder:PATH?id=photo,scan&ood=sketch to choose the domains.",
         )
@@ -58,17 +58,17 @@ def _domains(query: str, key: str) -> tuple[str, ...]:
 def chosen(name: Name, domains: Sequence[str]) -> Name:
     """The name with every choice made: sorted domains, by default the first in distribution and the rest out of it.
 
-    ``Refusal`` for a domain that is not there, one on both sides, and a side without any.
+    ``UserError`` for a domain that is not there, one on both sides, and a side without any.
     """
     for asked in (*name.id_domains, *name.ood_domains):
         if asked not in domains:
-            raise Refusal(f"'{name.path}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
+            raise UserError(f"'{name.path}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
     if both := sorted(set(name.id_domains) & set(name.ood_domains)):
-        raise Refusal(f"The domain '{both[0]}' cannot be both in and out of distribution.")
+        raise UserError(f"The domain '{both[0]}' cannot be both in and out of distribution.")
     inside = name.id_domains or (domains[:1] if not name.ood_domains else _without(domains, name.ood_domains))
     outside = name.ood_domains or _without(domains, inside)
     if not inside or not outside:
-        raise Refusal(
+        raise UserError(
             f"No domain of '{name.path}' is left {'out of' if inside else 'in'} distribution.",
             f"Leave at least one out of each list. Its domains: {', '.join(domains)}.",
         )

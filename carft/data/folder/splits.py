@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 
 SPLITS = ("train", "val", "test")
 #: shares of the stable hash without a split.json
@@ -23,13 +23,13 @@ def split_of(stem: str) -> str:
 def splits_of(stems: Collection[str], listed: Mapping[str, Any] | None, path: Path) -> dict[str, str]:
     """stem -> split for every stem on disk, from the content of split.json or by :func:`split_of`.
 
-    ``Refusal`` for a split.json that has other keys than train, val and test, that names a stem twice or a stem that
+    ``UserError`` for a split.json that has other keys than train, val and test, that names a stem twice or a stem that
     is not there, and for a stem that it leaves out.
     """
     if listed is None:
         return {stem: split_of(stem) for stem in stems}
     if set(listed) != set(SPLITS) or not all(_is_list_of_names(listed[s]) for s in SPLITS):
-        raise Refusal(
+        raise UserError(
             f"'{path}' must have the keys train, val and test, each with a list of file stems; it has "
             f"{', '.join(map(str, listed)) or 'none'}.",
             'For example: {"train": ["cat-01"], "val": ["cat-02"], "test": ["cat-03"]}',
@@ -38,7 +38,7 @@ def splits_of(stems: Collection[str], listed: Mapping[str, Any] | None, path: Pa
     for split in SPLITS:
         for stem in listed[split]:
             if found.setdefault(stem, split) != split:
-                raise Refusal(
+                raise UserError(
                     f"The stem '{stem}' is in both {found[stem]} and {split} of '{path}'.",
                     "One stem belongs to one split, in every domain: take it out of one list.",
                 )
@@ -52,12 +52,12 @@ def _is_list_of_names(value: object) -> bool:
 
 def _require_same(listed: set[str], present: set[str], path: Path) -> None:
     if gone := sorted(listed - present):
-        raise Refusal(
+        raise UserError(
             f"'{path}' names {len(gone)} stems that no image has, '{gone[0]}' first.",
             "A stem is a file's name without folder and ending: photo/cat/cat-01.jpg has the stem cat-01.",
         )
     if left := sorted(present - listed):
-        raise Refusal(
+        raise UserError(
             f"'{path}' leaves out {len(left)} stems that have images, '{left[0]}' first.",
             "Put every stem in one of the three lists, or delete split.json to have the split made by a stable hash.",
         )

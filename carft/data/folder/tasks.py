@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.card import Card, Where
 from carft.data.checking import unreadable_of
 from carft.data.fixtures import is_fixture
@@ -13,25 +14,24 @@ from carft.data.folder.layout import Tree, read
 from carft.data.folder.naming import PREFIX, Name, chosen, parse
 from carft.data.loading import image_set, joined, require_every_class
 from carft.data.task import ImageSet, Sealed, Task
-from carft.core.errors import Refusal
 
 
 def require_present(card: Card, where: Where) -> None:
-    """``Refusal`` when the tree is not the one that the card was made from, or a split or class is left empty."""
+    """``UserError`` when the tree is not the one that the card was made from, or a split or class is left empty."""
     tree, name = _opened(card)
     if f"folder-{tree.digest}" != card.version:
-        raise Refusal(f"'{tree.root}' changed since this task was named.", "Run the command again.")
+        raise UserError(f"'{tree.root}' changed since this task was named.", "Run the command again.")
     everywhere = [tree.part(domain, "train") for domain in name.id_domains]
     trained = {label for index in everywhere for label in index.labels}
     if bare := [word for label, word in enumerate(tree.words) if label not in trained]:
-        raise Refusal(
+        raise UserError(
             f"The class '{bare[0]}' has no image to train on in {', '.join(name.id_domains)} of '{tree.root}'.",
             "Add images, or say in split.json which stems are for training.",
         )
     needed = [("val", name.id_domains), ("test", name.id_domains), *(("test", (d,)) for d in name.ood_domains)]
     for split, domains in needed:
         if not any(len(tree.part(domain, split)) for domain in domains):
-            raise Refusal(
+            raise UserError(
                 f"'{tree.root}' has no image for {split} in {', '.join(domains)}.",
                 "Add images, or say in split.json which stems go where.",
             )

@@ -7,11 +7,11 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from carft.core.errors import UserError
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.drawings import census, census_digest
 from carft.data.icons.foundries import fonts_digest
 from carft.data.icons.rendering import render
-from carft.core.errors import Refusal
 
 
 @cache
@@ -23,12 +23,12 @@ def measured() -> dict[str, str]:
 def attest() -> dict[str, str]:
     """The digests with ``attested``: ``yes``, or ``pixels differ`` when Pillow or FreeType draw other last bits.
 
-    Other fonts or another census are another world: ``Refusal``.
+    Other fonts or another census are another world: ``UserError``.
     """
     expected, found = shipped(), measured()
     for what in ("fonts", "census"):
         if found[what] != expected[what]:
-            raise Refusal(
+            raise UserError(
                 f"The {what} of the icons world are not those its results were published for.",
                 "Install the pinned versions of qtawesome and iconipy: python -m pip install -e .",
             )

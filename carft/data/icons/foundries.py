@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.icons.world import WEIGHTS_FOLDER
-from carft.core.errors import Refusal
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def package_root(package: str) -> Path:
     """Folder of an installed package, found without importing it (importing qtawesome needs Qt)."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise Refusal(
+        raise UserError(
             f"The icons world draws with the fonts of '{package}', which is not installed.",
             hint="Install the project's dependencies again: python -m pip install -e .",
         )
@@ -100,16 +100,16 @@ def fonts_digest() -> str:
 
 
 def require_present() -> None:
-    """``Refusal`` unless the fonts and the built-in weights are on this machine. Opens neither."""
+    """``UserError`` unless the fonts and the built-in weights are on this machine. Opens neither."""
     for fonts in FOUNDRIES.values():
         for font in fonts:
             if not font_path(font).is_file():
-                raise Refusal(
+                raise UserError(
                     f"The font {font.file} is not in the installed '{font.package}'.",
                     "Install the versions that the project asks for: python -m pip install -e .",
                 )
     if not (WEIGHTS_FOLDER / "icons-resnet.safetensors").is_file():
-        raise Refusal(
+        raise UserError(
             f"The built-in weights are missing: {WEIGHTS_FOLDER / 'icons-resnet.safetensors'}.",
             "Install the project again, or make them with: python cli.py icons pretrain",
         )

@@ -28,7 +28,7 @@ MODEL_NAME = "icons-resnet"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PretrainingRecipe:
     """How the built-in model is made. The same recipe and thread count give the same weights."""
 
     renderings: int = 4  # of each drawing in each context
@@ -81,7 +81,7 @@ def new_model() -> Any:
     return open_clip.create_model(MODEL_NAME)
 
 
-def pretrain(recipe: Recipe, folder: Path, tell: Callable[[str], None]) -> Path:
+def pretrain(recipe: PretrainingRecipe, folder: Path, tell: Callable[[str], None]) -> Path:
     """Train from scratch or go on from ``folder``; returns the path of the final float16 weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -186,7 +186,7 @@ def zero_shot_table(model: Any, drawings: list[Drawing], first_index: int = 1000
 
 
 def pretrain_and_measure(
-    recipe: Recipe, folder: Path, tell: Callable[[str], None]
+    recipe: PretrainingRecipe, folder: Path, tell: Callable[[str], None]
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     """:func:`pretrain`, then the zero-shot table of the float16 weights with its mean over contexts as last row."""
     path = pretrain(recipe, folder, tell)

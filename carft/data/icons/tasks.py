@@ -11,6 +11,7 @@ import numpy as np
 import PIL
 import torch
 
+from carft.core.array_cache import ArrayCache, key_of
 from carft.data.card import Card, Where
 from carft.data.icons import foundries
 from carft.data.icons.attestation import attest, measured
@@ -19,11 +20,10 @@ from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
 from carft.data.task import ImageSet, Sealed, Task
-from carft.core.array_cache import ArrayStore, key_of
 
 
 def require_present(card: Card, where: Where) -> None:
-    """``Refusal`` unless fonts and built-in weights are installed; the world needs no data folder."""
+    """``UserError`` unless fonts and built-in weights are installed; the world needs no data folder."""
     foundries.require_present()
 
 
@@ -75,7 +75,7 @@ def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int, 
         pixels = make()
     else:
         entry = f"icons-{key_of({'world': _drawn_by(), 'names': names})}"
-        pixels = ArrayStore(Path(folder)).get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
+        pixels = ArrayCache(Path(folder)).get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
         labels=torch.tensor([classes.index(d.class_name) for d, _, _ in jobs]),

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.card import Card, Where
 from carft.data.imagenet.cards import CARDS, DATA_SETS, IMAGENET_LABELS, SUITES, VALIDATION, merged, subset
 from carft.data.imagenet.layout import BORDER
@@ -13,19 +14,18 @@ from carft.data.loading import Opened, image_set, opened, require_every_class, t
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
-from carft.core.errors import Refusal
 
 IMAGENET = DATA_SETS["imagenet"]
 
 
 def require_present(card: Card, where: Where) -> None:
-    """``Refusal`` unless ImageNet is there; the shifts are asked for when they are opened."""
+    """``UserError`` unless ImageNet is there; the shifts are asked for when they are opened."""
     assert where.root is not None
     IMAGENET.require_present(where.root)
 
 
 def require_sealed(card: Card, where: Where) -> None:
-    """``Refusal`` unless all five shifts are there: for a sweep that will unseal, before it starts."""
+    """``UserError`` unless all five shifts are there: for a sweep that will unseal, before it starts."""
     assert where.root is not None
     for name in SUITES:
         DATA_SETS[name].require_present(where.root)
@@ -62,7 +62,7 @@ def _present_shifts(root: Path, skip_unreadable: bool) -> dict[str, Opened]:
     """The shifts that are there and whole: half of ObjectNet went unnoticed in a published column for a year."""
     found = {}
     for name in SUITES:
-        with suppress(Refusal):
+        with suppress(UserError):
             found[name] = _opened(name, root, skip_unreadable)
     return found
 

@@ -12,8 +12,8 @@ from carft.data.checking import check
 from carft.store.records import Store
 from reports.build import build_report
 from sweeps.ray_backend.jobs import Placement, payload, run_payload
-from sweeps.search.protocol import Protocol
 from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
 
 #: one task that opens every data set of the catalog
 TASKS = (

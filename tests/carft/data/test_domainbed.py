@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.cell import Training
+from carft.core.errors import UserError
 from carft.data import catalog
 from carft.data.card import Folder
 from carft.data.catalog import card
@@ -20,15 +20,15 @@ from carft.data.domainbed.cards import CARDS, CLASSES, DATA_SETS, FAMILIES, leav
 from carft.data.fixtures import picture
 from carft.data.sets import Index
 from carft.data.splitting import carved
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.store.records import Store
-from carft.training.run import run_cell
+from carft.spec.cell import Training
 from carft.spec.resolve import specify
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import run_cell
 from reports.build import build_report
 from sweeps.ray_backend.jobs import Placement, payload, run_payload
-from sweeps.search.protocol import Protocol
 from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
 
 #: few classes, so that their fixtures can be written for every test
 SMALL = ("pacs", "vlcs", "terraincognita")
@@ -72,7 +72,7 @@ def test_counts_and_classes_are_those_of_the_domainbed_paper() -> None:
 def test_every_domain_is_left_out_once() -> None:
     assert leave_one_out("pacs") == ("pacs/art-painting", "pacs/cartoon", "pacs/photo", "pacs/sketch")
     assert sorted(task for name in DATA_SETS for task in leave_one_out(name)) == sorted(CARDS)
-    with pytest.raises(Refusal, match="'pasc'"):
+    with pytest.raises(UserError, match="'pasc'"):
         leave_one_out("pasc")
 
 
@@ -161,15 +161,15 @@ def domain_missing(place: Path) -> None:
 )
 def test_a_set_that_is_not_whole_is_refused_by_name(change, says: str, pacs: Path) -> None:
     change(pacs / "PACS")
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(UserError, match=says):
         card("pacs/photo").open(Folder(pacs))
 
 
 def test_a_set_that_is_not_there_is_refused_with_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="vlcs is not here") as refusal:
+    with pytest.raises(UserError, match="vlcs is not here") as refusal:
         card("vlcs/sun09").open(Folder(tmp_path))
     assert "DomainBed" in refusal.value.hint and "Licence" in refusal.value.hint
-    with pytest.raises(Refusal, match="no data folder was named"):
+    with pytest.raises(UserError, match="no data folder was named"):
         card("vlcs/sun09").open(Folder())
 
 

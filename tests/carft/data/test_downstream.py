@@ -11,7 +11,7 @@ import torch
 from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
-from carft.spec.cell import Cell, Training
+from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import DATA_SETS, DOWNSTREAM, card, data_set
 from carft.data.checking import check
@@ -20,11 +20,11 @@ from carft.data.files import Files
 from carft.data.fixtures import picture
 from carft.data.sets import DataSet
 from carft.data.splitting import RECORD
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.store.records import Store
-from carft.training.run import run_cell
+from carft.spec.cell import Cell, Training
 from carft.spec.resolve import specify
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import run_cell
 
 CARVED = ("cifar10", "cifar100", "food101", "sun397", "cars", "pets")
 #: a file that a half-downloaded set lacks, and an image
@@ -167,12 +167,12 @@ def test_cifar_labels_go_through_the_set_s_own_names(own) -> None:
 @pytest.mark.parametrize("name", DOWNSTREAM)
 def test_a_set_that_is_not_there_is_refused_with_where_and_how(name: str, tmp_path: Path) -> None:
     for request in (card(name).open, card(name).unseal, card(name).require_present):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(UserError) as caught:
             request(Folder(tmp_path))
         said = str(caught.value)
         assert f"The data set {name} is not here" in said and str(tmp_path / data_set(name).place) in said
         assert data_set(name).licence in said and data_set(name).source in said
-    with pytest.raises(Refusal, match="--data ROOT"):
+    with pytest.raises(UserError, match="--data ROOT"):
         card(name).open(Folder(None))
 
 
@@ -183,11 +183,11 @@ def test_a_half_downloaded_set_names_the_file(name: str, own) -> None:
     place = root / data_set(name).place
     if image:
         (place / image).unlink()
-        with pytest.raises(Refusal, match="only half here") as caught:
+        with pytest.raises(UserError, match="only half here") as caught:
             check(data_set(name), root)
         assert str(place / image) in str(caught.value)
     (place / needed).unlink()
-    with pytest.raises(Refusal, match="only half here") as caught:
+    with pytest.raises(UserError, match="only half here") as caught:
         card(name).require_present(Folder(root))
     assert str(place / needed) in str(caught.value)
 
@@ -195,7 +195,7 @@ def test_a_half_downloaded_set_names_the_file(name: str, own) -> None:
 def test_many_missing_images_are_counted(own) -> None:
     root = own("dtd")
     shutil.rmtree(root / "dtd" / "dtd" / "images" / "woven")
-    with pytest.raises(Refusal, match="and 4 more"):
+    with pytest.raises(UserError, match="and 4 more"):
         data_set("dtd").index(root)
 
 
@@ -217,7 +217,7 @@ def test_a_torn_annotation_file_is_named(name: str, file: str, content: bytes, o
     root = own(name)
     path = root / data_set(name).place / file
     path.write_bytes(content)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(UserError) as caught:
         data_set(name).index(root)
     assert str(path) in str(caught.value)
 
@@ -226,7 +226,7 @@ def test_numbers_that_point_nowhere_are_refused(own) -> None:
     root = own("flowers")
     splits = {k: v for k, v in loadmat(root / "flowers-102" / "setid.mat").items() if not k.startswith("__")}
     savemat(root / "flowers-102" / "setid.mat", {**splits, "trnid": np.array([[1, 9000]])})
-    with pytest.raises(Refusal, match="setid"):
+    with pytest.raises(UserError, match="setid"):
         data_set("flowers").index(root)
 
 
@@ -234,7 +234,7 @@ def test_an_unknown_class_is_refused(own) -> None:
     root = own("dtd")
     path = root / "dtd" / "dtd" / "labels" / "train1.txt"
     path.write_text(path.read_text() + "fluffy/fluffy_0001.jpg\n")
-    with pytest.raises(Refusal, match="'fluffy' is not one of the 47 classes"):
+    with pytest.raises(UserError, match="'fluffy' is not one of the 47 classes"):
         data_set("dtd").index(root)
 
 
@@ -242,7 +242,7 @@ def test_a_class_without_a_training_image_is_refused(own) -> None:
     root = own("dtd")
     path = root / "dtd" / "dtd" / "labels" / "train1.txt"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("grid/")))
-    with pytest.raises(Refusal, match="no training image of the class 'grid'"):
+    with pytest.raises(UserError, match="no training image of the class 'grid'"):
         card("dtd").open(Folder(root))
 
 
@@ -253,14 +253,14 @@ def test_a_changed_training_list_no_longer_fits_the_validation_set_on_record(own
     path = root / "oxford-iiit-pet" / "annotations" / "trainval.txt"
     lines = path.read_text().splitlines(True)
     path.write_text("".join(lines[1:]))
-    with pytest.raises(Refusal, match="validation set on record"):
+    with pytest.raises(UserError, match="validation set on record"):
         card("pets").open(Folder(root, skip_unreadable=True))
 
 
 def test_a_fixture_is_never_drawn_over_real_files(tmp_path: Path) -> None:
     (tmp_path / "dtd").mkdir()
     (tmp_path / "dtd" / "dtd-r1.0.1.tar.gz").write_bytes(b"real")
-    with pytest.raises(Refusal, match="no fixture"):
+    with pytest.raises(UserError, match="no fixture"):
         data_set("dtd").fixture(tmp_path)
 
 
@@ -278,7 +278,7 @@ class TestUnreadable:
         return specify("dtd", "ft", {"lr": 1e-4}, 0, Training(epochs=1), model="icons-resnet", pretrained="icons")
 
     def test_training_refuses_and_names_the_file(self, broken: tuple[Path, Path], store: Store) -> None:
-        with pytest.raises(Refusal, match="--skip-unreadable") as caught:
+        with pytest.raises(UserError, match="--skip-unreadable") as caught:
             run_cell(self.cell(), store, Execution(data=str(broken[0])))
         assert str(broken[1]) in str(caught.value)
         assert store.ids() == []

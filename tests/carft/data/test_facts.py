@@ -10,10 +10,10 @@ import pytest
 import torchvision
 from torchvision.datasets import Flowers102
 
+from carft.core.errors import UserError
 from carft.data import facts as facts_package
 from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM, card, data_set, data_sets
 from carft.data.facts import facts, imagenet_templates
-from carft.core.errors import Refusal
 from tests.support.helpers import ROOT
 
 CLASSES = {
@@ -147,7 +147,7 @@ def test_tables_are_package_data() -> None:
 
 
 def test_names_are_looked_up_with_near_misses() -> None:
-    with pytest.raises(Refusal, match="food101"):
+    with pytest.raises(UserError, match="food101"):
         data_set("food-101")
     assert data_sets("pets") == [DATA_SETS["pets"]]
     assert data_sets("icons/transport") == []

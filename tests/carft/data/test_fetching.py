@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from carft.core.errors import UserError
 from carft.data.catalog import data_set
 from carft.data.fetching import fetch
 from carft.data.fixtures import MARKER
-from carft.data.sets import Archive, DataSet
-from carft.core.errors import Refusal
+from carft.data.sets import DataSet, Download
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -68,7 +68,7 @@ def packed(folder: Path, scratch: Path) -> str:
 
 
 def of(address: str, md5: str = "", name: str = "dtd.tar.gz") -> DataSet:
-    return replace(data_set("dtd"), archives=(Archive(f"{address}/{name}", md5, "dtd"),))
+    return replace(data_set("dtd"), archives=(Download(f"{address}/{name}", md5, "dtd"),))
 
 
 def test_a_set_is_downloaded_unpacked_and_then_left_alone(served: tuple[Path, str], tmp_path: Path) -> None:
@@ -93,27 +93,27 @@ def test_a_whole_archive_is_not_downloaded_again(served: tuple[Path, str], tmp_p
 def test_another_file_than_that_on_record_is_thrown_away(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     packed(folder, tmp_path / "scratch")
-    with pytest.raises(Refusal, match="not the file on record"):
+    with pytest.raises(UserError, match="not the file on record"):
         fetch(of(address, "0" * 32), tmp_path / "data")
     assert list((tmp_path / "data" / "dtd").iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://does-not-exist.invalid"])
 def test_without_a_network_it_is_one_sentence(address: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="could not be downloaded") as caught:
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
         fetch(of(address), tmp_path)
     assert data_set("dtd").licence in caught.value.hint
     assert list((tmp_path / "dtd").iterdir()) == []
 
 
 def test_a_missing_file_on_the_server_is_said(served: tuple[Path, str], tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="could not be downloaded"):
+    with pytest.raises(UserError, match="could not be downloaded"):
         fetch(of(served[1]), tmp_path / "data")
 
 
 def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     server = serve(Short)
-    with pytest.raises(Refusal, match="could not be downloaded"):
+    with pytest.raises(UserError, match="could not be downloaded"):
         fetch(of(f"http://127.0.0.1:{server.server_port}"), tmp_path)
     server.shutdown()
     server.server_close()
@@ -144,7 +144,7 @@ def test_an_archive_cannot_leave_its_folder(info: tarfile.TarInfo, served: tuple
     data = tmp_path / "deep" / "data"
     try:
         fetch(of(address), data)
-    except Refusal as refusal:
+    except UserError as refusal:
         assert "cannot be unpacked" in refusal.message
     assert not (tmp_path / "outside.txt").exists() and not (tmp_path / "deep" / "outside.txt").exists()
     assert not Path("/carft-outside.txt").exists()
@@ -156,25 +156,25 @@ def test_half_an_archive_is_refused(served: tuple[Path, str], tmp_path: Path) ->
     packed(folder, tmp_path / "scratch")
     content = (folder / "dtd.tar.gz").read_bytes()
     (folder / "dtd.tar.gz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(Refusal, match="cannot be unpacked"):
+    with pytest.raises(UserError, match="cannot be unpacked"):
         fetch(of(address), tmp_path / "data")
 
 
 def test_a_single_file_is_put_in_its_place(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     (folder / "setid.mat").write_bytes(b"table")
-    chosen = replace(data_set("flowers"), archives=(Archive(f"{address}/setid.mat", "", "flowers-102"),))
+    chosen = replace(data_set("flowers"), archives=(Download(f"{address}/setid.mat", "", "flowers-102"),))
     assert fetch(chosen, tmp_path / "data")
     assert (tmp_path / "data" / "flowers-102" / "setid.mat").read_bytes() == b"table"
 
 
 def test_what_may_not_be_downloaded_is_said_with_its_source(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="cannot be downloaded from here") as caught:
+    with pytest.raises(UserError, match="cannot be downloaded from here") as caught:
         fetch(data_set("cars"), tmp_path)
     assert str(tmp_path / "stanford_cars") in caught.value.hint and "local copy" in caught.value.hint
 
 
 def test_a_fixture_is_not_mixed_with_a_download(tmp_path: Path) -> None:
     data_set("dtd").fixture(tmp_path)
-    with pytest.raises(Refusal, match="is a fixture"):
+    with pytest.raises(UserError, match="is a fixture"):
         fetch(data_set("dtd"), tmp_path)

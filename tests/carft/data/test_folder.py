@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.cell import Cell, Training
+from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.fixtures import MARKER, picture
@@ -21,15 +21,15 @@ from carft.data.folder.layout import fixture, read
 from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.sets import DataSet
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.store.records import Store
-from carft.training.run import run_cell
+from carft.spec.cell import Cell, Training
 from carft.spec.resolve import command, specify
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import run_cell
 from reports.build import build_report
 from sweeps.ray_backend.jobs import Placement, payload, run_payload
-from sweeps.search.protocol import Protocol
 from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
 
 DOMAINS = ("photo", "scan", "sketch")
 CLASSES = ("cat", "dog", "guinea_pig")
@@ -100,14 +100,14 @@ def test_any_domain_name_survives_the_way_into_a_name_and_back(domains: set[str]
     ],
 )
 def test_a_choice_of_domains_that_cannot_be_is_refused(options: str, says: str, tree: Path) -> None:
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(UserError, match=says):
         card(f"folder:{tree}{options}")
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no folder"):
+    with pytest.raises(UserError, match="no folder"):
         card(f"folder:{tmp_path}/nothing")
-    with pytest.raises(Refusal, match="does not name"):
+    with pytest.raises(UserError, match="does not name"):
         card("folder:")
 
 
@@ -192,7 +192,7 @@ def test_a_cell_does_not_depend_on_where_the_folder_lies(tree: Path, tmp_path: P
 def test_a_tree_that_changes_between_naming_and_opening_is_refused(tree: Path) -> None:
     before = card(f"folder:{tree}")
     picture(0).save(tree / "scan" / "dog" / "late.png")
-    with pytest.raises(Refusal, match="changed since"):
+    with pytest.raises(UserError, match="changed since"):
         before.open(Folder())
 
 
@@ -295,7 +295,7 @@ def note(name: str, content: object):
 )
 def test_a_tree_that_would_mean_something_else_is_refused(change, says: str, tree: Path) -> None:
     change(tree)
-    with pytest.raises(Refusal, match=says) as refused:
+    with pytest.raises(UserError, match=says) as refused:
         card(f"folder:{tree}").open(Folder())
     assert refused.value.hint
 
@@ -315,7 +315,7 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
     victim = tree / task.train.names[0]
     victim.write_bytes(victim.read_bytes()[:300])
     cell = specify(f"folder:{tree}", "ft", {"lr": 1e-4}, 0, Training(1), None, "icons-resnet", "icons")
-    with pytest.raises(Refusal, match=victim.name):
+    with pytest.raises(UserError, match=victim.name):
         run_cell(cell, store, execution)
     run_cell(cell, store, Execution(skip_unreadable=True))
     digests = store.read(cell.id).provenance["digests"]
@@ -326,7 +326,7 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
 def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
     for path in (tree / "photo" / "cat").iterdir():
         path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(Refusal, match="no image to train on of the class 'cat'"):
+    with pytest.raises(UserError, match="no image to train on of the class 'cat'"):
         card(f"folder:{tree}").open(Folder(skip_unreadable=True))
 
 

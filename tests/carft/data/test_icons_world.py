@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, card
 from carft.data.icons.drawings import NEW_HANDS_FOUNDRIES, build_census, census
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, SUITES
 from carft.data.task import ImageSet, Task
-from carft.core.errors import Refusal
 from tests.support.helpers import ROOT, TASK, environment
 
 SPLITS = ("pretrain", "train", "val", "test", "hands")
@@ -40,9 +40,9 @@ def test_the_world_has_nine_tasks_and_one_that_holds_them_all() -> None:
 
 
 def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(Refusal, match="icons/transport"):
+    with pytest.raises(UserError, match="icons/transport"):
         card("icons/transprot")
-    with pytest.raises(Refusal, match="icons/transport"):
+    with pytest.raises(UserError, match="icons/transport"):
         card("transport")
 
 

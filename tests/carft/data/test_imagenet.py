@@ -12,7 +12,8 @@ import pytest
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
 
-from carft.spec.cell import Training
+from carft.core.errors import UserError
+from carft.core.metrics import Predictions, merge_classes, score
 from carft.data import catalog
 from carft.data.card import Folder
 from carft.data.catalog import card
@@ -20,12 +21,11 @@ from carft.data.checking import check
 from carft.data.files import decode
 from carft.data.imagenet.cards import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
 from carft.data.task import Sealed, Task
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.core.metrics import Predictions, merge_classes, score
-from carft.store.records import Store
-from carft.training.run import run_cell
+from carft.spec.cell import Training
 from carft.spec.resolve import specify
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import run_cell
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def add_a_class(place: Path) -> None:
 def test_a_set_with_other_classes_is_refused(change, says: str, tmp_path: Path) -> None:
     DATA_SETS["imagenet-a"].fixture(tmp_path)
     change(tmp_path / "imagenet-a")
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(UserError, match=says):
         DATA_SETS["imagenet-a"].index(tmp_path)
 
 
@@ -189,12 +189,12 @@ def test_folders_of_objectnet_outside_the_113_are_left_alone(tmp_path: Path) -> 
 
 def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_missing(tmp_path: Path) -> None:
     imagenet, where = card("imagenet"), Folder(tmp_path)
-    with pytest.raises(Refusal, match="imagenet is not here"):
+    with pytest.raises(UserError, match="imagenet is not here"):
         imagenet.open(where)
     DATA_SETS["imagenet"].fixture(tmp_path)
     assert len(imagenet.open(where).val) == 1000
     for refused in (imagenet.unseal, imagenet.require_sealed):
-        with pytest.raises(Refusal, match="imagenet-v2 is not here") as refusal:
+        with pytest.raises(UserError, match="imagenet-v2 is not here") as refusal:
             refused(where)
         assert "ImageNetV2" in refusal.value.hint
 

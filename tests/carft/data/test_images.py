@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from carft.core.errors import UserError
 from carft.data.files import Files, decode, unreadable
 from carft.data.fixtures import picture
-from carft.core.errors import Refusal
 
 PLAIN = picture(3, side=20)
 
@@ -58,7 +58,7 @@ def test_every_kind_becomes_three_channels(kind: str, tmp_path: Path) -> None:
 def test_what_cannot_be_decoded_whole_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.jpg"
     path.write_bytes(content)
-    with pytest.raises(Refusal, match="cannot be read") as caught:
+    with pytest.raises(UserError, match="cannot be read") as caught:
         Files((path,))[0]
     assert str(path) in str(caught.value) and "--skip-unreadable" in str(caught.value)
     assert list(unreadable([path])) == [path]
@@ -81,5 +81,5 @@ def test_a_damaged_file_is_an_image_or_a_refusal(damaged: Path, kind: str, data:
     damaged.write_bytes(bytes(content))
     try:
         assert decode(damaged).shape[0] == 3
-    except Refusal as refusal:
+    except UserError as refusal:
         assert str(damaged) in refusal.message

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from carft.data.icons import pretraining
-from carft.data.icons.pretraining import Recipe, contrastive_loss, pretrain, pretraining_drawings, zero_shot_table
+from carft.data.icons.pretraining import (
+    PretrainingRecipe,
+    contrastive_loss,
+    pretrain,
+    pretraining_drawings,
+    zero_shot_table,
+)
 from carft.models.clip import load_pretrained
 
 
@@ -54,7 +60,7 @@ def test_pretraining_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatc
     torch.set_num_threads(1)
     few = pretraining_drawings()[:8]
     monkeypatch.setattr(pretraining, "pretraining_drawings", lambda: few)
-    recipe = Recipe(renderings=1, epochs=2, batch_size=48)
+    recipe = PretrainingRecipe(renderings=1, epochs=2, batch_size=48)
 
     def stop(line: str) -> None:
         if line.startswith("epoch 1/"):
@@ -75,9 +81,9 @@ def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
 ) -> None:
     few = pretraining_drawings()[:4]
     monkeypatch.setattr(pretraining, "pretraining_drawings", lambda: few)
-    pretrain(Recipe(renderings=1, epochs=1, batch_size=36), tmp_path, tell=lambda _: None)
+    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=36), tmp_path, tell=lambda _: None)
     lines: list[str] = []
-    pretrain(Recipe(renderings=1, epochs=1, batch_size=24), tmp_path, tell=lines.append)
+    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=24), tmp_path, tell=lines.append)
     assert [line for line in lines if line.startswith("epoch 1/1")]
 
 

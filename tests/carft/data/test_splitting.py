@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.core.errors import UserError
 from carft.data.sets import Index
 from carft.data.splitting import RECORD, carved
-from carft.core.errors import Refusal
 
 NOWHERE = Path("/dev/null")  # no file can be written under it
 
@@ -62,7 +62,7 @@ def test_the_choice_does_not_depend_on_the_place(tmp_path: Path) -> None:
 
 
 def test_a_class_of_one_image_cannot_be_carved() -> None:
-    with pytest.raises(Refusal, match="label 1"):
+    with pytest.raises(UserError, match="label 1"):
         carved(index([5, 1]), NOWHERE)
 
 
@@ -76,7 +76,7 @@ def test_the_choice_is_kept_and_found_again(tmp_path: Path) -> None:
 
 def test_files_that_came_later_are_refused(tmp_path: Path) -> None:
     carved(index([30], tmp_path), tmp_path)
-    with pytest.raises(Refusal, match=RECORD):
+    with pytest.raises(UserError, match=RECORD):
         carved(index([31], tmp_path), tmp_path)
 
 
@@ -84,5 +84,5 @@ def test_files_that_came_later_are_refused(tmp_path: Path) -> None:
 def test_an_edited_record_is_refused(tmp_path: Path, edited: str) -> None:
     carved(index([30], tmp_path), tmp_path)
     (tmp_path / RECORD).write_text(edited)
-    with pytest.raises(Refusal, match="not the one"):
+    with pytest.raises(UserError, match="not the one"):
         carved(index([30], tmp_path), tmp_path)

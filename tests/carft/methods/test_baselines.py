@@ -10,24 +10,24 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from carft.spec.cell import Cell, Training
-from carft.training.checkpoint import Checkpoints
+from carft.core.errors import UserError
+from carft.core.rng import PERMUTATION, generator
 from carft.data.catalog import card
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.posthoc.wise_ft import run_curve
-from carft.spec.registry import METHODS, WISE_ALPHAS, method_card
 from carft.methods.ft import Batch, FineTune
 from carft.models.network import Network
+from carft.posthoc.wise_ft import run_curve
+from carft.spec.cell import Cell, Training
+from carft.spec.registry import METHODS, WISE_ALPHAS, method_card
 from carft.store.records import Store
-from carft.training.run import Bench, check_execution, compute, run_cell
-from carft.core.rng import PERMUTATION, generator
-from sweeps.ray_backend.connect import Request
+from carft.training.checkpoint import Checkpoints
+from carft.training.execution import Execution
+from carft.training.run import CellContext, check_execution, compute, run_cell
+from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
+from tests.carft.posthoc.test_null_checks import a_batch
 from tests.support.helpers import quick_cell, same_predictions
 from tests.support.processes import computed_on
-from tests.carft.posthoc.test_null_checks import a_batch
 
 #: method -> its weight and the part of the loss that it weighs
 PENALISED = {
@@ -47,11 +47,11 @@ def first_guess(method: str, seed: int = 0, epochs: int = 1, **change: float) ->
     return quick_cell(method, seed, epochs, None, **{**guess, **change})
 
 
-def loss_of(cell: Cell, bench: Bench) -> FineTune:
+def loss_of(cell: Cell, bench: CellContext) -> FineTune:
     return method_card(cell.method).load()(cell, bench.pretrained, bench.prompts)
 
 
-def moved(bench: Bench) -> Network:
+def moved(bench: CellContext) -> Network:
     """A network away from its start."""
     network = bench.network()
     with torch.no_grad():
@@ -78,13 +78,15 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def trained(bench: Bench) -> dict[str, object]:
+def trained(bench: CellContext) -> dict[str, object]:
     """Every new method after one epoch at its first guess."""
     return {method: compute(first_guess(method), bench) for method in NEW}
 
 
 @pytest.mark.parametrize("method", PENALISED)
-def test_weight_zero_is_ft_bit_for_bit(bench: Bench, finished: Store, cells: dict[str, Cell], method: str) -> None:
+def test_weight_zero_is_ft_bit_for_bit(
+    bench: CellContext, finished: Store, cells: dict[str, Cell], method: str
+) -> None:
     found = compute(first_guess(method, **{PENALISED[method][0]: 0.0}), bench)
     assert same_predictions(found.predictions, finished.predictions(cells["ft"].id, "val"))
     assert [row["train/loss"] for row in found.history] == finished.history(cells["ft"].id)["train/loss"].tolist()
@@ -104,7 +106,9 @@ def test_the_penalty_is_zero_at_the_first_step_and_positive_later(trained, metho
 
 
 @pytest.mark.parametrize("method", NEW)
-def test_a_trained_network_holds_what_a_zero_shot_one_holds_and_no_more(trained, bench: Bench, method: str) -> None:
+def test_a_trained_network_holds_what_a_zero_shot_one_holds_and_no_more(
+    trained, bench: CellContext, method: str
+) -> None:
     network, start = trained[method].network, bench.network()
     assert network.state_dict().keys() == start.state_dict().keys()
     assert [n for n, _ in network.named_modules()] == [n for n, _ in start.named_modules()]
@@ -114,7 +118,7 @@ def test_a_trained_network_holds_what_a_zero_shot_one_holds_and_no_more(trained,
 
 
 @pytest.mark.parametrize("method", NEW)
-def test_training_leaves_the_pretrained_model_and_later_cells_alone(bench: Bench, method: str) -> None:
+def test_training_leaves_the_pretrained_model_and_later_cells_alone(bench: CellContext, method: str) -> None:
     """The same cell, as a later cell of the same process, after others of the same method."""
     before = {name: value.clone() for name, value in bench.pretrained.clip.state_dict().items()}
     first = compute(first_guess(method, seed=3), bench)
@@ -129,7 +133,7 @@ def test_training_leaves_the_pretrained_model_and_later_cells_alone(bench: Bench
 
 
 @pytest.mark.parametrize("method", ["lp_ft", "flyp", "lipsum_ft", "car_ft_permuted"])
-def test_training_goes_on_from_a_checkpoint_with_the_same_bits(bench: Bench, tmp_path: Path, method: str) -> None:
+def test_training_goes_on_from_a_checkpoint_with_the_same_bits(bench: CellContext, tmp_path: Path, method: str) -> None:
     """What is drawn at a step is a function of (seed, step), and the text tower is in the checkpoint."""
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=3)
     whole = compute(first_guess(method, epochs=2), bench, checkpoints)
@@ -140,7 +144,7 @@ def test_training_goes_on_from_a_checkpoint_with_the_same_bits(bench: Bench, tmp
 
 
 @pytest.mark.parametrize("method", [name for name in PENALISED if not METHODS[name].whole_batch])
-def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(trained, bench: Bench, method: str) -> None:
+def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(trained, bench: CellContext, method: str) -> None:
     parts = replace(bench, execution=Execution(accumulation=3))
     found, whole = compute(first_guess(method), parts).history, trained[method].history
     for column in ("train/loss", f"train/{PENALISED[method][1]}", "grad_norm"):
@@ -152,20 +156,20 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(trained, bench: Bench,
 @pytest.mark.parametrize("method", ["flyp", "car_ft_permuted"])
 @pytest.mark.parametrize("execution", [Execution(workers=2), Execution(accumulation=2)])
 def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, execution: Execution) -> None:
-    with pytest.raises(Refusal, match="one piece"):
+    with pytest.raises(UserError, match="one piece"):
         check_execution(first_guess(method), execution)
 
 
 def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) -> None:
     recipe = load_recipe("miniature").changed(methods=["ft", "flyp"])
-    for request in (Request(workers_per_cell=2), Request(settings={"accumulation": 2})):
-        with pytest.raises(Refusal, match=r"'flyp'.*one piece"):
+    for request in (Resources(workers_per_cell=2), Resources(settings={"accumulation": 2})):
+        with pytest.raises(UserError, match=r"'flyp'.*one piece"):
             run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, say=str)
     assert store.studies() == []
 
 
 @pytest.mark.parametrize("method", NEW)
-def test_in_bfloat16_the_loss_stays_near_and_is_computed_in_float32(trained, bench: Bench, method: str) -> None:
+def test_in_bfloat16_the_loss_stays_near_and_is_computed_in_float32(trained, bench: CellContext, method: str) -> None:
     cell = replace(first_guess(method), precision="bfloat16")
     found = compute(cell, bench)
     assert found.network.head.weight.dtype == torch.float32
@@ -186,7 +190,7 @@ def test_two_workers_agree_with_one(trained, tmp_path: Path, method: str) -> Non
             assert worker["metrics"][name] == pytest.approx(value, abs=1e-3), name
 
 
-def test_l2_sp_by_hand(bench: Bench) -> None:
+def test_l2_sp_by_hand(bench: CellContext) -> None:
     batch = a_batch(bench, moved(bench))
     loss, parts = loss_of(first_guess("l2_sp", l2_weight=0.3), bench).loss(batch)
     start = bench.pretrained.clip.visual.named_parameters()
@@ -195,7 +199,7 @@ def test_l2_sp_by_hand(bench: Bench) -> None:
     assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 0.15 * distance), rel=1e-4)
 
 
-def test_kd_by_hand(bench: Bench) -> None:
+def test_kd_by_hand(bench: CellContext) -> None:
     batch = a_batch(bench, moved(bench))
     loss, parts = loss_of(first_guess("kd", kl_weight=2.0), bench).loss(batch)
     teacher = bench.pretrained.scale * numpy_features(batch)[1] @ bench.prompts.classes.double().numpy().T
@@ -205,7 +209,7 @@ def test_kd_by_hand(bench: Bench) -> None:
     assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 2 * expected), rel=1e-4)
 
 
-def test_feature_kd_by_hand(bench: Bench) -> None:
+def test_feature_kd_by_hand(bench: CellContext) -> None:
     batch = a_batch(bench, moved(bench))
     loss, parts = loss_of(first_guess("feature_kd", distance_weight=5.0), bench).loss(batch)
     tuned, start = numpy_features(batch)
@@ -215,7 +219,7 @@ def test_feature_kd_by_hand(bench: Bench) -> None:
     assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 5 * expected), rel=1e-4)
 
 
-def test_lipsum_ft_by_hand(bench: Bench) -> None:
+def test_lipsum_ft_by_hand(bench: CellContext) -> None:
     batch = replace(a_batch(bench, moved(bench)), step=7)
     method = loss_of(first_guess("lipsum_ft", energy_weight=0.5), bench)
     loss, parts = method.loss(batch)
@@ -229,7 +233,7 @@ def test_lipsum_ft_by_hand(bench: Bench) -> None:
     assert float(loss.detach()) == pytest.approx(loss_by_hand(batch, 0.5 * expected), rel=1e-4)
 
 
-def test_random_texts_are_start_eight_tokens_end_and_a_function_of_seed_and_step(bench: Bench) -> None:
+def test_random_texts_are_start_eight_tokens_end_and_a_function_of_seed_and_step(bench: CellContext) -> None:
     tokens = loss_of(first_guess("lipsum_ft"), bench).tokens
     rows = tokens(0)
     empty = bench.pretrained.tokenize([""])[0]
@@ -242,13 +246,13 @@ def test_random_texts_are_start_eight_tokens_end_and_a_function_of_seed_and_step
     assert not torch.equal(rows, loss_of(first_guess("lipsum_ft", seed=1), bench).tokens(0))
 
 
-def test_lipsum_ft_refuses_another_vocabulary(bench: Bench) -> None:
+def test_lipsum_ft_refuses_another_vocabulary(bench: CellContext) -> None:
     foreign = replace(bench.pretrained, tokenize=lambda texts: bench.pretrained.tokenize(texts))
-    with pytest.raises(Refusal, match="vocabulary"):
+    with pytest.raises(UserError, match="vocabulary"):
         method_card("lipsum_ft").load()(first_guess("lipsum_ft"), foreign, bench.prompts)
 
 
-def test_permuted_contexts_by_hand(bench: Bench) -> None:
+def test_permuted_contexts_by_hand(bench: CellContext) -> None:
     batch = replace(a_batch(bench, moved(bench)), step=5)
     cell = first_guess("car_ft_permuted", seed=2, kl_weight=2.0)
     loss, _ = loss_of(cell, bench).loss(batch)
@@ -261,7 +265,7 @@ def test_permuted_contexts_by_hand(bench: Bench) -> None:
     )
 
 
-def test_random_contexts_by_hand(bench: Bench) -> None:
+def test_random_contexts_by_hand(bench: CellContext) -> None:
     batch = a_batch(bench, moved(bench))
     method = loss_of(first_guess("car_ft_random", kl_weight=2.0), bench)
     drawn = method.context_head()
@@ -276,7 +280,7 @@ def test_random_contexts_by_hand(bench: Bench) -> None:
     assert not torch.equal(other, drawn)
 
 
-def test_flyp_by_hand(bench: Bench) -> None:
+def test_flyp_by_hand(bench: CellContext) -> None:
     """Captions are looked up among the pretrained text features, one prompt at a time."""
     batch = replace(a_batch(bench, moved(bench)), step=3)
     cell = first_guess("flyp", seed=1)
@@ -295,7 +299,7 @@ def test_flyp_by_hand(bench: Bench) -> None:
     assert parts == {}
 
 
-def test_flyp_starts_at_the_zero_shot_head_and_rebuilds_it(bench: Bench) -> None:
+def test_flyp_starts_at_the_zero_shot_head_and_rebuilds_it(bench: CellContext) -> None:
     method, network = loss_of(first_guess("flyp"), bench), bench.network()
     start = network.head.weight.detach().clone()
     method.before_evaluation(network)
@@ -310,7 +314,7 @@ def test_flyp_starts_at_the_zero_shot_head_and_rebuilds_it(bench: Bench) -> None
     torch.testing.assert_close(network.head.weight, 2 * start, rtol=1e-4, atol=1e-4)
 
 
-def test_flyp_validates_with_the_text_tower_of_that_epoch(bench: Bench) -> None:
+def test_flyp_validates_with_the_text_tower_of_that_epoch(bench: CellContext) -> None:
     """Each epoch's validation is that of a head no other epoch has, and the last one's is that of the record."""
     computed = compute(first_guess("flyp", epochs=3), bench)
     losses = [row["val/loss"] for row in computed.history if "val/loss" in row]
@@ -334,7 +338,7 @@ def test_a_curve_from_zero_shot_to_any_trained_method(
     assert store.evaluated(outcomes[2].cell) == set(card(cell.task).sets)
 
 
-def test_probe_cells_of_two_budgets_are_two_cells_with_one_solution(bench: Bench) -> None:
+def test_probe_cells_of_two_budgets_are_two_cells_with_one_solution(bench: CellContext) -> None:
     """Epochs, batch size and seed have no part in a linear probe."""
     cell = first_guess("linear_probe")
     other = replace(cell, seed=9, training=Training(epochs=3, batch_size=7))

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from scipy.optimize import brentq
 from scipy.special import expit, softmax
 
-from carft.training.evaluate import embed
 from carft.methods import linear_probe
 from carft.methods.linear_probe import logistic_regression
-from carft.training.run import Bench, compute
+from carft.training.evaluate import embed
+from carft.training.run import CellContext, compute
 from tests.support.helpers import LR, quick_cell
 
 
@@ -57,13 +57,13 @@ def test_a_class_without_images_is_never_preferred() -> None:
     assert not (features @ found.weight.T + found.bias).argmax(1).eq(2).any()
 
 
-def test_a_smaller_penalty_fits_the_training_images_better(bench: Bench) -> None:
+def test_a_smaller_penalty_fits_the_training_images_better(bench: CellContext) -> None:
     losses = [compute(quick_cell("linear_probe", l2=l2), bench).metrics["train/loss"] for l2 in (1e-1, 1e-3, 1e-5)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.1 * losses[0]
 
 
-def test_the_probe_trains_the_head_on_frozen_features_and_nothing_else(bench: Bench) -> None:
+def test_the_probe_trains_the_head_on_frozen_features_and_nothing_else(bench: CellContext) -> None:
     computed = compute(quick_cell("linear_probe", l2=1e-3), bench)
     pretrained = bench.pretrained.clip.visual.state_dict()
     assert all(torch.equal(value, pretrained[name]) for name, value in computed.network.visual.state_dict().items())
@@ -77,7 +77,7 @@ def test_the_probe_trains_the_head_on_frozen_features_and_nothing_else(bench: Be
     assert row["train/loss"] == expected.loss and row["iterations"] > 5
 
 
-def test_lp_ft_fine_tunes_from_the_probe(bench: Bench) -> None:
+def test_lp_ft_fine_tunes_from_the_probe(bench: CellContext) -> None:
     """With steps that go nowhere it is the probe; with real ones the encoder moves too."""
     probe = compute(quick_cell("linear_probe", l2=1e-3), bench)
     still = compute(quick_cell("lp_ft", lr=1e-12, l2=1e-3), bench)

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.cell import DIRECTIONS, Direction
 from carft.data.catalog import card
 from carft.models.heads import class_head, context_divergence, context_head, context_logits
-from carft.training.run import Bench
+from carft.spec.cell import DIRECTIONS, Direction
+from carft.training.run import CellContext
 
 # T[k, c]: two templates, two classes, two dimensions
 TEXT = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
@@ -136,7 +136,7 @@ def test_one_template_is_warned_about_and_two_are_not() -> None:
     assert usual.warnings() == []
 
 
-def test_without_the_logit_scale_the_context_distribution_is_nearly_uniform(bench: Bench) -> None:
+def test_without_the_logit_scale_the_context_distribution_is_nearly_uniform(bench: CellContext) -> None:
     images = bench.pretrained.normalise(bench.task.val.images[:32])
     features = F.normalize(bench.pretrained.clip.visual(images), dim=-1)
 

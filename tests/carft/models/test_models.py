@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.models.clip import (
     BUILT_IN_WEIGHTS,
     _openai_digests,
@@ -78,7 +78,7 @@ def test_weights_given_by_path_are_the_built_in_ones_under_another_name(tmp_path
     ],
 )
 def test_what_cannot_be_loaded_is_refused(model: str, pretrained: str, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UserError, match=message):
         load_pretrained(model, pretrained)
 
 
@@ -94,14 +94,14 @@ def _missing(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_weights_that_do_not_fit_the_model_are_refused(tmp_path: Path, spoil) -> None:
     path = tmp_path / "wrong.safetensors"
     save_file({name: value.contiguous() for name, value in spoil(load_file(BUILT_IN)).items()}, path)
-    with pytest.raises(Refusal, match="could not be loaded"):
+    with pytest.raises(UserError, match="could not be loaded"):
         load_pretrained("icons-resnet", str(path))
 
 
 def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.safetensors"
     path.write_text("these are no weights")
-    with pytest.raises(Refusal, match="could not be loaded"):
+    with pytest.raises(UserError, match="could not be loaded"):
         load_pretrained("icons-resnet", str(path))
 
 
@@ -122,7 +122,7 @@ def test_random_weights_are_the_same_ones_every_time_and_leave_the_generator_alo
 def test_a_file_of_a_model_with_two_activations_needs_a_word_on_which(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(b"whatever")
-    with pytest.raises(Refusal, match="QuickGELU"):
+    with pytest.raises(UserError, match="QuickGELU"):
         states_activation("ViT-B-16", str(path), None)
     assert states_activation("ViT-B-16", str(path), "gelu") == "ViT-B-16"
     assert states_activation("ViT-B-16", str(path), "quickgelu") == "ViT-B-16-quickgelu"
@@ -156,9 +156,9 @@ def test_weights_that_need_the_network_are_refused_where_there_is_none(
     tmp_path: Path, model: str, pretrained: str, sentence: str
 ) -> None:
     code = (
-        "from carft.models.clip import load_pretrained; from carft.core.errors import Refusal\n"
+        "from carft.models.clip import load_pretrained; from carft.core.errors import UserError\n"
         f"try: load_pretrained({model!r}, {pretrained!r})\n"
-        "except Refusal as refusal: print('refused:', refusal)\n"
+        "except UserError as refusal: print('refused:', refusal)\n"
     )
     dead = "http://127.0.0.1:1"
     offline = {"HF_HOME": str(tmp_path), "HOME": str(tmp_path), "https_proxy": dead}

@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from carft.spec.cell import Cell
 from carft.models.network import Network
-from carft.training.run import Bench, compute
+from carft.spec.cell import Cell
+from carft.training.run import CellContext, compute
 
 
-def batch(bench: Bench, count: int = 16) -> torch.Tensor:
+def batch(bench: CellContext, count: int = 16) -> torch.Tensor:
     return bench.pretrained.normalise(bench.task.val.images[:count])
 
 
@@ -31,7 +31,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 
 
 @torch.inference_mode()
-def test_a_new_network_is_the_zero_shot_classifier(bench: Bench) -> None:
+def test_a_new_network_is_the_zero_shot_classifier(bench: CellContext) -> None:
     images = batch(bench)
     features = F.normalize(bench.pretrained.clip.encode_image(images), dim=-1)
     logits, found = bench.network()(images)
@@ -43,7 +43,7 @@ def test_a_new_network_is_the_zero_shot_classifier(bench: Bench) -> None:
 
 
 @torch.inference_mode()
-def test_the_zero_shot_class_head_is_clip_s_own_prompt_ensemble(bench: Bench) -> None:
+def test_the_zero_shot_class_head_is_clip_s_own_prompt_ensemble(bench: CellContext) -> None:
     """Each class against the text features that the whole CLIP model gives, one prompt at a time."""
     clip, tokenize = bench.pretrained.clip, bench.pretrained.tokenize
     for row in (0, len(bench.card.classes) - 1):
@@ -52,20 +52,20 @@ def test_the_zero_shot_class_head_is_clip_s_own_prompt_ensemble(bench: Bench) ->
         torch.testing.assert_close(bench.prompts.classes[row], F.normalize(encoded.mean(0), dim=-1))
 
 
-def test_trained_are_the_image_encoder_and_the_class_head_and_nothing_else(bench: Bench) -> None:
+def test_trained_are_the_image_encoder_and_the_class_head_and_nothing_else(bench: CellContext) -> None:
     trained = {name for name, p in bench.network().named_parameters() if p.requires_grad}
     visual = {f"visual.{name}" for name, _ in bench.pretrained.clip.visual.named_parameters()}
     assert trained == visual | {"head.weight", "head.bias"}
     assert not any(p.requires_grad for p in bench.pretrained.clip.parameters())
 
 
-def test_a_network_is_a_copy_and_leaves_the_pretrained_model_alone(bench: Bench) -> None:
+def test_a_network_is_a_copy_and_leaves_the_pretrained_model_alone(bench: CellContext) -> None:
     network = bench.network()
     shared = {p.data_ptr() for p in network.parameters()} & {p.data_ptr() for p in bench.pretrained.clip.parameters()}
     assert not shared
 
 
-def test_train_mode_leaves_batch_statistics_and_outputs_alone(bench: Bench) -> None:
+def test_train_mode_leaves_batch_statistics_and_outputs_alone(bench: CellContext) -> None:
     network, images = bench.network(), batch(bench)
     before = running_statistics(network)
     expected = network(images)[0]
@@ -76,21 +76,23 @@ def test_train_mode_leaves_batch_statistics_and_outputs_alone(bench: Bench) -> N
 
 
 @pytest.mark.parametrize("method", ["ft", "car_ft"])
-def test_an_epoch_of_training_leaves_batch_statistics_alone(bench: Bench, cells: dict[str, Cell], method: str) -> None:
+def test_an_epoch_of_training_leaves_batch_statistics_alone(
+    bench: CellContext, cells: dict[str, Cell], method: str
+) -> None:
     trained = compute(cells[method], bench).network
     assert_same(running_statistics(trained.visual), running_statistics(bench.pretrained.clip.visual))
     assert not torch.equal(trained.head.weight, bench.network().head.weight)
 
 
 @torch.inference_mode()
-def test_two_half_batches_give_the_logits_of_the_whole_batch(bench: Bench) -> None:
+def test_two_half_batches_give_the_logits_of_the_whole_batch(bench: CellContext) -> None:
     network, images = bench.network(), batch(bench)
     whole, _ = network(images)
     halves = torch.cat([network(images[:8])[0], network(images[8:])[0]])
     torch.testing.assert_close(halves, whole, rtol=1e-4, atol=1e-3)
 
 
-def test_two_half_batches_give_the_gradient_of_the_whole_batch(bench: Bench) -> None:
+def test_two_half_batches_give_the_gradient_of_the_whole_batch(bench: CellContext) -> None:
     images, labels = batch(bench), bench.task.val.labels[:16]
 
     def gradient(*slices: slice) -> torch.Tensor:
@@ -103,7 +105,7 @@ def test_two_half_batches_give_the_gradient_of_the_whole_batch(bench: Bench) -> 
     assert float((whole - halves).norm() / whole.norm()) < 1e-4
 
 
-def test_networks_of_one_bench_start_alike(bench: Bench) -> None:
+def test_networks_of_one_bench_start_alike(bench: CellContext) -> None:
     first, second = bench.network(), bench.network()
     assert isinstance(first, Network)
     assert_same(first.state_dict(), second.state_dict())

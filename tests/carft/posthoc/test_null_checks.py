@@ -10,25 +10,25 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from carft.spec.cell import DIRECTIONS, Cell, Direction, Reading
-from carft.training.execution import Execution
-from carft.training.feature_cache import Frozen
-from carft.spec.registry import method_card
 from carft.methods.ft import Batch
 from carft.models.network import Network
+from carft.spec.cell import DIRECTIONS, Cell, Direction, Reading
+from carft.spec.registry import method_card
 from carft.store.records import Store
-from carft.training.run import Bench, compute, run_cell
+from carft.training.execution import Execution
+from carft.training.feature_cache import FeatureCache
+from carft.training.run import CellContext, compute, run_cell
 from tests.support.helpers import LR, quick_cell, same_predictions
 
 
-def a_batch(bench: Bench, network: Network, count: int = 12) -> Batch:
+def a_batch(bench: CellContext, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
-    frozen = Frozen(bench.pretrained, "float32")
+    frozen = FeatureCache(bench.pretrained, "float32")
     return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen(images, 0))
 
 
-def by_hand(batch: Batch, bench: Bench, kl_weight: float, direction: Direction, temperature: float) -> float:
+def by_hand(batch: Batch, bench: CellContext, kl_weight: float, direction: Direction, temperature: float) -> float:
     """CE + kl_weight * mean KL in numpy, from features and heads alone."""
     classes = log_softmax(batch.logits.detach().double().numpy(), axis=1)
     cross_entropy = -classes[np.arange(len(batch.labels)), batch.labels.numpy()].mean()
@@ -67,7 +67,7 @@ def test_a_kl_weight_above_zero_changes_the_result(finished: Store, cells: dict[
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
-    bench: Bench, direction: Direction
+    bench: CellContext, direction: Direction
 ) -> None:
     cell = quick_cell("car_ft", reading=Reading(direction), lr=LR, kl_weight=1.0)
     method = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts)
@@ -89,7 +89,7 @@ def test_the_first_step_of_a_history_has_no_divergence_and_later_ones_do(
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_the_loss_is_cross_entropy_plus_weighted_divergence(
-    bench: Bench, kl_weight: float, direction: Direction, temperature: float
+    bench: CellContext, kl_weight: float, direction: Direction, temperature: float
 ) -> None:
     reading = Reading(direction, temperature)
     network = bench.network()
@@ -107,7 +107,7 @@ def test_the_loss_is_cross_entropy_plus_weighted_divergence(
         assert float(parts["kl"]) > 1e-3
 
 
-def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: Bench) -> None:
+def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: CellContext) -> None:
     network = bench.network()
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     loss, _ = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts).loss(a_batch(bench, network))
@@ -117,14 +117,14 @@ def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: Bench) -> N
     assert all(p.grad is not None for p in network.parameters())
 
 
-def test_training_leaves_the_pretrained_model_as_it_was(bench: Bench) -> None:
+def test_training_leaves_the_pretrained_model_as_it_was(bench: CellContext) -> None:
     before = {name: value.clone() for name, value in bench.pretrained.clip.state_dict().items()}
     compute(quick_cell("car_ft", lr=1e-3, kl_weight=1.0), bench)
     after = bench.pretrained.clip.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_permuting_the_context_rows_of_both_models_leaves_the_loss_unchanged(bench: Bench) -> None:
+def test_permuting_the_context_rows_of_both_models_leaves_the_loss_unchanged(bench: CellContext) -> None:
     network = compute(quick_cell("ft", lr=LR), bench).network
     rows = torch.arange(len(bench.prompts.contexts)).flip(0)
     shuffled = replace(bench.prompts, contexts=bench.prompts.contexts[rows])
@@ -135,7 +135,7 @@ def test_permuting_the_context_rows_of_both_models_leaves_the_loss_unchanged(ben
     assert float(permuted.detach()) == pytest.approx(float(plain.detach()), rel=1e-5)
 
 
-def test_with_one_template_car_ft_learns_what_ft_learns(bench: Bench) -> None:
+def test_with_one_template_car_ft_learns_what_ft_learns(bench: CellContext) -> None:
     """The gradient of a KL between constant distributions is zero, so only rounding could differ."""
     one = replace(bench, prompts=replace(bench.prompts, contexts=bench.prompts.contexts[:1]))
     ft, car_ft = (

@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from carft.spec.cell import Cell, Reading
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.spec.registry import SOUP_RULES
 from carft.methods.soup import greedy_soup, uniform_soup
-from carft.store.records import Store
-from carft.posthoc.load import restored
-from carft.training.run import Bench, run_cell
+from carft.posthoc.load import load_finished
 from carft.posthoc.soup import run_soup
+from carft.spec.cell import Cell, Reading
+from carft.spec.registry import SOUP_RULES
 from carft.spec.resolve import command, interpolation, soup_of, specify
-from sweeps.search.protocol import Job, Protocol
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import CellContext, run_cell
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 from tests.sweeps.search.test_protocol import Crew
 
@@ -105,17 +105,17 @@ def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
     ],
 )
 def test_cells_that_are_no_search_of_one_study_are_not_averaged(others: list[Cell], message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UserError, match=message):
         soup_of([quick_cell("ft", lr=LR), *others], 0.0)
 
 
 def test_only_trained_cells_and_two_rules_make_soups() -> None:
     a, b = (quick_cell("ft", lr=lr) for lr in (1e-4, 2e-4))
-    with pytest.raises(Refusal, match="no trained weights"):
+    with pytest.raises(UserError, match="no trained weights"):
         soup_of([interpolation(a, 0.5), interpolation(b, 0.5)], 0.0)
-    with pytest.raises(Refusal, match=r"not 0\.5"):
+    with pytest.raises(UserError, match=r"not 0\.5"):
         soup_of([a, b], 0.5)
-    with pytest.raises(Refusal, match="soup --cells"):
+    with pytest.raises(UserError, match="soup --cells"):
         specify(TASK, "soup", {"greedy": 0.0})
 
 
@@ -150,7 +150,7 @@ def test_soups_are_evaluated_on_every_set_and_found_again(
 
 
 def test_a_uniform_soup_predicts_with_the_mean_weights(
-    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: Bench
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: CellContext
 ) -> None:
     """The member that kept no weights was trained again."""
     store, cells = kitchen
@@ -179,22 +179,22 @@ def test_a_greedy_soup_starts_from_the_best_and_validates_no_worse(
 
 
 def test_a_soup_keeps_its_weights(
-    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: Bench, tmp_path: Path
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: CellContext, tmp_path: Path
 ) -> None:
     store, _ = kitchen
     soup = store.read(soups[0.0]).cell
-    found = bench.predict(soup, restored(soup, bench, store), bench.task.val)
+    found = bench.predict(soup, load_finished(soup, bench, store), bench.task.val)
     assert np.array_equal(found.logits, store.predictions(soup.id, "val").logits)
     kept = store.weights_path(soup.id)
     moved = kept.rename(tmp_path / kept.name)
-    with pytest.raises(Refusal, match="no longer"):
-        restored(soup, bench, store)
+    with pytest.raises(UserError, match="no longer"):
+        load_finished(soup, bench, store)
     moved.rename(kept)
 
 
 def test_parents_that_are_not_done_are_refused(kitchen: tuple[Store, list[Cell]], execution: Execution) -> None:
     store, cells = kitchen
-    with pytest.raises(Refusal, match="not done"):
+    with pytest.raises(UserError, match="not done"):
         run_soup([*cells, quick_cell("ft", lr=5e-4)], 0.0, store, execution)
 
 
@@ -254,7 +254,7 @@ def test_one_finished_trial_makes_no_soup(store: Store) -> None:
 
 
 def test_soups_need_a_method_that_is_souped() -> None:
-    with pytest.raises(Refusal, match="Add ft or car_ft"):
+    with pytest.raises(UserError, match="Add ft or car_ft"):
         load_recipe("miniature").changed(methods=["zeroshot", "kd", "soup"])
 
 

@@ -11,15 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.posthoc.wise_ft import run_curve
-from carft.spec.registry import WISE_ALPHAS
+from carft.core.errors import UserError
 from carft.methods.wise_ft import interpolate
-from carft.store.records import Store
-from carft.training.run import Outcome
+from carft.posthoc.wise_ft import run_curve
+from carft.spec.cell import Cell
+from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import CellResult
 from tests.support.helpers import same_predictions
 
 SETS = ("val", "test", "ood/hands", "ood/renditions", "ood/sketches", "ood/adversarial", "ood/viewpoint")
@@ -33,7 +33,7 @@ def weights(seed: int) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def curve(
     tmp_path_factory: pytest.TempPathFactory, finished: Store, execution: Execution, cells: dict[str, Cell]
-) -> tuple[Store, dict[float, Outcome]]:
+) -> tuple[Store, dict[float, CellResult]]:
     """The curve of the car_ft cell, in a copy of the finished folder."""
     root: Path = tmp_path_factory.mktemp("curve") / "results"
     shutil.copytree(finished.root, root)
@@ -72,7 +72,7 @@ def test_models_of_different_shape_are_not_mixed() -> None:
 
 @pytest.mark.parametrize("name", SETS)
 def test_alpha_one_is_the_tuned_model_and_alpha_zero_the_zero_shot_model(
-    curve: tuple[Store, dict[float, Outcome]], cells: dict[str, Cell], name: str
+    curve: tuple[Store, dict[float, CellResult]], cells: dict[str, Cell], name: str
 ) -> None:
     store, outcomes = curve
     start, end = (store.predictions(outcomes[alpha].cell, name) for alpha in (0.0, 1.0))
@@ -80,7 +80,7 @@ def test_alpha_one_is_the_tuned_model_and_alpha_zero_the_zero_shot_model(
     assert same_predictions(end, store.predictions(cells["car_ft"].id, name))
 
 
-def test_the_middle_of_the_curve_is_a_model_of_its_own(curve: tuple[Store, dict[float, Outcome]]) -> None:
+def test_the_middle_of_the_curve_is_a_model_of_its_own(curve: tuple[Store, dict[float, CellResult]]) -> None:
     store, outcomes = curve
     start, middle, end = (store.predictions(outcomes[alpha].cell, "val").logits for alpha in (0.0, 0.5, 1.0))
     assert not np.array_equal(middle, start)
@@ -89,7 +89,7 @@ def test_the_middle_of_the_curve_is_a_model_of_its_own(curve: tuple[Store, dict[
 
 
 def test_a_curve_is_whole_and_evaluated_on_every_set(
-    curve: tuple[Store, dict[float, Outcome]], cells: dict[str, Cell]
+    curve: tuple[Store, dict[float, CellResult]], cells: dict[str, Cell]
 ) -> None:
     store, outcomes = curve
     assert tuple(outcomes) == WISE_ALPHAS
@@ -100,7 +100,7 @@ def test_a_curve_is_whole_and_evaluated_on_every_set(
 
 
 def test_a_finished_curve_is_reused(
-    curve: tuple[Store, dict[float, Outcome]], cells: dict[str, Cell], execution: Execution
+    curve: tuple[Store, dict[float, CellResult]], cells: dict[str, Cell], execution: Execution
 ) -> None:
     store, outcomes = curve
     again = run_curve(cells["car_ft"], store, execution)
@@ -112,5 +112,5 @@ def test_a_finished_curve_is_reused(
 def test_a_model_without_trained_weights_has_no_curve(
     finished: Store, cells: dict[str, Cell], execution: Execution
 ) -> None:
-    with pytest.raises(Refusal, match="no trained weights"):
+    with pytest.raises(UserError, match="no trained weights"):
         run_curve(cells["zeroshot"], finished, execution)

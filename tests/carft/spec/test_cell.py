@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.core.errors import UserError
 from carft.spec.cell import DIRECTIONS, Cell, Reading, Training, stable_hash
-from carft.core.errors import Refusal
 from carft.spec.resolve import interpolation, specify
 
 TRAINING = Training(epochs=3, batch_size=16, weight_decay=0.1, warmup=0.1, clip=1.0, crop=0.9)
@@ -126,14 +126,14 @@ def test_a_reading_left_at_its_default_is_not_part_of_the_id() -> None:
 
 @pytest.mark.parametrize("value", [*BAD_NUMBERS, 0.0])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(value: float) -> None:
-    with pytest.raises(Refusal, match="learning rate"):
+    with pytest.raises(UserError, match="learning rate"):
         specify("icons/transport", "ft", {"lr": value})
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS)
 def test_a_kl_weight_may_be_zero_but_not_negative_or_endless(value: float) -> None:
     assert specify("icons/transport", "car_ft", {"lr": 1e-4, "kl_weight": 0}).hyperparameters["kl_weight"] == 0
-    with pytest.raises(Refusal, match="KL weight"):
+    with pytest.raises(UserError, match="KL weight"):
         specify("icons/transport", "car_ft", {"lr": 1e-4, "kl_weight": value})
 
 
@@ -150,29 +150,29 @@ def test_a_kl_weight_may_be_zero_but_not_negative_or_endless(value: float) -> No
     ids=str,
 )
 def test_a_training_recipe_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         Training(**wrong)
 
 
 @pytest.mark.parametrize("value", [*BAD_NUMBERS, 0.0])
 def test_a_reading_that_cannot_be_is_refused(value: float) -> None:
-    with pytest.raises(Refusal, match="temperature"):
+    with pytest.raises(UserError, match="temperature"):
         Reading(context_temperature=value)
-    with pytest.raises(Refusal, match="kl direction"):
+    with pytest.raises(UserError, match="kl direction"):
         Reading(kl_direction="sideways")  # type: ignore[arg-type]
 
 
 def test_hyperparameters_that_a_method_does_not_have_or_lacks_are_refused() -> None:
-    with pytest.raises(Refusal, match="no KL weight"):
+    with pytest.raises(UserError, match="no KL weight"):
         specify("icons/transport", "ft", {"lr": 1e-4, "kl_weight": 1.0})
-    with pytest.raises(Refusal, match="needs a learning rate"):
+    with pytest.raises(UserError, match="needs a learning rate"):
         specify("icons/transport", "ft", {})
 
 
 def test_a_specification_with_an_unknown_field_is_refused() -> None:
-    with pytest.raises(Refusal, match="colour"):
+    with pytest.raises(UserError, match="colour"):
         Cell.from_dict({**CELL.as_dict(), "colour": "blue"})
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         Cell.from_dict({**CELL.as_dict(), "training": {"colour": "blue"}})
 
 

@@ -9,23 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.cell import Cell
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
+from carft.spec.cell import Cell
+from carft.store.early_stopping import (
+    NO_THRESHOLDS,
+    curve_of,
+    known_pruned,
+    pruned_after,
+    rungs_of,
+    thresholds_of,
+    write_pruned,
+)
+from carft.store.gc import leftovers
 from carft.store.merge import merge
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft.training.run import run_cell
-from carft.store.early_stopping import NO_LIMITS, curve_of, known_stop, limits_of, stopped_after, stops_of, write_stop
-from carft.store.gc import leftovers
-from reports.evidence.evidence import Evidence
 from reports.analysis.selection import one_trial_table
+from reports.evidence.evidence import Evidence
 from reports.tables.basic import best_of_n_table, trial_table
-from sweeps.status.events import write_events
 from sweeps.plan.forecast import forecast
-from sweeps.search.protocol import Job, Protocol
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.protocol import Job, Protocol
 from sweeps.search.sampler import Tried, suggest
+from sweeps.status.events import write_events
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli, same_predictions
 
 TASKS = ["icons/transport", "icons/weather"]
@@ -37,8 +45,8 @@ rungs = st.lists(st.integers(1, EPOCHS - 1), max_size=3, unique=True)
 
 @given(rungs, st.lists(st.tuples(curves, st.integers(1, EPOCHS)).map(lambda pair: pair[0][: pair[1]]), max_size=6))
 def test_limits_are_medians_of_all_that_came_so_far_whatever_its_order(epochs: list[int], earlier: list) -> None:
-    limits = limits_of(epochs, earlier)
-    assert limits == limits_of(epochs, earlier[::-1])
+    limits = thresholds_of(epochs, earlier)
+    assert limits == thresholds_of(epochs, earlier[::-1])
     for epoch in epochs:
         seen = [curve[epoch - 1] for curve in earlier if len(curve) >= epoch]
         assert (epoch in limits) == (len(seen) > 1)
@@ -50,20 +58,20 @@ def test_limits_are_medians_of_all_that_came_so_far_whatever_its_order(epochs: l
 
 @given(curves, st.dictionaries(st.integers(1, EPOCHS - 1), st.floats(0, 1)))
 def test_what_is_stopped_is_behind_there_and_nowhere_before(curve: tuple[float, ...], limits: dict) -> None:
-    epoch = stopped_after(curve, limits)
+    epoch = pruned_after(curve, limits)
     behind = [e for e in limits if curve[e - 1] < limits[e]]
     assert epoch == (min(behind) if behind else None)
     if epoch is not None:
-        assert stopped_after(curve[:epoch], limits) == epoch
-        assert stopped_after(curve[: epoch - 1], limits) is None
+        assert pruned_after(curve[:epoch], limits) == epoch
+        assert pruned_after(curve[: epoch - 1], limits) is None
 
 
 @given(st.lists(curves, min_size=1, max_size=9), rungs, st.integers(1, 4))
 def test_the_rule_for_a_whole_study_is_the_rule_of_its_rounds(all_curves: list, epochs: list[int], size: int) -> None:
-    stops = stops_of(all_curves, epochs, size, EPOCHS)
+    stops = rungs_of(all_curves, epochs, size, EPOCHS)
     for number, stop in enumerate(stops):
         before = [c[: s or EPOCHS] for c, s in zip(all_curves, stops, strict=True)][: number - number % size]
-        assert stop == stopped_after(all_curves[number], limits_of(epochs, before))
+        assert stop == pruned_after(all_curves[number], thresholds_of(epochs, before))
 
 
 def recipe(**change: object) -> Recipe:
@@ -101,10 +109,10 @@ class Crew:
     def train(self, job: Job) -> None:
         assert job.key not in self.trained
         curve = made_up_curve(job.cell)
-        epoch = stopped_after(curve, job.limits)
+        epoch = pruned_after(curve, job.limits)
         self.trained[job.key] = epoch or EPOCHS
         if epoch is not None:
-            return write_stop(self.store, job.cell, curve[:epoch], {})
+            return write_pruned(self.store, job.cell, curve[:epoch], {})
         history = [{"epoch": float(e), "step": float(e), "val/top1": value} for e, value in enumerate(curve)]
         record = made_up_record(job.cell, {"val/top1": curve[-1], "val/loss": 1.0})
         self.store.write(record, history, PREDICTIONS)
@@ -248,14 +256,14 @@ def test_a_cell_without_its_history_is_torn_and_lifts_no_limit(store: Store) -> 
     Crew(store).work(Protocol(recipe(tasks=TASKS[:1], methods=["ft"]), store))
     (study,) = store.studies()
     (store.folder(study["trials"][0]["cell"]) / "history.parquet").unlink()
-    with pytest.raises(Refusal, match="its history is missing"):
+    with pytest.raises(UserError, match="its history is missing"):
         Protocol(recipe(tasks=TASKS[:1], methods=["ft"]), store).finished()
 
 
 def test_a_cell_that_was_given_up_is_named_as_such(store: Store) -> None:
     cell = quick_cell("ft", lr=LR)
-    write_stop(store, cell, (0.1,), {})
-    with pytest.raises(Refusal, match="was stopped early and has no record"):
+    write_pruned(store, cell, (0.1,), {})
+    with pytest.raises(UserError, match="was stopped early and has no record"):
         store.resolve(cell.id[:6])
 
 
@@ -263,7 +271,7 @@ def test_of_two_notes_a_merge_keeps_the_longer_one_of_today(store: Store, tmp_pa
     cell, done, other = quick_cell("ft", lr=LR), quick_cell("ft", lr=2 * LR), Store(tmp_path / "other")
     for folder, curve in ((store, (0.1,)), (other, (0.1, 0.2))):
         folder.write(made_up_record(done), [], PREDICTIONS)
-        write_stop(folder, cell, curve, {})
+        write_pruned(folder, cell, curve, {})
     merge(store, other, tmp_path / "merged")
     content = Store(tmp_path / "merged").stopped(cell.id)
     assert content is not None and content["curve"] == [0.1, 0.2]
@@ -276,23 +284,23 @@ def test_rungs_are_the_same_in_any_order() -> None:
 
 def test_a_note_under_other_numerics_does_not_count(store: Store) -> None:
     cell = quick_cell("ft", lr=LR)
-    write_stop(store, cell, (0.1,), {})
-    assert known_stop(store, cell, {1: 0.5}) is not None
-    assert known_stop(store, cell, {1: 0.05}) is None and known_stop(store, cell, NO_LIMITS) is None
+    write_pruned(store, cell, (0.1,), {})
+    assert known_pruned(store, cell, {1: 0.5}) is not None
+    assert known_pruned(store, cell, {1: 0.05}) is None and known_pruned(store, cell, NO_THRESHOLDS) is None
     content = store.stopped(cell.id)
     assert content is not None
     store.write_stopped(cell, {**content, "numerics": content["numerics"] + 1})
-    assert known_stop(store, cell, {1: 0.5}) is None
+    assert known_pruned(store, cell, {1: 0.5}) is None
 
 
 @pytest.mark.parametrize("torn", ['{"curve": [0.1', '{"curve": ["a"], "numerics": 1}', "[]", '{"curve": 3}'])
 def test_a_torn_note_is_refused_by_name(store: Store, torn: str) -> None:
     cell = quick_cell("ft", lr=LR)
-    write_stop(store, cell, (0.1,), {})
+    write_pruned(store, cell, (0.1,), {})
     path = store.folder(cell.id) / "stopped.json"
     path.write_text(torn)
-    with pytest.raises(Refusal, match="torn"):
-        known_stop(store, cell, {1: 0.5})
+    with pytest.raises(UserError, match="torn"):
+        known_pruned(store, cell, {1: 0.5})
 
 
 def test_the_sampler_ranks_what_was_given_up_below_the_rest() -> None:
@@ -322,7 +330,7 @@ def test_a_real_cell_stops_at_its_rung_and_the_whole_cell_is_none_the_worse(stor
     assert came.status == "stopped" and came.metrics == {"val/top1": curve[1]}
     assert not store.is_done(cell.id) and store.stopped_cells() == [cell.id]
     assert not (store.folder(cell.id) / "predictions.parquet").exists()
-    stop = known_stop(store, cell, {2: curve[1] + 0.01})
+    stop = known_pruned(store, cell, {2: curve[1] + 0.01})
     assert stop is not None and stop.curve == curve[:2]
     assert run_cell(cell, store, execution, limits={2: curve[1]}).status == "done"
     assert store.read(cell.id).metrics == whole.read(cell.id).metrics and not store.stopped_cells()
@@ -338,7 +346,7 @@ def test_a_checkpoint_at_the_rung_does_not_save_a_trial(store: Store) -> None:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("carft.training.run.write_stop", killed)
+        patch.setattr("carft.training.run.write_pruned", killed)
         with pytest.raises(KeyboardInterrupt):
             run_cell(cell, store, execution, limits={1: 1.1})
     assert list(store.root.glob("checkpoints/*"))

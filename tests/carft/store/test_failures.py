@@ -11,10 +11,19 @@ from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from safetensors import SafetensorError
 
-from carft.core.errors import Diverged, Refusal, Unreadable
-from carft.store.failures import KINDS, failures, kind_of, read_failure, reason_of, settled_failures, tail, write_failure
-from carft.store.records import Store
+from carft.core.errors import Diverged, UnreadableImage, UserError
 from carft.spec.selection import enough
+from carft.store.failures import (
+    KINDS,
+    failures,
+    kind_of,
+    read_failure,
+    reason_of,
+    settled_failures,
+    tail,
+    write_failure,
+)
+from carft.store.records import Store
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell
 
 CELL = quick_cell("ft", lr=LR)
@@ -24,8 +33,8 @@ CASES = [
     (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
     (MemoryError(), "out of memory"),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
-    (Unreadable("The image 'a.jpg' cannot be read."), "unreadable image"),
-    (Refusal("There is no GPU on this machine."), "refused"),
+    (UnreadableImage("The image 'a.jpg' cannot be read."), "unreadable image"),
+    (UserError("There is no GPU on this machine."), "refused"),
     (OSError(errno.ENOSPC, "No space left on device"), "storage"),
     (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "storage"),
     (WorkerCrashedError(), "lost"),

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carft.core.errors import UserError
 from carft.store.archive import MANIFEST, pack, unpack
-from carft.core.errors import Refusal
 from carft.store.failures import Failure, each_failure, write_failure
 from carft.store.records import Record, Store
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell
@@ -85,7 +85,7 @@ def test_a_record_is_read_or_refused(written: Store, name: str, data: st.DataObj
     path = written.folder(CELL.id) / name
 
     def use() -> None:
-        with suppress(Refusal):
+        with suppress(UserError):
             read_everything(written)
 
     restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
@@ -95,7 +95,7 @@ def test_a_record_is_read_or_refused(written: Store, name: str, data: st.DataObj
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_nonsense_is_refused(written: Store, name: str, content: bytes) -> None:
     def use() -> None:
-        with pytest.raises(Refusal):
+        with pytest.raises(UserError):
             read_everything(written)
 
     restored(written.folder(CELL.id) / name, content, use)
@@ -112,7 +112,7 @@ def test_a_failure_is_read_or_refused(written: Store, data: st.DataObject) -> No
             if isinstance(found, Failure):
                 assert all(isinstance(text, str) for text in (found.title, found.key, found.reason, found.log))
             else:
-                assert isinstance(found, Refusal)
+                assert isinstance(found, UserError)
 
     restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
 
@@ -123,7 +123,7 @@ def unpacked_or_refused(content: bytes) -> None:
         archive.write_bytes(content)
         try:
             unpack(archive, target)
-        except Refusal:
+        except UserError:
             assert not target.exists()
         else:
             assert (target / "cells").is_dir()

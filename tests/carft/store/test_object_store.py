@@ -15,22 +15,21 @@ import pytest
 from moto.core.responses import ActionAuthenticatorMixin
 
 from carft import NUMERICS
-
-from carft.store import object_store as remote
+from carft.core.errors import StorageUnavailable, UserError
 from carft.spec.cell import Cell
-from carft.core.errors import Refusal, StoreAway
-from carft.store.failures import write_failure
 from carft.spec.registry import WISE_ALPHAS
-from carft.store.mirror import SHARED, MirroredStore, open_store
-from carft.store.records import Store
-from carft.store.object_store import Remote, checked_url
+from carft.store import object_store as remote
+from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
+from carft.store.mirror import SHARED, MirroredStore, open_store
+from carft.store.object_store import ObjectStore, checked_url
+from carft.store.records import Store
 from sweeps.faults import lock as sole
-from sweeps.faults.lock import sole_sweep
-from sweeps.status.state import Counts, State, read_states, write_state
+from sweeps.faults.lock import sweep_lock
+from sweeps.status.state import Counts, SweepState, read_states, write_state
+from tests.carft_cli.test_refusals import assert_refused
 from tests.support.buckets import BUCKET, KEY, SECRET, Machines, Server, serving
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
-from tests.carft_cli.test_refusals import assert_refused
 
 CELL = quick_cell("ft", lr=LR)
 OTHER = quick_cell("ft", seed=1, lr=LR)
@@ -71,14 +70,14 @@ def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, m
     """The record is sent last; a machine that dies before that left no cell, and pays when it is there again."""
     store, sent = machines.store("first"), []
 
-    def send(remote: Remote, path: Path, name: str) -> None:
+    def send(remote: ObjectStore, path: Path, name: str) -> None:
         sent.append(name)
         if name.endswith("record.json"):
-            raise StoreAway(5, "away")
+            raise StorageUnavailable(5, "away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Remote, "send", send)
-        with pytest.raises(StoreAway):
+        patched.setattr(ObjectStore, "send", send)
+        with pytest.raises(StorageUnavailable):
             put(store, weights=b"weights")
     assert [Path(name).name for name in sent[-2:]] == ["spec.json", "record.json"]
     assert {Path(name).name for name in sent} >= {"model.safetensors", "predictions.parquet", "history.parquet"}
@@ -87,7 +86,7 @@ def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, m
     assert elsewhere.ids() == []
     store.refresh(*SHARED)  # as `ls` beside it would
     assert store.ids() == [CELL.id]
-    machines.store("first").take_up([CELL.id])
+    machines.store("first").sync([CELL.id])
     elsewhere.refresh(*SHARED)
     assert elsewhere.ids() == [CELL.id]
 
@@ -111,7 +110,7 @@ def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_
     machines.server.remove(f"{machines.prefix}/cells/{CELL.id}/record.json")
     second.write(made_up_record(CELL, {"val/top1": 0.75}), [], made_up_predictions(seed=1))
     again = machines.store("first")
-    again.pay()
+    again.flush()
     again.refresh(*SHARED)
     assert again.metrics(CELL.id) == second.metrics(CELL.id)
     assert again.predictions(CELL.id, "val").logits.tolist() == second.predictions(CELL.id, "val").logits.tolist()
@@ -166,7 +165,7 @@ def test_lines_of_the_log_that_a_killed_worker_owed_are_sent_with_the_next_job_o
     line = killed.root / f"unsealed/{CELL.id}-{killed.writer}.jsonl"
     line.write_text(json.dumps({"when": "then", "cell": CELL.id, "set": "test", "by": "sweep"}) + "\n")
     killed._owed(f"unsealed/{line.name}").touch()
-    machines.store("first").take_up([CELL.id])
+    machines.store("first").sync([CELL.id])
     elsewhere = machines.store("second")
     elsewhere.refresh(*SHARED)
     assert [opened["set"] for opened in elsewhere.unsealings()] == ["test"]
@@ -189,7 +188,7 @@ def test_the_note_of_a_cell_that_was_given_up_goes_when_it_is_done_after_all(mac
     second.refresh(*SHARED)
     assert second.stopped_cells() == [CELL.id]
     put(second)
-    first.take_up([CELL.id])
+    first.sync([CELL.id])
     assert first.ids() == [CELL.id] and not first.stopped_cells()
     assert not any(name.endswith("stopped.json") for name in machines.names())
 
@@ -215,13 +214,13 @@ def test_nothing_is_brought_twice_and_weights_only_when_asked_for(
     first, second = machines.store("first"), machines.store("second")
     put(first, weights=b"weights")
     fetched: list[str] = []
-    fetch = Remote.fetch
+    fetch = ObjectStore.fetch
 
-    def counted(there: Remote, name: str, *rest: object) -> None:
+    def counted(there: ObjectStore, name: str, *rest: object) -> None:
         fetched.append(Path(name).name)
         fetch(there, name, *rest)  # type: ignore[arg-type]  # handed on
 
-    monkeypatch.setattr(Remote, "fetch", counted)
+    monkeypatch.setattr(ObjectStore, "fetch", counted)
     for store in (second, second, first):
         store.refresh(*SHARED)
     assert sorted(fetched) == ["history.parquet", "predictions.parquet", "record.json", "spec.json"]
@@ -236,7 +235,7 @@ def test_a_record_of_older_numerics_is_set_aside_there(machines: Machines) -> No
     put(first, numerics=NUMERICS - 1, weights=b"old")
     third.refresh(*SHARED)
     assert third.find_weights(CELL.id).read_bytes() == b"old"
-    second.take_up([CELL.id])
+    second.sync([CELL.id])
     assert second.set_aside_stale(CELL.id)
     assert not any(name.startswith("cells/") for name in machines.names())
     put(second)
@@ -257,13 +256,13 @@ def test_no_line_of_the_log_of_unsealings_is_lost_or_doubled(
         b'{"when": "2026-01-01T00:00:00Z", "cell": "a", "set": "test", "by": "sweep"}\n',
     )
     with monkeypatch.context() as patched:
-        patched.setattr(Remote, "send", lambda *_: (_ for _ in ()).throw(StoreAway(5, "away")))
-        with pytest.raises(StoreAway):
+        patched.setattr(ObjectStore, "send", lambda *_: (_ for _ in ()).throw(StorageUnavailable(5, "away")))
+        with pytest.raises(StorageUnavailable):
             first.add_evaluation(CELL.id, "test", {"test/top1": 0.5}, made_up_predictions(), NOTE)
     assert first.evaluated(CELL.id) == set()  # what could not be logged is not there
     for store in (first, second):
         store.add_evaluation(CELL.id, "test", {"test/top1": 0.5}, made_up_predictions(), NOTE)
-    machines.store("first").pay()
+    machines.store("first").flush()
     for store in (third, third, first, second):
         store.refresh(*SHARED)
         assert sorted(line["cell"] for line in store.unsealings()) == sorted(["a", *3 * [CELL.id]])
@@ -289,7 +288,7 @@ def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
 ) -> None:
     monkeypatch.setattr(sole, "LISTEN_S", 2.5)
     here, there, over = machines.store("here"), machines.store("there"), threading.Event()
-    state = State("small", "another-machine", 7, time.time() - 60, time.time(), Counts())
+    state = SweepState("small", "another-machine", 7, time.time() - 60, time.time(), Counts())
 
     def keep_writing() -> None:
         while not over.wait(0.2):
@@ -299,7 +298,10 @@ def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
     writer = threading.Thread(target=keep_writing)
     writer.start()
     try:
-        with pytest.raises(Refusal, match=f"works in '{machines.url}': process 7 on another-machine"), sole_sweep(here):
+        with (
+            pytest.raises(UserError, match=f"works in '{machines.url}': process 7 on another-machine"),
+            sweep_lock(here),
+        ):
             pass
     finally:
         over.set()
@@ -333,7 +335,7 @@ def test_tidying_removes_there_what_nobody_needs(machines: Machines) -> None:
     ],
 )
 def test_a_url_that_cannot_be_meant_is_refused_and_no_secret_in_it_repeated(url: str, says: str) -> None:
-    with pytest.raises(Refusal, match=says) as raised:
+    with pytest.raises(UserError, match=says) as raised:
         checked_url(url)
     assert SECRET not in str(raised.value) and KEY not in str(raised.value)
 
@@ -360,7 +362,7 @@ def test_a_key_that_the_server_does_not_know_is_refused_in_a_sentence(
 ) -> None:
     monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on it looks at keys
     monkeypatch.setattr(ActionAuthenticatorMixin, "request_count", 0)
-    with pytest.raises(Refusal, match="access is denied"):
+    with pytest.raises(UserError, match="access is denied"):
         open_store(machines.url)
 
 
@@ -368,8 +370,8 @@ def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, m
     def denied(*_: object) -> None:
         raise OSError(f"When x: AWS Error ACCESS_DENIED during PutObject operation: key {KEY} may not do this")
 
-    monkeypatch.setattr(Remote, "_write", denied)
-    with pytest.raises(Refusal, match="access is denied \\(PutObject\\)") as raised:
+    monkeypatch.setattr(ObjectStore, "_write", denied)
+    with pytest.raises(UserError, match="access is denied \\(PutObject\\)") as raised:
         open_store(machines.url, writable=True)
     assert KEY not in str(raised.value)
     assert open_store(machines.url).name == machines.url  # reading is another matter

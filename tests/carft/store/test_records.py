@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from carft import NUMERICS
-from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
-from carft.store.failures import failures
+from carft.core.errors import UserError
 from carft.core.metrics import Predictions
+from carft.spec.cell import Cell
+from carft.store.failures import failures
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, same_predictions
 
@@ -130,7 +130,7 @@ def test_a_torn_file_is_refused_by_name(written: Store, name: str, read: Callabl
     path = written.folder(CELL.id) / name
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read(written)
     assert str(path) in refused.value.message
 
@@ -139,7 +139,7 @@ def test_a_torn_file_is_refused_by_name(written: Store, name: str, read: Callabl
 def test_a_file_that_is_missing_is_refused_by_name(written: Store, name: str) -> None:
     path = written.folder(CELL.id) / name
     path.unlink()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         written.read(CELL.id)
         written.predictions(CELL.id, "val")
     assert str(path) in refused.value.message
@@ -148,7 +148,7 @@ def test_a_file_that_is_missing_is_refused_by_name(written: Store, name: str) ->
 def test_a_specification_of_another_cell_is_refused(written: Store) -> None:
     other = quick_cell("ft", seed=1, lr=LR)
     written.folder(CELL.id).rename(written.folder(other.id))
-    with pytest.raises(Refusal, match=CELL.id):
+    with pytest.raises(UserError, match=CELL.id):
         written.read(other.id)
 
 
@@ -172,14 +172,14 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """Under a regular file nobody can write, not even root."""
     (tmp_path / "file").write_text("here")
     for root in (tmp_path / "file", tmp_path / "file" / "results"):
-        with pytest.raises(Refusal, match="cannot be written"):
+        with pytest.raises(UserError, match="cannot be written"):
             Store(root).require_writable()
     Store(tmp_path / "new" / "results").require_writable()
     assert list((tmp_path / "new" / "results").iterdir()) == []
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no results"):
+    with pytest.raises(UserError, match="no results"):
         Store(tmp_path).require_present()
 
 
@@ -190,9 +190,9 @@ def test_a_cell_is_found_by_the_beginning_of_its_id(store: Store) -> None:
     ids = [cell.id for cell in cells]
     assert [store.resolve(name) for name in ids] == ids
     digit = next(d for d in "0123456789abcdef" if sum(name.startswith(d) for name in ids) > 1)
-    with pytest.raises(Refusal, match="Several cells"):
+    with pytest.raises(UserError, match="Several cells"):
         store.resolve(digit)
-    with pytest.raises(Refusal, match="There is no finished cell"):
+    with pytest.raises(UserError, match="There is no finished cell"):
         store.resolve("xyz")
 
 

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from carft import NUMERICS
-from carft.store.archive import MANIFEST, pack, unpack
-from carft.spec.cell import Cell
+from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.core.errors import Refusal
+from carft.spec.cell import Cell
+from carft.spec.resolve import soup_of
+from carft.store.archive import MANIFEST, pack, unpack
 from carft.store.failures import failures, write_failure
+from carft.store.gc import leftovers, remove
 from carft.store.merge import Conflict, merge
 from carft.store.records import Store
-from carft.spec.resolve import soup_of
 from carft.store.stale import stale_cells
-from carft.store.gc import leftovers, remove
 from reports.build import build_report
 from reports.render.manifest import record_digests
 from reports.verify import verify
@@ -243,9 +243,9 @@ def test_links_in_a_folder_from_elsewhere_are_refused(labs: tuple[Store, Store],
     secret = tmp_path / "secret"
     shutil.move(path, secret)
     path.symlink_to(secret)
-    with pytest.raises(Refusal, match="is a link"):
+    with pytest.raises(UserError, match="is a link"):
         merge(*labs, tmp_path / "both")
-    with pytest.raises(Refusal, match="is a link"):
+    with pytest.raises(UserError, match="is a link"):
         pack(labs[1], tmp_path / "a.zip")
     assert not (tmp_path / "both").exists() and not (tmp_path / "a.zip").exists()
 
@@ -254,7 +254,7 @@ def test_an_id_that_would_leave_the_folder_is_refused(store: Store) -> None:
     put(store, CELL)
     for name in ("../elsewhere", "..", "", "a/b", "a\0b"):
         for look in (store.is_done, store.read, store.history, store.failure, store.weights_path):
-            with pytest.raises(Refusal, match="not the name of a cell"):
+            with pytest.raises(UserError, match="not the name of a cell"):
                 look(name)
 
 
@@ -331,7 +331,7 @@ def test_a_name_that_leads_elsewhere_is_refused(published: tuple[Store, Path, Pa
         content[name] = b"evil"
         listed[name] = {"sha256": "", "bytes": 4}
 
-    with pytest.raises(Refusal, match="no file of a results folder"):
+    with pytest.raises(UserError, match="no file of a results folder"):
         unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "inner" / "theirs")
     assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "inner"}
 
@@ -366,7 +366,7 @@ def shorten_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
 def test_an_archive_that_was_changed_is_refused(
     published: tuple[Store, Path, Path], tmp_path: Path, change: Callable, says: str
 ) -> None:
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(UserError, match=says):
         unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "theirs")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
@@ -377,14 +377,14 @@ def test_a_link_in_an_archive_is_refused(published: tuple[Store, Path, Path], tm
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "a") as stream:
         stream.writestr(entry, "/etc/passwd")
-    with pytest.raises(Refusal, match="a link or no file"):
+    with pytest.raises(UserError, match="a link or no file"):
         unpack(tmp_path / "a.zip", tmp_path / "theirs")
 
 
 def test_no_archive_at_all_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no archive"):
+    with pytest.raises(UserError, match="no archive"):
         unpack(tmp_path / "a.zip", tmp_path / "theirs")
     (tmp_path / "a.zip").write_text("not a zip")
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         unpack(tmp_path / "a.zip", tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()

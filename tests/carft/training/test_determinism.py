@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.helpers import quick_cell, same_predictions
 
@@ -88,7 +88,7 @@ def test_cells_that_cannot_be_run_are_refused(store: Store, execution: Execution
         ({"method": "wise_ft", "hyperparameters": {"alpha": 0.5}}, "interpolate"),
         ({"hyperparameters": {}}, "learning rate"),
     ):
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(UserError, match=message):
             run_cell(Cell.from_dict({**spec, **wrong}), store, execution)
     assert store.ids() == []
 

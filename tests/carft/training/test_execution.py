@@ -12,30 +12,30 @@ import pytest
 import torch
 from PIL import Image
 
-from carft.spec.cell import Cell
-from carft.training.checkpoint import Checkpoints
+from carft.core.errors import UserError
 from carft.data.files import Files, decode
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, TrainView, batches
-from carft.core.errors import Refusal
+from carft.spec.cell import Cell
+from carft.store.records import Store
+from carft.training.checkpoint import Checkpoints
 from carft.training.evaluate import predict
 from carft.training.execution import Execution
-from carft.store.records import Store
-from carft.training.run import Bench, compute, run_cell, store_checkpoints
 from carft.training.loop import draws
+from carft.training.run import CellContext, compute, run_cell, store_checkpoints
 from tests.support.helpers import LR, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
 
 @pytest.fixture(scope="module")
-def plain(bench: Bench):
+def plain(bench: CellContext):
     """The cell computed in the usual way."""
     return compute(CELL, bench)
 
 
 @pytest.mark.parametrize("parts", [3, 100])
-def test_a_batch_in_parts_is_the_same_batch(bench: Bench, parts: int) -> None:
+def test_a_batch_in_parts_is_the_same_batch(bench: CellContext, parts: int) -> None:
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     whole = compute(cell, bench)
     found = compute(cell, replace(bench, execution=Execution(accumulation=parts)))
@@ -51,7 +51,7 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("after", [1, 4, 5])
 def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
-    plain, bench: Bench, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+    plain, bench: CellContext, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
     save, saved = Checkpoints.save, []
@@ -73,7 +73,7 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     assert resumed.metrics == plain.metrics
 
 
-def test_a_torn_checkpoint_is_a_fresh_start(plain, bench: Bench, tmp_path: Path) -> None:
+def test_a_torn_checkpoint_is_a_fresh_start(plain, bench: CellContext, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
     checkpoints.path.write_bytes(b"half a file")
     assert compute(CELL, bench, checkpoints).metrics == plain.metrics
@@ -84,7 +84,7 @@ def test_a_finished_cell_leaves_no_checkpoint(store: Store) -> None:
     assert list(store.root.glob("checkpoints/*")) == []
 
 
-def test_no_checkpoint_is_written_where_a_results_folder_was(bench: Bench, tmp_path: Path) -> None:
+def test_no_checkpoint_is_written_where_a_results_folder_was(bench: CellContext, tmp_path: Path) -> None:
     """A share that went away leaves an empty place; the mark of the sweep is not in it."""
     store = Store(tmp_path / "gone", mark="sweep.lock")
     store.root.mkdir()
@@ -96,7 +96,7 @@ def test_no_checkpoint_is_written_where_a_results_folder_was(bench: Bench, tmp_p
     assert (store.root / "checkpoints").is_dir()
 
 
-def test_bfloat16_starts_at_no_divergence_and_learns(bench: Bench) -> None:
+def test_bfloat16_starts_at_no_divergence_and_learns(bench: CellContext) -> None:
     """Both models run at the same precision, so the first KL is 0 to the bit there too."""
     cell = replace(CELL, precision="bfloat16")
     computed = compute(cell, bench)
@@ -109,7 +109,7 @@ def test_bfloat16_starts_at_no_divergence_and_learns(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_training_agrees(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_training_agrees(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced forward and backward; without the C++ that torch would write next, which takes minutes."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     cell = quick_cell("ft", lr=LR)
@@ -121,7 +121,7 @@ def test_a_compiled_training_agrees(bench: Bench, monkeypatch: pytest.MonkeyPatc
 
 def test_settings_that_cannot_be_are_refused() -> None:
     for wrong in ({"workers": 0}, {"accumulation": 0}, {"checkpoint_every": -1}):
-        with pytest.raises(Refusal):
+        with pytest.raises(UserError):
             Execution(**wrong)
 
 
@@ -134,7 +134,7 @@ def as_files(images: ImageSet, folder: Path, count: int) -> ImageSet:
     return replace(images.rows(range(count)), images=Files(paths))
 
 
-def test_images_from_files_train_and_predict_as_images_in_memory(bench: Bench, tmp_path: Path) -> None:
+def test_images_from_files_train_and_predict_as_images_in_memory(bench: CellContext, tmp_path: Path) -> None:
     train, val = bench.task.train.rows(range(40)), bench.task.val.rows(range(20))
     files = as_files(train, tmp_path / "train", 40), as_files(val, tmp_path / "val", 20)
     cell = quick_cell("ft", lr=LR)
@@ -146,12 +146,12 @@ def test_images_from_files_train_and_predict_as_images_in_memory(bench: Bench, t
     assert np.array_equal(found[0].predictions.logits, found[1].predictions.logits)
 
 
-def test_an_unreadable_image_stops_the_training_by_name(bench: Bench, tmp_path: Path) -> None:
+def test_an_unreadable_image_stops_the_training_by_name(bench: CellContext, tmp_path: Path) -> None:
     files = as_files(bench.task.train, tmp_path / "train", 8)
     whole = files.images.paths[5].read_bytes()
     files.images.paths[5].write_bytes(whole[: len(whole) // 2])
     broken = replace(bench, task=replace(bench.task, train=files))
-    with pytest.raises(Refusal, match=r"5\.png"):
+    with pytest.raises(UserError, match=r"5\.png"):
         compute(quick_cell("ft", lr=LR), broken)
 
 
@@ -196,7 +196,7 @@ def test_the_evaluation_view_is_open_clip_s(height: int, width: int) -> None:
     assert (found.float() - expected).abs().max() <= 2
 
 
-def test_files_come_in_the_order_of_the_plan(tmp_path: Path, bench: Bench) -> None:
+def test_files_come_in_the_order_of_the_plan(tmp_path: Path, bench: CellContext) -> None:
     files = as_files(bench.task.train, tmp_path / "train", 30).images
     plan = [np.array([3, 1]), np.array([29]), *(np.array([i, i + 1]) for i in range(20))]
     view = TrainView(draws(0, 0, 30), 64, 0.9)
@@ -205,7 +205,7 @@ def test_files_come_in_the_order_of_the_plan(tmp_path: Path, bench: Bench) -> No
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_a_scored_subset_goes_from_images_to_predictions(bench: Bench, cells: dict[str, Cell]) -> None:
+def test_a_scored_subset_goes_from_images_to_predictions(bench: CellContext, cells: dict[str, Cell]) -> None:
     images = replace(bench.task.val, subset=(0, 2, 3))
     found = predict(bench.network(), images, bench.pretrained, bench.prompts)
     assert set(found.predicted) <= {0, 2, 3}

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carft.core.array_cache import LITTER_SECONDS, ArrayCache
 from carft.training.execution import Execution
-from carft.core.array_cache import LITTER_SECONDS, ArrayStore
-from carft.training.run import Bench, Computed, compute
+from carft.training.run import CellContext, Computed, compute
 from tests.support.helpers import LR, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 FLOAT = np.dtype("float32")
 
 
-def cached(bench: Bench, folder: Path, **settings) -> Bench:
+def cached(bench: CellContext, folder: Path, **settings) -> CellContext:
     return replace(bench, execution=Execution(feature_cache=str(folder), **settings))
 
 
@@ -28,7 +28,7 @@ def same(first: Computed, second: Computed) -> bool:
     return first.history == second.history and np.array_equal(first.predictions.logits, second.predictions.logits)
 
 
-def test_a_first_and_a_later_run_have_the_same_bits_and_those_of_no_store(bench: Bench, tmp_path: Path) -> None:
+def test_a_first_and_a_later_run_have_the_same_bits_and_those_of_no_store(bench: CellContext, tmp_path: Path) -> None:
     cold = compute(CELL, cached(bench, tmp_path))
     written = sorted((p.name, p.stat().st_size) for p in tmp_path.iterdir())
     assert len(written) == CELL.training.epochs
@@ -39,14 +39,14 @@ def test_a_first_and_a_later_run_have_the_same_bits_and_those_of_no_store(bench:
 
 
 def test_a_later_run_does_not_ask_the_pretrained_model(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compute(CELL, cached(bench, tmp_path))
-    monkeypatch.setattr("carft.training.feature_cache.Frozen.forward", None)
+    monkeypatch.setattr("carft.training.feature_cache.FeatureCache.forward", None)
     compute(CELL, cached(bench, tmp_path))
 
 
-def test_trials_methods_and_readings_of_a_seed_share_their_features(bench: Bench, tmp_path: Path) -> None:
+def test_trials_methods_and_readings_of_a_seed_share_their_features(bench: CellContext, tmp_path: Path) -> None:
     first = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     compute(first, cached(bench, tmp_path))
     one = list(tmp_path.iterdir())
@@ -62,12 +62,12 @@ def test_trials_methods_and_readings_of_a_seed_share_their_features(bench: Bench
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_plain_fine_tuning_keeps_nothing(bench: Bench, tmp_path: Path) -> None:
+def test_plain_fine_tuning_keeps_nothing(bench: CellContext, tmp_path: Path) -> None:
     compute(quick_cell("ft", lr=LR), cached(bench, tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_half_the_space_agrees_to_a_thousandth(bench: Bench, tmp_path: Path) -> None:
+def test_half_the_space_agrees_to_a_thousandth(bench: CellContext, tmp_path: Path) -> None:
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     half = compute(cell, cached(bench, tmp_path, feature_dtype="float16"))
     assert abs(half.history[0]["train/loss"] - compute(cell, bench).history[0]["train/loss"]) <= 1e-3
@@ -75,7 +75,7 @@ def test_half_the_space_agrees_to_a_thousandth(bench: Bench, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("spoil", ["truncate", "flip", "garbage"])
-def test_a_torn_entry_is_computed_again(bench: Bench, tmp_path: Path, spoil: str) -> None:
+def test_a_torn_entry_is_computed_again(bench: CellContext, tmp_path: Path, spoil: str) -> None:
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     expected = compute(cell, cached(bench, tmp_path))
     (path,) = tmp_path.iterdir()
@@ -86,8 +86,8 @@ def test_a_torn_entry_is_computed_again(bench: Bench, tmp_path: Path, spoil: str
     assert same(expected, compute(cell, cached(bench, tmp_path)))
 
 
-def test_an_epoch_that_was_not_finished_is_not_kept(bench: Bench, tmp_path: Path) -> None:
-    store = ArrayStore(tmp_path)
+def test_an_epoch_that_was_not_finished_is_not_kept(bench: CellContext, tmp_path: Path) -> None:
+    store = ArrayCache(tmp_path)
     values = store.open("key-0", 4, 2, FLOAT)
     values[:2] = 1
     assert store.read("key-0", 4, 2, FLOAT) is None
@@ -96,7 +96,7 @@ def test_an_epoch_that_was_not_finished_is_not_kept(bench: Bench, tmp_path: Path
 
 
 def test_writers_of_one_entry_do_each_other_no_harm(tmp_path: Path) -> None:
-    store = ArrayStore(tmp_path)
+    store = ArrayCache(tmp_path)
 
     def write() -> None:
         values = store.open("key-0", 50, 8, FLOAT)
@@ -116,7 +116,7 @@ def test_writers_of_one_entry_do_each_other_no_harm(tmp_path: Path) -> None:
 
 
 def test_the_store_stays_below_its_limit_and_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
-    store = ArrayStore(tmp_path, limit=10_000)
+    store = ArrayCache(tmp_path, limit=10_000)
     for number in range(3):
         store.commit(f"key-{number}", store.open(f"key-{number}", 100, 8, FLOAT))
         os.utime(next(tmp_path.glob(f"key-{number}-*")), (number, number))
@@ -127,7 +127,7 @@ def test_the_store_stays_below_its_limit_and_drops_what_was_not_used_for_longest
 
 
 def test_the_litter_of_dead_writers_is_swept(tmp_path: Path) -> None:
-    store = ArrayStore(tmp_path)
+    store = ArrayCache(tmp_path)
     store.open("key-0", 4, 2, FLOAT)
     (dead,) = tmp_path.iterdir()
     long_ago = time.time() - LITTER_SECONDS - 10

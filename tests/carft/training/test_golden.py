@@ -1,7 +1,7 @@
 """Golden records: numbers move only together with ``carft.NUMERICS``.
 
 Another processor or torch gives other last bits, so losses are compared within 1e-3 and predictions up to two images.
-After a change that is meant: raise NUMERICS, delete the old file and run ``python tests/carft/training/golden/regenerate.py``.
+After an intended change: raise NUMERICS, delete the old file and run ``golden/regenerate.py`` beside this file.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pytest
 
 from carft import NUMERICS
 from carft.spec.cell import Cell
-from carft.training.execution import Execution
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft.training.run import run_cell
 
 FOLDER = Path(__file__).parent / "golden"

@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.cell import Training
-from carft.data.views import crop_box
 from carft.core.errors import Diverged
-from carft.training.execution import Execution
+from carft.data.views import crop_box
+from carft.spec.cell import Training
 from carft.store.records import Store
-from carft.training.run import Bench, compute, run_cell
-from carft.training.distributed import Shard
+from carft.training.distributed import WorkerRank
+from carft.training.execution import Execution
 from carft.training.loop import draws, learning_rates, order
+from carft.training.run import CellContext, compute, run_cell
 from tests.support.helpers import LR, quick_cell
 
 seeds = st.integers(0, 2**31)
@@ -117,7 +117,7 @@ def test_learning_rates_have_the_values_worked_out_by_hand() -> None:
     assert rates(0.1, 1) == [1.0]
 
 
-def test_a_history_logs_every_step_with_its_learning_rate(bench: Bench) -> None:
+def test_a_history_logs_every_step_with_its_learning_rate(bench: CellContext) -> None:
     cell = quick_cell("ft", epochs=2, lr=LR)
     history = compute(cell, bench).history
     steps = -(-len(bench.task.train) // cell.training.batch_size)
@@ -128,14 +128,14 @@ def test_a_history_logs_every_step_with_its_learning_rate(bench: Bench) -> None:
     assert min(row["grad_norm"] for row in history) > 0
 
 
-def test_training_lowers_the_loss(bench: Bench) -> None:
+def test_training_lowers_the_loss(bench: CellContext) -> None:
     history = compute(quick_cell("ft", epochs=4, lr=LR), bench).history
     steps = len(history) // 4
     first, last = (np.mean([row["train/loss"] for row in rows]) for rows in (history[:steps], history[-steps:]))
     assert last < 0.5 * first
 
 
-def test_another_seed_gives_another_network_and_the_same_seed_the_same(bench: Bench) -> None:
+def test_another_seed_gives_another_network_and_the_same_seed_the_same(bench: CellContext) -> None:
     weights = [compute(quick_cell("ft", seed=s, lr=LR), bench).network.head.weight for s in (0, 0, 1)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -149,4 +149,4 @@ def test_a_loss_that_explodes_stops_the_cell_and_leaves_no_record(store: Store, 
 
 
 def test_a_process_of_its_own_computes_whole_batches() -> None:
-    assert Shard.current() == Shard(rank=0, workers=1)
+    assert WorkerRank.current() == WorkerRank(rank=0, workers=1)

@@ -10,20 +10,20 @@ import numpy as np
 import open_clip
 import pytest
 
-from carft.spec.cell import Reading
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, Card, card
+from carft.spec.cell import Reading
 from carft.spec.registry import METHODS, MethodCard
-from carft.store.records import Store
 from carft.spec.resolve import specify
+from carft.store.records import Store
+from reports.analysis.selection import one_trial_table, one_trial_words, selection_table
 from reports.build import build_report
 from reports.claims.context import CONTROLS
-from reports.evidence.evidence import Evidence
-from reports.analysis.selection import one_trial_table, one_trial_words, selection_table
 from reports.claims.readings import reading_share_table, specification_table
+from reports.claims.verdicts import Verdict, ledger, verdicts
+from reports.evidence.evidence import Evidence
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
 from reports.evidence.scopes import HELD_OUT, family_of
 from reports.tables.basic import task_table, trial_table
-from reports.claims.verdicts import Verdict, ledger, verdicts
 from tests.support import planted
 from tests.support.planted import Plan, plant, write, write_hits
 

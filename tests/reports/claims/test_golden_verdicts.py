@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from carft.data.catalog import card
-from carft.store.records import Store
 from carft.spec.resolve import specify
-from reports.evidence.evidence import Evidence
+from carft.store.records import Store
 from reports.claims.verdicts import verdicts
+from reports.evidence.evidence import Evidence
 from tests.support.planted import HYPERPARAMETERS, write_hits
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carft.spec.cell import Training
-from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.core.metrics import macro
-from carft.store.records import Store
+from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.spec.cell import Training
 from carft.spec.resolve import interpolation, specify
-from reports.evidence.evidence import CAR_FT, FT, Evidence
+from carft.store.records import Store
 from reports.analysis.pairing import contributions
 from reports.claims.rules import answer_of, decide
-from reports.stats.intervals import Component, Estimate
 from reports.claims.verdicts import Part, Verdict, ledger, verdicts
+from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.stats.intervals import Component, Estimate
 from tests.support.planted import Plan, change_study, plant, write
 
 ALL = "icons/all"  # a scope of its own

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from carft.spec.cell import Cell
-from carft.core.errors import Refusal
-from carft.training.execution import Execution
+from carft.core.errors import UserError
 from carft.posthoc.wise_ft import run_curve
+from carft.spec.cell import Cell
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report, sources_of
 from reports.evidence.sealed_access import EXTENDED, MARK
@@ -68,7 +68,7 @@ def test_workers_that_log_at_once_lose_no_line(store: Store) -> None:
 def test_a_broken_log_is_refused_by_name(store: Store) -> None:
     store.require_writable()
     (store.root / "unsealed.jsonl").write_text('{"when": "now"}\n')
-    with pytest.raises(Refusal, match=r"unsealed\.jsonl"):
+    with pytest.raises(UserError, match=r"unsealed\.jsonl"):
         store.unsealings()
 
 

@@ -17,8 +17,8 @@ from playwright import sync_api
 
 from carft.store.records import Store
 from reports.build import redrawn, sources_of
-from reports.render.page import PAGES, Content
 from reports.claims.verdicts import ledger
+from reports.render.page import PAGES, Content
 from tests.support.helpers import TASK
 from tests.support.planted import Plan, plant
 

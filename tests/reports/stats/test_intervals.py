@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.claims.limits import correlation_visible_with
-from reports.stats.ranks import expected_best, holm, rank_correlation, sign_test, spread_of_best
 from reports.stats.intervals import (
     Component,
     Contributions,
@@ -23,6 +22,7 @@ from reports.stats.intervals import (
     seed_term,
     two_way,
 )
+from reports.stats.ranks import expected_best, holm, rank_correlation, sign_test, spread_of_best
 
 
 def simple(values: np.ndarray) -> Contributions:

@@ -12,24 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
 
-from carft.spec.cell import Cell, Reading
-from carft.training.execution import Execution
 from carft.posthoc.null_checks import context_order
-from carft.store.records import Store
-from carft.training.run import run_cell
+from carft.spec.cell import Cell, Reading
 from carft.spec.resolve import specify
-from reports.tables.audits import AUDIT_TABLES, audit_tables
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import run_cell
 from reports.analysis.context import bins, calibration_error
-from reports.evidence.evidence import CAR_FT, FT, Evidence
-from reports.figures.figures import draw_all
 from reports.analysis.null_checks import null_checks
-from reports.evidence.outcomes import SUBSET, _confidence
-from reports.stats.power import power_words
-from reports.tables.registry import Sources
 from reports.analysis.robustness import fit
-from reports.stats.intervals import Component, Estimate
-from reports.tables.basic import task_table
 from reports.claims.verdicts import verdicts
+from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.evidence.outcomes import SUBSET, _confidence
+from reports.figures.figures import draw_all
+from reports.stats.intervals import Component, Estimate
+from reports.stats.power import power_words
+from reports.tables.audits import AUDIT_TABLES, audit_tables
+from reports.tables.basic import task_table
+from reports.tables.registry import Sources
 from tests.support.helpers import LR, quick_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant
 

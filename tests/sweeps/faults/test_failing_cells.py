@@ -14,8 +14,8 @@ from carft.data.folder.layout import fixture, read
 from carft.data.sets import DataSet
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
-from sweeps.search.protocol import Protocol
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.protocol import Protocol
 from sweeps.status.state import Counts, read_states
 from tests.support.breaking import environment as faulty
 from tests.support.helpers import environment, run_cli

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import pytest
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.records import Store
 from sweeps.faults import lock as sole
-from sweeps.faults.lock import sole_sweep
-from sweeps.status.state import Counts, State, write_state
+from sweeps.faults.lock import sweep_lock
+from sweeps.status.state import Counts, SweepState, write_state
 from tests.support.helpers import ROOT, TASK, run_cli
 
 HOLD = """
@@ -51,25 +51,25 @@ def held_by_another(store: Store) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_held_folder_is_refused_and_a_dead_holder_holds_nothing(folder: Store) -> None:
     with held_by_another(folder) as process:
-        with pytest.raises(Refusal, match=rf"process {process.pid} on .*, since .* UTC"), sole_sweep(folder):
+        with pytest.raises(UserError, match=rf"process {process.pid} on .*, since .* UTC"), sweep_lock(folder):
             pass
         process.kill()
         process.wait()
         for _ in range(2):  # and it is free again afterwards
-            with sole_sweep(folder):
+            with sweep_lock(folder):
                 pass
 
 
 @pytest.mark.slow
 def test_a_single_cell_may_run_beside_a_sweep(folder: Store) -> None:
-    with sole_sweep(folder):
+    with sweep_lock(folder):
         done = run_cli("train", "--task", TASK, "--method", "zeroshot", "--results", folder.root)
     assert done.returncode == 0, done.stderr
     assert len(folder.ids()) == 1
 
 
-def elsewhere(updated: float) -> State:
-    return State("small", "another-machine", 7, updated - 60, updated, Counts())
+def elsewhere(updated: float) -> SweepState:
+    return SweepState("small", "another-machine", 7, updated - 60, updated, Counts())
 
 
 def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,12 +82,12 @@ def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, mo
             write_state(folder, replace(state, updated=time.time()))
 
     write_state(folder, state)
-    with sole_sweep(folder):  # it writes no more: it was killed a moment ago
+    with sweep_lock(folder):  # it writes no more: it was killed a moment ago
         pass
     writer = threading.Thread(target=keep_writing)
     writer.start()
     try:
-        with pytest.raises(Refusal, match="process 7 on another-machine"), sole_sweep(folder):
+        with pytest.raises(UserError, match="process 7 on another-machine"), sweep_lock(folder):
             pass
     finally:
         over.set()
@@ -99,5 +99,5 @@ def test_a_file_system_without_locks_is_no_obstacle(folder: Store, monkeypatch: 
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(sole.fcntl, "flock", no_locks)
-    with sole_sweep(folder):
+    with sweep_lock(folder):
         pass

@@ -14,9 +14,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from carft.data.catalog import card
-from carft.training.execution import Execution
 from carft.store.mirror import mirror_of
 from carft.store.records import Store
+from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.buckets import BUCKET, KEY, SECRET, Server, serving
 from tests.support.faults import SMALL, Sweep

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from carft.core.errors import Refusal
+from carft.core.errors import UserError
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store
 from sweeps.faults import storage_retry as patience
-from sweeps.ray_backend.jobs import Placement, payload, run_payload
-from sweeps.faults.storage_retry import Patience
-from sweeps.search.protocol import Protocol
-from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
 from sweeps.faults.lock import NAME
+from sweeps.faults.storage_retry import StorageRetry
+from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
+from sweeps.search.protocol import Protocol
 from tests.sweeps.search.test_protocol import Crew, small
 
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 
 
 def test_a_folder_that_comes_back_was_waited_for(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = Patience(folder.store, folder.said.append)
+    waiting = StorageRetry(folder.store, folder.said.append)
     folder.goes()
     tried: list[int] = []
 
@@ -63,7 +63,7 @@ def test_a_folder_that_comes_back_was_waited_for(folder: Folder, monkeypatch: py
             folder.comes_back()
 
     monkeypatch.setattr(patience.time, "sleep", sleep)
-    assert waiting.insist(act) == ""
+    assert waiting.call(act) == ""
     waiting.over()
     assert len(tried) == 2 and looks == sorted(looks) and len(looks) == 5
     assert len(folder.said) == 2
@@ -71,10 +71,10 @@ def test_a_folder_that_comes_back_was_waited_for(folder: Folder, monkeypatch: py
 
 
 def test_a_folder_that_stays_away_ends_the_sweep_in_a_sentence(folder: Folder) -> None:
-    waiting = Patience(folder.store, folder.said.append, limit=0.05)
+    waiting = StorageRetry(folder.store, folder.said.append, limit=0.05)
     folder.goes()
-    with pytest.raises(Refusal, match="cannot be used") as raised:
-        waiting.insist((folder.store.root / NAME).read_text)
+    with pytest.raises(UserError, match="cannot be used") as raised:
+        waiting.call((folder.store.root / NAME).read_text)
     assert "the same command goes on" in raised.value.hint
 
 
@@ -85,16 +85,16 @@ def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folde
         tried.append(1)
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    with pytest.raises(Refusal, match="Permission denied"):
-        Patience(folder.store, folder.said.append).insist(act)
+    with pytest.raises(UserError, match="Permission denied"):
+        StorageRetry(folder.store, folder.said.append).call(act)
     assert len(tried) == patience.TRIES + 1
 
 
 def test_a_torn_record_is_not_waited_for(folder: Folder) -> None:
     (folder.store.root / "studies" / "one").mkdir(parents=True)
     (folder.store.root / "studies" / "one" / "study.json").write_text("{")
-    with pytest.raises(Refusal, match="torn"):
-        Patience(folder.store, folder.said.append).insist(folder.store.studies)
+    with pytest.raises(UserError, match="torn"):
+        StorageRetry(folder.store, folder.said.append).call(folder.store.studies)
     assert not folder.said
 
 
@@ -112,7 +112,7 @@ class Sweep:
 
     def __init__(self, folder: Folder) -> None:
         self.protocol, self.said = Protocol(small(), folder.store), folder.said
-        waiting = Patience(folder.store, folder.said.append, limit=0.5)
+        waiting = StorageRetry(folder.store, folder.said.append, limit=0.5)
         root = str(folder.store.root)
         self.searcher = ProtocolSearcher(self.protocol, root, Placement(), waiting, lambda: 1, lambda: None)
         self.number = 0
@@ -159,5 +159,5 @@ def test_a_folder_that_stays_away_ends_the_sweep_at_its_next_question(folder: Fo
     sweep.start()
     shutil.rmtree(folder.store.root)
     sweep.end({"failure": ""})
-    with pytest.raises(Refusal, match="cannot be used"):
+    with pytest.raises(UserError, match="cannot be used"):
         sweep.start()

@@ -8,27 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from carft.spec.cell import Cell
+from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import CARDS, card
 from carft.data.counting import sizes_of
-from carft.core.errors import Refusal
-from carft.training.hardware import machine
-from carft.store.records import Record, Store
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
+from carft.spec.cell import Cell
+from carft.store.records import Record, Store
+from carft.training.hardware import hardware_name
 from sweeps.plan.calibration import calibrated
-from sweeps.ray_backend.preflight import obstacles, require_space
-from sweeps.ray_backend.connect import Request
 from sweeps.plan.forecast import START_S, Forecast, forecast
-from sweeps.plan.outcomes import corrections, outcome_of, read_outcomes, write_outcome
+from sweeps.plan.outcomes import corrections, plan_result_of, read_plan_results, write_plan_result
 from sweeps.plan.planning import plan_of
-from sweeps.search.protocol import Protocol
 from sweeps.plan.rates import Hardware, Rates, estimated, measured, passes_of
+from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.protocol import Protocol
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
 TASK = "icons/transport"
-HERE = Hardware("cpu", 1, "float32", machine("cpu"))
+HERE = Hardware("cpu", 1, "float32", hardware_name("cpu"))
 SMALL = ModelSize(flop=1e6, parameters=1000)
 
 
@@ -43,7 +43,7 @@ def forecast_of(
 
 
 def made(cell: Cell, seconds: float, **execution: object) -> Record:
-    how = {"execution": {"device": "cpu", "workers": 1, **execution}, "machine": machine("cpu"), "numerics": 1}
+    how = {"execution": {"device": "cpu", "workers": 1, **execution}, "machine": hardware_name("cpu"), "numerics": 1}
     return Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, how, {"train": seconds})
 
 
@@ -133,7 +133,7 @@ def test_rates_are_medians_of_the_records_that_fit() -> None:
 
 
 def test_an_estimate_says_that_it_is_one(store: Store) -> None:
-    found = plan_of(Protocol(recipe(), store), Request(), 2).forecast
+    found = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
     assert found.estimate and "an estimate, not a measurement" in found.basis
     assert found.high_s > 4 * found.wall_s > 8 * found.low_s
     bigger = estimated(ModelSize(2e9, 1), HERE)
@@ -143,22 +143,22 @@ def test_an_estimate_says_that_it_is_one(store: Store) -> None:
 def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> None:
     cell = quick_cell("ft", lr=LR)
     store.write(made(cell, 3.0), [], made_up_predictions())
-    found = plan_of(Protocol(recipe(), store), Request(), 2).forecast
+    found = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
     assert not found.estimate and "1 cells on record here" in found.basis
 
 
 def test_predicted_and_actual_are_kept_and_correct_the_next_plan(store: Store) -> None:
     store.require_writable()
     found = forecast_of(store, recipe())
-    came = outcome_of(found, "miniature", "icons-resnet", HERE, found.cells, 0, 2 * found.raw_s, "done")
-    write_outcome(store, "20260101T000000Z-1", came)
-    stopped = outcome_of(found, "miniature", "icons-resnet", HERE, 3, 0, 1.0, "stopped")
-    write_outcome(store, "20260101T000000Z-2", stopped)
+    came = plan_result_of(found, "miniature", "icons-resnet", HERE, found.cells, 0, 2 * found.raw_s, "done")
+    write_plan_result(store, "20260101T000000Z-1", came)
+    stopped = plan_result_of(found, "miniature", "icons-resnet", HERE, 3, 0, 1.0, "stopped")
+    write_plan_result(store, "20260101T000000Z-2", stopped)
     (store.root / "plans" / "torn.json").write_text('{"schema": 1')
     (store.root / "plans" / "odd.json").write_text(json.dumps({"schema": 1, "recipe": 3}))
-    assert read_outcomes(store) == [came, stopped]
-    assert corrections(read_outcomes(store), "icons-resnet", HERE) == pytest.approx([2.0])
-    assert corrections(read_outcomes(store), "ViT-B-16", HERE) == []
+    assert read_plan_results(store) == [came, stopped]
+    assert corrections(read_plan_results(store), "icons-resnet", HERE) == pytest.approx([2.0])
+    assert corrections(read_plan_results(store), "ViT-B-16", HERE) == []
     assert "23 of 23 predicted cells" in came.words
 
 
@@ -178,7 +178,7 @@ def test_the_known_size_of_the_built_in_model_is_the_counted_one() -> None:
     ],
 )
 def test_weights_that_cannot_be_had_are_refused(model: str, weights: str, says: str) -> None:
-    with pytest.raises(Refusal, match=says):
+    with pytest.raises(UserError, match=says):
         find_weights(model, weights)
 
 
@@ -187,7 +187,7 @@ def test_weights_of_the_hub_are_refused_where_neither_cache_nor_hub_has_them(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("carft.models.clip.reachable", lambda address: False)
-    with pytest.raises(Refusal, match="cannot be reached"):
+    with pytest.raises(UserError, match="cannot be reached"):
         find_weights("ViT-B-16", "openai")
     monkeypatch.setattr("carft.models.clip.reachable", lambda address: True)
     assert "timm/vit_base_patch16_clip_224.openai" in find_weights("ViT-B-16", "openai")
@@ -197,7 +197,7 @@ def test_everything_in_the_way_is_found_at_once_and_once(tmp_path: Path) -> None
     chosen = load_recipe("downstream").changed(
         ["pets", "dtd"], ["zeroshot", "flyp"], model="ViT-B-16", pretrained="nix"
     )
-    request = Request(workers_per_cell=512, settings={"data": str(tmp_path)})
+    request = Resources(workers_per_cell=512, settings={"data": str(tmp_path)})
     words = [refusal.message for refusal in obstacles(chosen, request)]
     assert len(words) == 5
     assert [part in word for part, word in zip(("512", "flyp", "pets", "dtd", "nix"), words, strict=True)] == [True] * 5
@@ -205,7 +205,7 @@ def test_everything_in_the_way_is_found_at_once_and_once(tmp_path: Path) -> None
 
 def test_a_sweep_that_does_not_fit_the_disk_is_refused(tmp_path: Path) -> None:
     require_space(tmp_path / "not" / "there", 1)
-    with pytest.raises(Refusal, match="would write about"):
+    with pytest.raises(UserError, match="would write about"):
         require_space(tmp_path / "not" / "there", 2**60)
 
 
@@ -229,7 +229,7 @@ def test_a_sweep_whose_weights_are_missing_is_refused_before_ray(tmp_path: Path)
 
 
 def test_a_calibration_measures_every_method_that_is_trained_step_by_step() -> None:
-    rates = calibrated(recipe("zeroshot,linear_probe,ft,car_ft"), Request())
+    rates = calibrated(recipe("zeroshot,linear_probe,ft,car_ft"), Resources())
     assert set(rates.methods) == {"zeroshot", "wise_ft", "ft", "car_ft"}
     assert all(0 < rate < 1 for rate in rates.methods.values()) and not rates.estimate
     assert rates.spread[0] <= 1 <= rates.spread[1]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from carft.core.errors import Refusal
-from carft.store.records import Store
+from carft.core.errors import UserError
 from carft.models.availability import ModelSize
-from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Request, concurrency_here
+from carft.store.records import Store
 from sweeps.plan.rates import Hardware, estimated
+from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
 from sweeps.status.state import read_states
 from tests.support import dry
 from tests.support.faults import records
@@ -19,8 +19,8 @@ from tests.support.helpers import made_up_record, quick_cell
 from tests.support.nodes import Nodes
 
 
-def shared(cells: int, gpus: int = 1, workers: int = 1) -> Request:
-    return Request(gpus, workers, settings={"cells_per_gpu": cells})
+def shared(cells: int, gpus: int = 1, workers: int = 1) -> Resources:
+    return Resources(gpus, workers, settings={"cells_per_gpu": cells})
 
 
 @pytest.mark.parametrize("cells", range(1, MOST_CELLS_PER_GPU + 1))
@@ -30,12 +30,12 @@ def test_as_many_shares_as_were_asked_for_fit_on_a_gpu_and_no_more(cells: int) -
 
 
 def test_without_gpus_none_is_asked_of_ray() -> None:
-    assert Request().alone == {"cpu": 1.0}
-    assert Request(gpus=2).alone == {"cpu": 1.0, "gpu": 1.0}
+    assert Resources().alone == {"cpu": 1.0}
+    assert Resources(gpus=2).alone == {"cpu": 1.0, "gpu": 1.0}
 
 
 @pytest.mark.parametrize(("request_", "cells"), [(shared(4), 4), (shared(4, gpus=2), 8), (shared(1, 8, 2), 4)])
-def test_cells_at_a_time_are_those_that_the_gpus_hold(monkeypatch, request_: Request, cells: int) -> None:
+def test_cells_at_a_time_are_those_that_the_gpus_hold(monkeypatch, request_: Resources, cells: int) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     assert concurrency_here(request_) == cells
 
@@ -54,8 +54,8 @@ def test_each_of_them_needs_a_core_too(monkeypatch: pytest.MonkeyPatch) -> None:
         (shared(2, gpus=2, workers=2), "whole GPU"),
     ],
 )
-def test_what_cannot_be_shared_is_refused(request_: Request, says: str) -> None:
-    with pytest.raises(Refusal, match=says):
+def test_what_cannot_be_shared_is_refused(request_: Resources, says: str) -> None:
+    with pytest.raises(UserError, match=says):
         request_.check_numbers()
 
 

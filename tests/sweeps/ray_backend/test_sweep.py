@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from carft.spec.registry import WISE_ALPHAS
-from carft.store.records import Store
 from carft.spec.resolve import command
+from carft.store.records import Store
 from tests.support.helpers import ROOT, cli_command, environment, run_cli, same_predictions
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 from carft.spec.cell import Cell
 from carft.store.records import Store
-from carft.training.run import Bench, compute
+from carft.training.run import CellContext, compute
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 from tests.support.processes import computed_on
 
@@ -54,7 +54,9 @@ def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cell
     assert on_two[0].read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
 
 
-def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(tmp_path: Path, bench: Bench) -> None:
+def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(
+    tmp_path: Path, bench: CellContext
+) -> None:
     """Two workers, an odd batch size, and one image left for the last batch: the second worker then has none.
 
     Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.

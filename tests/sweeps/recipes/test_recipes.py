@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM, DOWNSTREAM_ICONS, card
-from carft.core.errors import Refusal
 from carft.spec.registry import METHODS
 from reports.evidence.references import reference_numbers
 from sweeps.recipes import Recipe, load_recipe, parse_recipe, recipe_names
@@ -23,7 +23,7 @@ def line_of(text: str, part: str) -> int:
 
 
 def refusal(text: str) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         parse_recipe(text, "mine.yaml")
     return refused.value.message
 
@@ -81,12 +81,12 @@ def test_the_readings_are_the_default_every_single_change_and_sixteen_combinatio
 
 
 def test_a_pattern_that_names_no_task_is_refused() -> None:
-    with pytest.raises(Refusal, match="pacz"):
+    with pytest.raises(UserError, match="pacz"):
         load_recipe("domainbed").changed(["pacz/*"])
 
 
 def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(Refusal, match="downstream"):
+    with pytest.raises(UserError, match="downstream"):
         load_recipe("downstraem")
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_recipe_at_all_is_refused(text: str) -> None:
     ],
 )
 def test_names_and_numbers_given_on_the_command_line_are_checked(change: tuple, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UserError, match=message):
         load_recipe("miniature").changed(*change)
 
 

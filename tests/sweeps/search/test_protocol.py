@@ -11,8 +11,8 @@ import pytest
 
 from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
-from sweeps.search.protocol import Job, Protocol
 from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.protocol import Job, Protocol
 from sweeps.search.sampler import suggest
 from tests.support.dry import parts
 

@@ -22,17 +22,17 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tensorboardX.proto.event_pb2 import Event
 
-from carft.core.errors import Refusal
-from carft.store.failures import settled_failures, write_failure
+from carft.core.errors import UserError
 from carft.spec.registry import WISE_ALPHAS
+from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
-from sweeps.status.events import write_events
-from sweeps.search.protocol import Job, Protocol
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.status.writer import Reporter, kind_of, planned
-from sweeps.status.state import Counts, State, read_states, write_state
-from tests.support.helpers import run_cli
+from sweeps.search.protocol import Job, Protocol
+from sweeps.status.events import write_events
+from sweeps.status.state import Counts, SweepState, read_states, write_state
+from sweeps.status.writer import StatusWriter, kind_of, planned
 from tests.carft.store.test_fuzzed_files import near_misses, restored
+from tests.support.helpers import run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -53,7 +53,7 @@ class Watched:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.protocol = Protocol(small(), store, failed_before=settled_failures(store))
-        self.reporter = Reporter(store, "small")
+        self.reporter = StatusWriter(store, "small")
         self.tell = self.reporter.watch(self.protocol)
         self.running: list[Job] = []
 
@@ -146,9 +146,9 @@ def test_planned_cells_are_those_of_the_protocol(store: Store) -> None:
         assert {kind_of(cell, protocol.recipe.search_seed) for cell in job.cells()} == {job.kind}
 
 
-def made_up_state(**change: object) -> State:
+def made_up_state(**change: object) -> SweepState:
     now = time.time()
-    return replace(State("small", "elsewhere", 1, now - 60, now, Counts(10, 4, 1)), **change)  # type: ignore[arg-type]
+    return replace(SweepState("small", "elsewhere", 1, now - 60, now, Counts(10, 4, 1)), **change)  # type: ignore[arg-type]
 
 
 def test_a_sweep_that_was_killed_is_not_said_to_run(store: Store) -> None:
@@ -176,7 +176,7 @@ def test_a_state_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, da
     (path,) = (store.root / "sweeps").iterdir()
 
     def use() -> None:
-        with suppress(Refusal):
+        with suppress(UserError):
             for state in read_states(store):
                 assert isinstance(state.is_alive(), bool) and isinstance(state.rate, float) and state.name
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from scipy.io import loadmat
 
-from carft.data.downstream.layouts.reading import torn
+from carft.data.downstream.layouts.reading import corrupt
 
 
 def variable(path: Path, name: str) -> Any:
-    """A variable of a .mat file with its single dimensions dropped; ``Refusal`` when it cannot be read."""
+    """A variable of a .mat file with its single dimensions dropped; ``UserError`` when it cannot be read."""
     try:
         return loadmat(path, squeeze_me=True)[name]
     except Exception as error:  # scipy raises many kinds for a torn file
-        raise torn(path) from error
+        raise corrupt(path) from error

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.data.sets import DataSet, Index
-from carft.core.errors import Refusal
 
 Rows = Iterable[tuple[Path, str]]
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty; ``Refusal`` for a file that is not text."""
+    """The lines of a text file that are not empty; ``UserError`` for a file that is not text."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise torn(path) from error
+        raise corrupt(path) from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def torn(path: Path) -> Refusal:
+def corrupt(path: Path) -> UserError:
     """What to say of an annotation file that does not hold what it should."""
-    return Refusal(f"'{path}' cannot be read: it is torn or not the real file.", "Put a whole copy in its place.")
+    return UserError(f"'{path}' cannot be read: it is torn or not the real file.", "Put a whole copy in its place.")
 
 
 def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[str, Index]:
     """Split -> index of rows (path, class as the set's own files call it).
 
-    ``Refusal`` for an unknown class, and when an image is not there: first which, then how many more. The group of an
+    ``UserError`` for an unknown class, and when an image is not there: first which, then how many more. The group of an
     image is its name under the set's folder.
     """
     place = root / data_set.place
@@ -38,7 +38,7 @@ def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[
         paths, labels = [], []
         for path, label in rows:
             if label not in number:
-                raise Refusal(
+                raise UserError(
                     f"'{label}' is not one of the {len(number)} classes of {data_set.name}, but '{path}' is of it.",
                     f"Compare what lies in '{place}' with the real set: {data_set.source}.",
                 )
@@ -52,7 +52,7 @@ def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[
 
 
 def require_images(data_set: DataSet, root: Path, paths: Sequence[Path]) -> None:
-    """``Refusal`` when one of the files is not there. Lists each folder once: no look at every file."""
+    """``UserError`` when one of the files is not there. Lists each folder once: no look at every file."""
     names: dict[Path, set[str]] = {}
     for folder in {path.parent for path in paths}:
         names[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

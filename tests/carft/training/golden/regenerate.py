@@ -19,10 +19,10 @@ def main() -> None:
     """Run the three golden cells and write tests/carft/training/golden/NUMERICS-<number>.json."""
     from carft import NUMERICS
     from carft.spec.cell import Training
-    from carft.training.execution import Execution
-    from carft.store.records import Store
-    from carft.training.run import run_cell
     from carft.spec.resolve import specify
+    from carft.store.records import Store
+    from carft.training.execution import Execution
+    from carft.training.run import run_cell
 
     recipes = {"zeroshot": {}, "ft": {"lr": 3e-4}, "car_ft": {"lr": 3e-4, "kl_weight": 1.0}}
     # every field by value, so that a change of a default is no change of a golden cell
