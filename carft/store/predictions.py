@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from carft.core.errors import corrupt
 from carft.core.metrics import Largest, Predictions
 
 #: sets whose logits take more bytes than this keep the largest only
