@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -79,7 +80,10 @@ class ProgressDisplay:
 
 
 def winners_table(protocol: Protocol) -> Table:
-    """Per study: the winner on validation and the means over its finished confirm cells, in %."""
+    """Per study: the winner on validation and the means over its finished confirm cells, in %.
+
+    A task without suites, or without a test set, has "-" there.
+    """
     columns = ("val/top1", "test/top1", "ood/mean/top1")
     table = Table("task", "method", "winner", *columns, box=None, header_style="bold")
     for study in protocol.studies:
@@ -88,7 +92,13 @@ def winners_table(protocol: Protocol) -> Table:
             table.add_row(study.task, study.method.name, *("-" for _ in range(4)))
             continue
         metrics = [protocol.done[c.id] for c in cells]
-        means = [f"{100 * sum(m[k] for m in metrics) / len(metrics):.1f}" for k in columns]
+        means = [_mean_percent(metrics, name) for name in columns]
         chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
         table.add_row(study.task, study.method.name, chosen, *means)
     return table
+
+
+def _mean_percent(metrics: Sequence[Mapping[str, float]], name: str) -> str:
+    """The mean of a metric in %, or "-" where it was not measured on every cell."""
+    values = [found[name] for found in metrics if name in found]
+    return f"{100 * sum(values) / len(values):.1f}" if len(values) == len(metrics) else "-"
