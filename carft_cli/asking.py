@@ -43,6 +43,7 @@ def ask(
     oracle: bool,
     early_stopping: bool | None,
     hang_after: float,
+    patience: float,
     smoke: bool,
     **_: object,
 ) -> tuple[Recipe, Resources]:
@@ -72,7 +73,7 @@ def ask(
     chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **other)
     kept = (feature_cache, feature_dtype, cells_per_gpu)
     settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
-    request = Resources(gpus, workers_per_cell, address, settings, hang_after)
+    request = Resources(gpus, workers_per_cell, address, settings, hang_after, patience)
     request.check_numbers()
     return chosen, request
 

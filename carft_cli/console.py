@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -17,6 +18,18 @@ from carft.core.errors import UserError
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
+
+
+@contextmanager
+def printing_to(people: TextIO) -> Iterator[None]:
+    """Within the block, ``err`` prints there, whatever becomes of standard error."""
+    before = err._file
+    err.file = people
+    try:
+        yield
+    finally:
+        err._file = before
+
 
 #: rows that a table is laid out for
 LAID_OUT = 500

@@ -72,6 +72,9 @@ RetryFailed = Annotated[
 HangAfter = Annotated[
     float, typer.Option(min=0, help="Seconds without progress after which a cell is ended; 0 waits for ever.")
 ]
+Patience = Annotated[
+    float, typer.Option(min=0, help="Seconds that a sweep waits for a node that could run a cell, when none is alive.")
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")]
 
 IdDomains = Annotated[

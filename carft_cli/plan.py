@@ -34,6 +34,7 @@ from carft_cli.options import (
     Model,
     OodDomains,
     Oracle,
+    Patience,
     Precision,
     RandomWeights,
     RecipeName,
@@ -87,6 +88,7 @@ def plan(
     early_stopping: EarlyStopping = None,
     retry_failed: RetryFailed = False,
     hang_after: HangAfter = 1800,
+    patience: Patience = 60,
     results: Results = "results",
     smoke: Smoke = False,
     calibrate: Annotated[

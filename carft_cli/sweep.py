@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from carft_cli.asking import ask
-from carft_cli.console import AsJson, Results, err, out, print_json
+from carft_cli.console import AsJson, Results, err, out, print_json, printing_to
 from carft_cli.options import (
     FEATURES,
     Accumulation,
@@ -31,6 +32,7 @@ from carft_cli.options import (
     Model,
     OodDomains,
     Oracle,
+    Patience,
     Precision,
     RandomWeights,
     RecipeName,
@@ -84,6 +86,7 @@ def sweep(
     early_stopping: EarlyStopping = None,
     retry_failed: RetryFailed = False,
     hang_after: HangAfter = 1800,
+    patience: Patience = 60,
     results: Results = "results",
     smoke: Smoke = False,
     as_json: AsJson = False,
@@ -102,6 +105,9 @@ def sweep(
     first = specify(chosen.tasks[0], "zeroshot", {}, model=chosen.model, pretrained=chosen.pretrained)
     say_setting(chosen.tasks, first.model, first.pretrained, data)
 
+    from sweeps.faults.restart import Earlier, start_again, taken_up
+    from sweeps.faults.stdio_log import printing_aside
+    from sweeps.plan.forecast import Forecast
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.connect import concurrency
     from sweeps.ray_backend.head_monitor import exit_process
@@ -110,7 +116,8 @@ def sweep(
     from sweeps.status.progress import ProgressDisplay
     from sweeps.status.writer import StatusWriter
 
-    board, reporter, plans = ProgressDisplay(err), StatusWriter(store, chosen.name), []
+    environment, earlier = dict(os.environ), taken_up()
+    board, reporter, plans = ProgressDisplay(err), StatusWriter(store, chosen.name, earlier.began), []
 
     def watch(protocol: Protocol) -> Callable[[], None]:
         plans.append(plan_of(protocol, request, concurrency(request)))
@@ -131,18 +138,28 @@ def sweep(
         with suppress(OSError):
             err.print(words, soft_wrap=True, markup=False, highlight=False)
 
-    def leave(refusal: UserError) -> NoReturn:
+    def leave(refusal: UserError, code: int) -> NoReturn:
         board.close()
-        reporter.close("broken")
-        exit_process(refusal)
+        reporter.close("broken" if code == 2 else "stopped")
+        aside.turn_back()
+        exit_process(refusal, code)
+
+    def again(earlier: Earlier) -> NoReturn:
+        board.close()
+        aside.turn_back()
+        forecast = earlier.forecast or asdict(plans[0].forecast)
+        start_again(replace(earlier, forecast=forecast), environment)
 
     outcome = "broken"
-    try:
-        protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed, leave)
-        outcome = "stopped" if summary.stopped else "done"
-    finally:
-        board.close()
-        state = reporter.close(outcome)
+    with printing_aside(store.root / "sweeps" / f"{reporter.name}.log") as aside, printing_to(aside.people):
+        try:
+            protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed, leave, earlier, again)
+            outcome = "stopped" if summary.stopped else "done"
+        finally:
+            board.close()
+            state = reporter.close(outcome)
+    if plans and earlier.forecast is not None:
+        plans[0] = replace(plans[0], forecast=Forecast.of(earlier.forecast))
     came = None
     if plans and state is not None:
         over = summary.cells_done + summary.cells_stopped - plans[0].forecast.stopped

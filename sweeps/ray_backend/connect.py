@@ -17,6 +17,8 @@ from sweeps.ray_backend.jobs import Placement
 PROBE_SECONDS = 5.0
 #: a busy head may take a while to answer; what never answers is no Ray
 HANDSHAKE_SECONDS = 8.0
+#: seconds for which a sweep waits for a node that could run a cell, unless asked otherwise
+PATIENCE = 60.0
 #: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
 TOKEN_CPU = 0.01
 #: into how many parts Ray divides a GPU, and how many cells may share one
@@ -33,7 +35,8 @@ class Resources:
     """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
 
     settings: of every cell's execution besides device and workers, such as the data root. hang_after: seconds without
-    a sign of life after which a cell is ended; 0 waits for ever.
+    a sign of life after which a cell is ended; 0 waits for ever. patience: seconds without a node that could run a cell
+    after which the sweep ends.
     """
 
     gpus: int = 0
@@ -41,6 +44,7 @@ class Resources:
     address: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     hang_after: float = HANG_AFTER
+    patience: float = PATIENCE
 
     @property
     def placement(self) -> Placement:
@@ -62,6 +66,11 @@ class Resources:
         """What a cell of one worker holds; shares of a GPU as Ray counts them, in ten-thousandths, rounded down."""
         gpu = {"gpu": PARTS_OF_A_GPU // self.cells_per_gpu / PARTS_OF_A_GPU} if self.gpus else {}
         return {"cpu": 1.0, **gpu}
+
+    @property
+    def gpus_per_cell(self) -> float:
+        """GPUs, or shares of one, that one running cell holds."""
+        return self.alone.get("gpu", 0) * self.workers_per_cell
 
     @property
     def cpus_per_cell(self) -> float:
@@ -175,11 +184,24 @@ def connect(request: Resources) -> None:
 
 
 def concurrency(request: Resources) -> int:
-    """How many cells may run now, on the nodes that are there now."""
+    """How many cells may run now, on the nodes that are there now; at least one."""
+    return _at_a_time(request, [place.get("CPU", 0) for place in _places(request)])
+
+
+def has_room(request: Resources) -> bool:
+    """Whether a cell fits on the nodes that are alive."""
+    needed = {"CPU": request.cpus_per_cell, "GPU": request.gpus_per_cell}
+    return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
+
+
+def _places(request: Resources) -> list[Mapping[str, float]]:
+    """What each place that a cell has to fit into holds: a node, or all together for a cell of several workers."""
     import ray
 
-    cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return _at_a_time(request, cpus if request.workers_per_cell == 1 else [sum(cpus)])
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if request.workers_per_cell == 1:
+        return nodes
+    return [{name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}]
 
 
 def concurrency_here(request: Resources) -> int:

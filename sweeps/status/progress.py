@@ -38,7 +38,14 @@ class ProgressDisplay:
                 console=self.console,
             )
             self.bar = self.progress.add_task("", total=protocol.total(), note="starting Ray")
-            self.live = Live(self._render(), console=self.console, refresh_per_second=4, transient=True)
+            self.live = Live(
+                self._render(),
+                console=self.console,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self.live.start()
         return self.update
 

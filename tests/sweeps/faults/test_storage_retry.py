@@ -114,7 +114,7 @@ class Sweep:
         self.protocol, self.said = Protocol(small(), folder.store), folder.said
         waiting = StorageRetry(folder.store, folder.said.append, limit=0.5)
         root = str(folder.store.root)
-        self.searcher = ProtocolSearcher(self.protocol, root, Placement(), waiting, lambda: 1, lambda: None)
+        self.searcher = ProtocolSearcher(self.protocol, root, Placement(), waiting, lambda: 1, lambda: None, "a sweep")
         self.number = 0
 
     def start(self) -> str:
