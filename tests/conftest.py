@@ -13,6 +13,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import CellContext, run_cell
 from tests.support import faults
+from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 
 settings.register_profile(
@@ -74,6 +75,13 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield found
     finally:
         found.cluster.shutdown()
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """A gate for the cells of one sweep."""
+    with closed_gate(tmp_path_factory.mktemp("gate") / "gate") as gate:
+        yield gate
 
 
 @pytest.fixture

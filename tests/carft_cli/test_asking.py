@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,11 +42,9 @@ def door(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("door", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], indirect=True, ids=["silent", "http"])
-def test_what_accepts_connections_and_is_no_ray_is_refused_soon(door: str) -> None:
-    started = time.monotonic()
+def test_what_accepts_connections_and_is_no_ray_is_refused(door: str) -> None:
     with pytest.raises(UserError, match="is no Ray cluster"):
         probe(door)
-    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(

@@ -69,5 +69,5 @@ def cli_command(*arguments: object) -> list[str]:
 
 def run_cli(*arguments: object, **extra: Any) -> subprocess.CompletedProcess[str]:
     """``cli.py`` in a process of its own, from the repository's root."""
-    options: dict[str, Any] = {"env": environment(), "timeout": 300, **extra}
+    options: dict[str, Any] = {"env": environment(), "timeout": 900, **extra}
     return subprocess.run(cli_command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False, **options)
