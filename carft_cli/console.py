@@ -1,4 +1,4 @@
-"""What the commands share: where they print, how they print, and the options that all of them know."""
+"""Where commands print, and how."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Any, TextIO
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -33,33 +31,6 @@ def printing_to(people: TextIO) -> Iterator[None]:
 
 #: rows that a table is laid out for
 LAID_OUT = 500
-
-
-def results_place(given: str) -> str:
-    """A results folder as it was asked for, path or URL; ``UserError`` for what is neither."""
-    if not given.strip():
-        raise UserError("--results is empty.", "Name a folder, or leave it out for 'results'.")
-    if "://" not in given:
-        return str(Path(given))
-    from carft.store.object_store import checked_url
-
-    return checked_url(given)
-
-
-def local_folder_only(given: str | Path) -> Path:
-    """A folder to write to; ``UserError`` for a URL."""
-    if "://" in str(given):
-        raise UserError(
-            f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
-        )
-    return Path(given)
-
-
-Results = Annotated[
-    str,
-    typer.Option("--results", parser=results_place, metavar="PLACE", help="The results: a folder, or s3://BUCKET/..."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
 
 
 def print_json(value: Any) -> None:

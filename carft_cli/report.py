@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 from carft.core.errors import UserError
-from carft_cli.console import AsJson, Results, local_folder_only, out, print_json, results_place, rows_table, split
+from carft_cli.console import out, print_json, rows_table, split
+from carft_cli.options import AsJson, Results, local_folder, results_path
 
 ReportFolder = Annotated[
-    Path, typer.Option("--out", parser=local_folder_only, metavar="PATH", help="The report folder, on this machine.")
+    Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="The report folder, on this machine.")
 ]
 METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
 #: differences that are printed of one check; --json has all
@@ -127,8 +128,8 @@ def why(
 
 @report.command()
 def diff(
-    first: Annotated[str, typer.Argument(parser=results_place, help="A results folder.")],
-    second: Annotated[str, typer.Argument(parser=results_place, help="Another: a new version, machine or lab.")],
+    first: Annotated[str, typer.Argument(parser=results_path, help="A results folder.")],
+    second: Annotated[str, typer.Argument(parser=results_path, help="Another: a new version, machine or lab.")],
     as_json: AsJson = False,
 ) -> None:
     """What moved between two results folders, and whether it moved more than noise would move it.
@@ -160,7 +161,7 @@ def rescore(
     images: Annotated[str | None, typer.Option(help="Pattern of image or group names, or a file, one a line.")] = None,
     metrics: Annotated[str, typer.Option(help=METRICS_HELP)] = "top1,mean_per_class",
     out_dir: Annotated[
-        Path, typer.Option("--out", parser=local_folder_only, metavar="PATH", help="Where the re-scored tables go.")
+        Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="Where the re-scored tables go.")
     ] = Path("rescored"),
     as_json: AsJson = False,
 ) -> None:

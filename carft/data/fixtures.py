@@ -42,10 +42,10 @@ def begin(folder: Path, name: str) -> None:
         if free:
             (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --root another folder.") from error
+        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --data another folder.") from error
     if not free:
         raise UserError(
-            f"'{folder}' holds files already, and is no fixture.", "Give --root a folder without this data set."
+            f"'{folder}' holds files already, and is no fixture.", "Give --data a folder without this data set."
         )
 
 

@@ -117,7 +117,7 @@ class DataSet:
         """What to say when ``path``, and ``more`` others, are not there: which, how to get the set, its licence."""
         others = f", and {more} more" if more else ""
         state = "is only half here" if (root / self.place).exists() else "is not here"
-        fetch = f"Download it with: python cli.py data fetch {self.name} --root {root}. " if self.archives else ""
+        fetch = f"Download it with: python cli.py data fetch {self.name} --data {root}. " if self.archives else ""
         return UserError(
             f"The data set {self.name} {state}: there is no '{path}'{others}.",
             f"{fetch}Its source: {self.source}. Licence: {self.licence}.",

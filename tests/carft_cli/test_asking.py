@@ -11,7 +11,7 @@ import pytest
 
 from carft.core.errors import UserError
 from carft.spec.resolve import specify
-from carft_cli.options import say_setting
+from carft_cli.options import print_setting
 from sweeps.ray_backend.connect import probe
 from tests.carft_cli.test_refusals import assert_refused
 from tests.support.helpers import run_cli
@@ -75,5 +75,5 @@ def test_the_first_line_names_a_weights_file_without_its_digest(
     weights = tmp_path / "some.pt"
     weights.write_bytes(b"weights")
     cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
-    say_setting([cell.task], cell.model, cell.pretrained, None)
+    print_setting([cell.task], cell.model, cell.pretrained, None)
     assert f"weights '{weights}'" in capsys.readouterr().err

@@ -25,6 +25,7 @@ COMMANDS = (
         ("ls",),
         ("show",),
         ("soup",),
+        ("model", "export"),
         ("export",),
         ("model", "check"),
     ),

@@ -55,7 +55,7 @@ class _Opened:
         if empty:
             raise UserError(
                 f"{data_set.name} has no training image of the class '{data_set.classes[min(empty)]}' in '{root}'.",
-                f"Look closer with: python cli.py data check {data_set.name} --root {root}",
+                f"Look closer with: python cli.py data check {data_set.name} --data {root}",
             )
 
     def images(self, split: str) -> ImageSet:
