@@ -42,7 +42,8 @@ def door(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("door", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], indirect=True, ids=["silent", "http"])
-def test_what_accepts_connections_and_is_no_ray_is_refused(door: str) -> None:
+def test_what_accepts_connections_and_is_no_ray_is_refused(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.ray_backend.connect.HANDSHAKE_SECONDS", 1.0)
     with pytest.raises(UserError, match="is no Ray cluster"):
         probe(door)
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_meant_is_refused(arguments: tuple[object, ...], says: st
 
 def test_the_first_line_of_a_sweep_names_the_weights_it_uses(tmp_path: Path) -> None:
     address = f"local-dir:{tmp_path}"
-    done = run_cli(*SWEEP, "--model", address, "--results", tmp_path / "results")
+    done = run_cli(*SWEEP, "--model", address, "--results", tmp_path / "results", in_process=True)
     assert done.returncode == 2
     assert f"Model: {address}, weights '{address}'" in done.stderr
 

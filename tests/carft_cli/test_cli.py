@@ -26,7 +26,6 @@ COMMANDS = (
         ("show",),
         ("soup",),
         ("model", "export"),
-        ("export",),
         ("model", "check"),
     ),
     *(("icons", "preview"), ("icons", "pretrain"), ("icons", "census")),
