@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from carft.core.errors import UserError
-from carft_cli.console import AsJson, cell_text, err, out, print_json
+from carft_cli.console import AsJson, cell_text, err, new_table, out, print_json
 
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
 Root = Annotated[Path, typer.Option("--root", help="The folder that holds the data sets.")]
@@ -37,7 +36,7 @@ def data_ls(
         print_json(rows)
         return
     shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
-    table = Table(*shown, box=None)
+    table = new_table(*shown)
     for row in rows:
         images = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
         said = {**row, "images": images, "fetch": "yes" if row["fetch"] else "by hand"}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from carft_cli.console import AsJson, Results, err, out, percent, print_json
+from carft_cli.console import AsJson, Results, err, new_table, out, percent, print_json
 from carft_cli.options import (
     Activation,
     Data,
@@ -54,7 +53,7 @@ def check(
     if as_json:
         print_json(rows)
     else:
-        table = Table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", box=None)
+        table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer")
         for row in rows:
             interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
             others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
