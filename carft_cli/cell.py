@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from carft_cli.console import err, metrics_table, out, percent, print_json, split
+from carft_cli.console import err, metrics_table, new_table, out, percent, print_json, split
 from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, option, takes
 from carft_cli.options import (
     AsJson,
@@ -163,7 +162,7 @@ def interpolate(
     if as_json:
         print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
         return
-    table = Table("alpha", "cell", "val/top1", "test/top1", "ood/mean/top1")
+    table = new_table("alpha", "cell", "val/top1", "test/top1", "ood/mean/top1")
     for outcome in outcomes:
         alpha = store.read(outcome.cell).cell.hyperparameters["alpha"]
         scores = [percent(outcome.metrics.get(k)) for k in ("val/top1", "test/top1", "ood/mean/top1")]

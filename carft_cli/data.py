@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from carft.core.errors import UserError
-from carft_cli.console import cell_text, err, out, print_json
+from carft_cli.console import cell_text, err, new_table, out, print_json
 from carft_cli.declare import DATA, option, takes
 from carft_cli.options import AsJson, Data
 
@@ -76,7 +75,7 @@ def data_ls(settings: ListSettings) -> None:
         print_json(rows)
         return
     shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
-    table = Table(*shown, box=None)
+    table = new_table(*shown)
     for row in rows:
         images = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
         said = {**row, "images": images, "fetch": "yes" if row["fetch"] else "by hand"}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import typer
-from rich.table import Table
 
 from carft_cli.cell import export
-from carft_cli.console import err, out, percent, print_json
+from carft_cli.console import err, new_table, out, percent, print_json
 from carft_cli.declare import takes
 from carft_cli.options import (
     CellPrecision,
@@ -61,7 +60,7 @@ def check(settings: CheckSettings) -> None:
     if settings.output.as_json:
         print_json(rows)
     else:
-        table = Table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", box=None)
+        table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer")
         for row in rows:
             interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
             others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"

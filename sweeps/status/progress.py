@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from sweeps.search.protocol import Protocol
 
@@ -74,7 +74,7 @@ class ProgressDisplay:
         return f"{len(protocol.running)} running, {len(protocol.failed)} failed, {eta}"
 
     def _render(self) -> Group:
-        table = Table("task", "method", "trials done", "best val/top1", box=None, header_style="bold")
+        table = _table("task", "method", "trials done", "best val/top1")
         for study in self.protocol.studies:
             values = [
                 self.protocol.done[c.id]["val/top1"]
@@ -86,13 +86,18 @@ class ProgressDisplay:
         return Group(self.progress, table)
 
 
+def _table(*headings: str) -> Table:
+    """An empty table in which long names of tasks go on in the next line."""
+    return Table(*(Column(name, overflow="fold") for name in headings), box=None, header_style="bold")
+
+
 def winners_table(protocol: Protocol) -> Table:
     """Per study: the winner on validation and the means over its finished confirm cells, in %.
 
     A task without suites, or without a test set, has "-" there.
     """
     columns = ("val/top1", "test/top1", "ood/mean/top1")
-    table = Table("task", "method", "winner", *columns, box=None, header_style="bold")
+    table = _table("task", "method", "winner", *columns)
     for study in protocol.studies:
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
         if not cells:
