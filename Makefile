@@ -41,7 +41,8 @@ bench: $(BIN)/.installed  ## figures of speed against their targets; a few minut
 reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes
 	mkdir -p build
 	rm -f build/reliability.jsonl
-	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py tests/sweeps/faults/test_faults_of_clusters.py
+	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py tests/sweeps/faults/test_faults_of_clusters.py \
+		tests/sweeps/faults/test_faults_of_ray.py
 	$(BIN)/python -m tests.support.reliability build/reliability.jsonl docs/reliability.md
 
 clean:  ## remove what make built

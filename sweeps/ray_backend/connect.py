@@ -19,8 +19,9 @@ PROBE_SECONDS = 5.0
 HANDSHAKE_SECONDS = 8.0
 #: seconds for which a sweep waits for a node that could run a cell, unless asked otherwise
 PATIENCE = 60.0
-#: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
-TOKEN_CPU = 0.01
+#: what the coordinator of a cell of several workers holds, which computes nothing: a byte of memory, which every node
+#: has; Tune refuses to hold nothing
+COORDINATOR: Mapping[str, float] = {"memory": 1.0}
 #: into how many parts Ray divides a GPU, and how many cells may share one
 PARTS_OF_A_GPU = 10_000
 MOST_CELLS_PER_GPU = 100
@@ -73,9 +74,9 @@ class Resources:
         return self.alone.get("gpu", 0) * self.workers_per_cell
 
     @property
-    def cpus_per_cell(self) -> float:
+    def cpus_per_cell(self) -> int:
         """CPUs that one running cell holds."""
-        return self.workers_per_cell + (TOKEN_CPU if self.workers_per_cell > 1 else 0)
+        return self.workers_per_cell
 
     def check(self) -> None:
         """Refuse numbers that cannot be, a dead address, and GPUs that this machine does not have."""
@@ -166,8 +167,7 @@ def connect(request: Resources) -> None:
         else:
             several = request.workers_per_cell > 1
             # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
-            cpus = _own_cpus(request) if several else None
-            ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)  # never one that others started
+            ray.init("local", include_dashboard=several, **quiet)  # never one that others started
     except (ConnectionError, RuntimeError, AuthenticationError) as error:
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise UserError(
@@ -194,6 +194,20 @@ def has_room(request: Resources) -> bool:
     return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
 
 
+def own_node() -> str:
+    """The node that this process is attached to."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+def is_alive(node_id: str) -> bool:
+    """Whether Ray counts a node among those that are alive; one that it does not never comes back."""
+    import ray
+
+    return any(node["Alive"] and node["NodeID"] == node_id for node in ray.nodes())
+
+
 def _places(request: Resources) -> list[Mapping[str, float]]:
     """What each place that a cell has to fit into holds: a node, or all together for a cell of several workers."""
     import ray
@@ -206,7 +220,7 @@ def _places(request: Resources) -> list[Mapping[str, float]]:
 
 def concurrency_here(request: Resources) -> int:
     """How many cells would run at a time in a Ray of this machine's own; at least one."""
-    return _at_a_time(request, [_own_cpus(request)])
+    return _at_a_time(request, [os.cpu_count() or 1])
 
 
 def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
@@ -214,8 +228,3 @@ def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
     by_cpu = sum(int(each // request.cpus_per_cell) for each in cpus)
     by_gpu = request.gpus * request.cells_per_gpu
     return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
-
-
-def _own_cpus(request: Resources) -> int:
-    """CPUs of a Ray of this machine's own; one beyond the machine's pays for the trials' tokens."""
-    return (os.cpu_count() or 1) + (request.workers_per_cell > 1)

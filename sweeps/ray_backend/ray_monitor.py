@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from carft.core.errors import UserError
-from sweeps.ray_backend.connect import Resources, has_room
+from sweeps.ray_backend.connect import Resources, has_room, is_alive, own_node
 from sweeps.ray_backend.head_monitor import Gone
 
 LOOK_EVERY_S = 1.0
@@ -26,8 +26,9 @@ MISSES = 2
 def watched_ray(request: Resources, gone: Gone) -> Iterator[None]:
     """Within the block, ``gone`` is called once Ray, which is connected, can run nothing any more.
 
-    That is when a process of a Ray of this machine's own died, and when for ``request.patience`` seconds no node was
-    alive that could run a job. ``gone`` has to end the process: the main thread may be stuck.
+    That is when a process of a Ray of this machine's own died, when the cluster lost the node that this process is
+    attached to, with which Ray ends all that it started, and when for ``request.patience`` seconds no node was alive
+    that could run a job. ``gone`` has to end the process: the main thread may be stuck.
     """
     over, decided = threading.Event(), threading.Lock()
 
@@ -37,7 +38,7 @@ def watched_ray(request: Resources, gone: Gone) -> Iterator[None]:
                 gone(refusal)
 
     doors = _own_doors() if request.address is None else {}
-    threading.Thread(target=_watch_nodes, args=(request, end, over), daemon=True).start()
+    threading.Thread(target=_watch_nodes, args=(request, own_node(), end, over), daemon=True).start()
     threading.Thread(target=_watch_doors, args=(doors, end, over), daemon=True).start()
     try:
         yield
@@ -87,15 +88,19 @@ def _refuses(door: tuple[str, int]) -> bool:
     return False
 
 
-def _watch_nodes(request: Resources, end: Gone, over: threading.Event) -> None:
-    seen = time.monotonic()
+def _watch_nodes(request: Resources, own: str, end: Gone, over: threading.Event) -> None:
+    seen, lost = time.monotonic(), False
     where = f"the cluster at {request.address}" if request.address else "Ray on this machine"
     while not over.wait(LOOK_EVERY_S):
         try:
+            lost = not is_alive(own)
             if has_room(request):
                 seen = time.monotonic()
         except Exception:  # whatever goes wrong in asking says nothing of the nodes
             seen = time.monotonic()
+        if lost:
+            end(UserError(f"The node that the sweep itself runs on is dead for {where}.", KEPT))
+            return
         if (alone := time.monotonic() - seen) > request.patience:
             end(UserError(f"No node of {where} that could run a cell was alive for {alone:.0f} s.", KEPT))
             return

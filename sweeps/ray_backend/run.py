@@ -18,7 +18,7 @@ from sweeps.faults.lock import sweep_lock
 from sweeps.faults.restart import MOST, Again, Earlier, end_children
 from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.connect import TOKEN_CPU, Resources, concurrency, connect
+from sweeps.ray_backend.connect import COORDINATOR, Resources, concurrency, connect
 from sweeps.ray_backend.head_monitor import ExitProcess, Gone, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import KEPT, watched_ray
@@ -138,7 +138,7 @@ def _tune(
     placement = request.placement
     results, slots = protocol.store.address, lambda: concurrency(request)
     searcher = ProtocolSearcher(protocol, results, placement, patience, slots, notify, name)
-    resources = request.alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
+    resources = request.alone if placement.workers == 1 else dict(COORDINATOR)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),
