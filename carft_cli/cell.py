@@ -108,7 +108,7 @@ def train(
     fresh = not store.is_current(cell.id)
     if workers > 1 and fresh and cell.hyperparameters:
         _train_on_workers(cell, store.address, replace(execution, workers=workers), unseal or keep_weights)
-    outcome = run_cell(cell, store, execution, unseal, keep_weights, tell=lambda line: err.print(line, style="dim"))
+    outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
     if as_json:
         print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})

@@ -12,9 +12,9 @@ from carft.data.views import CentreView, batches
 from carft.methods.ft import Batch
 from carft.spec.cell import Cell
 from carft.spec.registry import method_card
+from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.run import CellContext
 
 IMAGES = 16
 RELATIVE = 1e-5  # rounding that another order of the rows may leave in float32
@@ -37,25 +37,25 @@ def context_order(cell: Cell, execution: Execution) -> Difference:
     """
     if "kl_weight" not in method_card(cell.method).space:
         raise UserError(f"'{cell.method}' has no context term.", "Give a car_ft cell.")
-    bench = CellContext.of(cell, execution)
-    reverse = torch.arange(len(bench.prompts.contexts)).flip(0)
-    shuffled = replace(bench.prompts, contexts=bench.prompts.contexts[reverse])
-    plain, turned = (_loss(cell, bench, prompts) for prompts in (bench.prompts, shuffled))
+    context = CellContext.of(cell, execution)
+    reverse = torch.arange(len(context.prompts.contexts)).flip(0)
+    shuffled = replace(context.prompts, contexts=context.prompts.contexts[reverse])
+    plain, turned = (_loss(cell, context, prompts) for prompts in (context.prompts, shuffled))
     agree = abs(plain - turned) <= RELATIVE * max(abs(plain), 1.0)
     return Difference("the order of the context rows does not matter", plain, turned, agree)
 
 
 @torch.no_grad()
-def _loss(cell: Cell, bench: CellContext, prompts: object) -> float:
-    network = bench.network()
+def _loss(cell: Cell, context: CellContext, prompts: object) -> float:
+    network = context.network()
     for parameter in network.visual.parameters():
         parameter.mul_(1.02)  # so that the divergence is not 0
     device = next(network.parameters()).device
-    shown = bench.task.val.rows(range(min(IMAGES, len(bench.task.val))))
-    (pixels,) = batches(shown.images, [np.arange(len(shown))], CentreView(bench.pretrained.side))
-    images, labels = bench.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
-    method = method_card(cell.method).load()(cell, bench.pretrained, prompts)
-    frozen = FeatureCache(bench.pretrained, cell.precision)
+    shown = context.task.val.rows(range(min(IMAGES, len(context.task.val))))
+    (pixels,) = batches(shown.images, [np.arange(len(shown))], CentreView(context.pretrained.side))
+    images, labels = context.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
+    method = method_card(cell.method).load()(cell, context.pretrained, prompts)
+    frozen = FeatureCache(context.pretrained, cell.precision)
     logits, features = network(images)
-    loss, _ = method.loss(Batch(network, images, labels, logits, features, lambda: frozen(images, 0)))
+    loss, _ = method.loss(Batch(network, images, labels, logits, features, lambda: frozen.features(images, 0)))
     return float(loss)

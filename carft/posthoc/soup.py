@@ -14,8 +14,9 @@ from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
 from carft.spec.selection import Candidate, ranked
 from carft.store.records import Record, Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, CellResult, Command, add_evaluation, load_network, save_weights
+from carft.training.run import CellResult, Command, add_evaluation, load_network, save_weights
 
 
 def run_soup(
@@ -34,34 +35,34 @@ def run_soup(
     if not store.set_aside_stale(cell.id) and store.evaluated(cell.id) >= wanted:
         return CellResult(cell.id, "reused", store.metrics(cell.id))
     execution.prepare()
-    bench = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution)
     started = time.perf_counter()
-    members, weights = _cooked(cell, bench, store)
-    network = bench.network(cell.reading.class_head)
+    members, weights = _cooked(cell, context, store)
+    network = context.network(cell.reading.class_head)
     network.load_state_dict(weights)
-    (predictions,) = predict_all(cell, [network], bench)
+    (predictions,) = predict_all(cell, [network], context)
     record = Record(
         cell,
         flatten("val", score(predictions["val"])),
-        {**bench.provenance(), "members": members},
+        {**context.provenance(), "members": members},
         {"evaluate": time.perf_counter() - started},
     )
     store.write(record, [], predictions["val"], lambda path: save_weights(network, path))
     for name in wanted:
-        add_evaluation(cell, name, predictions[name], bench, store, by)
+        add_evaluation(cell, name, predictions[name], context, store, by)
     return CellResult(cell.id, "done", store.metrics(cell.id))
 
 
-def _cooked(cell: Cell, bench: CellContext, store: Store) -> tuple[list[str], Weights]:
+def _cooked(cell: Cell, context: CellContext, store: Store) -> tuple[list[str], Weights]:
     """Members, in the order in which they were added, and weights of a soup."""
 
     def load(parent: str) -> Weights:
-        return load_network(store.read(parent).cell, bench, store).state_dict()
+        return load_network(store.read(parent).cell, context, store).state_dict()
 
     def accuracy(weights: Weights) -> float:
-        network = bench.network(cell.reading.class_head)
+        network = context.network(cell.reading.class_head)
         network.load_state_dict(weights)
-        return score(bench.predict(cell, network, bench.task.val))["top1"]
+        return score(context.predict(cell, network, context.task.val))["top1"]
 
     candidates = [Candidate(name, k, store.read(name).metrics) for k, name in enumerate(cell.parents)]
     order = ranked(candidates)

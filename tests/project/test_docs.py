@@ -14,8 +14,8 @@ import typer
 
 from carft.methods.ft import Batch
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.feature_cache import FeatureCache
-from carft.training.run import CellContext
 from cli import app
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol

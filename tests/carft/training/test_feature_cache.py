@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from carft.core.array_cache import LITTER_SECONDS, ArrayCache
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, Computed, compute
+from carft.training.run import Computed, compute
 from tests.support.helpers import LR, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
