@@ -1,4 +1,4 @@
-"""Share what was trained: open_clip's own folder format, with the class head and a model card beside it."""
+"""Export of a finished cell's model: open_clip's folder format, plus the class head and a model card."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from carft.training.execution import Execution
 
 
 def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[Path]:
-    """Write a finished cell's model to ``folder``; returns the files.
+    """Write a finished cell's model to ``folder``. Returns the files.
 
     open_clip_model.safetensors and open_clip_config.json hold the tuned image encoder with the frozen text encoder
     and logit scale, so that ``open_clip.create_model_and_transforms("local-dir:<folder>")`` loads it.
     class_head.safetensors holds A (C, D) and b (C,): logits = v @ A.T + b with v the L2-normalised image features.
-    classes.json names the rows; README.md says what was measured. ``UserError`` when the folder is not empty.
+    classes.json names the rows; README.md is a model card with the metrics. Raises ``UserError`` when the folder is not
+    empty or cannot be written.
     """
     record = store.read(cell)
     try:
@@ -58,15 +59,15 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
 
 
 def _architecture(context: CellContext, model: str) -> dict:
-    """open_clip's description of the model, with the activation that its weights were loaded with."""
+    """open_clip's configuration of the model, with the activation that its weights were loaded with."""
     if model.startswith("local-dir:"):
         path = Path(model.removeprefix("local-dir:")) / "open_clip_config.json"
         return json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
-    described = open_clip.get_model_config(model)
-    if described is None:
-        raise UserError(f"open_clip has no description of '{model}' to write beside the weights.")
+    configuration = open_clip.get_model_config(model)
+    if configuration is None:
+        raise UserError(f"open_clip has no configuration of '{model}' to write with the weights.")
     names = {type(module).__name__ for module in context.pretrained.clip.modules()}
-    return {**described, "quick_gelu": True} if "QuickGELU" in names else described
+    return {**configuration, "quick_gelu": True} if "QuickGELU" in names else configuration
 
 
 def _model_card(cell: str, store: Store) -> str:

@@ -1,4 +1,4 @@
-"""The network of any finished cell, post-hoc ones included."""
+"""The network of any finished cell, trained or post-hoc."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Weights = dict[str, torch.Tensor]
 
 
 def load_finished(cell: Cell, context: CellContext, store: Store) -> Network:
-    """The network of a finished cell: its own weights, or its parents' weights combined by its rule."""
+    """The network of a finished cell: its own weights, or its parents' weights combined by its rule.
+
+    Raises ``UserError`` when the weights of a soup are no longer in its folder.
+    """
     if method_card(cell.method).kind != "post-hoc" or store.find_weights(cell.id).is_file():
         return load_network(cell, context, store)
     if cell.method not in COMBINED:
@@ -38,7 +41,7 @@ def _interpolated(cell: Cell, start: Mapping[str, torch.Tensor], parents: list[W
     return method_card("wise_ft").load()(start, parents[0], cell.hyperparameters["alpha"])
 
 
-#: post-hoc method -> weights from (cell, weights where training started, parents' weights)
+#: post-hoc method -> function of (cell, weights at the start of training, parents' weights)
 COMBINED: Mapping[str, Callable[[Cell, Mapping[str, torch.Tensor], list[Weights]], Weights]] = {
     "wise_ft": _interpolated,
 }

@@ -22,10 +22,11 @@ from carft.training.run import CellResult, Command, add_evaluation, load_network
 def run_soup(
     parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
 ) -> CellResult:
-    """The soup over finished cells, evaluated on every set; its members stand in the record's provenance.
+    """The soup over finished cells, evaluated on every set. The provenance of its record lists its members.
 
-    greedy 0 averages all. greedy 1 takes them from the best on validation down (val/top1, then val/loss, then id) and
-    keeps each that leaves val/top1 no lower. A parent that kept no weights is trained again.
+    greedy: 0 averages all parents. 1 goes from the best parent on validation down (val/top1, then val/loss, then id)
+    and adds each that leaves val/top1 no lower. A parent without weights is trained again. Raises ``UserError`` for a
+    parent that is not done.
     """
     cell = soup_of(parents, greedy)
     for parent in cell.parents:
@@ -37,7 +38,7 @@ def run_soup(
     execution.prepare()
     context = CellContext.of(cell, execution)
     started = time.perf_counter()
-    members, weights = _cooked(cell, context, store)
+    members, weights = _members_and_weights(cell, context, store)
     network = context.network(cell.reading.class_head)
     network.load_state_dict(weights)
     (predictions,) = predict_all(cell, [network], context)
@@ -53,8 +54,8 @@ def run_soup(
     return CellResult(cell.id, "done", store.metrics(cell.id))
 
 
-def _cooked(cell: Cell, context: CellContext, store: Store) -> tuple[list[str], Weights]:
-    """Members, in the order in which they were added, and weights of a soup."""
+def _members_and_weights(cell: Cell, context: CellContext, store: Store) -> tuple[list[str], Weights]:
+    """Members of a soup, in the order in which they were added, and its weights."""
 
     def load(parent: str) -> Weights:
         return load_network(store.read(parent).cell, context, store).state_dict()

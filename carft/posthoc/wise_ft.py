@@ -22,9 +22,10 @@ from carft.training.run import CellResult, Command, add_evaluation, load_network
 
 
 def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "interpolate") -> list[CellResult]:
-    """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
+    """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set.
 
-    Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
+    Alpha 1 is the parent and alpha 0 the pretrained model: their predictions are read from records where possible.
+    Raises ``UserError`` when the parent is not trained or not done.
     """
     if method_card(parent.method).kind != "trained":
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
@@ -40,7 +41,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "i
         started = time.perf_counter()
         found = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
         durations = {"evaluate": (time.perf_counter() - started) / len(pending)}
-        with writing(threads=len(pending)) as later:  # most of it is waiting for the disk
+        with writing(threads=len(pending)) as later:  # most of the time goes to the disk
             for cell, predictions in zip(pending, found, strict=True):
                 later(_write, cell, predictions, durations, context, store, by)
     return [CellResult(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
@@ -49,7 +50,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "i
 def _curve_predictions(
     parent: Cell, alphas: Sequence[float], context: CellContext, store: Store
 ) -> list[dict[str, Predictions]]:
-    """Predictions on every set at each alpha; between the ends in one pass over the images."""
+    """Predictions on every set at each alpha; one pass over the images for all alphas between 0 and 1."""
     ends = {alpha: _end_predictions(parent, alpha, store, context.execution) for alpha in alphas}
     between = [alpha for alpha in alphas if ends[alpha] is None]
     if not between:
@@ -80,7 +81,7 @@ def _write(
 
 
 def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
-    """Predictions at the ends of a curve, read where they are on disk; None between the ends."""
+    """Predictions at alpha 0 and 1, from records where they exist; None at any other alpha."""
     names = ("val", *card(parent.task).sets)
     if alpha == 1:
         return {name: store.predictions(parent.id, name) for name in names}
@@ -99,7 +100,7 @@ def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predic
 
 
 def predict_all(cell: Cell, networks: Sequence[Network], context: CellContext) -> list[dict[str, Predictions]]:
-    """Predictions of every network on validation, test set and suites; an image is decoded once for all."""
+    """Predictions of every network on validation, test set and suites; every image is decoded once."""
     sets = {"val": context.task.val, **context.sealed()}
     found = {name: context.predict_each(cell, networks, images) for name, images in sets.items()}
     return [{name: found[name][number] for name in found} for number in range(len(networks))]
