@@ -73,9 +73,9 @@ def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
     cell = quick_cell("car_ft", reading=Reading(direction), lr=LR, kl_weight=1.0)
     method = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts)
     start = a_batch(bench, bench.network())
-    assert method.divergence(start.frozen(), start.features).detach().max() <= 1e-6
+    assert method.divergence(start.pretrained_features(), start.features).detach().max() <= 1e-6
     tuned = a_batch(bench, compute(quick_cell("ft", lr=LR), bench).network)
-    assert method.divergence(tuned.frozen(), tuned.features).detach().mean() > 1e-3
+    assert method.divergence(tuned.pretrained_features(), tuned.features).detach().mean() > 1e-3
 
 
 def test_the_first_step_of_a_history_has_no_divergence_and_later_ones_do(
