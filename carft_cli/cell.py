@@ -117,7 +117,7 @@ def train(settings: TrainSettings) -> None:
     unseal, keep_weights = settings.unseal, settings.keep_weights
     if settings.workers > 1 and fresh and cell.hyperparameters:
         _train_on_workers(cell, store.address, several, unseal or keep_weights)
-    outcome = run_cell(cell, store, execution, unseal, keep_weights, tell=lambda line: err.print(line, style="dim"))
+    outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
     if settings.output.as_json:
         print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})

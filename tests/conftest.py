@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from carft.spec.cell import Cell
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, run_cell
+from carft.training.run import run_cell
 from tests.support import faults
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell

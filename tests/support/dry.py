@@ -1,7 +1,7 @@
 """Cells that compute nothing, for the workers of a sweep that a test starts: all but what a cell computes is real.
 
-``RAY_RUNTIME_ENV_HOOK=tests.support.dry.runtime_env`` makes Ray call :func:`install` in every worker of the sweep. Where the
-sweep has a gate (``tests/support/gates.py``), each job stops at it when half of its files are written.
+``RAY_RUNTIME_ENV_HOOK=tests.support.dry.runtime_env`` makes Ray call :func:`install` in every worker of the sweep.
+Where the sweep has a gate (``tests/support/gates.py``), each job stops at it when half of its files are written.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A gate for the cells of a sweep that a test starts: they stop at it half way, and pass when the test lets them.
 
-A fault then meets the same cells on every machine, fast or busy. ``RAY_RUNTIME_ENV_HOOK=tests.support.gates.runtime_env`` makes
-Ray call :func:`install` in every worker: each cell that trains stops after its first step. Cells of ``tests/support/dry.py``
-stop when half of their files are written. ``CARFT_GATE`` names the folder of the gate; without it nothing stops.
+A fault then meets the same cells on every machine, fast or busy.
+``RAY_RUNTIME_ENV_HOOK=tests.support.gates.runtime_env`` makes Ray call :func:`install` in every worker: each cell
+that trains stops after its first step. Cells of ``tests/support/dry.py`` stop when half of their files are written.
+``CARFT_GATE`` names the folder of the gate; without it nothing stops.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ranks, nodes and heads that are killed in the middle of a cell, and a node that is added: Ray's own several nodes.
 
-Where a fault is Ray's matter and not training's, cells compute nothing (``tests/support/dry.py``). All are held half way
-(``tests/support/gates.py``) until the fault has met them.
+Where a fault is Ray's matter and not training's, cells compute nothing (``tests/support/dry.py``). All are held half
+way (``tests/support/gates.py``) until the fault has met them.
 """
 
 from __future__ import annotations

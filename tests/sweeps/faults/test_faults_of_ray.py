@@ -1,7 +1,7 @@
 """Processes of Ray that are killed in the middle of work, as the kernel does where memory runs out.
 
-Cells compute nothing (``tests/support/dry.py``), and trials wait until they are let go (``tests/held.py``): whatever happens
-meets all of them half way, and nothing rests on time or on how many cells there are.
+Cells compute nothing (``tests/support/dry.py``), and trials wait until they are let go (``tests/support/held.py``):
+whatever happens meets all of them half way, and nothing rests on time or on how many cells there are.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cells that compute nothing and trials that wait for a test, for the workers of a sweep that it starts.
 
-``RAY_RUNTIME_ENV_HOOK=tests.held.runtime_env`` makes Ray call :func:`install` in every worker of the sweep. A trial
+``RAY_RUNTIME_ENV_HOOK=tests.support.held.runtime_env`` makes Ray call :func:`install` in every worker of the sweep. A trial
 says that it waits, and does so before it writes anything until the test has let go. Other cells wait for nothing.
 """
 
@@ -17,12 +17,12 @@ from sweeps.search.protocol import Job
 from tests.support import dry
 from tests.support.faults import Sweep
 
-ENVIRONMENT = {"RAY_RUNTIME_ENV_HOOK": "tests.held.runtime_env"}
+ENVIRONMENT = {"RAY_RUNTIME_ENV_HOOK": "tests.support.held.runtime_env"}
 
 
 def runtime_env(asked: dict[str, Any] | None) -> dict[str, Any]:
     """Ray's hook."""
-    return {**(asked or {}), "worker_process_setup_hook": "tests.held.install"}
+    return {**(asked or {}), "worker_process_setup_hook": "tests.support.held.install"}
 
 
 def install() -> None:
