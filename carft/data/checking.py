@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from carft.core.files import file_digest
 from carft.data.files import unreadable
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet, Index
@@ -23,6 +24,9 @@ Result = TypeVar("Result")
 CHUNK = 256
 #: files that a sentence names
 NAMED = 5
+
+#: hexadecimal digits of a digest -> its algorithm
+ALGORITHMS = {32: "md5", 64: "sha256"}
 
 MEANINGS: dict[Status, str] = {
     "attested": "Counts, classes and the digests on record agree with the real set.",
@@ -115,12 +119,6 @@ def digest_of(place: Path, splits: Splits) -> str:
     return digest.hexdigest()
 
 
-def digest_of_file(path: Path, length: int) -> str:
-    """Hex digest of a file: md5 for 32 digits, sha256 for 64."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, {32: "md5", 64: "sha256"}[length]).hexdigest()
-
-
 def _threaded(work: Callable[[Sequence[Path]], Result], paths: Sequence[Path]) -> Iterable[Result]:
     parts = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
     with ThreadPoolExecutor(DECODERS) as pool:
@@ -170,7 +168,7 @@ def _digest_problems(data_set: DataSet, place: Path) -> list[str]:
     return [
         f"{name} is not the file of the real set: its digest differs."
         for name, expected in data_set.digests.items()
-        if not (place / name).is_file() or digest_of_file(place / name, len(expected)) != expected
+        if not (place / name).is_file() or file_digest(place / name, ALGORITHMS[len(expected)]) != expected
     ]
 
 

@@ -7,7 +7,6 @@ its name only when it is whole, and ``tarfile``'s ``data`` filter keeps an archi
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tarfile
 import urllib.request
@@ -16,6 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet, Download
 
@@ -69,8 +69,7 @@ def _made(folder: Path) -> Path:
 
 
 def _whole(path: Path, archive: Download) -> bool:
-    with path.open("rb") as stream:
-        return not archive.md5 or hashlib.file_digest(stream, "md5").hexdigest() == archive.md5
+    return not archive.md5 or file_digest(path, "md5") == archive.md5
 
 
 def _download(data_set: DataSet, root: Path, archive: Download, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.core.errors import UserError, unknown
+from carft.core.files import file_digest
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
 from carft.spec.cell import DIGEST_MARK
 from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
@@ -81,7 +81,7 @@ def states_activation(model: str, pretrained: str, activation: str | None) -> st
     twin = f"{model}{QUICK}"
     if not Path(pretrained).is_file() or twin not in open_clip.list_models():
         return model
-    if activation is None and _sha256(Path(pretrained)) in _openai_digests():
+    if activation is None and file_digest(Path(pretrained)) in _openai_digests():
         return twin
     if activation not in ("gelu", "quickgelu"):
         raise UserError(
@@ -96,11 +96,6 @@ def _openai_digests() -> set[str]:
     """sha256 of OpenAI's own files; open_clip has them in the addresses it downloads them from."""
     configs = (open_clip.get_pretrained_cfg(name, "openai") for name in open_clip.list_models())
     return {config["url"].split("/")[-2] for config in configs if config.get("url")}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=2)
@@ -132,7 +127,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
-    digest = _sha256(source) if isinstance(source, Path) else pretrained
+    digest = file_digest(source) if isinstance(source, Path) else pretrained
     if wanted and digest != wanted:
         raise UserError(f"The weights file '{pretrained}' is not the one this cell was specified with.")
     return Pretrained(

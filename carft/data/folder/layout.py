@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from carft.core.errors import UserError
+from carft.core.errors import CorruptFile, UserError
 from carft.data.fixtures import begin, picture
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.sets import DataSet, Index
@@ -157,7 +157,7 @@ def _note(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(content, ensure_ascii=False).encode()  # half a character stands for no text
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' cannot be read: {error}.", "It must be one JSON object.") from error
+        raise CorruptFile(path, str(error), "It must be one JSON object.") from error
     if not isinstance(content, dict):
         raise UserError(f"'{path}' must be one JSON object, not a {type(content).__name__}.", "See docs/folder.md.")
     return content

@@ -15,15 +15,17 @@ import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter, ImageFont
 
+from carft.core.files import file_digest
 from carft.data.icons.foundries import FOUNDRIES, base_name, font_path, glyph_names
 from carft.data.icons.world import class_patterns
 
+TABLE = Path(__file__).with_name("drawings.csv")
 #: foundries that neither pretraining nor training ever sees
 NEW_HANDS_FOUNDRIES = frozenset({"remix", "lucide"})
 MAX_DRAWINGS_PER_CLASS = 24
@@ -63,14 +65,13 @@ class Drawing:
 @cache
 def census() -> tuple[Drawing, ...]:
     """Every drawing of the world, read from the shipped table."""
-    with files("carft.data.icons").joinpath("drawings.csv").open(encoding="utf-8") as stream:
-        table = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     return tuple(_from_row(row) for row in table.to_dict("records"))
 
 
 def census_digest() -> str:
     """sha256 of the shipped table."""
-    return hashlib.sha256(files("carft.data.icons").joinpath("drawings.csv").read_bytes()).hexdigest()
+    return file_digest(TABLE)
 
 
 def _from_row(row: Mapping[Hashable, str]) -> Drawing:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.data.icons.world import WEIGHTS_FOLDER
 
 
@@ -95,7 +96,7 @@ def fonts_digest() -> str:
     for fonts in FOUNDRIES.values():
         for font in fonts:
             for path in (font_path(font), package_root(font.package) / font.names):
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+                digest.update(bytes.fromhex(file_digest(path)))
     return digest.hexdigest()
 
 

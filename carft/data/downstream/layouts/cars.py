@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from carft.data.downstream.layouts.drawing import drawings, save
 from carft.data.downstream.layouts.matlab import variable
-from carft.data.downstream.layouts.reading import corrupt, index_of
+from carft.data.downstream.layouts.reading import damaged, index_of
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -27,10 +27,10 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     for split, file in TABLES.items():
         rows = np.atleast_1d(variable(base / file, "annotations"))
         if not {"fname", "class"} <= set(rows.dtype.names or ()):
-            raise corrupt(base / file)
+            raise damaged(base / file)
         ids = [int(number) for number in rows["class"]]
         if not all(1 <= number <= len(names) for number in ids):
-            raise corrupt(base / file)
+            raise damaged(base / file)
         paths = [base / FOLDERS[split] / str(name) for name in rows["fname"]]
         splits[split] = list(zip(paths, [names[number - 1] for number in ids], strict=True))
     return index_of(data_set, root, splits)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from carft.data.downstream.layouts.drawing import drawings, planes, write_lines
-from carft.data.downstream.layouts.reading import corrupt, index_of, lines
+from carft.data.downstream.layouts.reading import damaged, index_of, lines
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -47,7 +47,7 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
         for path in (root / data_set.place / file for file in files):
             labels = _records(path, layout)[:, layout.label_bytes - 1]
             if len(labels) and labels.max() >= len(names):
-                raise corrupt(path)
+                raise damaged(path)
             rows += [(path / f"{i:05d}", names[label]) for i, label in enumerate(labels)]
         splits[split] = rows
     return index_of(data_set, root, splits)
@@ -86,5 +86,5 @@ def _records(path: Path, layout: Format) -> np.ndarray:
     size = layout.label_bytes + PIXELS
     count, rest = divmod(path.stat().st_size, size)
     if rest:
-        raise corrupt(path)
+        raise damaged(path)
     return np.memmap(path, np.uint8, "r", shape=(count, size)) if count else np.empty((0, size), np.uint8)

@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from carft.data.downstream.layouts.drawing import drawings, save
 from carft.data.downstream.layouts.matlab import variable
-from carft.data.downstream.layouts.reading import corrupt, index_of
+from carft.data.downstream.layouts.reading import damaged, index_of
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -26,7 +26,7 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     for split, name in VARIABLES.items():
         numbers = np.atleast_1d(variable(base / "setid.mat", name)).tolist()
         if not all(1 <= number <= len(labels) for number in numbers):
-            raise corrupt(base / "setid.mat")
+            raise damaged(base / "setid.mat")
         splits[split] = [(_image(base, number), labels[number - 1]) for number in numbers]
     return index_of(data_set, root, splits)
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from carft.data.downstream.layouts.drawing import drawings, save, write_lines
-from carft.data.downstream.layouts.reading import corrupt, folders, index_of
+from carft.data.downstream.layouts.reading import damaged, folders, index_of
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -49,4 +49,4 @@ def _listed(path: Path) -> dict[str, list[str]]:
     try:
         return {str(label): list(names) for label, names in json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise corrupt(path) from error
+        raise damaged(path) from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from scipy.io import loadmat
 
-from carft.data.downstream.layouts.reading import corrupt
+from carft.data.downstream.layouts.reading import damaged
 
 
 def variable(path: Path, name: str) -> Any:
@@ -15,4 +15,4 @@ def variable(path: Path, name: str) -> Any:
     try:
         return loadmat(path, squeeze_me=True)[name]
     except Exception as error:  # scipy raises many kinds for a torn file
-        raise corrupt(path) from error
+        raise damaged(path) from error

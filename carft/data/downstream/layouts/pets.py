@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from carft.data.downstream.layouts.drawing import drawings, save, write_lines
-from carft.data.downstream.layouts.reading import corrupt, index_of, lines
+from carft.data.downstream.layouts.reading import damaged, index_of, lines
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -51,7 +51,7 @@ def _listed(path: Path, data_set: DataSet) -> list[tuple[str, int]]:
         parts = line.split()
         known = len(parts) == 4 and parts[1].isdigit() and 1 <= int(parts[1]) <= len(data_set.labels)
         if not known or data_set.labels[int(parts[1]) - 1] != _breed(parts[0]):
-            raise corrupt(path)
+            raise damaged(path)
         rows.append((parts[0], int(parts[1])))
     return rows
 

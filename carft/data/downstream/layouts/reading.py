@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from carft.core.errors import UserError
+from carft.core.errors import CorruptFile, UserError
 from carft.data.sets import DataSet, Index
 
 Rows = Iterable[tuple[Path, str]]
@@ -16,13 +16,13 @@ def lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise corrupt(path) from error
+        raise damaged(path) from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def corrupt(path: Path) -> UserError:
-    """What to say of an annotation file that does not hold what it should."""
-    return UserError(f"'{path}' cannot be read: it is torn or not the real file.", "Put a whole copy in its place.")
+def damaged(path: Path) -> CorruptFile:
+    """Return the error for an annotation file whose content is not in the expected format."""
+    return CorruptFile(path, "it is incomplete or not the original file", "Replace it with a complete copy.")
 
 
 def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[str, Index]:
