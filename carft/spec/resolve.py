@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.data.card import Card
 from carft.data.catalog import card
 from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
-from carft.spec.registry import SOUP_RULES, check_hyperparameters, method_card, not_trainable
+from carft.spec.registry import OWN_OPTIONS, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: model names that are addresses: what they point to holds configuration and weights
 ADDRESSES = ("hf-hub:", "local-dir:")
@@ -87,7 +87,7 @@ def _named_weights(pretrained: str) -> str:
     path = Path(pretrained) if folder == pretrained else Path(folder) / SHARED_WEIGHTS
     if not path.is_file():
         return pretrained
-    return f"{pretrained}{DIGEST_MARK}{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return f"{pretrained}{DIGEST_MARK}{file_digest(path)}"
 
 
 def interpolation(parent: Cell, alpha: float) -> Cell:
@@ -184,4 +184,4 @@ def _of_file(model: str) -> list[str]:
 
 def _option(name: str, value: float) -> str:
     """A hyperparameter on the command line: the two that every paper names have options of their own."""
-    return f"--{name.replace('_', '-')} {value!r}" if name in ("lr", "kl_weight") else f"--set {name}={value!r}"
+    return f"--{name.replace('_', '-')} {value!r}" if name in OWN_OPTIONS else f"--set {name}={value!r}"

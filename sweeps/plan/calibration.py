@@ -18,7 +18,7 @@ from carft.training.feature_cache import FeatureCache
 from carft.training.loop import train
 from carft.training.run import CellContext
 from sweeps.plan.planning import hardware_of
-from sweeps.plan.rates import OTHER_PASSES, PASSES, Rates
+from sweeps.plan.rates import Rates
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 from sweeps.search.study import Study
@@ -40,7 +40,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     images = _some(bench.task.train, BATCHES * recipe.training.batch_size)
     found = {"zeroshot": _predicting(bench, replace(start, precision=recipe.precision), images)}
     for card in map(method_card, recipe.methods):
-        if card.kind == "trained" and card.name != "linear_probe":  # that one predicts once, and solves
+        if card.epoch_passes:
             found[card.name] = _training(recipe, card, bench, images)
     rates = {
         name: statistics.median(each) * request.cells_per_gpu / request.workers_per_cell for name, each in found.items()
@@ -85,7 +85,7 @@ def _training(recipe: Recipe, card: MethodCard, bench: CellContext, images: Imag
     method = card.load()(cell, bench.pretrained, bench.prompts)
     network = bench.network(cell.reading.class_head, cell.seed)
     train(cell, network, method, images, bench.pretrained, frozen, bench.execution, NONE, after_epoch)
-    passes = PASSES.get(card.name, OTHER_PASSES) * len(images)
+    passes = card.epoch_passes * len(images)
     return [(end - start) / passes for start, end in pairwise(ends[1:])]
 
 
