@@ -129,8 +129,8 @@ METHODS: dict[str, MethodCard] = {
             space={"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
             reads=(),
             whole_batch=False,
-            first_passes=0,
-            epoch_passes=4,
+            first_passes=1,
+            epoch_passes=3,
             in_soups=False,
         ),
         MethodCard(
