@@ -98,10 +98,10 @@ def merge_classes(logits: np.ndarray, merged: Sequence[Sequence[int]]) -> np.nda
     Among the first classes, a prediction of any class of a group counts for the first. WiSE-FT projects the 1000
     ImageNet classes on the 113 of ObjectNet in the same way. Softmax over the first classes uses these maxima.
     """
-    whole = logits.copy() if merged else logits
+    result = logits.copy() if merged else logits
     for group in merged:
-        whole[:, group[0]] = logits[:, list(group)].max(1)
-    return whole
+        result[:, group[0]] = logits[:, list(group)].max(1)
+    return result
 
 
 def top1(predicted: np.ndarray, labels: np.ndarray) -> float:

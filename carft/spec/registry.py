@@ -303,7 +303,7 @@ def not_trainable(name: str) -> UserError:
 
 
 def require_parts_allowed(name: str, workers: int, accumulation: int) -> None:
-    """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs it whole."""
+    """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs all images at once."""
     if method_card(name).whole_batch and (workers > 1 or accumulation > 1):
         raise UserError(
             f"The loss of '{name}' compares the images of a batch with each other and needs it in one piece.",

@@ -20,9 +20,9 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training and test images; class ids are read through the set's own list of names."""
+    """Return training and test images; class ids are read through the set's own list of names."""
     data_set.require_present(root)
-    base, names = root / data_set.place, classes(data_set, root)
+    base, names = root / data_set.folder, classes(data_set, root)
     splits = {}
     for split, file in TABLES.items():
         rows = np.atleast_1d(variable(base / file, "annotations"))
@@ -37,14 +37,14 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """The names in cars_meta.mat, by class id."""
-    names = variable(root / data_set.place / "devkit" / "cars_meta.mat", "class_names")
+    """Return the names in cars_meta.mat, by class id."""
+    names = variable(root / data_set.folder / "devkit" / "cars_meta.mat", "class_names")
     return [str(name).strip() for name in np.atleast_1d(names)]
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    base = root / data_set.place
+    """Write a few images per class and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     rows: dict[str, list[tuple]] = defaultdict(list)
     for split, label, _, image in drawings(data_set):

@@ -18,9 +18,9 @@ VARIABLES = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """The three splits. The official training split is the small one."""
+    """Return the three splits. The official training split is the small one."""
     data_set.require_present(root)
-    base = root / data_set.place
+    base = root / data_set.folder
     labels = _labels(base)
     splits = {}
     for split, name in VARIABLES.items():
@@ -32,13 +32,13 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """The numbers that imagelabels.mat holds."""
-    return sorted(set(_labels(root / data_set.place)), key=int)
+    """Return the numbers in imagelabels.mat."""
+    return sorted(set(_labels(root / data_set.folder)), key=int)
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    base = root / data_set.place
+    """Write a few images per class and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     labels: list[int] = []
     numbers: dict[str, list[int]] = defaultdict(list)

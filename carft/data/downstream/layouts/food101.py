@@ -13,9 +13,9 @@ from carft.data.sets import DataSet, Index
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training and test images."""
+    """Return training and test images."""
     data_set.require_present(root)
-    base = root / data_set.place
+    base = root / data_set.folder
     splits = {
         split: [
             (base / "images" / f"{name}.jpg", label)
@@ -28,13 +28,13 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """The class folders."""
-    return folders(root / data_set.place / "images")
+    """Return the names of the class folders."""
+    return folders(root / data_set.folder / "images")
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    base = root / data_set.place
+    """Write a few images per class and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     listed: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for split, label, number, image in drawings(data_set):

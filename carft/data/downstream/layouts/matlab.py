@@ -1,4 +1,4 @@
-"""MATLAB files through scipy, which reads them as data: no code in them is run."""
+"""MATLAB files, read with scipy as plain data."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from carft.data.downstream.layouts.reading import damaged
 
 
 def variable(path: Path, name: str) -> Any:
-    """A variable of a .mat file with its single dimensions dropped; ``UserError`` when it cannot be read."""
+    """Return a variable of a .mat file without dimensions of size 1. Raises ``CorruptFile`` if it cannot be read."""
     try:
         return loadmat(path, squeeze_me=True)[name]
-    except Exception as error:  # scipy raises many kinds for a torn file
+    except Exception as error:  # scipy raises many kinds for a corrupt file
         raise damaged(path) from error

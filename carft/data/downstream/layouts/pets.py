@@ -14,9 +14,9 @@ LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training (``trainval``) and test images. The breed in a name and its class id must agree."""
+    """Return training (``trainval``) and test images. The breed in a name and its class id must agree."""
     data_set.require_present(root)
-    base = root / data_set.place
+    base = root / data_set.folder
     splits = {}
     for split, file in LISTS.items():
         names = [name for name, _ in _listed(base / "annotations" / file, data_set)]
@@ -25,19 +25,19 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """Breeds of the training list, by class id."""
-    listed = _listed(root / data_set.place / "annotations" / LISTS["train"], data_set)
+    """Return the breeds in the training list, by class id."""
+    listed = _listed(root / data_set.folder / "annotations" / LISTS["train"], data_set)
     return [breed for _, breed in sorted({(number, _breed(name)) for name, number in listed})]
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per breed and split."""
-    base = root / data_set.place
+    """Write a few images per breed and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     listed: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         name = f"{data_set.labels[label]}_{number}"
-        species = 1 if name[0].isupper() else 2  # cats are written with a capital
+        species = 1 if name[0].isupper() else 2  # names of cats are capitalised
         listed[split].append(f"{name} {label + 1} {species} 1")
         save(image, base / "images" / f"{name}.jpg")
     for split, rows in listed.items():
