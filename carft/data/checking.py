@@ -161,7 +161,7 @@ def _class_problems(data_set: DataSet, root: Path, splits: Splits) -> list[str]:
         same = Counter(_plain(name) for name in found)
         twins = [name for name in found if same[_plain(name)] > 1]
         if twins:
-            problems.append(f"Classes that occur twice: {_few(twins)}.")
+            problems.append(f"Classes that are there twice: {_few(twins)}.")
         for what, names in (("missing", set(expected) - set(found)), ("unknown", set(found) - set(expected))):
             if names:
                 problems.append(f"Classes that are {what}: {_few(sorted(names))}.")

@@ -70,7 +70,8 @@ class MethodCard:
 LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
 KL_WEIGHT = Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)
 PROBE_PENALTY = Range(1e-6, 1e-1, first_guess=1e-3)
-HEAD = ("class_head",)
+#: reading factors of a loss without contexts
+HEAD_FACTORS = ("class_head",)
 #: reading factors of a loss on context distributions
 CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
 
@@ -113,7 +114,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.ft:FineTune",
             command="train",
             space={"lr": LEARNING_RATE},
-            reads=HEAD,
+            reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
             epoch_passes=3,
@@ -141,7 +142,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.l2_sp:StartingPoint",
             command="train",
             space={"lr": LEARNING_RATE, "l2_weight": Range(0.01, 10.0, first_guess=0.1, zero_allowed=True)},
-            reads=HEAD,
+            reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
             epoch_passes=3,
@@ -155,7 +156,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.kd:ClassDistillation",
             command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
-            reads=HEAD,
+            reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
             epoch_passes=4,
@@ -169,7 +170,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.feature_kd:FeatureDistillation",
             command="train",
             space={"lr": LEARNING_RATE, "distance_weight": Range(0.1, 100.0, first_guess=1.0, zero_allowed=True)},
-            reads=HEAD,
+            reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
             epoch_passes=4,
@@ -197,7 +198,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.lipsum_ft:RandomText",
             command="train",
             space={"lr": LEARNING_RATE, "energy_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
-            reads=HEAD,
+            reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
             epoch_passes=4,

@@ -155,7 +155,7 @@ def domain_missing(place: Path) -> None:
     ("change", "says"),
     [
         (class_missing_in_one_domain, "1 of its 7 class folders in '.*cartoon'.*'horse' first"),
-        (one_class_more, "'zebra' is no class"),
+        (one_class_more, "'zebra' is not one of its classes"),
         (domain_missing, "pacs is incomplete.*sketch"),
     ],
 )

@@ -170,7 +170,8 @@ def add_a_class(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"), [(drop_a_class, "1 of its 200 class folders"), (add_a_class, "'n00000000' is no class")]
+    ("change", "says"),
+    [(drop_a_class, "1 of its 200 class folders"), (add_a_class, "'n00000000' is not one of its classes")],
 )
 def test_a_set_with_other_classes_is_refused(change, says: str, tmp_path: Path) -> None:
     DATA_SETS["imagenet-a"].fixture(tmp_path)
