@@ -128,7 +128,7 @@ def data_fetch(settings: SetSettings) -> None:
 
     rows = []
     for data_set in _some(name, data_sets(name)):
-        new = fetch(data_set, root, tell=lambda line: err.print(line, style="dim", soft_wrap=True))
+        new = fetch(data_set, root, log=lambda line: err.print(line, style="dim", soft_wrap=True))
         rows.append({"data set": data_set.name, "status": "fetched" if new else "present"})
     if as_json:
         print_json(rows)
@@ -152,10 +152,10 @@ def data_fixture(settings: SetSettings) -> None:
     for data_set in chosen:
         data_set.fixture(root)
     if as_json:
-        print_json([{"data set": d.name, "place": str(root / d.place)} for d in chosen])
+        print_json([{"data set": d.name, "place": str(root / d.folder)} for d in chosen])
         return
     for data_set in chosen:
-        out.print(f"{data_set.name}: a fixture, no real image, in {root / data_set.place}", soft_wrap=True)
+        out.print(f"{data_set.name}: a fixture, no real image, in {root / data_set.folder}", soft_wrap=True)
 
 
 def _some(name: str, data_sets: list[Any]) -> list[Any]:

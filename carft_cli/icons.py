@@ -45,7 +45,7 @@ def pretrain(
     torch.set_num_threads(threads)
     recipe = PretrainingRecipe(**given(epochs=epochs))
     with writing(folder):
-        path, rows = pretrain_and_measure(recipe, folder, tell=lambda line: err.print(line, style="dim"))
+        path, rows = pretrain_and_measure(recipe, folder, log=lambda line: err.print(line, style="dim"))
     table = new_table("context", "zero-shot class", "zero-shot context")
     for name, row in rows.items():
         table.add_row(name, percent(row["class"]), percent(row["context"]))

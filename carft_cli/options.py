@@ -94,9 +94,9 @@ class ModelOptions:
         if self.pretrained and Path(self.pretrained).is_file():
             if self.model is None:
                 raise UserError("A weights file does not say which model it is for.", "Give --model NAME as well.")
-            from carft.models.clip import states_activation
+            from carft.models.clip import with_activation
 
-            return states_activation(self.model, self.pretrained, self.activation), self.pretrained
+            return with_activation(self.model, self.pretrained, self.activation), self.pretrained
         if self.activation:
             raise UserError("--activation is for a weights file, given as --model NAME --pretrained PATH.")
         return self.model, self.pretrained
@@ -235,4 +235,4 @@ def _is_fixture(task: str, data: Path | None) -> bool:
 
     if is_folder(task):
         return is_fixture(parse(task).path)
-    return data is not None and any(is_fixture(data / one.place) for one in data_sets(task))
+    return data is not None and any(is_fixture(data / one.folder) for one in data_sets(task))

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from carft.core.errors import UserError, unknown
-from carft.core.metrics import Predictions, macro, top1
+from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, top1
 from carft.data.catalog import card
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests
 from reports.tables.rows import rows_of
 
-BINS = 15
 TOP = 5
 
 
@@ -77,14 +76,11 @@ def mean_loss(view: View) -> float:
     return float(np.mean(-view.log_likelihood))
 
 
-def calibration_error(view: View) -> float:
-    """Expected calibration error: mean gap of confidence and accuracy over 15 bins of equal width, by their size."""
+def expected_calibration_error(view: View) -> float:
+    """Expected calibration error over 15 bins of equal width."""
     if view.confidence is None:
         raise not_enough(view.where, "a confidence over other classes needs all of them")
-    right = view.predicted == view.labels
-    bins = np.minimum((view.confidence * BINS).astype(int), BINS - 1)
-    gaps = [abs(float(np.sum(right[bins == b] - view.confidence[bins == b]))) for b in np.unique(bins)]
-    return float(sum(gaps) / len(right))
+    return calibration_error(calibration_bins(view.confidence, view.predicted == view.labels))
 
 
 def context_top1(view: View) -> float:
@@ -99,7 +95,7 @@ METRICS: dict[str, Callable[[View], float]] = {
     "mean_per_class": lambda view: macro(view.predicted, view.labels),
     "worst_class": worst_class,
     "loss": mean_loss,
-    "ece": calibration_error,
+    "ece": expected_calibration_error,
     "context_top1": context_top1,
 }
 

@@ -1,5 +1,4 @@
-"""Arrays that are dear to compute and the same every time: kept on disk, memory-mapped, one copy for all processes of a
-machine. No torch."""
+"""A disk cache for expensive deterministic arrays, memory-mapped and shared by all processes of a machine."""
 
 from __future__ import annotations
 
@@ -17,43 +16,43 @@ from uuid import uuid4
 import numpy as np
 
 GIB = 2**30
-#: after this long the part file of a writer that died is litter
-LITTER_SECONDS = 24 * 3600
+#: age in seconds at which a temporary file is taken for one of a process that died
+STALE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
 class ArrayCache:
-    """A folder of kept arrays, each of two dimensions and in a file of its own, named by a key of what decides it.
+    """A folder of two-dimensional arrays, one file each, named by a key of everything that decides the content.
 
-    limit: bytes; before a file is added the least recently used ones are removed until it fits. A file is written
-    beside its place and renamed, so that concurrent writers of one entry, which write the same bytes, do no harm. Its
-    checksum stands in its name: a torn or changed file is not found to be what it says, and is computed again.
+    A file is written under a temporary name and then renamed, so concurrent writers of one entry, which write the same
+    bytes, are safe. The file name holds a checksum; a corrupt file does not match it and is computed again.
     """
 
     folder: Path
     limit: int = 10 * GIB
+    """Largest total size in bytes. The least recently used files are removed to make space for a new one."""
 
     def read(self, entry: str, rows: int, width: int, dtype: np.dtype) -> np.ndarray | None:
-        """The array (rows, width) of an entry, memory-mapped and private; None when no file of it is whole."""
+        """Return the array (rows, width) of an entry, memory-mapped copy-on-write; None if there is no valid file."""
         for path in self.folder.glob(f"{entry}-*.npy"):
             try:
                 values = np.load(path, mmap_mode="c", allow_pickle=False)
-                os.utime(path)  # used now
+                os.utime(path)  # for the order of removal
             except (OSError, ValueError):
                 continue
-            fits = values.shape == (rows, width) and values.dtype == dtype
-            if fits and path.name == f"{entry}-{_checksum(values)}.npy":
+            valid = values.shape == (rows, width) and values.dtype == dtype
+            if valid and path.name == f"{entry}-{_checksum(values)}.npy":
                 return values
         return None
 
     def open(self, entry: str, rows: int, width: int, dtype: np.dtype) -> np.memmap:
-        """A new file for the array of an entry, memory-mapped; it has no name yet that :meth:`read` looks for."""
+        """Create a temporary file for an entry, memory-mapped. :meth:`read` finds it after :meth:`commit`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._make_room(rows * width * dtype.itemsize)
+        self._free_space(rows * width * dtype.itemsize)
         part = self.folder / f"{entry}.{os.getpid()}-{uuid4().hex[:8]}.part"
         values = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
         try:
-            with part.open("rb+") as file:  # a disk that is full shows here, not as a crash when a page is written
+            with part.open("rb+") as file:  # a full disk raises here; writing a page would kill the process
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         except OSError:
             part.unlink(missing_ok=True)
@@ -61,17 +60,17 @@ class ArrayCache:
         return values
 
     def commit(self, entry: str, values: np.memmap) -> None:
-        """Give a filled file its name."""
+        """Make a filled file visible to :meth:`read`."""
         values.flush()
         path = Path(str(values.filename))
         path.replace(self.folder / f"{entry}-{_checksum(values)}.npy")
 
     def discard(self, values: np.memmap) -> None:
-        """Remove a file that was not filled."""
+        """Remove a temporary file."""
         Path(str(values.filename)).unlink(missing_ok=True)
 
     def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of an entry, made and kept if it is not there; only made where the folder cannot be written."""
+        """Return the array of an entry; compute and store it if it is missing. An unwritable folder is no error."""
         known = self.read(entry, rows, width, dtype)
         if known is not None:
             return known
@@ -85,24 +84,24 @@ class ArrayCache:
         known = self.read(entry, rows, width, dtype)
         return values if known is None else known
 
-    def _make_room(self, wanted: int) -> None:
+    def _free_space(self, wanted: int) -> None:
         now = time.time()
         files = []
         for path in self.folder.glob("*"):
             try:
                 status = path.stat()
             except FileNotFoundError:
-                continue  # another process made room
-            if path.suffix == ".part" and now - status.st_mtime > LITTER_SECONDS:
+                continue  # another process removed it
+            if path.suffix == ".part" and now - status.st_mtime > STALE_SECONDS:
                 path.unlink(missing_ok=True)
             elif path.suffix == ".npy":
                 files.append((status.st_mtime, status.st_size, path))
-        kept = sum(size for _, size, _ in files)
+        used = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
-            if kept + wanted <= self.limit:
+            if used + wanted <= self.limit:
                 break
             path.unlink(missing_ok=True)
-            kept -= size
+            used -= size
 
 
 def _checksum(values: np.ndarray) -> str:
@@ -110,5 +109,5 @@ def _checksum(values: np.ndarray) -> str:
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
-    """20 hexadecimal digits of everything that decides an array."""
+    """Return a key of 20 hexadecimal digits for the JSON values that decide an array."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,4 +1,4 @@
-"""The one exception for requests that cannot be served: shown as a sentence, never as a traceback."""
+"""Errors. ``UserError`` is shown to the user as a message, never as a traceback."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-#: names that a sentence can list
+#: names that one message lists at most
 MANY = 12
 
 
 class UserError(Exception):
-    """A request that is wrong or cannot work here.
+    """A request that is wrong or cannot be served on this machine.
 
-    The command line prints ``message`` and ``hint`` and exits with code 2.
+    The command line prints ``message`` (what is wrong) and ``hint`` (what to do) and exits with code 2.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -22,34 +22,45 @@ class UserError(Exception):
         self.hint = hint
 
 
+class CorruptFile(UserError):
+    """A file that is incomplete, was changed, or is not the expected file.
+
+    path: the file, or the folder of a record. why: the reason, without a full stop.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        why: str,
+        hint: str = "Move that folder away and run the sweep again; it runs only the missing cells.",
+    ) -> None:
+        super().__init__(f"'{path}' is corrupt or cannot be read: {why}.", hint)
+
+
+#: the name of :class:`CorruptFile` where it is used as a function
+corrupt = CorruptFile
+
+
 class UnreadableImage(UserError):
     """An image that cannot be decoded."""
 
 
 class StorageUnavailable(OSError):
-    """The object store that holds the results does not answer, or does not allow what is asked of it."""
+    """The object store of the results does not answer or denies access."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 class Diverged(RuntimeError):
-    """A cell whose loss is no longer finite: the request was fine, the run was not."""
+    """The training loss of a cell is no longer finite."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """A refusal for a name that is not in a registry, with the nearest names that are."""
+    """Return the error for a name that is not in a registry. The hint lists similar names, or the known ones."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     near = near or [k for k in known if name and (k.endswith(f"/{name}") or k.startswith(name))][:3]
     few = ", ".join(known[:MANY]) + (f" and {len(known) - MANY} more" if len(known) > MANY else "")
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {few or 'none'}."
     return UserError(f"There is no {kind} '{name}'.", hint)
-
-
-def corrupt(path: Path, why: str) -> UserError:
-    """The refusal to read a file that is not whole."""
-    return UserError(
-        f"The record '{path}' is torn or cannot be read: {why}.",
-        "Move that folder away and run the sweep again; only what is missing is run.",
-    )

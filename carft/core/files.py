@@ -1,7 +1,8 @@
-"""Files written whole or not at all, JSON that is sound or refused, and names that lead nowhere else. No torch."""
+"""Atomic writes, checked JSON, digests of files and safe file names."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -12,40 +13,46 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from carft.core.errors import UserError, corrupt
+from carft.core.errors import CorruptFile, UserError
 
 
 def plain_name(name: str) -> str:
-    """``name`` if it is a file name and nothing else; ``UserError`` for one that could lead elsewhere."""
+    """Return ``name`` if it is a plain file name. Raises ``UserError`` for a path, an empty name or one with a null."""
     if not isinstance(name, str) or name in ("", ".", "..") or set("/\\\0") & set(name):
         raise UserError(f"'{name}' is not the name of a cell.", "Names in a results folder hold no path.")
     return name
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; ``UserError`` for one that is torn."""
+    """Return the content of a JSON file. Raises ``CorruptFile`` if it cannot be read or parsed."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise corrupt(path, str(error)) from error
+        raise CorruptFile(path, str(error)) from error
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of a file's bytes. algorithm: a name that ``hashlib`` knows."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def finite_numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Names with finite numbers; ``ValueError`` for anything else."""
+    """Return ``found`` as a dictionary. Raises ``ValueError`` if a value is not a finite number."""
     for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"'{name}' is no finite number")
+            raise ValueError(f"'{name}' is not a finite number")
     return dict(found)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with sorted keys, atomically; ``ValueError`` for numbers that are not finite."""
+    """Write JSON with sorted keys, atomically. Raises ``ValueError`` for a number that is not finite."""
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
     write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a part file beside ``path``, flush it to disk, then rename."""
+    """Call ``write`` with a temporary file in the same folder, flush the file to disk, then rename it to ``path``."""
     part = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
     try:
         write(part)
@@ -57,29 +64,33 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
-    """Paths below ``root`` of every file in these of its folders, sorted, with ``/``; ``UserError`` for a link.
+    """Return the paths, relative to ``root`` and sorted, of all files below the given folders of ``root``.
 
-    A link in a folder from somewhere else could lead anywhere, so none is followed.
+    Hidden and temporary files are left out. Raises ``UserError`` for a symbolic link, since the folder may come from
+    another machine and a link may point to any file.
     """
     found = []
     for name in folders:
         for folder, inner, names in os.walk(root / name):
             for entry in (*inner, *names):
                 if Path(folder, entry).is_symlink():
-                    raise UserError(f"'{Path(folder, entry)}' is a link.", "Put the file itself in its place.")
-            found += [Path(folder, entry).relative_to(root).as_posix() for entry in names if not _is_work(entry)]
+                    raise UserError(f"'{Path(folder, entry)}' is a link.", "Replace it with the file itself.")
+            found += [Path(folder, entry).relative_to(root).as_posix() for entry in names if not _is_temporary(entry)]
     return sorted(found)
 
 
-def _is_work(name: str) -> bool:
+def _is_temporary(name: str) -> bool:
     return name.endswith(".part") or name.startswith(".")
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes ``target`` when the block ends well; ``UserError`` when something is there."""
+    """Yield a temporary folder and rename it to ``target`` if the block succeeds.
+
+    Raises ``UserError`` if ``target`` exists and is not an empty folder, or if it cannot be written.
+    """
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise UserError(f"'{target}' is there already.", "Name a folder that does not exist yet.")
+        raise UserError(f"'{target}' exists already.", "Name a folder that does not exist yet.")
     part = target.with_name(f".{target.name}-{uuid4().hex[:8]}")
     try:
         part.mkdir(parents=True)

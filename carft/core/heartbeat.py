@@ -1,4 +1,4 @@
-"""Signs of life: long work says that it moves; whoever runs it may listen. Costs nothing when nobody does."""
+"""Progress heartbeats for watchdogs. Without a listener a heartbeat does nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _listener: ContextVar[Callable[[], None] | None] = ContextVar("listener", defaul
 
 
 def heartbeat() -> None:
-    """Say that the work moved on: a batch of images was made, a step was done."""
+    """Report progress: a batch of images is ready, or a training step is done."""
     listener = _listener.get()
     if listener is not None:
         listener()
@@ -18,7 +18,7 @@ def heartbeat() -> None:
 
 @contextmanager
 def on_heartbeat(listener: Callable[[], None]) -> Iterator[None]:
-    """``listener`` is called at every sign of life of this thread while the block runs."""
+    """Call ``listener`` at every heartbeat of this thread while the block runs."""
     token = _listener.set(listener)
     try:
         yield

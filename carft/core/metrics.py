@@ -1,4 +1,4 @@
-"""Metrics as pure functions of predictions (numpy only): the same code scores a cell and checks a report."""
+"""Metrics as pure functions of predictions, in numpy. Training and reports use the same code."""
 
 from __future__ import annotations
 
@@ -7,44 +7,48 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-#: how many logits are kept of each image of a large set
+#: how many logits per image are stored of a large set
 KEPT = 10
+#: bins of equal width in [0, 1] of the calibration error
+BINS = 15
 
 
 @dataclass(frozen=True)
 class Largest:
-    """What is kept of the logits of a large set, enough for its metrics but not for every re-scoring.
-
-    classes, values: (N, 10), the largest logits, largest first. label: (N,) the label's. log_sum: (N,) logsumexp, both
-    over the classes that the set is scored over.
-    """
+    """The stored part of the logits of a large set: enough for its metrics, but not for every new class list."""
 
     classes: np.ndarray
+    """(N, 10) int64: classes of the largest logits among the scored classes, largest first."""
     values: np.ndarray
+    """(N, 10) float32: their logits."""
     label: np.ndarray
+    """(N,) float32: logit of the label."""
     log_sum: np.ndarray
+    """(N,) float64: logsumexp over the scored classes."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One row per image of an evaluated set.
-
-    images, groups: names. labels, contexts: (N,) int64, contexts -1 where unknown. logits: (N, C) float32, all of
-    them, or the largest. context_logits: (N, K) float32. subset: the classes that the set is scored over, ascending;
-    None for all.
-    """
+    """Predictions on an evaluated set, one row per image."""
 
     images: Sequence[str]
+    """N image names."""
     groups: Sequence[str]
+    """N names of resampling units."""
     labels: np.ndarray
+    """(N,) int64 class indices."""
     contexts: np.ndarray
+    """(N,) int64 context indices; -1 where the context is unknown."""
     logits: np.ndarray | Largest
+    """(N, C) float32, or the largest of each row."""
     context_logits: np.ndarray
+    """(N, K) float32."""
     subset: tuple[int, ...] | None = None
+    """Scored classes, ascending; None for all."""
 
     @property
     def predicted(self) -> np.ndarray:
-        """(N,) class of the largest logit among those that are scored."""
+        """(N,) class of the largest logit among the scored classes."""
         if isinstance(self.logits, Largest):
             return self.logits.classes[:, 0]
         if self.subset is None:
@@ -77,7 +81,7 @@ class Predictions:
         return np.exp(-negative_log_likelihood(logits, logits.argmax(1)))
 
     def condensed(self) -> Predictions:
-        """The same with the largest logits only."""
+        """Return a copy that holds the largest logits only."""
         if isinstance(self.logits, Largest):
             return self
         classes = np.arange(self.logits.shape[1]) if self.subset is None else np.asarray(self.subset)
@@ -89,39 +93,60 @@ class Predictions:
 
 
 def merge_classes(logits: np.ndarray, merged: Sequence[Sequence[int]]) -> np.ndarray:
-    """Logits (N, C) in which the first class of each group has the largest logit of its group.
+    """Return logits (N, C) in which the first class of each group has the largest logit of its group.
 
-    Scored over the first classes, a prediction of any class of a group is one of the first: so WiSE-FT projects 1000
-    ImageNet classes on ObjectNet's 113. Softmax over the first classes is over these maxima.
+    Among the first classes, a prediction of any class of a group counts for the first. WiSE-FT projects the 1000
+    ImageNet classes on the 113 of ObjectNet in the same way. Softmax over the first classes uses these maxima.
     """
-    whole = logits.copy() if merged else logits
+    result = logits.copy() if merged else logits
     for group in merged:
-        whole[:, group[0]] = logits[:, list(group)].max(1)
-    return whole
+        result[:, group[0]] = logits[:, list(group)].max(1)
+    return result
 
 
 def top1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images whose prediction is the label."""
+    """Accuracy in [0, 1]."""
     return float(np.mean(predicted == labels))
 
 
 def macro(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the labels that occur of the share predicted right. Raises ``ValueError`` on no labels."""
+    """Mean of the accuracies per label, over the labels that occur. Raises ``ValueError`` without images."""
     if len(labels) == 0:
         raise ValueError("macro average of no images")
     return float(np.mean([np.mean(predicted[labels == k] == k) for k in np.unique(labels)]))
 
 
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) in nats, of labels (N,) under softmax of logits (N, C); float64."""
+    """(N,) in nats, of labels (N,) under softmax of logits (N, C); float64.
+
+    ``scipy.special.logsumexp`` differs in the last bit on up to a tenth of the rows, which would change stored losses.
+    """
     wide = logits.astype(np.float64)
     peak = wide.max(1, keepdims=True)
     log_sum = peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
     return log_sum - wide[np.arange(len(labels)), labels]
 
 
+def calibration_bins(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """(3, BINS) float64: images, sum of confidences and number of hits per bin of confidence.
+
+    confidence: (N,) in [0, 1]. hits: (N,) bool. The bins of several sets can be added.
+    """
+    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return np.stack([np.bincount(index, part, minlength=BINS).astype(float) for part in (None, confidence, hits)])
+
+
+def calibration_error(bins: np.ndarray) -> float:
+    """Expected calibration error in [0, 1] of :func:`calibration_bins`; NaN without images.
+
+    It is the mean over images of the distance between accuracy and mean confidence of their bin.
+    """
+    count, confidence, hits = bins
+    return float(np.abs(hits - confidence).sum() / count.sum()) if count.sum() else float("nan")
+
+
 def score(predictions: Predictions) -> dict[str, float]:
-    """top1, mean_per_class, loss and, where contexts are known, context_top1 (macro over contexts)."""
+    """Return top1, mean_per_class, loss and, where contexts are known, context_top1 (mean over contexts)."""
     p = predictions
     scores = {
         "top1": top1(p.predicted, p.labels),
@@ -135,12 +160,12 @@ def score(predictions: Predictions) -> dict[str, float]:
 
 
 def flatten(name: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores under the flat names of a record: ``val`` -> ``val/top1``, ``ood/hands`` -> ``ood/hands/top1``."""
+    """Return scores under the flat names of a record: ``val`` -> ``val/top1``, ``ood/hands`` -> ``ood/hands/top1``."""
     return {f"{name}/{metric}": value for metric, value in scores.items()}
 
 
 def ood_means(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Unweighted means over the suites: ood/mean/top1, ood/mean/mean_per_class and ood/context_top1."""
+    """Return unweighted means over the suites: ood/mean/top1, ood/mean/mean_per_class and ood/context_top1."""
     means = {}
     for metric, name in (
         ("top1", "ood/mean/top1"),

@@ -1,13 +1,16 @@
-"""Random draws: every one is a function of its key alone, so nothing that was drawn before can move it."""
+"""Random generators that depend on a key alone, so that earlier draws do not change later ones."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: what is drawn, the last number of a key of three; a new kind of draw takes a new number
+#: kinds of draws, the last part of a generator's key; a new kind takes the next number
 ORDER, CROPS, PERMUTATION, CONTEXTS, TEXTS, TEMPLATES = range(6)
 
 
 def generator(seed: int, index: int, stream: int) -> np.random.Generator:
-    """A generator for (seed, index, stream). index: the epoch or the step, 0 for what is drawn once."""
+    """Return the generator of a key.
+
+    seed: the cell's seed. index: epoch or step, from 0; 0 for what is drawn once per run. stream: a kind above.
+    """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, index, stream))))

@@ -1,4 +1,4 @@
-"""What is known of a task before its data are opened. No torch here; the loaders are imported when a task is opened."""
+"""Task cards: what is known of a task before its data are opened. Only opening a task imports torch."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ if TYPE_CHECKING:
 STANDARD = "standard"
 
 
-class Where(Protocol):
-    """Where the data are: the data root, whether images that cannot be decoded are left out, on record, and the folder
-    in which what is dear to make is kept.
-
-    :class:`carft.training.execution.Execution` is one; :class:`Folder` is another.
-    """
+class DataOptions(Protocol):
+    """How data are opened. :class:`carft.training.execution.Execution` and :class:`Folder` implement it."""
 
     @property
-    def root(self) -> Path | None: ...
+    def root(self) -> Path | None:
+        """The data root."""
 
     @property
-    def skip_unreadable(self) -> bool: ...
+    def skip_unreadable(self) -> bool:
+        """Whether images that cannot be decoded are left out and listed in the record."""
 
     @property
-    def feature_cache(self) -> str | None: ...
+    def feature_cache(self) -> str | None:
+        """Folder of the disk cache; None for no cache."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A data root by itself."""
+    """A data root with default options."""
 
     root: Path | None = None
     skip_unreadable: bool = False
@@ -45,47 +44,54 @@ class Folder:
 
 @dataclass(frozen=True)
 class Card:
-    """A task's entry in the catalog.
-
-    scale: ``paper``, ``miniature`` or ``own`` (your own data); printed with every number. classes: names as words, in
-    label order. templates: prompts with one ``{}`` of the zero-shot class head. banks: reading name -> templates of the
-    context head in the loss; ``standard`` is the default reading's. contexts: prompts of the *known* contexts; row k
-    is what ``ImageSet.contexts`` calls k; empty where no context is known. suites: names of the sets under shift.
-    group: what the resampling unit is. metric: ``top1`` or ``mean_per_class``, by convention; both are recorded.
-    model, pretrained: what a cell uses when nothing else is asked for.
-    loader: module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, where), and
-    ``require_sealed`` where suites are data sets of their own.
-    has_test: whether there is a test set in distribution. place: folder under the data root; empty when none is needed.
-    data_sets: names of the data sets on disk that the task is made of.
-    """
+    """A task's entry in the catalog."""
 
     name: str
+    """``family/task``, or the name of the data set."""
     measures: str
+    """One line about the task, for people."""
     scale: str
+    """``paper``, ``miniature`` or ``own`` (your own data); printed with every number."""
     version: str
+    """Version of the data, part of every cell's id."""
     classes: tuple[str, ...]
+    """Class names as words, in label order."""
     templates: tuple[str, ...]
+    """Prompts of the zero-shot class head, each with one ``{}``."""
     suites: tuple[str, ...]
+    """Names of the evaluation sets under distribution shift."""
     group: str
+    """Name of the resampling unit, for example ``image``."""
     metric: str
+    """The field's usual metric: ``top1`` or ``mean_per_class``. Records hold both."""
     licence: str
     source: str
+    """Where the data come from."""
     model: str
+    """Default model of a cell."""
     pretrained: str
+    """Default weights of a cell."""
     loader: str
+    """Module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, options), and
+    ``require_sealed`` where suites are data sets of their own."""
     banks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Bank name -> templates of the loss's context head. ``standard`` belongs to the default reading."""
     contexts: tuple[str, ...] = ()
+    """Prompts of the known contexts; ``ImageSet.contexts`` holds indices into them. Empty if no context is known."""
     has_test: bool = True
-    place: str = ""
+    """Whether there is a test set in distribution."""
+    folder: str = ""
+    """Folder under the data root; empty if the task needs no data root."""
     data_sets: tuple[str, ...] = ()
+    """Names of the data sets that the task is made of."""
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """Names of the sealed sets: ``test``, if there is one, and ``ood/<suite>``."""
+        """Names of the held-out sets: ``test``, if there is one, and ``ood/<suite>``."""
         return (*(("test",) if self.has_test else ()), *(f"ood/{suite}" for suite in self.suites))
 
     def bank(self, name: str) -> tuple[str, ...]:
-        """The context templates that a reading names; ``UserError`` for a bank that the task does not have."""
+        """Return the context templates of a bank. Raises ``UserError`` for an unknown bank."""
         if name not in self.banks:
             raise UserError(
                 f"{self.name} has no context templates called '{name}'.", f"It has: {', '.join(self.banks)}."
@@ -93,37 +99,37 @@ class Card:
         return self.banks[name]
 
     def warnings(self, bank: str = STANDARD) -> list[str]:
-        """What a person must know before believing a CAR-FT number of this task."""
+        """Return warnings about CAR-FT on this task, as sentences."""
         if len(self.bank(bank)) > 1:
             return []
         return [
             f"{self.name} has one context template: the context distribution is constant, the KL is 0 and car_ft is ft."
         ]
 
-    def require_present(self, where: Where) -> None:
-        """``UserError`` unless the data are there (or ship with the package). Cheap: nothing is opened."""
-        if self.place and where.root is None:
+    def require_present(self, options: DataOptions) -> None:
+        """Raise ``UserError`` if the data do not exist. Opens no image."""
+        if self.folder and options.root is None:
             raise UserError(
                 f"{self.name} needs data on this machine, and no data folder was named.",
-                f"Give --data ROOT, the folder that holds '{self.place}'. Where to get it: {self.source}",
+                f"Give --data ROOT, the folder that holds '{self.folder}'. Where to get it: {self.source}",
             )
-        self._loader("require_present")(self, where)
+        self._loader("require_present")(self, options)
 
-    def require_sealed(self, where: Where) -> None:
-        """``UserError`` unless test set and suites are there too; called before work that ends in unsealing."""
-        self.require_present(where)
+    def require_sealed(self, options: DataOptions) -> None:
+        """Raise ``UserError`` if training data or held-out sets do not exist. Call it before work that unseals."""
+        self.require_present(options)
         if hasattr(importlib.import_module(self.loader), "require_sealed"):
-            self._loader("require_sealed")(self, where)
+            self._loader("require_sealed")(self, options)
 
-    def open(self, where: Where) -> Task:
-        """Train and validation images only."""
-        self.require_present(where)
-        return self._loader("open_task")(self, where)
+    def open(self, options: DataOptions) -> Task:
+        """Open training and validation images."""
+        self.require_present(options)
+        return self._loader("open_task")(self, options)
 
-    def unseal(self, where: Where) -> Sealed:
-        """Test set and suites; called by unsealing alone."""
-        self.require_present(where)
-        return self._loader("open_sealed")(self, where)
+    def unseal(self, options: DataOptions) -> Sealed:
+        """Open the test set and the suites. Only unsealing calls this."""
+        self.require_present(options)
+        return self._loader("open_sealed")(self, options)
 
     def _loader(self, function: str) -> Callable[..., Any]:
         return getattr(importlib.import_module(self.loader), function)

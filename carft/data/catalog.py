@@ -1,4 +1,4 @@
-"""The catalog: one card per task and one entry per data set, from every family. No torch here."""
+"""The catalog of all tasks and data sets, from every family. No torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from carft.data.sets import DataSet
 
 CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
 
-#: what lies on disk; a task is made of one or more of them
+#: a task is made of one or more data sets
 DATA_SETS: dict[str, DataSet] = {**DOWNSTREAM_SETS, **IMAGENET_SETS, **DOMAINBED_SETS}
 
 #: the tasks of `sweep downstream` on the built-in world
@@ -29,7 +29,7 @@ DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_CARDS)
 
 
 def data_set(name: str) -> DataSet:
-    """The entry of a data set, or of your own data; ``UserError`` with near misses for an unknown name."""
+    """Return the entry of a data set or of your own data. Raises ``UserError`` for an unknown name."""
     if is_folder(name):
         return data_set_of(name)
     if name not in DATA_SETS:
@@ -38,16 +38,16 @@ def data_set(name: str) -> DataSet:
 
 
 def data_sets(name: str) -> list[DataSet]:
-    """The data set of this name, or those that the task of this name is made of."""
+    """Return the data set of this name, or the data sets of the task of this name."""
     if name in CARDS and name not in DATA_SETS:
         return [data_set(part) for part in CARDS[name].data_sets]
     return [data_set(name)]
 
 
 def card(name: str) -> Card:
-    """The card of a task; ``UserError`` with near misses for an unknown name.
+    """Return the card of a task. Raises ``UserError`` for an unknown name.
 
-    A task on your own data, ``folder:PATH?...``, has a card that is made from what is in the folder.
+    The card of a task on your own data, ``folder:PATH?...``, is made from the content of the folder.
     """
     if is_folder(name):
         return card_of(name)

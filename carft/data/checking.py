@@ -1,4 +1,4 @@
-"""Are these the data that the catalog means? Counts, classes, digests, and files that cannot be decoded."""
+"""Attestation of data sets: counts, classes, digests and readable images against the catalog."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from carft.core.files import file_digest
 from carft.data.files import unreadable
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet, Index
@@ -19,10 +20,13 @@ Status = Literal["attested", "unknown", "fixture", "failed"]
 Splits = Mapping[str, Index]
 Result = TypeVar("Result")
 
-#: files that a thread looks at before it takes the next ones
+#: files per unit of work of a thread
 CHUNK = 256
-#: files that a sentence names
+#: names that one message lists at most
 NAMED = 5
+
+#: hexadecimal digits of a digest -> its algorithm
+ALGORITHMS = {32: "md5", 64: "sha256"}
 
 MEANINGS: dict[Status, str] = {
     "attested": "Counts, classes and the digests on record agree with the real set.",
@@ -34,70 +38,78 @@ MEANINGS: dict[Status, str] = {
 
 @dataclass(frozen=True)
 class Attestation:
-    """What was found of a data set.
-
-    status: ``attested`` when counts, classes and at least one digest agree with what is on record; ``unknown`` when
-    counts and classes do and no digest is on record; ``fixture`` for a fake tree; ``failed`` otherwise.
-    counts: split -> images found. problems: sentences. digest: sha256 over a line of relative path, label and size in
-    bytes for every image. unreadable: file -> reason.
-    """
+    """The result of comparing a data set on disk with the catalog."""
 
     data_set: str
     status: Status
+    """``attested``: counts, classes and at least one digest agree. ``unknown``: counts and classes agree, and the
+    catalog has no digest. ``fixture``: a fake tree. ``failed``: anything else."""
     counts: Mapping[str, int]
+    """Split -> images found."""
     problems: tuple[str, ...]
+    """Sentences."""
     digest: str
+    """sha256 of :func:`digest_of`."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    """File -> why it cannot be decoded."""
 
     @property
     def meaning(self) -> str:
-        """The status in a sentence."""
+        """The status as a sentence."""
         return MEANINGS[self.status]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return asdict(self)
 
     def digests(self) -> dict[str, str]:
-        """For a record: ``attested`` as ``yes``, ``no: <why>`` or ``unknown``, and the digest under the set's name."""
-        said = {"attested": "yes", "unknown": "unknown", "fixture": "no: fixture"}
-        return {"attested": said.get(self.status, f"no: {' '.join(self.problems)}"), self.data_set: self.digest}
+        """Return the entries for a record: ``attested`` (``yes``, ``no: <why>`` or ``unknown``), the digest under the
+        name of the set, and the images that are left out, if any."""
+        states = {"attested": "yes", "unknown": "unknown", "fixture": "no: fixture"}
+        attested = states.get(self.status, f"no: {' '.join(self.problems)}")
+        return {"attested": attested, self.data_set: self.digest, **left_out(self.unreadable)}
+
+
+def left_out(unreadable: Iterable[str]) -> dict[str, str]:
+    """Return the record's entry for images that are left out: their number and names. Empty without any."""
+    names = sorted(unreadable)
+    return {"left out": f"{len(names)}: {', '.join(names)}"} if names else {}
 
 
 def check(data_set: DataSet, root: Path) -> Attestation:
-    """Read the whole set: as :func:`attest`, and every image is decoded. ``UserError`` when it is missing."""
+    """Attest a data set and decode every image. Raises ``UserError`` if the set is missing."""
     splits = data_set.index(root)
     return attest(data_set, root, splits, unreadable_of(data_set, splits))
 
 
 def attest(data_set: DataSet, root: Path, splits: Splits, broken: Mapping[Path, str] | None = None) -> Attestation:
-    """Compare what an index found with the catalog. broken: images that cannot be decoded, when that was asked.
+    """Compare an index with the catalog. broken: images that cannot be decoded, if they were checked.
 
-    The images' bytes are not read: only their sizes, and the annotation files whose digests are on record.
+    Reads the sizes of the images and the annotation files with a known digest, but not the content of the images.
     """
-    place, broken = root / data_set.place, broken or {}
-    fake = is_fixture(place)
+    base, broken = root / data_set.folder, broken or {}
+    fake = is_fixture(base)
     problems = [
         *_class_problems(data_set, root, splits),
         *([] if fake else _count_problems(data_set, splits)),
-        *([] if fake else _digest_problems(data_set, place)),
-        *_shared_problems(place, splits),
-        *_broken_problems(place, broken),
+        *([] if fake else _digest_problems(data_set, base)),
+        *_shared_problems(base, splits),
+        *_broken_problems(base, broken),
     ]
     status: Status = "attested" if data_set.digests else "unknown"
     if problems:
         status, problems = "failed", [*(["This is a fixture."] if fake else []), *problems]
     elif fake:
         status = "fixture"
-    names = {path.relative_to(place).as_posix(): reason for path, reason in broken.items()}
+    names = {path.relative_to(base).as_posix(): reason for path, reason in broken.items()}
     counts = {split: len(index) for split, index in splits.items()}
-    return Attestation(data_set.name, status, counts, tuple(problems), digest_of(place, splits), names)
+    return Attestation(data_set.name, status, counts, tuple(problems), digest_of(base, splits), names)
 
 
 def unreadable_of(data_set: DataSet, splits: Splits) -> dict[Path, str]:
-    """path -> reason of every image of an index that cannot be decoded whole. Reads them all, in threads.
+    """Return path -> reason for every image that cannot be decoded. Reads all images, in threads.
 
-    Images of a packed set have no file of their own; their records were measured when the index was made.
+    Packed sets are skipped: reading their index already checks the size of every record.
     """
     if data_set.packed:
         return {}
@@ -105,20 +117,14 @@ def unreadable_of(data_set: DataSet, splits: Splits) -> dict[Path, str]:
     return {path: reason for found in _threaded(unreadable, paths) for path, reason in found.items()}
 
 
-def digest_of(place: Path, splits: Splits) -> str:
-    """sha256 over a line of split, path under the set's folder, label and size in bytes for every image, in order."""
+def digest_of(base: Path, splits: Splits) -> str:
+    """Return sha256 over one line per image: split, path in ``base``, label and size in bytes."""
     digest = hashlib.sha256()
     for split, index in splits.items():
         sizes = [size for part in _threaded(_sizes, index.paths) for size in part]
         for path, label, size in zip(index.paths, index.labels, sizes, strict=True):
-            digest.update(f"{split} {path.relative_to(place).as_posix()} {label} {size}\n".encode())
+            digest.update(f"{split} {path.relative_to(base).as_posix()} {label} {size}\n".encode())
     return digest.hexdigest()
-
-
-def digest_of_file(path: Path, length: int) -> str:
-    """Hex digest of a file: md5 for 32 digits, sha256 for 64."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, {32: "md5", 64: "sha256"}[length]).hexdigest()
 
 
 def _threaded(work: Callable[[Sequence[Path]], Result], paths: Sequence[Path]) -> Iterable[Result]:
@@ -166,24 +172,24 @@ def _class_problems(data_set: DataSet, root: Path, splits: Splits) -> list[str]:
     ]
 
 
-def _digest_problems(data_set: DataSet, place: Path) -> list[str]:
+def _digest_problems(data_set: DataSet, base: Path) -> list[str]:
     return [
         f"{name} is not the file of the real set: its digest differs."
         for name, expected in data_set.digests.items()
-        if not (place / name).is_file() or digest_of_file(place / name, len(expected)) != expected
+        if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(expected)]) != expected
     ]
 
 
-def _shared_problems(place: Path, splits: Splits) -> list[str]:
+def _shared_problems(base: Path, splits: Splits) -> list[str]:
     seen = Counter(path for index in splits.values() for path in index.paths)
-    shared = [path.relative_to(place).as_posix() for path, count in seen.items() if count > 1]
+    shared = [path.relative_to(base).as_posix() for path, count in seen.items() if count > 1]
     return [f"Images that are listed more than once: {_few(shared)}."] if shared else []
 
 
-def _broken_problems(place: Path, broken: Mapping[Path, str]) -> list[str]:
+def _broken_problems(base: Path, broken: Mapping[Path, str]) -> list[str]:
     if not broken:
         return []
-    names = [path.relative_to(place).as_posix() for path in broken]
+    names = [path.relative_to(base).as_posix() for path in broken]
     return [f"Images that cannot be read: {_few(names)}."]
 
 

@@ -1,4 +1,4 @@
-"""How many images a task has, from what the catalog declares: without opening it, and without the data. No torch."""
+"""Numbers of images of a task, from the catalog, without opening the data. No torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from carft.data.splitting import SHARE
 
 @dataclass(frozen=True)
 class Sizes:
-    """Images to train on, to validate on, and of test set and suites together."""
+    """Numbers of images of a task."""
 
     train: int
     val: int
     sealed: int
+    """Test set and all suites together."""
 
 
 def sizes_of(task: str) -> Sizes:
-    """The sizes of a task. Exact for the built-in world and for your own folder; for a set whose validation images are
-    carved from training images, exact up to rounding in each class; for a fixture, those of the real set."""
+    """Return the sizes of a task.
+
+    They are exact for the built-in world and your own data. Where validation images are held out of training images,
+    they are exact up to rounding per class. For a fixture they are those of the real set.
+    """
     chosen = card(task)
     return FAMILIES[chosen.loader](chosen)
 
@@ -81,7 +85,7 @@ def _carved(count: int, share: float, sealed: int) -> Sizes:
     return Sizes(count - val, val, sealed)
 
 
-#: the module that opens a task -> how its images are counted
+#: loader -> function that counts the images of its tasks
 FAMILIES: dict[str, Callable[[Card], Sizes]] = {
     "carft.data.icons.tasks": _icons,
     "carft.data.folder.tasks": _folder,

@@ -1,4 +1,4 @@
-"""Images that stay on disk and are decoded when they are needed."""
+"""Image files that are decoded on access."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from carft.core.errors import UnreadableImage, UserError
 
-ImageFile.LOAD_TRUNCATED_IMAGES = False  # half a picture is no picture
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # a truncated image is an error
 
 
 @dataclass(frozen=True)
 class Files:
-    """Image files in row order. border: pixels cut from every side first (ObjectNet's images have a red frame)."""
+    """Image files in row order."""
 
     paths: tuple[Path, ...]
     border: int = 0
+    """Pixels that are cut from every side. ObjectNet's images have a red frame."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """(3, H, W) uint8 RGB; ``UserError`` with the file's name when it cannot be decoded."""
+        """Return (3, H, W) uint8 RGB. Raises ``UnreadableImage`` if the file cannot be decoded."""
         return decode(self.paths[index], self.border)
 
     def rows(self, index: Sequence[int]) -> Files:
-        """The files of these rows, in this order."""
+        """Return the files of these rows, in this order."""
         return Files(tuple(self.paths[i] for i in index), self.border)
 
 
 def decode(path: Path, border: int = 0) -> torch.Tensor:
-    """An image file as (3, H, W) uint8 RGB: first frame, EXIF orientation left alone as torchvision leaves it.
+    """Return an image file as (3, H, W) uint8 RGB: its first frame. As in torchvision, EXIF orientation is ignored.
 
-    16-bit and CMYK files are converted, transparency is laid on white. ``UserError`` for what cannot be decoded.
+    16-bit and CMYK files are converted. Transparent pixels get a white background. Raises ``UnreadableImage`` if the
+    file cannot be decoded.
     """
     try:
         with Image.open(path) as image:
@@ -45,7 +47,7 @@ def decode(path: Path, border: int = 0) -> torch.Tensor:
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UnreadableImage(
             f"The image '{path}' cannot be read: {error}.",
-            "Put a whole copy in its place, or leave unreadable images out, on record, with --skip-unreadable.",
+            "Replace it with a complete copy, or leave unreadable images out, on record, with --skip-unreadable.",
         ) from error
     if border:
         pixels = pixels[border:-border, border:-border]
@@ -63,7 +65,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
-    """path -> reason for every file that cannot be decoded whole. Reads them all."""
+    """Return path -> reason for every file that cannot be decoded. Reads all files."""
     found = {}
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""Fake images for trees in a data set's real layout, and the file that says that they are fake. No torch."""
+"""Fixtures: fake images in the real layout of a data set, with a marker file. No torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from PIL import Image
 
 from carft.core.errors import UserError
 
-#: the file that marks a folder as a fixture: it is read with the loader of the real set, but never attested
+#: marks a folder as a fixture; the loader of the real set reads it, but it is never attested
 MARKER = "carft-fixture.json"
-GOLDEN = 0.61803398875  # steps by the golden ratio keep hues of neighbouring labels apart
+GOLDEN = 0.61803398875  # steps of the golden ratio give neighbouring labels different hues
 
 
 def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Image.Image:
-    """A seeded RGB drawing (side, side). The class shows in hue and direction of stripes, the domain in their width
-    and in the background; ``number`` moves them and adds noise. The same arguments give the same pixels."""
+    """Return an RGB drawing (side, side) of stripes. The same arguments give the same pixels.
+
+    The label sets hue and direction, the domain sets width and background, the number sets offset and noise.
+    """
     rng = np.random.default_rng([label, domain, number])
     angle = np.pi * ((label * GOLDEN) % 1)
     y, x = np.mgrid[0:side, 0:side] / side
@@ -30,10 +32,10 @@ def picture(label: int, domain: int = 0, number: int = 0, side: int = 32) -> Ima
 
 
 def begin(folder: Path, name: str) -> None:
-    """Make the folder of a fixture of data set ``name`` and mark it.
+    """Create the folder of a fixture of data set ``name`` and mark it.
 
-    ``UserError`` when something else is there, since a fixture is never mixed with real images, and when the folder
-    cannot be written.
+    Raises ``UserError`` if the folder holds other files, since fixtures and real images must not mix, or if it cannot
+    be written.
     """
     note = {"fixture": name, "note": "Drawn by carft in the layout of the real set. No image here is real."}
     try:
@@ -44,11 +46,9 @@ def begin(folder: Path, name: str) -> None:
     except OSError as error:
         raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --data another folder.") from error
     if not free:
-        raise UserError(
-            f"'{folder}' holds files already, and is no fixture.", "Give --data a folder without this data set."
-        )
+        raise UserError(f"'{folder}' holds files and is not a fixture.", "Give --data a folder without this data set.")
 
 
 def is_fixture(folder: Path) -> bool:
-    """Whether the folder is marked as a fixture."""
+    """Return whether the folder is marked as a fixture."""
     return (folder / MARKER).is_file()

@@ -1,20 +1,55 @@
-"""From indexes of files to image sets."""
+"""What the loaders of all families share: data sets on disk become image sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from carft.core.errors import UserError
-from carft.data.card import Card
+from carft.data.card import Card, DataOptions
+from carft.data.catalog import data_set
 from carft.data.checking import attest, unreadable_of
-from carft.data.downstream.tasks import digests
 from carft.data.files import Files
-from carft.data.sets import DataSet, Index
+from carft.data.sets import Index
 from carft.data.task import ImageSet
+
+
+def data_root(options: DataOptions) -> Path:
+    """Return the data root. Raises ``UserError`` if none is given."""
+    if options.root is None:
+        raise UserError("No data folder was named.", "Give --data ROOT.")
+    return options.root
+
+
+@dataclass(frozen=True)
+class OpenedSet:
+    """A data set as found on disk."""
+
+    splits: Mapping[str, Index]
+    """Split or domain -> all its images."""
+    unreadable: frozenset[Path]
+    """Images that are left out."""
+    digests: Mapping[str, str]
+    """Attestation and digest, for the record."""
+
+    def readable(self, index: Index) -> Index:
+        """Return the images of an index that are not left out."""
+        if not self.unreadable:
+            return index
+        return index.rows([i for i, path in enumerate(index.paths) if path not in self.unreadable])
+
+
+@lru_cache(maxsize=8)
+def opened(name: str, root: Path, skip_unreadable: bool) -> OpenedSet:
+    """Read the layout of a data set, and with ``skip_unreadable`` every image. Read once per process."""
+    chosen = data_set(name)
+    splits = chosen.index(root)
+    unreadable = unreadable_of(chosen, splits) if skip_unreadable else {}
+    return OpenedSet(splits, frozenset(unreadable), attest(chosen, root, splits, unreadable).digests())
 
 
 def image_set(
@@ -25,15 +60,17 @@ def image_set(
     subset: tuple[int, ...] | None = None,
     merged: tuple[tuple[int, ...], ...] = (),
     border: int = 0,
+    pixels: torch.Tensor | None = None,
 ) -> ImageSet:
-    """The images of an index, all of one context.
+    """Return the images of an index, all of one context.
 
-    names: one per image. labels: the task's label of each label of the index; by default the same.
-    subset, merged, border: as in ``ImageSet`` and ``Files``.
+    names: one per image. labels: the task's label for each label of the index; by default the same. pixels: the images
+    of a packed set; by default they are read from the paths of the index. subset, merged, border: see
+    :class:`carft.data.task.ImageSet` and :class:`carft.data.files.Files`.
     """
     own = index.labels if labels is None else [labels[label] for label in index.labels]
     return ImageSet(
-        images=Files(index.paths, border),
+        images=Files(index.paths, border) if pixels is None else pixels,
         labels=torch.tensor(own, dtype=torch.int64),
         contexts=torch.full((len(index),), context, dtype=torch.int64),
         names=tuple(names),
@@ -44,18 +81,18 @@ def image_set(
 
 
 def require_every_class(images: ImageSet, card: Card) -> ImageSet:
-    """Training images as they are; ``UserError`` when a class has none, as can be once unreadable ones are left out."""
+    """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
     present = set(images.labels.tolist())
     if missing := [name for label, name in enumerate(card.classes) if label not in present]:
         raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",
-            "Put whole copies in the place of the images that cannot be read.",
+            f"Find out why with: python cli.py data check {card.name} --data ROOT",
         )
     return images
 
 
 def joined(parts: Sequence[ImageSet]) -> ImageSet:
-    """Image sets on files, one after another, as one; all are scored over the same classes."""
+    """Concatenate image sets of files that are scored over the same classes."""
     first = parts[0]
     return ImageSet(
         images=Files(tuple(path for part in parts for path in part.images.paths), first.images.border),  # type: ignore[union-attr]
@@ -66,47 +103,3 @@ def joined(parts: Sequence[ImageSet]) -> ImageSet:
         subset=first.subset,
         merged=first.merged,
     )
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A data set as it was found. splits: split or domain -> images. broken: files that are left out.
-
-    digests: what the set was, for the record.
-    """
-
-    splits: Mapping[str, Index]
-    broken: frozenset[Path]
-    digests: Mapping[str, str]
-
-    def whole(self, index: Index) -> Index:
-        """The images of an index that are not left out."""
-        return (
-            index.rows([i for i, path in enumerate(index.paths) if path not in self.broken]) if self.broken else index
-        )
-
-
-def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> Opened:
-    """Read a data set's layout; with ``skip_unreadable`` read every image as well."""
-    splits = data_set.index(root)
-    broken = unreadable_of(data_set, splits) if skip_unreadable else {}
-    return Opened(splits, frozenset(broken), digests(attest(data_set, root, splits, broken)))
-
-
-def together(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The digests of several data sets as one record: ``attested`` is the least of theirs, with the sets' names."""
-    said = {name: digests["attested"] for name, digests in found.items()}
-    reasons: dict[str, list[str]] = {}
-    for name, word in said.items():
-        if word.startswith("no: "):
-            reasons.setdefault(word.removeprefix("no: "), []).append(name)
-    if reasons:
-        attested = "no: " + " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
-    else:
-        attested = "unknown" if "unknown" in said.values() else "yes"
-    left_out = [f"{name}: {digests['left out']}" for name, digests in found.items() if "left out" in digests]
-    return {
-        "attested": attested,
-        **{name: digests[name] for name, digests in found.items()},
-        **({"left out": "; ".join(left_out)} if left_out else {}),
-    }

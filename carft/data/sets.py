@@ -1,6 +1,7 @@
-"""Data sets as they lie on disk: what each is, what it should hold, and where its layout is read. No torch.
+"""Data sets on disk: their catalog entries and how their layout is read. No torch.
 
-A task's card says which data sets it is made of; a data set is what `data ls | check | fetch | fixture` speak of.
+A task's card names the data sets that it is made of. The commands ``data ls``, ``check``, ``fetch`` and ``fixture``
+work on data sets.
 """
 
 from __future__ import annotations
@@ -16,21 +17,19 @@ from carft.core.errors import UserError
 
 @dataclass(frozen=True)
 class Index:
-    """The images of one split (or domain): files in a fixed order, labels, and the resampling unit of each.
-
-    labels: position in the data set's class list. groups: usually the file's name; images of one scene, person or
-    camera sequence share one.
-    """
+    """The images of one split or domain, in a fixed order."""
 
     paths: tuple[Path, ...]
     labels: tuple[int, ...]
+    """Positions in the class list of the data set."""
     groups: tuple[str, ...]
+    """Resampling unit of each image, usually its file name. Images of one scene or person share one."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def rows(self, index: Sequence[int]) -> Index:
-        """The images of these rows, in this order."""
+        """Return the images of these rows, in this order."""
         return Index(
             tuple(self.paths[i] for i in index),
             tuple(self.labels[i] for i in index),
@@ -40,83 +39,85 @@ class Index:
 
 @dataclass(frozen=True)
 class Download:
-    """What may be downloaded: address, md5 (empty where none is on record), and the folder under the data root that
-    it is unpacked in, or put in when it is a single file."""
+    """A file that may be downloaded."""
 
     url: str
     md5: str = ""
+    """Expected digest; empty if none is known."""
     into: str = ""
+    """Folder under the data root where the archive is unpacked or the single file is stored."""
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """The file name in the URL."""
         return self.url.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set's entry.
-
-    place: its folder under the data root. classes: class names in label order. counts: split (or domain) -> images
-    of the real set. licence, source: for people; source says where it can be had. layout: module with
-    ``index(data_set, root) -> dict[split, Index]``, which refuses with a sentence when files are missing, and
-    ``fixture(data_set, root)``, which writes a tiny fake tree in the real layout. It may also have
-    ``classes(data_set, root) -> list[str]``, the class names that the files themselves give, and
-    ``pixels(data_set, root, index)`` -> (N, 3, H, W) uint8, where images are not files of their own: their path then
-    is that of a file and a number. digests: file under ``place`` -> md5 or sha256 of the real set's annotation files
-    or archives, as far as they are known. version: raised when our reading of the set changes.
-    labels: what the set's own files call the classes, in label order; empty: as ``classes``. needs: files and folders
-    under ``place`` without which nothing works. archives: what `data fetch` may download. torchvision: name of the
-    class that downloads the same; both empty when the set must be got by hand.
-    """
+    """A data set's entry in the catalog."""
 
     name: str
-    place: str
+    folder: str
+    """Folder under the data root."""
     measures: str
+    """One line about the data set, for people."""
     classes: tuple[str, ...]
+    """Class names as words, in label order."""
     counts: Mapping[str, int]
+    """Split or domain -> images of the real set."""
     licence: str
     source: str
+    """Where the set can be obtained."""
     layout: str
+    """Module with ``index(data_set, root)``, which reads the files, and ``fixture(data_set, root)``, which writes a
+    small fake tree. Optional: ``classes(data_set, root)``, the class names found in the files, and ``pixels(data_set,
+    root, index)``, (N, 3, H, W) uint8, for packed sets. The path of a packed image is its file and a number."""
     version: str = "1"
+    """Raised when this project reads the set differently."""
     digests: Mapping[str, str] = field(default_factory=dict)
+    """File in the folder -> md5 or sha256 of the real set's annotation file or archive, as far as known."""
     torchvision: str = ""
+    """Name of the torchvision class that downloads the same; empty if there is none."""
     labels: tuple[str, ...] = ()
+    """Class names in the set's own files, in label order; empty if they equal ``classes``."""
     needs: tuple[str, ...] = ()
+    """Required files and folders, relative to the folder."""
     archives: tuple[Download, ...] = ()
+    """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
 
     def index(self, root: Path) -> dict[str, Index]:
-        """Split (or domain) -> images under ``root``; ``UserError`` when the set is missing or half there."""
+        """Return split or domain -> images. Raises ``UserError`` if the set is missing or incomplete."""
         return self._layout("index")(self, root)
 
     def fixture(self, root: Path) -> None:
-        """Write a tiny fake tree in the real layout under ``root``, with a file that says that it is fake."""
+        """Write a small fake tree in the real layout under ``root``, with a marker file."""
         self._layout("fixture")(self, root)
 
     def found_classes(self, root: Path) -> list[str] | None:
-        """The class names that the files under ``root`` give; ``None`` where the layout holds none."""
+        """Return the class names found in the files under ``root``; None if the layout holds none."""
         found = self._layout("classes", None)
         return None if found is None else found(self, root)
 
     @property
     def packed(self) -> bool:
-        """Whether many images lie in one file."""
+        """Whether one file holds many images."""
         return self._layout("pixels", None) is not None
 
     def pixels(self, root: Path, index: Index) -> Any:
-        """Images of a packed set, (N, 3, H, W) uint8."""
+        """Return images of a packed set, (N, 3, H, W) uint8."""
         return self._layout("pixels")(self, root, index)
 
     def require_present(self, root: Path) -> None:
-        """``UserError`` that names the first file or folder of ``needs`` that is not under ``root``. Opens nothing."""
+        """Raise ``UserError`` if a file or folder of ``needs`` does not exist. Opens no file."""
         for need in self.needs:
-            if not (root / self.place / need).exists():
-                raise self.missing(root, root / self.place / need)
+            if not (root / self.folder / need).exists():
+                raise self.missing(root, root / self.folder / need)
 
     def missing(self, root: Path, path: Path, more: int = 0) -> UserError:
-        """What to say when ``path``, and ``more`` others, are not there: which, how to get the set, its licence."""
+        """Return the error for a missing ``path`` and ``more`` other missing files."""
         others = f", and {more} more" if more else ""
-        state = "is only half here" if (root / self.place).exists() else "is not here"
+        state = "is incomplete" if (root / self.folder).exists() else "is not here"
         fetch = f"Download it with: python cli.py data fetch {self.name} --data {root}. " if self.archives else ""
         return UserError(
             f"The data set {self.name} {state}: there is no '{path}'{others}.",

@@ -1,4 +1,4 @@
-"""A validation set carved from training images by a stable hash, written down and checked. No torch."""
+"""Validation sets held out of training images by a stable hash, stored and checked. No torch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from carft.core.errors import UserError
 from carft.core.files import write_atomic
 from carft.data.sets import Index
 
-#: the file in a data set's folder that says which training images are held out
+#: lists the held-out training images, in the folder of the data set
 RECORD = "carft-validation.json"
-#: of each class's groups, where a data set does not say otherwise
+#: default share of the groups of each class
 SHARE = 0.1
 RULE = "of each class, the share of groups with the lowest sha256 of their name"
 
 
-def carved(index: Index, place: Path, share: float = SHARE) -> tuple[Index, Index]:
-    """(train, val): of each class the ``share`` of groups with the lowest sha256 of their name goes to ``val``.
+def carved(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, Index]:
+    """Return (train, val). ``val`` gets the ``share`` of groups of each class with the lowest sha256 of their name.
 
-    At least one group of a class goes and at least one stays; images of a group stay together, across classes too.
-    The choice depends on names alone, never on order or place. It is kept as ``carft-validation.json`` in ``place``
-    where that can be written, and ``UserError`` when what is kept there is not what the files give.
+    At least one group of a class is held out. All images of a group are on one side, across classes too. The choice
+    depends on names only. It is stored as ``carft-validation.json`` in ``folder`` if that can be written. Raises
+    ``UserError`` if the stored choice differs, or if a class has no image left for training.
     """
     held_out = _held_out(index, share)
     rows = [i for i, group in enumerate(index.groups) if group in held_out]
@@ -32,11 +32,11 @@ def carved(index: Index, place: Path, share: float = SHARE) -> tuple[Index, Inde
     emptied = sorted(set(val.labels) - set(train.labels))
     if emptied:
         raise UserError(
-            f"No validation set can be held out of the training images in '{place}': label {emptied[0]} would be "
+            f"No validation set can be held out of the training images in '{folder}': label {emptied[0]} would be "
             "left without an image to train on.",
             "Every class needs at least two training images that are not of one group.",
         )
-    _keep(_listing(index, val, place, share), place)
+    _store(_listing(index, val, folder, share), folder)
     return train, val
 
 
@@ -55,8 +55,8 @@ def _rank(name: str) -> tuple[str, str]:
     return hashlib.sha256(name.encode()).hexdigest(), name
 
 
-def _listing(index: Index, val: Index, place: Path, share: float) -> dict[str, object]:
-    names = sorted(path.relative_to(place).as_posix() for path in val.paths)
+def _listing(index: Index, val: Index, folder: Path, share: float) -> dict[str, object]:
+    names = sorted(path.relative_to(folder).as_posix() for path in val.paths)
     return {
         "rule": RULE,
         "share": share,
@@ -66,21 +66,21 @@ def _listing(index: Index, val: Index, place: Path, share: float) -> dict[str, o
     }
 
 
-def _keep(listing: dict[str, object], place: Path) -> None:
-    path = place / RECORD
+def _store(listing: dict[str, object], folder: Path) -> None:
+    path = folder / RECORD
     if not path.is_file():
         try:
             write_atomic(path, lambda part: part.write_text(json.dumps(listing, indent=0), encoding="utf-8"))
         except OSError:
-            return  # a folder that only can be read: the rule gives the same answer every time
+            return  # read-only; the rule gives the same choice every time
         return
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
-        kept = None
-    if kept != listing:
+        stored = None
+    if stored != listing:
         raise UserError(
             f"The validation set on record in '{path}' is not the one that the training images give.",
-            "Images came, went or were renamed since, or the file was edited. Put the data back as they were; or, to "
-            "hold out anew, delete the file: results from before are then no longer comparable.",
+            "Images were added, removed or renamed, or the file was edited. Restore the data; or delete the file to "
+            "hold out again: earlier results are then no longer comparable.",
         )

@@ -1,4 +1,4 @@
-"""What training and evaluation are handed: image sets, a task without its test set, and the sealed rest."""
+"""Image sets, tasks and their held-out sets."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with what is known of each.
-
-    images: decoded, (N, 3, H, W) uint8, or files that are decoded when they are needed. labels: (N,) int64, index
-    into the task's classes. contexts: (N,) int64, index into the card's contexts, -1 where the context is not known.
-    names: one per image. groups: the resampling unit of each image (for an icon, its drawing).
-    subset: the classes that the set is scored over, ascending; None for all of them (ImageNet-R and -A: 200).
-    merged: classes that count as one: the first's logit becomes the largest of theirs (ObjectNet's "chair" is any of
-    three ImageNet chairs); ``subset`` and ``labels`` then hold the first.
-    """
+    """N images and what is known of each."""
 
     images: torch.Tensor | Files
+    """Decoded, (N, 3, H, W) uint8, or files that are decoded on access."""
     labels: torch.Tensor
+    """(N,) int64 indices into the classes of the task."""
     contexts: torch.Tensor
+    """(N,) int64 indices into the contexts of the card; -1 where the context is unknown."""
     names: tuple[str, ...]
     groups: tuple[str, ...]
+    """Resampling unit of each image; for an icon, its drawing."""
     subset: tuple[int, ...] | None = None
+    """Classes that the set is scored over, ascending; None for all. ImageNet-R and -A have 200."""
     merged: tuple[tuple[int, ...], ...] = ()
+    """Groups of classes that count as one. The first class of a group gets the largest logit of the group; ``subset``
+    and ``labels`` hold the first. ObjectNet's "chair" is any of three ImageNet chairs."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def rows(self, index: Sequence[int] | np.ndarray) -> ImageSet:
-        """The images of these rows, in this order."""
+        """Return the images of these rows, in this order."""
         chosen = [int(i) for i in index]
         images = self.images[chosen] if isinstance(self.images, torch.Tensor) else self.images.rows(chosen)
         return ImageSet(
@@ -53,26 +52,25 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Task:
-    """A labelled training problem as search code sees it: no test set, no suites.
-
-    digests: what the data were, for the record; ``attested`` says whether they are the data that the card means:
-    ``yes``, ``no: <why>`` or ``unknown``.
-    """
+    """A labelled training problem without its test set and suites. Search code gets nothing else."""
 
     name: str
     train: ImageSet
     val: ImageSet
     digests: Mapping[str, str]
+    """Digests of the data, for the record. ``attested`` is ``yes``, ``no: <why>`` or ``unknown``."""
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """The evaluations of a task: the test set, if it has one, and the suites under distribution shift."""
+    """The held-out sets of a task."""
 
     test: ImageSet | None
+    """None for a task without a test set in distribution."""
     suites: Mapping[str, ImageSet]
+    """Suite -> images."""
 
     def sets(self) -> dict[str, ImageSet]:
-        """Set name -> images: ``test`` and ``ood/<suite>``."""
+        """Return set name -> images: ``test`` and ``ood/<suite>``."""
         test = {} if self.test is None else {"test": self.test}
         return {**test, **{f"ood/{name}": images for name, images in self.suites.items()}}

@@ -1,4 +1,4 @@
-"""From images to what the model is fed: crops for training, the centre for evaluation, decoded ahead of need."""
+"""Views of images: random crops for training, centre crops for evaluation. Files are decoded ahead, in threads."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from carft.data.files import Files
 
 #: batches that are decoded before they are asked for
 AHEAD = 3
-#: decoding threads; pillow lets go of the interpreter's lock while it decodes
+#: decoding threads; Pillow releases the interpreter lock while it decodes
 DECODERS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 View = Callable[[torch.Tensor, int], torch.Tensor]  # (3, H, W) uint8 and its row -> (3, side, side) uint8
 
 
 def crop_box(draw: np.ndarray, height: int, width: int, least: float) -> tuple[int, int, int, int]:
-    """A RandomResizedCrop box (top, left, height, width) from four uniform draws in [0, 1).
+    """Return a RandomResizedCrop box (top, left, height, width) for four uniform draws in [0, 1).
 
     Area share uniform in [least, 1]; aspect ratio log-uniform in that part of [3/4, 4/3] whose crop of this area fits
     the image, so no draw is rejected; no flip (easyrobust's WiSE-FT example crops 0.9-1.0 without flip). Where no
@@ -50,11 +50,14 @@ def crop_box(draw: np.ndarray, height: int, width: int, least: float) -> tuple[i
 
 @dataclass(frozen=True)
 class TrainView:
-    """RandomResizedCrop to ``side``. draws: (N, 4), uniform, one row per image of the set."""
+    """RandomResizedCrop without flip."""
 
     draws: np.ndarray
+    """(N, 4) uniform draws in [0, 1), one row per image of the set."""
     side: int
+    """Side of the view in pixels."""
     least: float
+    """Smallest share of the area, in (0, 1]."""
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
         box = crop_box(self.draws[row], image.shape[-2], image.shape[-1], self.least)
@@ -76,10 +79,9 @@ class CentreView:
 
 
 def batches(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
-    """For every array of rows in ``plan`` the viewed images (B, 3, side, side) uint8, in order.
+    """Yield the views (B, 3, side, side) uint8 of every array of rows in ``plan``, in order.
 
-    Files are decoded by threads, a few batches ahead, so that the model does not wait for them. Every batch is a sign
-    of life.
+    Files are decoded by threads, a few batches ahead. Every batch sends a heartbeat.
     """
     for batch in _viewed(images, plan, view):
         heartbeat()

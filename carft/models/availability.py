@@ -1,4 +1,4 @@
-"""Before anything is loaded: whether a model's weights can be had here, and how large the model is."""
+"""Availability of weights and size of models, without loading them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from carft.spec.cell import DIGEST_MARK
 from carft.spec.resolve import RANDOM
 
 HUB = "hf-hub:"
-#: where open_clip keeps what it downloads from elsewhere than the hub
+#: open_clip's cache of downloads that are not from the hub
 DOWNLOADED = Path("~/.cache/clip")
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What an image costs: floating-point operations of the image encoder on one image, and its parameters."""
+    """The size of an image encoder."""
 
     flop: float
+    """Floating-point operations of a forward pass on one image."""
     parameters: int
 
 
-#: of models that ship with this package, so that a plan for them needs no torch
+#: sizes of models that ship with this package, so that a plan for them needs no torch
 BUILT_IN_SIZES = {"icons-resnet": ModelSize(36_931_584, 1_362_200)}
 
 
 def find_weights(model: str, pretrained: str) -> str:
-    """Nothing when the weights are on this machine, else where they will be downloaded from when a cell needs them.
+    """Return the URL that a cell will download the weights from; empty if they are on this machine.
 
-    ``UserError`` for an unknown model or tag, a missing file, and weights that are not here while the place to get them
-    cannot be reached.
+    Raises ``UserError`` for an unknown model or tag, a missing file, and a download that cannot be reached.
     """
     pretrained = pretrained.partition(DIGEST_MARK)[0]
     built_in = BUILT_IN_WEIGHTS.get((model, pretrained))
     if built_in is not None and built_in.is_file():
-        return ""  # the common case, without torch
+        return ""  # without importing torch
     from carft.models.clip import reachable, register_built_in, resolve
 
     register_built_in()
@@ -49,11 +49,11 @@ def find_weights(model: str, pretrained: str) -> str:
     if source.startswith("local-dir:"):
         folder = source.removeprefix("local-dir:")
         raise UserError(f"There are no weights in '{folder}'.", "It must be a folder in open_clip's format.")
-    place, address, found = _looked_up(model, source)
+    url, address, found = _looked_up(model, source)
     if found:
         return ""
     if reachable(address):
-        return place
+        return url
     raise UserError(
         f"The weights '{pretrained}' of '{model}' are not on this machine, and {address} cannot be reached.",
         "Give --pretrained the path of a weights file, or fetch them where there is a network and copy the cache "
@@ -62,7 +62,7 @@ def find_weights(model: str, pretrained: str) -> str:
 
 
 def _looked_up(model: str, tag: str) -> tuple[str, str, bool]:
-    """(where the weights come from, the address to reach for it, whether they are in the cache)."""
+    """Return (URL of the weights, address of the server, whether the weights are in the cache)."""
     import open_clip
     from huggingface_hub import constants
 
@@ -91,16 +91,16 @@ def _in_hub_cache(config: dict[str, str]) -> bool:
 
 @cache
 def size_of(model: str) -> ModelSize | None:
-    """The size of a model, counted on an empty one; None where it cannot be built or counted here."""
+    """Return the size of a model; None if it cannot be built or counted on this machine."""
     if model in BUILT_IN_SIZES:
         return BUILT_IN_SIZES[model]
-    with suppress(Exception):  # open_clip and timm raise many kinds; a plan then says that the size is not known
+    with suppress(Exception):  # open_clip and timm raise many kinds of errors
         return counted(model)
     return None
 
 
 def counted(model: str) -> ModelSize:
-    """Count one forward pass of the image encoder, on no device: nothing is computed, no weights are needed."""
+    """Count a forward pass of the image encoder on the meta device, without weights or computation."""
     import open_clip
     import torch
     from torch.utils.flop_counter import FlopCounterMode

@@ -1,8 +1,7 @@
-"""CLIP models through open_clip's own door. Weights are loaded weights-only."""
+"""CLIP models, loaded with open_clip. Checkpoints are loaded with ``weights_only``."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -21,44 +20,48 @@ from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from carft.core.errors import UserError, unknown
+from carft.core.files import file_digest
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
 from carft.spec.cell import DIGEST_MARK
 from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
 
+#: timeout in seconds of a connection to the hub
 PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A pretrained CLIP: the model in eval mode, its tokenizer, and what its images need.
-
-    scale: exp(logit_scale), frozen. mean, std: (3,) of the normalisation. side: input height and width in pixels.
-    digest: sha256 of the weights.
-    """
+    """A pretrained CLIP model and the preprocessing of its images."""
 
     name: str
     clip: Any
+    """The frozen model, in eval mode."""
     tokenize: Callable[[list[str]], torch.Tensor]
     scale: float
+    """exp(logit_scale)."""
     mean: tuple[float, float, float]
+    """Mean per channel of pixels in [0, 1], for normalisation."""
     std: tuple[float, float, float]
+    """Standard deviation per channel."""
     side: int
+    """Height and width of the input in pixels."""
     digest: str
+    """sha256 of the weights file, or the tag of the weights."""
 
     @property
     def width(self) -> int:
-        """D, the number of embedding dimensions."""
+        """Number of embedding dimensions D."""
         return int(self.clip.visual.output_dim)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (B, 3, H, W) to normalised float32 of the same shape, channels last."""
+        """Return uint8 images (B, 3, H, W) as normalised float32, channels last."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
         return images.contiguous(memory_format=torch.channels_last).float().div_(255).sub_(mean).div_(std)
 
     @torch.no_grad()
     def text_features(self, classes: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
-        """T[k, c] (K, C, D): L2-normalised text features of template k filled with class c."""
+        """Return T (K, C, D): T[k, c] are the L2-normalised text features of template k filled with class c."""
         device = next(self.clip.parameters()).device
         rows = []
         for template in templates:
@@ -68,48 +71,46 @@ class Pretrained:
 
 
 def register_built_in() -> None:
-    """Make the built-in architecture known to open_clip under its name."""
+    """Register the built-in architecture with open_clip."""
     open_clip.add_model_config(WEIGHTS_FOLDER / "icons-resnet.json")
 
 
-def states_activation(model: str, pretrained: str, activation: str | None) -> str:
-    """The model's name once it is clear which activation its weights need; ``UserError`` while it is not.
+def with_activation(model: str, pretrained: str, activation: str | None) -> str:
+    """Return the name of the model with the activation that its weights need.
 
-    OpenAI's weights were trained with QuickGELU, most others with GELU, and a wrong one gives wrong numbers without a
-    word. open_clip knows it for its tags. For a file that is not one of OpenAI's own, somebody has to say it.
+    OpenAI's weights were trained with QuickGELU, most others with GELU. The wrong activation gives wrong numbers
+    without an error. open_clip knows the activation of its tags, and OpenAI's own files are known by their digest.
+    Raises ``UserError`` for another weights file without ``activation``.
     """
     twin = f"{model}{QUICK}"
     if not Path(pretrained).is_file() or twin not in open_clip.list_models():
         return model
-    if activation is None and _sha256(Path(pretrained)) in _openai_digests():
+    if activation is None and file_digest(Path(pretrained)) in _openai_digests():
         return twin
     if activation not in ("gelu", "quickgelu"):
         raise UserError(
-            f"The weights file '{pretrained}' does not say whether it needs GELU or QuickGELU, and the wrong one gives "
-            "wrong numbers silently.",
+            f"The weights file '{pretrained}' does not state whether it needs GELU or QuickGELU, and the wrong one "
+            "gives wrong numbers silently.",
             "Give --activation quickgelu for weights that descend from OpenAI's, --activation gelu for others.",
         )
     return twin if activation == "quickgelu" else model
 
 
 def _openai_digests() -> set[str]:
-    """sha256 of OpenAI's own files; open_clip has them in the addresses it downloads them from."""
+    """Return sha256 of OpenAI's own files, which are part of open_clip's download URLs."""
     configs = (open_clip.get_pretrained_cfg(name, "openai") for name in open_clip.list_models())
     return {config["url"].split("/")[-2] for config in configs if config.get("url")}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @lru_cache(maxsize=2)
 def load_pretrained(model: str, pretrained: str) -> Pretrained:
-    """Load ``model`` with ``pretrained``: a tag of open_clip, a file, ``random``, or the model's own name where that
-    is an address (``hf-hub:<repository>``, ``local-dir:<folder>``), which holds both.
+    """Load a model with weights.
 
-    Raises ``UserError`` for an unknown model, an unknown tag, a missing file, weights that do not fit, and a hub that
-    cannot be reached. ``random`` draws weights from seed 0; the command line asks for it twice.
+    pretrained: a tag of open_clip, a file, ``random`` (drawn from seed 0), or the name of the model if that is an
+    address with weights (``hf-hub:<repository>``, ``local-dir:<folder>``).
+
+    Raises ``UserError`` for an unknown model or tag, a missing or changed file, weights that do not fit, and a hub that
+    cannot be reached.
     """
     register_built_in()
     pretrained, _, wanted = pretrained.partition(DIGEST_MARK)
@@ -119,12 +120,12 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
     source, options = resolve(model, pretrained)
-    with _quick_when_offline(source), torch.random.fork_rng(devices=[]):
+    with _offline_if_unreachable(source), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
             clip, _, _ = open_clip.create_model_and_transforms(model, **options)
             tokenize = open_clip.get_tokenizer(model)
-        except Exception as error:  # open_clip raises many kinds; each is shown with what to do
+        except Exception as error:  # open_clip raises many kinds of errors
             raise UserError(
                 f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
                 "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
@@ -132,7 +133,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
-    digest = _sha256(source) if isinstance(source, Path) else pretrained
+    digest = file_digest(source) if isinstance(source, Path) else pretrained
     if wanted and digest != wanted:
         raise UserError(f"The weights file '{pretrained}' is not the one this cell was specified with.")
     return Pretrained(
@@ -148,11 +149,13 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
 
 
 def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
-    """Where the weights are (a file, or what open_clip finds) and what to ask open_clip for; ``UserError`` for what is
-    not known."""
+    """Return where the weights are (a file, or a name that open_clip resolves) and the options for open_clip.
+
+    Raises ``UserError`` for an unknown model or tag and for a missing file.
+    """
     if model.startswith(ADDRESSES):
         if pretrained != model:
-            raise UserError(f"'{model}' brings its own weights.", "Leave --pretrained out.")
+            raise UserError(f"'{model}' has its own weights.", "Leave --pretrained out.")
         weights = Path(model.removeprefix("local-dir:")) / SHARED_WEIGHTS
         return (weights if weights.is_file() else model), {"require_pretrained": True}
     if model not in open_clip.list_models():
@@ -179,9 +182,8 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
 
 
 @contextmanager
-def _quick_when_offline(source: Path | str) -> Iterator[None]:
-    """Make the hub's client answer from its cache alone where the hub cannot be reached: it would retry for half a
-    minute before it says so."""
+def _offline_if_unreachable(source: Path | str) -> Iterator[None]:
+    """Restrict the hub client to its cache if the hub cannot be reached. Otherwise it retries for half a minute."""
     before = constants.HF_HUB_OFFLINE
     if isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:"):
         constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
@@ -192,7 +194,7 @@ def _quick_when_offline(source: Path | str) -> Iterator[None]:
 
 
 def reachable(address: str) -> bool:
-    """Whether something listens at an address, or at the proxy that stands before it."""
+    """Return whether a server accepts connections at an address, or at the proxy for it."""
     url = urlsplit(getproxies().get("https") or address)
     try:
         port = url.port or (443 if url.scheme == "https" else 80)

@@ -1,7 +1,7 @@
-"""The two heads that a prompt bank gives, and the context distribution (docs/method.md).
+"""The class head and context head of a prompt bank, and the context distribution (docs/method.md).
 
-Shapes: B images, K templates, C classes, D embedding dimensions. Rows are normalised one by one, never the whole
-matrix. The construction agrees with the re-implementation of both heads in the Lipsum-FT authors' code.
+Shapes: B images, K templates, C classes, D embedding dimensions. Every row is normalised by itself. Both heads agree
+with the Lipsum-FT authors' code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The module that is fine-tuned: image encoder and class head; text side, context head and scale stay frozen."""
+"""The network that is fine-tuned: image encoder and class head. Text features, context head and scale are frozen."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from carft.spec.cell import ClassHead
 
 @dataclass(frozen=True)
 class Prompts:
-    """The frozen text side: W_cls (C, D), W_ctx (K, D) of the loss, and that of the known contexts, (L, D)."""
+    """The frozen heads of a task's prompts."""
 
     classes: torch.Tensor
+    """Class head W_cls (C, D)."""
     contexts: torch.Tensor
+    """Context head W_ctx (K, D) of the loss."""
     known: torch.Tensor
+    """Context head (L, D) of the known contexts, for context recognition."""
 
     @staticmethod
     def of(pretrained: Pretrained, card: Card, bank: str = STANDARD) -> Prompts:
-        """Encode the card's prompts. bank: which context templates the loss uses; recognition always uses the card's.
+        """Encode the prompts of a card. bank: context templates of the loss.
 
-        Without known contexts ``known`` is the loss's head, so that p_ctx is on record all the same.
+        Context recognition always uses the known contexts of the card. Without known contexts it uses the head of the
+        loss, so that records always hold context logits.
         """
         encode = cache(lambda templates: pretrained.text_features(card.classes, templates))
         loss = context_head(encode(card.bank(bank)))
@@ -40,8 +44,8 @@ class Prompts:
 class Network(nn.Module):
     """Image encoder, class head A (C, D) and bias b (C,). logits = outer * (v @ A.T) + b, v L2-normalised features.
 
-    By default A starts at scale * W_cls and outer is 1: the scale is folded into the weight, as in WiSE-FT; with the
-    scale outside, AdamW would move the head about 20 times more. The other heads are readings (``Reading.class_head``).
+    By default A starts at scale * W_cls and outer is 1, as in WiSE-FT. With the scale outside, AdamW moves the head
+    about 20 times more. ``kind`` is the reading factor ``class_head``.
     """
 
     def __init__(self, visual: nn.Module, prompts: Prompts, scale: float, kind: ClassHead = "trained", seed: int = 0):
@@ -61,7 +65,7 @@ class Network(nn.Module):
 
     @staticmethod
     def of(pretrained: Pretrained, prompts: Prompts, kind: ClassHead = "trained", seed: int = 0) -> Network:
-        """A trainable copy at zero-shot (unless the head is random), channels last: 1.4 times faster on CPU."""
+        """Return a trainable copy at zero-shot, unless the head is random. Channels last is 1.4 times faster on CPU."""
         network = Network(copy.deepcopy(pretrained.clip.visual), prompts, pretrained.scale, kind, seed)
         convert_conv2d_weight_memory_format(network, torch.channels_last)
         network.requires_grad_(True)
@@ -69,16 +73,16 @@ class Network(nn.Module):
         return network.eval()
 
     def train(self, mode: bool = True) -> Network:
-        """Stay in eval mode: dropout is off and BatchNorm keeps its pretrained statistics, in every method.
+        """Stay in eval mode in every method: no dropout, and BatchNorm uses its pretrained statistics.
 
-        With batch statistics the KL is about 3 at step 0 instead of 0 on the built-in model, and a batch in two shards
-        gives another loss than the batch in one.
+        With batch statistics the KL of the built-in model is about 3 instead of 0 at step 0, and the loss depends on
+        how workers share a batch.
         """
         return super().train(False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised images (B, 3, H, W) to class logits (B, C) and L2-normalised features (B, D), both float32."""
+        """Return class logits (B, C) and L2-normalised features (B, D), both float32, of normalised images."""
         features = F.normalize(self.visual(images).float(), dim=-1)
-        with torch.autocast(images.device.type, enabled=False):  # logits of scale 100 do not fit bfloat16's 8 bits
+        with torch.autocast(images.device.type, enabled=False):  # bfloat16 is too coarse for logits of scale 100
             logits = self.head(features)
         return (logits if self.outer == 1 else self.outer * logits), features

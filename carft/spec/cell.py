@@ -1,4 +1,4 @@
-"""A cell: one fully specified run. Its id is a hash of exactly that. No torch here."""
+"""Cells: fully specified runs with an id that is a hash of the specification. No torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 ContextScale = Literal["pretrained", "one"]
 ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
 
-#: reading factor -> its values, the default first; factors that are not listed take any value of their type
+#: reading factor -> allowed values, the default first; other factors take any value of their type
 READINGS: Mapping[str, tuple[str, ...]] = {
     "kl_direction": DIRECTIONS,
     "context_scale": get_args(ContextScale),
@@ -25,28 +25,28 @@ READINGS: Mapping[str, tuple[str, ...]] = {
 }
 PRECISIONS = ("float32", "bfloat16")
 
-
 #: between the path of a weights file and the sha256 of its content, in ``Cell.pretrained``
 DIGEST_MARK = "#sha256:"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One interpretation of what the paper leaves open (docs/method.md). Defaults are the default reading.
+    """One interpretation of what the paper leaves open (docs/method.md). The defaults are the default reading.
 
-    kl_direction: KL(p_pretrained || p_tuned), the reverse, or the mean of both.
-    context_temperature: tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.
-    context_scale: s is the pretrained logit scale, or 1 (raw cosine; the KL then all but vanishes).
-    context_templates: the bank of the task's card that the context head of the loss is built from.
-    class_head: at zero-shot with the scale folded in, trained with a bias; the same with the scale outside; at
-    zero-shot and frozen; or at random (PyTorch's default for a linear layer, from the cell's seed).
+    Raises ``UserError`` for an unknown value.
     """
 
     kl_direction: Direction = "pretrained-to-tuned"
+    """KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean."""
     context_temperature: float = 1.0
+    """tau in softmax(s / tau * v @ W_ctx.T), above 0; 1 keeps the logit scale."""
     context_scale: ContextScale = "pretrained"
+    """s is the pretrained logit scale, or 1 (cosine similarity; the KL is then close to 0)."""
     context_templates: str = "standard"
+    """Bank of the task's card for the context head of the loss."""
     class_head: ClassHead = "trained"
+    """``trained``: starts at zero-shot with the scale folded in, has a bias. ``scale-outside``: the scale is a constant
+    factor. ``frozen``: stays at zero-shot. ``random``: PyTorch's default for a linear layer, from the cell's seed."""
 
     def __post_init__(self) -> None:
         for name, known in READINGS.items():
@@ -57,25 +57,26 @@ class Reading:
         require_positive("context temperature", self.context_temperature)
 
     def factors(self) -> dict[str, Any]:
-        """The factors that differ from the default reading; empty for the default."""
+        """Return the factors that differ from the default reading."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
 
 @dataclass(frozen=True)
 class Training:
-    """The training recipe that a search does not touch.
-
-    epochs: passes over the training set. batch_size: global, whatever the number of workers.
-    weight_decay: AdamW's, on every trained tensor. warmup: share of the steps with linearly rising learning rate,
-    a cosine follows. clip: largest global gradient norm. crop: smallest area share of RandomResizedCrop.
-    """
+    """The training recipe, which a search does not change. Raises ``UserError`` for a value out of range."""
 
     epochs: int = 5
+    """Passes over the training set, at least 1."""
     batch_size: int = 32
+    """Images per step over all workers, at least 1."""
     weight_decay: float = 0.1
+    """Weight decay of AdamW on every trained tensor, at least 0."""
     warmup: float = 0.1
+    """Share of the steps with a linear warm-up, in [0, 1). A cosine schedule follows."""
     clip: float = 1.0
+    """Largest global norm of the gradient, above 0."""
     crop: float = 0.9
+    """Smallest share of the area in RandomResizedCrop, in (0, 1]."""
 
     def __post_init__(self) -> None:
         for name, value in (("number of epochs", self.epochs), ("batch size", self.batch_size)):
@@ -92,23 +93,24 @@ class Training:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: task and data version, model and weights, method, hyperparameters, reading, seed, budget, precision.
-
-    precision: of the forward and backward pass; weights, optimiser and evaluation logits are float32.
-    A post-hoc cell has ``parents`` and is named by their ids and its rule alone.
-    """
+    """One fully specified run. Raises ``UserError`` for an unknown precision."""
 
     task: str
     data_version: str
+    """Version of the task's data, from its card."""
     model: str
     pretrained: str
+    """Weights: a tag, or a file's path with the sha256 of its content."""
     method: str
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    """In [0, 2**32)."""
     training: Training = field(default_factory=Training)
     reading: Reading = field(default_factory=Reading)
     precision: str = "float32"
+    """Precision of the forward and backward pass. Weights, optimiser and evaluation logits are float32."""
     parents: tuple[str, ...] = ()
+    """Ids of the combined cells of a post-hoc cell, whose id depends on them and its hyperparameters only."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -116,14 +118,14 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits; 1 and 1.0 give the same id, and so does a reading factor left at its default."""
+        """16 hexadecimal digits. 1 and 1.0 give the same id. Reading factors at their default do not count."""
         spec = self.as_dict()
         if self.parents:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
         else:
-            spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file is what is in it, not its path
+            spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file counts by its content
             if self.model.startswith("local-dir:"):
-                spec["model"] = "local-dir"  # the weights' digest says which
+                spec["model"] = "local-dir"  # the digest of the weights identifies it
             spec["task"] = task_key(self.task)
             spec["reading"] = self.reading.factors()
         return stable_hash(spec)
@@ -132,7 +134,7 @@ class Cell:
         return hash(self.id)
 
     def as_dict(self) -> dict[str, Any]:
-        """The whole specification as plain JSON values."""
+        """Return the specification as JSON values."""
         spec = {f.name: getattr(self, f.name) for f in fields(self)}
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
@@ -141,7 +143,7 @@ class Cell:
 
     @staticmethod
     def from_dict(spec: Mapping[str, Any]) -> Cell:
-        """The inverse of :meth:`as_dict`. Unknown keys raise ``UserError``."""
+        """Return the cell of a specification. Raises ``UserError`` for unknown keys and values of the wrong type."""
         known = {f.name for f in fields(Cell)}
         if extra := set(spec) - known:
             raise UserError(f"A cell has no field {', '.join(sorted(extra))}.", f"Fields: {', '.join(sorted(known))}.")
@@ -158,17 +160,17 @@ class Cell:
 
 
 def _require_types(cell: Cell) -> None:
-    """``UserError`` for a cell from a file whose values are not of the types that a cell has."""
-    words = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
+    """Raise ``UserError`` for a name that is not a string or a number that is not numeric."""
+    names = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
     numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, cell.seed]
-    if not all(isinstance(word, str) for word in (*words, *cell.hyperparameters)):
-        raise UserError("A cell cannot be read: a name in it is no text.")
+    if not all(isinstance(name, str) for name in (*names, *cell.hyperparameters)):
+        raise UserError("A cell cannot be read: a name in it is not a string.")
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-        raise UserError("A cell cannot be read: a number in it is none.")
+        raise UserError("A cell cannot be read: a number in it is not numeric.")
 
 
 def task_key(task: str) -> str:
-    """A task on your own data without its folder's path: what is in the folder stands in the data version."""
+    """Return a task's name without the path of your own data, since the data version identifies the content."""
     if not task.startswith("folder:"):
         return task
     _, mark, options = task.rpartition("?")
@@ -176,7 +178,7 @@ def task_key(task: str) -> str:
 
 
 def stable_hash(value: object) -> str:
-    """16 hexadecimal digits of sha256 over canonical JSON in which every number is a float."""
+    """Return 16 hexadecimal digits of sha256 over canonical JSON in which every number is a float."""
     text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -194,12 +196,12 @@ def _canonical(value: object) -> object:
 
 
 def require_positive(name: str, value: float) -> None:
-    """Raise ``UserError`` unless value is finite and above zero."""
+    """Raise ``UserError`` unless ``value`` is finite and above zero."""
     if not (math.isfinite(value) and value > 0):
         raise UserError(f"The {name} must be a finite number above 0, not {value}.")
 
 
 def require_not_negative(name: str, value: float) -> None:
-    """Raise ``UserError`` unless value is finite and at least zero."""
+    """Raise ``UserError`` unless ``value`` is finite and at least zero."""
     if not (math.isfinite(value) and value >= 0):
         raise UserError(f"The {name} must be a finite number of at least 0, not {value}.")

@@ -1,13 +1,13 @@
-"""The methods: what they are called, where their code lives, what may be tuned. No torch here.
+"""The registry of methods. A card states everything that the rest of the project knows about a method.
 
-To add a method, write one small class or function in one file and add one entry to ``METHODS`` (docs/extending.md).
+A new method is one file in ``carft/methods`` and one card in ``METHODS`` (docs/extending.md). No torch.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from carft.core.errors import UserError, unknown
@@ -18,200 +18,293 @@ Kind = Literal["untrained", "trained", "post-hoc"]
 
 @dataclass(frozen=True)
 class Range:
-    """The values a search may try, drawn uniformly in the logarithm, and the first guess every study starts with."""
+    """The range of a hyperparameter. A search draws uniformly in the logarithm, from ``low`` to ``high``."""
 
     low: float
     high: float
     first_guess: float
-    zero_allowed: bool = False  # for a single cell; a search never proposes it
+    """The value of the first trial of every study."""
+    zero_allowed: bool = False
+    """Whether a single cell may use 0. A search never proposes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodCard:
+    """A method's entry in the registry. No field has a default, so a card that forgets one fails at import."""
+
+    name: str
+    """Name on the command line, in recipes and in records."""
+    label: str
+    """Name in tables and figures."""
+    kind: Kind
+    """``untrained`` methods are evaluated as they are, ``trained`` ones are searched, ``post-hoc`` ones combine the
+    weights of finished cells."""
+    summary: str
+    """One sentence for ``ls methods``."""
+    implementation: str
+    """``module:attribute`` of the class or function."""
+    command: str
+    """Command of ``cli.py`` that runs the method, with the arguments that choose its parents."""
+    space: Mapping[str, Range]
+    """Hyperparameter -> range. A cell names exactly these."""
+    reads: tuple[str, ...]
+    """Reading factors that training depends on. Cells leave the others at their default, so that no cell runs twice
+    under two ids."""
+    whole_batch: bool
+    """Whether the loss compares the images of a batch with each other. Several workers and accumulation are then an
+    error."""
+    first_passes: int
+    """Passes of the image encoder over the training set before the first epoch."""
+    epoch_passes: int
+    """Passes of the image encoder over the training set per epoch; 0 without epochs. Forward and backward pass count as
+    3; the pretrained model's features, or a text tower that is trained too, as 1 more."""
+    in_soups: bool
+    """Whether a sweep with soups averages the search cells of this method."""
+
+    def load(self) -> Any:
+        """Import the implementation."""
+        module, attribute = self.implementation.split(":")
+        return getattr(importlib.import_module(module), attribute)
 
 
 LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
 KL_WEIGHT = Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)
-#: what a loss on context distributions depends on
-CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
 PROBE_PENALTY = Range(1e-6, 1e-1, first_guess=1e-3)
-
-
-@dataclass(frozen=True)
-class MethodCard:
-    """A method's entry in the registry.
-
-    where: "module:attribute" of its code. space: hyperparameter -> range; a cell must name exactly these.
-    whole_batch: whether the loss compares the images of a batch with each other, so that it cannot be computed in
-    parts. reads: the reading factors that its training depends on; the others are left at their default in its cells,
-    so that no cell is run twice under two names. command: how a post-hoc method is called.
-    """
-
-    name: str
-    label: str  # as tables and figures write it
-    kind: Kind
-    summary: str
-    where: str
-    space: Mapping[str, Range] = field(default_factory=dict)
-    whole_batch: bool = False
-    reads: tuple[str, ...] = ("class_head",)
-    command: str = ""
-
-    def load(self) -> Any:
-        """Import the method's code."""
-        module, attribute = self.where.split(":")
-        return getattr(importlib.import_module(module), attribute)
-
+#: reading factors of a loss without contexts
+HEAD_FACTORS = ("class_head",)
+#: reading factors of a loss on context distributions
+CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
 
 METHODS: dict[str, MethodCard] = {
     card.name: card
     for card in (
         MethodCard(
-            "zeroshot",
-            "zero-shot",
-            "untrained",
-            "The pretrained model with its prompt-built class head, as it is.",
-            "carft.methods.ft:FineTune",
+            name="zeroshot",
+            label="zero-shot",
+            kind="untrained",
+            summary="The pretrained model with its prompt-built class head, as it is.",
+            implementation="carft.methods.ft:FineTune",
+            command="train",
+            space={},
             reads=(),
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=0,
+            in_soups=False,
         ),
         MethodCard(
-            "linear_probe",
-            "linear probe",
-            "trained",
-            "Logistic regression on the frozen image features.",
-            "carft.methods.linear_probe:LinearProbe",
-            {"l2": PROBE_PENALTY},
+            name="linear_probe",
+            label="linear probe",
+            kind="trained",
+            summary="Logistic regression on the frozen image features.",
+            implementation="carft.methods.linear_probe:LinearProbe",
+            command="train",
+            space={"l2": PROBE_PENALTY},
             reads=(),
+            whole_batch=False,
+            first_passes=1,
+            epoch_passes=0,
+            in_soups=False,
         ),
         MethodCard(
-            "ft",
-            "FT",
-            "trained",
-            "Fine-tuning of image encoder and class head by cross-entropy.",
-            "carft.methods.ft:FineTune",
-            {"lr": LEARNING_RATE},
+            name="ft",
+            label="FT",
+            kind="trained",
+            summary="Fine-tuning of image encoder and class head by cross-entropy.",
+            implementation="carft.methods.ft:FineTune",
+            command="train",
+            space={"lr": LEARNING_RATE},
+            reads=HEAD_FACTORS,
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=3,
+            in_soups=True,
         ),
         MethodCard(
-            "lp_ft",
-            "LP-FT",
-            "trained",
-            "A linear probe, then fine-tuning from it.",
-            "carft.methods.lp_ft:ProbeThenFineTune",
-            {"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
+            name="lp_ft",
+            label="LP-FT",
+            kind="trained",
+            summary="A linear probe, then fine-tuning from it.",
+            implementation="carft.methods.lp_ft:ProbeThenFineTune",
+            command="train",
+            space={"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
             reads=(),
+            whole_batch=False,
+            first_passes=1,
+            epoch_passes=3,
+            in_soups=False,
         ),
         MethodCard(
-            "l2_sp",
-            "L2-SP",
-            "trained",
-            "Fine-tuning that keeps the weights of the image encoder near the pretrained ones.",
-            "carft.methods.l2_sp:StartingPoint",
-            {"lr": LEARNING_RATE, "l2_weight": Range(0.01, 10.0, first_guess=0.1, zero_allowed=True)},
+            name="l2_sp",
+            label="L2-SP",
+            kind="trained",
+            summary="Fine-tuning that keeps the weights of the image encoder near the pretrained ones.",
+            implementation="carft.methods.l2_sp:StartingPoint",
+            command="train",
+            space={"lr": LEARNING_RATE, "l2_weight": Range(0.01, 10.0, first_guess=0.1, zero_allowed=True)},
+            reads=HEAD_FACTORS,
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=3,
+            in_soups=False,
         ),
         MethodCard(
-            "kd",
-            "KD",
-            "trained",
-            "Fine-tuning that keeps the class distribution near the zero-shot one.",
-            "carft.methods.kd:ClassDistillation",
-            {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            name="kd",
+            label="KD",
+            kind="trained",
+            summary="Fine-tuning that keeps the class distribution near the zero-shot one.",
+            implementation="carft.methods.kd:ClassDistillation",
+            command="train",
+            space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            reads=HEAD_FACTORS,
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=4,
+            in_soups=False,
         ),
         MethodCard(
-            "feature_kd",
-            "feature KD",
-            "trained",
-            "Fine-tuning that keeps the image features near the pretrained ones.",
-            "carft.methods.feature_kd:FeatureDistillation",
-            {"lr": LEARNING_RATE, "distance_weight": Range(0.1, 100.0, first_guess=1.0, zero_allowed=True)},
+            name="feature_kd",
+            label="feature KD",
+            kind="trained",
+            summary="Fine-tuning that keeps the image features near the pretrained ones.",
+            implementation="carft.methods.feature_kd:FeatureDistillation",
+            command="train",
+            space={"lr": LEARNING_RATE, "distance_weight": Range(0.1, 100.0, first_guess=1.0, zero_allowed=True)},
+            reads=HEAD_FACTORS,
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=4,
+            in_soups=False,
         ),
         MethodCard(
-            "flyp",
-            "FLYP",
-            "trained",
-            "Contrastive fine-tuning of image encoder and text tower on images and prompts of their class.",
-            "carft.methods.flyp:FinetuneLikePretrain",
-            {"lr": LEARNING_RATE},
+            name="flyp",
+            label="FLYP",
+            kind="trained",
+            summary="Contrastive fine-tuning of image encoder and text tower on images and prompts of their class.",
+            implementation="carft.methods.flyp:FinetuneLikePretrain",
+            command="train",
+            space={"lr": LEARNING_RATE},
+            reads=(),
             whole_batch=True,
-            reads=(),
+            first_passes=0,
+            epoch_passes=4,
+            in_soups=False,
         ),
         MethodCard(
-            "lipsum_ft",
-            "Lipsum-FT",
-            "trained",
-            "Fine-tuning that keeps the model's answers to random text.",
-            "carft.methods.lipsum_ft:RandomText",
-            {"lr": LEARNING_RATE, "energy_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
+            name="lipsum_ft",
+            label="Lipsum-FT",
+            kind="trained",
+            summary="Fine-tuning that keeps the model's answers to random text.",
+            implementation="carft.methods.lipsum_ft:RandomText",
+            command="train",
+            space={"lr": LEARNING_RATE, "energy_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
+            reads=HEAD_FACTORS,
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=4,
+            in_soups=False,
         ),
         MethodCard(
-            "car_ft",
-            "CAR-FT",
-            "trained",
-            "Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
-            "carft.methods.car_ft:ContextAwareFineTune",
-            {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            name="car_ft",
+            label="CAR-FT",
+            kind="trained",
+            summary="Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
+            implementation="carft.methods.car_ft:ContextAwareFineTune",
+            command="train",
+            space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             reads=CONTEXT_FACTORS,
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=4,
+            in_soups=True,
         ),
         MethodCard(
-            "car_ft_permuted",
-            "CAR-FT, permuted",
-            "trained",
-            "Control of CAR-FT: every image is held to the context distribution of another image of its batch.",
-            "carft.methods.car_ft_controls:PermutedContexts",
-            {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            name="car_ft_permuted",
+            label="CAR-FT, permuted",
+            kind="trained",
+            summary="Control of CAR-FT: every image is held to the context distribution of another image of its batch.",
+            implementation="carft.methods.car_ft_controls:PermutedContexts",
+            command="train",
+            space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             reads=CONTEXT_FACTORS,
             whole_batch=True,
+            first_passes=0,
+            epoch_passes=4,
+            in_soups=False,
         ),
         MethodCard(
-            "car_ft_random",
-            "CAR-FT, random",
-            "trained",
-            "Control of CAR-FT: random unit vectors in place of the context head.",
-            "carft.methods.car_ft_controls:RandomContexts",
-            {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            name="car_ft_random",
+            label="CAR-FT, random",
+            kind="trained",
+            summary="Control of CAR-FT: random unit vectors in place of the context head.",
+            implementation="carft.methods.car_ft_controls:RandomContexts",
+            command="train",
+            space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             reads=CONTEXT_FACTORS,
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=4,
+            in_soups=False,
         ),
         MethodCard(
-            "wise_ft",
-            "WiSE-FT",
-            "post-hoc",
-            "Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
-            "carft.methods.wise_ft:interpolate",
-            {"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
+            name="wise_ft",
+            label="WiSE-FT",
+            kind="post-hoc",
+            summary="Weights interpolated between the pretrained (alpha 0) and a fine-tuned model (alpha 1).",
+            implementation="carft.methods.wise_ft:interpolate",
             command="interpolate --cell ID",
+            space={"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
+            reads=(),
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=0,
+            in_soups=False,
         ),
         MethodCard(
-            "soup",
-            "soup",
-            "post-hoc",
-            "Average of the weights of a study's search cells: of all (greedy 0), or of those that help (greedy 1).",
-            "carft.methods.soup:uniform_soup",
-            {"greedy": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
+            name="soup",
+            label="soup",
+            kind="post-hoc",
+            summary="Average of the weights of a study's search cells: all (greedy 0), or those that help (greedy 1).",
+            implementation="carft.methods.soup:uniform_soup",
             command="soup --cells ID,ID,...",
+            space={"greedy": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
+            reads=(),
+            whole_batch=False,
+            first_passes=0,
+            epoch_passes=0,
+            in_soups=False,
         ),
     )
 }
 
+#: interpolation weights of WiSE-FT
 WISE_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-#: the methods whose search cells a sweep makes soups of, when it is asked for soups
-SOUPED = ("ft", "car_ft")
-SOUP_RULES = (0.0, 1.0)  # values of ``greedy``
+#: values of ``greedy`` of a soup: uniform, greedy
+SOUP_RULES = (0.0, 1.0)
+SOUPED = tuple(name for name, card in METHODS.items() if card.in_soups)
+#: hyperparameters with an option of their own on the command line; the others are given as ``--set name=VALUE``
+OWN_OPTIONS = ("lr", "kl_weight")
 
 
 def method_card(name: str) -> MethodCard:
-    """The card of a method; ``UserError`` with near misses for an unknown name."""
+    """Return the card of a method. Raises ``UserError`` for an unknown name."""
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]
 
 
 def trained_methods() -> list[str]:
-    """Names of the methods that a sweep searches, in registry order."""
+    """Return the names of the trained methods, in registry order."""
     return [name for name, card in METHODS.items() if card.kind == "trained"]
 
 
 def not_trainable(name: str) -> UserError:
-    """The refusal to train a post-hoc method."""
+    """Return the error for training a post-hoc method."""
     return UserError(f"'{name}' works on finished cells.", f"Use: python cli.py {method_card(name).command}")
 
 
 def require_parts_allowed(name: str, workers: int, accumulation: int) -> None:
-    """``UserError`` when a batch would be computed in parts and the method needs it whole."""
+    """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs all images at once."""
     if method_card(name).whole_batch and (workers > 1 or accumulation > 1):
         raise UserError(
             f"The loss of '{name}' compares the images of a batch with each other and needs it in one piece.",
@@ -233,7 +326,7 @@ def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
 
 
 def _how(name: str) -> str:
-    return f"Give --{name.replace('_', '-')}." if name in ("lr", "kl_weight") else f"Give --set {name}=VALUE."
+    return f"Give --{name.replace('_', '-')}." if name in OWN_OPTIONS else f"Give --set {name}=VALUE."
 
 
 def _words(name: str) -> str:

@@ -1,26 +1,26 @@
-"""From what a person asks for to a cell. No torch."""
+"""Cells from requests, post-hoc cells from their parents, and the command that runs a cell. No torch."""
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.data.card import Card
 from carft.data.catalog import card
 from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
-from carft.spec.registry import SOUP_RULES, check_hyperparameters, method_card, not_trainable
+from carft.spec.registry import OWN_OPTIONS, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
-#: model names that are addresses: what they point to holds configuration and weights
+#: prefixes of model names that point to a configuration with weights
 ADDRESSES = ("hf-hub:", "local-dir:")
-#: what open_clip calls the twin of a model with OpenAI's activation
+#: open_clip's suffix of a model with OpenAI's activation
 QUICK = "-quickgelu"
-#: weights that nobody trained
+#: the tag of random weights
 RANDOM = "random"
-#: the weights file of open_clip's own folder format
+#: the weights file in open_clip's folder format
 SHARED_WEIGHTS = "open_clip_model.safetensors"
 
 
@@ -35,10 +35,10 @@ def specify(
     pretrained: str | None = None,
     precision: str = "float32",
 ) -> Cell:
-    """The cell of a request; ``UserError`` for unknown names and for hyperparameters that cannot be.
+    """Return the cell of a request. Raises ``UserError`` for unknown names and invalid values.
 
-    Model and weights default to the task card's. An untrained method has one seed and no training budget, so that
-    the same request always is the same cell.
+    Model and weights default to those of the task's card. Untrained methods ignore seed and training recipe, so that
+    they have one cell.
     """
     chosen = card(task)
     if method_card(method).kind == "post-hoc":
@@ -64,13 +64,13 @@ def specify(
 
 
 def _read(method: str, reading: Reading) -> Reading:
-    """The reading with every factor that the method does not depend on at its default."""
+    """Return the reading with every factor that the method does not depend on at its default."""
     plain, reads = Reading(), method_card(method).reads
     return replace(reading, **{name: getattr(plain, name) for name in asdict(reading) if name not in reads})
 
 
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
-    """The task card's where nothing is asked for. An address names both; another model needs its own weights."""
+    """Return model and weights, by default the card's. An address names both. Another model needs explicit weights."""
     addressed = next((name for name in (model, pretrained) if name and name.startswith(ADDRESSES)), None)
     if addressed:
         if {model, pretrained} - {None, addressed}:
@@ -82,16 +82,16 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
 
 
 def _named_weights(pretrained: str) -> str:
-    """A weights file with its digest, since a path does not say what is in it; a tag as it is."""
+    """Return the path of a weights file with the digest of its content, or a tag unchanged."""
     folder = pretrained.removeprefix("local-dir:")
     path = Path(pretrained) if folder == pretrained else Path(folder) / SHARED_WEIGHTS
     if not path.is_file():
         return pretrained
-    return f"{pretrained}{DIGEST_MARK}{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return f"{pretrained}{DIGEST_MARK}{file_digest(path)}"
 
 
 def interpolation(parent: Cell, alpha: float) -> Cell:
-    """The WiSE-FT cell at alpha of a trained cell; its id comes from the parent's id and alpha."""
+    """Return the WiSE-FT cell of a trained cell at ``alpha``, in [0, 1]."""
     check_hyperparameters("wise_ft", {"alpha": alpha})
     return Cell(
         task=parent.task,
@@ -109,10 +109,10 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
 
 
 def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
-    """The soup over trained cells that differ in what a search tries and in the seed alone; greedy: 0 or 1.
+    """Return the soup of trained cells. greedy: 0 (uniform) or 1 (greedy).
 
-    A search tries hyperparameters and, where a reading says so, the context temperature; the soup carries the first
-    parent's. Its id comes from the rule and the parents' ids in any order. ``UserError`` for other parents.
+    The parents may differ in hyperparameters, context temperature and seed only; the soup gets the context temperature
+    of the first. The order of the parents does not change its id. Raises ``UserError`` for other parents.
     """
     if greedy not in SOUP_RULES:
         raise UserError(f"A soup is uniform (greedy 0) or greedy (greedy 1), not {greedy}.")
@@ -128,7 +128,7 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
         if alike != first:
             what = next(f.name for f in fields(Cell) if getattr(alike, f.name) != getattr(first, f.name))
             raise UserError(
-                f"Cells {first.id} and {other.id} differ in {what.replace('_', ' ')}, so their soup means nothing.",
+                f"Cells {first.id} and {other.id} differ in {what.replace('_', ' ')} and cannot be averaged.",
                 "Name search cells of one study.",
             )
     return replace(
@@ -141,7 +141,7 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
 
 
 def command(cell: Cell, results: str, unseal: bool = False) -> str:
-    """The exact shell command that makes the cell again without Ray, in the folder ``results``."""
+    """Return the shell command that runs the cell without Ray into the folder ``results``."""
     if cell.method == "soup":
         rule = " --greedy" if cell.hyperparameters["greedy"] else ""
         return f"python cli.py soup --cells {','.join(cell.parents)}{rule} --results {shlex.quote(results)}"
@@ -160,7 +160,7 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
     if cell.model.startswith(ADDRESSES):
         del shown["pretrained"]
     elif cell.model != plain.model:
-        plain = replace(plain, pretrained="")  # another model's weights are always said
+        plain = replace(plain, pretrained="")  # the weights of another model are always named
     if cell.pretrained == RANDOM:
         del shown["pretrained"]
         parts.append("--random-weights")
@@ -169,7 +169,7 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
     for name, value in shown.items():
         if value != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
-    if card(cell.task).place:
+    if card(cell.task).folder:
         parts.append("--data ROOT")
     if unseal:
         parts.append("--unseal")
@@ -177,11 +177,11 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
 
 
 def _of_file(model: str) -> list[str]:
-    """Model and activation of a weights file, which says neither."""
+    """Return the options for model and activation, which a weights file does not contain."""
     name = model.removesuffix(QUICK)
     return [f"--model {shlex.quote(name)}", f"--activation {'gelu' if name == model else 'quickgelu'}"]
 
 
 def _option(name: str, value: float) -> str:
-    """A hyperparameter on the command line: the two that every paper names have options of their own."""
-    return f"--{name.replace('_', '-')} {value!r}" if name in ("lr", "kl_weight") else f"--set {name}={value!r}"
+    """Return the option of a hyperparameter."""
+    return f"--{name.replace('_', '-')} {value!r}" if name in OWN_OPTIONS else f"--set {name}={value!r}"

@@ -1,4 +1,4 @@
-"""Model selection as pure functions of records. Validation decides; test numbers are never looked at."""
+"""Model selection as pure functions of validation metrics. Test metrics are never used."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """What selection may know of a finished search cell."""
+    """A finished search cell."""
 
     cell: str
+    """Id of the cell."""
     trial: int
+    """Number of the trial in its study, from 0."""
     metrics: Mapping[str, float]
+    """Validation metrics, with ``val/top1`` and ``val/loss``."""
     full_budget: bool = True
+    """Whether the cell was trained to the end. Others are never selected."""
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The first of :func:`ranked`; None if empty."""
+    """Return the first of :func:`ranked`; None if it is empty."""
     return next(iter(ranked(candidates)), None)
 
 
 def enough(trials: int) -> int:
-    """How many of a study's trials must have finished for a winner to be chosen: half of them, rounded up."""
+    """Return how many trials of a study must finish before a winner is chosen: half of them, rounded up."""
     return max(1, math.ceil(trials / 2))
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Highest val/top1 first, then lowest val/loss, then lowest trial number, among cells of full budget."""
+    """Sort cells of full budget by highest val/top1, then lowest val/loss, then lowest trial number."""
     finished = [c for c in candidates if c.full_budget]
     return sorted(finished, key=lambda c: (-c.metrics["val/top1"], c.metrics["val/loss"], c.trial))
 
 
 def best_alpha(curve: Mapping[float, Mapping[str, float]]) -> float:
-    """WiSE-FT's alpha by val/top1; ties go to the alpha nearest 0.5, then to the smaller one.
+    """Return WiSE-FT's alpha of the highest val/top1. Ties: the alpha nearest 0.5, then the smaller one.
 
     curve: alpha -> metrics of the interpolated model. Raises ``ValueError`` when empty.
     """

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from carft import NUMERICS, __version__
 from carft.core.errors import UserError
-from carft.core.files import files_below, new_folder, write_atomic
+from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.data.catalog import DATA_SETS, card
 from carft.store.records import Store
 
@@ -97,8 +97,7 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "bytes": path.stat().st_size}
+    return {"sha256": file_digest(path), "bytes": path.stat().st_size}
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

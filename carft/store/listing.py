@@ -34,7 +34,7 @@ def list_data_sets(chosen: Iterable[DataSet], root: Path | None = None) -> Rows:
             "measures": d.measures,
             "classes": len(d.classes),
             "images": dict(d.counts),
-            "place": d.place,
+            "place": d.folder,
             "fetch": bool(d.archives),
             "digests": len(d.digests),
             "licence": d.licence,
@@ -45,7 +45,7 @@ def list_data_sets(chosen: Iterable[DataSet], root: Path | None = None) -> Rows:
 
 
 def _state(data_set: DataSet, root: Path) -> str:
-    place = root / data_set.place
+    place = root / data_set.folder
     if not place.exists():
         return "-"
     try:

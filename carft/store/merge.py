@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from carft import NUMERICS
 from carft.core.errors import UserError
-from carft.core.files import files_below, new_folder
+from carft.core.files import file_digest, files_below, new_folder
 from carft.spec.cell import Cell
 from carft.store.failures import failures
 from carft.store.predictions import read_parquet
@@ -130,15 +129,10 @@ def _most_moved(first: Mapping[str, float], second: Mapping[str, float]) -> str:
 
 def _same_predictions(stores: tuple[Store, Store], cell: str, name: str) -> bool:
     paths = [store.predictions_path(cell, name) for store in stores]
-    if all(path.is_file() for path in paths) and len({_sha256(path) for path in paths}) == 1:
+    if all(path.is_file() for path in paths) and len({file_digest(path) for path in paths}) == 1:
         return True
     first, second = map(read_parquet, paths)  # other bytes may hold the same predictions
     return first.equals(second)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _copy_cell(store: Store, cell: str, folder: Path) -> None:

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from carft import NUMERICS, SCHEMA_VERSION
-from carft.core.errors import UserError, corrupt, unknown
+from carft.core.errors import CorruptFile, UserError, corrupt, unknown
 from carft.core.files import finite_numbers, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
 from carft.spec.cell import Cell
@@ -160,7 +160,7 @@ class Store:
             record = Record(Cell.from_dict(spec), numbers[0], dict(raw["provenance"]), numbers[1])
             found = (record.id, record.numerics)
         except UserError as error:
-            raise error if "torn" in error.message else corrupt(self.folder(cell), error.message) from error
+            raise error if isinstance(error, CorruptFile) else corrupt(self.folder(cell), error.message) from error
         except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise corrupt(self.folder(cell), f"{type(error).__name__}: {error}") from error
         if found[0] != cell:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from carft.core.metrics import BINS, calibration_bins, calibration_error
 from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
 from reports.evidence.outcomes import SetOutcome
 
-BINS = 15
 ID_SETS = ("val", "test")
 
 
@@ -80,28 +80,17 @@ def reliability_table(evidence: Evidence) -> pd.DataFrame:
     for view, entry, _, _, name, outcome in _seen(evidence, PLAIN):
         known = outcome.frame.contexts >= 0
         key = (view.name, view.scale, entry.label, "ID" if name in ID_SETS else "OOD")
-        binned = bins(outcome.context_confidence[known], outcome.context_hits[known])
+        binned = calibration_bins(outcome.context_confidence[known], outcome.context_hits[known])
         sums[key] = sums.get(key, 0) + binned
     rows: list[tuple[object, ...]] = []
-    for key, (count, confidence, right) in sums.items():
-        ece = calibration_error(count, confidence, right)
+    for key, binned in sums.items():
+        count, confidence, right = binned
+        ece = calibration_error(binned)
         for k in np.flatnonzero(count):
             means = confidence[k] / count[k], right[k] / count[k]
             rows.append((*key, (k + 0.5) / BINS, *means, int(count[k]), ece))
     columns = ["scope", "scale", "method", "where", "bin", "confidence", "recognised", "images", "ece"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def bins(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """(3, 15): per bin of equal width the images, the sum of confidences, the number of hits."""
-    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    parts = (None, confidence, hits)
-    return np.stack([np.bincount(index, part, minlength=BINS).astype(float) for part in parts])
-
-
-def calibration_error(count: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error: mean over images of |hits - confidence| of their bin, from :func:`bins`."""
-    return float(np.abs(right - confidence).sum() / count.sum()) if count.sum() else float("nan")
 
 
 def lost_table(evidence: Evidence) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from carft.core.metrics import calibration_bins, calibration_error
 from carft.spec.cell import Reading, task_key
-from reports.analysis.context import bins, calibration_error
 from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
 
 FEWEST_POINTS = 3  # of a line that is fitted, not assumed
@@ -148,8 +148,8 @@ def _ece(view: Evidence, cells: Sequence[str], names: Sequence[str]) -> float:
     errors = []
     for cell in cells:
         outcomes = [view.outcome(cell, name) for name in names]
-        count, confidence, right = np.sum([bins(o.confidence, o.hits) for o in outcomes], axis=0)
-        errors.append(calibration_error(count, confidence, right))
+        binned = np.sum([calibration_bins(o.confidence, o.hits) for o in outcomes], axis=0)
+        errors.append(calibration_error(binned))
     return float(np.mean(errors))
 
 

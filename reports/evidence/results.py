@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
-from carft.core.errors import UserError
+from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import ood_means
 from carft.spec.cell import task_key
 from carft.spec.registry import METHODS
@@ -56,9 +56,7 @@ class Results:
         for cell in store.ids():
             try:
                 record = store.read(cell)
-            except UserError as error:
-                if "torn" not in error.message:
-                    raise
+            except CorruptFile as error:
                 problems.append(Problem("torn record", cell, error.message))
                 continue
             if record.numerics == NUMERICS:

@@ -16,6 +16,7 @@ from typing import Any
 
 from carft import NUMERICS, __version__
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.store.records import Store
 
 NAME = "manifest.json"
@@ -89,12 +90,7 @@ def digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
 def _digests(root: str, paths: Iterable[str]) -> dict[str, str]:
     wanted = sorted(paths)
     names = [path[len(root) :].lstrip(os.sep).replace(os.sep, "/") for path in wanted]
-    return dict(zip(names, map(_sha256, wanted), strict=True))
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
-        return hashlib.sha256(stream.read()).hexdigest()
+    return dict(zip(names, map(file_digest, map(Path, wanted)), strict=True))
 
 
 def fingerprint(records: Mapping[str, str]) -> str:

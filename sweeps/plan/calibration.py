@@ -14,7 +14,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of
-from sweeps.plan.rates import OTHER_PASSES, PASSES, Rates
+from sweeps.plan.rates import Rates
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 from sweeps.search.study import Study
@@ -36,7 +36,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     images = _some(bench.task.train, BATCHES * recipe.training.batch_size)
     found = {"zeroshot": _predicting(bench, replace(start, precision=recipe.precision), images)}
     for card in map(method_card, recipe.methods):
-        if card.kind == "trained" and card.name != "linear_probe":  # that one predicts once, and solves
+        if card.epoch_passes:
             found[card.name] = _training(recipe, card, bench, images)
     rates = {
         name: statistics.median(each) * request.cells_per_gpu / request.workers_per_cell for name, each in found.items()
@@ -74,7 +74,7 @@ def _training(recipe: Recipe, card: MethodCard, bench: CellContext, images: Imag
     context = replace(bench, task=replace(bench.task, train=images))
     method = card.load()(cell, context.pretrained, context.prompts)
     trainer = Trainer(cell, context, context.network(cell.reading.class_head, cell.seed), method)
-    passes = PASSES.get(card.name, OTHER_PASSES) * len(images)
+    passes = card.epoch_passes * len(images)
     found = []
     for epoch in range(cell.training.epochs):
         started = time.perf_counter()

@@ -1,7 +1,7 @@
 """What a sweep will take, before it starts: pure arithmetic on what is left to do and on measured rates. No Ray.
 
 The unit of work is one *pass*: one image through the image encoder, forward. A training step on an image counts as
-several passes (see ``PASSES``), so that the rate of one method says something about another that was never run here.
+several passes, as its method's card states, so that the rate of one method predicts that of a method without records.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _left_of(protocol: Protocol, study: Study, sizes: Sizes, weights: int) -> It
         return PendingWork(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
     epochs = recipe.training.epochs
-    trained = 0 if name == "linear_probe" else math.ceil(sizes.train / recipe.training.batch_size) * epochs
+    trained = math.ceil(sizes.train / recipe.training.batch_size) * epochs if study.method.epoch_passes else 0
     training, sealed = passes_of(name, sizes, epochs), sizes.sealed
     small, whole = _predictions(task, replace(sizes, sealed=0)), _predictions(task, sizes)
     souped = "soup" in recipe.methods and name in SOUPED and recipe.trials > 1

@@ -15,10 +15,6 @@ from carft.models.availability import ModelSize
 from carft.spec.registry import method_card
 from carft.store.records import Record, Store
 
-#: passes of the image encoder that training on one image takes: forward and backward count as three, and losses that
-#: also look at the pretrained model's features as four. linear_probe reads features once
-PASSES = {"ft": 3, "l2_sp": 3, "linear_probe": 1}
-OTHER_PASSES = 4
 #: newest records that are read, so that a plan over a large folder stays quick
 MOST = 400
 #: floating-point operations a second of one CPU thread, and of a GPU by precision: half of what a small cell reaches on
@@ -77,12 +73,10 @@ class Rates:
 
 
 def passes_of(method: str, sizes: Sizes, epochs: int) -> float:
-    """Passes that training and validating a cell take."""
-    if method_card(method).kind == "untrained":
-        return sizes.val
-    if method == "linear_probe":
-        return sizes.train + sizes.val
-    return epochs * (PASSES.get(method, OTHER_PASSES) * sizes.train + sizes.val)
+    """Passes of the image encoder, counted in images, that training and validating a cell take."""
+    card = method_card(method)
+    validations = epochs if card.epoch_passes else 1
+    return card.first_passes * sizes.train + validations * (card.epoch_passes * sizes.train + sizes.val)
 
 
 def measured(records: Iterable[Record], hardware: Hardware, where: str) -> Rates | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 import typer
 
 from carft.methods.ft import Batch
+from carft.spec import registry
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.feature_cache import FeatureCache
-from cli import app
+from carft_cli.app import app
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT, quick_cell
@@ -79,6 +81,16 @@ def test_the_method_of_the_extending_page_is_a_method(bench: CellContext) -> Non
     assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
     _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))
     assert float(moved["distance"]) > 0
+
+
+def test_the_card_of_the_extending_page_is_the_registry_s() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```\n(MethodCard\(.*?^\)),?\n```$", page, re.MULTILINE | re.DOTALL)
+    assert eval(block, vars(registry)) == registry.METHODS["feature_kd"]
+
+
+def test_a_card_that_forgets_a_field_is_an_error() -> None:
+    assert all(field.default is field.default_factory is MISSING for field in fields(registry.MethodCard))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

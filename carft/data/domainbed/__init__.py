@@ -1,0 +1,1 @@
+"""DomainBed's data sets and their leave-one-domain-out tasks."""

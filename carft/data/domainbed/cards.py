@@ -12,33 +12,34 @@ from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
 
-#: of each class of each training domain, for validation: DomainBed's holdout fraction and its
+#: share of each class of each training domain that is held out for validation: DomainBed's holdout fraction and its
 #: "training-domain validation set" selection
 VALIDATION = 0.2
 
 DOWNLOAD = "DomainBed's download script (github.com/facebookresearch/DomainBed, domainbed/scripts/download.py)"
-#: zero-shot CLIP's prompt in the tables of the field; CLIP itself has no list for these sets
+#: prompt of zero-shot CLIP in published tables; CLIP has no list for these sets
 OWN = ("a photo of a {}.",)
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain: its folder, images in the real set, the prompt that names it, and the ending of its files.
-
-    The prompts are ours: CLIP has none for these sets.
-    """
+    """A domain of a data set."""
 
     folder: str
     count: int
+    """Images in the real set."""
     prompt: str
+    """Prompt of the domain. This project wrote it, since CLIP has none for these sets."""
     ending: str = "jpg"
+    """File name extension in fixtures."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A data set of several domains. place: folder under the data root, as DomainBed calls it."""
+    """A data set of several domains."""
 
-    place: str
+    folder: str
+    """Folder under the data root, as DomainBed names it."""
     measures: str
     licence: str
     source: str
@@ -60,7 +61,7 @@ FAMILIES: dict[str, Family] = {
             "sketch": Domain("sketch", 3_929, "a sketch of a {}.", "png"),
         },
     ),
-    # domains are collections of photos: words can tell them apart only weakly
+    # the domains are collections of photos, which words hardly distinguish
     "vlcs": Family(
         "VLCS",
         "5 classes in four collections of photos",
@@ -85,12 +86,12 @@ FAMILIES: dict[str, Family] = {
             "real-world": Domain("Real World", 4_357, "a photo of a {}."),
         },
     ),
-    # domains are places of a camera, which no words name
+    # the domains are positions of cameras, which have no names
     "terraincognita": Family(
         "terra_incognita",
         "10 kinds of animals before camera traps at four places",
         "Community Data License Agreement, permissive",
-        DOWNLOAD + "; published tables rest on 24,788 images, what is to be had today are 24,330",
+        DOWNLOAD + "; published tables use 24,788 images, today 24,330 are available",
         {
             "l100": Domain("location_100", 4_879, "a camera trap photo of a {} by a path."),
             "l38": Domain("location_38", 9_767, "a camera trap photo of a {} among trees."),
@@ -127,12 +128,12 @@ CLASSES: dict[str, dict[str, str]] = {
 def _data_set(name: str, family: Family) -> DataSet:
     return DataSet(
         name=name,
-        place=family.place,
+        folder=family.folder,
         measures=family.measures,
         classes=tuple(CLASSES[name].values()),
         counts={domain: entry.count for domain, entry in family.domains.items()},
         licence=family.licence,
-        source=f"{family.source}, laid out as ROOT/{family.place}/<domain>/<class>/<image>",
+        source=f"{family.source}, laid out as ROOT/{family.folder}/<domain>/<class>/<image>",
         layout="carft.data.domainbed.layout",
         labels=tuple(CLASSES[name]),
         needs=tuple(domain.folder for domain in family.domains.values()),
@@ -162,7 +163,7 @@ def _card(data_set: DataSet, held_out: str) -> Card:
         banks={STANDARD: imagenet_templates(), "own": OWN, "domains": prompts},
         contexts=prompts,
         has_test=False,
-        place=data_set.place,
+        folder=data_set.folder,
         data_sets=(data_set.name,),
     )
 
@@ -175,7 +176,7 @@ CARDS: dict[str, Card] = {
 
 
 def leave_one_out(data_set: str) -> tuple[str, ...]:
-    """The tasks of a data set, one per domain left out; ``UserError`` for an unknown data set."""
+    """Return the tasks of a data set, one per held-out domain. Raises ``UserError`` for an unknown data set."""
     if data_set not in FAMILIES:
         raise unknown("data set of several domains", data_set, FAMILIES)
     return tuple(f"{data_set}/{domain}" for domain in FAMILIES[data_set].domains)

@@ -1,4 +1,4 @@
-"""How DomainBed's data sets lie on disk: <place>/<domain>/<class>/<image>. No torch."""
+"""Layout of DomainBed's data sets: <domain>/<class>/<image>. No torch."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from carft.data.trees import class_tree
 DRAWN = 2
 SIDE = 16
 
-#: DomainBed's script copies a camera trap photo into every class it shows: copies are one group
+#: DomainBed's script copies a photo into every class it shows; the copies are one group
 COPIES = ("terraincognita",)
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Domain -> images.
+    """Return domain -> images. A group is an image.
 
-    A group is an image. Photos of one sequence of a camera trap are correlated, but neither their names nor the
-    layout say which belong together, so intervals on TerraIncognita are too narrow.
+    Photos of one sequence of a camera trap are correlated, but the files do not show which belong together. Intervals
+    on TerraIncognita are therefore too narrow.
     """
     data_set.require_present(root)
     by_file = data_set.name in COPIES
     return {
-        name: class_tree(data_set, root, root / data_set.place / domain.folder, by_file=by_file)
+        name: class_tree(data_set, root, root / data_set.folder / domain.folder, by_file=by_file)
         for name, domain in FAMILIES[data_set.name].domains.items()
     }
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """Tiny drawings for every class in every domain, in the real layout."""
-    place = root / data_set.place
-    begin(place, data_set.name)
+    """Write small drawings for every class in every domain, in the real layout."""
+    base = root / data_set.folder
+    begin(base, data_set.name)
     for number, domain in enumerate(FAMILIES[data_set.name].domains.values()):
         for label, name in enumerate(data_set.labels):
-            folder = place / domain.folder / name
+            folder = base / domain.folder / name
             folder.mkdir(parents=True, exist_ok=True)
             for copy in range(DRAWN):
                 file = f"{label:03d}_{copy}.{domain.ending}"

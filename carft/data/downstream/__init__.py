@@ -1,0 +1,1 @@
+"""The nine downstream data sets and their tasks."""

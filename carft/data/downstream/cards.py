@@ -24,7 +24,7 @@ def _data_set(name: str) -> DataSet:
     known = facts(name)
     return DataSet(
         name=name,
-        place=known["place"],
+        folder=known["place"],
         measures=known["measures"],
         classes=tuple(known["classes"]),
         counts=known["counts"],
@@ -58,7 +58,7 @@ def _card(data_set: DataSet) -> Card:
         pretrained="openai",
         loader="carft.data.downstream.tasks",
         banks={STANDARD: imagenet_templates(), "own": own},
-        place=data_set.place,
+        folder=data_set.folder,
         data_sets=(data_set.name,),
     )
 

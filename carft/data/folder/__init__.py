@@ -1,0 +1,1 @@
+"""Tasks on your own data, ``folder:PATH``."""

@@ -13,14 +13,14 @@ from carft.data.folder.naming import PREFIX, Name, chosen, parse
 from carft.data.sets import DataSet
 
 LICENCE = "Yours; carft copies nothing"
-#: what a suite cannot be called, because the records call their means so
+#: not allowed as the name of a suite: records use it for means over suites
 RESERVED = "mean"
 
 
 def card_of(name: str) -> Card:
-    """The card of ``folder:PATH?id=...&ood=...``; ``UserError`` when the tree or the choice of domains cannot be.
+    """Return the card of ``folder:PATH?id=...&ood=...``. Raises ``UserError`` for an invalid tree or choice of domains.
 
-    The card's name has every choice made and the path absolute: use it, not what was typed.
+    The name of the card is the canonical one: all domains are listed and the path is absolute.
     """
     tree, parts = _opened(parse(name))
     return Card(
@@ -56,24 +56,24 @@ def _opened(asked: Name) -> tuple[Tree, Name]:
 
 
 def folder_task(path: Path | str, id_domains: Sequence[str] = (), ood_domains: Sequence[str] = ()) -> str:
-    """The canonical name of the task on ``path``; default: the first domain in distribution, the rest out of it."""
+    """Return the canonical name of the task on ``path``. Default: the first domain is in distribution."""
     return str(_opened(Name(_absolute(path), tuple(id_domains), tuple(ood_domains)))[1])
 
 
 def leave_one_out(path: Path | str) -> list[str]:
-    """One task per domain of ``path``: that domain out of distribution, all others in it."""
+    """Return one task per domain of ``path``, with that domain out of distribution and all others in it."""
     root = _absolute(path)
     domains = read(root).domains
     return [folder_task(root, [d for d in domains if d != held_out], [held_out]) for held_out in domains]
 
 
 def data_set_of(name: str) -> DataSet:
-    """The tree of a task's name as a data set, for ``data check``; where nothing is yet, one to draw a fixture in."""
+    """Return the tree as a data set, for ``data check`` and ``data fixture``. The folder may not exist yet."""
     root = parse(name).path
     tree = read(root) if root.exists() else None
     return DataSet(
         name=f"{PREFIX}{root}",
-        place=str(root),
+        folder=str(root),
         measures="Your own data",
         classes=tree.words if tree else (),
         counts={domain: len(index) for domain, index in tree.images.items()} if tree else {},

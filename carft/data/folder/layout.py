@@ -1,4 +1,4 @@
-"""The tree of your own data: <domain>/<class>/<image>, read and checked before any work. No torch."""
+"""The tree of your own data, <domain>/<class>/<image>, read and checked. No torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from carft.core.errors import UserError
+from carft.core.errors import CorruptFile, UserError
 from carft.data.fixtures import begin, picture
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.sets import DataSet, Index
@@ -22,30 +22,32 @@ CLASS_NAMES, CONTEXTS, SPLIT = "classnames.json", "contexts.json", "split.json"
 
 @dataclass(frozen=True)
 class Tree:
-    """A checked tree.
-
-    domains, folders: sorted names of the domains and of the class folders, in label order. words: class names as
-    prompts use them. prompts: one per domain. images: domain -> images, grouped by stem. splits: stem -> split.
-    digest: 16 hexadecimal digits of sha256 over relative paths, file sizes and the three JSON files.
-    """
+    """A checked tree."""
 
     root: Path
     domains: tuple[str, ...]
+    """Names of the domains, sorted."""
     folders: tuple[str, ...]
+    """Names of the class folders, sorted; their positions are the labels."""
     words: tuple[str, ...]
+    """Class names in prompts, in label order."""
     prompts: tuple[str, ...]
+    """One prompt per domain."""
     images: Mapping[str, Index]
+    """Domain -> images, grouped by file stem."""
     splits: Mapping[str, str]
+    """File stem -> split."""
     digest: str
+    """16 hexadecimal digits of sha256 over relative paths, file sizes and the three JSON files."""
 
     def part(self, domain: str, split: str) -> Index:
-        """The images of a domain in a split."""
+        """Return the images of a domain in a split."""
         index = self.images[domain]
         return index.rows([i for i, stem in enumerate(index.groups) if self.splits[stem] == split])
 
 
 def read(root: Path) -> Tree:
-    """The tree below ``root``; ``UserError`` for everything that would make it mean something else than it seems."""
+    """Return the tree below ``root``. Raises ``UserError`` for an invalid or ambiguous tree."""
     root = root.resolve()
     if not root.is_dir():
         raise UserError(f"There is no folder '{root}'.", "It must hold <domain>/<class>/<image> (docs/folder.md).")
@@ -53,7 +55,7 @@ def read(root: Path) -> Tree:
 
 
 def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
-    """Changes when a file comes, goes or is written anew beside the images: so that a tree is read once."""
+    """Return modification times of folders and JSON files, the cache key of :func:`_read`."""
     folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir())]
     folders += [p for d in folders[1:] for p in sorted(d.iterdir()) if p.is_dir()]
     notes = [root / name for name in (CLASS_NAMES, CONTEXTS, SPLIT) if (root / name).is_file()]
@@ -86,14 +88,14 @@ def _read(root: Path, stamp: object) -> Tree:
 
 
 def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, by name, without hidden files; ``UserError`` for a link that leads out of the tree."""
+    """Yield the entries of a folder by name, without hidden files. Raises ``UserError`` for a link out of the tree."""
     with os.scandir(folder) as found:
         entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
     for entry in entries:
         if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
             raise UserError(
                 f"'{entry.path}' is a link that leads out of '{root}'.",
-                "Copy what it points to into the folder: what is outside is not part of the data's version.",
+                "Copy its target into the folder: files outside are not part of the version of the data.",
             )
         yield entry
 
@@ -118,7 +120,7 @@ def _images(folder: Path, root: Path) -> list[str]:
 
 
 def _classes(root: Path, classes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Class folders, the same in every domain; ``UserError`` when one is missing or there twice."""
+    """Return the class folders. Raises ``UserError`` if a domain lacks one or has two that differ in case only."""
     for domain, names in classes.items():
         seen: dict[str, str] = {}
         for name in names:
@@ -148,26 +150,26 @@ def _index(folder: Path, classes: Sequence[str], files: Sequence[Sequence[str]])
 
 
 def _note(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file beside the domains; None when there is none."""
+    """Return the content of a JSON file of the tree; None if it does not exist."""
     if not path.is_file():
         return None
     if not path.resolve().is_relative_to(path.parent):
         raise UserError(f"'{path}' is a link that leads out of '{path.parent}'.", "Copy the file into the folder.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(content, ensure_ascii=False).encode()  # half a character stands for no text
+        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is not text
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' cannot be read: {error}.", "It must be one JSON object.") from error
+        raise CorruptFile(path, str(error), "It must be one JSON object.") from error
     if not isinstance(content, dict):
         raise UserError(f"'{path}' must be one JSON object, not a {type(content).__name__}.", "See docs/folder.md.")
     return content
 
 
 def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path) -> dict[str, str]:
-    """The note's strings by name; ``UserError`` for an unknown name and for what is no string."""
+    """Return the strings of a JSON file by name. Raises ``UserError`` for an unknown name or another type of value."""
     for name, value in note.items():
         if name not in known:
-            raise UserError(f"'{path}' speaks of '{name}', which is no {what}.", f"Known: {', '.join(known[:12])}.")
+            raise UserError(f"'{path}' names '{name}', which is no {what}.", f"Known: {', '.join(known[:12])}.")
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"'{path}' gives no words for '{name}'.", "Give a string.")
     return dict(note)
@@ -213,16 +215,16 @@ def _digest(root: Path, images: Mapping[str, Index], notes: Mapping[str, Any]) -
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Domain -> images, for ``data check``."""
-    return dict(read(root / data_set.place).images)
+    """Return domain -> images."""
+    return dict(read(root / data_set.folder).images)
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A tiny tree of your own to try things with: three domains, the same drawings in each, with all kinds of note.
+    """Write a small example tree: three domains with the same drawings.
 
-    Stems are chosen so that the stable hash gives every class images in each split.
+    The stems are chosen so that every class has images in each split.
     """
-    folder = root / data_set.place
+    folder = root / data_set.folder
     begin(folder, data_set.name)
     for domain, (name, ending) in enumerate({"photo": "jpg", "scan": "png", "sketch": "webp"}.items()):
         for label, kind in enumerate(("cat", "dog", "guinea_pig")):
@@ -233,7 +235,7 @@ def fixture(data_set: DataSet, root: Path) -> None:
 
 
 def _stems(kind: str) -> list[str]:
-    """Twelve stems of a class: six for training, three each for validation and testing."""
+    """Return twelve stems of a class: six for training, three each for validation and test."""
     wanted = {"train": 6, "val": 3, "test": 3}
     found: list[str] = []
     for number in range(1000):

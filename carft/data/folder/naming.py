@@ -16,11 +16,13 @@ _OPTIONS = re.compile(r"(?:id|ood)=[^=&]*(?:&(?:id|ood)=[^=&]*)?")
 
 @dataclass(frozen=True)
 class Name:
-    """A task's name taken apart. id_domains, ood_domains: as asked for; empty when the name leaves them open."""
+    """The parts of a task's name."""
 
     path: Path
     id_domains: tuple[str, ...] = ()
+    """Domains in distribution; empty for the default."""
     ood_domains: tuple[str, ...] = ()
+    """Domains out of distribution; empty for the default."""
 
     def __str__(self) -> str:
         options = {"id": self.id_domains, "ood": self.ood_domains}
@@ -29,12 +31,12 @@ class Name:
 
 
 def is_folder(task: str) -> bool:
-    """Whether a task's name is that of a folder of your own."""
+    """Return whether a task is on your own data."""
     return task.startswith(PREFIX)
 
 
 def parse(task: str) -> Name:
-    """The parts of a name; the path is made absolute. ``UserError`` for a name without a path or with bad options."""
+    """Return the parts of a name, with an absolute path. Raises ``UserError`` without a path or for invalid options."""
     rest = task.removeprefix(PREFIX)
     path, mark, query = rest.rpartition("?")
     if not mark or (not _OPTIONS.fullmatch(query) and Path(rest).expanduser().is_dir()):  # a path may hold a "?"
@@ -56,9 +58,9 @@ def _domains(query: str, key: str) -> tuple[str, ...]:
 
 
 def chosen(name: Name, domains: Sequence[str]) -> Name:
-    """The name with every choice made: sorted domains, by default the first in distribution and the rest out of it.
+    """Return the name with all domains filled in and sorted. By default the first is in distribution, the rest out.
 
-    ``UserError`` for a domain that is not there, one on both sides, and a side without any.
+    Raises ``UserError`` for an unknown domain, a domain on both sides, or a side without domains.
     """
     for asked in (*name.id_domains, *name.ood_domains):
         if asked not in domains:

@@ -1,4 +1,4 @@
-"""Which images of your own data are for training, validation and testing: by file stem, the same in every domain."""
+"""Splits of your own data by file stem, the same in every domain."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from carft.core.errors import UserError
 
 SPLITS = ("train", "val", "test")
-#: shares of the stable hash without a split.json
+#: shares without a split.json
 TRAIN, VAL = 0.6, 0.2
 
 
 def split_of(stem: str) -> str:
-    """Where a stem goes without a split.json: a function of the stem alone, 60 / 20 / 20."""
+    """Return the split of a stem without a split.json: a stable hash of the stem, 60 / 20 / 20."""
     share = int.from_bytes(hashlib.sha256(stem.encode()).digest()[:8], "big") / 2**64
     return "train" if share < TRAIN else "val" if share < TRAIN + VAL else "test"
 
 
 def splits_of(stems: Collection[str], listed: Mapping[str, Any] | None, path: Path) -> dict[str, str]:
-    """stem -> split for every stem on disk, from the content of split.json or by :func:`split_of`.
+    """Return stem -> split for every stem on disk, from the content of split.json or by :func:`split_of`.
 
-    ``UserError`` for a split.json that has other keys than train, val and test, that names a stem twice or a stem that
-    is not there, and for a stem that it leaves out.
+    Raises ``UserError`` if split.json has other keys than train, val and test, lists a stem twice or a stem without an
+    image, or omits a stem.
     """
     if listed is None:
         return {stem: split_of(stem) for stem in stems}

@@ -1,4 +1,4 @@
-"""Is this the world that results were published for? Fonts, census and pixels against the digests that ship."""
+"""Attestation of the icons world: fonts, census and pixels against the published digests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from carft.data.icons.rendering import render
 
 @cache
 def measured() -> dict[str, str]:
-    """Digests of the fonts, the census and a sample of rendered pixels, on this machine."""
+    """Return the digests of the fonts, the census and a sample of rendered pixels on this machine."""
     return {"fonts": fonts_digest(), "census": census_digest(), "pixels": _pixels_digest()}
 
 
 def attest() -> dict[str, str]:
-    """The digests with ``attested``: ``yes``, or ``pixels differ`` when Pillow or FreeType draw other last bits.
+    """Return the digests with ``attested``: ``yes``, or ``pixels differ`` if Pillow or FreeType render differently.
 
-    Other fonts or another census are another world: ``UserError``.
+    Raises ``UserError`` for other fonts or another census, since the world is then another one.
     """
     expected, found = shipped(), measured()
     for what in ("fonts", "census"):
         if found[what] != expected[what]:
             raise UserError(
-                f"The {what} of the icons world are not those its results were published for.",
+                f"The {what} of the icons world differ from the published ones.",
                 "Install the pinned versions of qtawesome and iconipy: python -m pip install -e .",
             )
     same = found["pixels"] == expected["pixels"]
@@ -37,12 +37,12 @@ def attest() -> dict[str, str]:
 
 
 def shipped() -> dict[str, str]:
-    """The digests in attested.json."""
+    """Return the published digests, from attested.json."""
     return json.loads(files("carft.data.icons").joinpath("attested.json").read_text(encoding="utf-8"))
 
 
 def _pixels_digest() -> str:
-    """sha256 over one rendering of every 40th drawing in every context."""
+    """Return sha256 over one rendering of every 40th drawing in every context."""
     digest = hashlib.sha256()
     for drawing in census()[::40]:
         for context in CONTEXTS:

@@ -29,7 +29,7 @@ def _card(name: str, classes: tuple[str, ...]) -> Card:
 
 
 def _bare() -> tuple[str, ...]:
-    """The contexts as bare words: what the prompts say besides them is left out."""
+    """Return prompts that hold the name of the context and the class, without other words."""
     return tuple(f"{context.replace('-', ' ')} {{}}" for context in PROMPTS)
 
 

@@ -1,7 +1,7 @@
-"""The contexts of the icons world: how a drawing is painted, and the prompt that says so.
+"""The contexts of the icons world: how a drawing is painted, and its prompt.
 
-Each context has one painter, a pure function ``(stencil, rng) -> image``: the stencil places the glyph, the painter
-colours it. The prompts are in :mod:`carft.data.icons.world`.
+Each context has one painter, a pure function ``(stencil, rng) -> image``. The stencil holds the placed glyph; the
+painter colours it. The prompts are in :mod:`carft.data.icons.world`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,23 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the glyph stands: side as a share of the canvas, rotation in degrees, copies per row, jitter."""
+    """Position and size of the glyph on the canvas."""
 
     low: float = 0.58
+    """Smallest side, as a share of the canvas."""
     high: float = 0.85
+    """Largest side, as a share of the canvas."""
     turn: float = 0.0
+    """Rotation in degrees."""
     copies: int = 1
+    """Copies per row and column."""
     jitter: float = 0.06
+    """Largest shift, as a share of a copy's cell."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """One way of showing a class: its prompt, its painter and where the glyph stands."""
+    """A context: its prompt, painter and placement."""
 
     name: str
     prompt: str
@@ -42,19 +47,19 @@ class Context:
 
 
 def soft_noise(rng: Generator, cells: int, low: float, high: float) -> Array:
-    """Smooth colour noise, (SIDE, SIDE, 3) float32 in [low, high]."""
+    """Return smooth colour noise, (SIDE, SIDE, 3) float32 in [low, high]."""
     grid = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
     image = Image.fromarray(grid).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return low + (high - low) * np.asarray(image, np.float32) / 255
 
 
 def colour(rng: Generator, low: float = 0.0, high: float = 1.0) -> Array:
-    """One random colour, (3,) float32 in [low, high]."""
+    """Return a random colour, (3,) float32 in [low, high]."""
     return rng.uniform(low, high, 3).astype(np.float32)
 
 
 def away_from(background: Array, rng: Generator, gap: float = 0.38) -> Array:
-    """A random colour whose brightness differs from the mean background by at least ``gap``."""
+    """Return a random colour whose brightness differs from the mean background by at least ``gap``."""
     level = float(background.mean())
     tint = colour(rng) - 0.5
     target = level + gap if level < 0.5 else level - gap
@@ -67,7 +72,7 @@ def over(background: Array, ink: Array, stencil: Array) -> Array:
 
 
 def filtered(stencil: Array, *filters: ImageFilter.Filter) -> Array:
-    """The stencil after PIL filters, float32 in [0, 1]."""
+    """Return the stencil after PIL filters, float32 in [0, 1]."""
     image = Image.fromarray((stencil * 255).astype(np.uint8))
     for each in filters:
         image = image.filter(each)
@@ -75,7 +80,7 @@ def filtered(stencil: Array, *filters: ImageFilter.Filter) -> Array:
 
 
 def edges(stencil: Array) -> Array:
-    """Outline of the stencil, about two pixels wide."""
+    """Return the outline of the stencil, about two pixels wide."""
     return np.clip(filtered(stencil, ImageFilter.MaxFilter(3)) - filtered(stencil, ImageFilter.MinFilter(3)), 0, 1)
 
 

@@ -1,11 +1,11 @@
-"""The world's census: which drawing belongs to which class and split.
+"""The census of the icons world: the class and split of every drawing.
 
-The census ships as ``drawings.csv`` and is attested by digest. :func:`build_census` makes it again from the fonts
-and ``classes.json``; it is run by ``carft icons census`` and by a test, never at training time.
+The census ships as ``drawings.csv`` and is attested by its digest. :func:`build_census` builds it from the fonts and
+``classes.json``; only ``icons census`` and a test call it.
 
-Rules (docs/icons-world.md): a drawing is one base name of one foundry with all its cuts; drawings of one class
-whose pixels nearly agree are merged; two foundries are kept for the new-hands suite; the other drawings of a class
-are dealt by a stable hash into pretraining, train, val and test, so no drawing is on two sides.
+Rules (docs/icons-world.md): a drawing is one base name of one foundry with all its cuts. Drawings of one class with
+nearly the same pixels are merged. Two foundries are reserved for the suite ``hands``. A stable hash assigns the other
+drawings of a class to pretraining, train, val and test, so that every drawing is in one split.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter, ImageFont
 
+from carft.core.files import file_digest
 from carft.data.icons.foundries import FOUNDRIES, base_name, font_path, glyph_names
 from carft.data.icons.world import class_patterns
 
-#: foundries that neither pretraining nor training ever sees
+TABLE = Path(__file__).with_name("drawings.csv")
+#: foundries that are not used in pretraining and training
 NEW_HANDS_FOUNDRIES = frozenset({"remix", "lucide"})
 MAX_DRAWINGS_PER_CLASS = 24
-#: shares of a class's drawings, in the order they are dealt; the new-hands foundries are set apart before
+#: split -> share of the drawings of a class, without the new-hands foundries, in the order of assignment
 SHARES = {"pretrain": 0.34, "train": 0.27, "val": 0.13, "test": 0.26}
 SAME_DRAWING_IOU = 0.80
 SAME_PIXELS_IOU = 0.90
-#: cuts too faint to read at 64 pixels
+#: cuts that are not legible at 64 pixels
 _FAINT = re.compile(r"-(thin|duotone)$")
 _MASK_SIDE = 24
 
@@ -50,27 +52,28 @@ class Cut:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One drawing: the unit that is split and the unit that statistics resample."""
+    """One drawing: the unit of splits and of resampling."""
 
-    name: str  # "<foundry>/<base name>"
+    name: str
+    """``<foundry>/<base name>``."""
     foundry: str
     task: str
     class_name: str
-    split: str  # pretrain, train, val, test or hands
+    split: str
+    """``pretrain``, ``train``, ``val``, ``test`` or ``hands``."""
     cuts: tuple[Cut, ...]
 
 
 @cache
 def census() -> tuple[Drawing, ...]:
-    """Every drawing of the world, read from the shipped table."""
-    with files("carft.data.icons").joinpath("drawings.csv").open(encoding="utf-8") as stream:
-        table = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    """Return every drawing of the world, from the shipped table."""
+    table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
     return tuple(_from_row(row) for row in table.to_dict("records"))
 
 
 def census_digest() -> str:
-    """sha256 of the shipped table."""
-    return hashlib.sha256(files("carft.data.icons").joinpath("drawings.csv").read_bytes()).hexdigest()
+    """Return sha256 of the shipped table."""
+    return file_digest(TABLE)
 
 
 def _from_row(row: Mapping[Hashable, str]) -> Drawing:
@@ -82,7 +85,7 @@ def _from_row(row: Mapping[Hashable, str]) -> Drawing:
 
 
 def build_census() -> pd.DataFrame:
-    """Make the table from the fonts: columns drawing, foundry, task, class, split, cuts."""
+    """Build the table from the fonts, with columns drawing, foundry, task, class, split, cuts."""
     found = _find_drawings()
     masks = {name: inked for name, (_, _, cuts) in found.items() if len(inked := _masks(cuts))}
     found = {name: entry for name, entry in found.items() if name in masks}
@@ -93,7 +96,7 @@ def build_census() -> pd.DataFrame:
         by_class.setdefault((task, label), []).append(name)
     for (task, label), names in by_class.items():
         groups = _merge(names, masks)
-        for lead, split in _deal(task, label, groups):
+        for lead, split in _assigned(task, label, groups):
             members = [m for m in groups[lead] if _is_new_hand(m) == _is_new_hand(lead)]
             cuts = sorted({f"{c.foundry}:{c}" for member in members for c in found[member][2]})
             rows.append((lead, lead.split("/")[0], task, label, split, " ".join(cuts)))
@@ -102,7 +105,7 @@ def build_census() -> pd.DataFrame:
 
 
 def _find_drawings() -> dict[str, tuple[str, str, list[Cut]]]:
-    """drawing name -> (task, class, cuts), by name alone."""
+    """Return drawing name -> (task, class, cuts), by names only."""
     patterns = [
         (task, label, re.compile("|".join(f"(?:{p})" for p in wanted)))
         for task, classes in class_patterns().items()
@@ -127,7 +130,7 @@ def _font(foundry: str, index: int, size: int) -> ImageFont.FreeTypeFont:
 
 
 def glyph_image(cut: Cut, size: int = 96) -> Image.Image | None:
-    """The glyph as an "L" image cropped to its ink (ink is 255), or None for an empty glyph."""
+    """Return the glyph as an "L" image cropped to its ink (255); None for an empty glyph."""
     mask = _font(cut.foundry, cut.font, size).getmask(chr(cut.code), mode="L")
     if 0 in mask.size:
         return None
@@ -137,7 +140,7 @@ def glyph_image(cut: Cut, size: int = 96) -> Image.Image | None:
 
 
 def _mask(cut: Cut) -> np.ndarray | None:
-    """Ink of a glyph, centred on a small square, slightly blurred, as float32 (side * side,)."""
+    """Return the ink of a glyph, centred on a small square and slightly blurred, as float32 (side * side,)."""
     image = glyph_image(cut)
     if image is None:
         return None
@@ -149,19 +152,19 @@ def _mask(cut: Cut) -> np.ndarray | None:
 
 
 def _masks(cuts: list[Cut]) -> np.ndarray:
-    """Masks of the cuts that have ink, (n, side * side); n may be 0."""
+    """Return the masks of the cuts with ink, (n, side * side); n may be 0."""
     return np.array([mask for mask in map(_mask, cuts) if mask is not None])
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest soft intersection over union between any cut of a (n, d) and any cut of b (m, d)."""
+    """Return the largest soft intersection over union between any cut of a (n, d) and any cut of b (m, d)."""
     low = np.minimum(a[:, None], b[None]).sum(-1)
     high = np.maximum(a[:, None], b[None]).sum(-1)
     return float((low / np.maximum(high, 1e-6)).max())
 
 
 def _drop_contradictions(found: dict[str, tuple[str, str, list[Cut]]], masks: dict[str, np.ndarray]) -> None:
-    """Drop, in place, drawings whose pixels also stand for another class."""
+    """Remove, in place, drawings whose pixels occur in another class too."""
     names = list(found)
     owner = np.concatenate([np.full(len(masks[n]), i) for i, n in enumerate(names)])
     stack = np.concatenate([masks[n] for n in names])
@@ -177,9 +180,9 @@ def _drop_contradictions(found: dict[str, tuple[str, str, list[Cut]]], masks: di
 
 
 def _merge(names: list[str], masks: dict[str, np.ndarray]) -> dict[str, list[str]]:
-    """Group near-duplicates: lead name -> members. A group led by a new hand holds new hands only.
+    """Group near-duplicates: lead name -> members. A group led by a new-hands drawing holds only new-hands drawings.
 
-    A new hand that nearly repeats a known drawing leads no group and gives no cut: it is not used at all.
+    A new-hands drawing that is nearly a drawing of another foundry is not used.
     """
     parent = {n: n for n in names}
 
@@ -208,8 +211,8 @@ def _is_new_hand(name: str) -> bool:
     return name.split("/")[0] in NEW_HANDS_FOUNDRIES
 
 
-def _deal(task: str, label: str, leads: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """(lead, split) pairs; the order of dealing is a stable hash of class and drawing."""
+def _assigned(task: str, label: str, leads: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Return (lead, split) pairs. A stable hash of class and drawing gives the order of assignment."""
 
     def order(name: str) -> str:
         return hashlib.sha256(f"icons/1/{task}/{label}/{name}".encode()).hexdigest()
@@ -217,9 +220,9 @@ def _deal(task: str, label: str, leads: dict[str, list[str]]) -> list[tuple[str,
     hands = sorted((n for n in leads if _is_new_hand(n)), key=order)
     others = sorted((n for n in leads if n not in hands), key=order)[:MAX_DRAWINGS_PER_CLASS]
     counts = np.maximum(1, np.rint(np.array(list(SHARES.values())) * len(others)).astype(int))
-    counts[0] += len(others) - counts.sum()  # pretraining takes what rounding leaves
+    counts[0] += len(others) - counts.sum()  # pretraining gets the rest of the rounding
     edges = np.concatenate([[0], np.cumsum(counts)])
-    dealt = [(n, "hands") for n in hands]
+    assigned = [(n, "hands") for n in hands]
     for split, low, high in zip(SHARES, edges[:-1], edges[1:], strict=True):
-        dealt += [(n, split) for n in others[low:high]]
-    return dealt
+        assigned += [(n, split) for n in others[low:high]]
+    return assigned

@@ -1,8 +1,7 @@
-"""Where the drawings come from: icon fonts that ship inside two ordinary wheels.
+"""The sources of the drawings: icon fonts inside two Python packages.
 
-A *foundry* is a family of hands: one design team with one visual language. Fonts of one foundry (weights,
-filled and outlined cuts, older and newer releases) are cuts of the same drawings, so a drawing is named by its
-foundry and its base name, never by its font file.
+A *foundry* is one design team with one visual style. The fonts of a foundry (weights, filled and outlined versions,
+older and newer releases) hold *cuts* of the same drawings. A drawing is therefore named by foundry and base name.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from functools import cache
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.data.icons.world import WEIGHTS_FOLDER
 
 
 @dataclass(frozen=True)
 class Font:
-    """One font file and the table that names its glyphs, as paths inside an installed package."""
+    """A font file and the table of its glyph names, as paths in an installed package."""
 
     package: str
     file: str
@@ -85,22 +85,22 @@ def package_root(package: str) -> Path:
 
 
 def font_path(font: Font) -> Path:
-    """Path of the font file on this machine."""
+    """Return the path of the font file."""
     return package_root(font.package) / font.file
 
 
 def fonts_digest() -> str:
-    """sha256 over all font files and the tables that name their glyphs."""
+    """Return sha256 over all font files and their tables of glyph names."""
     digest = hashlib.sha256()
     for fonts in FOUNDRIES.values():
         for font in fonts:
             for path in (font_path(font), package_root(font.package) / font.names):
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+                digest.update(bytes.fromhex(file_digest(path)))
     return digest.hexdigest()
 
 
 def require_present() -> None:
-    """``UserError`` unless the fonts and the built-in weights are on this machine. Opens neither."""
+    """Raise ``UserError`` unless the fonts and the built-in weights exist. Opens neither."""
     for fonts in FOUNDRIES.values():
         for font in fonts:
             if not font_path(font).is_file():
@@ -117,7 +117,7 @@ def require_present() -> None:
 
 @cache
 def glyph_names(font: Font) -> dict[str, int]:
-    """Glyph name -> code point, in the file's order."""
+    """Return glyph name -> code point, in the order of the file."""
     text = (package_root(font.package) / font.names).read_text(encoding="utf-8")
     if font.names.endswith(".codepoints"):
         return {name: int(code, 16) for name, code in (line.split() for line in text.splitlines() if line)}
@@ -137,7 +137,7 @@ def _code_point(entry: str | int | dict[str, str]) -> int:
 
 
 def base_name(glyph: str) -> str:
-    """The drawing's name: a glyph's name without its font's prefix and without the words for its cut.
+    """Return the name of the drawing: the glyph's name without the prefix of the font and the words for the cut.
 
     >>> base_name("car-side-outline"), base_name("bxs-car"), base_name("credit_card")
     ('car-side', 'car', 'credit-card')

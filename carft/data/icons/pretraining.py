@@ -1,7 +1,7 @@
 """Contrastive pretraining of the built-in model on the icons world's pretraining drawings.
 
-The shipped weights are chosen by zero-shot quality alone; ``weights/README.md`` says how. The loss is CLIP's
-symmetric cross-entropy over the unique captions of a batch: two images of one caption are both its positives.
+The shipped weights are selected by zero-shot accuracy only (``weights/README.md``). The loss is CLIP's
+symmetric cross-entropy over the unique captions of a batch: all images of a caption are its positives.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ MODEL_NAME = "icons-resnet"
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """How the built-in model is made. The same recipe and thread count give the same weights."""
+    """Settings of the pretraining. The same recipe and thread count give the same weights."""
 
-    renderings: int = 4  # of each drawing in each context
+    renderings: int = 4
+    """Renderings of each drawing in each context."""
     epochs: int = 24
     batch_size: int = 256
     lr: float = 2e-3
@@ -40,19 +41,19 @@ class PretrainingRecipe:
 
 
 def pretraining_drawings() -> list[Drawing]:
-    """The drawings that pretraining may see; no task, suite or split holds them."""
+    """Return the drawings for pretraining. No task, suite or other split holds them."""
     return [d for d in census() if d.split == "pretrain"]
 
 
 def class_names() -> list[str]:
-    """All classes of the world, sorted."""
+    """Return all classes of the world, sorted."""
     return sorted({d.class_name for d in census()})
 
 
 def contrastive_loss(
     images: torch.Tensor, captions: torch.Tensor, owner: torch.Tensor, scale: torch.Tensor
 ) -> torch.Tensor:
-    """CLIP's loss over unique captions.
+    """Return CLIP's loss over unique captions.
 
     images (B, D) and captions (U, D) are L2-normalised; owner (B,) holds each image's caption row; scale is
     ``exp(logit_scale)``. Equals CLIP's loss when all captions differ.
@@ -65,7 +66,7 @@ def contrastive_loss(
 
 
 def rendered(drawings: list[Drawing], indices: range) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Images (N, 3, SIDE, SIDE) uint8, class indices and context indices (N,) of every drawing in every context."""
+    """Return images (N, 3, SIDE, SIDE) uint8, class and context indices (N,) of all drawings in all contexts."""
     names, order = class_names(), list(CONTEXTS)
     jobs = [(d, c, i) for d in drawings for c in order for i in indices]
     images = torch.empty((len(jobs), 3, SIDE, SIDE), dtype=torch.uint8)
@@ -76,13 +77,13 @@ def rendered(drawings: list[Drawing], indices: range) -> tuple[torch.Tensor, np.
 
 
 def new_model() -> Any:
-    """The built-in architecture with random weights, through open_clip's own door."""
+    """Return the built-in architecture with random weights, created by open_clip."""
     open_clip.add_model_config(WEIGHTS_FOLDER / f"{MODEL_NAME}.json")
     return open_clip.create_model(MODEL_NAME)
 
 
-def pretrain(recipe: PretrainingRecipe, folder: Path, tell: Callable[[str], None]) -> Path:
-    """Train from scratch or go on from ``folder``; returns the path of the final float16 weights."""
+def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]) -> Path:
+    """Train from scratch or resume from ``folder``. Returns the path of the final float16 weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = new_model()
@@ -94,13 +95,13 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, tell: Callable[[str], None
     steps = len(drawings) * len(CONTEXTS) * recipe.renderings // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, epochs=recipe.epochs, steps_per_epoch=steps)
     first = _resume(recipe, folder, model, optimizer, schedule)
-    tell(f"rendering {len(drawings)} drawings")
+    log(f"rendering {len(drawings)} drawings")
     images, classes, contexts = rendered(drawings, range(recipe.renderings))
     texts = _tokenized()  # (classes, contexts, length)
     for epoch in range(first, recipe.epochs):
         loss = _epoch(model, optimizer, schedule, recipe, epoch, images, classes, contexts, texts)
         _checkpoint(recipe, folder, epoch + 1, model, optimizer, schedule)
-        tell(f"epoch {epoch + 1}/{recipe.epochs} loss {loss:.3f}")
+        log(f"epoch {epoch + 1}/{recipe.epochs} loss {loss:.3f}")
     final = folder / f"{MODEL_NAME}.safetensors"
     save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, final)
     return final
@@ -153,7 +154,7 @@ def _checkpoint(recipe, folder, epoch, model, optimizer, schedule) -> None:
 
 
 def _resume(recipe, folder, model, optimizer, schedule) -> int:
-    """Epochs already done by the same recipe in the folder, their state loaded; 0 otherwise."""
+    """Load the state of the same recipe from the folder. Returns the number of finished epochs, 0 without a state."""
     progress = folder / "progress.json"
     if not progress.is_file():
         return 0
@@ -169,7 +170,7 @@ def _resume(recipe, folder, model, optimizer, schedule) -> int:
 
 @torch.inference_mode()
 def zero_shot_table(model: Any, drawings: list[Drawing], first_index: int = 1000) -> dict[str, dict[str, float]]:
-    """Accuracy of the zero-shot class and context heads on fresh renderings: context -> class, context accuracy."""
+    """Return context -> accuracy of the zero-shot class and context heads on new renderings."""
     model.eval()
     images, classes, contexts = rendered(drawings, range(first_index, first_index + 1))
     texts = _tokenized()
@@ -186,10 +187,10 @@ def zero_shot_table(model: Any, drawings: list[Drawing], first_index: int = 1000
 
 
 def pretrain_and_measure(
-    recipe: PretrainingRecipe, folder: Path, tell: Callable[[str], None]
+    recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
 ) -> tuple[Path, dict[str, dict[str, float]]]:
-    """:func:`pretrain`, then the zero-shot table of the float16 weights with its mean over contexts as last row."""
-    path = pretrain(recipe, folder, tell)
+    """Run :func:`pretrain`. Returns the path and the zero-shot table of the float16 weights, last row the mean."""
+    path = pretrain(recipe, folder, log)
     model = new_model()
     model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     table = zero_shot_table(model, pretraining_drawings())

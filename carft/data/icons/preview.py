@@ -12,7 +12,7 @@ MARGIN_LEFT, MARGIN_TOP = 150, 90
 
 
 def contact_sheet() -> Image.Image:
-    """Training drawings of every class in every context; a class shows another drawing in each column."""
+    """Return training drawings of every class in every context. Each column shows another drawing of the class."""
     shown: dict[str, list] = {}
     for drawing in census():
         if drawing.split == "train":

@@ -1,4 +1,4 @@
-"""From a drawing and a context to pixels. Every image is a function of (drawing, context, index, world seed)."""
+"""Rendering of images. Every image is a function of (drawing, context, index, world seed)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WORLD_SEED = 1
 
 @cache
 def _glyph(cut: Cut) -> Image.Image:
-    """The glyph's ink on a square canvas of 96 pixels, black (0) around it."""
+    """Return the glyph on a square black (0) canvas of 96 pixels."""
     image = glyph_image(cut)
     if image is None:
-        raise ValueError(f"{cut} of {cut.foundry} is an empty glyph; the census and the fonts do not agree")
+        raise ValueError(f"{cut} of {cut.foundry} is an empty glyph: census and fonts do not match")
     side = max(image.size)
     square = Image.new("L", (side, side), 0)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
@@ -27,13 +27,13 @@ def _glyph(cut: Cut) -> Image.Image:
 
 
 def generator(*key: object) -> np.random.Generator:
-    """A generator seeded by a stable hash of the key (hash() differs between processes)."""
+    """Return a generator seeded by a stable hash of the key. ``hash()`` differs between processes."""
     digest = hashlib.sha256("\0".join(map(str, key)).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
 
 
 def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -> np.ndarray:
-    """The placed glyph as (SIDE, SIDE) float32 in [0, 1]."""
+    """Return the placed glyph as (SIDE, SIDE) float32 in [0, 1]."""
     cut = drawing.cuts[int(rng.integers(len(drawing.cuts)))]
     glyph = _glyph(cut).rotate(placement.turn + rng.uniform(-12, 12), Image.Resampling.BILINEAR, expand=True)
     cell = SIDE // placement.copies
@@ -50,7 +50,7 @@ def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -
 
 
 def render(drawing: Drawing, context: str, index: int) -> np.ndarray:
-    """Image number ``index`` of a drawing in a context: (SIDE, SIDE, 3) uint8."""
+    """Return image number ``index`` of a drawing in a context, (SIDE, SIDE, 3) uint8."""
     chosen = CONTEXTS[context]
     rng = generator(WORLD_SEED, drawing.name, context, index)
     stencil = _stencil(drawing, chosen.placement, rng)

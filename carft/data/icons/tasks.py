@@ -1,4 +1,4 @@
-"""From the census to image sets: the loader of the icons tasks."""
+"""Loader of the icons tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import PIL
 import torch
 
 from carft.core.array_cache import ArrayCache, key_of
-from carft.data.card import Card, Where
+from carft.data.card import Card, DataOptions
 from carft.data.icons import foundries
 from carft.data.icons.attestation import attest, measured
 from carft.data.icons.contexts import SIDE
@@ -22,20 +22,19 @@ from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES
 from carft.data.task import ImageSet, Sealed, Task
 
 
-def require_present(card: Card, where: Where) -> None:
-    """``UserError`` unless fonts and built-in weights are installed; the world needs no data folder."""
+def require_present(card: Card, options: DataOptions) -> None:
+    """Raise ``UserError`` unless fonts and built-in weights are installed. The world needs no data root."""
     foundries.require_present()
 
 
-def open_task(card: Card, where: Where) -> Task:
-    """Train and validation images of an icons task. Rendered once per process, or once per machine where it may keep
-    them."""
-    return _task(card.name, where.feature_cache)
+def open_task(card: Card, options: DataOptions) -> Task:
+    """Open training and validation images. Rendered once per process, or once per machine with a disk cache."""
+    return _task(card.name, options.feature_cache)
 
 
-def open_sealed(card: Card, where: Where) -> Sealed:
-    """Test set and the five suites of an icons task."""
-    return _sealed(card.name, where.feature_cache)
+def open_sealed(card: Card, options: DataOptions) -> Sealed:
+    """Open the test set and the five suites."""
+    return _sealed(card.name, options.feature_cache)
 
 
 @lru_cache(maxsize=16)
@@ -58,7 +57,7 @@ def _sealed(name: str, folder: str | None) -> Sealed:
 
 
 def drawings_of(name: str, split: str) -> list[Drawing]:
-    """The drawings of a task in a split, in the census's order."""
+    """Return the drawings of a task in a split, in the order of the census."""
     task = name.removeprefix("icons/")
     return [d for d in census() if d.split == split and (name == ALL or d.task == task)]
 
@@ -74,7 +73,7 @@ def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int, 
     if folder is None:
         pixels = make()
     else:
-        entry = f"icons-{key_of({'world': _drawn_by(), 'names': names})}"
+        entry = f"icons-{key_of({'world': _versions(), 'names': names})}"
         pixels = ArrayCache(Path(folder)).get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
@@ -86,8 +85,8 @@ def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int, 
 
 
 @cache
-def _drawn_by() -> list[str]:
-    """Everything besides its name that decides the pixels of a rendering: fonts, census, code, and what draws."""
+def _versions() -> list[str]:
+    """Return everything but its name that decides the pixels of a rendering: fonts, census, code and libraries."""
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
     found = measured()
     return [found["fonts"], found["census"], found["pixels"], code.hexdigest(), np.__version__, PIL.__version__]

@@ -1,4 +1,4 @@
-"""The icons world as plain data: tasks, templates, suites. No torch and no font is opened here."""
+"""The icons world as plain data: tasks, templates, suites. No torch; no font is opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL = "icons/all"
 #: renderings of each drawing in each of its contexts
 RENDERINGS = {"train": 1, "val": 2, "test": 1}
 
-#: context -> prompt, in the order of the context head's rows. CLIP's wording where CLIP has one.
+#: context -> prompt, in the order of the context head's rows, with CLIP's wording where it exists
 PROMPTS: dict[str, str] = {
     "photo": "a photo of a {}.",
     "black-and-white": "a black and white photo of a {}.",
@@ -41,8 +41,8 @@ PROMPTS: dict[str, str] = {
 
 ID_CONTEXTS = ("photo", "black-and-white", "bright", "silhouette")
 
-#: suite -> the contexts it holds, mirroring ImageNet-V2, -R, -Sketch, -A and ObjectNet.
-#: "hands" shows foundries never seen before in the training contexts.
+#: suite -> its contexts, modelled on ImageNet-V2, -R, -Sketch, -A and ObjectNet; "hands" shows unseen foundries in the
+#: training contexts
 SUITES: dict[str, tuple[str, ...]] = {
     "hands": ID_CONTEXTS,
     "renditions": ("cartoon", "painting", "neon", "pixelated"),
@@ -60,16 +60,16 @@ def class_patterns() -> dict[str, dict[str, list[str]]]:
 
 
 def tasks() -> dict[str, tuple[str, ...]]:
-    """Task name -> its classes, sorted; the last task holds all classes."""
+    """Return task name -> classes, sorted. The last task holds all classes."""
     each = {f"icons/{task}": tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
     return {**each, ALL: tuple(sorted(name for classes in each.values() for name in classes))}
 
 
 def templates() -> tuple[str, ...]:
-    """One prompt per context."""
+    """Return one prompt per context."""
     return tuple(PROMPTS.values())
 
 
 def suites() -> tuple[str, ...]:
-    """Names of the suites."""
+    """Return the names of the suites."""
     return tuple(SUITES)

@@ -1,4 +1,4 @@
-"""The cards of ImageNet and its five shifts. No torch."""
+"""The cards of ImageNet and its five suites. No torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.sets import DataSet
 
-#: of each class's training images, for validation: about 26 images. It decides between hyperparameters only, and
-#: 10 % would take 128,000 images away from training
+#: share of each class that is held out of training for validation, about 26 images. Validation only selects
+#: hyperparameters, and 10 % would take 128,000 images from training
 VALIDATION = 0.02
 
 LAYOUT = "carft.data.imagenet.layout"
@@ -60,7 +60,7 @@ def _names(data_set: str) -> tuple[str, ...]:
 
 def _data_set(
     name: str,
-    place: str,
+    folder: str,
     measures: str,
     counts: dict[str, int],
     licence: str,
@@ -70,12 +70,12 @@ def _data_set(
 ) -> DataSet:
     return DataSet(
         name=name,
-        place=place,
+        folder=folder,
         measures=measures,
         classes=_names(name),
         counts=counts,
         licence=licence,
-        source=f"{source}, unpacked as ROOT/{place}/{unpacked}",
+        source=f"{source}, unpacked as ROOT/{folder}/{unpacked}",
         layout=LAYOUT,
         labels=FOLDERS[name],
         needs=needs,
@@ -143,7 +143,7 @@ DATA_SETS: dict[str, DataSet] = {
     )
 }
 
-#: the sets under shift of the task, in the order of the tables
+#: the suites of the task, in the order of the tables
 SUITES: tuple[str, ...] = tuple(name for name in DATA_SETS if name != "imagenet")
 
 _TEMPLATES = imagenet_templates()
@@ -165,18 +165,18 @@ CARDS: dict[str, Card] = {
         pretrained="openai",
         loader="carft.data.imagenet.tasks",
         banks={STANDARD: _TEMPLATES, "own": _TEMPLATES},
-        place="imagenet",
+        folder="imagenet",
         data_sets=("imagenet", *SUITES),
     )
 }
 
 
 def subset(data_set: str) -> tuple[int, ...] | None:
-    """The ImageNet labels that a data set is scored over, ascending; None for all 1000."""
+    """Return the ImageNet labels that a data set is scored over, ascending; None for all 1000."""
     first = tuple(sorted(labels[0] for labels in IMAGENET_LABELS[data_set]))
     return None if len(first) == len(SYNSETS) else first
 
 
 def merged(data_set: str) -> tuple[tuple[int, ...], ...]:
-    """The ImageNet labels that a data set counts as one class."""
+    """Return the groups of ImageNet labels that a data set counts as one class."""
     return tuple(labels for labels in IMAGENET_LABELS[data_set] if len(labels) > 1)

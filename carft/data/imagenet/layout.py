@@ -1,4 +1,4 @@
-"""How ImageNet and its shifts lie on disk. No torch."""
+"""Layout of ImageNet and its suites. No torch."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from carft.data.fixtures import begin, picture
 from carft.data.sets import DataSet, Index
 from carft.data.trees import class_tree
 
-#: split -> folder in it; the shifts have one split and no folder for it
+#: split -> its folder; the suites have one split without a folder
 SPLITS = {"imagenet": {"train": "train", "test": "val"}}
 ONE_SPLIT = {"test": "."}
 #: split -> images of a class in a fixture; training needs two, so that one can be held out
 DRAWN = {"train": 2, "test": 1}
-#: in fixtures: the look of the drawings, and the ending of the files
+#: in fixtures: domain of the drawings, and file name extension
 DOMAINS = {"imagenet-r": 1, "imagenet-a": 2, "imagenet-sketch": 3, "objectnet": 4}
 ENDINGS = {"imagenet": "JPEG", "imagenet-v2": "jpeg", "imagenet-sketch": "JPEG", "objectnet": "png"}
 SIDE = 16
-#: pixels of red around an image of ObjectNet, to be cut off
+#: pixels of the red frame of an ObjectNet image, which are cut off
 BORDER = 2
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Split -> images. ObjectNet's folders that are none of the 113 classes are left alone."""
+    """Return split -> images. Folders of ObjectNet outside the 113 classes are ignored."""
     others = data_set.name == "objectnet"
     return {
-        split: class_tree(data_set, root, root / data_set.place / folder, other_folders=others)
+        split: class_tree(data_set, root, root / data_set.folder / folder, other_folders=others)
         for split, folder in SPLITS.get(data_set.name, ONE_SPLIT).items()
     }
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """Tiny drawings for every class, in the real layout."""
-    place = root / data_set.place
-    begin(place, data_set.name)
+    """Write small drawings for every class, in the real layout."""
+    base = root / data_set.folder
+    begin(base, data_set.name)
     for split, folder in SPLITS.get(data_set.name, ONE_SPLIT).items():
         for label, name in enumerate(data_set.labels):
-            (place / folder / name).mkdir(parents=True, exist_ok=True)
+            (base / folder / name).mkdir(parents=True, exist_ok=True)
             for number in range(DRAWN[split]):
                 file = f"{split}_{label:04d}_{number}.{ENDINGS.get(data_set.name, 'jpg')}"
-                _drawn(data_set.name, label, number).save(place / folder / name / file)
+                _drawn(data_set.name, label, number).save(base / folder / name / file)
 
 
 def _drawn(data_set: str, label: int, number: int) -> Image.Image:

@@ -1,16 +1,17 @@
-"""From ImageNet's files to image sets: the loader of the task ``imagenet``."""
+"""Loader of the task ``imagenet``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.data.card import Card, Where
+from carft.data.card import Card, DataOptions
 from carft.data.imagenet.cards import CARDS, DATA_SETS, IMAGENET_LABELS, SUITES, VALIDATION, merged, subset
 from carft.data.imagenet.layout import BORDER
-from carft.data.loading import Opened, image_set, opened, require_every_class, together
+from carft.data.loading import OpenedSet, data_root, image_set, opened, require_every_class
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
@@ -18,61 +19,72 @@ from carft.data.task import ImageSet, Sealed, Task
 IMAGENET = DATA_SETS["imagenet"]
 
 
-def require_present(card: Card, where: Where) -> None:
-    """``UserError`` unless ImageNet is there; the shifts are asked for when they are opened."""
-    assert where.root is not None
-    IMAGENET.require_present(where.root)
+def require_present(card: Card, options: DataOptions) -> None:
+    """Raise ``UserError`` unless ImageNet exists. The suites are checked when they are opened."""
+    IMAGENET.require_present(data_root(options))
 
 
-def require_sealed(card: Card, where: Where) -> None:
-    """``UserError`` unless all five shifts are there: for a sweep that will unseal, before it starts."""
-    assert where.root is not None
+def require_sealed(card: Card, options: DataOptions) -> None:
+    """Raise ``UserError`` unless all five suites exist."""
     for name in SUITES:
-        DATA_SETS[name].require_present(where.root)
+        DATA_SETS[name].require_present(data_root(options))
 
 
-def open_task(card: Card, where: Where) -> Task:
-    """Training images without the held-out share, and the held-out share. Listed once per process."""
-    assert where.root is not None
-    return _task(where.root, where.skip_unreadable)
+def open_task(card: Card, options: DataOptions) -> Task:
+    """Open training images, and the held-out share of them as validation images. Read once per process."""
+    return _task(data_root(options), options.skip_unreadable)
 
 
-def open_sealed(card: Card, where: Where) -> Sealed:
-    """ILSVRC's validation images as test set, and the five shifts."""
-    assert where.root is not None
-    return _sealed(where.root, where.skip_unreadable)
-
-
-@lru_cache(maxsize=len(DATA_SETS))
-def _opened(name: str, root: Path, skip_unreadable: bool) -> Opened:
-    return opened(DATA_SETS[name], root, skip_unreadable)
+def open_sealed(card: Card, options: DataOptions) -> Sealed:
+    """Open ILSVRC's validation images as the test set, and the five suites."""
+    return _sealed(data_root(options), options.skip_unreadable)
 
 
 @lru_cache(maxsize=2)
 def _task(root: Path, skip_unreadable: bool) -> Task:
-    found = _opened("imagenet", root, skip_unreadable)
-    train, val = (found.whole(part) for part in carved(found.splits["train"], root / IMAGENET.place, VALIDATION))
-    shifts = _present_shifts(root, skip_unreadable)
-    digests = together({"imagenet": found.digests, **{name: shift.digests for name, shift in shifts.items()}})
+    found = opened("imagenet", root, skip_unreadable)
+    train, val = (found.readable(part) for part in carved(found.splits["train"], root / IMAGENET.folder, VALIDATION))
+    suites = _complete_suites(root, skip_unreadable)
+    digests = _combined({"imagenet": found.digests, **{name: suite.digests for name, suite in suites.items()}})
     images = require_every_class(_images("imagenet", train), CARDS["imagenet"])
     return Task("imagenet", images, _images("imagenet", val), digests)
 
 
-def _present_shifts(root: Path, skip_unreadable: bool) -> dict[str, Opened]:
-    """The shifts that are there and whole: half of ObjectNet went unnoticed in a published column for a year."""
+def _complete_suites(root: Path, skip_unreadable: bool) -> dict[str, OpenedSet]:
+    """Return the suites that exist and are complete, so that the record says which: an incomplete ObjectNet has gone
+    unnoticed in a published table."""
     found = {}
     for name in SUITES:
         with suppress(UserError):
-            found[name] = _opened(name, root, skip_unreadable)
+            found[name] = opened(name, root, skip_unreadable)
     return found
+
+
+def _combined(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Combine the digests of data sets: ``attested`` is the weakest of theirs, with the names of the sets."""
+    states = {name: digests["attested"] for name, digests in found.items()}
+    reasons: dict[str, list[str]] = {}
+    for name, state in states.items():
+        if state.startswith("no: "):
+            reasons.setdefault(state.removeprefix("no: "), []).append(name)
+    if reasons:
+        attested = "no: " + " ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+    else:
+        attested = "unknown" if "unknown" in states.values() else "yes"
+    left_out = [f"{name}: {digests['left out']}" for name, digests in found.items() if "left out" in digests]
+    return {
+        "attested": attested,
+        **{name: digests[name] for name, digests in found.items()},
+        **({"left out": "; ".join(left_out)} if left_out else {}),
+    }
 
 
 @lru_cache(maxsize=2)
 def _sealed(root: Path, skip_unreadable: bool) -> Sealed:
     images = {}
     for name in DATA_SETS:
-        found = _opened(name, root, skip_unreadable)
-        images[name] = _images(name, found.whole(found.splits["test"]))
+        found = opened(name, root, skip_unreadable)
+        images[name] = _images(name, found.readable(found.splits["test"]))
     return Sealed(images.pop("imagenet"), images)
 
 

@@ -39,7 +39,7 @@ def test_ls_tells_of_every_set(call: Call) -> None:
 
 def test_ls_says_which_are_there(call: Call, tmp_path: Path) -> None:
     data_set("pets").fixture(tmp_path)
-    (tmp_path / data_set("dtd").place).mkdir()
+    (tmp_path / data_set("dtd").folder).mkdir()
     rows = {row["data set"]: row["there"] for row in json.loads(call("data", "ls", "--data", tmp_path, "--json")[1])}
     assert (rows["pets"], rows["dtd"], rows["food101"]) == ("fixture", "half here", "-")
     rows = json.loads(call("data", "ls", "imagenet", "--data", tmp_path, "--json")[1])
@@ -91,7 +91,7 @@ def test_a_fixture_is_not_drawn_over_files(tmp_path: Path, call: Call) -> None:
     (tmp_path / "oxford-iiit-pet").mkdir()
     (tmp_path / "oxford-iiit-pet" / "images.tar.gz").write_bytes(b"real")
     code, _, err = call("data", "fixture", "pets", "--data", tmp_path)
-    assert code == 2 and "no fixture" in err
+    assert code == 2 and "not a fixture" in err
 
 
 @pytest.mark.parametrize("verb", ["fixture", "fetch"])

@@ -155,8 +155,8 @@ def domain_missing(place: Path) -> None:
     ("change", "says"),
     [
         (class_missing_in_one_domain, "1 of its 7 class folders in '.*cartoon'.*'horse' first"),
-        (one_class_more, "'zebra' is no class"),
-        (domain_missing, "pacs is only half here.*sketch"),
+        (one_class_more, "'zebra' is not one of its classes"),
+        (domain_missing, "pacs is incomplete.*sketch"),
     ],
 )
 def test_a_set_that_is_not_whole_is_refused_by_name(change, says: str, pacs: Path) -> None:

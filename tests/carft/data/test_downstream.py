@@ -55,7 +55,7 @@ def own(drawn: Path, tmp_path: Path):
     """Makes a copy of one set's fixture that may be changed, and gives its data root."""
 
     def copy(name: str) -> Path:
-        shutil.copytree(drawn / data_set(name).place, tmp_path / data_set(name).place)
+        shutil.copytree(drawn / data_set(name).folder, tmp_path / data_set(name).folder)
         return tmp_path
 
     return copy
@@ -79,7 +79,7 @@ def test_train_val_and_test_are_apart_and_hold_every_class(name: str, drawn: Pat
     for part in parts:
         assert sorted(set(part.labels.tolist())) == list(range(len(card(name).classes)))
         assert (part.contexts == -1).all() and len(part.images) == len(part)
-    assert (drawn / data_set(name).place / RECORD).is_file() == (name in CARVED)
+    assert (drawn / data_set(name).folder / RECORD).is_file() == (name in CARVED)
     assert task.digests["attested"] == "no: fixture" and len(task.digests[name]) == 64
 
 
@@ -170,7 +170,7 @@ def test_a_set_that_is_not_there_is_refused_with_where_and_how(name: str, tmp_pa
         with pytest.raises(UserError) as caught:
             request(Folder(tmp_path))
         said = str(caught.value)
-        assert f"The data set {name} is not here" in said and str(tmp_path / data_set(name).place) in said
+        assert f"The data set {name} is not here" in said and str(tmp_path / data_set(name).folder) in said
         assert data_set(name).licence in said and data_set(name).source in said
     with pytest.raises(UserError, match="--data ROOT"):
         card(name).open(Folder(None))
@@ -180,14 +180,14 @@ def test_a_set_that_is_not_there_is_refused_with_where_and_how(name: str, tmp_pa
 def test_a_half_downloaded_set_names_the_file(name: str, own) -> None:
     root = own(name)
     needed, image = NEEDED[name]
-    place = root / data_set(name).place
+    place = root / data_set(name).folder
     if image:
         (place / image).unlink()
-        with pytest.raises(UserError, match="only half here") as caught:
+        with pytest.raises(UserError, match="incomplete") as caught:
             check(data_set(name), root)
         assert str(place / image) in str(caught.value)
     (place / needed).unlink()
-    with pytest.raises(UserError, match="only half here") as caught:
+    with pytest.raises(UserError, match="incomplete") as caught:
         card(name).require_present(Folder(root))
     assert str(place / needed) in str(caught.value)
 
@@ -215,7 +215,7 @@ def test_many_missing_images_are_counted(own) -> None:
 )
 def test_a_torn_annotation_file_is_named(name: str, file: str, content: bytes, own) -> None:
     root = own(name)
-    path = root / data_set(name).place / file
+    path = root / data_set(name).folder / file
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
         data_set(name).index(root)
@@ -242,7 +242,7 @@ def test_a_class_without_a_training_image_is_refused(own) -> None:
     root = own("dtd")
     path = root / "dtd" / "dtd" / "labels" / "train1.txt"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("grid/")))
-    with pytest.raises(UserError, match="no training image of the class 'grid'"):
+    with pytest.raises(UserError, match="no image to train on of the class 'grid'"):
         card("dtd").open(Folder(root))
 
 
@@ -260,7 +260,7 @@ def test_a_changed_training_list_no_longer_fits_the_validation_set_on_record(own
 def test_a_fixture_is_never_drawn_over_real_files(tmp_path: Path) -> None:
     (tmp_path / "dtd").mkdir()
     (tmp_path / "dtd" / "dtd-r1.0.1.tar.gz").write_bytes(b"real")
-    with pytest.raises(UserError, match="no fixture"):
+    with pytest.raises(UserError, match="not a fixture"):
         data_set("dtd").fixture(tmp_path)
 
 
@@ -332,6 +332,6 @@ def test_files_are_decoded_when_they_are_needed(drawn: Path) -> None:
 
 
 def test_every_set_names_its_place_once() -> None:
-    places = [one.place for one in DATA_SETS.values()]
+    places = [one.folder for one in DATA_SETS.values()]
     assert len(places) == len(set(places))
     assert all(isinstance(one, DataSet) for one in DATA_SETS.values())

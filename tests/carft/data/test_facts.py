@@ -158,7 +158,7 @@ def test_the_data_page_says_what_the_catalog_says() -> None:
     for name in NINE:
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         chosen = data_set(name)
-        parts = [chosen.measures, str(len(chosen.classes)), chosen.licence, chosen.source, f"`{chosen.place}/`"]
+        parts = [chosen.measures, str(len(chosen.classes)), chosen.licence, chosen.source, f"`{chosen.folder}/`"]
         parts += [f"{split} {count:,}" for split, count in chosen.counts.items()]
         parts.append(card(name).metric.replace("_", " "))
         assert all(part in row for part in parts)

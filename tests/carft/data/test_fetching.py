@@ -93,7 +93,7 @@ def test_a_whole_archive_is_not_downloaded_again(served: tuple[Path, str], tmp_p
 def test_another_file_than_that_on_record_is_thrown_away(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     packed(folder, tmp_path / "scratch")
-    with pytest.raises(UserError, match="not the file on record"):
+    with pytest.raises(UserError, match="not the expected file"):
         fetch(of(address, "0" * 32), tmp_path / "data")
     assert list((tmp_path / "data" / "dtd").iterdir()) == []
 

@@ -39,6 +39,6 @@ def test_a_fixture_is_marked_and_may_be_drawn_again(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_never_made_a_fixture(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"real")
-    with pytest.raises(UserError, match="holds files already"):
+    with pytest.raises(UserError, match="is not a fixture"):
         begin(tmp_path, "made-up")
     assert not is_fixture(tmp_path)

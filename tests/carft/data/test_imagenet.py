@@ -140,8 +140,8 @@ def test_a_fixture_is_never_attested_and_every_set_has_its_digest(opened: tuple[
 
 def test_half_of_a_shift_is_on_record_before_its_numbers_are(root: Path, tmp_path: Path) -> None:
     for name in ("imagenet", "objectnet"):
-        shutil.copytree(root / DATA_SETS[name].place, tmp_path / DATA_SETS[name].place)
-    (tmp_path / DATA_SETS["objectnet"].place / "carft-fixture.json").unlink()
+        shutil.copytree(root / DATA_SETS[name].folder, tmp_path / DATA_SETS[name].folder)
+    (tmp_path / DATA_SETS["objectnet"].folder / "carft-fixture.json").unlink()
     attested = card("imagenet").open(Folder(tmp_path)).digests["attested"]
     assert "imagenet: fixture" in attested
     assert "objectnet: test has 113 images, the real set 18,574." in attested
@@ -170,7 +170,8 @@ def add_a_class(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"), [(drop_a_class, "1 of its 200 class folders"), (add_a_class, "'n00000000' is no class")]
+    ("change", "says"),
+    [(drop_a_class, "1 of its 200 class folders"), (add_a_class, "'n00000000' is not one of its classes")],
 )
 def test_a_set_with_other_classes_is_refused(change, says: str, tmp_path: Path) -> None:
     DATA_SETS["imagenet-a"].fixture(tmp_path)

@@ -66,11 +66,11 @@ def test_pretraining_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatc
         if line.startswith("epoch 1/"):
             raise Interrupted
 
-    whole = load_file(pretrain(recipe, tmp_path / "whole", tell=lambda _: None))
+    whole = load_file(pretrain(recipe, tmp_path / "whole", log=lambda _: None))
     with pytest.raises(Interrupted):
-        pretrain(recipe, tmp_path / "parts", tell=stop)
+        pretrain(recipe, tmp_path / "parts", log=stop)
     lines: list[str] = []
-    parts = load_file(pretrain(recipe, tmp_path / "parts", tell=lines.append))
+    parts = load_file(pretrain(recipe, tmp_path / "parts", log=lines.append))
     assert not [line for line in lines if line.startswith("epoch 1/")]
     assert whole.keys() == parts.keys()
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
@@ -81,9 +81,9 @@ def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
 ) -> None:
     few = pretraining_drawings()[:4]
     monkeypatch.setattr(pretraining, "pretraining_drawings", lambda: few)
-    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=36), tmp_path, tell=lambda _: None)
+    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=36), tmp_path, log=lambda _: None)
     lines: list[str] = []
-    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=24), tmp_path, tell=lines.append)
+    pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=24), tmp_path, log=lines.append)
     assert [line for line in lines if line.startswith("epoch 1/1")]
 
 

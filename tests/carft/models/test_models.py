@@ -18,7 +18,7 @@ from carft.models.clip import (
     load_pretrained,
     register_built_in,
     resolve,
-    states_activation,
+    with_activation,
 )
 from tests.support.helpers import ROOT, environment
 
@@ -123,11 +123,11 @@ def test_a_file_of_a_model_with_two_activations_needs_a_word_on_which(tmp_path: 
     path = tmp_path / "mine.safetensors"
     path.write_bytes(b"whatever")
     with pytest.raises(UserError, match="QuickGELU"):
-        states_activation("ViT-B-16", str(path), None)
-    assert states_activation("ViT-B-16", str(path), "gelu") == "ViT-B-16"
-    assert states_activation("ViT-B-16", str(path), "quickgelu") == "ViT-B-16-quickgelu"
-    assert states_activation("ViT-B-16-quickgelu", str(path), None) == "ViT-B-16-quickgelu"
-    assert states_activation("ViT-B-16", "openai", None) == "ViT-B-16"
+        with_activation("ViT-B-16", str(path), None)
+    assert with_activation("ViT-B-16", str(path), "gelu") == "ViT-B-16"
+    assert with_activation("ViT-B-16", str(path), "quickgelu") == "ViT-B-16-quickgelu"
+    assert with_activation("ViT-B-16-quickgelu", str(path), None) == "ViT-B-16-quickgelu"
+    assert with_activation("ViT-B-16", "openai", None) == "ViT-B-16"
 
 
 def test_the_digests_of_openai_s_files_are_known() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, Card, card
 from carft.spec.cell import Reading
-from carft.spec.registry import METHODS, MethodCard
+from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.analysis.selection import one_trial_table, one_trial_words, selection_table
@@ -225,8 +225,6 @@ def test_families() -> None:
 @pytest.fixture
 def controls(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CONTROLS:
-        if name not in METHODS:
-            monkeypatch.setitem(METHODS, name, MethodCard(name, name, "trained", "", "", METHODS["ft"].space))
         space = {k: v.first_guess for k, v in METHODS[name].space.items()}
         monkeypatch.setitem(planted.HYPERPARAMETERS, name, space)
 

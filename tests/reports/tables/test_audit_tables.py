@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
 
+from carft.core.metrics import calibration_bins, calibration_error
 from carft.posthoc.null_checks import context_order
 from carft.spec.cell import Cell, Reading
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.analysis.context import bins, calibration_error
 from reports.analysis.null_checks import null_checks
 from reports.analysis.robustness import fit
 from reports.claims.verdicts import verdicts
@@ -137,8 +137,8 @@ def test_worst_shift_class_and_calibration_follow_from_the_predictions(
 
 def test_calibration_error_by_hand() -> None:
     """Two images at 0.95, one right: bin of 0.95 against 0.5, off by 0.45; two at 0.15, none right: off by 0.15."""
-    found = bins(np.array([0.95, 0.95, 0.15, 0.15]), np.array([True, False, False, False]))
-    assert calibration_error(*found) == pytest.approx((0.45 + 0.15) / 2)
+    found = calibration_bins(np.array([0.95, 0.95, 0.15, 0.15]), np.array([True, False, False, False]))
+    assert calibration_error(found) == pytest.approx((0.45 + 0.15) / 2)
 
 
 def test_files_with_only_the_largest_logits_and_with_scored_classes(evidence: Evidence) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from carft.core.errors import UserError
+from carft.core.errors import CorruptFile, UserError
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store
 from sweeps.faults import storage_retry as patience
@@ -93,7 +93,7 @@ def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folde
 def test_a_torn_record_is_not_waited_for(folder: Folder) -> None:
     (folder.store.root / "studies" / "one").mkdir(parents=True)
     (folder.store.root / "studies" / "one" / "study.json").write_text("{")
-    with pytest.raises(UserError, match="torn"):
+    with pytest.raises(CorruptFile):
         StorageRetry(folder.store, folder.said.append).call(folder.store.studies)
     assert not folder.said
 

@@ -1,0 +1,1 @@
+"""Layouts of the downstream data sets, one module per layout. No torch, except for the pixels of CIFAR."""

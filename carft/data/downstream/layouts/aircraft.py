@@ -12,9 +12,9 @@ from carft.data.sets import DataSet, Index
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """The three splits."""
+    """Return the three splits."""
     data_set.require_present(root)
-    base = root / data_set.place / "data"
+    base = root / data_set.folder / "data"
     splits = {}
     for split in data_set.counts:
         parts = [line.partition(" ") for line in lines(_list(base, split))]
@@ -23,14 +23,14 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """What variants.txt lists."""
-    return lines(root / data_set.place / "data" / "variants.txt")
+    """Return the names in variants.txt."""
+    return lines(root / data_set.folder / "data" / "variants.txt")
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per variant and split."""
-    begin(root / data_set.place, data_set.name)
-    base = root / data_set.place / "data"
+    """Write a few images per variant and split."""
+    begin(root / data_set.folder, data_set.name)
+    base = root / data_set.folder / "data"
     listed: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         listed[split].append(f"{100 * label + number:07d} {data_set.labels[label]}")

@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from carft.data.downstream.layouts.drawing import drawings, save
 from carft.data.downstream.layouts.matlab import variable
-from carft.data.downstream.layouts.reading import corrupt, index_of
+from carft.data.downstream.layouts.reading import damaged, index_of
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -20,31 +20,31 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training and test images; class ids are read through the set's own list of names."""
+    """Return training and test images; class ids are read through the set's own list of names."""
     data_set.require_present(root)
-    base, names = root / data_set.place, classes(data_set, root)
+    base, names = root / data_set.folder, classes(data_set, root)
     splits = {}
     for split, file in TABLES.items():
         rows = np.atleast_1d(variable(base / file, "annotations"))
         if not {"fname", "class"} <= set(rows.dtype.names or ()):
-            raise corrupt(base / file)
+            raise damaged(base / file)
         ids = [int(number) for number in rows["class"]]
         if not all(1 <= number <= len(names) for number in ids):
-            raise corrupt(base / file)
+            raise damaged(base / file)
         paths = [base / FOLDERS[split] / str(name) for name in rows["fname"]]
         splits[split] = list(zip(paths, [names[number - 1] for number in ids], strict=True))
     return index_of(data_set, root, splits)
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """The names in cars_meta.mat, by class id."""
-    names = variable(root / data_set.place / "devkit" / "cars_meta.mat", "class_names")
+    """Return the names in cars_meta.mat, by class id."""
+    names = variable(root / data_set.folder / "devkit" / "cars_meta.mat", "class_names")
     return [str(name).strip() for name in np.atleast_1d(names)]
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    base = root / data_set.place
+    """Write a few images per class and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     rows: dict[str, list[tuple]] = defaultdict(list)
     for split, label, _, image in drawings(data_set):

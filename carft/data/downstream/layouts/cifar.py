@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100, the binary version: records of one or two label bytes and 3 x 32 x 32 pixels.
 
-The python version is pickle, which is never loaded here.
+The Python version is a pickle, which is never loaded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from carft.data.downstream.layouts.drawing import drawings, planes, write_lines
-from carft.data.downstream.layouts.reading import corrupt, index_of, lines
+from carft.data.downstream.layouts.reading import damaged, index_of, lines
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -22,11 +22,14 @@ PIXELS = 3 * SIDE * SIDE
 
 @dataclass(frozen=True)
 class Format:
-    """Files of each split, label bytes of a record (the last one counts), and the file with the class names."""
+    """The binary format of a version of CIFAR."""
 
     files: dict[str, tuple[str, ...]]
+    """Split -> files."""
     label_bytes: int
+    """Label bytes of a record; the last one is the class."""
     names: str
+    """File with the class names."""
 
 
 FORMATS = {
@@ -38,23 +41,23 @@ FORMATS = {
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training and test images; the path of image 7 of a file is <file>/00007."""
+    """Return training and test images; the path of image 7 of a file is <file>/00007."""
     data_set.require_present(root)
     layout, names = FORMATS[data_set.name], classes(data_set, root)
     splits = {}
     for split, files in layout.files.items():
         rows = []
-        for path in (root / data_set.place / file for file in files):
+        for path in (root / data_set.folder / file for file in files):
             labels = _records(path, layout)[:, layout.label_bytes - 1]
             if len(labels) and labels.max() >= len(names):
-                raise corrupt(path)
+                raise damaged(path)
             rows += [(path / f"{i:05d}", names[label]) for i, label in enumerate(labels)]
         splits[split] = rows
     return index_of(data_set, root, splits)
 
 
 def pixels(data_set: DataSet, root: Path, index: Index) -> torch.Tensor:
-    """The images of an index, (N, 3, 32, 32) uint8 RGB."""
+    """Return the images of an index, (N, 3, 32, 32) uint8 RGB."""
     layout = FORMATS[data_set.name]
     records = {file: _records(file, layout) for file in {path.parent for path in index.paths}}
     images = np.empty((len(index), 3, SIDE, SIDE), np.uint8)
@@ -64,27 +67,27 @@ def pixels(data_set: DataSet, root: Path, index: Index) -> torch.Tensor:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """What the file of names lists."""
-    return lines(root / data_set.place / FORMATS[data_set.name].names)
+    """Return the names in the file of class names."""
+    return lines(root / data_set.folder / FORMATS[data_set.name].names)
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class, split over all files."""
-    layout, place = FORMATS[data_set.name], root / data_set.place
-    begin(place, data_set.name)
+    """Write a few images per class, split over all files."""
+    layout, base = FORMATS[data_set.name], root / data_set.folder
+    begin(base, data_set.name)
     records: dict[str, list[bytes]] = {file: [] for files in layout.files.values() for file in files}
     for split, label, _, image in drawings(data_set):
         file = min(layout.files[split], key=lambda name: len(records[name]))
         records[file].append(bytes(layout.label_bytes - 1) + bytes([label]) + planes(image, SIDE).tobytes())
     for file, rows in records.items():
-        (place / file).write_bytes(b"".join(rows))
-    write_lines(place / layout.names, list(data_set.labels))
+        (base / file).write_bytes(b"".join(rows))
+    write_lines(base / layout.names, list(data_set.labels))
 
 
 def _records(path: Path, layout: Format) -> np.ndarray:
-    """(N, label bytes + 3072) uint8, mapped: read when it is needed."""
+    """(N, label bytes + 3072) uint8, memory-mapped."""
     size = layout.label_bytes + PIXELS
     count, rest = divmod(path.stat().st_size, size)
     if rest:
-        raise corrupt(path)
+        raise damaged(path)
     return np.memmap(path, np.uint8, "r", shape=(count, size)) if count else np.empty((0, size), np.uint8)

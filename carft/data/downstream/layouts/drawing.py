@@ -1,4 +1,4 @@
-"""What the fixtures of the layouts share: fake images of every class, split by split. No torch."""
+"""Shared by the fixtures of the layouts: fake images of every class, split by split. No torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIDE = 24
 
 
 def drawings(data_set: DataSet) -> Iterator[tuple[str, int, int, Image.Image]]:
-    """(split, label, running number within the label from 1, image) of a fixture, split by split."""
+    """Yield (split, label, number within the label from 1, image), split by split."""
     for position, split in enumerate(data_set.counts):
         for label in range(len(data_set.classes)):
             for i in range(COUNTS[split]):
@@ -26,17 +26,17 @@ def drawings(data_set: DataSet) -> Iterator[tuple[str, int, int, Image.Image]]:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a JPEG, and its folder."""
+    """Write a JPEG and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, quality=90)
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
-    """Write a text file, and its folder."""
+    """Write a text file and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def planes(image: Image.Image, side: int) -> np.ndarray:
-    """An image as (3, side, side) uint8."""
+    """Return an image as (3, side, side) uint8."""
     return np.asarray(image.resize((side, side))).transpose(2, 0, 1)

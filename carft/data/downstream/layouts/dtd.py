@@ -14,23 +14,23 @@ PARTITION = 1
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """The three splits of the partition."""
+    """Return the three splits of the partition."""
     data_set.require_present(root)
-    base = root / data_set.place / "dtd"
+    base = root / data_set.folder / "dtd"
     names = {split: lines(_list(base, split)) for split in data_set.counts}
     splits = {split: [(base / "images" / name, name.split("/")[0]) for name in names[split]] for split in names}
     return index_of(data_set, root, splits)
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """The class folders."""
-    return folders(root / data_set.place / "dtd" / "images")
+    """Return the names of the class folders."""
+    return folders(root / data_set.folder / "dtd" / "images")
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    begin(root / data_set.place, data_set.name)
-    base = root / data_set.place / "dtd"
+    """Write a few images per class and split."""
+    begin(root / data_set.folder, data_set.name)
+    base = root / data_set.folder / "dtd"
     names: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         word = data_set.labels[label]

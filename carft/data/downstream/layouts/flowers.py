@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from carft.data.downstream.layouts.drawing import drawings, save
 from carft.data.downstream.layouts.matlab import variable
-from carft.data.downstream.layouts.reading import corrupt, index_of
+from carft.data.downstream.layouts.reading import damaged, index_of
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -18,27 +18,27 @@ VARIABLES = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """The three splits. The official training split is the small one."""
+    """Return the three splits. The official training split is the small one."""
     data_set.require_present(root)
-    base = root / data_set.place
+    base = root / data_set.folder
     labels = _labels(base)
     splits = {}
     for split, name in VARIABLES.items():
         numbers = np.atleast_1d(variable(base / "setid.mat", name)).tolist()
         if not all(1 <= number <= len(labels) for number in numbers):
-            raise corrupt(base / "setid.mat")
+            raise damaged(base / "setid.mat")
         splits[split] = [(_image(base, number), labels[number - 1]) for number in numbers]
     return index_of(data_set, root, splits)
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """The numbers that imagelabels.mat holds."""
-    return sorted(set(_labels(root / data_set.place)), key=int)
+    """Return the numbers in imagelabels.mat."""
+    return sorted(set(_labels(root / data_set.folder)), key=int)
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    base = root / data_set.place
+    """Write a few images per class and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     labels: list[int] = []
     numbers: dict[str, list[int]] = defaultdict(list)

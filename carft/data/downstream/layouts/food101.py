@@ -7,15 +7,15 @@ from collections import defaultdict
 from pathlib import Path
 
 from carft.data.downstream.layouts.drawing import drawings, save, write_lines
-from carft.data.downstream.layouts.reading import corrupt, folders, index_of
+from carft.data.downstream.layouts.reading import damaged, folders, index_of
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training and test images."""
+    """Return training and test images."""
     data_set.require_present(root)
-    base = root / data_set.place
+    base = root / data_set.folder
     splits = {
         split: [
             (base / "images" / f"{name}.jpg", label)
@@ -28,13 +28,13 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """The class folders."""
-    return folders(root / data_set.place / "images")
+    """Return the names of the class folders."""
+    return folders(root / data_set.folder / "images")
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    base = root / data_set.place
+    """Write a few images per class and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     listed: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for split, label, number, image in drawings(data_set):
@@ -49,4 +49,4 @@ def _listed(path: Path) -> dict[str, list[str]]:
     try:
         return {str(label): list(names) for label, names in json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise corrupt(path) from error
+        raise damaged(path) from error

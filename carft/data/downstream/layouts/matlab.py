@@ -1,4 +1,4 @@
-"""MATLAB files through scipy, which reads them as data: no code in them is run."""
+"""MATLAB files, read with scipy as plain data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from scipy.io import loadmat
 
-from carft.data.downstream.layouts.reading import corrupt
+from carft.data.downstream.layouts.reading import damaged
 
 
 def variable(path: Path, name: str) -> Any:
-    """A variable of a .mat file with its single dimensions dropped; ``UserError`` when it cannot be read."""
+    """Return a variable of a .mat file without dimensions of size 1. Raises ``CorruptFile`` if it cannot be read."""
     try:
         return loadmat(path, squeeze_me=True)[name]
-    except Exception as error:  # scipy raises many kinds for a torn file
-        raise corrupt(path) from error
+    except Exception as error:  # scipy raises many kinds for a corrupt file
+        raise damaged(path) from error

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from carft.data.downstream.layouts.drawing import drawings, save, write_lines
-from carft.data.downstream.layouts.reading import corrupt, index_of, lines
+from carft.data.downstream.layouts.reading import damaged, index_of, lines
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
@@ -14,9 +14,9 @@ LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training (``trainval``) and test images. The breed in a name and its class id must agree."""
+    """Return training (``trainval``) and test images. The breed in a name and its class id must agree."""
     data_set.require_present(root)
-    base = root / data_set.place
+    base = root / data_set.folder
     splits = {}
     for split, file in LISTS.items():
         names = [name for name, _ in _listed(base / "annotations" / file, data_set)]
@@ -25,19 +25,19 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """Breeds of the training list, by class id."""
-    listed = _listed(root / data_set.place / "annotations" / LISTS["train"], data_set)
+    """Return the breeds in the training list, by class id."""
+    listed = _listed(root / data_set.folder / "annotations" / LISTS["train"], data_set)
     return [breed for _, breed in sorted({(number, _breed(name)) for name, number in listed})]
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per breed and split."""
-    base = root / data_set.place
+    """Write a few images per breed and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     listed: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
         name = f"{data_set.labels[label]}_{number}"
-        species = 1 if name[0].isupper() else 2  # cats are written with a capital
+        species = 1 if name[0].isupper() else 2  # names of cats are capitalised
         listed[split].append(f"{name} {label + 1} {species} 1")
         save(image, base / "images" / f"{name}.jpg")
     for split, rows in listed.items():
@@ -51,7 +51,7 @@ def _listed(path: Path, data_set: DataSet) -> list[tuple[str, int]]:
         parts = line.split()
         known = len(parts) == 4 and parts[1].isdigit() and 1 <= int(parts[1]) <= len(data_set.labels)
         if not known or data_set.labels[int(parts[1]) - 1] != _breed(parts[0]):
-            raise corrupt(path)
+            raise damaged(path)
         rows.append((parts[0], int(parts[1])))
     return rows
 

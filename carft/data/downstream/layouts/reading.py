@@ -1,37 +1,37 @@
-"""What the layouts share: lists of lines, and rows of (image, class) that become an index. No torch."""
+"""Shared by the layouts: text files, and rows of (image, class) that become an index. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from carft.core.errors import UserError
+from carft.core.errors import CorruptFile, UserError
 from carft.data.sets import DataSet, Index
 
 Rows = Iterable[tuple[Path, str]]
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty; ``UserError`` for a file that is not text."""
+    """Return the lines of a text file that are not empty. Raises ``CorruptFile`` if it is not text."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise corrupt(path) from error
+        raise damaged(path) from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def corrupt(path: Path) -> UserError:
-    """What to say of an annotation file that does not hold what it should."""
-    return UserError(f"'{path}' cannot be read: it is torn or not the real file.", "Put a whole copy in its place.")
+def damaged(path: Path) -> CorruptFile:
+    """Return the error for an annotation file whose content is not in the expected format."""
+    return CorruptFile(path, "it is incomplete or not the original file", "Replace it with a complete copy.")
 
 
 def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[str, Index]:
-    """Split -> index of rows (path, class as the set's own files call it).
+    """Return split -> index of rows (path, class name in the set's own files).
 
-    ``UserError`` for an unknown class, and when an image is not there: first which, then how many more. The group of an
-    image is its name under the set's folder.
+    The group of an image is its path in the folder of the set. Raises ``UserError`` for an unknown class or a missing
+    image.
     """
-    place = root / data_set.place
+    base = root / data_set.folder
     number = {label: i for i, label in enumerate(data_set.labels)}
     found: dict[str, Index] = {}
     for split, rows in splits.items():
@@ -39,12 +39,12 @@ def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[
         for path, label in rows:
             if label not in number:
                 raise UserError(
-                    f"'{label}' is not one of the {len(number)} classes of {data_set.name}, but '{path}' is of it.",
-                    f"Compare what lies in '{place}' with the real set: {data_set.source}.",
+                    f"'{label}' is not one of the {len(number)} classes of {data_set.name}, but '{path}' has it.",
+                    f"Compare '{base}' with the real set: {data_set.source}.",
                 )
             paths.append(path)
             labels.append(number[label])
-        groups = tuple(path.relative_to(place).as_posix() for path in paths)
+        groups = tuple(path.relative_to(base).as_posix() for path in paths)
         found[split] = Index(tuple(paths), tuple(labels), groups)
     if not data_set.packed:
         require_images(data_set, root, [path for index in found.values() for path in index.paths])
@@ -52,7 +52,7 @@ def index_of(data_set: DataSet, root: Path, splits: Mapping[str, Rows]) -> dict[
 
 
 def require_images(data_set: DataSet, root: Path, paths: Sequence[Path]) -> None:
-    """``UserError`` when one of the files is not there. Lists each folder once: no look at every file."""
+    """Raise ``UserError`` if a file does not exist. Lists each folder once."""
     names: dict[Path, set[str]] = {}
     for folder in {path.parent for path in paths}:
         names[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
@@ -62,5 +62,5 @@ def require_images(data_set: DataSet, root: Path, paths: Sequence[Path]) -> None
 
 
 def folders(path: Path) -> list[str]:
-    """Names of the folders in a folder, sorted."""
+    """Return the names of the folders in a folder, sorted."""
     return sorted(entry.name for entry in path.iterdir() if entry.is_dir())

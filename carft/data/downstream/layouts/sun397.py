@@ -14,9 +14,9 @@ LISTS = {"train": "Training_01.txt", "test": "Testing_01.txt"}
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Training and test images of the partition."""
+    """Return training and test images of the partition."""
     data_set.require_present(root)
-    base = root / data_set.place
+    base = root / data_set.folder
     splits = {
         split: [(base / name.lstrip("/"), name.rpartition("/")[0]) for name in lines(base / LISTS[split])]
         for split in data_set.counts
@@ -25,13 +25,13 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """What ClassName.txt lists."""
-    return lines(root / data_set.place / "ClassName.txt")
+    """Return the names in ClassName.txt."""
+    return lines(root / data_set.folder / "ClassName.txt")
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
-    """A few images per class and split."""
-    base = root / data_set.place
+    """Write a few images per class and split."""
+    base = root / data_set.folder
     begin(base, data_set.name)
     names: dict[str, list[str]] = defaultdict(list)
     for split, label, number, image in drawings(data_set):
