@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from carft.core.errors import UserError
     from sweeps.ray_backend.run import Summary
     from sweeps.search.protocol import Protocol
-    from sweeps.status.state import SweepState
+    from carft.store.sweep_state import SweepState
 
 
 def sweep(

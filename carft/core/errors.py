@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: names that a sentence can list
 MANY = 12
+#: what the user can do about a corrupt file
+RUN_AGAIN = "Move that folder away and run the sweep again; only what is missing is run."
 
 
 class UserError(Exception):
@@ -20,6 +22,10 @@ class UserError(Exception):
         super().__init__(message if not hint else f"{message} {hint}")
         self.message = message
         self.hint = hint
+
+
+class CorruptFile(UserError):
+    """A file of a results folder that is incomplete or does not hold what it must."""
 
 
 class UnreadableImage(UserError):
@@ -47,9 +53,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"There is no {kind} '{name}'.", hint)
 
 
-def corrupt(path: Path, why: str) -> UserError:
-    """The refusal to read a file that is not whole."""
-    return UserError(
-        f"The record '{path}' is torn or cannot be read: {why}.",
-        "Move that folder away and run the sweep again; only what is missing is run.",
-    )
+def corrupt(path: Path, why: str, hint: str = RUN_AGAIN) -> CorruptFile:
+    """The error for a file that cannot be read. ``why``: a clause without a full stop."""
+    return CorruptFile(f"The file '{path}' is corrupt: {why}.", hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -23,19 +22,11 @@ def plain_name(name: str) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; ``UserError`` for one that is torn."""
+    """What a JSON file holds; ``UserError`` for one that is corrupt."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise corrupt(path, str(error)) from error
-
-
-def finite_numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Names with finite numbers; ``ValueError`` for anything else."""
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"'{name}' is no finite number")
-    return dict(found)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
