@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,7 +37,10 @@ def status(
     shown = states if everything else [s for s in states if s.is_alive()] or states[-1:]
     failed = failures(store)
     if as_json:
-        sweeps = [{**s.model_dump(by_alias=True, exclude={"version"}), "alive": s.is_alive(), "cells_per_s": s.rate} for s in shown]
+        sweeps = [
+            {**s.model_dump(by_alias=True, exclude={"version"}), "alive": s.is_alive(), "cells_per_s": s.rate}
+            for s in shown
+        ]
         listed = [_failure_row(f, results) for f in failed]
         print_json({"cells": finished, "sweeps": sweeps, "failures": listed})
         return

@@ -5,8 +5,8 @@
     cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
     report/         a report on the results, optional
 
-Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does not
-list or whose bytes differ from it. A refused archive leaves nothing behind.
+Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
+not list or whose bytes differ from it. A refused archive leaves nothing behind.
 """
 
 from __future__ import annotations

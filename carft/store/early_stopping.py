@@ -1,6 +1,6 @@
 """Early stopping of search trials: the rule, and the note that a pruned trial leaves. No torch.
 
-    cells/<id>/stopped.json     the validation curve of a pruned search cell; removed when the cell is trained to the end
+    cells/<id>/stopped.json     the validation curve of a pruned search cell; removed when the cell is done
 
 A trial is pruned at a rung when its validation accuracy there is below the median of the trials of *earlier rounds* of
 the same study that reached the rung. Which trial is pruned is therefore a function of records, not of the trials that
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from statistics import median
 from types import MappingProxyType
 from typing import Any
+
+from pydantic import Field
 
 from carft import NUMERICS
 from carft.core.errors import corrupt
@@ -54,8 +56,8 @@ def rungs_of(curves: Sequence[Curve | None], rungs: Sequence[int], round_size: i
         round_size: Number of trials in a round.
         epochs: Number of epochs of a trial that is not pruned.
     """
-    stops: list[int | None] = []
-    earlier: list[Curve] = []
+    stops: list[int | None] = Field(default_factory=list)
+    earlier: list[Curve] = Field(default_factory=list)
     for first in range(0, len(curves), round_size):
         limits = thresholds_of(rungs, earlier)
         for curve in curves[first : first + round_size]:
@@ -104,7 +106,7 @@ class PruneNote(Document):
     """``val/top1`` after each epoch that the cell was trained for, in [0, 1]."""
     numerics: int
     """NUMERICS of the code that trained the cell."""
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
     """Code version, packages, hardware and execution of the training."""
 
 

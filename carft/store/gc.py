@@ -31,7 +31,7 @@ class Leftover:
 
 
 def leftovers(store: Store) -> list[Leftover]:
-    """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` are kept: a sweep may write them."""
+    """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
     store.require_present()
     kept = {store.root / name: size for name, size in store.kept_weights().items()}
     found = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store, kept), *_logs(store)]
@@ -82,7 +82,10 @@ def _weights(store: Store, kept: Collection[Path]) -> Found:
     confirmed = {cell for study in store.studies() for cell in study.confirm}
     for cell in _souped(store) - confirmed:
         if store.weights_path(cell) in kept:
-            yield store.weights_path(cell), "weights of a search cell whose soups are made; the cell is trained again if they are needed"
+            yield (
+                store.weights_path(cell),
+                "search weights whose soups are made; trained again if needed",
+            )
     for path in kept:
         if path.is_relative_to(store.root / "superseded"):
             yield path, "weights of an older NUMERICS"

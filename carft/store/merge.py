@@ -196,7 +196,7 @@ def _disagreement(first: StudyFile, second: StudyFile) -> str:
 
 
 def _stopped(stores: tuple[Store, Store]) -> dict[str, Store]:
-    """Pruned cell -> folder of the note that is taken: one of current NUMERICS, of two the one with the longer curve."""
+    """Pruned cell -> folder of the note that is taken: of current NUMERICS, then with the longer curve."""
     found: dict[str, Store] = {}
     for store in stores:
         for cell in store.stopped_cells():

@@ -212,8 +212,11 @@ class Store:
 
     def evaluations(self, cell: str) -> dict[str, Evaluation]:
         """The evaluations of a cell on held-out sets, by set."""
-        paths = sorted(self.folder(cell).glob("evaluations/*.json"))
-        return {found.set: found for found in (read_document(path, Evaluation) for path in paths)}
+        return {found.set: found for found in (read_document(p, Evaluation) for p in self.evaluation_paths(cell))}
+
+    def evaluation_paths(self, cell: str) -> list[Path]:
+        """Paths of the evaluations of a cell, sorted."""
+        return sorted(self.folder(cell).glob("evaluations/*.json"))
 
     def history(self, cell: str) -> dict[str, np.ndarray]:
         """Training history as float columns, NaN where a step has no value; empty for a cell that was not trained."""

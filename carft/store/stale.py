@@ -70,6 +70,4 @@ def _attestation(record: Record) -> list[tuple[str, str]]:
         return [("attestation", f"the data were not those of the catalog: {said.removeprefix('no: ')}")]
     if said == "pixels differ":
         return [("attestation", "the pixels of the drawings differ from the attested ones")]
-    return [
-        ("attestation", "the record holds no digest of the data" if said else "the record does not name its data")
-    ]
+    return [("attestation", "the record holds no digest of the data" if said else "the record does not name its data")]

@@ -69,7 +69,7 @@ class StudyFile(Document):
     """Id of the search cell that validation selects; None before every trial has ended."""
     confirm: list[str]
     """Ids of the winner's cells with fresh seeds."""
-    space: dict[str, Annotated[list[Number], Field(min_length=3, max_length=3)]] = {}
+    space: dict[str, Annotated[list[Number], Field(min_length=3, max_length=3)]] = Field(default_factory=dict)
     """Hyperparameter -> lowest value, highest value, first guess. The scale is logarithmic."""
     seed: int = 0
     """Seed of the sampler."""
@@ -77,9 +77,9 @@ class StudyFile(Document):
     """Seed of all search cells."""
     round_size: int = Field(1, ge=1)
     """Trials that are suggested at a time."""
-    reading: dict[str, Any] = {}
+    reading: dict[str, Any] = Field(default_factory=dict)
     """Factors of the reading that differ from the default reading, by name."""
-    rungs: list[int] = []
+    rungs: list[int] = Field(default_factory=list)
     """Epochs after which early stopping may prune a trial; empty without early stopping."""
     precision: str = "float32"
     """Floating point format of the computation."""

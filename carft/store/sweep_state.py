@@ -79,11 +79,11 @@ class SweepState(Document):
     """Unix time of this state, in seconds."""
     counts: Counts
     """Numbers of cells of the whole sweep."""
-    tasks: dict[str, Counts] = {}
+    tasks: dict[str, Counts] = Field(default_factory=dict)
     """Task -> its numbers of cells."""
     running: tuple[Running, ...] = ()
     """The jobs that run."""
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = Field(default_factory=dict)
     """Job key -> reason of the failure."""
     ended: UnixTime | None = None
     """Unix time of the end, in seconds; None while the sweep runs."""
@@ -95,7 +95,7 @@ class SweepState(Document):
     """Measurements that the estimate rests on."""
     slots: int = Field(0, ge=0)
     """Largest number of jobs that ran at once."""
-    busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = {}
+    busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
     """Device -> mean share of the time that it was busy, in [0, 1]."""
     dashboard: str = ""
     """URL of Ray's dashboard; empty where it does not run."""

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from carft.store.document import Document, Metrics, parse_document
 
 
@@ -22,7 +24,7 @@ class Evaluation(Document):
     """Command that evaluated the cell, such as ``sweep`` or ``train``."""
     unsealed_at: str = ""
     """Time of the evaluation, in UTC, as ISO 8601."""
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
     """Code version, packages, hardware and execution of the evaluation."""
 
 

@@ -11,9 +11,11 @@ from carft.store.study import Extension, Status, StudyFile, Trial
 from sweeps.search.study import Study
 
 
-def trial_of(number: int, parameters: Mapping[str, float], cell: str, status: Status, stop: PrunedTrial | None) -> Trial:
-    """A trial as it is now. ``stop``: where it was pruned, if it was."""
-    ended: dict[str, Any] = {} if stop is None else {"stopped_after": stop.epochs, "value": stop.value}
+def trial_of(
+    number: int, parameters: Mapping[str, float], cell: str, status: Status, pruned: PrunedTrial | None = None
+) -> Trial:
+    """A trial as it is now. ``pruned``: where early stopping ended it, if it did."""
+    ended: dict[str, Any] = {} if pruned is None else {"stopped_after": pruned.epochs, "value": pruned.value}
     return Trial(number=number, parameters=dict(parameters), cell=cell, status=status, **ended)
 
 

@@ -20,8 +20,8 @@ from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card
 from carft.store.failures import read_failure
 from carft.store.records import Store
-from sweeps.search.protocol import Job, Kind, Protocol
 from carft.store.sweep_state import Counts, Running, SweepState, write_state
+from sweeps.search.protocol import Job, Kind, Protocol
 
 WRITE_EVERY_S = 3.0
 

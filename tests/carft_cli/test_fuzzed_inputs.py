@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps.status.state import Counts, Running, SweepState, read_states, write_state
 
 from carft.core.errors import UserError
 from carft.data.card import Folder
@@ -23,7 +24,6 @@ from carft.spec.cell import Cell
 from carft.store.records import Store
 from sweeps.plan.outcomes import PlanResult, corrections, read_plan_results, write_plan_result
 from sweeps.recipes import Recipe, parse_recipe
-from sweeps.status.state import Counts, Running, SweepState, read_states, write_state
 from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
 
 RECIPE = files("sweeps.recipes").joinpath("readings.yaml").read_text(encoding="utf-8")

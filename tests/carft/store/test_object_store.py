@@ -13,6 +13,7 @@ from uuid import uuid4
 import moto.settings
 import pytest
 from moto.core.responses import ActionAuthenticatorMixin
+from sweeps.status.state import Counts, SweepState, read_states, write_state
 
 from carft import NUMERICS
 from carft.core.errors import StorageUnavailable, UserError
@@ -26,7 +27,6 @@ from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
 from sweeps.faults import lock as sole
 from sweeps.faults.lock import sweep_lock
-from sweeps.status.state import Counts, SweepState, read_states, write_state
 from tests.carft_cli.test_refusals import assert_refused
 from tests.support.buckets import BUCKET, KEY, SECRET, Machines, Server, serving
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sweeps.status.state import Counts, read_states
 
 from carft.data.fixtures import MARKER
 from carft.data.folder.layout import fixture, read
@@ -16,7 +17,6 @@ from carft.store.failures import Failure, failures
 from carft.store.records import Store
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
-from sweeps.status.state import Counts, read_states
 from tests.support.breaking import environment as faulty
 from tests.support.helpers import environment, run_cli
 

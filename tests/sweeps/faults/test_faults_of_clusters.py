@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sweeps.status.state import read_states
 
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
-from sweeps.status.state import read_states
 from tests.support import dry
 from tests.support.faults import Sweep, below, finished, outcome, records, repeated_jobs, toll
 from tests.support.helpers import TASK

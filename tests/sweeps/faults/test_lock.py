@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from sweeps.status.state import Counts, SweepState, write_state
 
 from carft.core.errors import UserError
 from carft.store.records import Store
 from sweeps.faults import lock as sole
 from sweeps.faults.lock import sweep_lock
-from sweeps.status.state import Counts, SweepState, write_state
 from tests.support.helpers import ROOT, TASK, run_cli
 
 HOLD = """

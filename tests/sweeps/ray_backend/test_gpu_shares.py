@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import ray
+from sweeps.status.state import read_states
 
 from carft.core.errors import UserError
 from carft.models.availability import ModelSize
 from carft.store.records import Store
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
-from sweeps.status.state import read_states
 from tests.support import dry
 from tests.support.faults import records
 from tests.support.helpers import made_up_record, quick_cell

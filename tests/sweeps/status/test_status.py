@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from sweeps.status.state import Counts, SweepState, read_states, write_state
 from tensorboardX.proto.event_pb2 import Event
 
 from carft.core.errors import UserError
@@ -29,7 +30,6 @@ from carft.store.records import Store
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.status.events import write_events
-from sweeps.status.state import Counts, SweepState, read_states, write_state
 from sweeps.status.writer import StatusWriter, kind_of, planned
 from tests.carft.store.test_fuzzed_files import near_misses, restored
 from tests.support.helpers import run_cli
