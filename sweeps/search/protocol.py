@@ -74,7 +74,7 @@ class Protocol:
     def __post_init__(self) -> None:
         methods = [method_card(name) for name in self.recipe.methods]
         self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
-        self._oracle = {s.id for s in self.studies if self.recipe.oracle or (self._known(s.id) or {}).get("oracle")}
+        self._oracle = {s.id for s in self.studies if self.recipe.oracle or self._had_oracle(s.id)}
         self._written: dict[str, StudyFile] = {}
         self._study_of: dict[str, str] = {}  # job key -> study
         self._moved = {study.id for study in self.studies}  # what write_studies has to look at
@@ -238,6 +238,10 @@ class Protocol:
         winner, confirm = self.winner(study), [cell.id for cell in self.confirm_cells(study)]
         of = winner.cell if winner else None
         return content_of(study, trials, of, confirm, self.too_few(study), study.id in self._oracle)
+
+    def _had_oracle(self, study: str) -> bool:
+        known = self._known(study)
+        return known is not None and known.oracle
 
     def _known(self, study: str) -> StudyFile | None:
         """The study on disk; None when there is none, or a corrupt one, which is written again."""

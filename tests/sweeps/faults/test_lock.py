@@ -9,13 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
-from sweeps.status.state import Counts, SweepState, write_state
 
 from carft.core.errors import UserError
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, SweepState, write_state
 from sweeps.faults import lock as sole
 from sweeps.faults.lock import sweep_lock
 from tests.support.helpers import ROOT, TASK, run_cli
@@ -69,7 +68,9 @@ def test_a_single_cell_may_run_beside_a_sweep(folder: Store) -> None:
 
 
 def elsewhere(updated: float) -> SweepState:
-    return SweepState("small", "another-machine", 7, updated - 60, updated, Counts())
+    return SweepState(
+        recipe="small", host="another-machine", pid=7, started=updated - 60, updated=updated, counts=Counts()
+    )
 
 
 def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, mo
 
     def keep_writing() -> None:
         while not over.wait(0.05):
-            write_state(folder, replace(state, updated=time.time()))
+            write_state(folder, state.model_copy(update={"updated": time.time()}))
 
     write_state(folder, state)
     with sweep_lock(folder):  # it writes no more: it was killed a moment ago

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import ray
-from sweeps.status.state import read_states
 
 from carft.core.errors import UserError
 from carft.models.availability import ModelSize
 from carft.store.records import Store
+from carft.store.sweep_state import read_states
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
 from tests.support import dry
