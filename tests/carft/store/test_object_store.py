@@ -106,7 +106,7 @@ def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
 def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_did(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
     put(first)
-    first._owed(f"cells/{CELL.id}").touch()  # killed before it knew that all was sent
+    first._pending_path(f"cells/{CELL.id}").touch()  # killed before it knew that all was sent
     machines.server.remove(f"{machines.prefix}/cells/{CELL.id}/record.json")
     second.write(made_up_record(CELL, {"val/top1": 0.75}), [], made_up_predictions(seed=1))
     again = machines.store("first")
@@ -143,7 +143,7 @@ def test_a_place_is_held_by_one_at_a_time_however_often_it_changes_hands(machine
 
     def hold() -> None:
         for _ in range(40):
-            with store._holding("cells/x") as owed:
+            with store._locked("cells/x") as owed:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 assert owed.exists()
@@ -164,7 +164,7 @@ def test_lines_of_the_log_that_a_killed_worker_owed_are_sent_with_the_next_job_o
     put(killed)
     line = killed.root / f"unsealed/{CELL.id}-{killed.writer}.jsonl"
     line.write_text(json.dumps({"when": "then", "cell": CELL.id, "set": "test", "by": "sweep"}) + "\n")
-    killed._owed(f"unsealed/{line.name}").touch()
+    killed._pending_path(f"unsealed/{line.name}").touch()
     machines.store("first").sync([CELL.id])
     elsewhere = machines.store("second")
     elsewhere.refresh(*SHARED)

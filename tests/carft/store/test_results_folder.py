@@ -67,7 +67,7 @@ def test_a_record_that_says_what_it_would_say_today_is_not_stale(finished: Store
         ({"numerics": NUMERICS - 1}, "numerics", f"under NUMERICS {NUMERICS - 1}, this code is {NUMERICS}"),
         ({"digests": {"attested": "no: fixture"}}, "attestation", "not those of the catalog: fixture"),
         ({"digests": {"attested": "unknown"}}, "attestation", "no digest of the data"),
-        ({"digests": {}}, "attestation", "does not say what data"),
+        ({"digests": {}}, "attestation", "does not name its data"),
     ],
 )
 def test_a_stale_cell_is_named_with_the_reason(store: Store, change: dict, what: str, why: str) -> None:
