@@ -56,8 +56,8 @@ def rungs_of(curves: Sequence[Curve | None], rungs: Sequence[int], round_size: i
         round_size: Number of trials in a round.
         epochs: Number of epochs of a trial that is not pruned.
     """
-    stops: list[int | None] = Field(default_factory=list)
-    earlier: list[Curve] = Field(default_factory=list)
+    stops: list[int | None] = []
+    earlier: list[Curve] = []
     for first in range(0, len(curves), round_size):
         limits = thresholds_of(rungs, earlier)
         for curve in curves[first : first + round_size]:

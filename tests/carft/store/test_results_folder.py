@@ -252,7 +252,7 @@ def test_links_in_a_folder_from_elsewhere_are_refused(labs: tuple[Store, Store],
 def test_an_id_that_would_leave_the_folder_is_refused(store: Store) -> None:
     put(store, CELL)
     for name in ("../elsewhere", "..", "", "a/b", "a\0b"):
-        for look in (store.is_done, store.read, store.history, store.failure, store.weights_path):
+        for look in (store.is_done, store.read, store.history, store.failure_path, store.weights_path):
             with pytest.raises(UserError, match="not the name of a cell"):
                 look(name)
 
