@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -13,6 +14,15 @@ from carft.core.errors import RUN_AGAIN, UserError, corrupt
 #: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
 Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
 Metrics = dict[str, Number]
+
+
+def _writable(value: JsonValue) -> JsonValue:
+    json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
+    return value
+
+
+#: any value that JSON can hold; a number must be finite
+Json = Annotated[JsonValue, AfterValidator(_writable)]
 
 
 class _OtherVersion(Exception):
@@ -40,7 +50,7 @@ class Document(BaseModel):
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False, populate_by_name=True)
-    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+    __pydantic_extra__: dict[str, Json] = Field(init=False)
 
     hint: ClassVar[str] = RUN_AGAIN
     """What the user can do when the file is corrupt."""

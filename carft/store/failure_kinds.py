@@ -77,8 +77,8 @@ def _is_of_safetensors(error: BaseException) -> bool:
 
 
 def _is_a_loss(error: BaseException) -> bool:
-    said = str(error).lower()
-    return type(error).__name__ in _LOST or (isinstance(error, RuntimeError) and any(word in said for word in _LEFT))
+    text = str(error).lower()
+    return type(error).__name__ in _LOST or (isinstance(error, RuntimeError) and any(left in text for left in _LEFT))
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
@@ -86,8 +86,8 @@ def _is_lack_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno in _MEMORY
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

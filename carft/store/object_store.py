@@ -44,9 +44,9 @@ _LAYOUT = re.compile(
     rf"(failures|sweeps|plans)/{_NAME}\.json|unsealed/{_NAME}\.jsonl|logs/{_NAME}\.log|unsealed\.jsonl"
 )
 #: error of S3 in a message of pyarrow
-_SAID = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during (\w+)")
+_S3_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during (\w+)")
 #: error of S3 -> its meaning
-_WORDS: Mapping[str, str] = {
+_MEANINGS: Mapping[str, str] = {
     "NETWORK_CONNECTION": "it does not answer",
     "NO_SUCH_BUCKET": "there is no such bucket",
     "ACCESS_DENIED": "access is denied",
@@ -125,7 +125,7 @@ class ObjectStore:
         from pyarrow.fs import FileType
 
         if self.files.get_file_info(self.bucket).type == FileType.NotFound:
-            raise self._away(_WORDS["NO_SUCH_BUCKET"])
+            raise self._away(_MEANINGS["NO_SUCH_BUCKET"])
 
     def below(self, prefix: str) -> dict[str, ObjectInfo]:
         """Name -> size and time, of the objects in a folder, such as ``cells``, or of the object of this name."""
@@ -232,12 +232,12 @@ def folders_of(name: str) -> list[str]:
 
 def _meaning(error: Exception) -> str:
     """What went wrong, without the text of the server."""
-    said = _SAID.search(str(error))
+    said = _S3_ERROR.search(str(error))
     if said is None:
         return getattr(error, "strerror", None) or f"{type(error).__name__} of an unknown kind"
     code, status, operation = said.groups()
     code = "ACCESS_DENIED" if status == "403" else code
-    words = _WORDS.get(code, code.lower().replace("_", " ") + (f" (HTTP {status})" if status else ""))
+    words = _MEANINGS.get(code, code.lower().replace("_", " ") + (f" (HTTP {status})" if status else ""))
     return f"{words} ({operation})"
 
 

@@ -63,11 +63,13 @@ def _version(record: Record, versions: dict[str, str | UserError]) -> list[tuple
 
 def _attestation(record: Record) -> list[tuple[str, str]]:
     digests = record.provenance.get("digests")
-    said = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
-    if said == "yes":
+    attested = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
+    if attested == "yes":
         return []
-    if said.startswith("no"):
-        return [("attestation", f"the data were not those of the catalog: {said.removeprefix('no: ')}")]
-    if said == "pixels differ":
+    if attested.startswith("no"):
+        return [("attestation", f"the data were not those of the catalog: {attested.removeprefix('no: ')}")]
+    if attested == "pixels differ":
         return [("attestation", "the pixels of the drawings differ from the attested ones")]
-    return [("attestation", "the record holds no digest of the data" if said else "the record does not name its data")]
+    return [
+        ("attestation", "the record holds no digest of the data" if attested else "the record does not name its data")
+    ]

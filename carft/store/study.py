@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from carft.store.document import Document, Number
+from carft.store.document import Document, Json, Number
 
 Status = Literal["open", "running", "done", "failed", "stopped"]
 
@@ -77,7 +77,7 @@ class StudyFile(Document):
     """Seed of all search cells."""
     round_size: int = Field(1, ge=1)
     """Trials that are suggested at a time."""
-    reading: dict[str, Any] = Field(default_factory=dict)
+    reading: dict[str, Json] = Field(default_factory=dict)
     """Factors of the reading that differ from the default reading, by name."""
     rungs: list[int] = Field(default_factory=list)
     """Epochs after which early stopping may prune a trial; empty without early stopping."""
