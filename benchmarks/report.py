@@ -18,6 +18,7 @@ import numpy as np
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.resolve import specify
 from carft.store.records import Store
+from carft.store.study import Trial
 from reports.build import build_report
 from reports.verify import verify
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
@@ -35,17 +36,16 @@ def plant_many(store: Store, cells: int, plan: Plan = PLAN) -> None:
     """A folder of about as many cells; nothing is flushed to disk, since it is thrown away."""
     with patch("os.fsync"):
         plant(store, DOWNSTREAM_ICONS, plan)
-        studies = {path.parent.name: store.study(path.parent.name) for path in store.root.glob("studies/*/study.json")}
+        studies = {name: store.study(name) for name in store.study_names()}
         more = (cells - len(store.ids())) // len(studies)
         for name, study in studies.items():
             assert study is not None
             for trial, lr in enumerate(np.geomspace(3e-5, 1e-3, more), start=1):
-                parameters = {**HYPERPARAMETERS[study["method"]], "lr": float(lr)}
-                cell = specify(study["task"], study["method"], parameters)
-                share = plan.top1[study["method"]] - 0.3  # so that the first trial wins
-                write(store, cell, share, plan.context[study["method"]], plan, unseal=False)
-                trial_line = {"trial": trial, "parameters": parameters, "cell": cell.id, "status": "done"}
-                study["trials"].append(trial_line)
+                parameters = {**HYPERPARAMETERS[study.method], "lr": float(lr)}
+                cell = specify(study.task, study.method, parameters)
+                share = plan.top1[study.method] - 0.3  # so that the first trial wins
+                write(store, cell, share, plan.context[study.method], plan, unseal=False)
+                study.trials.append(Trial(number=trial, parameters=parameters, cell=cell.id, status="done"))
             store.write_study(name, study)
 
 

@@ -70,9 +70,9 @@ def merge(
     counts = [sum(source == k for source in merged.sources.values()) for k in (0, 1)]
     if as_json:
         facts: dict[str, Any] = {"from_first": counts[0], "from_second": counts[1], "shared": merged.shared}
-        print_json({"written": merged.written, **facts, "conflicts": conflicts, "torn": merged.torn})
+        print_json({"written": merged.written, **facts, "conflicts": conflicts, "torn": merged.corrupt})
     else:
-        for cell, why in merged.torn.items():
+        for cell, why in merged.corrupt.items():
             out.print(f"left out: {cell}: {why}", soft_wrap=True, markup=False, highlight=False)
         if conflicts:
             out.print(f"They disagree {len(conflicts)} times:", style="bold", highlight=False)
@@ -164,15 +164,15 @@ def events(
 
 
 def _facts(packed: Any) -> dict[str, Any]:
-    return {**vars(packed), "data": list(packed.data)}
+    return {**vars(packed), "data": [part.content() for part in packed.data]}
 
 
 def _say_packed(packed: Any) -> None:
     out.print(f"{packed.cells} cells, {packed.files} files, {packed.size / 2**20:.1f} MiB unpacked.", highlight=False)
     for part in packed.data:
-        said = f"  {part['task']} ({part['version']}): {part['licence']}"
+        said = f"  {part.task} ({part.version}): {part.licence}"
         out.print(said, soft_wrap=True, markup=False, highlight=False)
-    if any(part["task"].startswith("folder:") for part in packed.data):
+    if any(part.task.startswith("folder:") for part in packed.data):
         err.print("Note: the names of tasks on your own data hold the path of their folder.", soft_wrap=True)
     out.print(f"Fingerprint: {packed.fingerprint}", soft_wrap=True, highlight=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from carft_cli.options import AsJson, Results
 
 if TYPE_CHECKING:
     from carft.store.failures import Failure
-    from sweeps.status.state import SweepState
+    from carft.store.sweep_state import SweepState
 
 #: running cells and failures that a person is shown
 FEW = 12
@@ -30,7 +29,7 @@ def status(
     """
     from carft.store.failures import failures
     from carft.store.mirror import open_store
-    from sweeps.status.state import read_states
+    from carft.store.sweep_state import read_states
 
     store = open_store(results, "sweeps", "failures")
     states, finished = read_states(store), store.finished()
@@ -39,7 +38,10 @@ def status(
     shown = states if everything else [s for s in states if s.is_alive()] or states[-1:]
     failed = failures(store)
     if as_json:
-        sweeps = [{**asdict(s), "alive": s.is_alive(), "cells_per_s": s.rate} for s in shown]
+        sweeps = [
+            {**s.model_dump(by_alias=True, exclude={"version"}), "alive": s.is_alive(), "cells_per_s": s.rate}
+            for s in shown
+        ]
         listed = [_failure_row(f, results) for f in failed]
         print_json({"cells": finished, "sweeps": sweeps, "failures": listed})
         return
@@ -71,7 +73,7 @@ def _say(state: SweepState, results: str) -> None:
         out.print(busy_line(state.busy), highlight=False)
     if state.dashboard:
         out.print(f"Ray's dashboard: {state.dashboard}", soft_wrap=True)
-    out.print(rows_table([{"task": name, **asdict(task)} for name, task in state.tasks.items()]))
+    out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))
     if state.is_alive() and state.running:
         rows = [
             {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),

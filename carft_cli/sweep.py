@@ -19,9 +19,9 @@ from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from carft.core.errors import UserError
+    from carft.store.sweep_state import SweepState
     from sweeps.ray_backend.run import Summary
     from sweeps.search.protocol import Protocol
-    from sweeps.status.state import SweepState
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ def run(settings: SweepSettings) -> None:
 
 def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """What a sweep came to, for people: winners, counts, what failed and why, and what to do next."""
-    from carft.store.failures import PASSING, failures
+    from carft.store.failure_kinds import PASSING
+    from carft.store.failures import failures
     from sweeps.status.progress import winners_table
 
     given_up = f"{summary.cells_stopped} stopped early, " if summary.cells_stopped else ""

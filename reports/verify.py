@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from carft.core.errors import UserError
 from carft.core.metrics import flatten, score
 from carft.spec.selection import Candidate, best
 from carft.store.early_stopping import known_curve, rungs_of
 from carft.store.records import Store
+from carft.store.study import StudyFile
 from reports.build import redrawn, sources_of, write_pages, write_tables
 from reports.evidence.results import finished_trials
 from reports.figures.figures import Plot
@@ -150,7 +150,7 @@ def _digests(then: Mapping[str, str], now: Mapping[str, str], when: str) -> Foun
 def _recorded_metrics(case: Case) -> Found:
     """Every recorded metric against the one its prediction file gives; predicted classes against their logits."""
     for record in case.store.records():
-        recorded = {"val": record.metrics, **{k: v["metrics"] for k, v in case.store.evaluations(record.id).items()}}
+        recorded = {"val": record.metrics, **{k: v.metrics for k, v in case.store.evaluations(record.id).items()}}
         for name, metrics in recorded.items():
             try:
                 yield from _one_set(case.store, record.id, name, metrics)
@@ -183,39 +183,39 @@ def _winners(case: Case) -> Found:
     """Every study's winner against selection on validation, its confirm cells against the winner, and what was given
     up early against the rule."""
     records = case.sources.evidence.records
-    for study in case.store.studies():
+    for study in case.sources.evidence.archive.studies:
         yield from _given_up(case, study)
         trials = finished_trials(study, records)
-        chosen = best([Candidate(t["cell"], t["trial"], records[t["cell"]].metrics) for t in trials])
-        if study["winner"] is None or not trials:
+        chosen = best([Candidate(t.cell, t.number, records[t.cell].metrics) for t in trials])
+        if study.winner is None or not trials:
             continue  # still searching, or of another NUMERICS: nothing of it is reported
-        if chosen is None or study["winner"] != chosen.cell:
+        if chosen is None or study.winner != chosen.cell:
             selected = chosen.cell if chosen else "none"
-            yield 1, f"study {study['id']}: the winner is {study['winner']}; validation selects {selected}"
+            yield 1, f"study {study.id}: the winner is {study.winner}; validation selects {selected}"
             continue
         wanted = records[chosen.cell].cell.hyperparameters
-        others = [c for c in study["confirm"] if c in records and records[c].cell.hyperparameters != wanted]
-        yield 1, f"study {study['id']}: confirm cells {', '.join(others)} are not the winner's" if others else None
+        others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
+        yield 1, f"study {study.id}: confirm cells {', '.join(others)} are not the winner's" if others else None
 
 
-def _given_up(case: Case, study: Mapping[str, Any]) -> Found:
+def _given_up(case: Case, study: StudyFile) -> Found:
     """Every trial of a study with early stopping: given up or not, as the curves on record and its rungs ask for.
 
     Otherwise a trial that is better than the winner could be struck out by calling it stopped.
     """
-    trials = study["trials"]
-    if not study.get("rungs") and all(t["status"] != "stopped" for t in trials):
+    trials = study.trials
+    if not study.rungs and all(t.status != "stopped" for t in trials):
         return
-    curves = [known_curve(case.store, t["cell"]) or None for t in trials]
-    wanted = rungs_of(curves, study.get("rungs", []), study["round_size"], study["training"]["epochs"])
+    curves = [known_curve(case.store, t.cell) or None for t in trials]
+    wanted = rungs_of(curves, study.rungs, study.round_size, study.training.epochs)
     for trial, stop in zip(trials, wanted, strict=True):
-        if trial["status"] not in ("done", "stopped"):
+        if trial.status not in ("done", "stopped"):
             continue
-        ends = {"done": None, "stopped": trial.get("stopped_after", 0)}
-        found = ends[trial["status"]]
+        ends = {"done": None, "stopped": trial.stopped_after}
+        found = ends[trial.status]
         said = "trained to the end" if found is None else f"given up after epoch {found}"
         rule = "to the end" if stop is None else f"until epoch {stop}"
-        words = f"study {study['id']}: trial {trial['trial']} is {said}; its rungs let it train {rule}"
+        words = f"study {study.id}: trial {trial.number} is {said}; its rungs let it train {rule}"
         yield 1, None if found == stop else words
 
 

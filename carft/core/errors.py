@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: names that one message lists at most
 MANY = 12
+#: what the user can do about a corrupt file
+RUN_AGAIN = "Move that folder away and run the sweep again; only what is missing is run."
 
 
 class UserError(Exception):
@@ -23,18 +25,13 @@ class UserError(Exception):
 
 
 class CorruptFile(UserError):
-    """A file that is incomplete, was changed, or is not the expected file.
+    """A file that is incomplete, was changed, or does not hold what it must.
 
-    path: the file, or the folder of a record. why: the reason, without a full stop.
+    path: the file, or the folder of a record. why: a clause without a full stop.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        why: str,
-        hint: str = "Move that folder away and run the sweep again; it runs only the missing cells.",
-    ) -> None:
-        super().__init__(f"'{path}' is corrupt or cannot be read: {why}.", hint)
+    def __init__(self, path: Path, why: str, hint: str = RUN_AGAIN) -> None:
+        super().__init__(f"The file '{path}' is corrupt: {why}.", hint)
 
 
 #: the name of :class:`CorruptFile` where it is used as a function

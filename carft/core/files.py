@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -35,14 +34,6 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hexadecimal digest of a file's bytes. algorithm: a name that ``hashlib`` knows."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
-def finite_numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Return ``found`` as a dictionary. Raises ``ValueError`` if a value is not a finite number."""
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"'{name}' is not a finite number")
-    return dict(found)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

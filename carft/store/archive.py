@@ -1,12 +1,12 @@
-"""Results as one archive to publish: records, predictions, studies, digests of all, and the licences of the data.
+"""Export of a results folder to one zip archive, and import of such an archive. No torch.
 
-    manifest.json   digest and size of every other file, what made it, the data and their licences
-    LICENCES.md     the same licences, to be read
-    cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights only when asked for
-    report/         the report that was published with it, when one is given
+    manifest.json   digest and size of every other file, version of carft, the data and their licences
+    LICENCES.md     the same licences as text
+    cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
+    report/         a report on the results, optional
 
-Reading an archive trusts nothing in it: a name that is not of this layout, a link, a file that the manifest does not
-know or whose bytes are others is refused, and nothing is left behind. No torch.
+Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
+not list or whose bytes differ from it. A refused archive leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -17,61 +17,113 @@ import re
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated
+
+from pydantic import Field
 
 from carft import NUMERICS, __version__
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.data.catalog import DATA_SETS, card
+from carft.store.document import Document, only_version, parse_document
 from carft.store.records import Store
 
 SCHEMA = 1
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 FOLDERS = ("cells", "studies", "failures", "unsealed")
 LOG = "unsealed.jsonl"
-#: a manifest is a few hundred bytes for each file; no honest one is larger
+#: most bytes of a manifest that are read; it has a few hundred bytes for each file
 LARGEST_MANIFEST = 256 * 2**20
 CHUNK = 2**20
 
-_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # no folder, none above, nothing hidden
+_NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
 _LAYOUT = re.compile(
     rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
     rf"report/({_NAME}/)?{_NAME}|unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
 )
 
 
+class DataLicence(Document):
+    """Licence of the data of one task."""
+
+    task: str
+    """Name of the task."""
+    version: str
+    """Version of the task's data."""
+    licence: str
+    """Licences of its data sets."""
+    source: str
+    """Where its data sets come from; empty when that is unknown."""
+
+
+class ArchivedFile(Document):
+    """Digest and size of one file."""
+
+    sha256: str
+    """Digest in hexadecimal digits."""
+    size: int = Field(alias="bytes", ge=0)
+    """Size in bytes. Written as ``bytes``."""
+
+
+class Manifest(Document):
+    """manifest.json of an archive."""
+
+    version: Annotated[int, only_version(SCHEMA)] = Field(alias="schema")
+    """Version of the format of the archive. Written as ``schema``."""
+    carft: str
+    """Version of carft that wrote the archive."""
+    numerics: int
+    """NUMERICS of that version."""
+    data: list[DataLicence]
+    """Licences of the data of all tasks, by task and version."""
+    files: dict[str, ArchivedFile]
+    """Name in the archive -> digest and size, of every file but the manifest."""
+
+
 @dataclass(frozen=True)
 class Packed:
-    """What an archive holds. fingerprint: sha256 over the digests of all its files; worth writing down elsewhere."""
+    """Summary of an archive."""
 
     files: int
+    """Number of files, without the manifest."""
     size: int
+    """Bytes of all files, unpacked."""
     cells: int
+    """Number of finished cells."""
     fingerprint: str
-    data: tuple[Mapping[str, str], ...]
+    """sha256 over the digests of all files, in hexadecimal digits."""
+    data: tuple[DataLicence, ...]
+    """Licences of the data of all tasks."""
 
 
 def pack(store: Store, archive: Path, report: Path | None = None, weights: bool = False) -> Packed:
-    """Write a results folder, and a report on it, as one zip archive. The same records give the same bytes."""
+    """Write a results folder, and a report on it, to a zip archive. The same records give the same bytes.
+
+    Args:
+        store: The results folder.
+        archive: The file to write; it must not exist.
+        report: Folder of a report on the results.
+        weights: Whether the archive holds the weights that were kept.
+    """
     store.require_present()
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     if not archive.parent.is_dir():
-        raise UserError(f"There is no folder '{archive.parent}'.", "Make it, or name another place.")
+        raise UserError(f"There is no folder '{archive.parent}'.", "Create it, or name another path.")
     sources = _sources(store, report, weights)
     data = _licences(store)
     notes = _licence_page(data).encode()
     listed = {name: _measured(path) for name, path in sources.items()}
-    listed[LICENCES] = {"sha256": hashlib.sha256(notes).hexdigest(), "bytes": len(notes)}
-    listed = dict(sorted(listed.items()))
-    manifest = {"schema": SCHEMA, "carft": __version__, "numerics": NUMERICS, "data": data, "files": listed}
+    listed[LICENCES] = ArchivedFile(sha256=hashlib.sha256(notes).hexdigest(), size=len(notes))
+    files = dict(sorted(listed.items()))
+    manifest = Manifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
 
     def write(part: Path) -> None:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
-            stream.writestr(_entry(MANIFEST), json.dumps(manifest, indent=0, sort_keys=True))
+            stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
             stream.writestr(_entry(LICENCES), notes)
             for name, path in sources.items():
                 with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
@@ -96,8 +148,8 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
     return found
 
 
-def _measured(path: Path) -> dict[str, Any]:
-    return {"sha256": file_digest(path), "bytes": path.stat().st_size}
+def _measured(path: Path) -> ArchivedFile:
+    return ArchivedFile(sha256=file_digest(path), size=path.stat().st_size)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -107,54 +159,60 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _licences(store: Store) -> list[dict[str, str]]:
-    """Task, version, licence and source of all data that the finished cells rest on, from the cards."""
+def _licences(store: Store) -> list[DataLicence]:
+    """Licences of the data of all finished cells, from the cards of their tasks."""
     found = {}
     for cell in store.ids():
         spec = store.read(cell).cell
         key = (spec.task, spec.data_version)
         if key not in found:
-            found[key] = {"task": spec.task, "version": spec.data_version, **_licence(spec.task)}
+            licence, source = _licence(spec.task)
+            found[key] = DataLicence(task=spec.task, version=spec.data_version, licence=licence, source=source)
     return [found[key] for key in sorted(found)]
 
 
-def _licence(task: str) -> dict[str, str]:
+def _licence(task: str) -> tuple[str, str]:
+    """(licence, source) of the data of a task."""
     try:
         known = card(task)
     except UserError:
-        return {"licence": "unknown: the task is not in the catalog here", "source": ""}
+        return "unknown: the task is not in the catalog here", ""
     sets = [DATA_SETS[name] for name in known.data_sets if name in DATA_SETS]
     if not sets:
-        return {"licence": known.licence, "source": known.source}
+        return known.licence, known.source
     licences = dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)
-    return {"licence": "; ".join(licences), "source": "; ".join(dict.fromkeys(part.source for part in sets))}
+    return "; ".join(licences), "; ".join(dict.fromkeys(part.source for part in sets))
 
 
-def _licence_page(data: Iterable[Mapping[str, str]]) -> str:
+def _licence_page(data: Iterable[DataLicence]) -> str:
     lines = [
         "# Data and licences",
         "",
         "This archive holds no image. Its predictions name the images of these data.",
         "",
     ]
-    lines += [f"- {d['task']} ({d['version']}): {d['licence']}. Source: {d['source'] or 'unknown'}" for d in data]
+    lines += [f"- {d.task} ({d.version}): {d.licence}. Source: {d.source or 'unknown'}" for d in data]
     return "\n".join(lines) + "\n"
 
 
-def _packed(manifest: Mapping[str, Any]) -> Packed:
-    listed = manifest["files"]
-    digests = json.dumps({name: facts["sha256"] for name, facts in listed.items()}, sort_keys=True)
+def _packed(manifest: Manifest) -> Packed:
+    listed = manifest.files
+    digests = json.dumps({name: facts.sha256 for name, facts in listed.items()}, sort_keys=True)
     return Packed(
         files=len(listed),
-        size=sum(facts["bytes"] for facts in listed.values()),
+        size=sum(facts.size for facts in listed.values()),
         cells=sum(name.startswith("cells/") and name.endswith("/record.json") for name in listed),
         fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
-        data=tuple(manifest["data"]),
+        data=tuple(manifest.data),
     )
 
 
 def unpack(archive: Path, target: Path) -> Packed:
-    """Unpack an archive into a new results folder, every byte checked; ``UserError`` for anything that is not right."""
+    """Unpack an archive into a new results folder; every byte is checked.
+
+    Raises:
+        UserError: The archive is not one that :func:`pack` wrote. Nothing of it is left behind.
+    """
     if not archive.is_file():
         raise UserError(f"There is no archive '{archive}'.", "Write one: python cli.py results export ARCHIVE")
     with new_folder(target) as folder:
@@ -163,9 +221,9 @@ def unpack(archive: Path, target: Path) -> Packed:
                 return _unpacked(stream, folder)
         except UserError as refusal:
             raise UserError(f"'{archive}' is refused: {refusal.message}", refusal.hint) from refusal
-        except Exception as error:  # a damaged archive may raise anything, and nothing of it is used
+        except Exception as error:  # zipfile raises many kinds for a damaged archive
             raise UserError(
-                f"'{archive}' cannot be read: {type(error).__name__}: {error}.", "Fetch it again: it is not whole."
+                f"'{archive}' cannot be read: {type(error).__name__}: {error}.", "Download it again: it is incomplete."
             ) from error
 
 
@@ -176,31 +234,31 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
     if MANIFEST not in entries:
         raise UserError("it has no manifest.", "Was it written by `results export`?")
     manifest = _manifest(stream, entries.pop(MANIFEST))
-    listed = manifest["files"]
+    listed = manifest.files
     for name, entry in entries.items():
         _require_plain(entry)
         if name not in listed:
             raise UserError(f"its manifest does not know '{name}'.")
-        if entry.file_size != listed[name]["bytes"]:
-            raise UserError(f"'{name}' has {entry.file_size} bytes, its manifest says {listed[name]['bytes']}.")
+        if entry.file_size != listed[name].size:
+            raise UserError(f"'{name}' has {entry.file_size} bytes, its manifest says {listed[name].size}.")
     if missing := sorted(set(listed) - set(entries)):
         raise UserError(f"{len(missing)} files of its manifest are missing, such as '{missing[0]}'.")
     packed = _packed(manifest)
     if packed.size > shutil.disk_usage(folder).free:
-        raise UserError(f"it needs {packed.size:,} bytes, and there is less space.", "Name another place.")
+        raise UserError(f"it needs {packed.size:,} bytes, and there is less space.", "Name a folder on another disk.")
     for name, entry in entries.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with stream.open(entry) as source, path.open("xb") as copy:
-            digest = _copy(source, copy.write, listed[name]["bytes"])
-        if digest != listed[name]["sha256"]:
+            digest = _copy(source, copy.write, listed[name].size)
+        if digest != listed[name].sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
     (folder / "cells").mkdir(exist_ok=True)
     return packed
 
 
 def _require_plain(entry: zipfile.ZipInfo) -> None:
-    """Refuse a name outside the layout (so also ``..``, absolute paths and backslashes), a link and encryption."""
+    """Refuse a name outside the layout (so also ``..``, absolute paths and backslashes), a link, and encryption."""
     if not _LAYOUT.fullmatch(entry.filename):
         raise UserError(f"'{entry.filename}' is no file of a results folder.")
     kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -210,24 +268,15 @@ def _require_plain(entry: zipfile.ZipInfo) -> None:
         raise UserError(f"'{entry.filename}' is encrypted or packed in another way than `results export` packs.")
 
 
-def _manifest(stream: zipfile.ZipFile, entry: zipfile.ZipInfo) -> dict[str, Any]:
+def _manifest(stream: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Manifest:
     chunks: list[bytes] = []
     with stream.open(entry) as source:
         _copy(source, chunks.append, LARGEST_MANIFEST)
-    content = json.loads(b"".join(chunks))
-    if content["schema"] != SCHEMA:
-        raise UserError(f"its manifest has schema {content['schema']}; this carft reads {SCHEMA}.")
-    for name, facts in content["files"].items():
-        if not isinstance(facts["sha256"], str) or type(facts["bytes"]) is not int or facts["bytes"] < 0:
-            raise UserError(f"its manifest says nothing sound of '{name}'.")
-    for part in content["data"]:
-        if not all(isinstance(part[name], str) for name in ("task", "version", "licence", "source")):
-            raise UserError("its notes on licences cannot be read.")
-    return content
+    return parse_document(b"".join(chunks), Manifest, Path(MANIFEST))
 
 
 def _copy(source: IO[bytes], write: Callable[[bytes], object], most: int) -> str:
-    """Copy at most ``most`` bytes, whatever the archive says of its sizes; returns their sha256."""
+    """Copy at most ``most`` bytes, whatever size the archive names; returns their sha256."""
     digest, copied = hashlib.sha256(), 0
     while chunk := source.read(CHUNK):
         copied += len(chunk)

@@ -1,6 +1,6 @@
-"""What a results folder holds that nobody needs: half-written files, old checkpoints, weights that are used up.
+"""Garbage collection: half-written files, checkpoints of finished cells and weights that nothing reads again.
 
-No record, prediction, study or failure is ever among it.
+Records, predictions, studies and failures are never removed.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from carft.core.errors import UserError
 from carft.spec.registry import SOUP_RULES
 from carft.store.records import Store
 
-#: seconds after which a file that nobody finished is nobody's: a writer that lives finishes in less
+#: seconds without a change after which an unfinished file counts as abandoned by its writer
 ABANDONED = 3600.0
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that can go. size: bytes."""
+    """A file or folder that can be removed."""
 
     path: Path
+    """Path of the file or folder."""
     size: int
+    """Size in bytes, that of all files below a folder."""
     why: str
+    """Why nothing needs it."""
 
 
 def leftovers(store: Store) -> list[Leftover]:
-    """What can go, by path. Younger work files than an hour are left alone: a sweep may be writing them."""
+    """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
     store.require_present()
     kept = {store.root / name: size for name, size in store.kept_weights().items()}
     found = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store, kept), *_logs(store)]
@@ -37,13 +40,13 @@ def leftovers(store: Store) -> list[Leftover]:
 
 
 def remove(store: Store, found: list[Leftover]) -> None:
-    """Remove them."""
+    """Remove leftovers. A cell's folder is kept when the cell has finished since it was listed."""
     for leftover in found:
         name = leftover.path.relative_to(store.root).as_posix()
         if leftover.path.parent == store.root / "cells":
             store.refresh(name)
             if _has_ended(leftover.path):
-                continue  # somebody finished it since we looked
+                continue
         store.remove(name)
 
 
@@ -54,13 +57,13 @@ def _half_written(store: Store) -> Found:
     for path in [*store.root.rglob("*.part"), *store.root.glob(".probe-*")]:
         in_unfinished = path.parent.parent == store.root / "cells" and not _has_ended(path.parent)
         if _abandoned(path) and not in_unfinished:  # an unfinished cell's folder goes as a whole
-            yield path, "half-written; its writer is gone"
+            yield path, "half-written; its writer has ended"
 
 
 def _unfinished(store: Store) -> Found:
     for folder in store.root.glob("cells/*"):
         if not _has_ended(folder) and all(map(_abandoned, [folder, *folder.rglob("*")])):
-            yield folder, "no record: its writer was killed; the cell runs again anyway"
+            yield folder, "no record: its writer was killed; the cell runs again in any case"
 
 
 def _has_ended(folder: Path) -> bool:
@@ -75,27 +78,26 @@ def _checkpoints(store: Store) -> Found:
 
 
 def _weights(store: Store, kept: Collection[Path]) -> Found:
-    """Weights of search cells that already are in soups by every rule, and of superseded cells."""
-    confirmed = {cell for study in _studies(store) for cell in study["confirm"]}
-    for cell in _cooked(store) - confirmed:
+    """Weights of search cells whose soups by every rule are finished, and of superseded cells."""
+    confirmed = {cell for study in store.studies() for cell in study.confirm}
+    for cell in _souped(store) - confirmed:
         if store.weights_path(cell) in kept:
-            yield store.weights_path(cell), "search weights whose soups are made; trained again if ever needed"
+            yield (
+                store.weights_path(cell),
+                "search weights whose soups are made; trained again if needed",
+            )
     for path in kept:
         if path.is_relative_to(store.root / "superseded"):
             yield path, "weights of an older NUMERICS"
 
 
-def _cooked(store: Store) -> set[str]:
+def _souped(store: Store) -> set[str]:
     """Cells that are members of a soup by every rule."""
     rules: dict[tuple[str, ...], set[float]] = {}
     for record in store.records():
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
     return {cell for parents, found in rules.items() if found >= set(SOUP_RULES) for cell in parents}
-
-
-def _studies(store: Store) -> list[dict]:
-    return [study for study in store.studies() if isinstance(study, dict) and isinstance(study.get("confirm"), list)]
 
 
 def _logs(store: Store) -> Found:

@@ -1,4 +1,4 @@
-"""What `ls` shows, as rows of plain values. No torch."""
+"""The rows that `ls` prints, as plain values. No torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 
 def list_tasks(store: Store) -> Rows:
-    """The catalog."""
+    """Tasks of the catalog."""
     return [
         {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
         for c in CARDS.values()
@@ -26,7 +26,7 @@ def list_tasks(store: Store) -> Rows:
 
 
 def list_data_sets(chosen: Iterable[DataSet], root: Path | None = None) -> Rows:
-    """Data sets; with a data root also whether each is there: ``here``, ``fixture``, ``half here`` or ``-``."""
+    """Data sets. With a data root, ``there`` is ``here``, ``fixture``, ``half here`` (incomplete) or ``-`` (absent)."""
     return [
         {
             "data set": d.name,
@@ -45,18 +45,18 @@ def list_data_sets(chosen: Iterable[DataSet], root: Path | None = None) -> Rows:
 
 
 def _state(data_set: DataSet, root: Path) -> str:
-    place = root / data_set.folder
-    if not place.exists():
+    folder = root / data_set.folder
+    if not folder.exists():
         return "-"
     try:
         data_set.require_present(root)
     except UserError:
         return "half here"
-    return "fixture" if is_fixture(place) else "here"
+    return "fixture" if is_fixture(folder) else "here"
 
 
 def list_methods(store: Store) -> Rows:
-    """The method registry."""
+    """Methods of the registry."""
     return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()]
 
 
@@ -78,25 +78,25 @@ def list_cells(store: Store) -> Rows:
 
 
 def list_studies(store: Store) -> Rows:
-    """Studies with how far they are."""
+    """Studies with the number of their trials that have ended."""
     store.require_present()
     return [
         {
-            "study": s["id"],
-            "task": s["task"],
-            "method": s["method"],
-            "epochs": s["training"]["epochs"],
-            "trials": len(s["trials"]),
-            "done": sum(t["status"] == "done" for t in s["trials"]),
-            "stopped": sum(t["status"] == "stopped" for t in s["trials"]),
-            "winner": s["winner"] or "-",
+            "study": s.id,
+            "task": s.task,
+            "method": s.method,
+            "epochs": s.training.epochs,
+            "trials": len(s.trials),
+            "done": sum(t.status == "done" for t in s.trials),
+            "stopped": sum(t.status == "stopped" for t in s.trials),
+            "winner": s.winner or "-",
         }
         for s in store.studies()
     ]
 
 
 def list_stale(store: Store) -> Rows:
-    """Finished cells that no longer say what the same request would say here today, and why."""
+    """Finished cells that the same request would not reproduce here today, and why."""
     store.require_present()
     return stale_cells(store)
 

@@ -1,50 +1,66 @@
-"""Two results folders, from two machines or labs, as one. Where they disagree on a cell, that is said. No torch."""
+"""Merging of two results folders into one. Conflicting cells and studies are reported. No torch."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
-from carft.spec.cell import Cell
-from carft.store.failures import failures
+from carft.store.early_stopping import read_pruned
+from carft.store.failures import failures, put_failure
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
+from carft.store.study import StudyFile
+from carft.store.unsealing import as_line
 
 Keep = Literal["first", "second"]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A cell or study of which the two folders say different things."""
+    """A cell or study that differs between the two folders."""
 
     what: Literal["cell", "study"]
+    """What differs."""
     name: str
+    """Id of the cell or study."""
     where: str
+    """Name of the set, or method and task of the study."""
     words: str
+    """The difference in one sentence."""
 
 
 @dataclass
 class Merged:
-    """What a merge came to. sources: cell -> which folder it is taken from (0 or 1). torn: cells left out, and why."""
+    """The outcome of a merge."""
 
     sources: dict[str, int] = field(default_factory=dict)
+    """Cell -> index of the folder that it is taken from, 0 or 1."""
     shared: int = 0
+    """Number of cells that both folders have."""
     conflicts: list[Conflict] = field(default_factory=list)
-    torn: dict[str, str] = field(default_factory=dict)
+    """Every difference between the folders."""
+    corrupt: dict[str, str] = field(default_factory=dict)
+    """Cell -> why it is left out."""
     written: bool = False
+    """Whether the new folder was written."""
 
 
 def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -> Merged:
-    """Write ``target`` with the cells of both folders, unless they conflict and ``keep`` does not say which holds.
+    """Write a new folder with the cells of both folders.
 
-    Of a cell that both have, evaluations and weights that only one has are taken too, if the two agree.
+    Evaluations and weights of a shared cell that only one folder has are added if the two records agree.
+
+    Args:
+        first: The first folder.
+        second: The second folder.
+        target: The folder to write.
+        keep: Whose version of a conflicting cell or study is taken. By default nothing is written on a conflict.
     """
     stores = (first, second)
     for store in stores:
@@ -72,14 +88,14 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
 
 
 def _compare(stores: tuple[Store, Store], merged: Merged, kept: int) -> set[str]:
-    """Fill in where each cell is taken from, conflicts and torn cells; the cells that both have and agree on."""
+    """Fill in sources, conflicts and corrupt cells of ``merged``; returns the shared cells that agree."""
     numerics = [_readable(store, merged) for store in stores]
     agreeing = set()
     for cell in sorted({*numerics[0], *numerics[1]}):
-        merged.torn.pop(cell, None)
+        merged.corrupt.pop(cell, None)
         owners = [k for k in (0, 1) if cell in numerics[k]]
         current = [k for k in owners if numerics[k][cell] == NUMERICS]
-        if len(owners) == 1 or len(current) == 1:  # a record of older numerics does not stand against a current one
+        if len(owners) == 1 or len(current) == 1:  # current NUMERICS take precedence
             merged.sources[cell] = (current or owners)[0]
             continue
         merged.shared += 1
@@ -92,13 +108,13 @@ def _compare(stores: tuple[Store, Store], merged: Merged, kept: int) -> set[str]
 
 
 def _readable(store: Store, merged: Merged) -> dict[str, int]:
-    """Cell -> NUMERICS of every whole record; the others are noted as torn."""
+    """Cell -> NUMERICS of every valid record. Corrupt records are added to ``merged``."""
     found = {}
     for cell in store.ids():
         try:
             found[cell] = store.read(cell).numerics
         except UserError as refusal:
-            merged.torn[cell] = refusal.message
+            merged.corrupt[cell] = refusal.message
     return found
 
 
@@ -113,11 +129,11 @@ def _differences(stores: tuple[Store, Store], cell: str) -> Iterator[Conflict]:
 
 
 def _evaluated(store: Store, cell: str) -> dict[str, dict[str, float]]:
-    return {name: dict(content["metrics"]) for name, content in store.evaluations(cell).items()}
+    return {name: found.metrics for name, found in store.evaluations(cell).items()}
 
 
 def _most_moved(first: Mapping[str, float], second: Mapping[str, float]) -> str:
-    """The metric that differs most, in words; empty when none does."""
+    """The metric that differs most, in one sentence; empty when none does."""
     if set(first) != set(second):
         return f"only one of them has {', '.join(sorted(set(first) ^ set(second)))}"
     moved = {name: abs(first[name] - second[name]) for name in first if first[name] != second[name]}
@@ -131,12 +147,12 @@ def _same_predictions(stores: tuple[Store, Store], cell: str, name: str) -> bool
     paths = [store.predictions_path(cell, name) for store in stores]
     if all(path.is_file() for path in paths) and len({file_digest(path) for path in paths}) == 1:
         return True
-    first, second = map(read_parquet, paths)  # other bytes may hold the same predictions
+    first, second = map(read_parquet, paths)  # equal predictions can differ in their bytes
     return first.equals(second)
 
 
 def _copy_cell(store: Store, cell: str, folder: Path) -> None:
-    """Copy what is not there yet; the record last, as always."""
+    """Copy the files of a cell that are not there yet, the record last."""
     names = files_below(store.root, (f"cells/{cell}",))
     for name in sorted(names, key=lambda name: name.endswith("/record.json")):
         if not (folder / name).exists():
@@ -144,37 +160,37 @@ def _copy_cell(store: Store, cell: str, folder: Path) -> None:
             shutil.copy2(store.root / name, folder / name)
 
 
-def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str, dict[str, Any]]:
-    """Study id -> content: of two the larger one, with the confirm cells of both."""
-    found: tuple[dict[str, dict[str, Any]], ...] = tuple({s["id"]: s for s in store.studies()} for store in stores)
+def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str, StudyFile]:
+    """Study id -> study: of two versions the larger one, with the confirm cells of both."""
+    found = [{study.id: study for study in store.studies()} for store in stores]
     studies = {**found[1], **found[0]}
     for name in set(found[0]) & set(found[1]):
         pair = (found[0][name], found[1][name])
         if words := _disagreement(*pair):
-            where = f"{pair[0]['method']} on {pair[0]['task']}"
+            where = f"{pair[0].method} on {pair[0].task}"
             merged.conflicts.append(Conflict("study", name, where, words))
             studies[name] = pair[kept]
             continue
-        larger = max(pair, key=lambda s: (len(s["trials"]), s["winner"] is not None, len(s["confirm"])))
-        same_winner = [s["confirm"] for s in pair if s["winner"] == larger["winner"]]
-        studies[name] = {**larger, "confirm": list(dict.fromkeys(c for confirm in same_winner for c in confirm))}
+        larger = max(pair, key=lambda s: (len(s.trials), s.winner is not None, len(s.confirm)))
+        confirm = dict.fromkeys(c for s in pair if s.winner == larger.winner for c in s.confirm)
+        studies[name] = larger.model_copy(update={"confirm": list(confirm)})
     return studies
 
 
-def _disagreement(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+def _disagreement(first: StudyFile, second: StudyFile) -> str:
     """Why two versions of a study are not two states of one search; empty when they are."""
-    tried = [{t["trial"]: t["cell"] for t in study["trials"]} for study in (first, second)]
+    tried = [{trial.number: trial.cell for trial in study.trials} for study in (first, second)]
     for trial in sorted(set(tried[0]) & set(tried[1])):
         if tried[0][trial] != tried[1][trial]:
             return f"trial {trial} is cell {tried[0][trial]} in the first and {tried[1][trial]} in the second"
-    winners = (first["winner"], second["winner"])
+    winners = (first.winner, second.winner)
     if None not in winners and winners[0] != winners[1] and len(tried[0]) == len(tried[1]):
         return f"the winner is {winners[0]} in the first and {winners[1]} in the second"
     return ""
 
 
 def _stopped(stores: tuple[Store, Store]) -> dict[str, Store]:
-    """Cells that were given up early -> where the note of it is taken from: the current one, of two the longer one."""
+    """Pruned cell -> folder of the note that is taken: of current NUMERICS, then with the longer curve."""
     found: dict[str, Store] = {}
     for store in stores:
         for cell in store.stopped_cells():
@@ -184,31 +200,30 @@ def _stopped(stores: tuple[Store, Store]) -> dict[str, Store]:
 
 
 def _weight(store: Store, cell: str) -> tuple[bool, int]:
-    note = store.stopped(cell)
+    note = read_pruned(store, cell)
     assert note is not None
-    return note["numerics"] == NUMERICS, len(note["curve"])
+    return note.numerics == NUMERICS, len(note.curve)
 
 
-def _write_studies(made: Store, studies: Mapping[str, dict[str, Any]], cells: Mapping[str, int]) -> None:
+def _write_studies(made: Store, studies: Mapping[str, StudyFile], cells: Mapping[str, int]) -> None:
     for name, study in studies.items():
-        known = {} if study.get("rungs") else cells  # a cell that is whole elsewhere may have been stopped here
-        trials = [{**t, "status": "done"} if t["cell"] in known else t for t in study["trials"]]
-        made.write_study(name, {**study, "trials": trials})
+        known = {} if study.rungs else cells  # a cell that is done in one folder can be pruned in this study
+        trials = [t.model_copy(update={"status": "done"}) if t.cell in known else t for t in study.trials]
+        made.write_study(name, study.model_copy(update={"trials": trials}))
 
 
 def _write_failures(made: Store, stores: tuple[Store, Store]) -> None:
-    """Failures of what neither folder has done; of two the later one."""
+    """Write the failures of cells that neither folder has done; of two failures the later one."""
     found = [{f.key: f for f in failures(store)} for store in stores]
     for key in {*found[0], *found[1]}:
         said = [f[key] for f in found if key in f]
         done_elsewhere = len(said) == 1 and made.is_done(said[0].cell) and said[0].job in ("", "search")
         if not done_elsewhere:
-            last = max(said, key=lambda failure: failure.when)
-            made.write_failure(Cell.from_dict(last.spec), last.reason, last.details, last.facts)
+            put_failure(made, max(said, key=lambda failure: failure.when))
 
 
 def _write_log(made: Store, stores: tuple[Store, Store]) -> None:
-    lines = {json.dumps(line, sort_keys=True): line["when"] for store in stores for line in store.unsealings()}
+    lines = {as_line(access): access.when for store in stores for access in store.unsealings()}
     if lines:
-        text = "".join(f"{line}\n" for line in sorted(lines, key=lambda line: (lines[line], line)))
+        text = "".join(sorted(lines, key=lambda line: (lines[line], line)))
         (made.root / "unsealed.jsonl").write_text(text, encoding="utf-8")

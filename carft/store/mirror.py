@@ -1,11 +1,11 @@
-"""A results folder in an object store, mirrored by a folder of this machine that everything reads and writes. No torch.
+"""A results folder in an object store, with a mirror on this machine that all code reads and writes. No torch.
 
-The object store is the truth. What changes here is sent there in the order in which it is written, the record last.
-What others changed is brought here before it is read; weights only when they are asked for. Checkpoints, event files
-and the lock stay in the mirror. A mirror can be removed at any time when nothing works in it.
+The object store is the primary copy. A change of the mirror is uploaded in the order in which it was written, the
+record last. Changes by other machines are downloaded before they are read; weights only on request. Checkpoints, event
+files and the lock exist in the mirror only. A mirror can be removed whenever no process uses it.
 
-    owed/<place>        what is being changed here and is not all sent yet, locked by whoever is at it; a process that
-                        dies leaves it behind
+    owed/<prefix>       marks a change that is pending: not, or not fully, uploaded. The process that makes the change
+                        locks the file; a process that is killed leaves it behind
 """
 
 from __future__ import annotations
@@ -27,44 +27,50 @@ from carft.core.errors import UserError
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store
 
-#: the folder of all mirrors of a machine, and the environment variable that moves it
+#: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
-#: what others may write; logs and superseded cells are for people
+#: folders that are downloaded; no code reads the logs and superseded cells of other machines
 SHARED = ("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps")
-#: what says that a cell has ended, the stronger word first
+#: files that mark the end of a cell, the one that takes precedence first
 ENDS = ("record.json", "stopped.json")
 THREADS = 16
 
 
 def mirror_of(url: str) -> Path:
-    """The folder of this machine that mirrors a URL."""
+    """Path of the mirror of a URL."""
     mirrors = Path(os.environ.get(VARIABLE) or MIRRORS).expanduser()
-    key = f"{socket.gethostname()} {endpoint()} {checked_url(url)}"  # a home folder may be that of many machines
+    key = f"{socket.gethostname()} {endpoint()} {checked_url(url)}"  # machines can share a home folder
     return mirrors / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def local_folder(results: str | Path) -> Path:
-    """Where the files of a results folder are on this machine."""
+    """Path of the files of a results folder on this machine."""
     return mirror_of(str(results)) if is_url(results) else Path(results)
 
 
-def store_at(results: str | Path, mark: str | None = None) -> Store:
-    """A results folder as it is here, by path or URL; nothing is brought. mark: as in :class:`Store`."""
-    return MirroredStore(ObjectStore(str(results))) if is_url(results) else Store(results, mark)
+def store_at(results: str | Path, sentinel: str | None = None) -> Store:
+    """A results folder by path or URL, without a download. ``sentinel``: as in :class:`Store`."""
+    return MirroredStore(ObjectStore(str(results))) if is_url(results) else Store(results, sentinel)
 
 
-def open_store(results: str | Path, *places: str, writable: bool = False, weights: bool = False) -> Store:
-    """A results folder with what others wrote (below ``places``, where given) brought here, weights when asked for.
+def open_store(results: str | Path, *prefixes: str, writable: bool = False, weights: bool = False) -> Store:
+    """A results folder by path or URL, up to date.
 
-    ``UserError`` when the object store cannot be reached, read, or, where asked for, written; a plain folder is not
-    looked at.
+    Args:
+        results: Path or URL.
+        *prefixes: What is downloaded; by default everything in :data:`SHARED`.
+        writable: Whether the object store must be writable. Pending changes are then uploaded first.
+        weights: Whether weights are downloaded too.
+
+    Raises:
+        UserError: The object store cannot be reached, read or written. A plain folder is not checked.
     """
     store = store_at(results)
     if isinstance(store, MirroredStore):
         store.remote.require(writable)
         if writable:
             store.flush()
-        store.pull(places or SHARED, lambda name: weights or not _is_weights(name))
+        store.pull(prefixes or SHARED, lambda name: weights or not _is_weights(name))
     return store
 
 
@@ -81,7 +87,7 @@ class MirroredStore(Store):
         except OSError as error:
             raise UserError(
                 f"The mirror of '{self.name}', '{self.root}', cannot be written: {error.strerror}.",
-                f"Name another folder for mirrors in {VARIABLE}.",
+                f"Name another folder in the environment variable {VARIABLE}.",
             ) from error
 
     @property
@@ -93,30 +99,30 @@ class MirroredStore(Store):
         return self.remote.url
 
     def with_sentinel(self, mark: str) -> Store:
-        return self  # a mirror is on a disk of its own: it does not go away and leave an empty place
+        return self  # a mirror is on a local disk, which cannot be unmounted
 
     def require_writable(self) -> None:
         super().require_writable()
         self.remote.require(writable=True)
 
     @contextmanager
-    def changing(self, place: str) -> Iterator[None]:
-        with self._holding(place) as owed:
+    def changing(self, prefix: str) -> Iterator[None]:
+        with self._locked(prefix) as pending:
             yield
-            self._send(place)
-            owed.unlink(missing_ok=True)
+            self._upload(prefix)
+            pending.unlink(missing_ok=True)
 
-    def refresh(self, *places: str) -> None:
-        self.pull(places, lambda name: not _is_weights(name))
+    def refresh(self, *prefixes: str) -> None:
+        self.pull(prefixes, lambda name: not _is_weights(name))
 
     def sync(self, cells: Sequence[str]) -> None:
-        """Send what an earlier attempt here could not, then bring what others wrote of these cells."""
+        """Upload pending changes of these cells, then download what other machines wrote of them."""
         for cell in cells:
-            if self._owed(place := f"cells/{cell}").exists():
-                with self._holding(place):
-                    self._pay(place)
-            for owed in (self.root / "owed").glob(f"unsealed~{cell}-*"):
-                self._pay_if_free(owed)
+            if self._pending_path(prefix := f"cells/{cell}").exists():
+                with self._locked(prefix):
+                    self._flush(prefix)
+            for pending in (self.root / "owed").glob(f"unsealed~{cell}-*"):
+                self._flush_unless_locked(pending)
         self.refresh(*(f"cells/{cell}" for cell in cells), *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
@@ -127,17 +133,17 @@ class MirroredStore(Store):
         return path
 
     def flush(self) -> None:
-        """Send the finished cells and the log lines that processes of this machine still owed when they ended."""
-        for owed in list((self.root / "owed").iterdir()):
-            self._pay_if_free(owed)
+        """Upload the finished cells and log lines that ended processes of this machine left pending."""
+        for pending in list((self.root / "owed").iterdir()):
+            self._flush_unless_locked(pending)
 
-    def _pay_if_free(self, owed: Path) -> None:
-        place = owed.name.replace("~", "/")
-        with suppress(BlockingIOError), self._holding(place, fcntl.LOCK_NB):  # whoever lives pays himself
-            self._pay(place)
+    def _flush_unless_locked(self, pending: Path) -> None:
+        prefix = _prefix_of(pending)
+        with suppress(BlockingIOError), self._locked(prefix, fcntl.LOCK_NB):  # a live process uploads its own changes
+            self._flush(prefix)
 
     def write(self, record: Record, *rest: Any) -> None:
-        self.refresh(f"cells/{record.id}")  # another machine may have finished it while this one computed
+        self.refresh(f"cells/{record.id}")  # another machine may have finished the cell meanwhile
         super().write(record, *rest)
 
     def finished(self) -> int:
@@ -152,22 +158,22 @@ class MirroredStore(Store):
             self.remote.remove(found)
         super().remove(name)
 
-    def _pay(self, place: str) -> None:
-        if place.startswith("unsealed/") or (place.startswith("cells/") and self._is_owed(place)):
-            self._send(place)
-        self._owed(place).unlink(missing_ok=True)  # what else is owed is written again by whoever goes on
+    def _flush(self, prefix: str) -> None:
+        if prefix.startswith("unsealed/") or (prefix.startswith("cells/") and self._must_upload(prefix)):
+            self._upload(prefix)
+        self._pending_path(prefix).unlink(missing_ok=True)  # other pending files are written again by the next sweep
 
-    def _is_owed(self, place: str) -> bool:
-        """Whether a cell has ended here, and there is no end of it there that another machine wrote."""
-        record, *_ = ends = [f"{place}/{end}" for end in ENDS]
+    def _must_upload(self, cell: str) -> bool:
+        """Whether a cell has ended in the mirror, and no other machine has uploaded its end."""
+        record, *_ = ends = [f"{cell}/{end}" for end in ENDS]
         ours = next((name for name in ends if (self.root / name).is_file()), None)
-        there = self.remote.below(place)
+        there = self.remote.below(cell)
         if ours is None or (ours != record and record in there):
             return False
-        return ours not in there or self._is_ours(ours, there[ours])
+        return ours not in there or self._is_identical(ours, there[ours])
 
-    def _is_ours(self, name: str, seen: ObjectInfo) -> bool:
-        """Whether an object is, byte for byte, the file here."""
+    def _is_identical(self, name: str, seen: ObjectInfo) -> bool:
+        """Whether an object and the file in the mirror have the same bytes."""
         theirs = self.root / f".{uuid4().hex}.part"
         try:
             self.remote.fetch(name, seen, theirs)
@@ -176,27 +182,27 @@ class MirroredStore(Store):
             theirs.unlink(missing_ok=True)
 
     @contextmanager
-    def _holding(self, place: str, how: int = 0) -> Iterator[Path]:
-        """Hold a place, which is owed from now on; the operating system lets go of it when this process dies."""
-        owed = self._owed(place)
+    def _locked(self, prefix: str, flags: int = 0) -> Iterator[Path]:
+        """Lock a prefix and mark it as pending. The operating system releases the lock when this process ends."""
+        pending = self._pending_path(prefix)
         while True:
-            with owed.open("a") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | how)
-                if not _is_still(owed, stream.fileno()):
-                    continue  # whoever held it before was done, and removed the file that we waited for
-                yield owed
+            with pending.open("a") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | flags)
+                if not _is_still(pending, stream.fileno()):
+                    continue  # the previous holder removed the file: lock a new one
+                yield pending
                 return
 
-    def _owed(self, place: str) -> Path:
-        return self.root / "owed" / place.replace("/", "~")
+    def _pending_path(self, prefix: str) -> Path:
+        return self.root / "owed" / prefix.replace("/", "~")
 
-    def _send(self, place: str) -> None:
-        """Make what is there what is here. Weights that are there alone stay, beside the record they belong to."""
-        there, here = self.remote.below(place), self._below(place)
+    def _upload(self, prefix: str) -> None:
+        """Upload local changes under this prefix. Weights that only the object store holds are kept."""
+        there, here = self.remote.below(prefix), self._below(prefix)
         changed = {name for name in here if _seen(self.root / name) != there.get(name)}
-        record = f"{place}/record.json"
-        if record in changed and record in there and not self._is_ours(record, there[record]):
-            return  # another machine finished the cell meanwhile: its files stand, and are brought here
+        record = f"{prefix}/record.json"
+        if record in changed and record in there and not self._is_identical(record, there[record]):
+            return  # another machine finished the cell first: its files take precedence
         is_new = record not in there
         for name in sorted(set(there) - set(here), key=_order):
             if is_new:
@@ -204,35 +210,40 @@ class MirroredStore(Store):
         for name in sorted(changed, key=_order):
             self.remote.send(self.root / name, name)
         if changed:
-            for name, seen in self.remote.below(place).items():
+            for name, seen in self.remote.below(prefix).items():
                 if name in changed:
                     os.utime(self.root / name, ns=(seen.changed, seen.changed))
 
-    def pull(self, places: Iterable[str], wanted: Callable[[str], bool]) -> None:
-        """Make the wanted files below these places what they are there, except for what is being changed here."""
-        began, places = time.time(), list(places)
+    def pull(self, prefixes: Iterable[str], wanted: Callable[[str], bool]) -> None:
+        """Download changes under these prefixes, and remove files that were removed. Pending files are left alone.
+
+        Args:
+            prefixes: Folders or files of the results folder.
+            wanted: Whether a file is downloaded, by name.
+        """
+        began, prefixes = time.time(), list(prefixes)
         with ThreadPoolExecutor(THREADS) as pool:
             there: dict[str, ObjectInfo] = {}
-            for found in pool.map(self.remote.below, places):
+            for found in pool.map(self.remote.below, prefixes):
                 there |= {name: seen for name, seen in found.items() if wanted(name)}
-            here = {name for place in places for name in self._below(place) if wanted(name)}
-            owed = {path.name.replace("~", "/") for path in (self.root / "owed").iterdir()}
-            free = {name for name in {*here, *there} if not owed & {name, *folders_of(name)}}
+            here = {name for prefix in prefixes for name in self._below(prefix) if wanted(name)}
+            pending = {_prefix_of(path) for path in (self.root / "owed").iterdir()}
+            free = {name for name in {*here, *there} if not pending & {name, *folders_of(name)}}
             for name in free & here - set(there):
                 self._drop(name, began)
             changed = {name: seen for name, seen in there.items() if name in free and _seen(self.root / name) != seen}
             last = {name for name in changed if _is_last(name)}
-            for names in (set(changed) - last, last):  # as they were written: nothing is done before it is whole
+            for names in (set(changed) - last, last):  # in writing order: no record before its files
                 list(pool.map(lambda name: self._fetch(name, changed), names))
 
     def _fetch(self, name: str, changed: Mapping[str, ObjectInfo]) -> None:
         path = self.root / name
         if path.name == "record.json" and path.is_file():
-            path.with_name("model.safetensors").unlink(missing_ok=True)  # they belong to the record that was here
+            path.with_name("model.safetensors").unlink(missing_ok=True)  # weights of the previous record
         self.remote.fetch(name, changed[name], path)
 
     def _drop(self, name: str, began: float) -> None:
-        """Remove what somebody removed there, unless it was written here since we looked."""
+        """Remove a file that was removed from the object store, unless it was written after ``began`` (Unix time)."""
         path = self.root / name
         with suppress(FileNotFoundError):
             if path.stat().st_ctime < began:
@@ -245,11 +256,11 @@ class MirroredStore(Store):
                     return
                 folder.rmdir()
 
-    def _below(self, place: str) -> list[str]:
-        """Names of the files here, in a folder or of this very name; half-written ones are not among them."""
-        start = self.root / place
+    def _below(self, prefix: str) -> list[str]:
+        """Names of the complete files of the mirror in a folder, or of the file of this name."""
+        start = self.root / prefix
         if start.is_file():
-            return [place]
+            return [prefix]
         found = [Path(folder, name) for folder, _, names in os.walk(start) for name in names]
         return [
             path.relative_to(self.root).as_posix()
@@ -258,7 +269,7 @@ class MirroredStore(Store):
         ]
 
     def _supersede(self, cell: str) -> None:
-        """Move the cell there; the record goes first, so that no half of it counts as done."""
+        """Move a cell in the object store. Its record is removed first, so that no part of a cell counts as done."""
         target = f"superseded/{cell}-{uuid4().hex[:8]}"
         names = sorted(self.remote.below(f"cells/{cell}"), key=lambda name: not _is_last(name))
         for name in names:
@@ -267,8 +278,12 @@ class MirroredStore(Store):
             self.remote.remove(name)
         shutil.rmtree(self.folder(cell))
 
-    def _unsealing_log(self, cell: str) -> str:
+    def _log_of(self, cell: str) -> str:
         return f"unsealed/{cell}-{self.writer}.jsonl"
+
+
+def _prefix_of(pending: Path) -> str:
+    return pending.name.replace("~", "/")
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
@@ -292,10 +307,10 @@ def _is_weights(name: str) -> bool:
 
 
 def _is_last(name: str) -> bool:
-    """Whether this file is what says that the others are whole."""
+    """Whether this file is written last, and marks the others as complete."""
     return Path(name).name in ENDS or ("/evaluations/" in name and name.endswith(".json"))
 
 
 def _order(name: str) -> tuple[bool, bool, str]:
-    """In which order the files of a cell are written."""
+    """Sort key: the order in which the files of a cell are written."""
     return "/evaluations/" in name, _is_last(name), name

@@ -1,8 +1,9 @@
-"""Predictions as Parquet: one row per image, all logits, or of a large set the largest."""
+"""Predictions as Parquet: one row for each image, with all logits, or the largest logits of a large set."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,30 @@ import pyarrow.parquet as pq
 from carft.core.errors import corrupt
 from carft.core.metrics import Largest, Predictions
 
-#: sets whose logits take more bytes than this keep the largest only
+#: bytes of logits above which only the largest logits of each image are written
 WHOLE_UP_TO = 64 * 2**20
-#: key of the scored classes in a file's metadata
+#: key of the file's metadata that lists the scored classes
 SUBSET = b"carft:subset"
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """Predictions without their logits. Every array has one element for each image."""
+
+    groups: np.ndarray
+    """Name of the group of images that depend on each other, such as one drawing in several contexts."""
+    labels: np.ndarray
+    """Index of the true class."""
+    predicted: np.ndarray
+    """Index of the predicted class."""
+    contexts: np.ndarray
+    """Index of the true context; -1 where it is unknown."""
+    predicted_contexts: np.ndarray
+    """Index of the predicted context."""
+
+
 def write_predictions(p: Predictions, path: Path) -> None:
-    """Write predictions to ``path``; the logits of a large set are condensed."""
+    """Write predictions to ``path``. Of a large set only the largest logits are written."""
     if not isinstance(p.logits, Largest) and p.logits.nbytes > WHOLE_UP_TO:
         p = p.condensed()
     columns = {
@@ -48,7 +65,7 @@ def _logit_columns(logits: np.ndarray | Largest) -> dict[str, object]:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """The inverse of :func:`write_predictions`; ``UserError`` when the file is torn."""
+    """The inverse of :func:`write_predictions`; ``UserError`` when the file is corrupt."""
     table = read_parquet(path)
     subset = (table.schema.metadata or {}).get(SUBSET)
     logits: np.ndarray | Largest
@@ -72,6 +89,14 @@ def read_predictions(path: Path) -> Predictions:
     )
 
 
+def read_outcomes(path: Path) -> Outcomes:
+    """The outcomes in a file of predictions; ``UserError`` when the file is corrupt."""
+    columns = ["group", "label", "pred", "context", "context_pred"]
+    table = read_parquet(path, columns)
+    group, *numbers = (table[column] for column in columns)
+    return Outcomes(np.asarray(group.to_pylist()), *(column.to_numpy() for column in numbers))
+
+
 def _lists(matrix: np.ndarray, dtype: type) -> pa.Array:
     flat = pa.array(np.ascontiguousarray(matrix, dtype=dtype).ravel())
     return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
@@ -83,7 +108,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file; ``UserError`` when it is torn."""
+    """A Parquet file, or some of its columns; ``UserError`` when it is corrupt."""
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:

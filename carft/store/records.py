@@ -1,48 +1,79 @@
-"""The results folder: what a finished cell leaves on disk, written atomically, in plain open formats. No torch.
+"""The results folder: what a finished cell leaves on disk, written atomically, in open formats. No torch.
 
     cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
-    failures/<id>.json                                 why a cell did not finish; removed when it does
-    unsealed.jsonl                                     one line per opening of a sealed set; in an object store, which
-                                                       appends nothing, unsealed/<cell>-<writer>.jsonl
+    cells/<id>/stopped.json                            see carft.store.early_stopping
+    failures/<id>.json                                 see carft.store.failures; removed when the cell is done
+    studies/<id>/study.json                            see carft.store.study
+    unsealed.jsonl                                     one line for each access to a held-out set; an object store
+                                                       cannot append: there it is unsealed/<cell>-<writer>.jsonl
 
-A cell is done if and only if its record.json is there and whole: it is written last, by rename.
+A cell is done if and only if its record.json is there and valid: it is written last, by rename.
+
+What is validated where: :func:`carft.store.document.read_document` checks the types of record.json, of evaluations,
+of studies and of every other JSON file, once for each reading. :meth:`Cell.from_dict` checks spec.json.
 """
 
 from __future__ import annotations
 
 import errno
-import json
-import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import AfterValidator
 
 from carft import NUMERICS, SCHEMA_VERSION
-from carft.core.errors import CorruptFile, UserError, corrupt, unknown
-from carft.core.files import finite_numbers, plain_name, read_json, write_atomic, write_json
+from carft.core.errors import UserError, corrupt, unknown
+from carft.core.files import plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
 from carft.spec.cell import Cell
-from carft.store.predictions import read_parquet, read_predictions, write_predictions
+from carft.store.document import Document, Metrics, only_version, read_document
+from carft.store.predictions import Outcomes, read_outcomes, read_parquet, read_predictions, write_predictions
+from carft.store.study import StudyFile
+from carft.store.unsealing import Access, Evaluation, append_to_log, read_log
+
+
+def _with_numerics(provenance: dict[str, Any]) -> dict[str, Any]:
+    if type(provenance.get("numerics")) is not int or provenance["numerics"] < 0:
+        raise ValueError("'numerics' is not a number of NUMERICS")
+    return provenance
+
+
+class RecordFile(Document):
+    """cells/<id>/record.json."""
+
+    schema_version: Annotated[int, only_version(SCHEMA_VERSION)]
+    """Version of the format of this file."""
+    cell: str
+    """Id of the cell."""
+    metrics: Metrics
+    """Metrics on the validation set and of training, by name."""
+    provenance: Annotated[dict[str, Any], AfterValidator(_with_numerics)]
+    """Code version, NUMERICS, packages, hardware, execution and digests of the data."""
+    durations: Metrics
+    """Seconds by phase."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished cell: its specification, flat metrics, provenance and durations in seconds."""
+    """A finished cell."""
 
     cell: Cell
+    """Specification of the cell."""
     metrics: Mapping[str, float]
+    """Metrics on the validation set and of training, by name."""
     provenance: Mapping[str, Any]
+    """Code version, NUMERICS, packages, hardware, execution and digests of the data."""
     durations: Mapping[str, float]
+    """Seconds by phase."""
 
     @property
     def id(self) -> str:
@@ -53,23 +84,17 @@ class Record:
         return int(self.provenance["numerics"])
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What a cell said of each image of a set: groups, labels, predictions, known and recognised contexts, all (N,)."""
-
-    groups: np.ndarray
-    labels: np.ndarray
-    predicted: np.ndarray
-    contexts: np.ndarray
-    predicted_contexts: np.ndarray
-
-
 class Store:
-    """A results folder. mark: a file of it without which no cell is written: a share that went away leaves an empty
-    place, or none, which must not be filled instead."""
+    """A results folder.
 
-    def __init__(self, root: str | Path, mark: str | None = None) -> None:
-        self.root, self.mark = Path(root), mark
+    Args:
+        root: Path of the folder.
+        sentinel: Name of a file in the folder without which no cell is written. A network share that is unmounted
+            leaves an empty mount point, where results must not be written.
+    """
+
+    def __init__(self, root: str | Path, sentinel: str | None = None) -> None:
+        self.root, self.sentinel = Path(root), sentinel
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
@@ -77,28 +102,28 @@ class Store:
 
     @property
     def name(self) -> str:
-        """What the folder is called wherever it is shown."""
+        """The path or URL that messages show."""
         return str(self.root)
 
     @property
     def address(self) -> str:
-        """What leads to the folder from any process of a sweep."""
+        """The absolute path or URL, for other processes of a sweep."""
         return str(self.root.resolve())
 
-    def with_sentinel(self, mark: str) -> Store:
-        """The same folder, bearing a mark."""
-        return Store(self.root, mark)
+    def with_sentinel(self, sentinel: str) -> Store:
+        """The same folder with a sentinel file."""
+        return Store(self.root, sentinel)
 
     @contextmanager
-    def changing(self, place: str) -> Iterator[None]:
-        """Around every change of a file or folder below the root, for what has to be told of it."""
+    def changing(self, prefix: str) -> Iterator[None]:
+        """Context of every change of a file or folder below the root. A subclass uploads the change at its end."""
         yield
 
-    def refresh(self, *places: str) -> None:
-        """Make sure that what others wrote below these places can be read: in a folder that all see, it can."""
+    def refresh(self, *prefixes: str) -> None:
+        """Make files that other machines wrote below these prefixes readable. A subclass downloads them."""
 
     def sync(self, cells: Sequence[str]) -> None:
-        """To be called before work on cells begins."""
+        """Called before work on cells begins. A subclass uploads and downloads their files."""
 
     def require_writable(self) -> None:
         """Create the folder; ``UserError`` when it cannot be written."""
@@ -125,7 +150,7 @@ class Store:
         return (self.folder(cell) / "record.json").is_file()
 
     def is_current(self, cell: str) -> bool:
-        """Whether the cell is done under the current NUMERICS; ``UserError`` when its record is torn."""
+        """Whether the cell is done under the current NUMERICS; ``UserError`` when its record is corrupt."""
         return self.is_done(cell) and self.read(cell).numerics == NUMERICS
 
     def ids(self) -> list[str]:
@@ -151,20 +176,24 @@ class Store:
         raise unknown("finished cell", prefix, self.ids())
 
     def read(self, cell: str) -> Record:
-        """The record of a finished cell; ``UserError`` when it is torn."""
-        raw = read_json(self.folder(cell) / "record.json")
-        _require_schema(cell, raw)
+        """The record of a finished cell.
+
+        Raises:
+            CorruptFile: The record or the specification is corrupt.
+            UserError: The record has another schema version.
+        """
+        folder = self.folder(cell)
+        found = read_document(folder / "record.json", RecordFile)
+        spec = read_json(folder / "spec.json")
         try:
-            spec = read_json(self.folder(cell) / "spec.json")
-            numbers = finite_numbers(raw["metrics"]), finite_numbers(raw["durations"])
-            record = Record(Cell.from_dict(spec), numbers[0], dict(raw["provenance"]), numbers[1])
-            found = (record.id, record.numerics)
+            record = Record(Cell.from_dict(spec), found.metrics, found.provenance, found.durations)
+            own = record.id
         except UserError as error:
-            raise error if isinstance(error, CorruptFile) else corrupt(self.folder(cell), error.message) from error
-        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            raise corrupt(self.folder(cell), f"{type(error).__name__}: {error}") from error
-        if found[0] != cell:
-            raise corrupt(self.folder(cell), f"its specification belongs to cell {record.id}")
+            raise corrupt(folder, error.message) from error
+        except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            raise corrupt(folder, f"{type(error).__name__}: {error}") from error
+        if own != cell:
+            raise corrupt(folder, f"its specification belongs to cell {own}")
         return record
 
     def records(self) -> Iterator[Record]:
@@ -178,19 +207,16 @@ class Store:
         """The record's metrics, those of its unsealed evaluations, and the means over suites."""
         metrics = dict(self.read(cell).metrics)
         for evaluation in self.evaluations(cell).values():
-            metrics.update(evaluation["metrics"])
+            metrics.update(evaluation.metrics)
         return {**metrics, **ood_means(metrics)}
 
-    def evaluations(self, cell: str) -> dict[str, dict[str, Any]]:
-        """Set -> what stands beside its predictions, for the sets the cell was unsealed on."""
-        found = {}
-        for path in sorted(self.folder(cell).glob("evaluations/*.json")):
-            content = read_json(path)
-            try:
-                found[str(content["set"])] = {**content, "metrics": finite_numbers(content["metrics"])}
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
-                raise corrupt(path, f"{type(error).__name__}: {error}") from error
-        return found
+    def evaluations(self, cell: str) -> dict[str, Evaluation]:
+        """The evaluations of a cell on held-out sets, by set."""
+        return {found.set: found for found in (read_document(p, Evaluation) for p in self.evaluation_paths(cell))}
+
+    def evaluation_paths(self, cell: str) -> list[Path]:
+        """Paths of the evaluations of a cell, sorted."""
+        return sorted(self.folder(cell).glob("evaluations/*.json"))
 
     def history(self, cell: str) -> dict[str, np.ndarray]:
         """Training history as float columns, NaN where a step has no value; empty for a cell that was not trained."""
@@ -205,11 +231,8 @@ class Store:
         return read_predictions(self.predictions_path(cell, name))
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
-        """Predictions without their logits: all that counting needs."""
-        columns = ["group", "label", "pred", "context", "context_pred"]
-        table = read_parquet(self.predictions_path(cell, name), columns)
-        group, *numbers = (table[column] for column in columns)
-        return Outcomes(np.asarray(group.to_pylist()), *(column.to_numpy() for column in numbers))
+        """Predictions without their logits."""
+        return read_outcomes(self.predictions_path(cell, name))
 
     def evaluated(self, cell: str) -> set[str]:
         """Names of the sets the cell was unsealed on."""
@@ -221,15 +244,15 @@ class Store:
         return folder.is_dir() and any(path.suffix == ".json" for path in folder.iterdir())
 
     def weights_path(self, cell: str) -> Path:
-        """Where the cell's weights are, if kept."""
+        """Path of the cell's weights, whether or not they were kept."""
         return self.folder(cell) / "model.safetensors"
 
     def find_weights(self, cell: str) -> Path:
-        """The same, for whoever is about to read them."""
+        """The same, for reading. A subclass downloads the weights."""
         return self.weights_path(cell)
 
     def kept_weights(self) -> dict[str, int]:
-        """Name below the root -> bytes of all weights that are kept, of superseded cells too."""
+        """Path below the root -> bytes, of all weights that were kept, those of superseded cells included."""
         paths = [path for name in ("cells", "superseded") for path in self.root.glob(f"{name}/*/model.safetensors")]
         return {path.relative_to(self.root).as_posix(): path.lstat().st_size for path in paths}
 
@@ -280,44 +303,37 @@ class Store:
             "durations": dict(record.durations),
         }
         write_json(folder / "record.json", content)
-        self._stopped_path(record.id).unlink(missing_ok=True)
+        self.stopped_path(record.id).unlink(missing_ok=True)
 
     def add_evaluation(
         self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
     ) -> None:
-        """Add what unsealing found on one set: a line in the log first, then the predictions, the json last.
+        """Write an evaluation on a held-out set: a line of the log first, then the predictions, the JSON file last.
 
-        ``note`` may say in ``by`` which kind of command opened the set.
+        Args:
+            cell: Id of the cell.
+            name: Name of the set.
+            metrics: Metrics by name, with the name of the set as prefix.
+            predictions: Predictions on the set.
+            note: Other fields of :class:`carft.store.unsealing.Evaluation`.
         """
-        path = self.predictions_path(cell, name)
+        path, log = self.predictions_path(cell, name), self._log_of(cell)
         path.parent.mkdir(exist_ok=True)
-        self._log_unsealing(cell, name, str(note.get("by", "unknown")))
+        with self.changing(log):
+            append_to_log(self.root / log, cell, name, str(note.get("by", "unknown")))
         with self.changing(f"cells/{cell}"):
             write_atomic(path, lambda part: write_predictions(predictions, part))
             write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
 
-    def _log_unsealing(self, cell: str, name: str, by: str) -> None:
-        """Append one line to the log in one write, so that workers that append at once lose nothing."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = json.dumps({"when": when, "cell": cell, "set": name, "by": by}, sort_keys=True) + "\n"
-        place = self._unsealing_log(cell)
-        with self.changing(place):
-            log = os.open(self.root / place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                os.write(log, line.encode())
-                os.fsync(log)
-            finally:
-                os.close(log)
-
-    def _unsealing_log(self, cell: str) -> str:
-        """The file that holds the openings of a cell from here."""
+    def _log_of(self, cell: str) -> str:
+        """Name of the log that this process appends accesses of a cell to."""
         return "unsealed.jsonl"
 
-    def unsealings(self) -> list[dict[str, str]]:
-        """Every unsealing that was logged, in order: when, cell, set, and by which kind of command."""
+    def unsealings(self) -> list[Access]:
+        """Every access to a held-out set, in order."""
         whole, parts = self.root / "unsealed.jsonl", sorted(self.root.glob("unsealed/*.jsonl"))
-        lines = _unsealings_in(whole) if whole.is_file() else []
-        return lines + sorted((line for part in parts for line in _unsealings_in(part)), key=lambda line: line["when"])
+        lines = read_log(whole) if whole.is_file() else []
+        return lines + sorted((line for part in parts for line in read_log(part)), key=lambda line: line.when)
 
     def set_aside_stale(self, cell: str) -> bool:
         """Whether the cell still has to run; a record of another NUMERICS is moved to superseded/ first."""
@@ -332,106 +348,59 @@ class Store:
         target.parent.mkdir(exist_ok=True)
         shutil.move(self.folder(cell), target)
 
-    def _stopped_path(self, cell: str) -> Path:
+    def stopped_path(self, cell: str) -> Path:
+        """Path of the note on a pruned trial; see :mod:`carft.store.early_stopping`."""
         return self.folder(cell) / "stopped.json"
 
-    def write_stopped(self, cell: Cell, content: Mapping[str, Any]) -> None:
-        """Write that a search cell's training was given up; see :mod:`carft.store.early_stopping`."""
-        folder = self.folder(cell.id)
-        with self.changing(f"cells/{cell.id}"):
-            self.make(folder)
-            write_json(folder / "spec.json", cell.as_dict())
-            write_json(self._stopped_path(cell.id), content)
-        self.forget_failure(cell.id)
-
-    def stopped(self, cell: str) -> dict[str, Any] | None:
-        """What stands of a cell that was given up: curve, numerics, provenance. None when it was not."""
-        path = self._stopped_path(cell)
-        if not path.is_file():
-            return None
-        content = read_json(path)
-        try:
-            curve = list(finite_numbers({str(epoch): value for epoch, value in enumerate(content["curve"])}).values())
-            return {**content, "curve": curve, "numerics": int(content["numerics"])}
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise corrupt(path, f"{type(error).__name__}: {error}") from error
-
     def stopped_cells(self) -> list[str]:
-        """Ids of the cells that were given up and have no record, sorted."""
+        """Ids of the search cells that were pruned and have no record, sorted."""
         return sorted(p.parent.name for p in self.root.glob("cells/*/stopped.json") if not self.is_done(p.parent.name))
 
     def failure_path(self, cell: str) -> Path:
-        """Where the reason of a failed cell stands."""
+        """Path of a cell's failure record; see :mod:`carft.store.failures`."""
         return self.root / "failures" / f"{plain_name(cell)}.json"
-
-    def write_failure(self, cell: Cell, reason: str, details: str, facts: Mapping[str, Any] | None = None) -> None:
-        """Keep why a cell did not finish; facts: what else :class:`carft.store.failures.Failure` says of it."""
-        path = self.failure_path(cell.id)
-        content = {"cell": cell.id, "spec": cell.as_dict(), "reason": reason, "details": details, **(facts or {})}
-        with self.changing(f"failures/{cell.id}.json"):
-            self.make(path.parent)
-            write_json(path, content)
 
     def failed(self) -> list[str]:
         """Ids of the cells with a failure record, sorted."""
         return sorted(path.stem for path in self.root.glob("failures/*.json"))
 
-    def failure(self, cell: str) -> Any:
-        """What a cell's failure record holds; None when there is none."""
-        path = self.failure_path(cell)
-        return read_json(path) if path.is_file() else None
-
     def forget_failure(self, cell: str) -> None:
-        """Remove a cell's failure record, once what failed is done."""
+        """Remove a cell's failure record."""
         if (path := self.failure_path(cell)).is_file():
             with self.changing(f"failures/{cell}.json"):
                 path.unlink(missing_ok=True)
 
-    def write_study(self, study: str, content: Mapping[str, Any]) -> None:
+    def _study_path(self, study: str) -> Path:
+        return self.root / "studies" / study / "study.json"
+
+    def write_study(self, study: str, content: StudyFile) -> None:
         """Write studies/<id>/study.json."""
-        path = self.root / "studies" / study / "study.json"
+        path = self._study_path(study)
         with self.changing(f"studies/{study}/study.json"):
             self.make(path.parent)
-            write_json(path, content)
+            write_json(path, content.content())
 
-    def study(self, study: str) -> dict[str, Any] | None:
-        """The content of a study; None when it is not there."""
-        path = self.root / "studies" / study / "study.json"
-        return read_json(path) if path.is_file() else None
+    def study(self, study: str) -> StudyFile | None:
+        """A study; None when it is not there, ``CorruptFile`` when it is corrupt."""
+        path = self._study_path(study)
+        return read_document(path, StudyFile) if path.is_file() else None
 
-    def studies(self) -> list[dict[str, Any]]:
-        """All studies, by id."""
-        return [read_json(path) for path in sorted(self.root.glob("studies/*/study.json"))]
+    def study_names(self) -> list[str]:
+        """Names of the folders of all studies, sorted."""
+        return sorted(path.parent.name for path in self.root.glob("studies/*/study.json"))
+
+    def studies(self) -> list[StudyFile]:
+        """All studies, by id; ``CorruptFile`` when one is corrupt."""
+        return [read_document(self._study_path(name), StudyFile) for name in self.study_names()]
 
     def make(self, folder: Path) -> None:
-        """Create a folder of this one; ``FileNotFoundError`` when the mark is gone."""
-        if self.mark is not None and not (self.root / self.mark).is_file():
-            raise FileNotFoundError(errno.ENOENT, "The results folder went away", str(self.root))
+        """Create a folder below the root; ``FileNotFoundError`` when the sentinel file is gone."""
+        if self.sentinel is not None and not (self.root / self.sentinel).is_file():
+            raise FileNotFoundError(errno.ENOENT, "The results folder is no longer there", str(self.root))
         folder.mkdir(parents=True, exist_ok=True)
 
     def predictions_path(self, cell: str, name: str) -> Path:
-        """Where the predictions of a cell on ``val`` or an unsealed set are."""
+        """Path of the predictions of a cell on ``val`` or a held-out set."""
         if name == "val":
             return self.folder(cell) / "predictions.parquet"
         return self.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
-
-
-def _unsealings_in(path: Path) -> list[dict[str, str]]:
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [{name: str(line[name]) for name in ("when", "cell", "set", "by")} for line in lines]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"The log '{path}' cannot be read: {error}.",
-            "Mend or remove the broken line; the lines before and after it still count.",
-        ) from error
-
-
-def _require_schema(cell: str, raw: Any) -> None:
-    """Refuse a whole record of another schema; what has no version at all is torn."""
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version is not None and version != SCHEMA_VERSION:
-        raise UserError(
-            f"The record of cell {cell} has schema version {version}; this carft reads version {SCHEMA_VERSION}.",
-            "Read the folder with the carft that wrote it (provenance names its version), or run the sweep again.",
-        )

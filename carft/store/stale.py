@@ -1,4 +1,4 @@
-"""Which finished cells no longer say what the same request would say here today, and why. No torch."""
+"""Finished cells that the same request would not reproduce here today, and why. No torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from carft.store.records import Record, Store
 
 
 def stale_cells(store: Store) -> list[dict[str, Any]]:
-    """A row for every reason against a finished cell: the cell, what it is, the kind of reason, and the reason."""
+    """One row for each reason: cell, task, method, kind of reason (``what``), and the reason (``why``)."""
     versions: dict[str, str | UserError] = {}
     rows = []
     for cell in store.ids():
         try:
             record = store.read(cell)
         except UserError as refusal:
-            rows.append({"cell": cell, "task": "", "method": "", "what": "torn", "why": refusal.message})
+            rows.append({"cell": cell, "task": "", "method": "", "what": "corrupt", "why": refusal.message})
             continue
         for what, why in reasons(record, versions):
             rows.append(
@@ -28,7 +28,12 @@ def stale_cells(store: Store) -> list[dict[str, Any]]:
 
 
 def reasons(record: Record, versions: dict[str, str | UserError]) -> list[tuple[str, str]]:
-    """(kind, sentence) of everything that is against a record. versions: task -> its version here, filled as asked."""
+    """(kind, sentence) of every reason why a record is stale.
+
+    Args:
+        record: The record of a finished cell.
+        versions: Cache that this function fills: task -> version of its data here, or why the task is unknown.
+    """
     return [*_numerics(record), *_version(record, versions), *_attestation(record)]
 
 
@@ -58,13 +63,13 @@ def _version(record: Record, versions: dict[str, str | UserError]) -> list[tuple
 
 def _attestation(record: Record) -> list[tuple[str, str]]:
     digests = record.provenance.get("digests")
-    said = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
-    if said == "yes":
+    attested = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
+    if attested == "yes":
         return []
-    if said.startswith("no"):
-        return [("attestation", f"the data were not those of the catalog: {said.removeprefix('no: ')}")]
-    if said == "pixels differ":
-        return [("attestation", "the drawings were made with other last bits than the attested ones")]
+    if attested.startswith("no"):
+        return [("attestation", f"the data were not those of the catalog: {attested.removeprefix('no: ')}")]
+    if attested == "pixels differ":
+        return [("attestation", "the pixels of the drawings differ from the attested ones")]
     return [
-        ("attestation", "no digest of the data is on record" if said else "the record does not say what data it had")
+        ("attestation", "the record holds no digest of the data" if attested else "the record does not name its data")
     ]

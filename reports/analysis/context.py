@@ -102,7 +102,7 @@ def lost_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for view in evidence.views():
         alphas = view.alphas()
-        for method in dict.fromkeys(s["method"] for s in view.studies):
+        for method in dict.fromkeys(s.method for s in view.studies):
             shares = {alpha: _recognition(view, Entry("wise_ft", method, alpha)) for alpha in alphas}
             if not alphas or not shares[alphas[0]] or alphas[0] != 0 or alphas[-1] != 1:
                 continue
@@ -142,11 +142,11 @@ def kl_table(evidence: Evidence) -> pd.DataFrame:
     curves: dict[tuple[str, str, str], list[np.ndarray]] = {}
     for view in evidence.views():
         for study in view.studies:
-            for cell in (c for c in study["confirm"] if c in view.records):
+            for cell in (c for c in study.confirm if c in view.records):
                 kl = view.archive.history(cell).get("train/kl")
                 if kl is not None and len(kl):
                     tenths = np.array([part.mean() if len(part) else np.nan for part in np.array_split(kl, 10)])
-                    key = (view.name, view.scale, str(study["method"]))
+                    key = (view.name, view.scale, str(study.method))
                     curves.setdefault(key, []).append(np.concatenate([kl[:1], tenths]))
     columns = ["scope", "scale", "method", "progress", "kl", "n_cells"]
     rows: list[tuple[object, ...]] = []

@@ -141,7 +141,7 @@ class Contrast:
         study = evidence.study(task, entry.parent or entry.method)
         cells = evidence.cells(task, entry)
         there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
-        absent = set(study["confirm"]) - there if study else ()
+        absent = set(study.confirm) - there if study else ()
         return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
 
     def _uneven(self, evidence: Evidence, estimates: Any) -> list[str]:

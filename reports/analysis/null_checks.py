@@ -130,8 +130,8 @@ def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
     """train/kl of the confirm cells of car_ft that have a weight above 0, by cell."""
     found = {}
     for view in evidence.views():
-        for study in (s for s in view.studies if s["method"] == "car_ft"):
-            for cell in (c for c in study["confirm"] if c in view.records):
+        for study in (s for s in view.studies if s.method == "car_ft"):
+            for cell in (c for c in study.confirm if c in view.records):
                 kl = view.archive.history(cell).get("train/kl")
                 if kl is not None and len(kl):
                     found[cell] = kl

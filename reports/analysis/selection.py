@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Sets, every_suite, id_test
 from reports.analysis.pairing import difference
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
@@ -54,12 +55,12 @@ def oracle(evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = No
     return Oracle(estimates, tuple(dict.fromkeys(used))) if estimates else None
 
 
-def best_on_test(evidence: Evidence, study: Mapping[str, Any] | None, names: Sequence[str]) -> str | None:
+def best_on_test(evidence: Evidence, study: StudyFile | None, names: Sequence[str]) -> str | None:
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
     if study is None:
         return None
-    trials = [t["cell"] for t in finished_trials(study, evidence.records)]
-    open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study["task"], names)]
+    trials = [t.cell for t in finished_trials(study, evidence.records)]
+    open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study.task, names)]
     if not trials or len(open_ones) < len(trials):
         return None
     scores = {cell: np.mean([evidence.metrics(cell)[f"{name}/top1"] for name in names]) for cell in trials}

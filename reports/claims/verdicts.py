@@ -69,7 +69,7 @@ def _nowhere(claim: Claim, evidence: Evidence) -> Verdict:
 
 def _has_contexts(view: Evidence) -> bool:
     """Whether some image of the scope has a known context; true while nothing was evaluated yet."""
-    cells = [c for s in view.studies for c in s["confirm"] if c in view.records and view.archive.evaluated(c)]
+    cells = [c for s in view.studies for c in s.confirm if c in view.records and view.archive.evaluated(c)]
     return not cells or any(name.endswith("context_top1") for name in view.metrics(cells[0]))
 
 

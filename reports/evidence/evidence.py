@@ -13,6 +13,7 @@ from carft.spec.cell import Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.spec.selection import best_alpha
 from carft.store.records import Record, Store
+from carft.store.study import StudyFile
 from reports.evidence.outcomes import SetOutcome
 from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
 from reports.evidence.scopes import Scope, named
@@ -70,10 +71,10 @@ class Evidence:
     archive: Results
     scope: Scope | None
     name: str
-    studies: Sequence[Mapping[str, Any]]
-    dropped: Sequence[Mapping[str, Any]]
+    studies: Sequence[StudyFile]
+    dropped: Sequence[StudyFile]
     reading: Choices = ()
-    readings: Mapping[Choices, Sequence[Mapping[str, Any]]] | None = None
+    readings: Mapping[Choices, Sequence[StudyFile]] | None = None
     others: Sequence[Evidence] = ()
 
     @staticmethod
@@ -84,12 +85,12 @@ class Evidence:
         (task, method) under it the one with most trials. All others are named.
         """
         archive = Results.of(store)
-        by_scope: dict[Scope, list[Mapping[str, Any]]] = {}
+        by_scope: dict[Scope, list[StudyFile]] = {}
         for study in archive.studies:
             try:
                 by_scope.setdefault(Scope.of(study), []).append(study)
             except UserError as error:
-                archive.problems.append(Problem("unknown task", str(study["task"]), error.message))
+                archive.problems.append(Problem("unknown task", str(study.task), error.message))
         scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
         views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
         for view in views:
@@ -111,10 +112,10 @@ class Evidence:
 
     def under(self, reading: Choices) -> Evidence:
         """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
-        studies = {(s["task"], s["method"]): s for s in (self.readings or {}).get(reading, ())}
+        studies = {(s.task, s.method): s for s in (self.readings or {}).get(reading, ())}
         known_to_ft = tuple((name, value) for name, value in reading if name not in KL_FACTORS)
         base = (self.readings or {}).get(known_to_ft, ())
-        studies = {(s["task"], s["method"]): s for s in base if s["method"] == FT.method} | studies
+        studies = {(s.task, s.method): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), reading=reading, others=())
 
     @property
@@ -134,7 +135,7 @@ class Evidence:
     @cached_property
     def tasks(self) -> list[str]:
         """The tasks with a study, in the family's order."""
-        studied = {s["task"] for s in self.studies}
+        studied = {s.task for s in self.studies}
         order = self.scope.family.tasks if self.scope else ()
         return [*(t for t in order if t in studied), *sorted(studied - set(order))]
 
@@ -148,10 +149,10 @@ class Evidence:
         return card(task)
 
     @cached_property
-    def _by_method(self) -> dict[tuple[str, str], Mapping[str, Any]]:
-        return {(s["task"], s["method"]): s for s in self.studies}
+    def _by_method(self) -> dict[tuple[str, str], StudyFile]:
+        return {(s.task, s.method): s for s in self.studies}
 
-    def study(self, task: str, method: str) -> Mapping[str, Any] | None:
+    def study(self, task: str, method: str) -> StudyFile | None:
         """The study of a task and method, if any."""
         return self._by_method.get((task, method))
 
@@ -177,7 +178,7 @@ class Evidence:
             found = [r.id for r in known if self._is_start(r.cell, task)][:1]
         else:
             study = self.study(task, entry.method)
-            found = list(study["confirm"]) if study else []
+            found = list(study.confirm) if study else []
         return tuple(c for c in found if self.archive.is_open(c, task, self.set_names(task)))
 
     def _is_start(self, cell: Cell, task: str) -> bool:
@@ -200,7 +201,7 @@ class Evidence:
     def _soup(self, task: str, entry: Entry) -> str | None:
         """The soup over all finished trials of a study: one cell, with the search's one seed."""
         study = self.study(task, entry.parent or "")
-        trials = frozenset(t["cell"] for t in finished_trials(study, self.records)) if study else frozenset()
+        trials = frozenset(t.cell for t in finished_trials(study, self.records)) if study else frozenset()
         found = self.archive.soups.get((trials, entry.greedy or 0.0))
         return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
 
@@ -237,45 +238,45 @@ class Evidence:
 KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
 
 
-def choices(study: Mapping[str, Any]) -> Choices:
+def choices(study: StudyFile) -> Choices:
     """The factors of a study's reading that differ from the default reading, the crop among them."""
-    factors = dict(study.get("reading") or {})
-    crop = study["training"].get("crop", Training().crop)
-    if crop != Training().crop:
+    factors = dict(study.reading)
+    crop = study.training.crop
+    if crop is not None and crop != Training().crop:
         factors["crop"] = crop
     return tuple(sorted(factors.items()))
 
 
-def _view(archive: Results, scope: Scope, name: str, studies: Sequence[Mapping[str, Any]]) -> Evidence:
+def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
     ordered = sorted(studies, key=_size)
-    by_reading: dict[Choices, list[Mapping[str, Any]]] = {}
+    by_reading: dict[Choices, list[StudyFile]] = {}
     for study in ordered:
         by_reading.setdefault(choices(study), []).append(study)
     main = () if () in by_reading else choices(ordered[-1])
     budget = _budget(by_reading[main][-1])
-    kept: dict[Choices, list[Mapping[str, Any]]] = {}
-    dropped: list[Mapping[str, Any]] = []
+    kept: dict[Choices, list[StudyFile]] = {}
+    dropped: list[StudyFile] = []
     for reading, found in by_reading.items():
-        best: dict[tuple[str, str], Mapping[str, Any]] = {}
+        best: dict[tuple[str, str], StudyFile] = {}
         for study in found:
-            key = (study["task"], study["method"])
-            if _budget(study) != budget or study["method"] not in METHODS:
+            key = (study.task, study.method)
+            if _budget(study) != budget or study.method not in METHODS:
                 dropped.append(study)
                 continue
             if key in best:
                 dropped.append(best[key])
             best[key] = study
         order = list(METHODS)
-        kept[reading] = sorted(best.values(), key=lambda s: (s["task"], order.index(s["method"])))
+        kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method)))
     return Evidence(archive, scope, name, kept[main], dropped, main, kept)
 
 
-def _budget(study: Mapping[str, Any]) -> dict[str, Any]:
+def _budget(study: StudyFile) -> dict[str, Any]:
     """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
-    return {**{k: v for k, v in study["training"].items() if k != "crop"}, "rungs": study.get("rungs", [])}
+    return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs}
 
 
-def _size(study: Mapping[str, Any]) -> tuple[int, ...]:
+def _size(study: StudyFile) -> tuple[int, ...]:
     """Of two searches that are as large the one that gave no trial up comes first."""
-    whole = not study.get("rungs")
-    return (bool(study["winner"]), study["training"]["epochs"], len(study["trials"]), len(study["confirm"]), whole)
+    whole = not study.rungs
+    return (bool(study.winner), study.training.epochs, len(study.trials), len(study.confirm), whole)

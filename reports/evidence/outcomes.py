@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from carft.core.errors import UserError
+from carft.core.errors import corrupt
 from carft.store.records import Store
 
 THREADS = 4
@@ -66,13 +66,13 @@ class Reader:
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
     def outcome(self, cell: str, task: str, name: str) -> SetOutcome:
-        """Outcome of a cell on a set of its task; ``UserError`` when the file is torn."""
+        """Outcome of a cell on a set of its task; ``UserError`` when the file is corrupt."""
         if (cell, name) not in self._outcomes:
             self.read(cell, task, [name])
         return self._outcomes[cell, name]
 
     def read(self, cell: str, task: str, names: Sequence[str]) -> None:
-        """Read a cell's sets side by side: Arrow decodes outside the interpreter. ``UserError`` when one is torn."""
+        """Read a cell's sets side by side: Arrow decodes outside the interpreter. ``UserError`` when one is corrupt."""
         wanted = [name for name in names if (cell, name) not in self._outcomes]
         paths = [self._path(cell, name) for name in wanted]
         for name, table in zip(wanted, list(self._threads.map(_table, paths)), strict=True):
@@ -130,9 +130,7 @@ def _table(path: Path) -> pa.Table:
     try:
         return pq.ParquetFile(path).read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"The predictions '{path}' are torn or cannot be read: {str(error).splitlines()[0]}."
-        ) from error
+        raise corrupt(path, str(error).splitlines()[0]) from error
 
 
 def _confidence(table: pa.Table, column: str) -> np.ndarray:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +14,12 @@ from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import ood_means
 from carft.spec.cell import task_key
 from carft.spec.registry import METHODS
+from carft.store.document import read_document
 from carft.store.early_stopping import known_curve
 from carft.store.failures import each_failure
 from carft.store.records import Record, Store
+from carft.store.study import StudyFile, Trial
+from carft.store.unsealing import Evaluation
 from reports.evidence.outcomes import Reader
 
 
@@ -37,7 +38,7 @@ class Results:
 
     store: Store
     records: Mapping[str, Record]
-    studies: Sequence[Mapping[str, Any]]
+    studies: Sequence[StudyFile]
     problems: list[Problem]
     reader: Reader = field(init=False)
     _evaluations: dict[str, tuple[dict[str, float], frozenset[str]]] = field(default_factory=dict)
@@ -89,13 +90,13 @@ class Results:
         if cell not in self._evaluations:
             metrics: dict[str, float] = {}
             names = set()
-            for path in sorted(self.store.folder(cell).glob("evaluations/*.json")):
+            for path in self.store.evaluation_paths(cell):
                 try:
-                    content = json.loads(path.read_text(encoding="utf-8"))
-                    metrics.update(content["metrics"])
-                    names.add(content["set"])
-                except (OSError, ValueError, KeyError) as error:
-                    self.problems.append(Problem("torn evaluation", cell, f"'{path}' cannot be read: {error}."))
+                    found = read_document(path, Evaluation)
+                    metrics.update(found.metrics)
+                    names.add(found.set)
+                except UserError as error:
+                    self.problems.append(Problem("torn evaluation", cell, error.message))
             self._evaluations[cell] = metrics, frozenset(names)
         return self._evaluations[cell]
 
@@ -150,29 +151,28 @@ class Results:
         return found
 
 
-def finished_trials(study: Mapping[str, Any], records: Mapping[str, Record]) -> list[Mapping[str, Any]]:
+def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:
     """The trials of a study that were trained to the end, under its own rules, and whose records can be read."""
-    return [t for t in study["trials"] if t["status"] != "stopped" and t["cell"] in records]
+    return [t for t in study.trials if t.status != "stopped" and t.cell in records]
 
 
-def stopped_trials(study: Mapping[str, Any], store: Store) -> list[Mapping[str, Any]]:
+def stopped_trials(study: StudyFile, store: Store) -> list[Trial]:
     """The trials of a study that were given up early, as far as something of the current NUMERICS tells of them."""
-    return [t for t in study["trials"] if t["status"] == "stopped" and known_curve(store, t["cell"])]
+    return [t for t in study.trials if t.status == "stopped" and known_curve(store, t.cell)]
 
 
-def _studies(store: Store, problems: list[Problem]) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
-    for path in sorted(store.root.glob("studies/*/study.json")):
+def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:
+    found = []
+    for name in store.study_names():
         try:
-            content = store.study(path.parent.name)
+            study = store.study(name)
         except UserError as error:
-            problems.append(Problem("torn study", path.parent.name, error.message))
+            problems.append(Problem("torn study", name, error.message))
             continue
-        if not isinstance(content, dict):
-            problems.append(Problem("torn study", path.parent.name, f"'{path}' holds no study."))
-        else:
-            found.append(content)
-            if content.get("too_few"):
-                where = f"{content['method']} on {content['task']}"
-                problems.append(Problem("no winner", where, f"{where}: {content['too_few']}."))
+        if study is None:
+            continue
+        found.append(study)
+        if study.too_few:
+            where = f"{study.method} on {study.task}"
+            problems.append(Problem("no winner", where, f"{where}: {study.too_few}."))
     return found

@@ -5,11 +5,11 @@ A scope is a family of tasks at one scale, with one model, one set of weights an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, card
+from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
 DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
@@ -71,11 +71,11 @@ class Scope:
     stale: str = ""
 
     @staticmethod
-    def of(study: Mapping[str, Any]) -> Scope:
+    def of(study: StudyFile) -> Scope:
         """The scope of a study; ``UserError`` when its task is not in the catalog."""
-        known = card(study["task"])
-        stale = "" if study["data_version"] == known.version else study["data_version"]
-        return Scope(family_of(known.name), known.scale, study["model"], study["pretrained"], stale)
+        known = card(study.task)
+        stale = "" if study.data_version == known.version else study.data_version
+        return Scope(family_of(known.name), known.scale, study.model, study.pretrained, stale)
 
     @property
     def name(self) -> str:

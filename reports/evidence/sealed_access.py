@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from carft.store.study import StudyFile
 from reports.evidence.evidence import Evidence
 
 #: what tables and page say of a row that rests on such cells
@@ -47,15 +47,15 @@ class SealedAccess:
         openings: dict[str, Counter[str]] = defaultdict(Counter)
         by: dict[str, set[str]] = defaultdict(set)
         for line in log:
-            openings[line["cell"]][line["set"]] += 1
-            by[line["cell"]].add(line["by"])
+            openings[line.cell][line.set] += 1
+            by[line.cell].add(line.by)
         for cell in evidence.records:
             for name in evidence.store.evaluated(cell):
                 openings[cell][name] = max(1, openings[cell][name])
-        studies = evidence.store.studies()
+        studies = evidence.archive.studies
         roles = _roles(evidence, studies)
         searched = frozenset(cell for cell in openings if roles.get(cell) == "search")
-        oracle = {t["cell"] for s in studies if s.get("oracle") for t in s["trials"]}
+        oracle = {t.cell for s in studies if s.oracle for t in s.trials}
         planned = frozenset(cell for cell in searched & oracle if by[cell] == {"sweep"})
         seen = searched - planned
         return SealedAccess(
@@ -66,7 +66,7 @@ class SealedAccess:
             planned,
             seen,
             seen | _descendants(evidence, studies, seen),
-            _with_curves(evidence, {c for s in studies if s.get("extended_from") for c in s["confirm"]}),
+            _with_curves(evidence, {c for s in studies if s.extended_from for c in s.confirm}),
             bool(log),
         )
 
@@ -110,7 +110,7 @@ class SealedAccess:
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _roles(evidence: Evidence, studies: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _roles(evidence: Evidence, studies: Sequence[StudyFile]) -> dict[str, str]:
     roles = {}
     for record in evidence.records.values():
         if record.cell.parents:
@@ -118,15 +118,15 @@ def _roles(evidence: Evidence, studies: Sequence[Mapping[str, Any]]) -> dict[str
         else:
             roles[record.id] = "single" if record.cell.hyperparameters else "untrained"
     for study in studies:
-        roles.update(dict.fromkeys(study["confirm"], "confirm"))
+        roles.update(dict.fromkeys(study.confirm, "confirm"))
     for study in studies:
-        roles.update(dict.fromkeys((t["cell"] for t in study["trials"]), "search"))
+        roles.update(dict.fromkeys((t.cell for t in study.trials), "search"))
     return roles
 
 
-def _descendants(evidence: Evidence, studies: Sequence[Mapping[str, Any]], seen: frozenset[str]) -> frozenset[str]:
+def _descendants(evidence: Evidence, studies: Sequence[StudyFile], seen: frozenset[str]) -> frozenset[str]:
     """Confirm cells of the studies that hold an unsealed search cell, and the interpolations of those."""
-    confirmed = {c for s in studies if seen & {t["cell"] for t in s["trials"]} for c in s["confirm"]}
+    confirmed = {c for s in studies if seen & {t.cell for t in s.trials} for c in s.confirm}
     return _with_curves(evidence, confirmed | seen) - seen
 
 

@@ -111,12 +111,12 @@ def _names(verdicts: Sequence[Verdict], several: bool) -> list[str]:
 
 
 def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
-    models = sorted({(s["model"], s["pretrained"]) for s in evidence.studies})
+    models = sorted({(s.model, s.pretrained) for s in evidence.studies})
     named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
     tasks = _of_scope(tables["tasks"], evidence)
     seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
-    epochs = int(evidence.studies[0]["training"]["epochs"])
+    epochs = int(evidence.studies[0].training.epochs)
     unit = evidence.card(evidence.tasks[0]).group
     counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
@@ -174,12 +174,12 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
 
 def _given_up(evidence: Evidence) -> str:
     """What early stopping left out of the searches of this folder, in words; empty where it was off."""
-    studies = [study for study in evidence.archive.studies if study.get("rungs")]
+    studies = [study for study in evidence.archive.studies if study.rungs]
     if not studies:
         return ""
-    trials = sum(len(study["trials"]) for study in studies)
+    trials = sum(len(study.trials) for study in studies)
     stopped = sum(len(stopped_trials(study, evidence.store)) for study in studies)
-    rungs = " or ".join(dict.fromkeys(", ".join(map(str, study["rungs"])) for study in studies))
+    rungs = " or ".join(dict.fromkeys(", ".join(map(str, study.rungs)) for study in studies))
     return (
         f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were given up after epoch "
         f"{rungs}, being below the median of the trials that earlier rounds of their study brought there. They count "

@@ -190,21 +190,21 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
         for study in view.studies:
             given_up = len(stopped_trials(study, view.store))
             for trial in finished_trials(study, view.records):
-                metrics = view.records[trial["cell"]].metrics
+                metrics = view.records[trial.cell].metrics
                 rows.append(
                     {
-                        "task": study["task"],
-                        "method": study["method"],
-                        "trial": trial["trial"],
+                        "task": study.task,
+                        "method": study.method,
+                        "trial": trial.number,
                         "scope": view.name,
                         "scale": view.scale,
-                        **trial["parameters"],
+                        **trial.parameters,
                         "val/top1": metrics["val/top1"],
                         "val/loss": metrics["val/loss"],
-                        "won": trial["cell"] == study["winner"],
+                        "won": trial.cell == study.winner,
                         "given_up": given_up,
                         "selected_on": VALIDATION,
-                        "cell": trial["cell"],
+                        "cell": trial.cell,
                     }
                 )
     return pd.DataFrame(rows)
@@ -231,11 +231,11 @@ def history_table(evidence: Evidence) -> pd.DataFrame:
     frames = []
     for view in evidence.views():
         for study in view.studies:
-            for cell in (c for c in study["confirm"] if c in view.records):
+            for cell in (c for c in study.confirm if c in view.records):
                 history = view.archive.history(cell)
                 if history:
                     means = _per_epoch(history)
-                    frames.append(means.assign(method=study["method"], scope=view.name, scale=view.scale))
+                    frames.append(means.assign(method=study.method, scope=view.name, scale=view.scale))
     if not frames:
         return pd.DataFrame()
     joined = pd.concat(frames, ignore_index=True)
@@ -289,16 +289,16 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
     rows = [(p.what, p.where, p.words) for p in evidence.archive.problems]
     for view in evidence.views():
         for study in view.dropped:
-            rungs = f", rungs {study['rungs']}" if study.get("rungs") else ""
+            rungs = f", rungs {study.rungs}" if study.rungs else ""
             words = (
-                f"{study['method']} on {study['task']}, {len(study['trials'])} trials, "
-                f"{study['training']['epochs']} epochs{rungs}: another recipe or fewer trials than what {view.name} "
+                f"{study.method} on {study.task}, {len(study.trials)} trials, "
+                f"{study.training.epochs} epochs{rungs}: another recipe or fewer trials than what {view.name} "
                 f"reports."
             )
-            rows.append(("study not used", study["id"], words))
+            rows.append(("study not used", study.id, words))
         for study in view.studies:
-            opened = view.cells(study["task"], Entry(study["method"]))
-            if short := [cell for cell in study["confirm"] if cell not in opened]:
-                words = f"{study['method']} on {study['task']}: {', '.join(short)} not finished, unsealed or readable."
-                rows.append(("missing seed", study["id"], words))
+            opened = view.cells(study.task, Entry(study.method))
+            if short := [cell for cell in study.confirm if cell not in opened]:
+                words = f"{study.method} on {study.task}: {', '.join(short)} not finished, unsealed or readable."
+                rows.append(("missing seed", study.id, words))
     return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])

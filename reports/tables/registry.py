@@ -174,8 +174,8 @@ def _on_curve(sources: Sources, row: Row) -> Sequence[str]:
 
 
 def _in_history(sources: Sources, row: Row) -> Sequence[str]:
-    studies = [s for s in _view(sources, row).studies if s["method"] == row["method"]]
-    return [cell for study in studies for cell in study["confirm"] if cell in sources.evidence.records]
+    studies = [s for s in _view(sources, row).studies if s.method == row["method"]]
+    return [cell for study in studies for cell in study.confirm if cell in sources.evidence.records]
 
 
 def _audit_card(name: str, table: AuditTable) -> TableCard:

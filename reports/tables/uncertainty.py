@@ -68,7 +68,7 @@ def _luck(view: Evidence, task: str, sides: Sequence[Entry]) -> float:
 def _validated(view: Evidence, task: str, side: Entry) -> list[float]:
     study = view.study(task, side.parent or side.method)
     trials = finished_trials(study, view.records) if study else []
-    return [view.records[t["cell"]].metrics["val/top1"] for t in trials]
+    return [view.records[t.cell].metrics["val/top1"] for t in trials]
 
 
 def _trials(view: Evidence, task: str, side: Entry) -> int:

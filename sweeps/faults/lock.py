@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from carft.core.errors import UserError
 from carft.store.records import Store
-from sweeps.status.state import SweepState, read_states
+from carft.store.sweep_state import SweepState, read_states
 
 NAME = "sweep.lock"
 #: seconds in which a sweep that runs writes its state at least once

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, require_parts_allowed
-from carft.store.failures import kind_of, reason_of, write_failure
+from carft.store.failure_kinds import kind_of, reason_of
+from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store
 from sweeps.faults.lock import NAME as SWEPT

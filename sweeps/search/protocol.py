@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from carft.core.errors import UserError
 from carft.data.catalog import card
@@ -18,10 +18,11 @@ from carft.spec.resolve import interpolation, soup_of, specify
 from carft.spec.selection import Candidate, best, enough
 from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, known_curve, known_pruned, thresholds_of
 from carft.store.records import Store
+from carft.store.study import Status, StudyFile
 from sweeps.recipes import Recipe
 from sweeps.search.sampler import Tried, suggest
 from sweeps.search.study import Study, studies_of
-from sweeps.search.study_file import Trial, content_of, extension, is_larger
+from sweeps.search.study_file import content_of, is_larger, trial_of, with_extension
 
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
@@ -74,8 +75,8 @@ class Protocol:
     def __post_init__(self) -> None:
         methods = [method_card(name) for name in self.recipe.methods]
         self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
-        self._oracle = {s.id for s in self.studies if self.recipe.oracle or (self._known(s.id) or {}).get("oracle")}
-        self._written: dict[str, object] = {}
+        self._oracle = {s.id for s in self.studies if self.recipe.oracle or self._had_oracle(s.id)}
+        self._written: dict[str, StudyFile] = {}
         self._study_of: dict[str, str] = {}  # job key -> study
         self._moved = {study.id for study in self.studies}  # what write_studies has to look at
         self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
@@ -223,25 +224,28 @@ class Protocol:
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
         for study in [study for study in self.studies if study.id in self._moved]:
-            known = self._known(study.id) or {}
-            content = self._content(study)
-            content |= extension(known, content, self.store)
+            known = self._known(study.id)
+            content = with_extension(known, self._content(study), self.store)
             if self._written.get(study.id) != content and not is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
 
-    def _content(self, study: Study) -> dict[str, Any]:
+    def _content(self, study: Study) -> StudyFile:
         trials = [
-            Trial(number, parameters, job.cell.id, self._status(job), self.stopped.get(job.cell.id))
+            trial_of(number, parameters, job.cell.id, self._status(job), self.stopped.get(job.cell.id))
             for number, parameters, job in self._searches(study)
         ]
         winner, confirm = self.winner(study), [cell.id for cell in self.confirm_cells(study)]
         of = winner.cell if winner else None
         return content_of(study, trials, of, confirm, self.too_few(study), study.id in self._oracle)
 
-    def _known(self, study: str) -> dict[str, Any] | None:
-        """The study on disk; None when there is none, or a torn one, which is written again."""
+    def _had_oracle(self, study: str) -> bool:
+        known = self._known(study)
+        return known is not None and known.oracle
+
+    def _known(self, study: str) -> StudyFile | None:
+        """The study on disk; None when there is none, or a corrupt one, which is written again."""
         try:
             return self.store.study(study)
         except UserError:
@@ -345,7 +349,7 @@ class Protocol:
             return True
         return self.store.evaluated(cell.id) >= set(card(cell.task).sets)
 
-    def _status(self, job: Job) -> str:
+    def _status(self, job: Job) -> Status:
         if job.key in self.failed:
             return "failed"
         if job.cell.id in self.stopped:

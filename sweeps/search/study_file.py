@@ -1,69 +1,76 @@
-"""What study.json says of a study: its trials, its winner, and whether it grew after its test numbers were seen."""
+"""The study.json that a search writes: trials, winner, and whether the study grew after its test metrics were seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from carft.store.early_stopping import PrunedTrial
 from carft.store.records import Store
+from carft.store.study import Extension, Status, StudyFile, Trial
 from sweeps.search.study import Study
 
-#: what a larger request of the same study adds to
-GROWING = ("trials", "confirm")
 
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial as it is now. status: failed, stopped, done, running or open. stop: of one that was given up, how far."""
-
-    number: int
-    parameters: Mapping[str, float]
-    cell: str
-    status: str
-    stop: PrunedTrial | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for study.json."""
-        line = {"trial": self.number, "parameters": dict(self.parameters), "cell": self.cell, "status": self.status}
-        return line if self.stop is None else {**line, "stopped_after": self.stop.epochs, "val/top1": self.stop.value}
+def trial_of(
+    number: int, parameters: Mapping[str, float], cell: str, status: Status, pruned: PrunedTrial | None = None
+) -> Trial:
+    """A trial as it is now. ``pruned``: where early stopping ended it, if it did."""
+    ended: dict[str, Any] = {} if pruned is None else {"stopped_after": pruned.epochs, "value": pruned.value}
+    return Trial(number=number, parameters=dict(parameters), cell=cell, status=status, **ended)
 
 
 def content_of(
     study: Study, trials: Sequence[Trial], winner: str | None, confirm: Sequence[str], too_few: str, oracle: bool
-) -> dict[str, Any]:
-    """The study as it is now. winner, confirm: cells. too_few: why it has no winner. oracle: whether its search cells
-    are unsealed as well."""
-    return {
+) -> StudyFile:
+    """A study as it is now. Keys with a default are left out of the file.
+
+    Args:
+        study: The study.
+        trials: Its trials, by number.
+        winner: Id of the search cell that validation selects.
+        confirm: Ids of the winner's cells with fresh seeds.
+        too_few: Why a search that has ended has no winner.
+        oracle: Whether the search cells are evaluated on the held-out sets as well.
+    """
+    content = {
         "id": study.id,
         "seed": study.seed,
         "reading": {},
         **study.content,
-        "trials": [trial.as_dict() for trial in trials],
+        "trials": list(trials),
         "winner": winner,
         "confirm": list(confirm),
         **({"oracle": True} if oracle else {}),
         **({"too_few": too_few} if too_few else {}),
     }
+    return StudyFile.model_validate(content)
 
 
-def extension(known: Mapping[str, Any], content: Mapping[str, Any], store: Store) -> dict[str, Any]:
-    """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.
+def with_extension(known: StudyFile | None, content: StudyFile, store: Store) -> StudyFile:
+    """The study with ``extended_from``: its size when its test metrics were first seen.
 
-    known: the study as it is on disk, empty when there is none. Empty for a study that neither grew nor changed its
-    winner afterwards, as one does whose lost trial was run again. Whoever goes on until a number pleases is told by it.
+    A study whose trials or confirm cells grew, or whose winner changed, after that moment is marked by it. So is one
+    that got another winner because a lost trial was run again.
+
+    Args:
+        known: The study as it is on disk; None when it is not there.
+        content: The study as it is now.
+        store: The results folder, which holds the evaluations of the confirm cells.
     """
-    if "extended_from" in known:
-        return {"extended_from": known["extended_from"]}
-    grew = any(len(content[k]) > len(known.get(k, [])) for k in GROWING)
-    if not grew and known.get("winner") in (None, content["winner"]):
-        return {}
-    if not any(store.evaluated(cell) for cell in known.get("confirm", [])):
-        return {}
-    return {"extended_from": {k: len(known[k]) for k in GROWING}}
+    if known is None:
+        return content
+    before = known.extended_from
+    if before is None:
+        grew = len(content.trials) > len(known.trials) or len(content.confirm) > len(known.confirm)
+        changed = known.winner not in (None, content.winner)
+        if not (grew or changed) or not any(store.evaluated(cell) for cell in known.confirm):
+            return content
+        before = Extension(trials=len(known.trials), confirm=len(known.confirm))
+    return content.model_copy(update={"extended_from": before})
 
 
-def is_larger(known: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
-    """Whether the study on disk has more trials or confirm cells: a smaller request shrinks nothing."""
-    return any(len(known.get(k, ())) > len(content[k]) for k in GROWING)
+def is_larger(known: StudyFile | None, content: StudyFile) -> bool:
+    """Whether the study on disk has more trials or confirm cells. A smaller request never shrinks a study."""
+    if known is None:
+        return False
+    return len(known.trials) > len(content.trials) or len(known.confirm) > len(content.confirm)

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import optuna
@@ -25,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from carft.core.files import new_folder
 from carft.store.failures import failures
 from carft.store.records import Record, Store
+from carft.store.study import StudyFile
 
 #: a trial's status in study.json -> Optuna's
 STATES = {
@@ -91,9 +91,9 @@ def _write_journal(store: Store, path: Path) -> int:
     try:
         storage = JournalStorage(JournalFileBackend(str(part)))
         for study in store.studies():
-            space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study["space"].items()}
+            space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study.space.items()}
             made = optuna.create_study(storage=storage, study_name=_name(study), direction="maximize")
-            made.set_user_attr("winner", study["winner"] or study.get("too_few", "none yet"))
+            made.set_user_attr("winner", study.winner or study.too_few or "none yet")
             made.add_trials(_trials(store, study, space, reasons))
             count += 1
         if part.is_file():
@@ -103,21 +103,21 @@ def _write_journal(store: Store, path: Path) -> int:
     return count
 
 
-def _name(study: Mapping[str, Any]) -> str:
-    return f"{study['task']} {study['method']} {study['id']}"
+def _name(study: StudyFile) -> str:
+    return f"{study.task} {study.method} {study.id}"
 
 
 def _trials(
-    store: Store, study: Mapping[str, Any], space: Mapping[str, BaseDistribution], reasons: Mapping[str, str]
+    store: Store, study: StudyFile, space: Mapping[str, BaseDistribution], reasons: Mapping[str, str]
 ) -> Iterable[FrozenTrial]:
-    for trial in study["trials"]:
-        state = STATES.get(trial["status"], TrialState.WAITING)
-        value = store.read(trial["cell"]).metrics["val/top1"] if state is TrialState.COMPLETE else None
-        notes = {"cell": trial["cell"], **({"reason": reasons[trial["cell"]]} if trial["cell"] in reasons else {})}
+    for trial in study.trials:
+        state = STATES.get(trial.status, TrialState.WAITING)
+        value = store.read(trial.cell).metrics["val/top1"] if state is TrialState.COMPLETE else None
+        notes = {"cell": trial.cell, **({"reason": reasons[trial.cell]} if trial.cell in reasons else {})}
         # a search may have tried what is outside of today's range: the range of that trial then holds it
-        ranges = {name: _holding(space[name], value) for name, value in trial["parameters"].items()}
-        seen = {trial["stopped_after"]: trial["val/top1"]} if state is TrialState.PRUNED else None
-        parameters = dict(trial["parameters"])
+        ranges = {name: _holding(space[name], value) for name, value in trial.parameters.items()}
+        seen = {trial.stopped_after: trial.value} if state is TrialState.PRUNED else None
+        parameters = dict(trial.parameters)
         yield create_trial(
             state=state,
             value=value,

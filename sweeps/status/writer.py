@@ -20,8 +20,8 @@ from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card
 from carft.store.failures import read_failure
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
 from sweeps.search.protocol import Job, Kind, Protocol
-from sweeps.status.state import Counts, Running, SweepState, state_name, write_state
 
 WRITE_EVERY_S = 3.0
 
@@ -109,11 +109,11 @@ class StatusWriter:
             self._look_up(cell)
         for key in set(failed) - set(self._failed_on):
             before = read_failure(self.store, key.partition("-")[2])
-            self._failed_on[key] = before.spec["task"] if before else ""
+            self._failed_on[key] = before.spec.task if before else ""
         left_s, basis = self._time_left(done, failed, len(stopped))
         reused = protocol.reused & set(done)
         lost = sum(map(cells_of, failed))
-        counts = Counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
+        counts = _counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
         return SweepState(
             recipe=self.recipe,
             host=socket.gethostname(),
@@ -123,7 +123,7 @@ class StatusWriter:
             counts=counts,
             tasks=self._by_task(done, reused, failed, Counter(stop.task for stop in stopped.values())),
             running=tuple(
-                Running(job.kind, job.cell.id, job.cell.task, job.cell.method, since)
+                Running(job=job.kind, cell=job.cell.id, task=job.cell.task, method=job.cell.method, since=since)
                 for since, job in self._since.values()
             ),
             failed=failed,
@@ -153,7 +153,7 @@ class StatusWriter:
         lost: Counter[str] = Counter()
         for key in failed:
             lost[self._failed_on[key]] += cells_of(key)
-        return {t: Counts(total, ended[t], found[t], lost[t], running[t], stopped[t]) for t in tasks}
+        return {t: _counts(total, ended[t], found[t], lost[t], running[t], stopped[t]) for t in tasks}
 
     def _time_left(
         self, done: Mapping[str, object], failed: Mapping[str, str], stopped: int
@@ -175,6 +175,10 @@ class StatusWriter:
         unknown = [kind for kind, count in left.items() if count > 0 and kind not in measured]
         guess = f"; {' and '.join(unknown)} not measured yet, taken as the slowest" if unknown else ""
         return seconds / self.slots, f"seconds a cell in {jobs} jobs ({said}), {self.slots} at a time{guess}"
+
+
+def _counts(total: int, done: int, reused: int, failed: int, running: int, stopped: int) -> Counts:
+    return Counts(total=total, done=done, reused=reused, failed=failed, running=running, stopped=stopped)
 
 
 def kind_of(cell: Cell, search_seed: int) -> Kind:

@@ -11,12 +11,13 @@ import pytest
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.core.errors import UserError
 from carft.spec.resolve import specify
+from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.scopes import FAMILIES
 from reports.tables.basic import problem_table, task_table
-from tests.support.planted import Plan, change_study, plant
+from tests.support.planted import Plan, change_study, changed, plant
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -47,7 +48,7 @@ def problems(store: Store) -> dict[str, str]:
 
 
 def confirm(store: Store, method: str = "ft", task: str = TASKS[0]) -> list[str]:
-    return next(s for s in store.studies() if (s["task"], s["method"]) == (task, method))["confirm"]
+    return next(s for s in store.studies() if (s.task, s.method) == (task, method)).confirm
 
 
 def test_a_whole_folder_has_no_problems(folder: Store) -> None:
@@ -91,7 +92,7 @@ def test_a_missing_seed_is_named(folder: Store) -> None:
 
 
 def test_a_failed_cell_is_named_with_its_reason(folder: Store) -> None:
-    folder.write_failure(specify(TASKS[0], "ft", {"lr": 1.0}, 7), "the training loss became nan", "")
+    write_failure(folder, specify(TASKS[0], "ft", {"lr": 1.0}, 7), "diverged", "the training loss became nan")
     assert "ft on icons/body, seed 7: the training loss became nan" in problems(folder)["failed cell"]
 
 
@@ -174,8 +175,7 @@ def test_studies_of_another_model_stand_apart(folder: Store) -> None:
 
 
 def test_a_study_of_an_unknown_task_is_named(folder: Store) -> None:
-    study = {**folder.studies()[0], "task": "icons/nowhere"}
-    folder.write_study("elsewhere", study)
+    folder.write_study("elsewhere", changed(folder.studies()[0], task="icons/nowhere"))
     assert "icons/nowhere" in problems(folder)["unknown task"]
 
 

@@ -21,9 +21,9 @@ from carft.data.catalog import card
 from carft.data.fixtures import picture
 from carft.spec.cell import Cell
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
 from sweeps.plan.outcomes import PlanResult, corrections, read_plan_results, write_plan_result
 from sweeps.recipes import Recipe, parse_recipe
-from sweeps.status.state import Counts, Running, SweepState, read_states, write_state
 from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
 
 RECIPE = files("sweeps.recipes").joinpath("readings.yaml").read_text(encoding="utf-8")
@@ -104,9 +104,17 @@ def test_a_note_of_nonsense_is_read_or_refused(tree: Path, name: str, content: b
 
 def a_state() -> SweepState:
     counts = Counts(total=3, done=1)
-    running = (Running("search", "0123", "icons/tools", "ft", 1.0),)
+    running = (Running(job="search", cell="0123", task="icons/tools", method="ft", since=1.0),)
     return SweepState(
-        "miniature", "host", 1, 1.0, 2.0, counts, {"icons/tools": counts}, running, {"search-0123": "NaN"}
+        recipe="miniature",
+        host="host",
+        pid=1,
+        started=1.0,
+        updated=2.0,
+        counts=counts,
+        tasks={"icons/tools": counts},
+        running=running,
+        failed={"search-0123": "NaN"},
     )
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.resolve import specify
+from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.build import Built, build_report
 from reports.claims.verdicts import ledger
@@ -35,7 +36,7 @@ HOSTILE = "</script><script>alert('reason')</script>"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(tmp_path_factory.mktemp("planted"))
     plant(made, DOWNSTREAM_ICONS, PLAN)
-    made.write_failure(specify("icons/body", "ft", {"lr": 1.0}), HOSTILE, "")
+    write_failure(made, specify("icons/body", "ft", {"lr": 1.0}), "error", HOSTILE)
     return made
 
 

@@ -18,7 +18,7 @@ from reports.build import build_report
 from reports.render.manifest import Manifest, digests
 from reports.verify import Verification, verify
 from tests.support.helpers import TASK, run_cli
-from tests.support.planted import Plan, plant
+from tests.support.planted import Plan, changed, plant
 
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
@@ -176,10 +176,9 @@ def test_a_tampered_report_is_caught(
 
 def test_another_winner_is_caught(case: Folders) -> None:
     store, folder = case
-    study = next(s for s in store.studies() if s["method"] == "ft")
-    other = next(r for r in store.records() if r.cell.method == "car_ft" and r.id not in study["confirm"])
-    study["winner"] = other.id
-    store.write_study(next(store.root.glob("studies/*-ft-*")).name, study)
+    study = next(s for s in store.studies() if s.method == "ft")
+    other = next(r for r in store.records() if r.cell.method == "car_ft" and r.id not in study.confirm)
+    store.write_study(next(store.root.glob("studies/*-ft-*")).name, changed(study, winner=other.id))
     found = differences(verify(store, folder))
     assert any("validation selects" in line for line in found["winners"])
 

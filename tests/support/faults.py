@@ -193,7 +193,7 @@ def _logs(files: Files) -> Files:
 def outcome(results: Path) -> dict[str, object]:
     """What a sweep is for: the winner and the confirm cells of each study, and the metrics of all cells."""
     store = Store(results)
-    studies = {f"{s['task']} {s['method']}": [s["winner"], s["confirm"]] for s in store.studies()}
+    studies = {f"{s.task} {s.method}": [s.winner, s.confirm] for s in store.studies()}
     return {"studies": studies, "metrics": {cell: store.metrics(cell) for cell in store.ids()}}
 
 

@@ -20,6 +20,7 @@ from carft.core.metrics import Predictions
 from carft.spec.cell import Cell, Reading, Training
 from carft.spec.resolve import specify
 from carft.store.records import Record
+from carft.store.study import StudyFile
 from carft_cli.app import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,13 @@ def made_up_predictions(count: int = 3, classes: int = 2, contexts: int = 2, see
         logits=rng.normal(size=(count, classes)).astype(np.float32),
         context_logits=rng.normal(size=(count, contexts)).astype(np.float32),
     )
+
+
+def made_up_study(**content: Any) -> StudyFile:
+    """A study without trials, but for the given keys of study.json."""
+    named = {"id": "s", "task": "icons/body", "method": "ft", "data_version": "1", "model": "m", "pretrained": "p"}
+    empty = {"training": {"epochs": 1}, "trials": [], "winner": None, "confirm": []}
+    return StudyFile.model_validate({**named, **empty, **content})
 
 
 def made_up_record(cell: Cell, metrics: Mapping[str, float] | None = None, numerics: int = NUMERICS) -> Record:

@@ -15,6 +15,8 @@ from carft.spec.cell import Cell, Reading, Training
 from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation, specify
 from carft.store.records import Record, Store
+from carft.store.study import StudyFile
+from tests.support.helpers import made_up_study
 
 PROVENANCE = {
     "numerics": NUMERICS,
@@ -101,23 +103,21 @@ def plant(
             trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
             differs = [*differing(reading).values(), *recipe.values()]
             name = "-".join([task.replace("/", "-"), method, *map(str, differs)])
-            store.write_study(
-                name,
-                {
-                    "id": name,
-                    "task": task,
-                    "method": method,
-                    "data_version": base.data_version,
-                    "model": base.model,
-                    "pretrained": base.pretrained,
-                    "training": recipe,
-                    "reading": differing(reading),
-                    "oracle": plan.oracle,
-                    "trials": [trial],
-                    "winner": base.id,
-                    "confirm": [cell.id for cell in confirm],
-                },
+            study = made_up_study(
+                id=name,
+                task=task,
+                method=method,
+                data_version=base.data_version,
+                model=base.model,
+                pretrained=base.pretrained,
+                training=recipe,
+                reading=differing(reading),
+                oracle=plan.oracle,
+                trials=[trial],
+                winner=base.id,
+                confirm=[cell.id for cell in confirm],
             )
+            store.write_study(name, study)
 
 
 def differing(reading: Reading | None) -> dict[str, Any]:
@@ -142,8 +142,13 @@ def write_hits(store: Store, cell: Cell, hits: Mapping[str, Sequence[int]], grou
 
 def change_study(store: Store, task: str, method: str, **changes: Any) -> None:
     """Write the study of a task and method again with other content."""
-    study = next(s for s in store.studies() if (s["task"], s["method"]) == (task, method))
-    store.write_study(study["id"], {**study, **changes})
+    study = next(s for s in store.studies() if (s.task, s.method) == (task, method))
+    store.write_study(study.id, changed(study, **changes))
+
+
+def changed(study: StudyFile, **changes: Any) -> StudyFile:
+    """A study with other content."""
+    return StudyFile.model_validate({**study.content(), **changes})
 
 
 def _both(plan: Plan) -> dict[str, Mapping[str, float]]:

@@ -44,9 +44,9 @@ def test_a_soup_has_one_seed_and_so_no_interval(swept: Path) -> None:
 
 def test_oracle_opens_search_cells_by_the_sweep_alone(swept: Path) -> None:
     store = Store(swept / "results")
-    searched = {t["cell"] for s in store.studies() for t in s["trials"]}
-    assert len(store.studies()) == len(trained_methods()) and all(s["oracle"] for s in store.studies())
-    assert searched <= {line["cell"] for line in store.unsealings() if line["by"] == "sweep"}
+    searched = {t.cell for s in store.studies() for t in s.trials}
+    assert len(store.studies()) == len(trained_methods()) and all(s.oracle for s in store.studies())
+    assert searched <= {line.cell for line in store.unsealings() if line.by == "sweep"}
     tables = swept / "report" / "tables"
     assert "test (oracle)" in set(pd.read_csv(tables / "selection.csv")["selected_on"])
     assert "caution" not in pd.read_csv(tables / "tasks.csv")  # nothing that was reported was chosen on test

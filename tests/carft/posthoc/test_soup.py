@@ -280,13 +280,13 @@ def test_new_methods_and_soups_run_through_ray_and_into_the_report(tmp_path: Pat
     counts = json.loads(done.stdout)
     assert (counts["cells_done"], counts["cells_failed"]) == (1 + 3 * (2 + 2) + 2, 0)
     store = Store(results)
-    studies = {study["method"]: study for study in store.studies()}
+    studies = {study.method: study for study in store.studies()}
     soups = [r for r in store.records() if r.cell.method == "soup"]
-    searched = sorted(trial["cell"] for trial in studies["ft"]["trials"])
+    searched = sorted(trial.cell for trial in studies["ft"].trials)
     assert [sorted(r.cell.parents) for r in soups] == [searched, searched]
     assert {r.cell.hyperparameters["greedy"] for r in soups} == set(SOUP_RULES)
     assert all(store.weights_path(cell).is_file() for cell in searched)
-    assert not any(store.weights_path(t["cell"]).is_file() for t in studies["flyp"]["trials"])
+    assert not any(store.weights_path(t.cell).is_file() for t in studies["flyp"].trials)
     report = run_cli("report", "--results", results, "--out", out)
     assert report.returncode == 0, report.stderr
     rows = (out / "tables" / "tasks.csv").read_text().splitlines()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import CorruptFile, UserError
+from carft.core.files import write_json
 from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.store.early_stopping import (
@@ -17,6 +18,7 @@ from carft.store.early_stopping import (
     curve_of,
     known_pruned,
     pruned_after,
+    read_pruned,
     rungs_of,
     thresholds_of,
     write_pruned,
@@ -24,6 +26,7 @@ from carft.store.early_stopping import (
 from carft.store.gc import leftovers
 from carft.store.merge import merge
 from carft.store.records import Store
+from carft.store.study import Extension
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.analysis.selection import one_trial_table
@@ -35,6 +38,7 @@ from sweeps.search.protocol import Job, Protocol
 from sweeps.search.sampler import Tried, suggest
 from sweeps.status.events import write_events
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli, same_predictions
+from tests.support.planted import changed
 
 TASKS = ["icons/transport", "icons/weather"]
 EPOCHS = 5
@@ -198,12 +202,12 @@ def test_rungs_compare_trials_of_one_study_only(undisturbed: tuple[Protocol, Cre
 def test_studies_say_which_trials_were_given_up_and_where(undisturbed: tuple[Protocol, Crew]) -> None:
     protocol, _ = undisturbed
     for study in protocol.store.studies():
-        assert study["rungs"] == [1, 3]
-        for trial in study["trials"]:
-            stop = protocol.stopped.get(trial["cell"])
-            assert trial["status"] == ("done" if stop is None else "stopped")
+        assert study.rungs == [1, 3]
+        for trial in study.trials:
+            stop = protocol.stopped.get(trial.cell)
+            assert trial.status == ("done" if stop is None else "stopped")
             if stop is not None:
-                assert (trial["stopped_after"], trial["val/top1"]) == (stop.epochs, stop.value)
+                assert (trial.stopped_after, trial.value) == (stop.epochs, stop.value)
 
 
 def test_a_plan_counts_what_was_given_up_as_over_and_not_as_failed(undisturbed: tuple[Protocol, Crew]) -> None:
@@ -233,9 +237,9 @@ def test_what_fewer_trials_would_show_is_not_said_of_survivors(store: Store) -> 
 def test_the_larger_search_is_reported_and_of_two_as_large_the_one_that_gave_nothing_up(store: Store) -> None:
     Crew(store).work(Protocol(recipe(), store))
     Crew(store).work(Protocol(recipe(early_stopping=False, trials=2), store))
-    assert all(study["rungs"] for study in Evidence.of(store).studies)
+    assert all(study.rungs for study in Evidence.of(store).studies)
     Crew(store).work(Protocol(recipe(early_stopping=False), store))
-    assert not any(study.get("rungs") for study in Evidence.of(store).studies)
+    assert not any(study.rungs for study in Evidence.of(store).studies)
 
 
 def test_a_winner_that_changes_after_its_test_numbers_were_seen_is_marked(store: Store) -> None:
@@ -243,19 +247,19 @@ def test_a_winner_that_changes_after_its_test_numbers_were_seen_is_marked(store:
     protocol = Protocol(recipe(tasks=TASKS[:1], methods=["ft"], early_stopping=False), store)
     Crew(store).work(protocol)
     (study,) = store.studies()
-    assert "extended_from" not in study
+    assert study.extended_from is None
     best = protocol.winner(protocol.studies[0])
     assert best is not None
-    other = next(t["cell"] for t in study["trials"] if t["cell"] != best.cell)
-    store.write_study(study["id"], {**study, "winner": other})
+    other = next(t.cell for t in study.trials if t.cell != best.cell)
+    store.write_study(study.id, changed(study, winner=other))
     Protocol(recipe(tasks=TASKS[:1], methods=["ft"], early_stopping=False), store).write_studies()
-    assert store.studies()[0]["extended_from"] == {"trials": 8, "confirm": 1}
+    assert store.studies()[0].extended_from == Extension(trials=8, confirm=1)
 
 
-def test_a_cell_without_its_history_is_torn_and_lifts_no_limit(store: Store) -> None:
+def test_a_cell_without_its_history_is_corrupt_and_lifts_no_limit(store: Store) -> None:
     Crew(store).work(Protocol(recipe(tasks=TASKS[:1], methods=["ft"]), store))
     (study,) = store.studies()
-    (store.folder(study["trials"][0]["cell"]) / "history.parquet").unlink()
+    (store.folder(study.trials[0].cell) / "history.parquet").unlink()
     with pytest.raises(UserError, match="its history is missing"):
         Protocol(recipe(tasks=TASKS[:1], methods=["ft"]), store).finished()
 
@@ -273,8 +277,8 @@ def test_of_two_notes_a_merge_keeps_the_longer_one_of_today(store: Store, tmp_pa
         folder.write(made_up_record(done), [], PREDICTIONS)
         write_pruned(folder, cell, curve, {})
     merge(store, other, tmp_path / "merged")
-    content = Store(tmp_path / "merged").stopped(cell.id)
-    assert content is not None and content["curve"] == [0.1, 0.2]
+    note = read_pruned(Store(tmp_path / "merged"), cell.id)
+    assert note is not None and note.curve == (0.1, 0.2)
 
 
 def test_rungs_are_the_same_in_any_order() -> None:
@@ -287,18 +291,18 @@ def test_a_note_under_other_numerics_does_not_count(store: Store) -> None:
     write_pruned(store, cell, (0.1,), {})
     assert known_pruned(store, cell, {1: 0.5}) is not None
     assert known_pruned(store, cell, {1: 0.05}) is None and known_pruned(store, cell, NO_THRESHOLDS) is None
-    content = store.stopped(cell.id)
-    assert content is not None
-    store.write_stopped(cell, {**content, "numerics": content["numerics"] + 1})
+    note = read_pruned(store, cell.id)
+    assert note is not None
+    write_json(store.stopped_path(cell.id), {**note.content(), "numerics": note.numerics + 1})
     assert known_pruned(store, cell, {1: 0.5}) is None
 
 
-@pytest.mark.parametrize("torn", ['{"curve": [0.1', '{"curve": ["a"], "numerics": 1}', "[]", '{"curve": 3}'])
-def test_a_torn_note_is_refused_by_name(store: Store, torn: str) -> None:
+@pytest.mark.parametrize("corrupt", ['{"curve": [0.1', '{"curve": ["a"], "numerics": 1}', "[]", '{"curve": 3}'])
+def test_a_corrupt_note_is_refused_by_name(store: Store, corrupt: str) -> None:
     cell = quick_cell("ft", lr=LR)
     write_pruned(store, cell, (0.1,), {})
     path = store.folder(cell.id) / "stopped.json"
-    path.write_text(torn)
+    path.write_text(corrupt)
     with pytest.raises(CorruptFile):
         known_pruned(store, cell, {1: 0.5})
 
@@ -351,8 +355,8 @@ def test_a_checkpoint_at_the_rung_does_not_save_a_trial(store: Store) -> None:
             run_cell(cell, store, execution, limits={1: 1.1})
     assert list(store.root.glob("checkpoints/*"))
     assert run_cell(cell, store, execution, limits={1: 1.1}).status == "stopped"
-    content = store.stopped(cell.id)
-    assert content is not None and len(content["curve"]) == 1
+    note = read_pruned(store, cell.id)
+    assert note is not None and len(note.curve) == 1
     assert not list(store.root.glob("checkpoints/*"))
 
 
@@ -384,8 +388,8 @@ def test_a_sweep_that_gives_trials_up_is_counted_shown_and_verified(tmp_path: Pa
     assert stopped and f"{len(stopped)} stopped early" in done.stdout
     assert len(store.ids()) + len(stopped) == 1 + 8 + 1
     (study,) = store.studies()
-    assert {t["cell"] for t in study["trials"] if t["status"] == "stopped"} == set(stopped)
-    assert study["winner"] in store.ids()
+    assert {t.cell for t in study.trials if t.status == "stopped"} == set(stopped)
+    assert study.winner in store.ids()
 
     assert f"{len(stopped)} stopped early" in run_cli("status", "--results", results).stdout
     assert write_events(store).studies == 1
@@ -397,12 +401,12 @@ def test_a_sweep_that_gives_trials_up_is_counted_shown_and_verified(tmp_path: Pa
     assert run_cli("report", "verify", "--results", results, "--out", report).returncode == 0
 
     # whoever has seen test numbers could strike out what beats the trial that is wanted
-    wanted = next(t["cell"] for t in study["trials"] if t["status"] == "done" and t["cell"] != study["winner"])
+    wanted = next(t.cell for t in study.trials if t.status == "done" and t.cell != study.winner)
     struck = [
-        {**t, "status": "stopped", "stopped_after": 2, "val/top1": 0.0} if t["cell"] == study["winner"] else t
-        for t in study["trials"]
+        t.model_copy(update={"status": "stopped", "stopped_after": 2, "value": 0.0}) if t.cell == study.winner else t
+        for t in study.trials
     ]
-    store.write_study(study["id"], {**study, "trials": struck, "winner": wanted, "confirm": []})
+    store.write_study(study.id, changed(study, trials=struck, winner=wanted, confirm=[]))
     assert run_cli("report", "--results", results, "--out", report).returncode == 0
     found = run_cli("report", "verify", "--results", results, "--out", report)
     assert found.returncode == 1 and "is given up after epoch 2; its rungs let it train to the end" in found.stdout

@@ -12,13 +12,12 @@ from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from safetensors import SafetensorError
 
 from carft.core.errors import Diverged, UnreadableImage, UserError
+from carft.core.files import write_json
 from carft.spec.selection import enough
+from carft.store.failure_kinds import KINDS, kind_of, reason_of
 from carft.store.failures import (
-    KINDS,
     failures,
-    kind_of,
     read_failure,
-    reason_of,
     settled_failures,
     tail,
     write_failure,
@@ -80,7 +79,9 @@ def test_what_was_lost_is_not_settled(store: Store) -> None:
 
 
 def test_a_failure_record_of_before_is_read_and_not_held_against_the_cell(store: Store) -> None:
-    store.write_failure(CELL, "it broke", "Traceback ...")
+    store.failure_path(CELL.id).parent.mkdir(parents=True)
+    content = {"cell": CELL.id, "spec": CELL.as_dict(), "reason": "it broke", "details": "Traceback ..."}
+    write_json(store.failure_path(CELL.id), content)
     (found,) = failures(store)
     assert (found.reason, found.kind, found.attempt) == ("it broke", "error", 1)
     assert settled_failures(store) == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import threading
 import time
@@ -20,17 +19,18 @@ from carft.core.errors import StorageUnavailable, UserError
 from carft.spec.cell import Cell
 from carft.spec.registry import WISE_ALPHAS
 from carft.store import object_store as remote
+from carft.store.early_stopping import write_pruned
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
 from carft.store.mirror import SHARED, MirroredStore, open_store
 from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from sweeps.faults import lock as sole
 from sweeps.faults.lock import sweep_lock
-from sweeps.status.state import Counts, SweepState, read_states, write_state
 from tests.carft_cli.test_refusals import assert_refused
 from tests.support.buckets import BUCKET, KEY, SECRET, Machines, Server, serving
-from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
 
 CELL = quick_cell("ft", lr=LR)
 OTHER = quick_cell("ft", seed=1, lr=LR)
@@ -58,7 +58,7 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
     put(first)
     first.add_evaluation(CELL.id, "test", {"test/top1": 0.25}, made_up_predictions(), NOTE)
-    first.write_study("one", {"id": "one"})
+    first.write_study("one", made_up_study())
     write_failure(first, OTHER, "error", "why")
     second.refresh(*SHARED)
     assert second.read(CELL.id) == first.read(CELL.id)
@@ -107,7 +107,7 @@ def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
 def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_did(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
     put(first)
-    first._owed(f"cells/{CELL.id}").touch()  # killed before it knew that all was sent
+    first._pending_path(f"cells/{CELL.id}").touch()  # killed before it knew that all was sent
     machines.server.remove(f"{machines.prefix}/cells/{CELL.id}/record.json")
     second.write(made_up_record(CELL, {"val/top1": 0.75}), [], made_up_predictions(seed=1))
     again = machines.store("first")
@@ -144,7 +144,7 @@ def test_a_place_is_held_by_one_at_a_time_however_often_it_changes_hands(machine
 
     def hold() -> None:
         for _ in range(40):
-            with store._holding("cells/x") as owed:
+            with store._locked("cells/x") as owed:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 assert owed.exists()
@@ -165,11 +165,11 @@ def test_lines_of_the_log_that_a_killed_worker_owed_are_sent_with_the_next_job_o
     put(killed)
     line = killed.root / f"unsealed/{CELL.id}-{killed.writer}.jsonl"
     line.write_text(json.dumps({"when": "then", "cell": CELL.id, "set": "test", "by": "sweep"}) + "\n")
-    killed._owed(f"unsealed/{line.name}").touch()
+    killed._pending_path(f"unsealed/{line.name}").touch()
     machines.store("first").sync([CELL.id])
     elsewhere = machines.store("second")
     elsewhere.refresh(*SHARED)
-    assert [opened["set"] for opened in elsewhere.unsealings()] == ["test"]
+    assert [opened.set for opened in elsewhere.unsealings()] == ["test"]
 
 
 def test_tidying_leaves_a_cell_alone_that_another_machine_has_finished_since(machines: Machines) -> None:
@@ -185,7 +185,7 @@ def test_tidying_leaves_a_cell_alone_that_another_machine_has_finished_since(mac
 
 def test_the_note_of_a_cell_that_was_given_up_goes_when_it_is_done_after_all(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
-    first.write_stopped(CELL, {"curve": [0.1], "numerics": NUMERICS})
+    write_pruned(first, CELL, (0.1,), {})
     second.refresh(*SHARED)
     assert second.stopped_cells() == [CELL.id]
     put(second)
@@ -266,7 +266,7 @@ def test_no_line_of_the_log_of_unsealings_is_lost_or_doubled(
     machines.store("first").flush()
     for store in (third, third, first, second):
         store.refresh(*SHARED)
-        assert sorted(line["cell"] for line in store.unsealings()) == sorted(["a", *3 * [CELL.id]])
+        assert sorted(line.cell for line in store.unsealings()) == sorted(["a", *3 * [CELL.id]])
 
 
 @pytest.mark.parametrize(
@@ -288,10 +288,11 @@ def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = machines.store("here"), machines.store("there")
-    state = SweepState("small", "another-machine", 7, time.time() - 60, time.time(), Counts())
+    now = time.time()
+    state = SweepState(recipe="small", host="another-machine", pid=7, started=now - 60, updated=now, counts=Counts())
 
     def listen(seconds: float) -> None:
-        write_state(there, dataclasses.replace(state, updated=state.updated + 1))
+        write_state(there, state.model_copy(update={"updated": state.updated + 1}))
 
     write_state(there, state)
     monkeypatch.setattr(sole, "time", SimpleNamespace(**{**vars(time), "sleep": listen}))

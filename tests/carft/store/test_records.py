@@ -16,7 +16,7 @@ from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions
 from carft.spec.cell import Cell
-from carft.store.failures import failures
+from carft.store.failures import failures, write_failure
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
@@ -197,7 +197,7 @@ def test_a_cell_is_found_by_the_beginning_of_its_id(store: Store) -> None:
 
 
 def test_a_failure_is_kept_until_the_cell_is_done(store: Store) -> None:
-    store.write_failure(CELL, "it broke", "details")
+    write_failure(store, CELL, "error", "it broke", "details")
     assert [(f.cell, f.reason) for f in failures(store)] == [(CELL.id, "it broke")]
     assert store.ids() == []
     store.write(made_up_record(CELL), [], made_up_predictions())

@@ -28,7 +28,7 @@ from carft.store.stale import stale_cells
 from reports.build import build_report
 from reports.render.manifest import record_digests
 from reports.verify import verify
-from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
+from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
 from tests.support.planted import Plan, plant
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -67,7 +67,7 @@ def test_a_record_that_says_what_it_would_say_today_is_not_stale(finished: Store
         ({"numerics": NUMERICS - 1}, "numerics", f"under NUMERICS {NUMERICS - 1}, this code is {NUMERICS}"),
         ({"digests": {"attested": "no: fixture"}}, "attestation", "not those of the catalog: fixture"),
         ({"digests": {"attested": "unknown"}}, "attestation", "no digest of the data"),
-        ({"digests": {}}, "attestation", "does not say what data"),
+        ({"digests": {}}, "attestation", "does not name its data"),
     ],
 )
 def test_a_stale_cell_is_named_with_the_reason(store: Store, change: dict, what: str, why: str) -> None:
@@ -78,14 +78,14 @@ def test_a_stale_cell_is_named_with_the_reason(store: Store, change: dict, what:
     assert why in row["why"]
 
 
-def test_cells_on_other_data_or_of_an_unknown_task_and_torn_ones_are_stale(store: Store) -> None:
+def test_cells_on_other_data_or_of_an_unknown_task_and_corrupt_ones_are_stale(store: Store) -> None:
     aged = put(store, replace(CELL, data_version="icons-0"))
     lost = put(store, replace(CELL, task="icons/nowhere"))
     torn = put(store, OTHER)
     (store.folder(torn.id) / "record.json").write_text("{")
     found = {row["cell"]: (row["what"], row["why"]) for row in stale_cells(store)}
     assert found[aged.id][0] == "data version" and card(TASK).version in found[aged.id][1]
-    assert found[lost.id][0] == "task" and found[torn.id][0] == "torn"
+    assert found[lost.id][0] == "task" and found[torn.id][0] == "corrupt"
 
 
 # gc
@@ -163,7 +163,7 @@ def test_two_folders_become_one_with_what_either_has(labs: tuple[Store, Store], 
     both = Store(tmp_path / "both")
     assert set(both.ids()) == {*labs[0].ids(), *labs[1].ids()}
     assert both.metrics(CELL.id)["test/top1"] == 0.25
-    assert [line["cell"] for line in both.unsealings()] == [CELL.id]
+    assert [line.cell for line in both.unsealings()] == [CELL.id]
     for cell in both.ids():
         both.predictions(cell, "val")
 
@@ -184,22 +184,21 @@ def test_a_conflict_is_named_and_nothing_is_written(
         assert Store(tmp_path / f"keep-{keep}").metrics(OTHER.id)["val/top1"] == value
 
 
-def test_a_current_record_stands_against_an_older_and_a_whole_one_against_a_torn_one(
+def test_a_current_record_stands_against_an_older_and_a_valid_one_against_a_corrupt_one(
     labs: tuple[Store, Store], tmp_path: Path
 ) -> None:
     put(labs[1], OTHER, 0.9, numerics=NUMERICS - 1)
     path = labs[0].folder(CELL.id) / "record.json"
     path.write_text(path.read_text()[:30])
     merged = merge(*labs, tmp_path / "both")
-    assert merged.written and not merged.conflicts and not merged.torn
+    assert merged.written and not merged.conflicts and not merged.corrupt
     both = Store(tmp_path / "both")
     assert both.metrics(OTHER.id)["val/top1"] == 0.5 and both.metrics(CELL.id)["test/top1"] == 0.25
 
 
 def study(store: Store, cells: list[str], winner: str | None, confirm: list[str]) -> None:
     trials = [{"trial": k, "parameters": {}, "cell": c, "status": "open"} for k, c in enumerate(cells)]
-    content = {"id": "s", "task": TASK, "method": "ft", "trials": trials, "winner": winner, "confirm": confirm}
-    store.write_study("s", content)
+    store.write_study("s", made_up_study(task=TASK, trials=trials, winner=winner, confirm=confirm))
 
 
 def test_of_a_study_the_larger_state_is_taken_with_the_confirm_cells_of_both(
@@ -209,8 +208,8 @@ def test_of_a_study_the_larger_state_is_taken_with_the_confirm_cells_of_both(
     study(labs[1], [CELL.id, "more"], CELL.id, ["two"])
     assert merge(*labs, tmp_path / "both").written
     found = Store(tmp_path / "both").study("s")
-    assert found is not None and [t["status"] for t in found["trials"]] == ["done", "open"]
-    assert found["confirm"] == ["one", "two"]
+    assert found is not None and [t.status for t in found.trials] == ["done", "open"]
+    assert found.confirm == ["one", "two"]
 
 
 def test_studies_that_tried_other_things_conflict(labs: tuple[Store, Store], tmp_path: Path) -> None:
@@ -253,7 +252,7 @@ def test_links_in_a_folder_from_elsewhere_are_refused(labs: tuple[Store, Store],
 def test_an_id_that_would_leave_the_folder_is_refused(store: Store) -> None:
     put(store, CELL)
     for name in ("../elsewhere", "..", "", "a/b", "a\0b"):
-        for look in (store.is_done, store.read, store.history, store.failure, store.weights_path):
+        for look in (store.is_done, store.read, store.history, store.failure_path, store.weights_path):
             with pytest.raises(UserError, match="not the name of a cell"):
                 look(name)
 

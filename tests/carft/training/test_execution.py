@@ -87,7 +87,7 @@ def test_a_finished_cell_leaves_no_checkpoint(store: Store) -> None:
 
 def test_no_checkpoint_is_written_where_a_results_folder_was(bench: CellContext, tmp_path: Path) -> None:
     """A share that went away leaves an empty place; the mark of the sweep is not in it."""
-    store = Store(tmp_path / "gone", mark="sweep.lock")
+    store = Store(tmp_path / "gone", sentinel="sweep.lock")
     store.root.mkdir()
     with pytest.raises(FileNotFoundError, match="went away"):
         compute(CELL, bench, store_checkpoints(CELL, store, Execution(checkpoint_every=1)))

@@ -25,6 +25,7 @@ from reports.evidence.references import OPENAI_FILES, reference_numbers, same_st
 from reports.evidence.scopes import HELD_OUT, family_of
 from reports.tables.basic import task_table, trial_table
 from tests.support import planted
+from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, plant, write, write_hits
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -99,7 +100,8 @@ def held_out(store: Store, tasks: Sequence[str], share: float, seeds: Sequence[i
             content |= {"data_version": base.data_version, "model": base.model, "pretrained": base.pretrained}
             trials = [{"trial": 0, "parameters": dict(base.hyperparameters), "cell": base.id, "status": "done"}]
             content |= {"training": {"epochs": 5}, "trials": trials, "winner": base.id}
-            store.write_study(str(content["id"]), {**content, "confirm": [c.id for c in confirm]})
+            study = made_up_study(**content, confirm=[c.id for c in confirm])
+            store.write_study(study.id, study)
 
 
 def test_c6_is_reproduced_when_the_number_lies_in_the_interval(domainbed: list[str], store: Store) -> None:
@@ -173,11 +175,11 @@ def test_c6_of_other_weights_of_the_same_model_is_not_comparable(
 
 def test_c6_of_cells_with_other_images_is_not_comparable(domainbed: list[str], store: Store) -> None:
     held_out(store, domainbed, 31 / 40)
-    study = next(s for s in store.studies() if s["method"] == "car_ft")
-    name = f"ood/{card(study['task']).suites[0]}"
-    given = store.predictions(study["confirm"][0], name)
+    study = next(s for s in store.studies() if s.method == "car_ft")
+    name = f"ood/{card(study.task).suites[0]}"
+    given = store.predictions(study.confirm[0], name)
     other = replace(given, images=[f"other {image}" for image in given.images])
-    store.add_evaluation(study["confirm"][0], name, {}, other, {})
+    store.add_evaluation(study.confirm[0], name, {}, other, {})
     found = answer(store, "C6")
     assert found.verdict == "not comparable" and "different images" in found.reason
 
@@ -295,13 +297,13 @@ def test_c10_is_contradicted_when_the_gain_was_one_of_tuning(store: Store) -> No
     """A second FT trial, never chosen by validation, beats CAR-FT on every sealed set."""
     plant(store, [ALL], replace(GOOD, oracle=True), curves=False)
     for task in [ALL]:
-        study = next(s for s in store.studies() if (s["task"], s["method"]) == (task, "ft"))
+        study = next(s for s in store.studies() if (s.task, s.method) == (task, "ft"))
         other = specify(task, "ft", {"lr": 1e-4})
         write(store, other, 0.95, 0.6, GOOD)
         trial = {"trial": 1, "parameters": {"lr": 1e-4}, "cell": other.id, "status": "done"}
-        planted.change_study(store, task, "ft", trials=[*study["trials"], trial])
-        twin = next(s for s in store.studies() if (s["task"], s["method"]) == (task, "car_ft"))
-        planted.change_study(store, task, "car_ft", trials=[*twin["trials"], twin["trials"][0]])
+        planted.change_study(store, task, "ft", trials=[*study.trials, trial])
+        twin = next(s for s in store.studies() if (s.task, s.method) == (task, "car_ft"))
+        planted.change_study(store, task, "car_ft", trials=[*twin.trials, twin.trials[0]])
     found = answer(store, "C10")
     assert found.verdict == "contradicted" and found.effect is not None and found.effect < -0.1
 
@@ -309,13 +311,13 @@ def test_c10_is_contradicted_when_the_gain_was_one_of_tuning(store: Store) -> No
 def test_c10_is_not_contradicted_by_a_point_estimate(store: Store) -> None:
     """A little below its margin under oracle selection, with an interval that reaches far above: undecided."""
     plant(store, [ALL], replace(GOOD, oracle=True, groups=8), curves=False)
-    study = next(s for s in store.studies() if s["method"] == "ft")
+    study = next(s for s in store.studies() if s.method == "ft")
     other = specify(ALL, "ft", {"lr": 1e-4})
     write(store, other, 0.8, 0.6, replace(GOOD, groups=8))
     trial = {"trial": 1, "parameters": {"lr": 1e-4}, "cell": other.id, "status": "done"}
-    planted.change_study(store, ALL, "ft", trials=[*study["trials"], trial])
-    twin = next(s for s in store.studies() if s["method"] == "car_ft")
-    planted.change_study(store, ALL, "car_ft", trials=[*twin["trials"], twin["trials"][0]])
+    planted.change_study(store, ALL, "ft", trials=[*study.trials, trial])
+    twin = next(s for s in store.studies() if s.method == "car_ft")
+    planted.change_study(store, ALL, "car_ft", trials=[*twin.trials, twin.trials[0]])
     assert answer(store, "C10").verdict == "inconclusive"
 
 
@@ -366,8 +368,8 @@ def test_c11_counts_a_reading_whose_cells_were_lost(store: Store) -> None:
     for reading in (None, *READINGS):
         plant(store, ["icons/all"], SURE, reading=reading, curves=False)
     plant(store, ["icons/all"], SURE, crop=0.5, curves=False)
-    lost = next(s for s in store.studies() if s["method"] == "car_ft" and s["reading"] == {"class_head": "frozen"})
-    store.write_study(lost["id"], {**lost, "confirm": []})
+    lost = next(s for s in store.studies() if s.method == "car_ft" and s.reading == {"class_head": "frozen"})
+    store.write_study(lost.id, planted.changed(lost, confirm=[]))
     found = answer(store, "C11", "icons/all")
     assert found.verdict == "inconclusive" and "no estimate under class_head frozen" in found.reason
     assert "6 of 7" in found.reason

@@ -14,6 +14,7 @@ from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
+from tests.support.helpers import made_up_study
 from tests.support.planted import HYPERPARAMETERS, write_hits
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -44,7 +45,7 @@ def build(store: Store, case: dict[str, Any]) -> None:
             "winner": confirm[0].id,
             "confirm": [cell.id for cell in confirm],
         }
-        store.write_study(method, content)
+        store.write_study(method, made_up_study(**content))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

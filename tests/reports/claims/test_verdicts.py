@@ -133,15 +133,15 @@ def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(t
     plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=1, curves=False)
     plant(store, DOWNSTREAM_ICONS[:1], GOOD, epochs=6, curves=False)
     evidence = Evidence.of(store)
-    assert {s["training"]["epochs"] for s in evidence.studies} == {6}
-    assert {s["training"]["epochs"] for s in evidence.dropped} == {1}
+    assert {s.training.epochs for s in evidence.studies} == {6}
+    assert {s.training.epochs for s in evidence.dropped} == {1}
 
 
 def test_unequal_search_budgets_are_not_comparable(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
-    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/body", "ft"))
-    change_study(store, "icons/body", "ft", trials=[*study["trials"], *study["trials"]])
+    study = next(s for s in store.studies() if (s.task, s.method) == ("icons/body", "ft"))
+    change_study(store, "icons/body", "ft", trials=[*study.trials, *study.trials])
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
     assert found["C3"].verdict == "not comparable"
     assert "icons/body (1 against 2" in found["C3"].reason
@@ -162,8 +162,8 @@ def test_a_task_that_lost_its_confirm_cells_is_named_and_nothing_is_decided_with
 def test_seeds_that_only_one_side_has_decide_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
-    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/tools", "ft"))
-    change_study(store, "icons/tools", "ft", confirm=study["confirm"][:2])
+    study = next(s for s in store.studies() if (s.task, s.method) == ("icons/tools", "ft"))
+    change_study(store, "icons/tools", "ft", confirm=study.confirm[:2])
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
     assert found["C3"].verdict == "inconclusive"
     assert "only one side" in found["C3"].reason
@@ -172,12 +172,12 @@ def test_seeds_that_only_one_side_has_decide_nothing(tmp_path: Path) -> None:
 def test_a_lost_interpolation_is_named_and_nothing_is_decided_without_it(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, GOOD)
-    study = next(s for s in store.studies() if (s["task"], s["method"]) == ("icons/tools", "car_ft"))
-    half = interpolation(store.read(study["confirm"][0]).cell, 0.5)
+    study = next(s for s in store.studies() if (s.task, s.method) == ("icons/tools", "car_ft"))
+    half = interpolation(store.read(study.confirm[0]).cell, 0.5)
     shutil.rmtree(store.folder(half.id))
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
     assert found["C12"].verdict == "inconclusive"
-    assert study["confirm"][0] in found["C12"].reason and "wise_ft(car_ft)" in found["C12"].reason
+    assert study.confirm[0] in found["C12"].reason and "wise_ft(car_ft)" in found["C12"].reason
     assert found["C3"].verdict == "reproduced"
 
 

@@ -39,17 +39,17 @@ def test_a_cell_that_is_not_unsealed_is_not_logged(store: Store, execution: Exec
 def test_every_way_of_opening_is_logged_once(store: Store, execution: Execution) -> None:
     run_cell(CELL, store, execution, unseal=True)
     run_cell(CELL, store, execution, unseal=True)  # nothing left to open
-    assert [line["by"] for line in store.unsealings()] == ["train"] * SETS
+    assert [line.by for line in store.unsealings()] == ["train"] * SETS
     run_curve(CELL, store, execution)
-    assert {line["by"] for line in store.unsealings()[SETS:]} == {"interpolate"}
-    assert all(line["when"].endswith("Z") for line in store.unsealings())
+    assert {line.by for line in store.unsealings()[SETS:]} == {"interpolate"}
+    assert all(line.when.endswith("Z") for line in store.unsealings())
 
 
 def test_a_sweep_says_that_it_was_a_sweep(store: Store) -> None:
     other = quick_cell("zeroshot")
     message = payload(Job("confirm", other), str(store.root), Placement())
     assert run_payload(message) == {"failure": ""}
-    assert {(line["cell"], line["by"]) for line in store.unsealings()} == {(other.id, "sweep")}
+    assert {(line.cell, line.by) for line in store.unsealings()} == {(other.id, "sweep")}
 
 
 def _open_many(root: str) -> None:

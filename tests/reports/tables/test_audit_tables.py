@@ -30,7 +30,7 @@ from reports.stats.power import power_words
 from reports.tables.audits import AUDIT_TABLES, audit_tables
 from reports.tables.basic import task_table
 from reports.tables.registry import Sources
-from tests.support.helpers import LR, quick_cell
+from tests.support.helpers import LR, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant
 
 TASKS = ("icons/body", "icons/media", "icons/tools")
@@ -221,7 +221,7 @@ def study(store: Store, cells: list[Cell]) -> None:
     content = {key: getattr(first, key) for key in keys} | {"id": first.method, "training": {"epochs": 1}}
     trial = {"trial": 0, "parameters": dict(first.hyperparameters), "cell": first.id, "status": "done"}
     confirm = [cell.id for cell in cells]
-    store.write_study(first.method, {**content, "trials": [trial], "winner": first.id, "confirm": confirm})
+    store.write_study(first.method, made_up_study(**content, trials=[trial], winner=first.id, confirm=confirm))
 
 
 def test_null_checks_pass_on_real_cells(store: Store, execution: Execution) -> None:

@@ -14,9 +14,9 @@ from carft.data.folder.layout import fixture, read
 from carft.data.sets import DataSet
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, read_states
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
-from sweeps.status.state import Counts, read_states
 from tests.support.breaking import environment as faulty
 from tests.support.helpers import environment, run_cli
 
@@ -57,7 +57,7 @@ class Sweep:
         return {failure.cell: failure for failure in failures(Store(self.root))}
 
     def studies(self) -> dict[str, dict[str, Any]]:
-        return {study["task"]: study for study in Store(self.root).studies()}
+        return {study.task: study for study in Store(self.root).studies()}
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +125,8 @@ def test_half_of_the_trials_make_a_winner_and_none_make_none(swept: Any) -> None
     sweep, done, _ = swept
     studies = sweep.studies()
     for task in FAULTS:
-        finished = [t["cell"] for t in studies[task]["trials"] if t["status"] == "done"]
-        assert [studies[task]["winner"]] == finished and len(studies[task]["confirm"]) == 1
+        finished = [t.cell for t in studies[task].trials if t.status == "done"]
+        assert [studies[task].winner] == finished and len(studies[task].confirm) == 1
     pets = studies[sweep.tasks[-1]]
     assert pets["winner"] is None and pets["confirm"] == []
     assert pets["too_few"] == "0 of 2 trials finished; a winner needs 1"
@@ -138,7 +138,7 @@ def test_the_state_of_the_sweep_stays_beside_the_records(swept: Any) -> None:
     state = read_states(Store(sweep.root))[0]
     assert state.outcome == "done" and not state.is_alive()
     assert (state.counts.total, state.counts.done, state.counts.failed) == (18, 10, 7)
-    assert state.tasks[sweep.tasks[-1]] == Counts(3, 0, 0, 2, 0)
+    assert state.tasks[sweep.tasks[-1]] == Counts(total=3, failed=2)
     assert 0 < state.busy["CPU"] <= 1 and state.slots >= 1
 
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from carft.store.records import Store
+from carft.store.sweep_state import read_states
 from sweeps.recipes import load_recipe
-from sweeps.status.state import read_states
 from tests.support import dry
 from tests.support.faults import Sweep, finished, outcome, records, repeated_jobs, toll
 from tests.support.gates import Gate
@@ -52,8 +52,8 @@ def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(gate: Gate, tmp_path: Pat
     store = Store(results)
     workers = {cell: store.read(cell).provenance["execution"]["workers"] for cell in store.ids()}
     (study,) = store.studies()
-    assert {workers[cell] for cell in (checkpoint.stem, *study["confirm"])} == {2}  # zero-shot needs one
-    assert "ood/mean/top1" in store.metrics(study["confirm"][0])  # evaluation found resources of its own
+    assert {workers[cell] for cell in (checkpoint.stem, *study.confirm)} == {2}  # zero-shot needs one
+    assert "ood/mean/top1" in store.metrics(study.confirm[0])  # evaluation found resources of its own
     assert not store.failed()
 
 

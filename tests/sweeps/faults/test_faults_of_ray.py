@@ -18,9 +18,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from carft.store.records import Store
+from carft.store.sweep_state import read_states
 from sweeps.faults.restart import MOST
 from sweeps.recipes import load_recipe
-from sweeps.status.state import read_states
 from tests.support import dry, held
 from tests.support.faults import Files, Sweep, below, finished, outcome, repeated_jobs, titles, toll
 from tests.support.helpers import ROOT, environment

@@ -8,15 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
 from carft.core.errors import UserError
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, SweepState, write_state
 from sweeps.faults import lock as sole
 from sweeps.faults.lock import sweep_lock
-from sweeps.status.state import Counts, SweepState, write_state
 from tests.support.helpers import ROOT, TASK, run_cli
 
 HOLD = """
@@ -68,7 +67,9 @@ def test_a_single_cell_may_run_beside_a_sweep(folder: Store) -> None:
 
 
 def elsewhere(updated: float) -> SweepState:
-    return SweepState("small", "another-machine", 7, updated - 60, updated, Counts())
+    return SweepState(
+        recipe="small", host="another-machine", pid=7, started=updated - 60, updated=updated, counts=Counts()
+    )
 
 
 def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,9 @@ def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, mo
     with sweep_lock(folder):  # it writes no more: it was killed a moment ago
         pass
     assert listened == [sole.LISTEN_S]
-    monkeypatch.setattr(sole.time, "sleep", lambda _: write_state(folder, replace(state, updated=state.updated + 1)))
+    monkeypatch.setattr(
+        sole.time, "sleep", lambda _: write_state(folder, state.model_copy(update={"updated": state.updated + 1}))
+    )
     with pytest.raises(UserError, match="process 7 on another-machine"), sweep_lock(folder):
         pass
 

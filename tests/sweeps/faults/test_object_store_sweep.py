@@ -146,13 +146,13 @@ def test_numbers_are_those_of_a_folder(story: Story, tmp_path: Path, execution: 
         unseal = bool(there.evaluated(record.id))
         assert run_cell(record.cell, here, execution, unseal=unseal).metrics == there.metrics(record.id)
     (study,) = there.studies()
-    assert study["winner"] and len(study["confirm"]) == 1
+    assert study.winner and len(study.confirm) == 1
 
 
 def test_every_opening_is_logged_once(story: Story) -> None:
     """Each cell was opened by one job, or by two when the first one died or was cut off."""
     store = Store(next((story.place / "third" / "mirrors").iterdir()))
-    lines = [(line["cell"], line["set"]) for line in store.unsealings()]
+    lines = [(line.cell, line.set) for line in store.unsealings()]
     opened = {(cell, name) for cell in store.ids() for name in store.evaluated(cell)}
     assert set(lines) == opened and max(map(lines.count, lines)) <= 2
 

@@ -25,7 +25,7 @@ class Folder:
     """A results folder that can go away, and what was said of it."""
 
     def __init__(self, root: Path) -> None:
-        self.store = Store(root, mark=NAME)
+        self.store = Store(root, sentinel=NAME)
         self.store.require_writable()
         (root / NAME).touch()
         self.away = root.with_name("away")
@@ -90,7 +90,7 @@ def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folde
     assert len(tried) == patience.TRIES + 1
 
 
-def test_a_torn_record_is_not_waited_for(folder: Folder) -> None:
+def test_a_corrupt_record_is_not_waited_for(folder: Folder) -> None:
     (folder.store.root / "studies" / "one").mkdir(parents=True)
     (folder.store.root / "studies" / "one" / "study.json").write_text("{")
     with pytest.raises(CorruptFile):

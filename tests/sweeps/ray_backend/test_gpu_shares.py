@@ -10,9 +10,9 @@ import ray
 from carft.core.errors import UserError
 from carft.models.availability import ModelSize
 from carft.store.records import Store
+from carft.store.sweep_state import read_states
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
-from sweeps.status.state import read_states
 from tests.support.faults import records
 from tests.support.gates import Gate
 from tests.support.helpers import made_up_record, quick_cell

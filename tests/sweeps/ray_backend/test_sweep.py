@@ -37,7 +37,7 @@ def records(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def winners(root: Path) -> dict[str, str]:
-    return {f"{s['task']} {s['method']}": s["winner"] for s in Store(root).studies()}
+    return {f"{s.task} {s.method}": s.winner for s in Store(root).studies()}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_sweep_runs_every_cell_and_counts_them(undisturbed: tuple[Path, dict[s
 
 def test_search_cells_are_never_unsealed(undisturbed: tuple[Path, dict[str, Any]]) -> None:
     store = Store(undisturbed[0])
-    searched = {t["cell"] for study in store.studies() for t in study["trials"]}
+    searched = {t.cell for study in store.studies() for t in study.trials}
     assert len(searched) == len(TASKS) * 2
     for cell in store.ids():
         assert (len(store.evaluated(cell)) == 0) == (cell in searched)
@@ -106,7 +106,7 @@ def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     swept = Store(undisturbed[0])
-    winner = next(s["confirm"][0] for s in swept.studies() if s["method"] == "car_ft" and s["task"] == TASKS[1])
+    winner = next(s.confirm[0] for s in swept.studies() if s.method == "car_ft" and s.task == TASKS[1])
     _, _, *arguments = command(swept.read(winner).cell, str(tmp_path)).split()
     done = run_cli(*arguments, "--unseal", "--json")
     assert done.returncode == 0, done.stderr

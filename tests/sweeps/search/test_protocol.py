@@ -11,6 +11,7 @@ import pytest
 
 from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
+from carft.store.study import Extension
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.search.sampler import suggest
@@ -117,7 +118,7 @@ def test_oracle_opens_every_finished_trial_after_its_study_has_a_winner(store: S
     protocol.write_studies()
     assert Protocol(small(oracle=True), store).finished()
     Protocol(small(trials=3), store).write_studies()  # a later sweep without it forgets nothing
-    assert all(study.get("oracle") for study in store.studies())
+    assert all(study.oracle for study in store.studies())
 
 
 def test_every_trained_method_gets_the_same_trials_and_the_same_seeds(undisturbed: tuple[Protocol, list[Job]]) -> None:
@@ -227,13 +228,13 @@ def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) 
     for recipe, expected in (
         (first, None),
         (first, None),  # the same again extends nothing
-        (first.model_copy(update={"trials": 4}), {"trials": 2, "confirm": 2}),
-        (first.model_copy(update={"trials": 4, "seeds": 3}), {"trials": 2, "confirm": 2}),  # since the first time
+        (first.model_copy(update={"trials": 4}), Extension(trials=2, confirm=2)),
+        (first.model_copy(update={"trials": 4, "seeds": 3}), Extension(trials=2, confirm=2)),  # since the first time
     ):
         protocol = Protocol(recipe, store)
         Crew(store).work(protocol)
         protocol.write_studies()
-        assert store.studies()[0].get("extended_from") == expected
+        assert store.studies()[0].extended_from == expected
 
 
 def test_a_killed_sweep_that_goes_on_extends_nothing(store: Store) -> None:
@@ -242,18 +243,18 @@ def test_a_killed_sweep_that_goes_on_extends_nothing(store: Store) -> None:
         protocol = Protocol(recipe, store)
         Crew(store).work(protocol, stop_after)
         protocol.write_studies()
-    assert store.studies()[0]["winner"] and "extended_from" not in store.studies()[0]
+    assert store.studies()[0].winner and store.studies()[0].extended_from is None
 
 
 def test_studies_are_written_with_their_trials_and_winner(undisturbed: tuple[Protocol, list[Job]]) -> None:
     protocol, _ = undisturbed
     protocol.write_studies()
-    found = {f"{s['task']} {s['method']}": s for s in protocol.store.studies()}
-    assert {name: s["winner"] for name, s in found.items()} == winners(protocol)
+    found = {f"{s.task} {s.method}": s for s in protocol.store.studies()}
+    assert {name: s.winner for name, s in found.items()} == winners(protocol)
     for study in found.values():
-        assert [t["status"] for t in study["trials"]] == ["done"] * 4
-        assert [t["trial"] for t in study["trials"]] == [0, 1, 2, 3]
-        assert len(study["confirm"]) == 2
+        assert [t.status for t in study.trials] == ["done"] * 4
+        assert [t.number for t in study.trials] == [0, 1, 2, 3]
+        assert len(study.confirm) == 2
 
 
 def test_every_method_of_a_task_tries_the_same_learning_rates(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -26,10 +25,10 @@ from carft.core.errors import UserError
 from carft.spec.registry import WISE_ALPHAS
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
+from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.status.events import write_events
-from sweeps.status.state import Counts, SweepState, read_states, write_state
 from sweeps.status.writer import StatusWriter, kind_of, planned
 from tests.carft.store.test_fuzzed_files import near_misses, restored
 from tests.support.helpers import run_cli
@@ -114,8 +113,8 @@ def test_time_left_says_what_it_rests_on(store: Store) -> None:
     sweep.finish()
     last = sweep.reporter.close("done")
     assert last is not None and last.left_s is None and not last.is_alive()
-    assert last.counts == Counts(2 * EACH, 2 * EACH, 0, 0, 0)
-    assert set(last.tasks.values()) == {Counts(EACH, EACH, 0, 0, 0)}
+    assert last.counts == Counts(total=2 * EACH, done=2 * EACH)
+    assert set(last.tasks.values()) == {Counts(total=EACH, done=EACH)}
 
 
 def test_cells_that_were_there_already_count_as_found_done(store: Store) -> None:
@@ -123,7 +122,7 @@ def test_cells_that_were_there_already_count_as_found_done(store: Store) -> None
     sweep = Watched(store)
     sweep.finish()
     state = sweep.reporter.close("done")
-    assert state is not None and state.tasks[TASKS[0]] == Counts(EACH, EACH, EACH, 0, 0)
+    assert state is not None and state.tasks[TASKS[0]] == Counts(total=EACH, done=EACH, reused=EACH)
     assert state.counts.reused == EACH
 
 
@@ -148,7 +147,9 @@ def test_planned_cells_are_those_of_the_protocol(store: Store) -> None:
 
 def made_up_state(**change: object) -> SweepState:
     now = time.time()
-    return replace(SweepState("small", "elsewhere", 1, now - 60, now, Counts(10, 4, 1)), **change)  # type: ignore[arg-type]
+    counts = Counts(total=10, done=4, reused=1)
+    state = SweepState(recipe="small", host="elsewhere", pid=1, started=now - 60, updated=now, counts=counts)
+    return state.model_copy(update=change)
 
 
 def test_a_sweep_that_was_killed_is_not_said_to_run(store: Store) -> None:
@@ -172,7 +173,7 @@ def test_status_of_a_folder_without_a_sweep(finished: Store, tmp_path: Path) -> 
 @given(data=st.data())
 def test_a_state_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     store = Store(tmp_path_factory.mktemp("states"))
-    write_state(store, made_up_state(tasks={"a": Counts(1)}, failed={"search-1": "why"}))
+    write_state(store, made_up_state(tasks={"a": Counts(total=1)}, failed={"search-1": "why"}))
     (path,) = (store.root / "sweeps").iterdir()
 
     def use() -> None:

@@ -1,0 +1,101 @@
+"""Base class of the JSON files of a results folder, and the one function that reads such a file. No torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from carft.core.errors import RUN_AGAIN, UserError, corrupt
+
+#: A finite number. It stays an int or a float, as it was written, so that a file is written back unchanged.
+Number = Annotated[int | float, Field(ge=-sys.float_info.max, le=sys.float_info.max)]
+Metrics = dict[str, Number]
+
+
+def _writable(value: JsonValue) -> JsonValue:
+    json.dumps(value, allow_nan=False)  # ValueError for a number that is not finite
+    return value
+
+
+#: any value that JSON can hold; a number must be finite
+Json = Annotated[JsonValue, AfterValidator(_writable)]
+
+
+class _OtherVersion(Exception):
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(found, known)
+        self.found, self.known = found, known
+
+
+def only_version(known: int) -> AfterValidator:
+    """Validator of a schema version. It belongs to the first field, so that no other field is looked at before."""
+
+    def check(found: int) -> int:
+        if found != known:
+            raise _OtherVersion(found, known)
+        return found
+
+    return AfterValidator(check)
+
+
+class Document(BaseModel):
+    """A JSON file, or a part of one.
+
+    Types are checked and never converted. A missing optional key gets its default. An unknown key is kept, and written
+    back by :meth:`content`.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False, populate_by_name=True)
+    __pydantic_extra__: dict[str, Json] = Field(init=False)
+
+    hint: ClassVar[str] = RUN_AGAIN
+    """What the user can do when the file is corrupt."""
+
+    def content(self) -> dict[str, Any]:
+        """The JSON object of the file: the keys that were read or set, none with a mere default."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+Model = TypeVar("Model", bound=Document)
+
+
+def read_document(path: Path, model: type[Model]) -> Model:
+    """Read and validate a JSON file.
+
+    Raises:
+        CorruptFile: The file cannot be read, is not JSON, or lacks something that ``model`` requires.
+        UserError: The file has another schema version.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise corrupt(path, str(error), model.hint) from error
+    return parse_document(content, model, path)
+
+
+def parse_document(content: bytes | str, model: type[Model], path: Path) -> Model:
+    """Validate the content of a JSON file. ``path`` is named in the error.
+
+    Raises:
+        CorruptFile: The content is not JSON, or lacks something that ``model`` requires.
+        UserError: The content has another schema version.
+    """
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise corrupt(path, _first_of(error), model.hint) from error
+    except _OtherVersion as error:
+        raise UserError(
+            f"'{path}' has schema version {error.found}; this carft reads version {error.known}.",
+            "Read it with the carft that wrote it, or run the sweep again.",
+        ) from error
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]

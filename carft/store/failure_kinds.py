@@ -1,0 +1,111 @@
+"""Classification of exceptions: of which kind a failure is, and its reason in one sentence. No torch, no Ray."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+
+from carft.core.errors import Diverged, StorageUnavailable, UnreadableImage, UserError
+
+#: kind -> what it means
+KINDS: Mapping[str, str] = {
+    "diverged": "the loss or a metric is not finite",
+    "out of memory": "also when a batch was computed in parts",
+    "unreadable image": "an image file cannot be decoded",
+    "refused": "the cell cannot be run as asked for, here",
+    "crash": "native code brought the process down",
+    "hang": "nothing moved for longer than --hang-after",
+    "storage": "a file or a service could not be read or written",
+    "lost": "the process was killed from outside, or its node went away",
+    "error": "anything else",
+}
+#: kinds that do not depend on the cell: the same command runs such a cell again
+PASSING = ("storage", "lost")
+#: names of Ray's exceptions for a process or a node that is gone
+_LOST = (
+    "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
+    "OwnerDiedError", "PreemptionError", "RayActorError", "WorkerCrashedError", "WorkerGroupStartupFailedError",
+    "WorkerGroupStartupTimeoutError",
+)  # fmt: skip
+#: messages of gloo and NCCL to the workers of a cell when one of them is gone
+_LEFT = ("connection closed by peer", "connection reset by peer", "remote process exited")
+#: error numbers of the operating system for a lack of memory
+_MEMORY = (errno.ENOMEM,)
+
+
+def kind_of(error: BaseException) -> str:
+    """The kind of failure that an exception is. Exceptions that wrap others are looked into."""
+    return _judged(error)[0]
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one sentence: that of the cause which decides its kind."""
+    cause = _judged(error)[1]
+    if isinstance(cause, UserError | StorageUnavailable):
+        return printable(str(cause.message if isinstance(cause, UserError) else cause))
+    return printable(f"{type(cause).__name__}: {cause}")
+
+
+def printable(text: str) -> str:
+    """Text without lone surrogates, which stand for the bytes of a file name that are not UTF-8."""
+    return text.encode("utf-8", errors="backslashreplace").decode()
+
+
+def _judged(error: BaseException) -> tuple[str, BaseException]:
+    """(kind of failure, the cause that decides it)."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, Diverged):
+            return "diverged", cause
+        if _is_lack_of_memory(cause):
+            return "out of memory", cause
+        if isinstance(cause, UnreadableImage):
+            return "unreadable image", cause
+        if isinstance(cause, UserError):
+            return "refused", cause
+        if isinstance(cause, OSError) or _is_of_safetensors(cause):
+            return "storage", cause
+    innermost = [cause for cause in causes if not _wrapped(cause)]
+    own = [cause for cause in innermost if not _is_a_loss(cause)]  # such a cause ends the other processes
+    named = [cause for cause in innermost if type(cause).__name__ in _LOST]  # more precise than a lost connection
+    return ("error", own[0]) if own else ("lost", (named or innermost)[0])
+
+
+def _is_of_safetensors(error: BaseException) -> bool:
+    """Whether safetensors raised it for an error of the operating system."""
+    return type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
+
+
+def _is_a_loss(error: BaseException) -> bool:
+    text = str(error).lower()
+    return type(error).__name__ in _LOST or (isinstance(error, RuntimeError) and any(left in text for left in _LEFT))
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno in _MEMORY
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all exceptions that it wraps, outermost first, each once."""
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        found = waiting.pop(0)
+        if any(found is known for known in seen):
+            continue
+        seen.append(found)
+        yield found
+        waiting += _wrapped(found)
+
+
+def _wrapped(error: BaseException) -> list[BaseException]:
+    """The exceptions that an exception wraps directly."""
+    workers = getattr(error, "worker_failures", None)
+    names = ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__")
+    found = [*(workers.values() if isinstance(workers, dict) else ()), *(getattr(error, name, None) for name in names)]
+    return [inner for inner in found if isinstance(inner, BaseException)]

@@ -1,0 +1,91 @@
+"""studies/<id>/study.json: one search, its trials, its winner and its confirm cells. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from carft.store.document import Document, Json, Number
+
+Status = Literal["open", "running", "done", "failed", "stopped"]
+
+
+class Trial(Document):
+    """One trial of a search."""
+
+    number: int = Field(alias="trial", ge=0)
+    """Position in the search, from 0. Written as ``trial``."""
+    parameters: dict[str, Number]
+    """Hyperparameters that the trial tries, by name."""
+    cell: str
+    """Id of the search cell."""
+    status: Status
+    """``open`` before the trial starts; ``stopped`` when early stopping pruned it."""
+    stopped_after: int = Field(0, ge=0)
+    """Epochs that a pruned trial was trained for; absent from other trials."""
+    value: Number = Field(0.0, alias="val/top1")
+    """Validation accuracy of a pruned trial at that epoch, in [0, 1]; absent from other trials."""
+
+
+class TrainingSettings(Document):
+    """The training recipe of a study. Keys that only training reads are kept as they are."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training set."""
+    crop: Number | None = None
+    """Smallest area of a random crop as a share of the image, in (0, 1]; None: the default of training."""
+
+
+class Extension(Document):
+    """Size of a study when its test metrics were first seen."""
+
+    trials: int = Field(ge=0)
+    """Number of trials."""
+    confirm: int = Field(ge=0)
+    """Number of confirm cells."""
+
+
+class StudyFile(Document):
+    """A study as it is on disk. The file is replaced whenever the study changes."""
+
+    id: str
+    """Hash of everything that decides which trial tries what."""
+    task: str
+    """Name of the task."""
+    data_version: str
+    """Version of the task's data."""
+    model: str
+    """Name of the model."""
+    pretrained: str
+    """Tag, or path and digest, of the pretrained weights."""
+    method: str
+    """Name of the trained method."""
+    training: TrainingSettings
+    """The training recipe that all trials share."""
+    trials: list[Trial]
+    """All trials of the search, by number."""
+    winner: str | None
+    """Id of the search cell that validation selects; None before every trial has ended."""
+    confirm: list[str]
+    """Ids of the winner's cells with fresh seeds."""
+    space: dict[str, Annotated[list[Number], Field(min_length=3, max_length=3)]] = Field(default_factory=dict)
+    """Hyperparameter -> lowest value, highest value, first guess. The scale is logarithmic."""
+    seed: int = 0
+    """Seed of the sampler."""
+    search_seed: int = 0
+    """Seed of all search cells."""
+    round_size: int = Field(1, ge=1)
+    """Trials that are suggested at a time."""
+    reading: dict[str, Json] = Field(default_factory=dict)
+    """Factors of the reading that differ from the default reading, by name."""
+    rungs: list[int] = Field(default_factory=list)
+    """Epochs after which early stopping may prune a trial; empty without early stopping."""
+    precision: str = "float32"
+    """Floating point format of the computation."""
+    oracle: bool = False
+    """Whether the search cells are evaluated on the held-out sets as well, for oracle selection."""
+    too_few: str = ""
+    """Why a search that has ended has no winner; empty otherwise."""
+    extended_from: Extension | None = None
+    """Size of the study before it grew, or changed its winner, after its test metrics were seen."""

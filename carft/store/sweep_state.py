@@ -1,0 +1,154 @@
+"""The state of a sweep on disk. No torch, no Ray.
+
+sweeps/<start>-<process>.json: one for each sweep, replaced every few seconds while it runs.
+sweeps/<start>-<process>.log: what Ray printed in the process of the sweep, for people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from carft.core.files import write_atomic
+from carft.store.document import Document, only_version, read_document
+from carft.store.records import Store
+
+SCHEMA = 1
+#: seconds without a write after which a sweep on another machine counts as ended
+SILENT = 60.0
+
+UnixTime = Annotated[float, Field(ge=0, lt=1e11)]
+Seconds = Annotated[float, Field(ge=0, lt=1e11)]
+
+
+class Running(Document):
+    """A job that runs."""
+
+    job: str
+    """Kind of the job, such as ``search``."""
+    cell: str
+    """Id of the job's cell."""
+    task: str
+    """Name of the cell's task."""
+    method: str
+    """Name of the cell's method."""
+    since: UnixTime
+    """Unix time at which the job was started, in seconds."""
+
+
+class Counts(Document):
+    """Numbers of cells, of one task or of the whole sweep."""
+
+    total: int = 0
+    """All cells."""
+    done: int = 0
+    """Cells with a record."""
+    reused: int = 0
+    """Cells among ``done`` whose record was there when the sweep started."""
+    failed: int = 0
+    """Cells of jobs that failed."""
+    running: int = 0
+    """Jobs that run."""
+    stopped: int = 0
+    """Search cells that early stopping pruned."""
+
+    @property
+    def left(self) -> int:
+        """Cells that have not ended."""
+        return self.total - self.done - self.failed - self.stopped
+
+
+class SweepState(Document):
+    """A sweep at one moment."""
+
+    hint: ClassVar[str] = "Remove the file; no result depends on it."
+
+    version: Annotated[int, only_version(SCHEMA)] = Field(SCHEMA, alias="schema")
+    """Version of the format of this file. Written as ``schema``."""
+    recipe: str
+    """Name of the recipe."""
+    host: str
+    """Name of the machine that the sweep runs on."""
+    pid: int = Field(ge=0)
+    """Id of the sweep's process."""
+    started: UnixTime
+    """Unix time of the start, in seconds."""
+    updated: UnixTime
+    """Unix time of this state, in seconds."""
+    counts: Counts
+    """Numbers of cells of the whole sweep."""
+    tasks: dict[str, Counts] = Field(default_factory=dict)
+    """Task -> its numbers of cells."""
+    running: tuple[Running, ...] = ()
+    """The jobs that run."""
+    failed: dict[str, str] = Field(default_factory=dict)
+    """Job key -> reason of the failure."""
+    ended: UnixTime | None = None
+    """Unix time of the end, in seconds; None while the sweep runs."""
+    outcome: str = ""
+    """``done``, ``stopped`` or ``broken``; empty while the sweep runs."""
+    left_s: Seconds | None = None
+    """Estimated seconds until the end; None when there is no estimate."""
+    basis: str = ""
+    """Measurements that the estimate rests on."""
+    slots: int = Field(0, ge=0)
+    """Largest number of jobs that ran at once."""
+    busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
+    """Device -> mean share of the time that it was busy, in [0, 1]."""
+    dashboard: str = ""
+    """URL of Ray's dashboard; empty where it does not run."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file without its suffix."""
+        return state_name(self.started, self.pid)
+
+    @property
+    def rate(self) -> float:
+        """Cells that this sweep has finished for each second."""
+        elapsed = (self.ended or self.updated) - self.started
+        return (self.counts.done - self.counts.reused) / elapsed if elapsed > 0 else 0.0
+
+    def is_alive(self) -> bool:
+        """Whether the process runs; on another machine, whether it wrote within the last :data:`SILENT` seconds."""
+        if self.ended is not None:
+            return False
+        if self.host == socket.gethostname():
+            return Path(f"/proc/{self.pid}").is_dir() if Path("/proc").is_dir() else _answers(self.pid)
+        return time.time() - self.updated < SILENT
+
+
+def state_name(started: float, pid: int) -> str:
+    """Name, without suffix, of the files of a sweep. started: Unix time in seconds."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(started))}-{pid}"
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_state(store: Store, state: SweepState) -> None:
+    """Write the file of a sweep, or replace it."""
+    path = store.root / "sweeps" / f"{state.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps(state.model_dump(by_alias=True), indent=1, allow_nan=False)
+    with store.changing(f"sweeps/{path.name}"):
+        write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+
+
+def read_states(store: Store) -> list[SweepState]:
+    """The states of all sweeps in a folder, oldest first; ``CorruptFile`` when one is corrupt."""
+    found = (read_document(path, SweepState) for path in (store.root / "sweeps").glob("*.json"))
+    return sorted(found, key=lambda state: state.started)

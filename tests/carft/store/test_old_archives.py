@@ -1,0 +1,87 @@
+"""Results of an earlier version: the present version reads them, writes them back unchanged, and goes on from them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carft.core.files import write_json
+from carft.store.archive import LICENCES, MANIFEST, pack, unpack
+from carft.store.listing import list_cells, list_studies
+from carft.store.records import Store
+from carft.store.unsealing import as_line
+from tests.support.helpers import run_cli
+
+ARCHIVE = Path(__file__).parent / "archives" / "results-0.1.0.zip"
+CELLS = 5
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    assert unpack(ARCHIVE, tmp_path / "results").cells == CELLS
+    return Store(tmp_path / "results")
+
+
+def test_every_file_is_read_and_written_back_unchanged(store: Store, tmp_path: Path) -> None:
+    assert len(list_cells(store)) == CELLS and {row["done"] for row in list_studies(store)} == {1}
+    for name in store.study_names():
+        path = store.root / "studies" / name / "study.json"
+        before = path.read_bytes()
+        study = store.study(name)
+        assert study is not None
+        store.write_study(name, study)
+        assert path.read_bytes() == before
+    for cell in store.ids():
+        for path, found in zip(store.evaluation_paths(cell), store.evaluations(cell).values(), strict=True):
+            write_json(tmp_path / "again.json", found.content())
+            assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    log = "".join(map(as_line, store.unsealings()))
+    assert log and log == (store.root / "unsealed.jsonl").read_text()
+
+
+def manifest_of(archive: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(archive) as stream:
+        content = json.loads(stream.read(MANIFEST))
+    del content["carft"], content["numerics"], content["data"], content["files"][LICENCES]  # of this version
+    return content
+
+
+def test_the_manifest_of_the_same_results_is_the_same(store: Store, tmp_path: Path) -> None:
+    pack(store, tmp_path / "again.zip")
+    found = manifest_of(tmp_path / "again.zip")
+    assert found == manifest_of(ARCHIVE) and len(found["files"]) > CELLS
+
+
+def test_a_key_of_a_later_version_is_kept_and_a_missing_one_gets_its_default(store: Store) -> None:
+    name = store.study_names()[0]
+    path = store.root / "studies" / name / "study.json"
+    content = json.loads(path.read_text()) | {"of_a_later_version": [1, 1.0, {"a": None}]}
+    del content["reading"], content["round_size"]
+    write_json(path, content)
+    before, study = path.read_bytes(), store.study(name)
+    assert study is not None and (study.reading, study.round_size, study.rungs) == ({}, 1, [])
+    store.write_study(name, study)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_and_the_whole_is_reported_and_verified(store: Store, tmp_path: Path) -> None:
+    report = ("--results", store.root, "--out", tmp_path / "report")
+    for command in (("report",), ("report", "verify")):
+        done = run_cli(*command, *report)
+        assert done.returncode == 0, done.stdout + done.stderr
+    before = {cell: (store.folder(cell) / "record.json").read_bytes() for cell in store.ids()}
+    done = run_cli("sweep", "miniature", "--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft,car_ft",
+                   "--seeds", 2, "--results", store.root)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    fresh = [store.read(cell).cell for cell in store.ids() if cell not in before]
+    assert sorted((cell.method, cell.seed) for cell in fresh) == [("car_ft", 2), ("ft", 2)]
+    assert all((store.folder(cell) / "record.json").read_bytes() == content for cell, content in before.items())
+    assert all(len(study.confirm) == 2 and study.extended_from is not None for study in store.studies())
+    for command in (("report",), ("report", "verify")):
+        done = run_cli(*command, *report)
+        assert done.returncode == 0, done.stdout + done.stderr
