@@ -1,8 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --durations=10
 
-.PHONY: demo test lint bench reliability clean
+.PHONY: help demo test test-full test-all lint rooms bench reliability clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,8 +18,13 @@ demo: $(BIN)/.installed  ## nine tasks, five suites, one report
 	$(BIN)/python cli.py sweep downstream
 	$(BIN)/python cli.py report
 
-test: $(BIN)/.installed  ## every test, the slow ones too
-	$(BIN)/python -m pytest
+test: $(BIN)/.installed  ## every behaviour once, with real Ray and a real browser; prints its ten slowest
+	$(PYTEST) -m "not full" -n 2 --dist loadfile
+
+test-full: $(BIN)/.installed  ## what `test` leaves out: faults, every command on every kind of task, object stores
+	$(PYTEST) -m full
+
+test-all: test test-full  ## every test
 
 lint: $(BIN)/.installed  ## style, types, direction of imports
 	$(BIN)/ruff check .
@@ -23,14 +32,18 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a room or an import changed
+	$(BIN)/python docs/rooms.py
+
 bench: $(BIN)/.installed  ## figures of speed against their targets; a few minutes on an idle machine
 	$(BIN)/python -m benchmarks
 
 reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes
 	mkdir -p build
 	rm -f build/reliability.jsonl
-	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py tests/sweeps/faults/test_faults_of_clusters.py
+	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py tests/sweeps/faults/test_faults_of_clusters.py \
+		tests/sweeps/faults/test_faults_of_ray.py
 	$(BIN)/python -m tests.support.reliability build/reliability.jsonl docs/reliability.md
 
-clean:
+clean:  ## remove what make built
 	rm -rf $(VENV) build dist *.egg-info

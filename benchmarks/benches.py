@@ -10,20 +10,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from carft.core.array_cache import ArrayCache
 from carft.data.catalog import card
 from carft.data.files import Files
-from carft.data.task import ImageSet
+from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
 from carft.spec.cell import Cell, Training
 from carft.spec.registry import method_card
 from carft.spec.resolve import specify
-from carft.training.checkpoint import NONE
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.feature_cache import FeatureCache
-from carft.training.loop import train
-from carft.training.run import CellContext
+from carft.training.loop import Trainer
 
 TASK = "icons/transport"
 LR = 3e-4
@@ -55,11 +52,13 @@ class Setting:
     def train(self, method: str, store: Path | None = None) -> None:
         """Run the training loop without validation. store: folder of the pretrained model's features."""
         cell = self.cell(method)
-        kept = None if store is None else ArrayCache(store)
-        frozen = FeatureCache(self.pretrained, cell.precision, kept, key="benchmark")
+        execution = Execution(feature_cache=None if store is None else str(store))
+        task = Task(TASK, train=self.images, val=self.images, digests={})
+        context = CellContext(task, self.pretrained, self.prompts, card(TASK), execution)
         loss = method_card(method).load()(cell, self.pretrained, self.prompts)
-        given = (self.images, self.pretrained, frozen, Execution(), NONE)
-        train(cell, self.network(), loss, *given, lambda epoch: {})
+        trainer = Trainer(cell, context, self.network(), loss)
+        for epoch in range(self.training.epochs):
+            trainer.train_epoch(epoch)
 
     @property
     def steps(self) -> int:

@@ -16,8 +16,9 @@ from carft.data.task import ImageSet
 from carft.data.views import crop_box
 from carft.models.network import Network
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, run_cell
+from carft.training.run import run_cell
 
 ROUNDS = 5
 EPOCHS = 5

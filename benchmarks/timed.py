@@ -72,25 +72,21 @@ class Clock:
 @contextmanager
 def clocks() -> Iterator[Clock]:
     """Clocks around training steps, evaluation, data, records and the opening of tasks, in this process."""
+    import carft.models.inference
     import carft.posthoc.wise_ft
-    import carft.training.evaluate
     import carft.training.loop
-    import carft.training.run
     from carft.store.records import Store
+    from carft.training.context import CellContext
 
     clock = Clock()
     around = (
-        (carft.training.loop._Loop, "step", clock.around("step", carft.training.loop._Loop.step)),
+        (carft.training.loop.Trainer, "update", clock.around("step", carft.training.loop.Trainer.update)),
         (carft.training.loop, "batches", clock.around_each("data", carft.training.loop.batches)),
-        (carft.training.evaluate, "batches", clock.around_each("data", carft.training.evaluate.batches)),
-        (
-            carft.training.run.CellContext,
-            "predict_each",
-            clock.around("evaluate", carft.training.run.CellContext.predict_each),
-        ),
-        (carft.training.run.CellContext, "of", staticmethod(clock.around("open", carft.training.run.CellContext.of))),
-        (carft.training.run.CellContext, "sealed", clock.around("open", carft.training.run.CellContext.sealed)),
-        (carft.training.run.CellContext, "network", clock.around("network", carft.training.run.CellContext.network)),
+        (carft.models.inference, "batches", clock.around_each("data", carft.models.inference.batches)),
+        (CellContext, "predict_each", clock.around("evaluate", CellContext.predict_each)),
+        (CellContext, "of", staticmethod(clock.around("open", CellContext.of))),
+        (CellContext, "sealed", clock.around("open", CellContext.sealed)),
+        (CellContext, "network", clock.around("network", CellContext.network)),
         *((Store, name, clock.around("records", getattr(Store, name))) for name in RECORDS),
     )
     with ExitStack() as stack:

@@ -1,1 +1,1 @@
-"""The commands, one file a group: parse, call, print. Heavy imports happen inside them."""
+"""The commands: each file parses, calls and prints. Heavy imports happen inside commands."""

@@ -2,122 +2,131 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from carft_cli.console import AsJson, Results, err, metrics_table, out, percent, print_json, split
+from carft_cli.console import err, metrics_table, new_table, out, percent, print_json, split
+from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, option, takes
 from carft_cli.options import (
-    FEATURES,
-    Accumulation,
-    Activation,
-    CheckpointEvery,
-    Compile,
+    AsJson,
+    CellPrecision,
+    ComputeOptions,
     Data,
-    FeatureCache,
-    FeatureDtype,
-    IdDomains,
-    Model,
-    OodDomains,
-    RandomWeights,
-    SkipUnreadable,
-    Weights,
-    execution_settings,
+    DataOptions,
+    Device,
+    DomainOptions,
+    ModelOptions,
+    OutputOptions,
+    Results,
+    Task,
+    absolute,
     given,
     numbers,
-    say_setting,
-    weights,
-    with_domains,
+    print_setting,
     writable,
 )
 
+if TYPE_CHECKING:
+    from carft.spec.cell import Cell
+    from carft.training.execution import Execution
 
-def train(
-    task: Annotated[str, typer.Option(help="Name of the task; see: ls tasks")],
-    method: Annotated[str, typer.Option(help="Name of the method; see: ls methods")],
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    kl_weight: Annotated[float | None, typer.Option(help="Weight of CAR-FT's KL term; 0 is plain ft.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Order and augmentation of the images.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Global batch size, whatever the number of workers.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="AdamW's weight decay.")] = None,
-    warmup: Annotated[float | None, typer.Option(help="Share of the steps with rising learning rate.")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest global gradient norm.")] = None,
-    crop: Annotated[float | None, typer.Option(help="Smallest area share of a training crop.")] = None,
-    set_: Annotated[list[str], typer.Option("--set", help="NAME=VALUE of any other hyperparameter.")] = [],  # noqa: B006
-    kl_direction: Annotated[str | None, typer.Option(help="A reading of the paper; see docs/method.md.")] = None,
-    context_temperature: Annotated[float | None, typer.Option(help="A reading: tau of the context softmax.")] = None,
-    context_scale: Annotated[str | None, typer.Option(help="A reading: pretrained, or one (raw cosine).")] = None,
-    context_templates: Annotated[str | None, typer.Option(help="A reading: a template bank of the task.")] = None,
-    class_head: Annotated[str | None, typer.Option(help="A reading: trained, scale-outside, frozen, random.")] = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16 (autocast).")] = "float32",
-    model: Model = None,
-    pretrained: Weights = None,
-    activation: Activation = None,
-    random_weights: RandomWeights = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; above 1 through Ray Train.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    accumulation: Accumulation = 1,
-    compile_: Compile = False,
-    checkpoint_every: CheckpointEvery = 0,
-    data: Data = None,
-    skip_unreadable: SkipUnreadable = False,
-    feature_cache: FeatureCache = FEATURES,
-    feature_dtype: FeatureDtype = "float32",
-    id_domains: IdDomains = None,
-    ood_domains: OodDomains = None,
-    unseal: Annotated[bool, typer.Option("--unseal", help="Also evaluate on test set and suites.")] = False,
-    keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the trained weights.")] = False,
-    results: Results = "results",
-    as_json: AsJson = False,
-) -> None:
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How what the paper leaves open is read."""
+
+    kl_direction: Annotated[str | None, option(MORE_RUN, "A reading of the paper; see docs/method.md.")] = None
+    context_temperature: Annotated[float | None, option(MORE_RUN, "A reading: tau of the context softmax.")] = None
+    context_scale: Annotated[str | None, option(MORE_RUN, "A reading: pretrained, or one (raw cosine).")] = None
+    context_templates: Annotated[str | None, option(MORE_RUN, "A reading: a template bank of the task.")] = None
+    class_head: Annotated[str | None, option(MORE_RUN, "A reading: trained, scale-outside, frozen, random.")] = None
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The training recipe; what is not given is the project's default."""
+
+    epochs: Annotated[int | None, option(RUN, "Passes over the training set.")] = None
+    batch_size: Annotated[int | None, option(RUN, "Global batch size, whatever the number of workers.")] = None
+    weight_decay: Annotated[float | None, option(MORE_RUN, "AdamW's weight decay.")] = None
+    warmup: Annotated[float | None, option(MORE_RUN, "Share of the steps with rising learning rate.")] = None
+    clip: Annotated[float | None, option(MORE_RUN, "Largest global gradient norm.")] = None
+    crop: Annotated[float | None, option(MORE_RUN, "Smallest area share of a training crop.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Everything that `train` is asked for."""
+
+    task: Task
+    method: Annotated[str, option(RUN, "Name of the method; see: ls methods")]
+    lr: Annotated[float | None, option(RUN, "Peak learning rate.")] = None
+    kl_weight: Annotated[float | None, option(RUN, "Weight of CAR-FT's KL term; 0 is plain ft.")] = None
+    seed: Annotated[int, option(RUN, "Order and augmentation of the images.", min=0)] = 0
+    training: TrainingOptions
+    set_: Annotated[list[str], option(RUN, "NAME=VALUE of any other hyperparameter.", "--set")] = field(
+        default_factory=list
+    )
+    pretrained_model: ModelOptions
+    precision: CellPrecision = "float32"
+    reading: ReadingOptions
+    workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.", min=1)] = 1
+    device: Device = "auto"
+    compute: ComputeOptions
+    data_sets: DataOptions
+    domains: DomainOptions
+    unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
+    keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
+    output: OutputOptions
+
+    def cell(self) -> Cell:
+        """The cell that is asked for."""
+        from carft.core.errors import UserError
+        from carft.spec.cell import Reading, Training
+        from carft.spec.resolve import specify
+
+        named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)
+        if twice := named.keys() & more.keys():
+            raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
+        training, reading = Training(**given(**vars(self.training))), Reading(**given(**vars(self.reading)))
+        weights = self.pretrained_model.weights()
+        task = self.domains.chosen(self.task)
+        return specify(task, self.method, {**named, **more}, self.seed, training, reading, *weights, self.precision)
+
+
+@takes(TrainSettings)
+def train(settings: TrainSettings) -> None:
     """Run one cell, without Ray unless --workers is above 1. A finished cell is not run again.
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
-    from carft.core.errors import UserError
-    from carft.spec.cell import Reading, Training
-    from carft.spec.resolve import specify
-
-    named, more = given(lr=lr, kl_weight=kl_weight), numbers(set_)
-    if twice := named.keys() & more.keys():
-        raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
-    hyperparameters = {**named, **more}
-    recipe = {"weight_decay": weight_decay, "warmup": warmup, "clip": clip, "crop": crop}
-    training = Training(**given(epochs=epochs, batch_size=batch_size, **recipe))
-    context = {"temperature": context_temperature, "scale": context_scale, "templates": context_templates}
-    factors = {f"context_{name}": value for name, value in context.items()}
-    reading = Reading(**given(kl_direction=kl_direction, class_head=class_head, **factors))
-    model, pretrained = weights(model, pretrained, activation, random_weights)
-    task = with_domains(task, id_domains, ood_domains)
-    cell = specify(task, method, hyperparameters, seed, training, reading, model, pretrained, precision)
-    store = writable(results)
-    say_setting([cell.task], cell.model, cell.pretrained, data, reading.context_templates)
+    cell, store = settings.cell(), writable(settings.output.results)
+    print_setting([cell.task], cell.model, cell.pretrained, settings.data_sets.data, cell.reading.context_templates)
 
     from carft.training.execution import Execution
     from carft.training.run import check_execution, check_runnable, run_cell
 
     check_runnable(cell)
-    kept = (feature_cache, feature_dtype)
-    settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
-    execution = Execution.here(device, **settings)
-    check_execution(cell, replace(execution, workers=workers))
+    execution = Execution.here(settings.device, **settings.compute.settings(settings.data_sets))
+    several = replace(execution, workers=settings.workers)
+    check_execution(cell, several)
     fresh = not store.is_current(cell.id)
-    if workers > 1 and fresh and cell.hyperparameters:
-        _train_on_workers(cell, store.address, replace(execution, workers=workers), unseal or keep_weights)
-    outcome = run_cell(cell, store, execution, unseal, keep_weights, tell=lambda line: err.print(line, style="dim"))
+    unseal, keep_weights = settings.unseal, settings.keep_weights
+    if settings.workers > 1 and fresh and cell.hyperparameters:
+        _train_on_workers(cell, store.address, several, unseal or keep_weights)
+    outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
-    if as_json:
+    if settings.output.as_json:
         print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})
         return
     out.print(f"Cell {outcome.cell}: {'done' if fresh else 'was already done, nothing was run'}.")
     out.print(metrics_table(outcome.metrics))
 
 
-def _train_on_workers(cell: Any, address: str, execution: Any, keep_weights: bool) -> None:
+def _train_on_workers(cell: Cell, address: str, execution: Execution, keep_weights: bool) -> None:
     import ray
 
     from sweeps.ray_backend.connect import Resources, connect
@@ -148,12 +157,12 @@ def interpolate(
 
     store = open_store(results, writable=True)
     store.require_present()
-    execution = Execution.here(data=None if data is None else str(data.resolve()))
+    execution = Execution.here(data=absolute(data))
     outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
     if as_json:
         print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
         return
-    table = Table("alpha", "cell", "val/top1", "test/top1", "ood/mean/top1")
+    table = new_table("alpha", "cell", "val/top1", "test/top1", "ood/mean/top1")
     for outcome in outcomes:
         alpha = store.read(outcome.cell).cell.hyperparameters["alpha"]
         scores = [percent(outcome.metrics.get(k)) for k in ("val/top1", "test/top1", "ood/mean/top1")]
@@ -178,7 +187,7 @@ def soup(
 
     store = open_store(results, writable=True)
     store.require_present()
-    execution = Execution.here(data=None if data is None else str(data.resolve()))
+    execution = Execution.here(data=absolute(data))
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
     outcome = run_soup(parents, float(greedy), store, execution)
     members = store.read(outcome.cell).provenance["members"]
@@ -199,7 +208,7 @@ def export(
 ) -> None:
     """Write a trained model in open_clip's own folder format, with class head and model card.
 
-    Example: `python cli.py export 3fa4 --to my-model`
+    Example: `python cli.py model export 3fa4 --to my-model`
     """
     from carft.posthoc.export import export as write
     from carft.store.mirror import open_store
@@ -207,7 +216,7 @@ def export(
 
     store = open_store(results)
     store.require_present()
-    execution = Execution.here(data=None if data is None else str(data.resolve()))
+    execution = Execution.here(data=absolute(data))
     paths = write(store.resolve(cell), store, to, execution)
     if as_json:
         print_json([str(path) for path in paths])

@@ -1,52 +1,39 @@
-"""What the commands share: where they print, how they print, and the options that all of them know."""
+"""Where commands print, and how."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
 
-import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from carft.core.errors import UserError
 
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
+
+@contextmanager
+def printing_to(people: TextIO) -> Iterator[None]:
+    """Within the block, ``err`` prints there, whatever becomes of standard error."""
+    before = err._file
+    err.file = people
+    try:
+        yield
+    finally:
+        err._file = before
+
+
 #: rows that a table is laid out for
 LAID_OUT = 500
-
-
-def results_place(given: str) -> str:
-    """A results folder as it was asked for, path or URL; ``UserError`` for what is neither."""
-    if not given.strip():
-        raise UserError("--results is empty.", "Name a folder, or leave it out for 'results'.")
-    if "://" not in given:
-        return str(Path(given))
-    from carft.store.object_store import checked_url
-
-    return checked_url(given)
-
-
-def local_folder_only(given: str | Path) -> Path:
-    """A folder to write to; ``UserError`` for a URL."""
-    if "://" in str(given):
-        raise UserError(
-            f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
-        )
-    return Path(given)
-
-
-Results = Annotated[
-    str,
-    typer.Option("--results", parser=results_place, metavar="PLACE", help="The results: a folder, or s3://BUCKET/..."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, nothing else.")]
+#: columns of ids and short words, which stay on one line
+WHOLE = ("cell", "study", "winner", "verdict")
 
 
 def print_json(value: Any) -> None:
@@ -54,11 +41,17 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def new_table(*headings: str) -> Table:
+    """An empty table for people. What does not fit into a narrow terminal goes on in the next line; nothing is cut."""
+    return Table(*(Column(name, overflow="fold", no_wrap=name in WHOLE) for name in headings), box=None)
+
+
 def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Table:
-    """Rows of plain values as a table for people."""
-    table = Table(*(rows[0] if rows else (empty,)), box=None)
+    """Rows of plain values as a table for people; a dash for what a row does not have."""
+    headings = list(dict.fromkeys(name for row in rows for name in row)) or [empty]
+    table = new_table(*headings)
     for row in rows:
-        table.add_row(*(escape(cell_text(value)) for value in row.values()))
+        table.add_row(*(escape(cell_text(row.get(name))) for name in headings))
     return table
 
 
@@ -74,7 +67,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Non
 
 
 def cell_text(value: Any) -> str:
-    """A value of a table in a few characters."""
+    """A value of a table in a few characters; a dash for none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -90,6 +85,11 @@ def split(text: str | None) -> list[str] | None:
     return names
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things in words: 1 cell, 2 cells."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def percent(value: float | None) -> str:
     """A share of 1 in per cent with one decimal; a dash for none."""
     return "-" if value is None else f"{100 * value:.1f}"
@@ -97,7 +97,7 @@ def percent(value: float | None) -> str:
 
 def metrics_table(metrics: Mapping[str, float]) -> Table:
     """Metrics by name."""
-    table = Table("metric", "value")
+    table = new_table("metric", "value")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.4f}")
     return table

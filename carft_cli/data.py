@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from carft.core.errors import UserError
-from carft_cli.console import AsJson, cell_text, err, out, print_json
+from carft_cli.console import cell_text, err, new_table, out, print_json
+from carft_cli.declare import DATA, option, takes
+from carft_cli.options import AsJson, Data
 
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
-Root = Annotated[Path, typer.Option("--root", help="The folder that holds the data sets.")]
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """The folder that holds the data sets; ``--root`` is its earlier name."""
+
+    data: Data = None
+    root: Annotated[Path | None, option(DATA, "", "--root", hidden=True)] = None
+
+    @property
+    def chosen(self) -> Path | None:
+        """The folder that was given."""
+        return self.data or self.root
+
+    @property
+    def required(self) -> Path:
+        """The folder that was given; ``UserError`` when none was."""
+        if self.chosen is None:
+            raise UserError("No folder of data sets is named.", "Give one: --data ROOT")
+        return self.chosen
+
+
+@dataclass(frozen=True)
+class SetSettings:
+    """A data set in a folder."""
+
+    name: SetName
+    folder: FolderOptions
+    as_json: AsJson = False
+
+
+@dataclass(frozen=True)
+class ListSettings:
+    """All data sets, or some, and perhaps the folder in which to look for them."""
+
+    folder: FolderOptions
+    name: Annotated[str | None, typer.Argument(help="A data set, or a task; default: all.")] = None
+    as_json: AsJson = False
+
 
 data_group = typer.Typer(
     no_args_is_help=True, help="Data sets on disk: list, check, download, or draw a tiny fake one."
@@ -20,15 +60,13 @@ data_group = typer.Typer(
 
 
 @data_group.command("ls")
-def data_ls(
-    name: Annotated[str | None, typer.Argument(help="A data set, or a task; default: all.")] = None,
-    root: Annotated[Path | None, typer.Option("--root", help="Also say which are in this folder.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the data sets: what each measures, how large it is, where it goes, and whether it is there.
+@takes(ListSettings)
+def data_ls(settings: ListSettings) -> None:
+    """List the data sets: what each measures, how large it is, where it goes, and whether --data holds it.
 
-    Example: `python cli.py data ls --root data`
+    Example: `python cli.py data ls --data data`
     """
+    name, root, as_json = settings.name, settings.folder.chosen, settings.as_json
     from carft.data.catalog import DATA_SETS, data_sets
     from carft.store.listing import list_data_sets
 
@@ -37,7 +75,7 @@ def data_ls(
         print_json(rows)
         return
     shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
-    table = Table(*shown, box=None)
+    table = new_table(*shown)
     for row in rows:
         images = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
         said = {**row, "images": images, "fetch": "yes" if row["fetch"] else "by hand"}
@@ -47,11 +85,13 @@ def data_ls(
 
 
 @data_group.command("check")
-def data_check(name: SetName, root: Root, as_json: AsJson = False) -> None:
+@takes(SetSettings)
+def data_check(settings: SetSettings) -> None:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
-    Example: `python cli.py data check pets --root data`
+    Example: `python cli.py data check pets --data data`
     """
+    name, root, as_json = settings.name, settings.folder.required, settings.as_json
     from carft.data.catalog import data_sets
 
     chosen = _some(name, data_sets(name))
@@ -76,11 +116,13 @@ def data_check(name: SetName, root: Root, as_json: AsJson = False) -> None:
 
 
 @data_group.command("fetch")
-def data_fetch(name: SetName, root: Root, as_json: AsJson = False) -> None:
+@takes(SetSettings)
+def data_fetch(settings: SetSettings) -> None:
     """Download what torchvision may download; say where the rest is to be had.
 
-    Example: `python cli.py data fetch dtd --root data`
+    Example: `python cli.py data fetch dtd --data data`
     """
+    name, root, as_json = settings.name, settings.folder.required, settings.as_json
     from carft.data.catalog import data_sets
     from carft.data.fetching import fetch
 
@@ -93,15 +135,17 @@ def data_fetch(name: SetName, root: Root, as_json: AsJson = False) -> None:
         return
     for row in rows:
         out.print(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
-    out.print(f"Next: python cli.py data check {name} --root {root}", soft_wrap=True)
+    out.print(f"Next: python cli.py data check {name} --data {root}", soft_wrap=True)
 
 
 @data_group.command("fixture")
-def data_fixture(name: SetName, root: Root, as_json: AsJson = False) -> None:
+@takes(SetSettings)
+def data_fixture(settings: SetSettings) -> None:
     """Draw a tiny fake tree in the set's real layout, marked as fake: to try everything before the data are here.
 
-    Example: `python cli.py data fixture pets --root fixtures`
+    Example: `python cli.py data fixture pets --data fixtures`
     """
+    name, root, as_json = settings.name, settings.folder.required, settings.as_json
     from carft.data.catalog import data_sets
 
     chosen = _some(name, data_sets(name))

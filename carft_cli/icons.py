@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from carft.core.errors import UserError
-from carft_cli.console import err, out, percent
+from carft_cli.console import err, new_table, out, percent
 from carft_cli.options import given, writing
 
 icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights or its census again.")
@@ -47,7 +46,7 @@ def pretrain(
     recipe = PretrainingRecipe(**given(epochs=epochs))
     with writing(folder):
         path, rows = pretrain_and_measure(recipe, folder, log=lambda line: err.print(line, style="dim"))
-    table = Table("context", "zero-shot class", "zero-shot context")
+    table = new_table("context", "zero-shot class", "zero-shot context")
     for name, row in rows.items():
         table.add_row(name, percent(row["class"]), percent(row["context"]))
     out.print(table)

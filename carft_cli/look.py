@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from carft.core.errors import UserError, unknown
-from carft_cli.console import AsJson, Results, metrics_table, out, print_json, print_rows
+from carft_cli.console import metrics_table, out, print_json, print_rows
+from carft_cli.options import AsJson, Results
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
 AGAIN = "again"

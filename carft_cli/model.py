@@ -1,60 +1,66 @@
-"""The pretrained model, before any training."""
+"""The pretrained model before training, and a trained one to keep."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
 
 import typer
-from rich.table import Table
 
-from carft_cli.console import AsJson, Results, err, out, percent, print_json
+from carft_cli.cell import export
+from carft_cli.console import err, new_table, out, percent, print_json
+from carft_cli.declare import takes
 from carft_cli.options import (
-    Activation,
+    CellPrecision,
     Data,
-    Model,
-    Weights,
-    say_setting,
-    weights,
+    Device,
+    ModelOptions,
+    OutputOptions,
+    Task,
+    absolute,
+    print_setting,
     writable,
 )
 
-model_group = typer.Typer(no_args_is_help=True, help="The pretrained model, before any training.")
+model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """Everything that `model check` is asked for."""
+
+    weights: ModelOptions
+    output: OutputOptions
+    task: Task = "imagenet"
+    precision: CellPrecision = "float32"
+    device: Device = "auto"
+    data: Data = None
 
 
 @model_group.command()
-def check(
-    task: Annotated[str, typer.Option(help="Name of the task; see: ls tasks")] = "imagenet",
-    model: Model = None,
-    pretrained: Weights = None,
-    activation: Activation = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16 (autocast).")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    data: Data = None,
-    results: Results = "results",
-    as_json: AsJson = False,
-) -> None:
+@takes(CheckSettings)
+def check(settings: CheckSettings) -> None:
     """Measure the zero-shot row and hold it against what others measured, before any training.
 
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
     from carft.spec.resolve import specify
 
-    model, pretrained = weights(model, pretrained, activation, random_weights=False)
-    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision)
-    store = writable(results)
-    say_setting([task], cell.model, cell.pretrained, data)
+    model, pretrained = settings.weights.weights()
+    cell = specify(settings.task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
+    store = writable(settings.output.results)
+    print_setting([settings.task], cell.model, cell.pretrained, settings.data)
 
     from carft.training.execution import Execution
     from carft.training.run import run_cell
     from reports.evidence.references import zero_shot_check
 
-    execution = Execution.here(device, data=None if data is None else str(data.resolve()))
+    execution = Execution.here(settings.device, data=absolute(settings.data))
     run_cell(cell, store, execution, unseal=True)
     rows = zero_shot_check(store, cell)
-    if as_json:
+    if settings.output.as_json:
         print_json(rows)
     else:
-        table = Table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", box=None)
+        table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer")
         for row in rows:
             interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
             others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
@@ -65,3 +71,6 @@ def check(
     if any(row["answer"] == "differs" for row in rows):
         err.print("The zero-shot row differs from every reference: mend the pipeline before any training.")
         raise SystemExit(1)
+
+
+model_group.command()(export)

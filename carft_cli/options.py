@@ -1,99 +1,178 @@
-"""Options that several commands have, and what they come to."""
+"""Groups of options that several commands share, and what each group stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
 
 from carft.core.errors import UserError
 from carft.spec.cell import DIGEST_MARK
 from carft_cli.console import err, split
+from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, option
 
 if TYPE_CHECKING:
     from carft.store.records import Store
 
-Data = Annotated[Path | None, typer.Option("--data", help="The folder that holds the data sets.")]
-SkipUnreadable = Annotated[
-    bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, on record.")
-]
-Model = Annotated[
-    str | None, typer.Option(help="An open_clip model, hf-hub:... or local-dir:...; default: the task card's.")
-]
-Weights = Annotated[
-    str | None, typer.Option("--pretrained", help="A tag, or a weights file; default: the task card's.")
-]
-Activation = Annotated[str | None, typer.Option(help="gelu or quickgelu, for a weights file that does not say.")]
-RandomWeights = Annotated[
-    bool, typer.Option("--random-weights", help="Weights that nobody trained: only to see that everything runs.")
-]
-Accumulation = Annotated[int, typer.Option(min=1, help="Parts that a worker's batch is computed in.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Through torch.compile.")]
-CheckpointEvery = Annotated[int, typer.Option(min=0, help="Steps between checkpoints of a cell; 0: none.")]
-FeatureCache = Annotated[
-    str,
-    typer.Option(help="Folder of pretrained features and drawings, 10 GiB at most; 'none' computes them each time."),
-]
-FeatureDtype = Annotated[
-    Literal["float32", "float16"],
-    typer.Option(help="What features are kept as; float16 takes half the space, the loss then agrees to about 1e-3."),
-]
-#: where features are kept when nothing else is asked for: on the disk of the machine that computes
+#: where features are stored by default: on the disk of the machine that computes them
 FEATURES = "~/.cache/carft/features"
 
-# of a whole sweep, and of its plan
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the recipe, such as downstream.")]
-Tasks = Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")]
-Methods = Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")]
-Trials = Annotated[int | None, typer.Option(help="Search trials of every trained method on every task.")]
-Seeds = Annotated[int | None, typer.Option(help="Confirm seeds.")]
-Precision = Annotated[str | None, typer.Option(help="float32 or bfloat16; default: the recipe's.")]
-Gpus = Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")]
-WorkersPerCell = Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")]
-CellsPerGpu = Annotated[int, typer.Option(help="Cells that share a GPU, for small models.")]
-Address = Annotated[str | None, typer.Option(help="host:port or ray://host:port of a running cluster.")]
-LeaveOneOut = Annotated[
-    bool, typer.Option("--leave-one-out", help="folder: tasks: one task per domain that is held out.")
-]
-Oracle = Annotated[
-    bool,
-    typer.Option("--oracle", help="Afterwards unseal the search cells too: what selection on test would give."),
-]
-EarlyStopping = Annotated[
-    bool | None,
-    typer.Option(help="Give up search trials that fall behind at the recipe's rungs; default: as the recipe says."),
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Also run cells that failed before for a reason of their own.")
-]
-HangAfter = Annotated[
-    float, typer.Option(min=0, help="Seconds without progress after which a cell is ended; 0 waits for ever.")
-]
-Smoke = Annotated[bool, typer.Option("--smoke", help="As small as it can be: does everything run?")]
 
-IdDomains = Annotated[
-    str | None, typer.Option(help="folder: tasks: comma-separated domains to train on; default: the first.")
-]
-OodDomains = Annotated[
-    str | None, typer.Option(help="folder: tasks: comma-separated domains under shift; default: the others.")
-]
+def results_path(given: str) -> str:
+    """A results folder as it was asked for, path or URL; ``UserError`` for what is neither."""
+    if not given.strip():
+        raise UserError("--results is empty.", "Name a folder, or leave it out for 'results'.")
+    if "://" not in given:
+        return str(Path(given))
+    from carft.store.object_store import checked_url
+
+    return checked_url(given)
 
 
-def with_domains(task: str, id_domains: str | None, ood_domains: str | None) -> str:
-    """A task's name with its domains chosen; ``UserError`` where domains are no choice."""
-    from carft.data.folder.cards import folder_task
-    from carft.data.folder.naming import is_folder, parse
-
-    if not (id_domains or ood_domains):
-        return task
-    if not is_folder(task):
+def local_folder(given: str | Path) -> Path:
+    """A folder to write to; ``UserError`` for a URL."""
+    if "://" in str(given):
         raise UserError(
-            f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for folder:PATH tasks."
+            f"A report is written to a folder of this machine, not to '{given}'.", "Copy it there afterwards."
         )
-    return folder_task(parse(task).path, split(id_domains) or (), split(ood_domains) or ())
+    return Path(given)
+
+
+Results = Annotated[
+    str,
+    option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
+]
+AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
+Data = Annotated[Path | None, option(DATA, "The folder that holds the data sets.", "--data")]
+Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
+Device = Annotated[str, option(WHERE, "auto, cpu or cuda.")]
+CellPrecision = Annotated[str, option(MORE_RUN, "float32 or bfloat16 (autocast).")]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results are and how the command answers."""
+
+    results: Results = "results"
+    as_json: AsJson = False
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The pretrained model."""
+
+    model: Annotated[
+        str | None, option(RUN, "An open_clip model, hf-hub:... or local-dir:...; default: the task card's.")
+    ] = None
+    pretrained: Annotated[str | None, option(RUN, "A tag, or a weights file; default: the task card's.")] = None
+    activation: Annotated[str | None, option(MORE_RUN, "gelu or quickgelu, for a weights file that does not say.")] = (
+        None
+    )
+    random_weights: Annotated[
+        bool, option(MORE_RUN, "Weights that nobody trained: only to see that everything runs.", "--random-weights")
+    ] = False
+
+    def weights(self) -> tuple[str | None, str | None]:
+        """Model and weights; ``UserError`` where no number could mean anything."""
+        from carft.spec.resolve import RANDOM
+
+        for value, name in ((self.model, "--model"), (self.pretrained, "--pretrained")):
+            if value is not None and not value.strip():
+                raise UserError(f"{name} is empty.", "Leave it out for the task's own, or name one.")
+        if self.random_weights:
+            if self.pretrained:
+                raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")
+            err.print("Warning: random weights. No number of this run means anything.", soft_wrap=True)
+            return self.model, RANDOM
+        if self.pretrained == RANDOM:
+            raise UserError(
+                "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
+                "To see that everything runs, say so: --random-weights",
+            )
+        if self.pretrained and Path(self.pretrained).is_file():
+            if self.model is None:
+                raise UserError("A weights file does not say which model it is for.", "Give --model NAME as well.")
+            from carft.models.clip import with_activation
+
+            return with_activation(self.model, self.pretrained, self.activation), self.pretrained
+        if self.activation:
+            raise UserError("--activation is for a weights file, given as --model NAME --pretrained PATH.")
+        return self.model, self.pretrained
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The data sets on disk."""
+
+    data: Data = None
+    skip_unreadable: Annotated[
+        bool, option(MORE_DATA, "Leave out images that cannot be decoded; the record names them.", "--skip-unreadable")
+    ] = False
+
+
+@dataclass(frozen=True)
+class DomainOptions:
+    """Domains of ``folder:`` tasks."""
+
+    id_domains: Annotated[
+        str | None, option(MORE_DATA, "folder: tasks: comma-separated domains to train on; default: the first.")
+    ] = None
+    ood_domains: Annotated[
+        str | None, option(MORE_DATA, "folder: tasks: comma-separated domains under shift; default: the others.")
+    ] = None
+
+    def chosen(self, task: str) -> str:
+        """The name of ``task`` with these domains; ``UserError`` for a task whose domains are fixed."""
+        from carft.data.folder.cards import folder_task
+        from carft.data.folder.naming import is_folder, parse
+
+        if not (self.id_domains or self.ood_domains):
+            return task
+        if not is_folder(task):
+            raise UserError(
+                f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for folder:PATH tasks."
+            )
+        return folder_task(parse(task).path, split(self.id_domains) or (), split(self.ood_domains) or ())
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How cells are computed, besides device and workers."""
+
+    accumulation: Annotated[
+        int, option(MORE_WHERE, "Parts that a worker's batch is computed in, to save memory.", min=1)
+    ] = 1
+    compile: Annotated[bool, option(MORE_WHERE, "Compile the network with torch.compile.", "--compile")] = False
+    checkpoint_every: Annotated[int, option(MORE_WHERE, "Steps between checkpoints of a cell; 0: none.", min=0)] = 0
+    feature_cache: Annotated[
+        str,
+        option(MORE_WHERE, "Folder of pretrained features and drawings, 10 GiB at most; 'none' stores nothing."),
+    ] = FEATURES
+    feature_dtype: Annotated[
+        Literal["float32", "float16"],
+        option(MORE_WHERE, "Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
+    ] = "float32"
+
+    def settings(self, data: DataOptions, **more: Any) -> dict[str, Any]:
+        """Fields of an ``Execution``, besides device and workers."""
+        cache = None if self.feature_cache == "none" else str(Path(self.feature_cache).expanduser().resolve())
+        return {
+            "accumulation": self.accumulation,
+            "compile": self.compile,
+            "checkpoint_every": self.checkpoint_every,
+            "data": absolute(data.data),
+            "skip_unreadable": data.skip_unreadable,
+            "feature_cache": cache,
+            "feature_dtype": self.feature_dtype,
+            **more,
+        }
+
+
+def absolute(data: Path | None) -> str | None:
+    """The data folder as an ``Execution`` states it."""
+    return None if data is None else str(data.resolve())
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -101,61 +180,8 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def execution_settings(
-    accumulation: int,
-    compile_: bool,
-    checkpoint_every: int,
-    data: Path | None,
-    skip_unreadable: bool,
-    feature_cache: str,
-    feature_dtype: str,
-    cells_per_gpu: int = 1,
-) -> dict[str, Any]:
-    """How cells are computed, besides device and workers."""
-    return {
-        "accumulation": accumulation,
-        "compile": compile_,
-        "checkpoint_every": checkpoint_every,
-        "data": None if data is None else str(data.resolve()),
-        "skip_unreadable": skip_unreadable,
-        "cells_per_gpu": cells_per_gpu,
-        "feature_cache": None if feature_cache == "none" else str(Path(feature_cache).expanduser().resolve()),
-        "feature_dtype": feature_dtype,
-    }
-
-
-def weights(
-    model: str | None, pretrained: str | None, activation: str | None, random_weights: bool
-) -> tuple[str | None, str | None]:
-    """Model and weights as asked for, once it is sure that the numbers can mean something."""
-    from carft.spec.resolve import RANDOM
-
-    for value, option in ((model, "--model"), (pretrained, "--pretrained")):
-        if value is not None and not value.strip():
-            raise UserError(f"{option} is empty.", "Leave it out for the task's own, or name one.")
-    if random_weights:
-        if pretrained:
-            raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")
-        err.print("Warning: random weights. No number of this run means anything.", soft_wrap=True)
-        return model, RANDOM
-    if pretrained == RANDOM:
-        raise UserError(
-            "CAR-FT starts from a pretrained CLIP; random weights mean nothing.",
-            "To see that everything runs, say so: --random-weights",
-        )
-    if pretrained and Path(pretrained).is_file():
-        if model is None:
-            raise UserError("A weights file does not say which model it is for.", "Give --model NAME as well.")
-        from carft.models.clip import with_activation
-
-        return with_activation(model, pretrained, activation), pretrained
-    if activation:
-        raise UserError("--activation is for a weights file, given as --model NAME --pretrained PATH.")
-    return model, pretrained
-
-
 def numbers(pairs: list[str]) -> dict[str, float]:
-    """NAME=VALUE options as numbers."""
+    """NAME=VALUE options as numbers; ``UserError`` for what is no such pair."""
     values = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -169,16 +195,16 @@ def numbers(pairs: list[str]) -> dict[str, float]:
 
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turns the failure to write ``place`` into a ``UserError``."""
+def writing(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` while ``path`` is written into a ``UserError``."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"'{place}' cannot be written: {error.strerror or error}.", "Give another place.") from error
+        raise UserError(f"'{path}' cannot be written: {error.strerror or error}.", "Give another path.") from error
 
 
 def writable(results: str) -> Store:
-    """The results folder, made if it is not there; ``UserError`` when it cannot be written."""
+    """The results folder, made if it does not exist; ``UserError`` when it cannot be written."""
     from carft.store.mirror import open_store
 
     store = open_store(results, writable=True)
@@ -186,8 +212,8 @@ def writable(results: str) -> Store:
     return store
 
 
-def say_setting(tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard") -> None:
-    """The first line printed: which data, model and scale, and what to be warned of."""
+def print_setting(tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard") -> None:
+    """Print the first line of a run: its data, model and scale; then warnings."""
     from carft.data.catalog import card
 
     scale = card(tasks[0]).scale

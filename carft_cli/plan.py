@@ -5,48 +5,15 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from carft.core.errors import UserError
-from carft_cli.asking import ask
-from carft_cli.console import AsJson, Results, err, out, print_json, rows_table
-from carft_cli.options import (
-    FEATURES,
-    Accumulation,
-    Activation,
-    Address,
-    CellsPerGpu,
-    CheckpointEvery,
-    Compile,
-    Data,
-    EarlyStopping,
-    FeatureCache,
-    FeatureDtype,
-    Gpus,
-    HangAfter,
-    IdDomains,
-    LeaveOneOut,
-    Methods,
-    Model,
-    OodDomains,
-    Oracle,
-    Precision,
-    RandomWeights,
-    RecipeName,
-    RetryFailed,
-    Seeds,
-    SkipUnreadable,
-    Smoke,
-    Tasks,
-    Trials,
-    Weights,
-    WorkersPerCell,
-)
+from carft_cli.console import err, out, print_json, rows_table
+from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.status import duration
+from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
@@ -58,49 +25,30 @@ if TYPE_CHECKING:
 FEW = 5
 
 
-def plan(
-    recipe: RecipeName,
-    tasks: Tasks = None,
-    methods: Methods = None,
-    trials: Trials = None,
-    seeds: Seeds = None,
-    model: Model = None,
-    pretrained: Weights = None,
-    activation: Activation = None,
-    random_weights: RandomWeights = False,
-    precision: Precision = None,
-    gpus: Gpus = 0,
-    workers_per_cell: WorkersPerCell = 1,
-    cells_per_gpu: CellsPerGpu = 1,
-    address: Address = None,
-    accumulation: Accumulation = 1,
-    compile_: Compile = False,
-    checkpoint_every: CheckpointEvery = 0,
-    data: Data = None,
-    skip_unreadable: SkipUnreadable = False,
-    feature_cache: FeatureCache = FEATURES,
-    feature_dtype: FeatureDtype = "float32",
-    id_domains: IdDomains = None,
-    ood_domains: OodDomains = None,
-    leave_one_out: LeaveOneOut = False,
-    oracle: Oracle = False,
-    early_stopping: EarlyStopping = None,
-    retry_failed: RetryFailed = False,
-    hang_after: HangAfter = 1800,
-    results: Results = "results",
-    smoke: Smoke = False,
+@dataclass(frozen=True)
+class PlanSettings:
+    """The settings of a sweep, and how its time is known."""
+
+    sweep: SweepSettings
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure a few batches here first, in place of what records say.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
+        bool, option(OUTPUT, "Measure a few batches here first, in place of what records say.", "--calibrate")
+    ] = False
+
+
+@takes(PlanSettings)
+def plan(settings: PlanSettings) -> None:
     """What a sweep would take, and what stands in its way: cells, steps, time, disk, data, weights. Runs no cell.
 
     Takes the options of sweep. Exit code 1 when something stands in the way.
 
     Example: `python cli.py plan downstream --gpus 8 --data ROOT`
     """
-    chosen, request = ask(**locals())  # every option, as sweep reads it
+    print_plan(settings.sweep, settings.calibrate)
+
+
+def print_plan(settings: SweepSettings, calibrate: bool = False) -> None:
+    """Print what a sweep with these settings would take; ``SystemExit`` with code 1 when something is in its way."""
+    chosen, request = settings.chosen_recipe(), settings.resources()
 
     from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
@@ -108,9 +56,9 @@ def plan(
     from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.search.protocol import Protocol
 
-    store, found = open_store(results), obstacles(chosen, request)
+    store, found = open_store(settings.output.results), obstacles(chosen, request)
     slots = _slots(request, found)
-    protocol = Protocol(chosen, store, failed_before={} if retry_failed else settled_failures(store))
+    protocol = Protocol(chosen, store, failed_before={} if settings.run.retry_failed else settled_failures(store))
     made = plan_of(protocol, request, slots)
     if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
         made = _calibrated(chosen, request, protocol, made, found)
@@ -119,7 +67,7 @@ def plan(
     except UserError as refusal:
         found.append(refusal)
     downloads = _downloads(chosen)
-    if as_json:
+    if settings.output.as_json:
         print_json(_as_json(chosen, made, found, downloads))
     else:
         _say(chosen, made, found, downloads, store.root)
@@ -241,5 +189,5 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
         if refusal.hint:
             out.print(f"  {refusal.hint}", soft_wrap=True, highlight=False, markup=False)
     if not found:
-        same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json")]
+        same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json", "--dry-run")]
         out.print(f"Next: {shlex.join(['python', 'cli.py', 'sweep', *same])}", soft_wrap=True, markup=False)

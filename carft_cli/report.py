@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from carft.core.errors import UserError
-from carft_cli.console import AsJson, Results, local_folder_only, out, print_json, results_place, rows_table, split
+from carft_cli.console import counted, new_table, out, print_json, rows_table, split
+from carft_cli.options import AsJson, Results, local_folder, results_path
 
 ReportFolder = Annotated[
-    Path, typer.Option("--out", parser=local_folder_only, metavar="PATH", help="The report folder, on this machine.")
+    Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="The report folder, on this machine.")
 ]
 METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
 #: differences that are printed of one check; --json has all
@@ -42,7 +42,7 @@ def build(
         return
     from carft.store.mirror import open_store
     from reports.build import build_report
-    from reports.render.formatting import amount
+    from reports.render.formatting import NOTHING, amount
 
     store = open_store(results)
     store.require_present()
@@ -50,10 +50,12 @@ def build(
     if as_json:
         print_json({"paths": [str(p) for p in built.paths], "verdicts": [v.as_dict() for v in built.verdicts]})
         return
-    table = Table("claim", "verdict", "contrast", "effect", "95 % interval", "rests on", "scope", "scale", box=None)
+    table = new_table("claim", "verdict", "contrast", "effect", "95 % interval", "rests on", "scope", "scale")
     for v in built.verdicts:
-        interval = f"{amount(v.low, v.unit)} to {amount(v.high, v.unit)}"
-        counts = f"{v.n_tasks} tasks, {v.n_seeds} seeds, {v.n_groups} groups" if v.n_tasks else v.basis
+        low, high = amount(v.low, v.unit), amount(v.high, v.unit)
+        interval = low if low == high == NOTHING else f"{low} to {high}"
+        sizes = {"task": v.n_tasks, "seed": v.n_seeds, "group": v.n_groups}
+        counts = ", ".join(counted(n, what) for what, n in sizes.items()) if v.n_tasks else v.basis
         numbers = ("", "", "") if v.verdict == "not run" else (amount(v.effect, v.unit), interval, counts)
         table.add_row(v.claim, v.verdict, v.headline, *numbers, v.scope, v.scale)
     out.print(table)
@@ -120,15 +122,16 @@ def why(
     for title, rows in chain.tables.items():
         out.print(f"\n{title}", style="bold", highlight=False)
         out.print(rows_table(rows))
-    out.print(f"\nThe {len(chain.cells)} cells, made again by:", style="bold", highlight=False)
+    if chain.cells:
+        out.print(f"\n{counted(len(chain.cells), 'cell')}, made again by:", style="bold", highlight=False)
     for cell in chain.cells:
         out.print(f"{cell['cell']}  {cell['command']}", soft_wrap=True, markup=False, highlight=False)
 
 
 @report.command()
 def diff(
-    first: Annotated[str, typer.Argument(parser=results_place, help="A results folder.")],
-    second: Annotated[str, typer.Argument(parser=results_place, help="Another: a new version, machine or lab.")],
+    first: Annotated[str, typer.Argument(parser=results_path, help="A results folder.")],
+    second: Annotated[str, typer.Argument(parser=results_path, help="Another: a new version, machine or lab.")],
     as_json: AsJson = False,
 ) -> None:
     """What moved between two results folders, and whether it moved more than noise would move it.
@@ -160,7 +163,7 @@ def rescore(
     images: Annotated[str | None, typer.Option(help="Pattern of image or group names, or a file, one a line.")] = None,
     metrics: Annotated[str, typer.Option(help=METRICS_HELP)] = "top1,mean_per_class",
     out_dir: Annotated[
-        Path, typer.Option("--out", parser=local_folder_only, metavar="PATH", help="Where the re-scored tables go.")
+        Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="Where the re-scored tables go.")
     ] = Path("rescored"),
     as_json: AsJson = False,
 ) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from carft.core.errors import UserError
-from carft_cli.console import AsJson, Results, err, out, print_json, results_place, rows_table
+from carft_cli.console import err, out, print_json, rows_table
+from carft_cli.options import AsJson, Results, results_path
 
 results_group = typer.Typer(
     no_args_is_help=True,
@@ -48,8 +49,8 @@ def gc(
 
 @results_group.command()
 def merge(
-    first: Annotated[str, typer.Argument(parser=results_place, help="A results folder.")],
-    second: Annotated[str, typer.Argument(parser=results_place, help="Another, from another machine or lab.")],
+    first: Annotated[str, typer.Argument(parser=results_path, help="A results folder.")],
+    second: Annotated[str, typer.Argument(parser=results_path, help="Another, from another machine or lab.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write; it must not exist yet.")],
     keep: Annotated[str | None, typer.Option(help="first or second: whose cell stands where the two disagree.")] = None,
     as_json: AsJson = False,

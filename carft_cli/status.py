@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft_cli.console import AsJson, Results, out, print_json, rows_table
+from carft_cli.console import out, print_json, rows_table
+from carft_cli.options import AsJson, Results
 
 if TYPE_CHECKING:
     from carft.store.failures import Failure

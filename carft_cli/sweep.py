@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-from carft_cli.asking import ask
-from carft_cli.console import AsJson, Results, err, out, print_json
-from carft_cli.options import (
-    FEATURES,
-    Accumulation,
-    Activation,
-    Address,
-    CellsPerGpu,
-    CheckpointEvery,
-    Compile,
-    Data,
-    EarlyStopping,
-    FeatureCache,
-    FeatureDtype,
-    Gpus,
-    HangAfter,
-    IdDomains,
-    LeaveOneOut,
-    Methods,
-    Model,
-    OodDomains,
-    Oracle,
-    Precision,
-    RandomWeights,
-    RecipeName,
-    RetryFailed,
-    Seeds,
-    SkipUnreadable,
-    Smoke,
-    Tasks,
-    Trials,
-    Weights,
-    WorkersPerCell,
-    say_setting,
-    writable,
-)
-from carft_cli.plan import time_line
+from carft_cli.console import err, out, print_json, printing_to
+from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.options import print_setting, writable
+from carft_cli.plan import print_plan, time_line
 from carft_cli.status import busy_line
+from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from carft.core.errors import UserError
@@ -55,53 +24,41 @@ if TYPE_CHECKING:
     from sweeps.status.state import SweepState
 
 
-def sweep(
-    recipe: RecipeName,
-    tasks: Tasks = None,
-    methods: Methods = None,
-    trials: Trials = None,
-    seeds: Seeds = None,
-    model: Model = None,
-    pretrained: Weights = None,
-    activation: Activation = None,
-    random_weights: RandomWeights = False,
-    precision: Precision = None,
-    gpus: Gpus = 0,
-    workers_per_cell: WorkersPerCell = 1,
-    cells_per_gpu: CellsPerGpu = 1,
-    address: Address = None,
-    accumulation: Accumulation = 1,
-    compile_: Compile = False,
-    checkpoint_every: CheckpointEvery = 0,
-    data: Data = None,
-    skip_unreadable: SkipUnreadable = False,
-    feature_cache: FeatureCache = FEATURES,
-    feature_dtype: FeatureDtype = "float32",
-    id_domains: IdDomains = None,
-    ood_domains: OodDomains = None,
-    leave_one_out: LeaveOneOut = False,
-    oracle: Oracle = False,
-    early_stopping: EarlyStopping = None,
-    retry_failed: RetryFailed = False,
-    hang_after: HangAfter = 1800,
-    results: Results = "results",
-    smoke: Smoke = False,
-    as_json: AsJson = False,
-) -> None:
-    """Search, select on validation, confirm with fresh seeds, unseal. Runs only what is missing.
+@dataclass(frozen=True)
+class SweepCommand:
+    """The settings of a sweep, and whether it runs."""
+
+    sweep: SweepSettings
+    dry_run: Annotated[bool, option(OUTPUT, "Print the plan, run nothing; as `plan` does.", "--dry-run")] = False
+
+
+@takes(SweepCommand)
+def sweep(command: SweepCommand) -> None:
+    """Search, select on validation, confirm with fresh seeds, evaluate on the held-out sets. Runs only what is missing.
 
     Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
 
     Example: `python cli.py sweep downstream --gpus 8`
     """
-    chosen, request = ask(**locals())  # every option, in this one place
+    if command.dry_run:
+        print_plan(command.sweep)
+        return
+    run(command.sweep)
+
+
+def run(settings: SweepSettings) -> None:
+    """Run what the records say is missing; ``SystemExit`` with the exit code of the command when it is not 0."""
+    chosen, request, results = settings.chosen_recipe(), settings.resources(), settings.output.results
     request.check()
     store = writable(results)
     from carft.spec.resolve import specify
 
     first = specify(chosen.tasks[0], "zeroshot", {}, model=chosen.model, pretrained=chosen.pretrained)
-    say_setting(chosen.tasks, first.model, first.pretrained, data)
+    print_setting(chosen.tasks, first.model, first.pretrained, settings.data.data)
 
+    from sweeps.faults.restart import Earlier, start_again, taken_up
+    from sweeps.faults.stdio_log import printing_aside
+    from sweeps.plan.forecast import Forecast
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.connect import concurrency
     from sweeps.ray_backend.head_monitor import exit_process
@@ -110,7 +67,8 @@ def sweep(
     from sweeps.status.progress import ProgressDisplay
     from sweeps.status.writer import StatusWriter
 
-    board, reporter, plans = ProgressDisplay(err), StatusWriter(store, chosen.name), []
+    environment, earlier = dict(os.environ), taken_up()
+    board, reporter, plans = ProgressDisplay(err), StatusWriter(store, chosen.name, earlier.began), []
 
     def watch(protocol: Protocol) -> Callable[[], None]:
         plans.append(plan_of(protocol, request, concurrency(request)))
@@ -131,23 +89,35 @@ def sweep(
         with suppress(OSError):
             err.print(words, soft_wrap=True, markup=False, highlight=False)
 
-    def leave(refusal: UserError) -> NoReturn:
+    def leave(refusal: UserError, code: int) -> NoReturn:
         board.close()
-        reporter.close("broken")
-        exit_process(refusal)
+        reporter.close("broken" if code == 2 else "stopped")
+        aside.turn_back()
+        exit_process(refusal, code)
+
+    def again(earlier: Earlier) -> NoReturn:
+        board.close()
+        aside.turn_back()
+        forecast = earlier.forecast or asdict(plans[0].forecast)
+        start_again(replace(earlier, forecast=forecast), environment)
 
     outcome = "broken"
-    try:
-        protocol, summary = run_sweep(chosen, store, request, watch, say, retry_failed, leave)
-        outcome = "stopped" if summary.stopped else "done"
-    finally:
-        board.close()
-        state = reporter.close(outcome)
+    with printing_aside(store.root / "sweeps" / f"{reporter.name}.log") as aside, printing_to(aside.people):
+        try:
+            protocol, summary = run_sweep(
+                chosen, store, request, watch, say, settings.run.retry_failed, leave, earlier, again
+            )
+            outcome = "stopped" if summary.stopped else "done"
+        finally:
+            board.close()
+            state = reporter.close(outcome)
+    if plans and earlier.forecast is not None:
+        plans[0] = replace(plans[0], forecast=Forecast.of(earlier.forecast))
     came = None
     if plans and state is not None:
         over = summary.cells_done + summary.cells_stopped - plans[0].forecast.stopped
         came = plans[0].close(protocol, state.name, over, summary.cells_failed, summary.wall_s, outcome)
-    if as_json:
+    if settings.output.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s")
         plan = None if came is None else asdict(came)
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})

@@ -1,1 +1,1 @@
-"""From records to tables, verdicts, figures and pages. No torch, no Ray."""
+"""Records to tables, verdicts, figures and pages."""

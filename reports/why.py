@@ -61,24 +61,34 @@ def explain(store: Store, address: str) -> Chain:
     facts = [
         ("table", f"{card.title} (tables/{name}.csv)"),
         ("row", ", ".join(f"{k} {row[k]}" for k in card.keys)),
-        ("value", f"{row[column]!r}" if not isinstance(row[column], str) else row[column] or "empty"),
+        ("value", _value_words(row[column])),
         ("formula", formula.words),
     ]
     if row.get("caution"):
         facts.append(("caution", str(row["caution"])))
-    tables = {}
-    if formula.metric is not None and cells:
-        values = [sources.evidence.metrics(cell)[formula.metric] for cell in cells]
+    tables: dict[str, Rows] = {}
+    if formula.metric is not None:
+        measured = {c: m[formula.metric] for c in cells if formula.metric in (m := sources.evidence.metrics(c))}
         tables["Cells"] = [
             {"cell": cell, "seed": sources.evidence.seed(cell), formula.metric: value}
-            for cell, value in zip(cells, values, strict=True)
+            for cell, value in measured.items()
         ]
-        facts.append(("computed", f"({' + '.join(f'{v:.6g}' for v in values)}) / {len(values)} = {_mean(values):.6g}"))
-    return Chain(address, facts, tables, _commands(sources, cells))
+        facts.append(("computed", _mean_words(list(measured.values()), formula.metric)))
+    return Chain(address, facts, {title: rows for title, rows in tables.items() if rows}, _commands(sources, cells))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _value_words(value: Any) -> str:
+    """A value of a table, unrounded; a dash where the table has none."""
+    if isinstance(value, str):
+        return value or "empty"
+    return "-" if pd.isna(value) else repr(value)
+
+
+def _mean_words(values: Sequence[float], metric: str) -> str:
+    """How a mean over cells comes about; a task without test set or suites has no such metric."""
+    if not values:
+        return f"nothing: no cell behind it has {metric}"
+    return f"({' + '.join(f'{v:.6g}' for v in values)}) / {len(values)} = {sum(values) / len(values):.6g}"
 
 
 def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]:
@@ -144,6 +154,8 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
 
 def _interval_words(part: Part) -> str:
     estimate = part.estimate
+    if not math.isfinite(estimate.se):
+        return f"{100 * estimate.effect:+.3f} points; no interval, which needs two seeds and two groups"
     quantile = estimate.quantile((1 + LEVEL) / 2)
     return (
         f"{100 * estimate.effect:+.3f} -/+ {quantile:.3f} x {100 * estimate.se:.3f} "
@@ -170,7 +182,7 @@ def _variance_rows(part: Part) -> Rows:
     return [
         {
             "source": source,
-            "variance": 1e4 * variance,
+            "variance": 1e4 * variance if math.isfinite(variance) else None,
             "degrees of freedom": degrees if math.isfinite(degrees) else None,
         }
         for source, (variance, degrees) in part.estimate.terms.items()

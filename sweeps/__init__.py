@@ -1,1 +1,1 @@
-"""Many cells on a Ray cluster: the protocol, the search, the launch."""
+"""Many cells on a Ray cluster: recipes, searches, their protocol, and how they run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,15 +11,20 @@ from hypothesis import HealthCheck, settings
 
 from carft.spec.cell import Cell
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, run_cell
+from carft.training.run import run_cell
 from tests.support import faults
+from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("carft")
+
+#: a shell's background jobs ignore it, and so would the sweeps that tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +80,13 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield found
     finally:
         found.cluster.shutdown()
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """A gate for the cells of one sweep."""
+    with closed_gate(tmp_path_factory.mktemp("gate") / "gate") as gate:
+        yield gate
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
     cannot be unpacked.
     """
     if is_fixture(root / data_set.folder):
-        raise UserError(f"'{root / data_set.folder}' is a fixture.", "Give --root another folder, or remove this one.")
+        raise UserError(f"'{root / data_set.folder}' is a fixture.", "Give --data another folder, or remove this one.")
     if _present(data_set, root):
         return False
     if not data_set.archives:
@@ -64,7 +64,7 @@ def _created(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"'{folder}' cannot be created: {error.strerror}.", "Give --root another folder.") from error
+        raise UserError(f"'{folder}' cannot be created: {error.strerror}.", "Give --data another folder.") from error
     return folder
 
 

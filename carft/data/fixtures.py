@@ -44,9 +44,9 @@ def begin(folder: Path, name: str) -> None:
         if free:
             (folder / MARKER).write_text(json.dumps(note, indent=1), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --root another folder.") from error
+        raise UserError(f"'{folder}' cannot be written: {error.strerror}.", "Give --data another folder.") from error
     if not free:
-        raise UserError(f"'{folder}' holds files and is not a fixture.", "Give --root a folder without this data set.")
+        raise UserError(f"'{folder}' holds files and is not a fixture.", "Give --data a folder without this data set.")
 
 
 def is_fixture(folder: Path) -> bool:

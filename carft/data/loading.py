@@ -86,7 +86,7 @@ def require_every_class(images: ImageSet, card: Card) -> ImageSet:
     if missing := [name for label, name in enumerate(card.classes) if label not in present]:
         raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",
-            f"Find out why with: python cli.py data check {card.name} --root ROOT",
+            f"Find out why with: python cli.py data check {card.name} --data ROOT",
         )
     return images
 

@@ -118,7 +118,7 @@ class DataSet:
         """Return the error for a missing ``path`` and ``more`` other missing files."""
         others = f", and {more} more" if more else ""
         state = "is incomplete" if (root / self.folder).exists() else "is not here"
-        fetch = f"Download it with: python cli.py data fetch {self.name} --root {root}. " if self.archives else ""
+        fetch = f"Download it with: python cli.py data fetch {self.name} --data {root}. " if self.archives else ""
         return UserError(
             f"The data set {self.name} {state}: there is no '{path}'{others}.",
             f"{fetch}Its source: {self.source}. Licence: {self.licence}.",

@@ -30,15 +30,15 @@ class ContextAwareFineTune(FineTune):
         return loss + self.kl_weight * divergence, {**parts, "kl": divergence.detach()}
 
     def target(self, batch: Batch) -> torch.Tensor:
-        """Features (B, D) whose context distribution is to be kept."""
-        return batch.frozen()
+        """Features (B, D) of the pretrained model, whose context distribution is the target."""
+        return batch.pretrained_features()
 
-    def divergence(self, frozen: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """KL (B,) of each image's context distribution from the pretrained model's; both features (B, D) normalised."""
+    def divergence(self, target: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """KL (B,) between the context distributions of target and features, both (B, D) and L2-normalised."""
         reading = self.cell.reading
         scale = self.pretrained.scale if reading.context_scale == "pretrained" else 1.0
         return context_divergence(
-            context_logits(frozen, self.context_head(), scale, reading.context_temperature),
+            context_logits(target, self.context_head(), scale, reading.context_temperature),
             context_logits(features, self.context_head(), scale, reading.context_temperature),
             reading.kl_direction,
         )

@@ -1,6 +1,6 @@
-"""Two controls of CAR-FT: the same loss, with what makes it *context* taken out. Both are this project's.
+"""Two controls of CAR-FT: the same loss, without the image's own context. Both are this project's.
 
-If a control keeps what CAR-FT gains, the gain is not owed to the image's own context.
+If a control gains as much as CAR-FT, the gain does not come from the image's own context.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from carft.spec.cell import Cell
 class PermutedContexts(ContextAwareFineTune):
     """Loss = CE + kl_weight * mean_i KL(p_ctx(x_pi(i); theta_0) || p_ctx(x_i; theta)).
 
-    pi is a permutation of the batch, uniform among all, drawn from (cell's seed, step). The targets of a batch stay
-    the same set, but no longer say what the context of *this* image is (one image a batch keeps its own, on average).
+    pi is a permutation of the batch, uniform among all, drawn from (cell's seed, step). The set of targets of a batch
+    stays the same, but a target belongs to another image. On average one image per batch keeps its own target.
     """
 
     def target(self, batch: Batch) -> torch.Tensor:
-        frozen = batch.frozen()
-        shuffled = generator(self.cell.seed, batch.step, PERMUTATION).permutation(len(frozen))
-        return frozen[torch.from_numpy(shuffled).to(frozen.device)]
+        features = batch.pretrained_features()
+        shuffled = generator(self.cell.seed, batch.step, PERMUTATION).permutation(len(features))
+        return features[torch.from_numpy(shuffled).to(features.device)]
 
 
 class RandomContexts(ContextAwareFineTune):

@@ -17,5 +17,5 @@ class FeatureDistillation(FineTune):
         weight = self.cell.hyperparameters["distance_weight"]
         if weight == 0:
             return loss, parts
-        distance = (batch.features - batch.frozen()).square().sum(-1).mean()
+        distance = (batch.features - batch.pretrained_features()).square().sum(-1).mean()
         return loss + weight * distance, {**parts, "distance": distance.detach()}

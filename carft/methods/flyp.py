@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from carft.core.rng import TEMPLATES, generator
 from carft.data.catalog import card
-from carft.methods.ft import Batch, FineTune, Fitting, Row
+from carft.data.task import ImageSet
+from carft.methods.ft import Batch, FineTune, Row
 from carft.models.clip import Pretrained
 from carft.models.heads import class_head
 from carft.models.network import Network, Prompts
@@ -23,8 +25,8 @@ class FinetuneLikePretrain(FineTune):
     V (B, D): image features; U (B, D): features of "template filled with the image's class", the template drawn from
     the card's list for each image and step; both L2-normalised. Trained: image encoder, text tower and logit scale s.
     Pair i is the only positive of row i: two images of one class in a batch count as negatives of each other, as in
-    the authors' code (locuslab/FLYP calls ClipLoss without labels). The class head is not trained: it is s * W_cls of
-    the text tower as it is, with bias 0, built again before every validation and at the end.
+    the authors' code (locuslab/FLYP calls ClipLoss without labels). The class head is not trained: before every
+    validation it is set to s * W_cls of the current text tower, with bias 0.
     """
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
@@ -37,17 +39,13 @@ class FinetuneLikePretrain(FineTune):
         self.text.visual = None
         self.text.requires_grad_(True)
 
-    def fit(self, fitting: Fitting) -> list[Row]:
-        """The text tower is part of the network while it is trained, so that it is optimised, clipped and kept in
-        checkpoints like the rest; afterwards the network is one like any other."""
-        network = fitting.network
-        network.head.requires_grad_(False)
+    def setup(self, network: Network, images: ImageSet) -> list[Row]:
+        """Add the text tower to the network, so that checkpoints hold it."""
         network.add_module("text", self.text)
-        history = fitting.descend()
-        self.before_evaluation(network)
-        del network.text
-        network.head.requires_grad_(True)
-        return history
+        return []
+
+    def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
+        return [*network.visual.parameters(), *self.text.parameters()]
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         similarity = self.text.logit_scale.exp() * batch.features @ self.captions(batch).T
@@ -68,3 +66,6 @@ class FinetuneLikePretrain(FineTune):
         encoded = [F.normalize(self.text.encode_text(row).float(), dim=-1) for row in self.tokens]
         network.head.weight.copy_(self.text.logit_scale.exp() * class_head(torch.stack(encoded)))
         network.head.bias.zero_()
+
+    def teardown(self, network: Network) -> None:
+        del network.text

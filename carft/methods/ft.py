@@ -1,4 +1,4 @@
-"""Plain fine-tuning: cross-entropy alone. Also the frame that every other trained method fills in."""
+"""Plain fine-tuning, on cross-entropy alone. Also the base class of every trained method."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from carft.data.task import ImageSet
 from carft.models.clip import Pretrained
@@ -18,52 +19,52 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may use: the network being trained, normalised images (B, 3, H, W), labels (B,), class logits (B, C)
-    and L2-normalised features (B, D).
-
-    frozen: gives the L2-normalised features (B, D) of the same images under the pretrained model, without gradient.
-    Ask for them here and nowhere else: they may come from a store instead of a forward pass.
-    step: number of the update, from 0; what a loss draws at random is a function of (cell's seed, step).
-    """
+    """What a loss is computed from."""
 
     network: Network
+    """The network that is trained."""
     images: torch.Tensor
+    """Normalised images (B, 3, H, W)."""
     labels: torch.Tensor
+    """Class indices (B,)."""
     logits: torch.Tensor
+    """Class logits (B, C), float32."""
     features: torch.Tensor
-    frozen: Callable[[], torch.Tensor]
+    """L2-normalised features (B, D), float32."""
+    pretrained_features: Callable[[], torch.Tensor]
+    """Returns the L2-normalised features (B, D) of the same images under the pretrained model, without gradient. They
+    are read from the feature cache or computed when this is called; a loss that does not call it pays nothing. Call it
+    at most once per batch."""
     step: int = 0
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """What a method is handed to fit a network.
-
-    images: the training images. features: gives L2-normalised features (N, D) of images under the network as it is,
-    without augmentation, on the CPU. descend: runs the training loop on the method's loss and returns its history.
-    """
-
-    network: Network
-    images: ImageSet
-    features: Callable[[ImageSet], torch.Tensor]
-    descend: Callable[[], list[Row]]
+    """Number of the update, from 0. A random draw of a loss is a function of (cell's seed, step)."""
 
 
 class FineTune:
-    """Loss = mean cross-entropy of the class logits. Also the parent of every other trained method."""
+    """Loss = mean cross-entropy of the class logits.
+
+    A method overrides some of these hooks. The training loop calls ``setup`` and ``trainable_parameters`` first, then
+    ``loss`` on every batch, ``before_evaluation`` at the end of every epoch, and ``teardown`` last.
+    """
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
         self.cell = cell
         self.pretrained = pretrained
         self.prompts = prompts
 
-    def fit(self, fitting: Fitting) -> list[Row]:
-        """Fit ``fitting.network`` in place, by gradient descent on the loss; returns the history."""
-        return fitting.descend()
+    def setup(self, network: Network, images: ImageSet) -> list[Row]:
+        """Prepare ``network`` for training on ``images``. Returns the history of a method that trains nothing."""
+        return []
 
-    def before_evaluation(self, network: Network) -> None:
-        """Called before every validation: make ``network.head`` what the model as it is now classifies with."""
+    def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
+        """The parameters that the optimiser updates. With an empty list there is no training after ``setup``."""
+        return [p for p in network.parameters() if p.requires_grad]
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, a scalar mean over the batch, and its named parts to log."""
         return F.cross_entropy(batch.logits, batch.labels), {}
+
+    def before_evaluation(self, network: Network) -> None:
+        """Set ``network.head`` before a validation, for a method that does not train it."""
+
+    def teardown(self, network: Network) -> None:
+        """Remove from ``network`` what ``setup`` added to it."""

@@ -1,4 +1,4 @@
-"""Distillation of the class distribution: the zero-shot model teaches the tuned one."""
+"""Distillation of the class distribution: the zero-shot model is the teacher."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ClassDistillation(FineTune):
         weight = self.cell.hyperparameters["kl_weight"]
         if weight == 0:
             return loss, parts
-        teacher = self.pretrained.scale * batch.frozen() @ self.prompts.classes.T
-        tuned, kept = batch.logits.log_softmax(-1), teacher.log_softmax(-1)
-        divergence = F.kl_div(tuned, kept, reduction="batchmean", log_target=True)
+        teacher = self.pretrained.scale * batch.pretrained_features() @ self.prompts.classes.T
+        tuned, target = batch.logits.log_softmax(-1), teacher.log_softmax(-1)
+        divergence = F.kl_div(tuned, target, reduction="batchmean", log_target=True)
         return loss + weight * divergence, {**parts, "class_kl": divergence.detach()}

@@ -10,9 +10,9 @@ from carft.methods.ft import Batch, FineTune
 class StartingPoint(FineTune):
     """Loss = CE + l2_weight / 2 * ||w - w_0||^2, w every trained tensor of the image encoder, w_0 its pretrained value.
 
-    The class head is left out, as the new layer is in the paper: there it decays to zero, here by AdamW's weight decay,
-    which also stays on the encoder, as in every method. At l2_weight 0 the term is not computed, so the run is plain
-    fine-tuning bit for bit.
+    The class head is left out, like the new layer in the paper. There the new layer decays to zero; here AdamW's weight
+    decay does that. The weight decay also applies to the encoder, as in every method. At l2_weight 0 the term is not
+    computed, so the run is plain fine-tuning bit for bit.
     """
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -8,32 +8,40 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
+from torch import nn
 
-from carft.methods.ft import FineTune, Fitting, Row
+from carft.data.task import ImageSet
+from carft.methods.ft import FineTune, Row
+from carft.models.inference import embed
+from carft.models.network import Network
 
-#: rows of the features whose logits are held at a time
+#: rows of the features whose logits are in memory at a time
 CHUNK = 2**16
+#: upper limit of L-BFGS iterations
 ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
 class Solution:
-    """weight (C, D) and bias (C,) float32; loss: mean cross-entropy without the penalty; gradient: its largest entry,
-    penalty included, at the end; iterations of L-BFGS."""
+    """The minimum of a logistic regression."""
 
     weight: torch.Tensor
+    """A (C, D), float32."""
     bias: torch.Tensor
+    """b (C,), float32."""
     loss: float
+    """Mean cross-entropy, without the penalty."""
     gradient: float
+    """Largest absolute entry of the gradient, with the penalty."""
     iterations: int
+    """Iterations of L-BFGS."""
 
 
 def logistic_regression(features: torch.Tensor, labels: torch.Tensor, classes: int, l2: float) -> Solution:
     """Minimise 1/N sum_i CE(A v_i + b, y_i) + l2/2 ||A||_F^2 over A (C, D) and b (C,), from zeros.
 
     features: (N, D); labels: (N,), on the device to compute on, in float64. The bias is not penalised. With l2 above 0
-    A is unique and b is so up to a constant, which stays 0 from this start: another start would end at the same
-    classifier.
+    A is unique, and b is unique up to a constant; every start leads to the same classifier.
     """
     count, width = features.shape
 
@@ -44,7 +52,7 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, classes: i
         flat = torch.from_numpy(point).to(features.device).requires_grad_(True)
         value = l2 / 2 * head(flat)[0].square().sum()
         value.backward()
-        for first in range(0, count, CHUNK):  # one chunk's graph is held at a time
+        for first in range(0, count, CHUNK):  # the graph of one chunk is in memory at a time
             weight, bias = head(flat)
             logits = features[first : first + CHUNK].double() @ weight.T + bias
             part = F.cross_entropy(logits, labels[first : first + CHUNK], reduction="sum") / count
@@ -61,27 +69,26 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, classes: i
 
 
 class LinearProbe(FineTune):
-    """argmin over A, b of mean CE(v_theta_0(x) A^T + b, y) + l2/2 ||A||_F^2; the image encoder is not touched.
+    """argmin over A, b of mean CE(v_theta_0(x) A^T + b, y) + l2/2 ||A||_F^2; the image encoder does not change.
 
     Features are L2-normalised, of the training images without augmentation, computed once. The solver is L-BFGS
-    (scipy's) in float64; nothing is drawn, so every seed gives the same classifier, and epochs, batch size and learning
-    rate have no part in it. Source: CLIP (arXiv 2103.00020), which searches the strength of the penalty on validation.
+    (scipy's) in float64. Nothing is drawn at random, so the classifier does not depend on seed, epochs or batch size.
+    Source: CLIP (arXiv 2103.00020), which searches the strength of the penalty on validation.
     """
 
-    def fit(self, fitting: Fitting) -> list[Row]:
-        found = self.probe(fitting)
-        row = {"epoch": 0.0, "step": 0.0, "train/loss": found.loss, "grad_norm": found.gradient}
-        return [{**row, "iterations": float(found.iterations)}]
-
-    def probe(self, fitting: Fitting) -> Solution:
-        """Solve, and put the solution into the network's head."""
-        head = fitting.network.head
+    def setup(self, network: Network, images: ImageSet) -> list[Row]:
+        """Solve the probe on the features of the network, write the solution into its head, and return it as a row."""
+        head = network.head
         device = head.weight.device
-        features, labels = fitting.features(fitting.images), fitting.images.labels
+        features = embed(network, images, self.pretrained, self.cell.precision)
         found = logistic_regression(
-            features.to(device), labels.to(device), head.out_features, self.cell.hyperparameters["l2"]
+            features.to(device), images.labels.to(device), head.out_features, self.cell.hyperparameters["l2"]
         )
         with torch.no_grad():
             head.weight.copy_(found.weight)
             head.bias.copy_(found.bias)
-        return found
+        row = {"epoch": 0.0, "step": 0.0, "train/loss": found.loss, "grad_norm": found.gradient}
+        return [{**row, "iterations": float(found.iterations)}]
+
+    def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
+        return []

@@ -1,4 +1,4 @@
-"""Lipsum-FT: fine-tuning that keeps the answers to random text (Nam, Heo and Lee, arXiv 2404.00860)."""
+"""Lipsum-FT: fine-tuning that keeps the similarities of images to random text (Nam, Heo and Lee, arXiv 2404.00860)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class RandomText(FineTune):
     """Loss = CE + energy_weight * mean_B 1/(2M) * sum_m (s * <v_theta(x) - v_theta_0(x), t_m>)^2.
 
     t_m: L2-normalised features of M = 80 random texts under the frozen text tower; s the pretrained logit scale. Each
-    text is a start token, 8 tokens uniform over the vocabulary and an end token; fresh ones are drawn at every step
-    from (cell's seed, step), the same for every image, part and worker of a batch. Loss and defaults: the authors'
-    code, line by line. At energy_weight 0 the term is not computed, so the run is plain fine-tuning bit for bit.
+    text is a start token, 8 tokens uniform over the vocabulary and an end token. New texts are drawn at every step
+    from (cell's seed, step); all images, parts and workers of a batch have the same texts. Loss and defaults are those
+    of the authors' code. At energy_weight 0 the term is not computed, so the run is plain fine-tuning bit for bit.
 
     Raises ``UserError`` when the model's tokenizer is not CLIP's own, whose special tokens are known.
     """
@@ -42,8 +42,8 @@ class RandomText(FineTune):
         weight = self.cell.hyperparameters["energy_weight"]
         if weight == 0:
             return loss, parts
-        answers = self.pretrained.scale * (batch.features - batch.frozen()) @ self.texts(batch.step).T
-        gap = answers.square().sum(-1).mean() / (2 * COUNT)
+        change = self.pretrained.scale * (batch.features - batch.pretrained_features()) @ self.texts(batch.step).T
+        gap = change.square().sum(-1).mean() / (2 * COUNT)
         return loss + weight * gap, {**parts, "energy_gap": gap.detach()}
 
     @torch.no_grad()
@@ -53,7 +53,7 @@ class RandomText(FineTune):
         return F.normalize(self.pretrained.clip.encode_text(tokens).float(), dim=-1)
 
     def tokens(self, step: int) -> torch.Tensor:
-        """Token ids (M, context length) of the random texts of a step, padded as the tokenizer pads."""
+        """Token ids (M, context length) of the random texts of a step, with the tokenizer's padding."""
         rows = self.pretrained.tokenize([""]).repeat(COUNT, 1)
         length = min(LENGTH, rows.shape[1] - 2)
         drawn = generator(self.cell.seed, step, TEXTS).integers(0, self.start, (COUNT, length))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from carft.methods.ft import Fitting, Row
+from torch import nn
+
+from carft.methods.ft import FineTune
 from carft.methods.linear_probe import LinearProbe
+from carft.models.network import Network
 
 
 class ProbeThenFineTune(LinearProbe):
-    """The head starts at the linear probe's solution with penalty ``l2``; then all is trained on CE, as in ft.
+    """The head starts at the linear probe's solution with penalty ``l2``; then all parameters are trained on CE.
 
     Source: the paper's two steps. ``l2`` and ``lr`` are searched together, in the same number of trials as every other
     method; the paper validates the probe first and then searches the learning rate.
     """
 
-    def fit(self, fitting: Fitting) -> list[Row]:
-        self.probe(fitting)
-        return fitting.descend()
+    def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
+        return FineTune.trainable_parameters(self, network)

@@ -12,25 +12,25 @@ Weights = Mapping[str, torch.Tensor]
 def uniform_soup(names: Sequence[str], load: Callable[[str], Weights]) -> dict[str, torch.Tensor]:
     """theta = 1/n sum_i theta_i over every floating tensor, class head and bias included; the rest from the first.
 
-    load: gives the weights of a name; one model beside the average is held at a time. Averages are float64.
+    load: returns the weights of a name; the average and one model are in memory at a time. Averages are float64.
     """
     soup = _start(load(names[0]))
     for count, name in enumerate(names[1:], start=1):
-        soup = _stirred(soup, count, load(name))
+        soup = _with(soup, count, load(name))
     return soup
 
 
 def greedy_soup(
     ranked: Sequence[str], load: Callable[[str], Weights], accuracy: Callable[[Weights], float], best: float
 ) -> tuple[list[str], dict[str, torch.Tensor]]:
-    """Members and weights: each model in turn joins if the soup with it validates no worse than the soup without.
+    """Members and weights: each model in turn is added if the soup with it validates no worse than the soup without.
 
     ranked: from the best on validation down; the first is always a member, and ``best`` is its accuracy. "No worse" is
-    the paper's rule; the authors' code (mlfoundations/model-soups) wants "better".
+    the paper's rule; the authors' code (mlfoundations/model-soups) requires "better".
     """
     members, soup = [ranked[0]], _start(load(ranked[0]))
     for name in ranked[1:]:
-        trial = _stirred(soup, len(members), load(name))
+        trial = _with(soup, len(members), load(name))
         reached = accuracy(trial)
         if reached >= best:
             members, soup, best = [*members, name], trial, reached
@@ -41,11 +41,11 @@ def _start(weights: Weights) -> dict[str, torch.Tensor]:
     return {name: value.double() if value.is_floating_point() else value.clone() for name, value in weights.items()}
 
 
-def _stirred(soup: Weights, count: int, ingredient: Weights) -> dict[str, torch.Tensor]:
+def _with(soup: Weights, count: int, added: Weights) -> dict[str, torch.Tensor]:
     """The average of ``count`` models with one more. Raises ``ValueError`` unless both hold the same tensors."""
-    if soup.keys() != ingredient.keys():
-        raise ValueError(f"the weights differ in {sorted(soup.keys() ^ ingredient.keys())}")
+    if soup.keys() != added.keys():
+        raise ValueError(f"the weights differ in {sorted(soup.keys() ^ added.keys())}")
     return {
-        name: torch.lerp(value, ingredient[name].double(), 1 / (count + 1)) if value.is_floating_point() else value
+        name: torch.lerp(value, added[name].double(), 1 / (count + 1)) if value.is_floating_point() else value
         for name, value in soup.items()
     }

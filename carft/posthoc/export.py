@@ -1,4 +1,4 @@
-"""Share what was trained: open_clip's own folder format, with the class head and a model card beside it."""
+"""Export of a finished cell's model: open_clip's folder format, plus the class head and a model card."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from carft.data.catalog import card
 from carft.posthoc.load import load_finished
 from carft.spec.resolve import SHARED_WEIGHTS, command
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext
 
 
 def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[Path]:
-    """Write a finished cell's model to ``folder``; returns the files.
+    """Write a finished cell's model to ``folder``. Returns the files.
 
     open_clip_model.safetensors and open_clip_config.json hold the tuned image encoder with the frozen text encoder
     and logit scale, so that ``open_clip.create_model_and_transforms("local-dir:<folder>")`` loads it.
     class_head.safetensors holds A (C, D) and b (C,): logits = v @ A.T + b with v the L2-normalised image features.
-    classes.json names the rows; README.md says what was measured. ``UserError`` when the folder is not empty.
+    classes.json names the rows; README.md is a model card with the metrics. Raises ``UserError`` when the folder is not
+    empty or cannot be written.
     """
     record = store.read(cell)
     try:
@@ -36,20 +37,20 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     if not is_free:
         raise UserError(f"The folder '{folder}' is not empty.", "Give --to a new folder.")
     execution.prepare()
-    bench = CellContext.of(record.cell, execution)
-    network = load_finished(record.cell, bench, store)
-    tensors = bench.pretrained.clip.state_dict()
+    context = CellContext.of(record.cell, execution)
+    network = load_finished(record.cell, context, store)
+    tensors = context.pretrained.clip.state_dict()
     tensors |= {f"visual.{name}": value for name, value in network.visual.state_dict().items()}
     head = {"weight": network.outer * network.head.weight, "bias": network.head.bias}
     for name, content in ((SHARED_WEIGHTS, tensors), ("class_head.safetensors", head)):
         save_file({k: v.detach().cpu().contiguous() for k, v in content.items()}, folder / name, {"format": "pt"})
     config = {
-        "model_cfg": _architecture(bench, record.cell.model),
-        "preprocess_cfg": open_clip.get_model_preprocess_cfg(bench.pretrained.clip),
+        "model_cfg": _architecture(context, record.cell.model),
+        "preprocess_cfg": open_clip.get_model_preprocess_cfg(context.pretrained.clip),
     }
     texts = {
         "open_clip_config.json": json.dumps(config, indent=1),
-        "classes.json": json.dumps({"classes": bench.card.classes, "templates": bench.card.templates}, indent=1),
+        "classes.json": json.dumps({"classes": context.card.classes, "templates": context.card.templates}, indent=1),
         "README.md": _model_card(cell, store),
     }
     for name, text in texts.items():
@@ -57,16 +58,16 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     return sorted(folder.iterdir())
 
 
-def _architecture(bench: CellContext, model: str) -> dict:
-    """open_clip's description of the model, with the activation that its weights were loaded with."""
+def _architecture(context: CellContext, model: str) -> dict:
+    """open_clip's configuration of the model, with the activation that its weights were loaded with."""
     if model.startswith("local-dir:"):
         path = Path(model.removeprefix("local-dir:")) / "open_clip_config.json"
         return json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
-    described = open_clip.get_model_config(model)
-    if described is None:
-        raise UserError(f"open_clip has no description of '{model}' to write beside the weights.")
-    names = {type(module).__name__ for module in bench.pretrained.clip.modules()}
-    return {**described, "quick_gelu": True} if "QuickGELU" in names else described
+    configuration = open_clip.get_model_config(model)
+    if configuration is None:
+        raise UserError(f"open_clip has no configuration of '{model}' to write with the weights.")
+    names = {type(module).__name__ for module in context.pretrained.clip.modules()}
+    return {**configuration, "quick_gelu": True} if "QuickGELU" in names else configuration
 
 
 def _model_card(cell: str, store: Store) -> str:

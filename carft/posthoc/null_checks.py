@@ -1,8 +1,9 @@
-"""Null checks that need a model: what must hold of the loss itself. Those that records can answer are in reports."""
+"""Null checks that need a model. The null checks on records are in ``reports.analysis.null_checks``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,52 +11,57 @@ import torch
 from carft.core.errors import UserError
 from carft.data.views import CentreView, batches
 from carft.methods.ft import Batch
+from carft.models.network import Prompts
 from carft.spec.cell import Cell
 from carft.spec.registry import method_card
+from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.run import CellContext
 
+#: validation images of one loss
 IMAGES = 16
-RELATIVE = 1e-5  # rounding that another order of the rows may leave in float32
+#: relative float32 rounding error that another order of the rows may cause
+RELATIVE = 1e-5
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two values that must agree, and whether they do."""
+    """Two values that must agree."""
 
     name: str
+    """What is checked, as a sentence."""
     first: float
     second: float
     agree: bool
+    """Whether they agree up to rounding."""
 
 
 def context_order(cell: Cell, execution: Execution) -> Difference:
-    """The loss of a car_ft cell on validation images, away from zero-shot, with the context rows in reverse order.
+    """The loss of a car_ft cell on validation images, with the context rows in their order and in reverse order.
 
-    ``UserError`` for a method without a context term.
+    The network is not at zero-shot. Raises ``UserError`` for a method without a context term.
     """
     if "kl_weight" not in method_card(cell.method).space:
         raise UserError(f"'{cell.method}' has no context term.", "Give a car_ft cell.")
-    bench = CellContext.of(cell, execution)
-    reverse = torch.arange(len(bench.prompts.contexts)).flip(0)
-    shuffled = replace(bench.prompts, contexts=bench.prompts.contexts[reverse])
-    plain, turned = (_loss(cell, bench, prompts) for prompts in (bench.prompts, shuffled))
+    context = CellContext.of(cell, execution)
+    reverse = torch.arange(len(context.prompts.contexts)).flip(0)
+    shuffled = replace(context.prompts, contexts=context.prompts.contexts[reverse])
+    plain, turned = (_loss(cell, context, prompts) for prompts in (context.prompts, shuffled))
     agree = abs(plain - turned) <= RELATIVE * max(abs(plain), 1.0)
     return Difference("the order of the context rows does not matter", plain, turned, agree)
 
 
 @torch.no_grad()
-def _loss(cell: Cell, bench: CellContext, prompts: object) -> float:
-    network = bench.network()
+def _loss(cell: Cell, context: CellContext, prompts: Prompts) -> float:
+    network = context.network()
     for parameter in network.visual.parameters():
         parameter.mul_(1.02)  # so that the divergence is not 0
     device = next(network.parameters()).device
-    shown = bench.task.val.rows(range(min(IMAGES, len(bench.task.val))))
-    (pixels,) = batches(shown.images, [np.arange(len(shown))], CentreView(bench.pretrained.side))
-    images, labels = bench.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
-    method = method_card(cell.method).load()(cell, bench.pretrained, prompts)
-    frozen = FeatureCache(bench.pretrained, cell.precision)
+    shown = context.task.val.rows(range(min(IMAGES, len(context.task.val))))
+    (pixels,) = batches(shown.images, [np.arange(len(shown))], CentreView(context.pretrained.side))
+    images, labels = context.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
+    method = method_card(cell.method).load()(cell, context.pretrained, prompts)
+    cache = FeatureCache(context.pretrained, cell.precision)
     logits, features = network(images)
-    loss, _ = method.loss(Batch(network, images, labels, logits, features, lambda: frozen(images, 0)))
+    loss, _ = method.loss(Batch(network, images, labels, logits, features, partial(cache.features, images, 0)))
     return float(loss)

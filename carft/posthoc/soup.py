@@ -14,17 +14,19 @@ from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
 from carft.spec.selection import Candidate, ranked
 from carft.store.records import Record, Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, CellResult, Command, add_evaluation, load_network, save_weights
+from carft.training.run import CellResult, Command, add_evaluation, load_network, save_weights
 
 
 def run_soup(
     parents: Sequence[Cell], greedy: float, store: Store, execution: Execution, by: Command = "soup"
 ) -> CellResult:
-    """The soup over finished cells, evaluated on every set; its members stand in the record's provenance.
+    """The soup over finished cells, evaluated on every set. The provenance of its record lists its members.
 
-    greedy 0 averages all. greedy 1 takes them from the best on validation down (val/top1, then val/loss, then id) and
-    keeps each that leaves val/top1 no lower. A parent that kept no weights is trained again.
+    greedy: 0 averages all parents. 1 goes from the best parent on validation down (val/top1, then val/loss, then id)
+    and adds each that leaves val/top1 no lower. A parent without weights is trained again. Raises ``UserError`` for a
+    parent that is not done.
     """
     cell = soup_of(parents, greedy)
     for parent in cell.parents:
@@ -34,34 +36,34 @@ def run_soup(
     if not store.set_aside_stale(cell.id) and store.evaluated(cell.id) >= wanted:
         return CellResult(cell.id, "reused", store.metrics(cell.id))
     execution.prepare()
-    bench = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution)
     started = time.perf_counter()
-    members, weights = _cooked(cell, bench, store)
-    network = bench.network(cell.reading.class_head)
+    members, weights = _members_and_weights(cell, context, store)
+    network = context.network(cell.reading.class_head)
     network.load_state_dict(weights)
-    (predictions,) = predict_all(cell, [network], bench)
+    (predictions,) = predict_all(cell, [network], context)
     record = Record(
         cell,
         flatten("val", score(predictions["val"])),
-        {**bench.provenance(), "members": members},
+        {**context.provenance(), "members": members},
         {"evaluate": time.perf_counter() - started},
     )
     store.write(record, [], predictions["val"], lambda path: save_weights(network, path))
     for name in wanted:
-        add_evaluation(cell, name, predictions[name], bench, store, by)
+        add_evaluation(cell, name, predictions[name], context, store, by)
     return CellResult(cell.id, "done", store.metrics(cell.id))
 
 
-def _cooked(cell: Cell, bench: CellContext, store: Store) -> tuple[list[str], Weights]:
-    """Members, in the order in which they were added, and weights of a soup."""
+def _members_and_weights(cell: Cell, context: CellContext, store: Store) -> tuple[list[str], Weights]:
+    """Members of a soup, in the order in which they were added, and its weights."""
 
     def load(parent: str) -> Weights:
-        return load_network(store.read(parent).cell, bench, store).state_dict()
+        return load_network(store.read(parent).cell, context, store).state_dict()
 
     def accuracy(weights: Weights) -> float:
-        network = bench.network(cell.reading.class_head)
+        network = context.network(cell.reading.class_head)
         network.load_state_dict(weights)
-        return score(bench.predict(cell, network, bench.task.val))["top1"]
+        return score(context.predict(cell, network, context.task.val))["top1"]
 
     candidates = [Candidate(name, k, store.read(name).metrics) for k, name in enumerate(cell.parents)]
     order = ranked(candidates)

@@ -16,14 +16,16 @@ from carft.spec.cell import Cell, Reading, Training
 from carft.spec.registry import WISE_ALPHAS, method_card
 from carft.spec.resolve import interpolation
 from carft.store.records import Record, Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, CellResult, Command, add_evaluation, load_network, unseal_cell, writing
+from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, writing
 
 
 def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "interpolate") -> list[CellResult]:
-    """The WiSE-FT curve of a finished, unsealed cell: one post-hoc cell per alpha, every one evaluated on every set.
+    """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set.
 
-    Alpha 1 is the parent and alpha 0 the pretrained model, so their predictions are taken over, not computed again.
+    Alpha 1 is the parent and alpha 0 the pretrained model: their predictions are read from records where possible.
+    Raises ``UserError`` when the parent is not trained or not done.
     """
     if method_card(parent.method).kind != "trained":
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
@@ -35,32 +37,32 @@ def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "i
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
-        bench = CellContext.of(parent, execution)
+        context = CellContext.of(parent, execution)
         started = time.perf_counter()
-        found = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], bench, store)
+        found = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
         durations = {"evaluate": (time.perf_counter() - started) / len(pending)}
-        with writing(threads=len(pending)) as later:  # most of it is waiting for the disk
+        with writing(threads=len(pending)) as later:  # most of the time goes to the disk
             for cell, predictions in zip(pending, found, strict=True):
-                later(_write, cell, predictions, durations, bench, store, by)
+                later(_write, cell, predictions, durations, context, store, by)
     return [CellResult(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
 
 
 def _curve_predictions(
-    parent: Cell, alphas: Sequence[float], bench: CellContext, store: Store
+    parent: Cell, alphas: Sequence[float], context: CellContext, store: Store
 ) -> list[dict[str, Predictions]]:
-    """Predictions on every set at each alpha; between the ends in one pass over the images."""
-    ends = {alpha: _end_predictions(parent, alpha, store, bench.execution) for alpha in alphas}
+    """Predictions on every set at each alpha; one pass over the images for all alphas between 0 and 1."""
+    ends = {alpha: _end_predictions(parent, alpha, store, context.execution) for alpha in alphas}
     between = [alpha for alpha in alphas if ends[alpha] is None]
     if not between:
         return [found for found in ends.values() if found]
     combine = method_card("wise_ft").load()
-    network = bench.network(parent.reading.class_head, parent.seed)
+    network = context.network(parent.reading.class_head, parent.seed)
     start = copy.deepcopy(network.state_dict())
-    end = load_network(parent, bench, store).state_dict()
+    end = load_network(parent, context, store).state_dict()
     networks = [copy.deepcopy(network) for _ in between]
     for alpha, interpolated in zip(between, networks, strict=True):
         interpolated.load_state_dict(combine(start, end, alpha))
-    computed = iter(predict_all(parent, networks, bench))
+    computed = iter(predict_all(parent, networks, context))
     return [found or next(computed) for found in ends.values()]
 
 
@@ -68,18 +70,18 @@ def _write(
     cell: Cell,
     predictions: dict[str, Predictions],
     durations: dict[str, float],
-    bench: CellContext,
+    context: CellContext,
     store: Store,
     by: Command,
 ) -> None:
     val = predictions["val"]
-    store.write(Record(cell, flatten("val", score(val)), bench.provenance(), durations), [], val)
+    store.write(Record(cell, flatten("val", score(val)), context.provenance(), durations), [], val)
     for name in card(cell.task).sets:
-        add_evaluation(cell, name, predictions[name], bench, store, by)
+        add_evaluation(cell, name, predictions[name], context, store, by)
 
 
 def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
-    """Predictions at the ends of a curve, read where they are on disk; None between the ends."""
+    """Predictions at alpha 0 and 1, from records where they exist; None at any other alpha."""
     names = ("val", *card(parent.task).sets)
     if alpha == 1:
         return {name: store.predictions(parent.id, name) for name in names}
@@ -93,12 +95,12 @@ def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execut
 
 @lru_cache(maxsize=16)
 def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predictions]:
-    bench = CellContext.of(cell, execution)
-    return predict_all(cell, [bench.network()], bench)[0]
+    context = CellContext.of(cell, execution)
+    return predict_all(cell, [context.network()], context)[0]
 
 
-def predict_all(cell: Cell, networks: Sequence[Network], bench: CellContext) -> list[dict[str, Predictions]]:
-    """Predictions of every network on validation, test set and suites; an image is decoded once for all."""
-    sets = {"val": bench.task.val, **bench.sealed()}
-    found = {name: bench.predict_each(cell, networks, images) for name, images in sets.items()}
+def predict_all(cell: Cell, networks: Sequence[Network], context: CellContext) -> list[dict[str, Predictions]]:
+    """Predictions of every network on validation, test set and suites; every image is decoded once."""
+    sets = {"val": context.task.val, **context.sealed()}
+    found = {name: context.predict_each(cell, networks, images) for name, images in sets.items()}
     return [{name: found[name][number] for name in found} for number in range(len(networks))]

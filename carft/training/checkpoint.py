@@ -1,4 +1,4 @@
-"""Where a long training stands, on disk: one safetensors file, written atomically, read without pickle."""
+"""Checkpoints of a training: one safetensors file, written atomically, read without pickle."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from safetensors.torch import save_file
 from torch import nn
 
 from carft.core.files import write_atomic
+from carft.methods.ft import Row
 from carft.training.distributed import WorkerRank
-
-Row = dict[str, float]
 
 
 @dataclass
 class Progress:
-    """Steps done so far, and their history."""
+    """How far a training is."""
 
     step: int = 0
+    """Steps done, at least 0."""
     history: list[Row] = field(default_factory=list)
+    """One row per step done."""
 
 
 def _make(folder: Path) -> None:
@@ -32,20 +33,24 @@ def _make(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Saves every ``every`` steps to ``path``; 0 saves nothing. All ranks read, the first one writes. make: creates the
-    folder, or raises ``OSError`` where none should be.
+    """The checkpoint file of one cell. Every worker reads it; the first worker writes it.
 
     The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. Order and augmentation
-    are functions of (seed, epoch, index), so nothing else is needed to go on with the same bits.
+    are functions of (seed, epoch, index), so a training resumes with the same bits.
     """
 
     path: Path
+    """The file."""
     every: int = 0
+    """Steps between checkpoints; 0 writes none."""
     make: Callable[[Path], object] = _make
+    """Creates the folder of the file. Raises ``OSError`` where none should be created."""
 
-    def save(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, shard: WorkerRank) -> None:
-        """Save when it is time."""
-        if not self.every or progress.step % self.every or shard.rank:
+    def save(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, worker: WorkerRank
+    ) -> None:
+        """Write a checkpoint if one is due at this step."""
+        if not self.every or progress.step % self.every or worker.rank:
             return
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         for index, state in optimizer.state_dict()["state"].items():
@@ -56,7 +61,7 @@ class Checkpoints:
         write_atomic(self.path, lambda part: save_file(tensors, part, note))
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-        """Bring network and optimiser to the last checkpoint; None, and a fresh start, when there is no whole one."""
+        """Load the last checkpoint into network and optimiser; None when there is none, or when it is corrupt."""
         if not self.every or not self.path.is_file():
             return None
         try:
@@ -70,21 +75,21 @@ class Checkpoints:
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer/"):
-                _, index, what = name.split("/")
-                states.setdefault(int(index), {})[what] = _laid_out(value, parameters[int(index)])
+                _, index, moment = name.split("/")
+                states.setdefault(int(index), {})[moment] = _laid_out(value, parameters[int(index)])
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         return progress
 
     def remove(self) -> None:
-        """Forget the checkpoint, once the record is written."""
+        """Remove the checkpoint, once the record is written."""
         if self.every:
             self.path.unlink(missing_ok=True)
 
 
 def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """A moment in the memory layout of its parameter: the fused kernel walks both side by side as they lie."""
+    """A moment in the memory layout of its parameter, as the fused kernel of AdamW expects it."""
     return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
-#: for a training that keeps none
+#: for a training without checkpoints
 NONE = Checkpoints(Path(), every=0)

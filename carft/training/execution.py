@@ -1,4 +1,4 @@
-"""Where and how a cell ran: in the record, not in the cell's id."""
+"""Where and how a cell is computed. The record holds it; the cell's id does not depend on it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from carft import NUMERICS, __version__
 from carft.core.errors import UserError
 from carft.training.hardware import hardware_name
 
-#: settings of an execution that stand in every record; the others only where they are not the default
+#: settings of an execution that every record holds; a record holds the others only when they are not the default
 ALWAYS_RECORDED = ("device", "workers", "threads")
-#: folders of this machine, which stand in no record: digests say what was in them
+#: folders of this machine; no record holds them, since digests identify their content
 FOLDERS = ("data", "feature_cache")
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna", "qtawesome", "iconipy")
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a cell is computed on this machine.
-
-    device: cpu or cuda. workers: processes of one cell. threads: compute threads of a CPU worker, always 1.
-    accumulation: parts that a worker's share of a batch is computed in, one after another, to save memory.
-    compile: through torch.compile. data: the data root, for tasks that need one. checkpoint_every: steps between
-    checkpoints; 0 keeps none. skip_unreadable: leave out images that cannot be decoded, on record. feature_cache:
-    folder of the pretrained model's features, of heads and of rendered drawings; None computes them each time.
-    feature_dtype: what features are kept as; float16 takes half the space, and the loss then agrees to about 1e-3.
-    cells_per_gpu: how many cells share the GPU; it changes how long this one takes, and nothing else.
-    """
+    """How a cell is computed on this machine. Raises ``UserError`` for a value outside its range."""
 
     device: str = "cpu"
+    """cpu or cuda."""
     workers: int = 1
+    """Processes of one cell, at least 1."""
     threads: int = 1
+    """Compute threads of a CPU worker, always 1."""
     accumulation: int = 1
+    """Parts in which a worker computes its share of a batch, one after another, to save memory; at least 1."""
     compile: bool = False
+    """Whether the network goes through torch.compile."""
     data: str | None = None
+    """The data root, for tasks that need one."""
     checkpoint_every: int = 0
+    """Steps between checkpoints, at least 0; 0 writes none."""
     skip_unreadable: bool = False
+    """Whether images that cannot be decoded are left out; the record then says so."""
     feature_cache: str | None = None
+    """Folder of pretrained features, heads and rendered drawings; None computes them each time."""
     feature_dtype: str = "float32"
+    """Type of cached features: float32, or float16, which takes half the space and changes the loss by about 1e-3."""
     cells_per_gpu: int = 1
+    """Cells that share the GPU; it changes the duration of a cell and nothing else."""
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.accumulation < 1 or self.checkpoint_every < 0:
@@ -78,10 +80,10 @@ class Execution:
         if self.device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False
-            torch.backends.cudnn.allow_tf32 = False  # float32 in a record means float32
+            torch.backends.cudnn.allow_tf32 = False  # no TensorFloat-32 in a float32 record
             torch.set_float32_matmul_precision("highest")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        # deterministic mode also writes NaN into every fresh tensor: time for nothing
+        # deterministic mode would also fill every new tensor with NaN, which takes time
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set on the module
 
 

@@ -1,25 +1,31 @@
-"""The pretrained model's features of augmented images: what CAR-FT and its kin compare the network with.
+"""The pretrained model's features of augmented training images, cached on disk.
 
 The pretrained model never changes, and the augmentation of an image is a function of (seed, epoch, index) alone. So
-these features are the same for every trial, method, reading and set of templates of a seed: they are computed once
-and kept on disk.
+these features are the same for every trial, method, reading and template list of a seed, and are computed once.
 """
 
 from __future__ import annotations
+
+import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from carft.core.array_cache import ArrayCache
+from carft import NUMERICS
+from carft.core.array_cache import ArrayCache, key_of
 from carft.models.clip import Pretrained
+from carft.spec.cell import Cell
+from carft.training.context import CellContext
+from carft.training.distributed import WorkerRank
 
 
 class FeatureCache:
-    """L2-normalised features of the pretrained model, from the store where they are there, else by a forward pass.
+    """L2-normalised features of the pretrained model, read from the store, or computed by a forward pass.
 
-    What was computed is used as it is stored, so a first and a later run have the same bits. Without a store every
-    batch that asks is computed. key: what decides the features besides the epoch.
+    A batch that was just computed is used as it is stored, so a first and a later run have the same bits. Without a
+    store every batch is computed. key: a hash of everything but the epoch that the features depend on.
     """
 
     def __init__(
@@ -37,8 +43,26 @@ class FeatureCache:
         self.dtype = np.dtype(dtype)
         self.begin_epoch(0, rows=0)
 
+    @staticmethod
+    def of(cell: Cell, context: CellContext) -> FeatureCache:
+        """The cache of a cell's training images, shared by all cells that see the same crops."""
+        execution, worker = context.execution, WorkerRank.current()
+        if execution.feature_cache is None:
+            return FeatureCache(context.pretrained, cell.precision)
+        names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
+        depends_on = {
+            "weights": context.pretrained.digest,
+            "model": cell.model,
+            "task": [cell.task, cell.data_version, names],
+            "augmentation": [cell.seed, cell.training.crop, context.pretrained.side],
+            "batch": [cell.training.batch_size, worker.rank, worker.workers, execution.accumulation],
+            "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
+        }
+        store = ArrayCache(Path(execution.feature_cache))
+        return FeatureCache(context.pretrained, cell.precision, store, key_of(depends_on), execution.feature_dtype)
+
     def begin_epoch(self, epoch: int, rows: int) -> None:
-        """Say which epoch's augmentation the next batches hold, and how many images this worker has in it."""
+        """Start an epoch. rows: how many images this worker computes in the whole epoch."""
         self.rows = rows
         self.entry = f"{self.key}-{epoch}"
         self.known: np.ndarray | None = None
@@ -47,7 +71,7 @@ class FeatureCache:
         self.filled = 0
 
     def end_epoch(self) -> None:
-        """Keep what the epoch computed, if it is whole."""
+        """Store the features of the epoch, if all of them were computed."""
         if self.store is not None and self.fresh is not None:
             if self.filled == self.rows:
                 self.store.commit(self.entry, self.fresh)
@@ -55,9 +79,9 @@ class FeatureCache:
                 self.store.discard(self.fresh)
         self.fresh = None
 
-    def __call__(self, images: torch.Tensor, position: int) -> torch.Tensor:
-        """(B, D) float32 of normalised images (B, 3, H, W), this worker's images from number ``position`` of the epoch
-        on."""
+    def features(self, images: torch.Tensor, position: int) -> torch.Tensor:
+        """(B, D) float32 of normalised images (B, 3, H, W). position: how many images this worker computes before them
+        in the epoch. Call it at most once per batch."""
         if self.store is None:
             return self.forward(images)
         span = slice(position, position + len(images))
@@ -70,7 +94,7 @@ class FeatureCache:
         if self.fresh is None:
             try:
                 self.fresh = self.store.open(self.entry, self.rows, features.shape[1], self.dtype)
-            except OSError:  # a folder that cannot be written costs time, not the cell
+            except OSError:  # without the folder the features are computed, which takes longer
                 self.store = None
                 return features
         self.fresh[span] = features.cpu().numpy()

@@ -1,4 +1,4 @@
-"""This machine, as far as it decides how long a cell takes. No torch unless there is a GPU to name."""
+"""The hardware that a cell runs on. Imports torch only to name a GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def hardware_name(device: str) -> dict[str, Any]:
-    """System, processor and cores; with its name where a GPU does the work."""
+    """System, processor and cores of this machine, and the GPU's name when the device is cuda."""
     here = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count() or 1}
     if device == "cpu":
         return here

@@ -1,210 +1,179 @@
-"""The training loop: one function, the same on CPU and GPU, on one worker and on many."""
+"""The training loop: the same on CPU and GPU, on one worker and on several.
+
+The loop calls a method's hooks (:class:`carft.methods.ft.FineTune`). A method never calls the loop.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from carft.core.errors import Diverged
-from carft.core.rng import CROPS, ORDER, generator
-from carft.data.task import ImageSet
+from carft.core.metrics import Predictions, flatten, score
 from carft.data.views import TrainView, batches
 from carft.methods.ft import Batch, FineTune, Row
-from carft.models.clip import Pretrained
 from carft.models.network import Network
-from carft.spec.cell import Cell, Training
+from carft.spec.cell import Cell
 from carft.store.early_stopping import NO_THRESHOLDS, Curve, Thresholds, curve_of, pruned_after
-from carft.training.checkpoint import Checkpoints, Progress
+from carft.training.checkpoint import NONE, Checkpoints, Progress
+from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
+from carft.training.schedule import Part, draws, learning_rates, order, parts_of_epoch
+
+#: validation metrics that a history holds, at the last step of every epoch
+VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
 
-def order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of images in an epoch, (count,), a function of (seed, epoch, count) alone."""
-    return generator(seed, epoch, ORDER).permutation(count)
+@dataclass(frozen=True)
+class Trained:
+    """What :func:`train` returns."""
 
-
-def draws(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Four uniform draws of each image's crop, (count, 4), a function of (seed, epoch, index) alone."""
-    return generator(seed, epoch, CROPS).random((count, 4))
-
-
-def learning_rates(training: Training, peak: float, steps: int) -> Iterator[float]:
-    """One value per step: linear warm-up over the recipe's share of the steps, then a cosine to zero."""
-    warm = round(training.warmup * steps)
-    for step in range(steps):
-        if step < warm:
-            yield peak * (step + 1) / warm
-        else:
-            yield peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+    history: list[Row]
+    """One row per step; the last row of an epoch also holds its validation."""
+    predictions: Predictions | None = None
+    """Of the last validation; None when this call validated nothing."""
 
 
 def train(
     cell: Cell,
+    context: CellContext,
     network: Network,
     method: FineTune,
-    images: ImageSet,
-    pretrained: Pretrained,
-    frozen: FeatureCache,
-    execution: Execution,
-    checkpoints: Checkpoints,
-    after_epoch: Callable[[int], Row],
-    limits: Thresholds = NO_THRESHOLDS,
-) -> list[Row]:
-    """Fine-tune ``network`` in place; returns one history row per step, epoch ends carrying ``after_epoch``'s values.
+    checkpoints: Checkpoints = NONE,
+    thresholds: Thresholds = NO_THRESHOLDS,
+    log: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Fine-tune ``network`` in place. Every worker of a cell calls this.
 
-    Ends early after an epoch whose validation is below ``limits``.
-
-    Every worker gets the rows rank, rank + workers, ... of each global batch, in ``execution.accumulation`` parts;
-    means over parts are weighted by their size, so the gradient is that of the global batch. Goes on from the last
-    checkpoint, exactly. Raises ``Diverged`` when the loss is not finite.
+    Resumes from the last checkpoint, with the same bits. Ends after an epoch whose validation is below ``thresholds``.
+    Raises ``Diverged`` when the loss is not finite.
     """
-    training, shard = cell.training, WorkerRank.current()
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=training.weight_decay, eps=1e-8, fused=True)
-    progress = checkpoints.restore(network, optimizer) or Progress()
-    loop = _Loop(cell, network, _wrapped(network, execution, shard), method, optimizer, pretrained, execution, shard)
-    per_epoch = math.ceil(len(images) / training.batch_size)
-    rates = list(learning_rates(training, cell.hyperparameters["lr"], per_epoch * training.epochs))
-    history = progress.history
-    for epoch in range(progress.step // per_epoch, training.epochs):
-        if limits and _is_behind(curve_of(history), limits, shard, parameters[0].device):
+    solved = method.setup(network, context.task.train)
+    if not method.trainable_parameters(network):
+        return Trained(solved)
+    trainer = Trainer(cell, context, network, method, checkpoints)
+    history, predictions = trainer.progress.history, None
+    for epoch in range(trainer.first_epoch, cell.training.epochs):
+        if thresholds and trainer.is_pruned(curve_of(history), thresholds):
             break
-        permutation = order(cell.seed, epoch, len(images))
-        starts = range(0, len(images), training.batch_size)
-        steps = loop.plan([permutation[first : first + training.batch_size] for first in starts])
-        view = TrainView(draws(cell.seed, epoch, len(images)), pretrained.side, training.crop)
-        left = steps[progress.step - epoch * per_epoch :]
-        pixels = batches(images.images, [part.rows for step in left for part in step.parts], view)
-        frozen.begin_epoch(epoch, rows=sum(len(part.rows) for step in steps for part in step.parts))
-        for step in left:
-            rate = rates[progress.step]
-            values = loop.step(progress.step, step, pixels, images.labels, frozen, rate)
-            history.append({"epoch": float(epoch), "step": float(progress.step), "lr": rate, **values})
-            progress.step += 1
-            if progress.step % per_epoch == 0:
-                history[-1].update(after_epoch(epoch))
-            checkpoints.save(network, optimizer, progress, shard)
-        frozen.end_epoch()
-    return history
+        trainer.train_epoch(epoch)
+        method.before_evaluation(network)
+        predictions = context.predict(cell, network, context.task.val)
+        scores = flatten("val", score(predictions))
+        history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
+        log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
+        trainer.save()
+    method.teardown(network)
+    return Trained(history, predictions)
 
 
-def _is_behind(curve: Curve, limits: Thresholds, shard: WorkerRank, device: torch.device) -> bool:
-    """Whether training is given up here. The first worker decides for all: one that left alone would leave the others
-    waiting for it."""
-    behind = torch.tensor([pruned_after(curve, limits) is not None], device=device)
-    if shard.workers > 1:
-        dist.broadcast(behind, src=0)
-    return bool(behind)
+class Trainer:
+    """Updates a network on the loss of a method: AdamW, warm-up and cosine, gradients clipped at a global norm."""
 
+    def __init__(
+        self, cell: Cell, context: CellContext, network: Network, method: FineTune, checkpoints: Checkpoints = NONE
+    ) -> None:
+        self.cell, self.context, self.network, self.method = cell, context, network, method
+        self.checkpoints, self.worker = checkpoints, WorkerRank.current()
+        self.device = next(network.parameters()).device
+        self.parameters = method.trainable_parameters(network)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=0.0, weight_decay=cell.training.weight_decay, eps=1e-8, fused=True
+        )
+        self.progress = checkpoints.restore(network, self.optimizer) or Progress()
+        self.model = wrapped(network, context.execution, self.worker)
+        self.cache = FeatureCache.of(cell, context)
+        self.steps_per_epoch = math.ceil(len(context.task.train) / cell.training.batch_size)
+        steps = self.steps_per_epoch * cell.training.epochs
+        self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], steps))
 
-def _wrapped(network: Network, execution: Execution, shard: WorkerRank) -> nn.Module:
-    model: nn.Module = torch.compile(network) if execution.compile else network  # type: ignore[assignment]
-    return DistributedDataParallel(model, broadcast_buffers=False) if shard.workers > 1 else model
+    @property
+    def first_epoch(self) -> int:
+        """The epoch of the next step."""
+        return self.progress.step // self.steps_per_epoch
 
+    def train_epoch(self, epoch: int) -> None:
+        """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
+        images, training, seed = self.context.task.train, self.cell.training, self.cell.seed
+        permutation = order(seed, epoch, len(images))
+        steps = parts_of_epoch(permutation, training.batch_size, self.worker, self.context.execution.accumulation)
+        self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
+        left = steps[self.progress.step - epoch * self.steps_per_epoch :]
+        view = TrainView(draws(seed, epoch, len(images)), self.context.pretrained.side, training.crop)
+        pixels = batches(images.images, [part.rows for parts in left for part in parts], view)
+        for number, parts in enumerate(left, start=1):
+            step, rate = self.progress.step, self.rates[self.progress.step]
+            logged = self.update(step, parts, pixels, rate)
+            self.progress.history.append({"epoch": float(epoch), "step": float(step), "lr": rate, **logged})
+            self.progress.step += 1
+            if number < len(left):
+                self.save()
+        self.cache.end_epoch()
 
-@dataclass(frozen=True)
-class _Part:
-    """Images that are computed at once: rows of the training set, and how many of this worker's came before them in the
-    epoch."""
+    def update(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float) -> Row:
+        """Forward, loss, backward, optimiser step; returns what to log, the same on every worker.
 
-    rows: np.ndarray
-    position: int
-
-
-@dataclass(frozen=True)
-class _Step:
-    """This worker's share of a global batch of ``size`` images."""
-
-    size: int
-    parts: list[_Part]
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """What stays the same from step to step. ``model`` is the network, compiled and wrapped as the execution says."""
-
-    cell: Cell
-    network: Network
-    model: nn.Module
-    method: FineTune
-    optimizer: torch.optim.Optimizer
-    pretrained: Pretrained
-    execution: Execution
-    shard: WorkerRank
-
-    def plan(self, batches: list[np.ndarray]) -> list[_Step]:
-        """What this worker computes of each global batch of an epoch."""
-        position, steps = 0, []
-        for rows in batches:
-            parts = []
-            for part in self._parts(rows):
-                parts.append(_Part(part, position))
-                position += len(part)
-            steps.append(_Step(len(rows), parts))
-        return steps
-
-    def _parts(self, rows: np.ndarray) -> list[np.ndarray]:
-        mine = rows[self.shard.rank :: self.shard.workers]
-        if len(mine) == 0:
-            return [rows[:1]]  # a worker without images still takes part in the gradient's mean, with weight 0
-        return np.array_split(mine, min(self.execution.accumulation, len(mine)))
-
-    def step(
-        self,
-        number: int,
-        step: _Step,
-        pixels: Iterator[torch.Tensor],
-        labels: torch.Tensor,
-        frozen: FeatureCache,
-        rate: float,
-    ) -> Row:
-        """Update ``number`` on a global batch; returns what to log, the same on every worker."""
-        workers = self.shard.workers
+        The gradient is that of the mean loss over the global batch. Workers exchange gradients once, at the last part.
+        """
+        workers = self.worker.workers
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        empty = self.shard.rank >= step.size
-        totals: dict[str, torch.Tensor] = {}
-        for part in step.parts:
-            share = 0.0 if empty else len(part.rows) / step.size
-            batch = self._batch(number, next(pixels), part, labels, frozen)
-            loss, values = self.method.loss(batch)
-            weight = share * workers
-            self._backward(loss if weight == 1 else loss * weight, last=part is step.parts[-1])
-            for name, value in {"loss": loss.detach(), **values}.items():
-                portion = value if share == 1 else value * share
-                totals[name] = totals[name] + portion if name in totals else portion
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.cell.training.clip)
+        means: dict[str, torch.Tensor] = {}
+        for part in parts:
+            with self.without_exchange() if part is not parts[-1] else nullcontext():
+                batch = self.forward(step, part, next(pixels))
+                loss, logged = self.method.loss(batch)
+                (loss * (part.share * workers)).backward()  # DistributedDataParallel divides by the number of workers
+            for name, value in {"loss": loss.detach(), **logged}.items():
+                weighted = value * part.share
+                means[name] = means[name] + weighted if name in means else weighted
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)
         self.optimizer.step()
         if workers > 1:
-            for value in totals.values():
+            for value in means.values():
                 dist.all_reduce(value)
-        row = {f"train/{name}": float(value) for name, value in totals.items()}
+        row = {f"train/{name}": float(value) for name, value in means.items()}
         if not math.isfinite(row["train/loss"]):
             raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
         return {**row, "grad_norm": float(norm)}
 
-    def _backward(self, loss: torch.Tensor, last: bool) -> None:
-        if isinstance(self.model, DistributedDataParallel) and not last:
-            self.model.require_backward_grad_sync = False
-            loss.backward()
-            self.model.require_backward_grad_sync = True
-        else:
-            loss.backward()
-
-    def _batch(self, step: int, pixels: torch.Tensor, part: _Part, labels: torch.Tensor, frozen: FeatureCache) -> Batch:
-        device = next(self.network.parameters()).device
-        images = self.pretrained.normalise(pixels.to(device, non_blocking=True))
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
+    def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
+        """The forward pass of the network on a part of a batch."""
+        images = self.context.pretrained.normalise(pixels.to(self.device, non_blocking=True))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
             logits, features = self.model(images)
-        shown = labels[part.rows].to(device)
-        return Batch(self.network, images, shown, logits, features, lambda: frozen(images, part.position), step)
+        labels = self.context.task.train.labels[part.rows].to(self.device)
+        pretrained_features = partial(self.cache.features, images, part.position)
+        return Batch(self.network, images, labels, logits, features, pretrained_features, step)
+
+    def without_exchange(self) -> AbstractContextManager[None]:
+        """A context in which forward and backward leave the gradients on this worker."""
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+
+    def is_pruned(self, curve: Curve, thresholds: Thresholds) -> bool:
+        """Whether training ends here. The first worker decides for all, so that none waits for another."""
+        behind = torch.tensor([pruned_after(curve, thresholds) is not None], device=self.device)
+        if self.worker.workers > 1:
+            dist.broadcast(behind, src=0)
+        return bool(behind)
+
+    def save(self) -> None:
+        """Write a checkpoint if one is due."""
+        self.checkpoints.save(self.network, self.optimizer, self.progress, self.worker)
+
+
+def wrapped(network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:
+    """The network, compiled and distributed as the execution says."""
+    model: nn.Module = torch.compile(network) if execution.compile else network  # type: ignore[assignment]
+    return DistributedDataParallel(model, broadcast_buffers=False) if worker.workers > 1 else model

@@ -1,206 +1,95 @@
-"""Run one cell: open the task, train, evaluate, write the record. Unseal it."""
+"""Run one cell: train, validate, write the record, and evaluate on the held-out sets."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from carft import NUMERICS
-from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import Diverged, UserError
 from carft.core.files import write_atomic
-from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.card import Card
 from carft.data.catalog import card
-from carft.data.task import ImageSet, Task
-from carft.methods.ft import Fitting, Row
-from carft.models.clip import Pretrained, load_pretrained
-from carft.models.network import Network, Prompts
-from carft.spec.cell import Cell, ClassHead
+from carft.methods.ft import Row
+from carft.models.network import Network
+from carft.spec.cell import Cell
 from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
-from carft.training.distributed import WorkerRank
-from carft.training.evaluate import embed, predict_each
-from carft.training.execution import Execution, provenance
-from carft.training.feature_cache import FeatureCache
-from carft.training.loop import train
+from carft.training.context import CellContext
+from carft.training.execution import Execution
+from carft.training.loop import Trained, train
 
-FLOAT = np.dtype("float32")
 Status = Literal["done", "reused", "stopped"]
-Command = Literal["train", "sweep", "interpolate", "soup"]  # what opens a sealed set, as the log of unsealings says it
-
-
-@dataclass(frozen=True)
-class CellContext:
-    """Everything a cell needs besides itself: the task, the pretrained model and the frozen text side."""
-
-    task: Task
-    pretrained: Pretrained
-    prompts: Prompts
-    card: Card
-    execution: Execution
-
-    @staticmethod
-    def of(cell: Cell, execution: Execution) -> CellContext:
-        """Open the task and load the model; both are kept for the next cell of this process."""
-        chosen = card(cell.task)
-        if chosen.version != cell.data_version:
-            raise UserError(
-                f"Cell {cell.id} was specified for data version {cell.data_version} of {cell.task}; "
-                f"here it is {chosen.version}.",
-                "Run the sweep again with this version.",
-            )
-        chosen.require_present(execution)  # before weights are fetched from afar
-        pretrained = load_pretrained(cell.model, cell.pretrained)
-        pretrained.clip.to(execution.device)
-        heartbeat()
-        bank = cell.reading.context_templates
-        prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
-        heartbeat()
-        opened = chosen.open(execution)
-        heartbeat()
-        return CellContext(opened, pretrained, prompts, chosen, execution)
-
-    def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
-        """A trainable network where training starts: at zero-shot, unless its head is random."""
-        return Network.of(self.pretrained, self.prompts, kind, seed)
-
-    def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
-        """Predictions of a network at the cell's precision."""
-        return self.predict_each(cell, [network], images)[0]
-
-    def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
-        """Predictions of several networks, every image decoded once."""
-        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision)
-
-    def sealed(self) -> Mapping[str, ImageSet]:
-        """Test set and suites, by set name; opened by unsealing alone."""
-        return self.card.unseal(self.execution).sets()
-
-    def provenance(self) -> dict[str, object]:
-        """The provenance of a record made here."""
-        return provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
-
-
-@lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, folder: str | None) -> Prompts:
-    """The frozen text side, computed once and kept in ``folder`` for the other processes and sweeps of this machine."""
-    loaded, chosen = load_pretrained(model, pretrained), card(task)
-    if folder is None:
-        return Prompts.of(loaded, chosen, bank)
-    decided_by = {
-        "weights": loaded.digest,
-        "model": model,
-        "prompts": [chosen.classes, chosen.templates, chosen.bank(bank), chosen.contexts],
-        "computed": [device, torch.__version__, NUMERICS],
-    }
-    sizes = [len(chosen.classes), len(chosen.bank(bank)), len(chosen.contexts or chosen.bank(bank))]
-
-    def make() -> np.ndarray:
-        made = Prompts.of(loaded, chosen, bank)
-        return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
-
-    kept = ArrayCache(Path(folder)).get(f"heads-{key_of(decided_by)}", sum(sizes), loaded.width, FLOAT, make)
-    return Prompts(*torch.from_numpy(np.array(kept)).to(device).split(sizes))
+#: the command that evaluates on a held-out set, as the log of unsealings names it
+Command = Literal["train", "sweep", "interpolate", "soup"]
 
 
 @dataclass(frozen=True)
 class Computed:
-    """What a finished computation holds before it is written."""
+    """What :func:`compute` returns."""
 
     network: Network
+    """The network at the end of training."""
     history: list[Row]
+    """One row per step; empty for an untrained method."""
     predictions: Predictions
+    """On validation."""
     metrics: dict[str, float]
+    """``val/...``, and means over the last epoch of ``train/...``."""
     durations: dict[str, float]
-    stopped: bool = False  # whether training was given up at a rung
+    """Seconds of ``train``, validation after each epoch included, and of ``validate``."""
+    pruned: bool = False
+    """Whether early stopping ended the training."""
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a request for a cell came to."""
+    """What :func:`run_cell` returns."""
 
     cell: str
+    """The cell's id."""
     status: Status
+    """done: computed now. reused: found on record. stopped: pruned by early stopping."""
     metrics: Mapping[str, float]
+    """Of the record and of all its evaluations; ``val/top1`` alone for a pruned cell."""
 
 
 def compute(
     cell: Cell,
-    bench: CellContext,
+    context: CellContext,
     checkpoints: Checkpoints = NONE,
-    tell: Callable[[str], None] = lambda _: None,
-    limits: Thresholds = NO_THRESHOLDS,
+    log: Callable[[str], None] = lambda _: None,
+    thresholds: Thresholds = NO_THRESHOLDS,
 ) -> Computed:
     """Train (unless the method is untrained) and validate. Every worker of a cell calls this.
 
-    limits: of early stopping, epoch -> the val/top1 to be reached.
+    thresholds: of early stopping, epoch -> the val/top1 to be reached. Raises ``Diverged`` when the loss or a metric
+    is not finite.
     """
     started = time.perf_counter()
-    network = bench.network(cell.reading.class_head, cell.seed)
-    history: list[Row] = []
-    latest: list[Predictions] = []
-
-    def after_epoch(epoch: int) -> Row:
-        method.before_evaluation(network)
-        latest[:] = [bench.predict(cell, network, bench.task.val)]
-        scores = flatten("val", score(latest[0]))
-        tell(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
-        return {name: scores[name] for name in ("val/top1", "val/loss", "val/context_top1") if name in scores}
-
+    network = context.network(cell.reading.class_head, cell.seed)
+    trained = Trained([])
     if method_card(cell.method).kind == "trained":
-        method = method_card(cell.method).load()(cell, bench.pretrained, bench.prompts)
-        frozen, images = frozen_of(cell, bench), bench.task.train
-
-        def descend() -> list[Row]:
-            setting = (bench.pretrained, frozen, bench.execution, checkpoints)
-            return train(cell, network, method, images, *setting, after_epoch, limits)
-
-        def features(of: ImageSet) -> torch.Tensor:
-            return embed(network, of, bench.pretrained, cell.precision)
-
-        history = method.fit(Fitting(network, images, features, descend))
-    trained = time.perf_counter()
-    predictions = latest[0] if latest else bench.predict(cell, network, bench.task.val)
-    metrics = {**_last_epoch(history), **flatten("val", score(predictions))}
+        method = method_card(cell.method).load()(cell, context.pretrained, context.prompts)
+        trained = train(cell, context, network, method, checkpoints, thresholds, log)
+    ended = time.perf_counter()
+    predictions = trained.predictions or context.predict(cell, network, context.task.val)
+    metrics = {**_last_epoch(trained.history), **flatten("val", score(predictions))}
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
-    durations = {"train": trained - started, "validate": time.perf_counter() - trained}
-    stopped = pruned_after(curve_of(history), limits) is not None
-    return Computed(network, history, predictions, metrics, durations, stopped)
-
-
-def frozen_of(cell: Cell, bench: CellContext) -> FeatureCache:
-    """The pretrained model's features of the cell's training images, shared by all cells that see the same crops."""
-    execution, shard = bench.execution, WorkerRank.current()
-    if execution.feature_cache is None:
-        return FeatureCache(bench.pretrained, cell.precision)
-    decided_by = {
-        "weights": bench.pretrained.digest,
-        "model": cell.model,
-        "task": [cell.task, cell.data_version, hashlib.sha256("\n".join(bench.task.train.names).encode()).hexdigest()],
-        "augmentation": [cell.seed, cell.training.crop, bench.pretrained.side],
-        "batch": [cell.training.batch_size, shard.rank, shard.workers, execution.accumulation],
-        "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
-    }
-    store = ArrayCache(Path(execution.feature_cache))
-    return FeatureCache(bench.pretrained, cell.precision, store, key_of(decided_by), execution.feature_dtype)
+    durations = {"train": ended - started, "validate": time.perf_counter() - ended}
+    pruned = pruned_after(curve_of(trained.history), thresholds) is not None
+    return Computed(network, trained.history, predictions, metrics, durations, pruned)
 
 
 def _last_epoch(history: list[Row]) -> dict[str, float]:
@@ -218,13 +107,14 @@ def run_cell(
     execution: Execution,
     unseal: bool = False,
     keep_weights: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     by: Command = "train",
-    limits: Thresholds = NO_THRESHOLDS,
+    thresholds: Thresholds = NO_THRESHOLDS,
 ) -> CellResult:
-    """Run a cell on one worker unless it is done; ``unseal`` adds test set and suites.
+    """Run a cell on one worker, unless it is done.
 
-    A cell that falls behind ``limits`` is given up: it gets no record but a note of its end.
+    unseal: evaluate on test set and suites. A cell below ``thresholds`` is pruned: a note of it is written instead of a
+    record. Raises ``UserError`` for a cell that cannot be run, ``Diverged`` when the loss is not finite.
     """
     check_runnable(cell)
     check_execution(cell, execution)
@@ -233,12 +123,12 @@ def run_cell(
         if unseal:
             card(cell.task).require_sealed(execution)
         execution.prepare()
-        bench = CellContext.of(cell, execution)
+        context = CellContext.of(cell, execution)
         checkpoints = store_checkpoints(cell, store, execution)
-        computed = compute(cell, bench, checkpoints, tell, limits)
-        write(cell, computed, bench, store, keep_weights or unseal)
+        computed = compute(cell, context, checkpoints, log, thresholds)
+        write(cell, computed, context, store, keep_weights or unseal)
         checkpoints.remove()
-        if computed.stopped:
+        if computed.pruned:
             return CellResult(cell.id, "stopped", {"val/top1": computed.metrics["val/top1"]})
         status = "done"
     if unseal:
@@ -254,39 +144,42 @@ def check_runnable(cell: Cell) -> None:
 
 
 def check_execution(cell: Cell, execution: Execution) -> None:
-    """``UserError`` when the cell cannot be computed in this way: some losses need the whole batch in one piece."""
+    """``UserError`` when the execution splits a batch and the method's loss needs it whole."""
     require_parts_allowed(cell.method, execution.workers, execution.accumulation)
 
 
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
-    """The checkpoints of a cell, beside the records."""
+    """The checkpoints of a cell, in the results folder."""
     path = store.root / "checkpoints" / f"{cell.id}.safetensors"
     return Checkpoints(path, execution.checkpoint_every, store.make)
 
 
-def write(cell: Cell, computed: Computed, bench: CellContext, store: Store, keep_weights: bool) -> None:
-    """Write the record of a computed cell, or the note of its end."""
-    if computed.stopped:
-        return write_pruned(store, cell, curve_of(computed.history), bench.provenance())
-    record = Record(cell, computed.metrics, bench.provenance(), computed.durations)
+def write(cell: Cell, computed: Computed, context: CellContext, store: Store, keep_weights: bool) -> None:
+    """Write the record of a computed cell, or the note that it was pruned."""
+    if computed.pruned:
+        return write_pruned(store, cell, curve_of(computed.history), context.provenance())
+    record = Record(cell, computed.metrics, context.provenance(), computed.durations)
     trained = method_card(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None
     store.write(record, computed.history, computed.predictions, save)
 
 
 def save_weights(network: Network, path: Path) -> None:
-    """The trained tensors as safetensors."""
+    """Write the network's tensors as safetensors."""
     save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, path)
 
 
-def load_network(cell: Cell, bench: CellContext, store: Store) -> Network:
-    """The network of a finished cell: from its weights, at zero-shot, or trained again where no weights were kept."""
-    network = bench.network(cell.reading.class_head, cell.seed)
+def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
+    """The network of a finished cell: from its weights, at zero-shot, or trained again when no weights were kept.
+
+    Raises ``UserError`` when the weights are corrupt, or when training again gives other numbers than the record.
+    """
+    network = context.network(cell.reading.class_head, cell.seed)
     if method_card(cell.method).kind == "untrained":
         return network
     path = store.find_weights(cell.id)
     if not path.is_file():
-        again = compute(cell, bench, store_checkpoints(cell, store, bench.execution))
+        again = compute(cell, context, store_checkpoints(cell, store, context.execution))
         if again.metrics != dict(store.read(cell.id).metrics):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
@@ -298,35 +191,37 @@ def load_network(cell: Cell, bench: CellContext, store: Store) -> Network:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         raise UserError(
-            f"The weights '{path}' are torn: {str(error).splitlines()[0]}", "Remove the file; the cell trains again."
+            f"The weights '{path}' are corrupt: {str(error).splitlines()[0]}", "Remove the file; the cell trains again."
         ) from error
     return network
 
 
 def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "train") -> None:
-    """Evaluate a finished cell on the test set and the suites of its task that it was not evaluated on yet."""
+    """Evaluate a finished cell on those held-out sets of its task on which it is not evaluated yet."""
     missing = set(card(cell.task).sets) - store.evaluated(cell.id)
     if not missing:
         return
     execution.prepare()
-    bench = CellContext.of(cell, execution)
-    network = load_network(cell, bench, store)
-    _evaluate_sealed(cell, network, bench, store, missing, by)
+    context = CellContext.of(cell, execution)
+    network = load_network(cell, context, store)
+    _evaluate_sealed(cell, network, context, store, missing, by)
 
 
 def _evaluate_sealed(
-    cell: Cell, network: Network, bench: CellContext, store: Store, names: set[str], by: Command
+    cell: Cell, network: Network, context: CellContext, store: Store, names: set[str], by: Command
 ) -> None:
-    with writing() as later:  # while one set is written, the next is computed
-        for name, images in bench.sealed().items():
+    with writing() as later:  # one set is written while the next is computed
+        for name, images in context.sealed().items():
             if name in names:
-                later(add_evaluation, cell, name, bench.predict(cell, network, images), bench, store, by)
+                later(add_evaluation, cell, name, context.predict(cell, network, images), context, store, by)
 
 
 @contextmanager
 def writing(threads: int = 1) -> Iterator[Callable[..., Future]]:
-    """Gives a function that calls another in a thread, in order where there is one thread; at the end of the block all
-    have ended, and the first error of theirs is raised."""
+    """A context whose value runs a function in a thread; with one thread, in the order of the calls.
+
+    The end of the block waits for all calls and raises the first error of theirs.
+    """
     with ThreadPoolExecutor(threads) as pool:
         calls: list[Future] = []
 
@@ -340,9 +235,9 @@ def writing(threads: int = 1) -> Iterator[Callable[..., Future]]:
 
 
 def add_evaluation(
-    cell: Cell, name: str, predictions: Predictions, bench: CellContext, store: Store, by: Command
+    cell: Cell, name: str, predictions: Predictions, context: CellContext, store: Store, by: Command
 ) -> None:
-    """Write what unsealing found on one set."""
+    """Write the evaluation of a cell on one held-out set."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    note = {"by": by, "unsealed_at": when, "provenance": bench.provenance()}
+    note = {"by": by, "unsealed_at": when, "provenance": context.provenance()}
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)

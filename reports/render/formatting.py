@@ -16,19 +16,21 @@ from reports.tables.rows import rows_of
 
 #: longer tables are shown page by page from a block of data, so that the page opens at once
 LONGEST = 300
+#: what stands for a number that there is none of
+NOTHING = "–"
 
 
 def points(value: float | None, sign: bool = True) -> str:
     """A share of 1 in points of accuracy with one decimal; a dash for none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
+        return NOTHING
     return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
 
 
 def amount(value: float | None, unit: str = "points") -> str:
     """A number of a verdict: points with one decimal, a correlation with two."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return NOTHING
     return points(value) if unit == "points" else f"{value:+.2f}"
 
 
@@ -79,7 +81,7 @@ def _text(card: TableCard, column: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         if not math.isfinite(value):
-            return "–"
+            return NOTHING
         kind = card.format(column)
         return f"{value:.4g}" if kind == "general" else points(value, sign=kind == "points")
     return "–" if value is None else str(value)

@@ -27,19 +27,20 @@ CLOCKS_DIFFER = 900.0
 
 
 @contextmanager
-def sweep_lock(store: Store) -> Iterator[None]:
+def sweep_lock(store: Store, held: int | None = None) -> Iterator[int]:
     """Hold the folder for this sweep; ``UserError`` when another one holds it. Single cells need no lock.
 
     The lock reaches other machines on NFS and most cluster file systems. Where it does not, and in an object store, a
-    sweep elsewhere is known by the state that it keeps writing.
+    sweep elsewhere is known by the state that it keeps writing. Yields the descriptor of the lock. held: such a
+    descriptor, of the program that this one replaced.
     """
-    with (store.root / NAME).open("a+b") as stream:
+    with (store.root / NAME).open("a+b") if held is None else os.fdopen(held, "a+b") as stream:
         if not _locked(stream):
             raise _held(store, _owner(stream))
         if (other := _elsewhere(store)) is not None:
             raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")
         _sign(stream)
-        yield
+        yield stream.fileno()
 
 
 def _locked(stream: BinaryIO) -> bool:
@@ -90,9 +91,8 @@ def _others(store: Store) -> list[SweepState]:
     except UserError:  # nothing rests on a state that cannot be read
         return []
     here, now = socket.gethostname(), time.time()
-    return [
-        s for s in states if s.ended is None and (s.is_alive() if s.host == here else now - s.updated < CLOCKS_DIFFER)
-    ]
+    others = [s for s in states if s.ended is None and (s.host, s.pid) != (here, os.getpid())]
+    return [s for s in others if (s.is_alive() if s.host == here else now - s.updated < CLOCKS_DIFFER)]
 
 
 def _held(store: Store, owner: str) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,33 @@ class StopSignal:
     """Which signal stops the sweep, once it is interrupted. Ray raises interrupts anew, so the exception cannot say."""
 
     signal: int = signal.SIGINT
+    _arrived: int | None = None
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Within the block, signals are noted as they arrive, also while the main thread cannot handle them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._arrived, arriving = os.pipe()
+        for end in (self._arrived, arriving):
+            os.set_blocking(end, False)
+        before = signal.set_wakeup_fd(arriving, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(arriving)
+            os.close(self._arrived)
+            self._arrived = None
+
+    def asked(self) -> int:
+        """The number of the signal that asks the sweep to stop, handled or not; 0 for none. To be asked once."""
+        try:
+            arrived = b"" if self._arrived is None else os.read(self._arrived, 1000)
+        except BlockingIOError:
+            return 0
+        return next((number for number in arrived if number in (signal.SIGINT, signal.SIGTERM)), 0)
 
     def install_handler(self) -> None:
         """Have SIGTERM interrupt from now on; nothing outside the main thread, which alone gets signals."""

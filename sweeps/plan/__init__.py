@@ -1,0 +1,4 @@
+"""What a sweep takes before it starts: cells, steps, time, disk.
+
+It may import every other room of ``sweeps``.
+"""

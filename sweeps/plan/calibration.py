@@ -5,18 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import replace
-from itertools import pairwise
 
 from carft.data.task import ImageSet
-from carft.methods.ft import Row
 from carft.spec.cell import Cell
 from carft.spec.registry import MethodCard, method_card
 from carft.spec.resolve import specify
-from carft.training.checkpoint import NONE
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.feature_cache import FeatureCache
-from carft.training.loop import train
-from carft.training.run import CellContext
+from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of
 from sweeps.plan.rates import Rates
 from sweeps.ray_backend.connect import Resources
@@ -75,18 +71,16 @@ def _training(recipe: Recipe, card: MethodCard, bench: CellContext, images: Imag
     """Seconds of a pass of training with a method, several times."""
     study = Study(bench.task.name, card, _of_epochs(recipe, TIMES + 1))
     cell = study.cell({name: limits.first_guess for name, limits in study.space.items()}, recipe.search_seed)
-    ends = [time.perf_counter()]
-
-    def after_epoch(epoch: int) -> Row:
-        ends.append(time.perf_counter())
-        return {}
-
-    frozen = FeatureCache(bench.pretrained, cell.precision)
-    method = card.load()(cell, bench.pretrained, bench.prompts)
-    network = bench.network(cell.reading.class_head, cell.seed)
-    train(cell, network, method, images, bench.pretrained, frozen, bench.execution, NONE, after_epoch)
+    context = replace(bench, task=replace(bench.task, train=images))
+    method = card.load()(cell, context.pretrained, context.prompts)
+    trainer = Trainer(cell, context, context.network(cell.reading.class_head, cell.seed), method)
     passes = card.epoch_passes * len(images)
-    return [(end - start) / passes for start, end in pairwise(ends[1:])]
+    found = []
+    for epoch in range(cell.training.epochs):
+        started = time.perf_counter()
+        trainer.train_epoch(epoch)
+        found.append((time.perf_counter() - started) / passes)
+    return found[1:]
 
 
 def _of_epochs(recipe: Recipe, epochs: int) -> Recipe:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from carft.data.card import STANDARD
 from carft.data.catalog import card
@@ -74,6 +75,11 @@ class Forecast:
     slots: int
     basis: str
     estimate: bool
+
+    @staticmethod
+    def of(content: Mapping[str, Any]) -> Forecast:
+        """A forecast from its fields as plain values."""
+        return Forecast(**{**content, "left": tuple(PendingWork(**one) for one in content["left"])})
 
     @property
     def cells(self) -> int:

@@ -17,8 +17,11 @@ from sweeps.ray_backend.jobs import Placement
 PROBE_SECONDS = 5.0
 #: a busy head may take a while to answer; what never answers is no Ray
 HANDSHAKE_SECONDS = 8.0
-#: CPUs that a Tune trial holds besides its Ray Train workers; Tune refuses 0
-TOKEN_CPU = 0.01
+#: seconds for which a sweep waits for a node that could run a cell, unless asked otherwise
+PATIENCE = 60.0
+#: what the coordinator of a cell of several workers holds, which computes nothing: a byte of memory, which every node
+#: has; Tune refuses to hold nothing
+COORDINATOR: Mapping[str, float] = {"memory": 1.0}
 #: into how many parts Ray divides a GPU, and how many cells may share one
 PARTS_OF_A_GPU = 10_000
 MOST_CELLS_PER_GPU = 100
@@ -33,7 +36,8 @@ class Resources:
     """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
 
     settings: of every cell's execution besides device and workers, such as the data root. hang_after: seconds without
-    a sign of life after which a cell is ended; 0 waits for ever.
+    a sign of life after which a cell is ended; 0 waits for ever. patience: seconds without a node that could run a cell
+    after which the sweep ends.
     """
 
     gpus: int = 0
@@ -41,6 +45,7 @@ class Resources:
     address: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     hang_after: float = HANG_AFTER
+    patience: float = PATIENCE
 
     @property
     def placement(self) -> Placement:
@@ -64,9 +69,14 @@ class Resources:
         return {"cpu": 1.0, **gpu}
 
     @property
-    def cpus_per_cell(self) -> float:
+    def gpus_per_cell(self) -> float:
+        """GPUs, or shares of one, that one running cell holds."""
+        return self.alone.get("gpu", 0) * self.workers_per_cell
+
+    @property
+    def cpus_per_cell(self) -> int:
         """CPUs that one running cell holds."""
-        return self.workers_per_cell + (TOKEN_CPU if self.workers_per_cell > 1 else 0)
+        return self.workers_per_cell
 
     def check(self) -> None:
         """Refuse numbers that cannot be, a dead address, and GPUs that this machine does not have."""
@@ -157,8 +167,7 @@ def connect(request: Resources) -> None:
         else:
             several = request.workers_per_cell > 1
             # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
-            cpus = _own_cpus(request) if several else None
-            ray.init("local", num_cpus=cpus, include_dashboard=several, **quiet)  # never one that others started
+            ray.init("local", include_dashboard=several, **quiet)  # never one that others started
     except (ConnectionError, RuntimeError, AuthenticationError) as error:
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise UserError(
@@ -175,16 +184,43 @@ def connect(request: Resources) -> None:
 
 
 def concurrency(request: Resources) -> int:
-    """How many cells may run now, on the nodes that are there now."""
+    """How many cells may run now, on the nodes that are there now; at least one."""
+    return _at_a_time(request, [place.get("CPU", 0) for place in _places(request)])
+
+
+def has_room(request: Resources) -> bool:
+    """Whether a cell fits on the nodes that are alive."""
+    needed = {"CPU": request.cpus_per_cell, "GPU": request.gpus_per_cell}
+    return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
+
+
+def own_node() -> str:
+    """The node that this process is attached to."""
     import ray
 
-    cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return _at_a_time(request, cpus if request.workers_per_cell == 1 else [sum(cpus)])
+    return ray.get_runtime_context().get_node_id()
+
+
+def is_alive(node_id: str) -> bool:
+    """Whether Ray counts a node among those that are alive; one that it does not never comes back."""
+    import ray
+
+    return any(node["Alive"] and node["NodeID"] == node_id for node in ray.nodes())
+
+
+def _places(request: Resources) -> list[Mapping[str, float]]:
+    """What each place that a cell has to fit into holds: a node, or all together for a cell of several workers."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if request.workers_per_cell == 1:
+        return nodes
+    return [{name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}]
 
 
 def concurrency_here(request: Resources) -> int:
     """How many cells would run at a time in a Ray of this machine's own; at least one."""
-    return _at_a_time(request, [_own_cpus(request)])
+    return _at_a_time(request, [os.cpu_count() or 1])
 
 
 def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
@@ -192,8 +228,3 @@ def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
     by_cpu = sum(int(each // request.cpus_per_cell) for each in cpus)
     by_gpu = request.gpus * request.cells_per_gpu
     return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
-
-
-def _own_cpus(request: Resources) -> int:
-    """CPUs of a Ray of this machine's own; one beyond the machine's pays for the trials' tokens."""
-    return (os.cpu_count() or 1) + (request.workers_per_cell > 1)

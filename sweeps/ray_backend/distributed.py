@@ -36,7 +36,8 @@ def _worker(config: dict[str, Any]) -> None:
 def _train(config: dict[str, Any]) -> None:
     import torch
 
-    from carft.training.run import CellContext, compute, store_checkpoints, write
+    from carft.training.context import CellContext
+    from carft.training.run import compute, store_checkpoints, write
 
     execution = Execution(**config["execution"])
     execution.prepare()
@@ -45,7 +46,7 @@ def _train(config: dict[str, Any]) -> None:
     cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
     bench = CellContext.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
-    computed = compute(cell, bench, checkpoints, limits=config["limits"])
+    computed = compute(cell, bench, checkpoints, thresholds=config["limits"])
     if ray.train.get_context().get_world_rank() == 0:
         store.sync([cell.id])
         write(cell, computed, bench, store, config["keep_weights"])

@@ -23,32 +23,35 @@ RAY_LEAVES_AFTER = ("RAY_gcs_rpc_server_reconnect_timeout_s", 60.0)
 #: we leave after this share of them: a head that is started again within that time is joined again by Ray
 SHARE = 2 / 3
 
-ExitProcess = Callable[[UserError], NoReturn]
+#: called in a thread once Ray cannot go on; has to end the process, since the main thread may be stuck
+Gone = Callable[[UserError], object]
+#: ends the process with these words and this exit code
+ExitProcess = Callable[[UserError, int], NoReturn]
 
 
-def exit_process(refusal: UserError) -> NoReturn:
-    """End this process with the refusal's words and exit code 2, whatever its main thread is stuck in."""
+def exit_process(refusal: UserError, code: int) -> NoReturn:
+    """End this process, whatever its main thread is stuck in."""
     with contextlib.suppress(OSError):
         print(refusal, file=sys.stderr, flush=True)
-    os._exit(2)
+    os._exit(code)
 
 
 @contextmanager
-def monitor_head(address: str | None, leave: ExitProcess) -> Iterator[None]:
-    """Within the block, ``leave`` is called once the head at ``address`` has not answered for a while; None: no watch.
+def monitor_head(address: str | None, gone: Gone) -> Iterator[None]:
+    """Within the block, ``gone`` is called once the head at ``address`` has not answered for a while; None: no watch.
 
     It is called in a thread of its own, while the main thread may be stuck in Ray: it has to end the process.
     """
     over = threading.Event()
     if address is not None:
-        threading.Thread(target=_watch, args=(address, leave, over), daemon=True).start()
+        threading.Thread(target=_watch, args=(address, gone, over), daemon=True).start()
     try:
         yield
     finally:
         over.set()
 
 
-def _watch(address: str, leave: ExitProcess, over: threading.Event) -> None:
+def _watch(address: str, gone: Gone, over: threading.Event) -> None:
     name, usual = RAY_LEAVES_AFTER
     limit = SHARE * float(os.environ.get(name, usual))
     answered, misses = time.monotonic(), 0
@@ -57,7 +60,7 @@ def _watch(address: str, leave: ExitProcess, over: threading.Event) -> None:
         if _answers(address):
             answered, misses = time.monotonic(), 0
         elif (silent := time.monotonic() - answered) > limit and misses >= FEWEST_MISSES and not over.is_set():
-            leave(
+            gone(
                 UserError(
                     f"The head of the cluster at {address} has not answered for {silent:.0f} s.",
                     "Finished cells are kept. Start it again; the same command goes on where it stopped.",

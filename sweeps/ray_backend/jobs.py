@@ -103,7 +103,7 @@ def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> No
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
         unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
-        run_cell(cell, store, execution, unseal, keep_weights, _say, by="sweep", limits=message["limits"])
+        run_cell(cell, store, execution, unseal, keep_weights, _say, by="sweep", thresholds=message["limits"])
 
 
 def _say(words: str) -> None:

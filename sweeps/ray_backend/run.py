@@ -10,15 +10,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from carft.core.errors import UserError
 from carft.store.failures import settled_failures
 from carft.store.records import Store
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.lock import sweep_lock
+from sweeps.faults.restart import MOST, Again, Earlier, end_children
 from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.connect import TOKEN_CPU, Resources, concurrency, connect
-from sweeps.ray_backend.head_monitor import ExitProcess, exit_process, monitor_head
+from sweeps.ray_backend.connect import COORDINATOR, Resources, concurrency, connect
+from sweeps.ray_backend.head_monitor import ExitProcess, Gone, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
+from sweeps.ray_backend.ray_monitor import KEPT, watched_ray
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 from sweeps.status.writer import cells_of
@@ -45,34 +48,53 @@ def run_sweep(
     say: Callable[[str], None],
     retry_failed: bool = False,
     leave: ExitProcess = exit_process,
+    earlier: Earlier | None = None,
+    again: Again | None = None,
 ) -> tuple[Protocol, Summary]:
     """Run what the records say is missing. Ctrl-C and SIGTERM stop cleanly; the same call goes on where it stopped.
 
     watch: given the protocol, returns what to call after every change. say: told when the sweep has to wait for its
     results folder. retry_failed: also run what failed for a reason of its own; cells that were lost with their machine
-    are always run again. leave: ends the process when the cluster's head is gone (``head_monitor``).
+    are always run again. leave: how to end the process when Ray is gone, whose calls may never return. earlier: what
+    this sweep did before Ray was started again; again: how to start again, see ``sweeps.faults.restart``; None: never.
     ``UserError`` when another sweep works in the folder, or the folder goes away for good.
     """
     store.require_writable()
     store = store.with_sentinel(SWEPT)
-    with sweep_lock(store), sigterm_as_interrupt() as stop, monitor_head(request.address, leave):
-        return _run(recipe, store, request, watch, StorageRetry(store, say), stop, retry_failed)
+    earlier = earlier or Earlier()
+    with sweep_lock(store, earlier.lock) as lock, sigterm_as_interrupt() as stop, stop.heard():
+        failed = {} if retry_failed else settled_failures(store)
+        protocol = Protocol(recipe, store, failed_before={**failed, **earlier.failed}, own=earlier.done)
+
+        def gone(refusal: UserError) -> None:
+            """Ray can run nothing any more; called in a thread."""
+            own = request.address is None
+            if own:
+                end_children()
+            if number := stop.asked():
+                leave(UserError("Stopped.", KEPT), 128 + number)
+            if own and again is not None and earlier.times < MOST:
+                say(f"{refusal.message} Ray starts again, {earlier.times + 1} of {MOST} times at most.")
+                with contextlib.suppress(OSError):
+                    again(earlier.with_progress(protocol, lock))
+            leave(refusal, 2)
+
+        with monitor_head(request.address, gone):
+            return _run(protocol, request, watch, StorageRetry(store, say), stop, earlier, gone)
 
 
 def _run(
-    recipe: Recipe,
-    store: Store,
+    protocol: Protocol,
     request: Resources,
     watch: Callable[[Protocol], Callable[[], None]],
     patience: StorageRetry,
     stop: StopSignal,
-    retry_failed: bool,
+    earlier: Earlier,
+    gone: Gone,
 ) -> tuple[Protocol, Summary]:
-    started = time.monotonic()
-    protocol = Protocol(recipe, store, failed_before={} if retry_failed else settled_failures(store))
     nothing_to_do = patience.call(protocol.finished)
     if not nothing_to_do:
-        require_possible(recipe, request)
+        require_possible(protocol.recipe, request)
     patience.call(protocol.write_studies)
     stopped = 0
     if not nothing_to_do:
@@ -80,7 +102,8 @@ def _run(
             with stop.while_ray_starts():
                 connect(request)
                 notify = watch(protocol)
-            _tune(protocol, store, request, patience, notify)
+            with watched_ray(request, gone):
+                _tune(protocol, request, patience, notify, earlier.name)
             patience.call(protocol.write_studies)
         except KeyboardInterrupt:
             stopped = stop.signal
@@ -90,13 +113,13 @@ def _run(
             _shut_down()
     failed = sum(map(cells_of, protocol.failed))
     done = len(protocol.done) - len(protocol.reused)
-    given_up, wall_s = len(protocol.stopped), round(time.monotonic() - started, 2)
+    given_up, wall_s = len(protocol.stopped), round(time.monotonic() - earlier.clock, 2)
     summary = Summary(done, failed, len(protocol.reused), given_up, wall_s, stopped)
     return protocol, summary
 
 
 def _tune(
-    protocol: Protocol, store: Store, request: Resources, patience: StorageRetry, notify: Callable[[], None]
+    protocol: Protocol, request: Resources, patience: StorageRetry, notify: Callable[[], None], name: str
 ) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -113,8 +136,9 @@ def _tune(
     # a worker that is lost is no error of Tune's, and worth no traceback: the searcher says what happens next
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     placement = request.placement
-    searcher = ProtocolSearcher(protocol, store.address, placement, patience, lambda: concurrency(request), notify)
-    resources = request.alone if placement.workers == 1 else {"cpu": TOKEN_CPU}
+    results, slots = protocol.store.address, lambda: concurrency(request)
+    searcher = ProtocolSearcher(protocol, results, placement, patience, slots, notify, name)
+    resources = request.alone if placement.workers == 1 else dict(COORDINATOR)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),

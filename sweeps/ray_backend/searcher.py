@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
-from uuid import uuid4
 
 from ray.tune.search import Searcher
 
@@ -23,7 +22,7 @@ ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "crash": 2}
 class ProtocolSearcher(Searcher):
     """Asks the protocol for jobs and tells it how they ended.
 
-    slots: how many jobs may run now; nodes come and go. notify: called after every change.
+    slots: how many jobs may run now; nodes come and go. notify: called after every change. name: of the sweep, in logs.
     """
 
     def __init__(
@@ -34,6 +33,7 @@ class ProtocolSearcher(Searcher):
         patience: StorageRetry,
         slots: Callable[[], int],
         notify: Callable[[], None],
+        name: str,
     ) -> None:
         super().__init__(metric="failure", mode="max")
         self.protocol = protocol
@@ -42,7 +42,7 @@ class ProtocolSearcher(Searcher):
         self.patience = patience
         self.slots = slots
         self.notify = notify
-        self.start = uuid4().hex
+        self.name = name
         self.jobs: dict[str, Job] = {}
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
@@ -99,7 +99,7 @@ class ProtocolSearcher(Searcher):
         self.patience.call(self.protocol.write_studies)
 
     def _message(self, job: Job) -> dict[str, Any]:
-        return payload(job, self.results, self.placement, self.start)
+        return payload(job, self.results, self.placement, self.name)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into its own scratch folder, which nothing ever reads."""

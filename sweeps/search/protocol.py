@@ -69,6 +69,7 @@ class Protocol:
     reused: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)  # search cells unsealed for oracle selection
     failed_before: Mapping[str, str] = field(default_factory=dict)  # job key -> reason: not run again
+    own: frozenset[str] = frozenset()  # cells on disk that this sweep finished, before it was started again
 
     def __post_init__(self) -> None:
         methods = [method_card(name) for name in self.recipe.methods]
@@ -322,7 +323,8 @@ class Protocol:
             return True
         for cell in job.cells():
             self.done[cell.id] = self.store.metrics(cell.id)
-            self.reused.add(cell.id)
+            if cell.id not in self.own:
+                self.reused.add(cell.id)
         return True
 
     def _is_stopped(self, job: Job) -> bool:

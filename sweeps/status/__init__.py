@@ -1,0 +1,4 @@
+"""How far a sweep is: the state on disk, the progress display, event files for other tools.
+
+It may import ``sweeps.search`` and below.
+"""

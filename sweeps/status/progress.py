@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from sweeps.search.protocol import Protocol
 
@@ -37,7 +38,14 @@ class ProgressDisplay:
                 console=self.console,
             )
             self.bar = self.progress.add_task("", total=protocol.total(), note="starting Ray")
-            self.live = Live(self._render(), console=self.console, refresh_per_second=4, transient=True)
+            self.live = Live(
+                self._render(),
+                console=self.console,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self.live.start()
         return self.update
 
@@ -66,7 +74,7 @@ class ProgressDisplay:
         return f"{len(protocol.running)} running, {len(protocol.failed)} failed, {eta}"
 
     def _render(self) -> Group:
-        table = Table("task", "method", "trials done", "best val/top1", box=None, header_style="bold")
+        table = _table("task", "method", "trials done", "best val/top1")
         for study in self.protocol.studies:
             values = [
                 self.protocol.done[c.id]["val/top1"]
@@ -78,17 +86,31 @@ class ProgressDisplay:
         return Group(self.progress, table)
 
 
+def _table(*headings: str) -> Table:
+    """An empty table in which long names of tasks go on in the next line."""
+    return Table(*(Column(name, overflow="fold") for name in headings), box=None, header_style="bold")
+
+
 def winners_table(protocol: Protocol) -> Table:
-    """Per study: the winner on validation and the means over its finished confirm cells, in %."""
+    """Per study: the winner on validation and the means over its finished confirm cells, in %.
+
+    A task without suites, or without a test set, has "-" there.
+    """
     columns = ("val/top1", "test/top1", "ood/mean/top1")
-    table = Table("task", "method", "winner", *columns, box=None, header_style="bold")
+    table = _table("task", "method", "winner", *columns)
     for study in protocol.studies:
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
         if not cells:
             table.add_row(study.task, study.method.name, *("-" for _ in range(4)))
             continue
         metrics = [protocol.done[c.id] for c in cells]
-        means = [f"{100 * sum(m[k] for m in metrics) / len(metrics):.1f}" for k in columns]
+        means = [_mean_percent(metrics, name) for name in columns]
         chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
         table.add_row(study.task, study.method.name, chosen, *means)
     return table
+
+
+def _mean_percent(metrics: Sequence[Mapping[str, float]], name: str) -> str:
+    """The mean of a metric in %, or "-" where it was not measured on every cell."""
+    values = [found[name] for found in metrics if name in found]
+    return f"{100 * sum(values) / len(values):.1f}" if len(values) == len(metrics) else "-"

@@ -1,6 +1,7 @@
 """How far a sweep is, as a small file beside the records: written while it runs, read from any terminal. No Ray.
 
 sweeps/<start>-<process>.json      one for each sweep; replaced whole every few seconds
+sweeps/<start>-<process>.log       what Ray printed in the sweep's own process, if it did; for people
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class SweepState:
     @property
     def name(self) -> str:
         """The file's name without its ending."""
-        return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(self.started))}-{self.pid}"
+        return state_name(self.started, self.pid)
 
     @property
     def rate(self) -> float:
@@ -95,6 +96,11 @@ class SweepState:
         if self.host == socket.gethostname():
             return Path(f"/proc/{self.pid}").is_dir() if Path("/proc").is_dir() else _answers(self.pid)
         return time.time() - self.updated < SILENT
+
+
+def state_name(started: float, pid: int) -> str:
+    """What the files of a sweep are called."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(started))}-{pid}"
 
 
 def _answers(pid: int) -> bool:

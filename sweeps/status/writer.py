@@ -21,7 +21,7 @@ from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card
 from carft.store.failures import read_failure
 from carft.store.records import Store
 from sweeps.search.protocol import Job, Kind, Protocol
-from sweeps.status.state import Counts, Running, SweepState, write_state
+from sweeps.status.state import Counts, Running, SweepState, state_name, write_state
 
 WRITE_EVERY_S = 3.0
 
@@ -29,9 +29,9 @@ WRITE_EVERY_S = 3.0
 class StatusWriter:
     """Told of every change by the sweep; a thread writes what it knows, so that no job waits for the disk."""
 
-    def __init__(self, store: Store, recipe: str) -> None:
+    def __init__(self, store: Store, recipe: str, started: float | None = None) -> None:
         self.store, self.recipe = store, recipe
-        self.started = time.time()
+        self.started = time.time() if started is None else started
         self.protocol: Protocol | None = None
         self.dashboard = ""
         self.slots = 0
@@ -44,6 +44,11 @@ class StatusWriter:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep_writing, daemon=True)
+
+    @property
+    def name(self) -> str:
+        """What the files of this sweep are called."""
+        return state_name(self.started, os.getpid())
 
     def watch(self, protocol: Protocol) -> Callable[[], None]:
         """The callback to give to a sweep; Ray runs by now."""

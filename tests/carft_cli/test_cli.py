@@ -25,7 +25,7 @@ COMMANDS = (
         ("ls",),
         ("show",),
         ("soup",),
-        ("export",),
+        ("model", "export"),
         ("model", "check"),
     ),
     *(("icons", "preview"), ("icons", "pretrain"), ("icons", "census")),

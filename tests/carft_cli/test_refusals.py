@@ -19,7 +19,7 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has 
 
 
 def assert_refused(*arguments: object, says: str, **extra: object) -> None:
-    done = run_cli(*arguments, **extra)
+    done = run_cli(*arguments, in_process=None if extra else True, **extra)
     output = " ".join(done.stderr.split())
     assert done.returncode == 2, output
     assert done.stdout == ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shlex
 import signal
@@ -174,6 +176,14 @@ def test_a_cluster_that_wants_a_token_is_refused_in_words_to_who_has_none(strang
     assert "RAY_AUTH_TOKEN" in done.stderr and "~/.ray/auth_token" in done.stderr
 
 
+def free_port(first: int, last: int) -> int:
+    """A port between these that nobody listens on."""
+    for port in random.sample(range(first, last), last - first):
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise AssertionError("no port is free")
+
+
 @pytest.mark.slow
 def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     """On one node, with a scontrol of the test's own; Ray, its token, the sweep and the report are the real ones."""
@@ -183,8 +193,7 @@ def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     recipe = yaml.safe_load((ROOT / "sweeps" / "recipes" / "miniature.yaml").read_text())
     recipe |= {"name": "tiny", "tasks": ["icons/transport"], "methods": ["zeroshot", "ft"], "trials": 1, "seeds": 1}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port(20000, 30000)
     env = environment() | {
         "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -197,9 +206,10 @@ def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
             ["bash", DEPLOY / "slurm.sh"], cwd=tmp_path, env=env, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            code = process.wait(timeout=150)
+            code = process.wait(timeout=900)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # nothing of it is left
+                os.killpg(process.pid, signal.SIGKILL)
     said = (tmp_path / "output.txt").read_text()
     assert code == 0, said
     assert len(Store(tmp_path / "results").ids()) == 3

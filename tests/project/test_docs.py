@@ -16,8 +16,8 @@ import typer
 from carft.methods.ft import Batch
 from carft.spec import registry
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.feature_cache import FeatureCache
-from carft.training.run import CellContext
 from cli import app
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
@@ -76,7 +76,7 @@ def test_the_method_of_the_extending_page_is_a_method(bench: CellContext) -> Non
     images, labels = first_images(bench)
     network = bench.network()
     logits, features = network(images)
-    frozen = FeatureCache(bench.pretrained, "float32")(images, 0)
+    frozen = FeatureCache(bench.pretrained, "float32").features(images, 0)
     start, parts = method.loss(Batch(network, images, labels, logits, features, lambda: frozen))
     assert torch.isfinite(start) and float(parts["distance"]) == pytest.approx(0, abs=1e-6)
     _, moved = method.loss(Batch(network, images, labels, logits, features.roll(1, 0), lambda: frozen))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,6 +44,23 @@ def test_a_mean_is_that_of_its_cells(store: Store) -> None:
     given = [np.mean(p.predicted == p.labels) for p in (store.predictions(c["cell"], "test") for c in chain.cells)]
     assert shown == pytest.approx(given)
     assert float(dict(chain.facts)["value"]) == pytest.approx(np.mean(given))
+
+
+@pytest.mark.parametrize(("task", "column"), [("cifar10", "ood/mean"), ("pacs/sketch", "test_top1")])
+def test_a_number_that_a_task_does_not_have_is_a_dash(task: str, column: str, tmp_path: Path) -> None:
+    plant(Store(tmp_path), [task], PLAN, curves=False)
+    chain = explain(Store(tmp_path), f"tasks.{task}/car_ft.{column}")
+    facts = dict(chain.facts)
+    assert (facts["value"], facts["computed"].partition(":")[0]) == ("-", "nothing")
+    assert chain.tables == {}
+    assert len(chain.cells) == len(PLAN.seeds)
+
+
+def test_a_claim_on_one_seed_has_no_interval_and_no_nan(tmp_path: Path) -> None:
+    plant(Store(tmp_path), [TASK], replace(PLAN, seeds=(1,)), curves=False)
+    chain = explain(Store(tmp_path), "C3")
+    assert json.loads(json.dumps(chain.as_dict(), allow_nan=False))["address"] == "C3"
+    assert dict(chain.facts)["computed"].endswith("needs two seeds and two groups")
 
 
 def test_every_cell_comes_with_the_command_that_makes_it(store: Store) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from carft.core import heartbeat as life
 from carft.spec.cell import Cell
 
 Compute = Callable[..., Any]
@@ -57,8 +58,11 @@ def crash(compute: Compute, cell: Cell, bench: Any, *rest: Any) -> Any:
 
 
 def hang(compute: Compute, cell: Cell, bench: Any, *rest: Any) -> Any:
-    """Nothing moves any more."""
-    print("about to hang", flush=True)
+    """Nothing moves any more, and this process alone is ended after a second: a cell that is only slow is not."""
+    watchdog: Any = life._listener.get()
+    print(f"about to hang, watched for {watchdog.period:g} s", flush=True)
+    watchdog.period, watchdog.last = 1, 0
+    watchdog()
     while True:
         time.sleep(60)
 

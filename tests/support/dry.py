@@ -1,13 +1,11 @@
 """Cells that compute nothing, for the workers of a sweep that a test starts: all but what a cell computes is real.
 
-``RAY_RUNTIME_ENV_HOOK=tests.support.dry.runtime_env`` makes Ray call :func:`install` in every worker of the
-sweep. While the file :func:`hold` of their results folder is there, cells wait before they write the next file: a fault
-is sure to meet them half way.
+``RAY_RUNTIME_ENV_HOOK=tests.support.dry.runtime_env`` makes Ray call :func:`install` in every worker of the sweep.
+Where the sweep has a gate (``tests/support/gates.py``), each job stops at it when half of its files are written.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from carft.spec.cell import Cell
 from carft.store.records import Store
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Job, Protocol
+from tests.support import gates
 from tests.support.helpers import made_up_predictions, made_up_record
 
 ENVIRONMENT = {"RAY_RUNTIME_ENV_HOOK": "tests.support.dry.runtime_env"}
@@ -27,7 +26,7 @@ PREDICTIONS = made_up_predictions()
 
 def runtime_env(asked: dict[str, Any] | None) -> dict[str, Any]:
     """Ray's hook."""
-    return {**(asked or {}), "worker_process_setup_hook": "tests.support.dry.install"}
+    return gates.runtime_env(asked, "tests.support.dry.install")
 
 
 def install() -> None:
@@ -35,18 +34,15 @@ def install() -> None:
     import sweeps.ray_backend.jobs
 
     def run(message: dict[str, Any], cell: Cell, store: Store, execution: object) -> None:
-        for part in parts(store, Job(message["kind"], cell)):
-            while hold(store.root).exists():
-                time.sleep(0.05)
+        job = Job(message["kind"], cell)
+        todo = list(parts(store, job))
+        for number, part in enumerate(todo):
+            if number == len(todo) // 2:
+                gates.stop(job.key)
             part()
 
     sweeps.ray_backend.jobs._run = run
     sweeps.ray_backend.jobs.execution_of = lambda message: None  # which would look for the GPU
-
-
-def hold(results: Path) -> Path:
-    """The file that holds all cells of a results folder; beside it."""
-    return results.with_name(f"{results.name}.hold")
 
 
 def made_up_metrics(cell: Cell, name: str) -> dict[str, float]:

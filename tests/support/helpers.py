@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -16,6 +20,7 @@ from carft.core.metrics import Predictions
 from carft.spec.cell import Cell, Reading, Training
 from carft.spec.resolve import specify
 from carft.store.records import Record
+from carft_cli.app import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "icons/transport"
@@ -67,7 +72,32 @@ def cli_command(*arguments: object) -> list[str]:
     return [sys.executable, "cli.py", *map(str, arguments)]
 
 
-def run_cli(*arguments: object, **extra: Any) -> subprocess.CompletedProcess[str]:
-    """``cli.py`` in a process of its own, from the repository's root."""
-    options: dict[str, Any] = {"env": environment(), "timeout": 300, **extra}
+def run_cli(*arguments: object, in_process: bool | None = None, **extra: Any) -> subprocess.CompletedProcess[str]:
+    """A command of ``cli.py``, from the repository's root; starting a process costs seconds, so most run in this one.
+
+    in_process: by default a command that starts no Ray, unless ``extra`` says something of a process, such as ``env``.
+    """
+    starts_ray = str(arguments[0]) == "sweep" or "--workers" in arguments or "--address" in arguments
+    if in_process or (in_process is None and not (starts_ray or extra)):
+        return _called(*map(str, arguments))
+    options: dict[str, Any] = {"env": environment(), "timeout": 900, **extra}
     return subprocess.run(cli_command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False, **options)
+
+
+def _called(*arguments: str) -> subprocess.CompletedProcess[str]:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        chdir(ROOT),
+        patch.object(sys, "argv", ["cli.py", *arguments]),
+        patch.dict(os.environ, {"COLUMNS": "200"}),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:  # what a process of its own would end with
+            err.write(traceback.format_exc())
+            code = 1
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())

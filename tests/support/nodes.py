@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 
 from tests.support import dry
 from tests.support.faults import Sweep, below
-from tests.support.helpers import environment
+from tests.support.gates import Gate
 
 #: a node that is gone is noticed within ten seconds; sooner, one that a busy machine starves would count as gone
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 10}
@@ -32,15 +32,15 @@ class Nodes:
         """GPUs need not be there: Ray counts what it is told."""
         return self.cluster.add_node(num_cpus=cpus, num_gpus=gpus)
 
-    def sweep(self, results: Path, *arguments: object, **env: str) -> Sweep:
+    def sweep(self, results: Path, *arguments: object, gate: Gate | None = None, **env: str) -> Sweep:
         """A sweep of cells that compute nothing, on these nodes."""
-        env = {**environment(), **dry.ENVIRONMENT, **env}
-        return Sweep(results, "miniature", *arguments, "--address", self.cluster.address, env=env)
+        env = {**dry.ENVIRONMENT, **env}
+        return Sweep(results, "miniature", *arguments, "--address", self.cluster.address, gate=gate, env=env)
 
-    def jobs(self, sweep: Sweep, node: Any) -> set[str]:
-        """The jobs of a sweep that run on a node while all of them are held."""
+    def jobs(self, gate: Gate, node: Any) -> set[str]:
+        """The jobs on a node that are held at a gate."""
         processes = below(raylet(node))
-        return {job for process, job in sweep.begun().items() if process in processes}
+        return {job for process, job in gate.held().items() if process in processes}
 
     def kill(self, node: Any) -> None:
         """What pulling a plug does: all of its processes are gone at once."""

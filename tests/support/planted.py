@@ -66,7 +66,7 @@ def write(store: Store, cell: Cell, top1: float, context: float, plan: Plan, uns
     history = [{"epoch": 0.0, "train/loss": 1.0, "val/top1": top1}] if cell.method != "zeroshot" else []
     store.write(Record(cell, flatten("val", score(val)), PROVENANCE, {"train": 0.0}), history, val)
     if unseal:
-        for name in ("test", *(f"ood/{suite}" for suite in card(cell.task).suites)):
+        for name in card(cell.task).sets:
             kind = "hands" if name.endswith("hands") else "drawing"
             moved = top1 + (plan.shift.get(cell.method, 0.0) if name != "test" else 0.0)
             made = predictions(cell.task, kind, moved, context, plan, rng)

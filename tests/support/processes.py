@@ -9,8 +9,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from carft.spec.cell import Cell
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, compute
+from carft.training.run import compute
 
 
 def _process(rank: int, workers: int, spec: dict, folder: str) -> None:

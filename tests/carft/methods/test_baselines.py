@@ -20,8 +20,9 @@ from carft.spec.cell import Cell, Training
 from carft.spec.registry import METHODS, WISE_ALPHAS, method_card
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, check_execution, compute, run_cell
+from carft.training.run import check_execution, compute, run_cell
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
@@ -68,7 +69,7 @@ def loss_by_hand(batch: Batch, penalty: float) -> float:
 
 def numpy_features(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Tuned and pretrained features (B, D)."""
-    return batch.features.detach().double().numpy(), batch.frozen().double().numpy()
+    return batch.features.detach().double().numpy(), batch.pretrained_features().double().numpy()
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> float:

@@ -11,8 +11,9 @@ from scipy.special import expit, softmax
 
 from carft.methods import linear_probe
 from carft.methods.linear_probe import logistic_regression
-from carft.training.evaluate import embed
-from carft.training.run import CellContext, compute
+from carft.models.inference import embed
+from carft.training.context import CellContext
+from carft.training.run import compute
 from tests.support.helpers import LR, quick_cell
 
 

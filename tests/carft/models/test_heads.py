@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from carft.data.catalog import card
 from carft.models.heads import class_head, context_divergence, context_head, context_logits
 from carft.spec.cell import DIRECTIONS, Direction
-from carft.training.run import CellContext
+from carft.training.context import CellContext
 
 # T[k, c]: two templates, two classes, two dimensions
 TEXT = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])

@@ -168,7 +168,7 @@ def test_weights_that_need_the_network_are_refused_where_there_is_none(
         env={**environment(), **offline, "HTTPS_PROXY": dead, "http_proxy": dead, "HTTP_PROXY": dead},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert done.stdout.startswith(f"refused: {sentence}"), done.stderr

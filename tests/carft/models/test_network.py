@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from carft.models.network import Network
 from carft.spec.cell import Cell
-from carft.training.run import CellContext, compute
+from carft.training.context import CellContext
+from carft.training.run import compute
 
 
 def batch(bench: CellContext, count: int = 16) -> torch.Tensor:

@@ -19,8 +19,8 @@ from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell
 from carft.spec.resolve import interpolation
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext
 
 
 def test_open_clip_loads_an_export_and_gives_the_cell_s_features(

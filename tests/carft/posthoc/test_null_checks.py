@@ -15,9 +15,10 @@ from carft.models.network import Network
 from carft.spec.cell import DIRECTIONS, Cell, Direction, Reading
 from carft.spec.registry import method_card
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.run import CellContext, compute, run_cell
+from carft.training.run import compute, run_cell
 from tests.support.helpers import LR, quick_cell, same_predictions
 
 
@@ -25,7 +26,7 @@ def a_batch(bench: CellContext, network: Network, count: int = 12) -> Batch:
     """A batch of validation images as the training loop would hand it to a loss."""
     images = bench.pretrained.normalise(bench.task.val.images[:count])
     frozen = FeatureCache(bench.pretrained, "float32")
-    return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen(images, 0))
+    return Batch(network, images, bench.task.val.labels[:count], *network(images), lambda: frozen.features(images, 0))
 
 
 def by_hand(batch: Batch, bench: CellContext, kl_weight: float, direction: Direction, temperature: float) -> float:
@@ -72,9 +73,9 @@ def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
     cell = quick_cell("car_ft", reading=Reading(direction), lr=LR, kl_weight=1.0)
     method = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts)
     start = a_batch(bench, bench.network())
-    assert method.divergence(start.frozen(), start.features).detach().max() <= 1e-6
+    assert method.divergence(start.pretrained_features(), start.features).detach().max() <= 1e-6
     tuned = a_batch(bench, compute(quick_cell("ft", lr=LR), bench).network)
-    assert method.divergence(tuned.frozen(), tuned.features).detach().mean() > 1e-3
+    assert method.divergence(tuned.pretrained_features(), tuned.features).detach().mean() > 1e-3
 
 
 def test_the_first_step_of_a_history_has_no_divergence_and_later_ones_do(

@@ -20,8 +20,9 @@ from carft.spec.cell import Cell, Reading
 from carft.spec.registry import SOUP_RULES
 from carft.spec.resolve import command, interpolation, soup_of, specify
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, run_cell
+from carft.training.run import run_cell
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from tests.support.helpers import LR, TASK, quick_cell, run_cli

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import moto.settings
@@ -286,26 +287,16 @@ def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machine
 def test_a_sweep_elsewhere_that_keeps_writing_its_state_there_holds_the_folder(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sole, "LISTEN_S", 2.5)
-    here, there, over = machines.store("here"), machines.store("there"), threading.Event()
+    here, there = machines.store("here"), machines.store("there")
     state = SweepState("small", "another-machine", 7, time.time() - 60, time.time(), Counts())
 
-    def keep_writing() -> None:
-        while not over.wait(0.2):
-            write_state(there, dataclasses.replace(state, updated=time.time()))
+    def listen(seconds: float) -> None:
+        write_state(there, dataclasses.replace(state, updated=state.updated + 1))
 
     write_state(there, state)
-    writer = threading.Thread(target=keep_writing)
-    writer.start()
-    try:
-        with (
-            pytest.raises(UserError, match=f"works in '{machines.url}': process 7 on another-machine"),
-            sweep_lock(here),
-        ):
-            pass
-    finally:
-        over.set()
-        writer.join()
+    monkeypatch.setattr(sole, "time", SimpleNamespace(**{**vars(time), "sleep": listen}))
+    with pytest.raises(UserError, match=f"works in '{machines.url}': process 7 on another-machine"), sweep_lock(here):
+        pass
     assert [one.host for one in read_states(here)] == ["another-machine"]
 
 
@@ -377,11 +368,18 @@ def test_a_request_that_is_denied_is_refused_in_a_sentence(machines: Machines, m
     assert open_store(machines.url).name == machines.url  # reading is another matter
 
 
-def test_a_server_that_is_back_soon_is_not_noticed(machines: Machines) -> None:
-    store = machines.store("first")
+def test_a_server_that_is_back_soon_is_not_noticed(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, pauses = machines.store("first"), []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            machines.server.start()
+
+    monkeypatch.setattr(remote, "time", SimpleNamespace(**{**vars(time), "sleep": pause}))
     machines.server.stop()
-    threading.Timer(1.0, machines.server.start).start()
     put(store)
+    assert pauses == [remote.PAUSE_S, 2 * remote.PAUSE_S]
     assert f"cells/{CELL.id}/record.json" in machines.names()
 
 

@@ -19,10 +19,11 @@ from carft.data.views import CentreView, TrainView, batches
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
+from carft.training.context import CellContext
 from carft.training.evaluate import predict
 from carft.training.execution import Execution
-from carft.training.loop import draws
-from carft.training.run import CellContext, compute, run_cell, store_checkpoints
+from carft.training.run import compute, run_cell, store_checkpoints
+from carft.training.schedule import draws
 from tests.support.helpers import LR, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)

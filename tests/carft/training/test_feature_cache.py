@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from carft.core.array_cache import LITTER_SECONDS, ArrayCache
+from carft.training.checkpoint import Checkpoints
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import CellContext, Computed, compute
+from carft.training.run import Computed, compute
 from tests.support.helpers import LR, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
@@ -134,3 +136,14 @@ def test_the_litter_of_dead_writers_is_swept(tmp_path: Path) -> None:
     os.utime(dead, (long_ago, long_ago))
     store.commit("key-1", store.open("key-1", 4, 2, FLOAT))
     assert [path.name[:5] for path in tmp_path.iterdir()] == ["key-1"]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_training_resumes_within_an_epoch_with_the_same_bits(bench: CellContext, tmp_path: Path, warm: bool) -> None:
+    """With a cache that holds the features of the epoch, and with an empty one, which stores no part of an epoch."""
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=4)
+    whole = compute(CELL, cached(bench, tmp_path / "first"), checkpoints)
+    assert len(whole.history) // CELL.training.epochs % 4 and len(whole.history) % 4
+    resumed = compute(CELL, cached(bench, tmp_path / ("first" if warm else "second")), checkpoints)
+    assert same(whole, resumed)
+    assert list(tmp_path.glob("second/*")) == []

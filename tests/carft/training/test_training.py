@@ -12,10 +12,11 @@ from carft.core.errors import Diverged
 from carft.data.views import crop_box
 from carft.spec.cell import Training
 from carft.store.records import Store
+from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
-from carft.training.loop import draws, learning_rates, order
-from carft.training.run import CellContext, compute, run_cell
+from carft.training.run import compute, run_cell
+from carft.training.schedule import draws, learning_rates, order
 from tests.support.helpers import LR, quick_cell
 
 seeds = st.integers(0, 2**31)

@@ -32,6 +32,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: longest wait in milliseconds, which only ends a hang
+PATIENCE_MS = 600_000
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
@@ -58,7 +60,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=PATIENCE_MS)
         yield started
         started.close()
 
@@ -72,6 +74,7 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
     complaints: list[str] = []
     asked: list[str] = []
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(PATIENCE_MS)
 
     def opened(content: Content, fragment: str = "") -> Any:
         path = tmp_path / "index.html"

@@ -49,7 +49,7 @@ class Sweep:
 
     def run(self, faults: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
         size = ("--smoke", "--trials", 2, "--seeds", 1, "--methods", "ft", "--tasks", ",".join(self.asked))
-        model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 45)
+        model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 600)
         env = {**environment(), **(faulty(faults) if faults else {})}
         return run_cli("sweep", "miniature", *size, *model, *options, env=env)
 
@@ -107,7 +107,7 @@ def test_a_failure_has_the_end_of_its_log(swept: Any) -> None:
     logs = {f.kind: f.log for f in sweep.failures().values()}
     assert "about to crash" in logs["crash"] and "Segmentation fault" in logs["crash"]
     assert "string_at" in logs["crash"]
-    assert "about to hang" in logs["hang"] and "in hang" in logs["hang"]
+    assert "about to hang, watched for 600 s" in logs["hang"] and "in hang" in logs["hang"]
     assert "epoch 1/1" not in logs["diverged"] and "Diverged" in logs["diverged"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -29,6 +28,7 @@ from tests.support.faults import (
     titles,
     toll,
 )
+from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import run_cli
 
 pytestmark = pytest.mark.slow
@@ -42,6 +42,7 @@ class Story:
     """One results folder to which one thing after another happens; the same command is given after each stop."""
 
     results: Path
+    gates: Path  # not on the disk of the results, which may be full
     own_disk: bool
     before: dict[str, Mapping[str, Files]] = field(default_factory=dict)  # fault -> what was finished when it happened
     codes: dict[str, int] = field(default_factory=dict)  # fault -> exit code of the sweep that it ended
@@ -50,20 +51,17 @@ class Story:
     victim: str = ""  # the cell whose worker was killed
 
     @contextlib.contextmanager
-    def sweeping(self) -> Iterator[Sweep]:
-        sweep = Sweep(self.results, *SWEEP)
-        try:
-            yield sweep
-        finally:
-            sweep.kill()
+    def sweeping(self, number: int) -> Iterator[tuple[Sweep, Gate]]:
+        """A sweep whose cells stop in the middle of training until they are let pass."""
+        with closed_gate(self.gates / str(number)) as gate:
+            sweep = Sweep(self.results, *SWEEP, gate=gate)
+            try:
+                yield sweep, gate
+            finally:
+                sweep.kill()
 
     def happens(self, fault: str) -> None:
         self.before[fault] = finished(self.results)
-
-    def one_more(self, sweep: Sweep) -> None:
-        """Wait until a cell more than now is finished."""
-        count = len(finished(self.results))
-        sweep.until(lambda: len(finished(self.results)) > count, f"{count + 1} finished cells")
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +69,21 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """All that can happen on one machine."""
     place = tmp_path_factory.mktemp("story")
     own_disk = mounted(place, megabytes=96)
-    story = Story(place / "results", own_disk)
+    story = Story(place / "results", tmp_path_factory.mktemp("gates"), own_disk)
     try:
-        with story.sweeping() as sweep:
-            a_second_sweep(story, sweep)
-            a_worker_is_killed(story, sweep)
-            the_sweep_is_signalled(story, sweep, "SIGINT", signal.SIGINT)
-        with story.sweeping() as sweep:
-            the_folder_goes_away(story, sweep)
-            the_sweep_is_signalled(story, sweep, "SIGTERM", signal.SIGTERM)
-        with story.sweeping() as sweep:
+        with story.sweeping(1) as (sweep, gate):
+            a_second_sweep(story, sweep, gate)
+            a_worker_is_killed(story, sweep, gate)
+            the_sweep_is_signalled(story, sweep, gate, "SIGINT", signal.SIGINT)
+        with story.sweeping(2) as (sweep, gate):
+            the_folder_goes_away(story, sweep, gate)
+            the_sweep_is_signalled(story, sweep, gate, "SIGTERM", signal.SIGTERM)
+        with story.sweeping(3) as (sweep, gate):
             if own_disk:
-                the_disk_is_full(story, sweep)
-            the_sweep_is_signalled(story, sweep, "driver killed", signal.SIGKILL)
-        with story.sweeping() as sweep:
+                the_disk_is_full(story, sweep, gate)
+            the_sweep_is_signalled(story, sweep, gate, "driver killed", signal.SIGKILL)
+        with story.sweeping(4) as (sweep, gate):
+            gate.open()
             story.codes["in the end"] = sweep.end()
             story.said["in the end"] = sweep.said
         yield story
@@ -93,24 +92,23 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             subprocess.run(["umount", "-l", place], check=True)
 
 
-def a_second_sweep(story: Story, sweep: Sweep) -> None:
-    story.one_more(sweep)
+def a_second_sweep(story: Story, sweep: Sweep, gate: Gate) -> None:
+    sweep.until(lambda: gate.held() and finished(story.results), "zero-shot is finished and a cell is held")
     story.happens("second sweep")
     story.second = run_cli("sweep", *SWEEP, "--results", story.results)
 
 
-def a_worker_is_killed(story: Story, sweep: Sweep) -> None:
-    sweep.until(sweep.running, "a cell runs")
-    story.victim, process = next(iter(sweep.running().items()))
+def a_worker_is_killed(story: Story, sweep: Sweep, gate: Gate) -> None:
+    process, story.victim = next(iter(gate.held().items()))
     story.happens("worker killed")
     os.kill(process, signal.SIGKILL)
+    gate.let(story.victim)
     sweep.until(lambda: story.victim in records(story.results), "the cell of the killed worker is done")
     story.said["worker killed"] = sweep.said
 
 
-def the_sweep_is_signalled(story: Story, sweep: Sweep, name: str, number: int) -> None:
-    if number == signal.SIGKILL:
-        story.one_more(sweep)
+def the_sweep_is_signalled(story: Story, sweep: Sweep, gate: Gate, name: str, number: int) -> None:
+    sweep.until(gate.held, "a cell is held")
     story.happens(name)
     if number == signal.SIGINT:  # what a terminal does: all of its foreground processes get it
         os.killpg(sweep.process.pid, number)
@@ -120,28 +118,30 @@ def the_sweep_is_signalled(story: Story, sweep: Sweep, name: str, number: int) -
     story.said[name] = sweep.said
 
 
-def the_folder_goes_away(story: Story, sweep: Sweep) -> None:
+def the_folder_goes_away(story: Story, sweep: Sweep, gate: Gate) -> None:
     """What a share that is gone leaves: an empty place, where a stranger could write."""
-    story.one_more(sweep)
+    sweep.until(gate.held, "a cell is held")
     story.happens("folder away")
     away = story.results.with_name("away")
     story.results.rename(away)
     story.results.mkdir()
+    gate.let_one()
     sweep.until(lambda: "does not answer" in sweep.said, "the sweep notices")
     assert not records(story.results)
-    shutil.rmtree(story.results)
+    story.results.rename(story.results.with_name("stranger"))  # not removed: the sweep may be writing its state there
     away.rename(story.results)
     sweep.until(lambda: "answers again" in sweep.said, "the sweep goes on")
     story.said["folder away"] = sweep.said
 
 
-def the_disk_is_full(story: Story, sweep: Sweep) -> None:
-    sweep.until(lambda: sweep.running(), "a cell runs")
+def the_disk_is_full(story: Story, sweep: Sweep, gate: Gate) -> None:
+    sweep.until(gate.held, "a cell is held")
     story.happens("disk full")
     filler = story.results.with_name("filler")
     with contextlib.suppress(OSError), filler.open("wb") as stream:
         while True:
             stream.write(bytes(2**16))
+    gate.let_one()
     sweep.until(lambda: "does not answer" in sweep.said, "the sweep notices")
     for cell in records(story.results):
         Store(story.results).read(cell)  # nothing is torn
@@ -204,8 +204,8 @@ def test_a_full_disk_is_waited_for(story: Story) -> None:
 
 
 @pytest.mark.parametrize("begun", ["gcs_server", "raylet/raylet", "default_worker"])
-def test_sigterm_while_ray_starts_ends_the_sweep_and_what_it_began(tmp_path: Path, begun: str) -> None:
-    sweep, seen = Sweep(tmp_path / "results", *SWEEP), {}
+def test_sigterm_while_ray_starts_ends_the_sweep_and_what_it_began(tmp_path: Path, gate: Gate, begun: str) -> None:
+    sweep, seen = Sweep(tmp_path / "results", *SWEEP, gate=gate), {}
 
     def has_begun() -> bool:
         seen.update(below(sweep.process.pid))

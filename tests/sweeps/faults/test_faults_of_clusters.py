@@ -1,7 +1,7 @@
 """Ranks, nodes and heads that are killed in the middle of a cell, and a node that is added: Ray's own several nodes.
 
-Where a fault is Ray's matter and not training's, cells compute nothing (``tests/support/dry.py``) and are held half way
-through their files until the fault has met them.
+Where a fault is Ray's matter and not training's, cells compute nothing (``tests/support/dry.py``). All are held half
+way (``tests/support/gates.py``) until the fault has met them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from carft.store.records import Store
 from sweeps.recipes import load_recipe
 from sweeps.status.state import read_states
 from tests.support import dry
-from tests.support.faults import Sweep, below, finished, outcome, records, repeated_jobs, toll
+from tests.support.faults import Sweep, finished, outcome, records, repeated_jobs, toll
+from tests.support.gates import Gate
 from tests.support.helpers import TASK
 from tests.support.nodes import Nodes
 
@@ -28,21 +29,20 @@ METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 8
 THOUSAND = 1017
 
 
-def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(tmp_path: Path) -> None:
+def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(gate: Gate, tmp_path: Path) -> None:
     """Search and confirm cells go through Ray Train inside Tune's actors."""
     results = tmp_path / "results"
     recipe = load_recipe("miniature").changed([TASK], ["zeroshot", "ft"], trials=1, seeds=1)
-    training = recipe.training.model_copy(update={"epochs": 12})  # long enough to be met
+    training = recipe.training.model_copy(update={"epochs": 2})
     own = recipe.model_copy(update={"training": training}).model_dump(exclude_none=True)
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
-    sweep = Sweep(results, tmp_path / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1)
+    sweep = Sweep(results, tmp_path / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1, gate=gate)
     try:
-        sweep.until(lambda: list(results.glob("checkpoints/*.safetensors")), "the first step is done")
+        sweep.until(lambda: finished(results) and len(gate.held()) == 2, "both ranks are held after their first step")
         before = finished(results)
         (checkpoint,) = results.glob("checkpoints/*.safetensors")
-        ranks = [process for process, title in below(sweep.process.pid).items() if "TrainWorker" in title]
-        assert len(ranks) == 2
-        os.kill(max(ranks), signal.SIGKILL)
+        os.kill(max(gate.held()), signal.SIGKILL)
+        gate.open()
         assert sweep.end() == 0, sweep.said
     finally:
         sweep.kill()
@@ -58,26 +58,25 @@ def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(tmp_path: Path) -> None:
 
 
 def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is_killed_and_one_added(
-    nodes: Nodes, quick_disk: None, tmp_path: Path
+    nodes: Nodes, gate: Gate, quick_disk: None, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
     first, second = nodes.add(cpus=2), nodes.add(cpus=1)
-    sweep = nodes.sweep(results, "--methods", ",".join(METHODS), "--trials", TRIALS, "--seeds", SEEDS)
+    sweep = nodes.sweep(results, "--methods", ",".join(METHODS), "--trials", TRIALS, "--seeds", SEEDS, gate=gate)
     try:
-        sweep.until(lambda: len(records(results)) > THOUSAND / 3, "a third of the cells is there")
-        dry.hold(results).touch()
+        sweep.until(lambda: len(records(results)) > THOUSAND / 3 or gate.let_held(), "a third of the cells is there")
         cores = {nodes.cluster.head_node: 1, first: 2, second: 1}
         sweep.until(
-            lambda: all(len(nodes.jobs(sweep, node)) == count for node, count in cores.items()),
+            lambda: all(len(nodes.jobs(gate, node)) == count for node, count in cores.items()),
             "a cell is held on each core of every node",
         )
-        met = nodes.jobs(sweep, first)
+        met = nodes.jobs(gate, first)
         before = {"kill -9 of a whole node, one of three": finished(results)}
         nodes.kill(first)
         third = nodes.add(cpus=2)
         before["a node is added"] = finished(results)
-        sweep.until(lambda: len(nodes.jobs(sweep, third)) == 2, "cells run on the node that was added")
-        dry.hold(results).unlink()
+        sweep.until(lambda: len(nodes.jobs(gate, third)) == 2, "cells run on the node that was added")
+        gate.open()
         assert sweep.end() == 0, sweep.said
     finally:
         sweep.kill()
@@ -92,15 +91,16 @@ def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is
 
 
 def test_a_sweep_whose_head_was_killed_says_so_and_goes_on_with_a_new_one(
-    nodes: Nodes, quick_disk: None, tmp_path: Path
+    nodes: Nodes, gate: Gate, quick_disk: None, tmp_path: Path
 ) -> None:
     results, tasks = tmp_path / "results", ["icons/transport", "icons/weather"]
     asked = ("--tasks", ",".join(tasks), "--methods", "zeroshot,ft", "--trials", 6)
     nodes.add(cpus=1)
-    sweep = nodes.sweep(results, *asked, RAY_gcs_rpc_server_reconnect_timeout_s="15")  # a minute is Ray's own
+    soon = {"RAY_gcs_rpc_server_reconnect_timeout_s": "15"}  # a minute is Ray's own
+    sweep = nodes.sweep(results, *asked, gate=gate, **soon)
     try:
-        sweep.until(lambda: len(records(results)) > 3, "cells are finished")
-        dry.hold(results).touch()
+        sweep.until(lambda: len(records(results)) > 3 or gate.let_held(), "cells are finished")
+        sweep.until(lambda: len(gate.held()) == 2, "a cell is held on each node")
         before = finished(results)
         address = nodes.cluster.address
         nodes.kill(nodes.cluster.head_node)
@@ -112,7 +112,6 @@ def test_a_sweep_whose_head_was_killed_says_so_and_goes_on_with_a_new_one(
     assert "Traceback" not in sweep.said and "GCS" not in sweep.said
     (state,) = read_states(Store(results))
     assert state.outcome == "broken"
-    dry.hold(results).unlink()
     nodes.cluster.shutdown()
     nodes.restart()
     again = nodes.sweep(results, *asked)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,24 +73,15 @@ def elsewhere(updated: float) -> SweepState:
 
 def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system whose locks do not reach other machines."""
-    monkeypatch.setattr(sole, "LISTEN_S", 0.5)
-    state, over = elsewhere(time.time()), threading.Event()
-
-    def keep_writing() -> None:
-        while not over.wait(0.05):
-            write_state(folder, replace(state, updated=time.time()))
-
+    state, listened = elsewhere(time.time()), []
     write_state(folder, state)
+    monkeypatch.setattr(sole.time, "sleep", listened.append)
     with sweep_lock(folder):  # it writes no more: it was killed a moment ago
         pass
-    writer = threading.Thread(target=keep_writing)
-    writer.start()
-    try:
-        with pytest.raises(UserError, match="process 7 on another-machine"), sweep_lock(folder):
-            pass
-    finally:
-        over.set()
-        writer.join()
+    assert listened == [sole.LISTEN_S]
+    monkeypatch.setattr(sole.time, "sleep", lambda _: write_state(folder, replace(state, updated=state.updated + 1)))
+    with pytest.raises(UserError, match="process 7 on another-machine"), sweep_lock(folder):
+        pass
 
 
 def test_a_file_system_without_locks_is_no_obstacle(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:

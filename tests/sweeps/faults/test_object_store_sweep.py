@@ -20,6 +20,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.buckets import BUCKET, KEY, SECRET, Server, serving
 from tests.support.faults import SMALL, Sweep
+from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import TASK, run_cli
 
 pytestmark = pytest.mark.slow
@@ -45,10 +46,10 @@ class Story:
         (self.place / name).mkdir(exist_ok=True)
         return self.server.machine(self.place / name / "mirrors")
 
-    def sweep(self, driver: str, worker: str, *arguments: object) -> Sweep:
+    def sweep(self, driver: str, worker: str, gate: Gate, *arguments: object) -> Sweep:
         """A sweep from one machine whose cells run on another, or on the same."""
         mirror = Path(self.machine(worker)["CARFT_MIRRORS"]) / mirror_of(URL).name
-        return Sweep(mirror, *SWEEP, *arguments, env=self.machine(driver), url=URL)
+        return Sweep(mirror, *SWEEP, *arguments, gate=gate, env=self.machine(driver), url=URL)
 
     def finished(self) -> list[str]:
         """The cells for which nothing is left to do: search cells, and those that were evaluated on every set."""
@@ -73,17 +74,20 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         story = Story(server, tmp_path_factory.mktemp("story"))
         for name, value in {**server.settings, "CARFT_MIRRORS": story.machine("node")["CARFT_MIRRORS"]}.items():
             patched.setenv(name, value)  # what the processes of the cluster will find
-        the_first_machine_dies(story)
-        others_go_on_though_they_are_cut_off_for_a_while(story)
+        gates = tmp_path_factory.mktemp("gates")
+        with closed_gate(gates / "1") as gate:
+            the_first_machine_dies(story, gate)
+        with closed_gate(gates / "2") as gate:
+            others_go_on_though_they_are_cut_off_for_a_while(story, gate)
         story.again = json.loads(story.run("sweep", *SWEEP, "--json", machine="second"))
         story.run("report", "--out", story.place / "report")
         yield story
 
 
-def the_first_machine_dies(story: Story) -> None:
-    sweep = story.sweep("first", "first")
+def the_first_machine_dies(story: Story, gate: Gate) -> None:
+    sweep = story.sweep("first", "first", gate)
     try:
-        sweep.until(story.finished, "a cell is finished")
+        sweep.until(lambda: gate.held() and story.finished(), "zero-shot is finished and a cell is held")
         os.killpg(sweep.process.pid, signal.SIGKILL)
         sweep.process.wait()
     finally:
@@ -91,16 +95,18 @@ def the_first_machine_dies(story: Story) -> None:
     story.before = cells_of(story.server.names(PREFIX), story.records())
 
 
-def others_go_on_though_they_are_cut_off_for_a_while(story: Story) -> None:
+def others_go_on_though_they_are_cut_off_for_a_while(story: Story, gate: Gate) -> None:
     """A driver and a node that share no folder."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    sweep = story.sweep("second", "node", "--address", cluster.address)
+    sweep = story.sweep("second", "node", gate, "--address", cluster.address)
     try:
-        sweep.until(sweep.running, "a cell runs")
+        sweep.until(gate.held, "a cell is held")
         story.server.stop()
+        gate.let_one()
         sweep.until(lambda: "does not answer" in sweep.said, "the sweep notices")
         story.server.start()
         sweep.until(lambda: "answers again" in sweep.said, "the sweep goes on")
+        gate.open()
         assert sweep.end() == 0, sweep.said
         story.said = sweep.said
     finally:

@@ -110,11 +110,11 @@ def test_an_empty_place_is_not_filled(folder: Folder) -> None:
 class Sweep:
     """A searcher whose trials a test starts and ends."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, limit: float = patience.LIMIT_S) -> None:
         self.protocol, self.said = Protocol(small(), folder.store), folder.said
-        waiting = StorageRetry(folder.store, folder.said.append, limit=0.5)
+        waiting = StorageRetry(folder.store, folder.said.append, limit)
         root = str(folder.store.root)
-        self.searcher = ProtocolSearcher(self.protocol, root, Placement(), waiting, lambda: 1, lambda: None)
+        self.searcher = ProtocolSearcher(self.protocol, root, Placement(), waiting, lambda: 1, lambda: None, "a sweep")
         self.number = 0
 
     def start(self) -> str:
@@ -155,7 +155,7 @@ def test_a_worker_that_dies_without_a_word_is_lost_and_its_cell_tried_again(fold
 
 
 def test_a_folder_that_stays_away_ends_the_sweep_at_its_next_question(folder: Folder) -> None:
-    sweep = Sweep(folder)
+    sweep = Sweep(folder, limit=0.5)
     sweep.start()
     shutil.rmtree(folder.store.root)
     sweep.end({"failure": ""})

@@ -13,8 +13,8 @@ from carft.store.records import Store
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
 from sweeps.status.state import read_states
-from tests.support import dry
 from tests.support.faults import records
+from tests.support.gates import Gate
 from tests.support.helpers import made_up_record, quick_cell
 from tests.support.nodes import Nodes
 
@@ -69,19 +69,19 @@ def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
 
 
 @pytest.mark.slow
-def test_three_cells_run_at_a_time_on_the_one_gpu_of_a_cluster(nodes: Nodes, tmp_path: Path) -> None:
+def test_three_cells_run_at_a_time_on_the_one_gpu_of_a_cluster(nodes: Nodes, gate: Gate, tmp_path: Path) -> None:
     results = tmp_path / "results"
     nodes.add(cpus=4, gpus=1)
-    dry.hold(results).touch()
     asked = ("--tasks", "icons/transport", "--methods", "zeroshot,ft", "--gpus", 1, "--cells-per-gpu", 3)
-    sweep = nodes.sweep(results, *asked)
+    sweep = nodes.sweep(results, *asked, gate=gate)
     try:
-        sweep.until(lambda: len(sweep.begun()) == 3, "three cells are held")
+        sweep.until(lambda: len(gate.held()) == 3, "three cells are held")
         ray.init(nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
+        sweep.until(lambda: ray.available_resources().get("GPU", 0) < 1 / 3, "Ray has no GPU left for a fourth")
         left = ray.available_resources()
         ray.shutdown()
-        assert left.get("GPU", 0) < 1 / 3 < 1 <= left["CPU"]
-        dry.hold(results).unlink()
+        assert left["CPU"] >= 1 and len(gate.held()) == 3
+        gate.open()
         assert sweep.end() == 0, sweep.said
     finally:
         sweep.kill()

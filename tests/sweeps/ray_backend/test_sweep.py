@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,9 @@ import pytest
 from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import command
 from carft.store.records import Store
-from tests.support.helpers import ROOT, cli_command, environment, run_cli, same_predictions
+from tests.support.faults import Sweep
+from tests.support.gates import closed_gate
+from tests.support.helpers import run_cli, same_predictions
 
 pytestmark = pytest.mark.slow
 
@@ -50,24 +48,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, set[str]]]:
-    """A sweep whose driver was killed with -9 when a few cells were done: the folder, and the cells done by then."""
+    """A sweep whose driver was killed with -9 when a few cells were done and another was in the middle of training: the
+    folder, and the cells done by then."""
     root = tmp_path_factory.mktemp("killed")
-    arguments = cli_command(*SWEEP, *METHODS, "--results", root, "--json")
-    with (root / "output.txt").open("w") as output:
-        process = subprocess.Popen(
-            arguments, cwd=ROOT, env=environment(), stdout=output, stderr=output, start_new_session=True
-        )
+    with closed_gate(tmp_path_factory.mktemp("gate") / "gate") as gate:
+        running = Sweep(root, *SWEEP[1:], *METHODS, gate=gate)
         try:
-            for _ in range(1200):
-                if len(records(root)) >= 3 or process.poll() is not None:
-                    break
-                time.sleep(0.1)
+            running.until(lambda: len(records(root)) >= 3 or gate.let_held(), "three cells are done")
+            running.until(gate.held, "a cell is held")
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    assert process.returncode == -signal.SIGKILL, (root / "output.txt").read_text()
-    time.sleep(3)  # Ray's workers notice that their driver is gone
-    yield root, set(records(root))
+            running.kill()
+        yield root, set(records(root))
 
 
 def test_a_sweep_runs_every_cell_and_counts_them(undisturbed: tuple[Path, dict[str, Any]]) -> None:

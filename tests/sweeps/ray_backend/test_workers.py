@@ -11,7 +11,8 @@ import pytest
 
 from carft.spec.cell import Cell
 from carft.store.records import Store
-from carft.training.run import CellContext, compute
+from carft.training.context import CellContext
+from carft.training.run import compute
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 from tests.support.processes import computed_on
 

@@ -1,0 +1,109 @@
+"""What a cell is computed with: its task, the pretrained model, the frozen heads and the execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from carft import NUMERICS
+from carft.core.array_cache import ArrayCache, key_of
+from carft.core.errors import UserError
+from carft.core.heartbeat import heartbeat
+from carft.core.metrics import Predictions
+from carft.data.card import Card
+from carft.data.catalog import card
+from carft.data.task import ImageSet, Task
+from carft.models.clip import Pretrained, load_pretrained
+from carft.models.network import Network, Prompts
+from carft.spec.cell import Cell, ClassHead
+from carft.training.evaluate import predict_each
+from carft.training.execution import Execution, provenance
+
+FLOAT = np.dtype("float32")
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """What a cell is computed with."""
+
+    task: Task
+    """Training and validation images."""
+    pretrained: Pretrained
+    """The pretrained model, frozen, on the execution's device."""
+    prompts: Prompts
+    """Class head and context heads, frozen, on the same device."""
+    card: Card
+    """The task's card."""
+    execution: Execution
+    """Where and how the cell is computed."""
+
+    @staticmethod
+    def of(cell: Cell, execution: Execution) -> CellContext:
+        """Open the task and load the model; both stay in memory for the next cell of this process.
+
+        Raises ``UserError`` when data are missing or have another version than the cell names.
+        """
+        chosen = card(cell.task)
+        if chosen.version != cell.data_version:
+            raise UserError(
+                f"Cell {cell.id} was specified for data version {cell.data_version} of {cell.task}; "
+                f"here it is {chosen.version}.",
+                "Run the sweep again with this version.",
+            )
+        chosen.require_present(execution)  # before weights are downloaded
+        pretrained = load_pretrained(cell.model, cell.pretrained)
+        pretrained.clip.to(execution.device)
+        heartbeat()
+        bank = cell.reading.context_templates
+        prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
+        heartbeat()
+        opened = chosen.open(execution)
+        heartbeat()
+        return CellContext(opened, pretrained, prompts, chosen, execution)
+
+    def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
+        """A trainable network at the start of training: zero-shot, unless its head is random."""
+        return Network.of(self.pretrained, self.prompts, kind, seed)
+
+    def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
+        """Predictions of a network at the cell's precision."""
+        return self.predict_each(cell, [network], images)[0]
+
+    def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
+        """Predictions of several networks at the cell's precision; every image is decoded once."""
+        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision)
+
+    def sealed(self) -> Mapping[str, ImageSet]:
+        """Test set and suites, by set name. Only unsealing calls this."""
+        return self.card.unseal(self.execution).sets()
+
+    def provenance(self) -> dict[str, object]:
+        """The provenance of a record that is made in this context."""
+        return provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
+
+
+@lru_cache(maxsize=32)
+def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, folder: str | None) -> Prompts:
+    """Class head and context heads, computed once per machine: other processes and sweeps read them from ``folder``."""
+    loaded, chosen = load_pretrained(model, pretrained), card(task)
+    if folder is None:
+        return Prompts.of(loaded, chosen, bank)
+    depends_on = {
+        "weights": loaded.digest,
+        "model": model,
+        "prompts": [chosen.classes, chosen.templates, chosen.bank(bank), chosen.contexts],
+        "computed": [device, torch.__version__, NUMERICS],
+    }
+    sizes = [len(chosen.classes), len(chosen.bank(bank)), len(chosen.contexts or chosen.bank(bank))]
+
+    def make() -> np.ndarray:
+        made = Prompts.of(loaded, chosen, bank)
+        return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
+
+    cached = ArrayCache(Path(folder)).get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
+    return Prompts(*torch.from_numpy(np.array(cached)).to(device).split(sizes))

@@ -1,0 +1,48 @@
+"""The application: all commands under one name, and how errors end it."""
+
+from __future__ import annotations
+
+import typer
+
+from carft.core.errors import Diverged, StorageUnavailable, UserError
+from carft_cli.cell import export, interpolate, soup, train
+from carft_cli.console import err
+from carft_cli.data import data_group
+from carft_cli.icons import icons
+from carft_cli.look import ls, show
+from carft_cli.model import model_group
+from carft_cli.plan import plan
+from carft_cli.report import report, rescore
+from carft_cli.results import results_group
+from carft_cli.status import status
+from carft_cli.sweep import sweep
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
+)
+for command in (train, plan, sweep, status, interpolate, soup, rescore, ls, show):
+    app.command()(command)
+app.command(hidden=True)(export)  # its home is `model export`
+GROUPS = {"report": report, "results": results_group, "model": model_group, "data": data_group, "icons": icons}
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
+    try:
+        app()
+    except UserError as refusal:
+        err.print(f"[bold red]Refused:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
+        if refusal.hint:
+            err.print(refusal.hint, soft_wrap=True, highlight=False)
+        raise SystemExit(2) from None
+    except StorageUnavailable as away:
+        err.print(f"[bold red]Refused:[/bold red] {away.strerror}.", soft_wrap=True, highlight=False)
+        raise SystemExit(2) from None
+    except Diverged as failure:
+        err.print(f"[bold red]The cell failed:[/bold red] {failure}.", soft_wrap=True, highlight=False)
+        raise SystemExit(1) from None

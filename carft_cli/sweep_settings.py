@@ -1,0 +1,129 @@
+"""The settings of `sweep` and `plan`: one object, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from carft.core.errors import UserError
+from carft_cli.console import split
+from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, option
+from carft_cli.options import ComputeOptions, DataOptions, DomainOptions, ModelOptions, OutputOptions
+
+if TYPE_CHECKING:
+    from sweeps.ray_backend.connect import Resources
+    from sweeps.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to run."""
+
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the recipe, such as downstream.")]
+    tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
+    methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
+    smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
+    precision: Annotated[str | None, option(MORE_RUN, "float32 or bfloat16; default: the recipe's.")] = None
+    retry_failed: Annotated[
+        bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
+    ] = False
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The search and its confirmation."""
+
+    trials: Annotated[int | None, option(SEARCH, "Search trials of each trained method on each task.")] = None
+    seeds: Annotated[int | None, option(SEARCH, "Confirm seeds.")] = None
+    oracle: Annotated[
+        bool,
+        option(
+            MORE_SEARCH, "Also evaluate search cells on the held-out sets: what selection on test gives.", "--oracle"
+        ),
+    ] = False
+    early_stopping: Annotated[
+        bool | None, option(MORE_SEARCH, "Prune search trials at the recipe's rungs; default: as the recipe says.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Where the sweep runs."""
+
+    gpus: Annotated[int, option(WHERE, "GPUs for the whole sweep; 0 runs on CPU cores.")] = 0
+    address: Annotated[
+        str | None, option(WHERE, "host:port or ray://host:port of a running cluster; default: this machine.")
+    ] = None
+    workers_per_cell: Annotated[int, option(MORE_WHERE, "Workers of each cell; above 1 through Ray Train.")] = 1
+    cells_per_gpu: Annotated[int, option(MORE_WHERE, "Cells that share a GPU, for small models.")] = 1
+    hang_after: Annotated[
+        float, option(MORE_WHERE, "Seconds without progress after which a cell is ended; 0: never.", min=0)
+    ] = 1800
+    patience: Annotated[
+        float, option(MORE_WHERE, "Seconds to wait for a node that can run a cell when none is alive.", min=0)
+    ] = 60
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Everything that `sweep` and `plan` are asked for."""
+
+    run: RunOptions
+    search: SearchOptions
+    cluster: ClusterOptions
+    model: ModelOptions
+    compute: ComputeOptions
+    data: DataOptions
+    domains: DomainOptions
+    output: OutputOptions
+    leave_one_out: Annotated[
+        bool, option(MORE_DATA, "folder: tasks: one task for each domain that is held out.", "--leave-one-out")
+    ] = False
+
+    def chosen_recipe(self) -> Recipe:
+        """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
+        from sweeps.recipes import load_recipe
+
+        recipe, tasks = load_recipe(self.run.recipe), split(self.run.tasks)
+        own = any(task.startswith("folder:") for task in tasks or [])
+        if self.data.data is None and recipe.without_data and not own:
+            recipe = load_recipe(recipe.without_data)
+        tasks = self._tasks(tasks)
+        model, pretrained = self.model.weights()
+        return (recipe.smoked() if self.run.smoke else recipe).changed(
+            tasks,
+            split(self.run.methods),
+            self.search.trials,
+            self.search.seeds,
+            model=model,
+            pretrained=pretrained,
+            precision=self.run.precision,
+            oracle=self.search.oracle or None,
+            early_stopping=self.search.early_stopping,
+        )
+
+    def resources(self) -> Resources:
+        """What is asked of Ray; ``UserError`` for numbers that cannot be."""
+        from sweeps.ray_backend.connect import Resources
+
+        where = self.cluster
+        settings = self.compute.settings(self.data, cells_per_gpu=where.cells_per_gpu)
+        resources = Resources(
+            where.gpus, where.workers_per_cell, where.address, settings, where.hang_after, where.patience
+        )
+        resources.check_numbers()
+        return resources
+
+    def _tasks(self, tasks: list[str] | None) -> list[str] | None:
+        if not self.leave_one_out:
+            return [self.domains.chosen(task) for task in tasks] if tasks else tasks
+        if self.domains.id_domains or self.domains.ood_domains:
+            raise UserError("--leave-one-out chooses the domains itself.", "Leave --id-domains and --ood-domains out.")
+        from carft.data.folder.cards import leave_one_out
+        from carft.data.folder.naming import is_folder, parse
+
+        if not tasks or not all(map(is_folder, tasks)):
+            raise UserError("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
+        return [held_out for task in tasks for held_out in leave_one_out(parse(task).path)]

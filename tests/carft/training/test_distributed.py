@@ -1,0 +1,67 @@
+"""Two workers of one cell exchange their gradients once per step, in however many parts a batch is computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from carft.models.network import Network
+from carft.spec.cell import Cell
+from carft.training import loop
+from carft.training.context import CellContext
+from carft.training.distributed import WorkerRank
+from carft.training.execution import Execution
+from carft.training.run import compute
+from tests.support.helpers import LR, quick_cell
+
+WORKERS, PARTS = 2, 4
+CELL = quick_cell("car_ft", lr=LR, kl_weight=1.0)
+
+
+def _process(rank: int, spec: dict, folder: str) -> None:
+    """Compute a cell on one of the workers, and count the all-reduces of DistributedDataParallel's first bucket."""
+    exchanges = 0
+    wrapped = loop.wrapped
+
+    def count(group, bucket):  # DistributedDataParallel refuses annotations that are strings
+        nonlocal exchanges
+        exchanges += bucket.index() == 0
+        return allreduce_hook(dist.group.WORLD, bucket)
+
+    def counted(network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:
+        model = wrapped(network, execution, worker)
+        assert isinstance(model, DistributedDataParallel)
+        model.register_comm_hook(None, count)
+        return model
+
+    loop.wrapped = counted
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORKERS)
+    try:
+        execution = Execution(workers=WORKERS, accumulation=PARTS)
+        execution.prepare()
+        cell = Cell.from_dict(spec)
+        history = compute(cell, CellContext.of(cell, execution)).history
+        (Path(folder) / f"{rank}.json").write_text(json.dumps({"exchanges": exchanges, "history": history}))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_workers_exchange_gradients_once_per_step(bench: CellContext, tmp_path: Path) -> None:
+    mp.spawn(_process, (CELL.as_dict(), str(tmp_path)), nprocs=WORKERS)
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(WORKERS)]
+    history = found[0]["history"]
+    assert [worker["exchanges"] for worker in found] == [len(history)] * WORKERS
+    assert history == found[1]["history"]
+    alone = compute(CELL, bench).history
+    for column in ("train/loss", "train/kl", "grad_norm"):
+        values = [[row[column] for row in rows] for rows in (alone, history)]
+        np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-4, err_msg=column)

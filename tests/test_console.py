@@ -1,0 +1,38 @@
+"""What the commands print for people: nothing is cut off, and what a row does not have is a dash."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from rich.console import Console
+
+from carft_cli.console import rows_table
+
+ID = "0123456789abcdef"
+LONG = "folder:/data/pictures/of/animals?id=photo&ood=scan,sketch"
+
+
+def shown(rows: list[dict[str, object]], width: int) -> str:
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(rows_table(rows))
+    return captured.get()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_narrow_terminal_breaks_long_names_and_leaves_ids_whole(width: int) -> None:
+    text = shown([{"cell": ID, "task": LONG, "method": "car_ft", "note": "some words " * 9}], width)
+    assert ID in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    letters = re.sub(r"\s", "", text)
+    assert all(letter in letters for letter in LONG)
+    assert len(letters) == len("celltaskmethodnote" + ID + LONG + "car_ft" + "somewords" * 9)
+
+
+def test_rows_with_different_columns_stay_under_their_headings() -> None:
+    rows = [{"task": "cifar10", "test": 0.5}, {"task": "pacs", "ood": 0.25, "test": None}]
+    heading, *lines = (line.split() for line in shown(rows, 80).splitlines())
+    assert heading == ["task", "test", "ood"]
+    assert lines == [["cifar10", "0.5", "-"], ["pacs", "-", "0.25"]]
