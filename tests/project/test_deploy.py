@@ -25,7 +25,7 @@ from ray.dashboard.modules.job.cli import submit
 from ray.scripts.scripts import cli as ray_cli
 
 from carft.store.records import Store
-from cli import app
+from carft_cli.app import app
 from tests.support.helpers import ROOT, environment, run_cli
 
 DEPLOY = ROOT / "deploy"

@@ -18,7 +18,7 @@ from carft.spec import registry
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.feature_cache import FeatureCache
-from cli import app
+from carft_cli.app import app
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT, quick_cell

@@ -1,7 +1,8 @@
 """Cells that compute nothing and trials that wait for a test, for the workers of a sweep that it starts.
 
-``RAY_RUNTIME_ENV_HOOK=tests.support.held.runtime_env`` makes Ray call :func:`install` in every worker of the sweep. A trial
-says that it waits, and does so before it writes anything until the test has let go. Other cells wait for nothing.
+``RAY_RUNTIME_ENV_HOOK=tests.support.held.runtime_env`` makes Ray call :func:`install` in every worker of the sweep. A
+trial says that it waits, and does so before it writes anything until the test has let go. Other cells wait for
+nothing.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carft.core.array_cache import LITTER_SECONDS, ArrayCache
+from carft.core.array_cache import STALE_SECONDS, ArrayCache
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -132,7 +132,7 @@ def test_the_litter_of_dead_writers_is_swept(tmp_path: Path) -> None:
     store = ArrayCache(tmp_path)
     store.open("key-0", 4, 2, FLOAT)
     (dead,) = tmp_path.iterdir()
-    long_ago = time.time() - LITTER_SECONDS - 10
+    long_ago = time.time() - STALE_SECONDS - 10
     os.utime(dead, (long_ago, long_ago))
     store.commit("key-1", store.open("key-1", 4, 2, FLOAT))
     assert [path.name[:5] for path in tmp_path.iterdir()] == ["key-1"]

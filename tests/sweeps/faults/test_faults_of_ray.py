@@ -21,8 +21,7 @@ from carft.store.records import Store
 from sweeps.faults.restart import MOST
 from sweeps.recipes import load_recipe
 from sweeps.status.state import read_states
-from tests import held
-from tests.support import dry
+from tests.support import dry, held
 from tests.support.faults import Files, Sweep, below, finished, outcome, repeated_jobs, titles, toll
 from tests.support.helpers import ROOT, environment
 from tests.support.nodes import SOON, Nodes, raylet
