@@ -49,7 +49,7 @@ def test_ls_says_which_are_there(call: Call, tmp_path: Path) -> None:
 def test_fixture_check_and_train_by_hand(tmp_path: Path) -> None:
     """In processes of their own, as in a shell."""
     root = tmp_path / "data"
-    drawn = run_cli("data", "fixture", "pets", "--root", root)
+    drawn = run_cli("data", "fixture", "pets", "--data", root)
     assert drawn.returncode == 0 and "no real image" in drawn.stdout
     checked = run_cli("data", "check", "pets", "--data", root)
     assert checked.returncode == 0 and "fixture" in checked.stdout
