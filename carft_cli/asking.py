@@ -21,6 +21,7 @@ def ask(
     methods: str | None,
     trials: int | None,
     seeds: int | None,
+    searches: int | None,
     model: str | None,
     pretrained: str | None,
     activation: str | None,
@@ -69,7 +70,8 @@ def ask(
         "oracle": oracle or None,
         "early_stopping": early_stopping,
     }
-    chosen = (chosen.smoked() if smoke else chosen).changed(named, split(methods), trials, seeds, **other)
+    chosen = chosen.smoked() if smoke else chosen
+    chosen = chosen.changed(named, split(methods), trials, seeds, searches, **other)
     kept = (feature_cache, feature_dtype, cells_per_gpu)
     settings = execution_settings(accumulation, compile_, checkpoint_every, data, skip_unreadable, *kept)
     request = Resources(gpus, workers_per_cell, address, settings, hang_after)

@@ -50,6 +50,10 @@ Tasks = Annotated[str | None, typer.Option(help="Comma-separated; default: the r
 Methods = Annotated[str | None, typer.Option(help="Comma-separated; default: the recipe's.")]
 Trials = Annotated[int | None, typer.Option(help="Search trials of every trained method on every task.")]
 Seeds = Annotated[int | None, typer.Option(help="Confirm seeds.")]
+Searches = Annotated[
+    int | None,
+    typer.Option(help="Independent searches of every method on every task; from 2 on, intervals cover tuning luck."),
+]
 Precision = Annotated[str | None, typer.Option(help="float32 or bfloat16; default: the recipe's.")]
 Gpus = Annotated[int, typer.Option(help="GPUs for the whole sweep; 0 runs on CPU cores.")]
 WorkersPerCell = Annotated[int, typer.Option(help="Workers of each cell; above 1 through Ray Train.")]

@@ -38,6 +38,7 @@ from carft_cli.options import (
     RandomWeights,
     RecipeName,
     RetryFailed,
+    Searches,
     Seeds,
     SkipUnreadable,
     Smoke,
@@ -46,7 +47,7 @@ from carft_cli.options import (
     Weights,
     WorkersPerCell,
 )
-from carft_cli.status import duration
+from carft_cli.status import duration, searches_words
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
@@ -64,6 +65,7 @@ def plan(
     methods: Methods = None,
     trials: Trials = None,
     seeds: Seeds = None,
+    searches: Searches = None,
     model: Model = None,
     pretrained: Weights = None,
     activation: Activation = None,
@@ -187,6 +189,7 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
         "recipe": chosen.name,
+        "searches": chosen.searches,
         "model": made.model,
         "hardware": str(made.hardware),
         **plain,
@@ -219,7 +222,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     out.print(f"{chosen.name}: {chosen.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
     out.print(
         f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "
-        f"optimisation steps. Model: {made.model}.",
+        f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}.",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
     out.print(rows_table(_rows(chosen, forecast)))

@@ -139,9 +139,8 @@ class Protocol:
         for first in range(0, self.recipe.trials, self.recipe.round_size):
             numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
             limits = self._limits_of(study, first, curves)
-            search_seed = self.recipe.search_seed
             found = [
-                (k, p, Job("search", study.cell(p, search_seed), kept, limits))
+                (k, p, Job("search", study.cell(p, study.search_seed), kept, limits))
                 for k, p in self._round(study, numbers, earlier)
             ]
             yield from found
@@ -209,7 +208,7 @@ class Protocol:
         if winner is None:
             return []
         parameters = {c.id: p for _, p, c in self.trials(study)}[winner.cell]
-        return [study.cell(parameters, seed) for seed in self.recipe.confirm_seeds()]
+        return [study.cell(parameters, seed) for seed in self.recipe.confirm_seeds(study.search)]
 
     def total(self) -> int:
         """Number of cells of the whole sweep."""
@@ -224,11 +223,18 @@ class Protocol:
         for study in [study for study in self.studies if study.id in self._moved]:
             known = self._known(study.id) or {}
             content = self._content(study)
-            content |= extension(known, content, self.store)
+            content |= extension(known, content, self.store, self._earlier_searches(study))
             if self._written.get(study.id) != content and not is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
+
+    def _earlier_searches(self, study: Study) -> list[dict[str, Any]]:
+        """What is on disk of the searches of the same question before this one."""
+        if study.search == 1:
+            return []
+        others = [replace(study, search=search) for search in range(1, study.search)]
+        return [known for other in others if (known := self._known(other.id))]
 
     def _content(self, study: Study) -> dict[str, Any]:
         trials = [

@@ -48,14 +48,24 @@ def content_of(
     }
 
 
-def extension(known: Mapping[str, Any], content: Mapping[str, Any], store: Store) -> dict[str, Any]:
+def extension(
+    known: Mapping[str, Any],
+    content: Mapping[str, Any],
+    store: Store,
+    earlier_searches: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """``extended_from``: how many trials and confirm cells the study had when its test numbers were first seen.
 
     known: the study as it is on disk, empty when there is none. Empty for a study that neither grew nor changed its
     winner afterwards, as one does whose lost trial was run again. Whoever goes on until a number pleases is told by it.
+    A further search that begins once test numbers of an earlier one can be seen is such a growth: the number of
+    searches there were is told.
     """
     if "extended_from" in known:
         return {"extended_from": known["extended_from"]}
+    begins = not known and all(trial["status"] != "done" for trial in content["trials"])
+    if begins and any(store.evaluated(cell) for study in earlier_searches for cell in study.get("confirm", [])):
+        return {"extended_from": {"searches": len(earlier_searches)}}
     grew = any(len(content[k]) > len(known.get(k, [])) for k in GROWING)
     if not grew and known.get("winner") in (None, content["winner"]):
         return {}

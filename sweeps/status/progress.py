@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sweeps.search.protocol import Protocol
+from sweeps.search.study import Study
 
 LINE_EVERY_S = 15.0
 
@@ -74,7 +75,7 @@ class ProgressDisplay:
                 if c.id in self.protocol.done
             ]
             best = f"{100 * max(values):.1f}" if values else "-"
-            table.add_row(study.task, study.method.name, f"{len(values)}/{self.protocol.recipe.trials}", best)
+            table.add_row(study.task, _method_words(study), f"{len(values)}/{self.protocol.recipe.trials}", best)
         return Group(self.progress, table)
 
 
@@ -85,10 +86,15 @@ def winners_table(protocol: Protocol) -> Table:
     for study in protocol.studies:
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
         if not cells:
-            table.add_row(study.task, study.method.name, *("-" for _ in range(4)))
+            table.add_row(study.task, _method_words(study), *("-" for _ in range(4)))
             continue
         metrics = [protocol.done[c.id] for c in cells]
         means = [f"{100 * sum(m[k] for m in metrics) / len(metrics):.1f}" for k in columns]
         chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
-        table.add_row(study.task, study.method.name, chosen, *means)
+        table.add_row(study.task, _method_words(study), chosen, *means)
     return table
+
+
+def _method_words(study: Study) -> str:
+    """The method, and which search it is where there are several."""
+    return f"{study.method.name}, search {study.search}" if study.recipe.searches > 1 else study.method.name

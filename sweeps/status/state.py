@@ -57,7 +57,7 @@ class SweepState:
 
     ended: None while it runs. outcome: done, stopped or broken once it ended. failed: job -> reason. left_s: None when
     it cannot be said; basis: what it rests on. slots: most jobs that ran at once. busy: shares of 1 by name, means
-    since the start. dashboard: Ray's, empty where it does not run.
+    since the start. dashboard: Ray's, empty where it does not run. searches: independent searches of every question.
     """
 
     recipe: str
@@ -76,6 +76,7 @@ class SweepState:
     slots: int = 0
     busy: Mapping[str, float] = field(default_factory=dict)
     dashboard: str = ""
+    searches: int = 1
 
     @property
     def name(self) -> str:
@@ -150,7 +151,7 @@ def _counts(content: Mapping[str, Any]) -> Counts:
 def _require_types(state: SweepState) -> None:
     words = [state.recipe, state.host, state.outcome, state.basis, state.dashboard, *state.failed.values()]
     words += [word for r in state.running for word in (r.job, r.cell, r.task, r.method)]
-    numbers = [state.pid, state.started, state.updated, state.slots, *(r.since for r in state.running)]
+    numbers = [state.pid, state.started, state.updated, state.slots, state.searches, *(r.since for r in state.running)]
     numbers += [*state.busy.values(), *(n for n in (state.ended, state.left_s) if n is not None)]
     if not all(isinstance(word, str) for word in words) or not all(_is_time(number) for number in numbers):
         raise ValueError("a value has the wrong type")

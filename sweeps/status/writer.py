@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -129,13 +129,15 @@ class StatusWriter:
             slots=self.slots,
             busy=self._load.means(),
             dashboard=self.dashboard,
+            searches=protocol.recipe.searches,
         )
 
     def _look_up(self, cell: str) -> None:
         """A cell that was found done: what it is stands in its record."""
         found = self.store.read(cell).cell
         assert self.protocol is not None
-        self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, self.protocol.recipe.search_seed)
+        search_seeds = {study.search_seed for study in self.protocol.studies}
+        self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, search_seeds)
 
     def _by_task(
         self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str], stopped: Counter[str]
@@ -172,12 +174,12 @@ class StatusWriter:
         return seconds / self.slots, f"seconds a cell in {jobs} jobs ({said}), {self.slots} at a time{guess}"
 
 
-def kind_of(cell: Cell, search_seed: int) -> Kind:
+def kind_of(cell: Cell, search_seeds: Container[int]) -> Kind:
     """Which kind of job made a cell of a sweep."""
     posthoc: dict[str, Kind] = {"wise_ft": "curve", "soup": "soup"}
     if cell.method in posthoc:
         return posthoc[cell.method]
-    return "search" if cell.seed == search_seed and method_card(cell.method).kind == "trained" else "confirm"
+    return "search" if cell.seed in search_seeds and method_card(cell.method).kind == "trained" else "confirm"
 
 
 def planned(protocol: Protocol) -> Counter[Kind]:
