@@ -54,6 +54,7 @@ def build(
     for v in built.verdicts:
         interval = f"{amount(v.low, v.unit)} to {amount(v.high, v.unit)}"
         counts = f"{v.n_tasks} tasks, {v.n_seeds} seeds, {v.n_groups} groups" if v.n_tasks else v.basis
+        counts += "; without tuning luck" if v.n_searches == 1 else ""
         numbers = ("", "", "") if v.verdict == "not run" else (amount(v.effect, v.unit), interval, counts)
         table.add_row(v.claim, v.verdict, v.headline, *numbers, v.scope, v.scale)
     out.print(table)

@@ -138,10 +138,10 @@ class Contrast:
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
         """The confirm cells of an entry that are not there, or of which no interpolation is."""
-        study = evidence.study(task, entry.parent or entry.method)
+        studies = evidence.searches(task, entry.parent or entry.method)
         cells = evidence.cells(task, entry)
         there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
-        absent = set(study["confirm"]) - there if study else ()
+        absent = {cell for study in studies for cell in study["confirm"]} - there
         return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
 
     def _uneven(self, evidence: Evidence, estimates: Any) -> list[str]:

@@ -33,6 +33,7 @@ def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
         n_tasks=len(weakest.tasks),
         n_seeds=estimate.n_seeds,
         n_groups=estimate.n_groups,
+        n_searches=estimate.n_searches,
         smallest_visible=estimate.smallest_visible(),
         floor=estimate.floor(),
         reason=f"{reason} Holds in: {shares} readings.",

@@ -47,6 +47,7 @@ def shrinks(claim: Claim, evidence: Evidence) -> Verdict:
         n_tasks=len(tasks),
         n_seeds=min(e.n_seeds for e in estimates),
         n_groups=sum(e.n_groups for e in estimates),
+        n_searches=min(e.n_searches for e in estimates),
         smallest_visible=visible,
         floor="tasks",
         reason=reason,

@@ -14,10 +14,9 @@ import yaml
 from reports.analysis.contrasts import Part
 from reports.evidence.evidence import Evidence
 from reports.stats.power import power_words
-from reports.stats.ranks import holm
+from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
-ONE_SIDED = 0.025
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,8 @@ class Verdict:
     """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1.
 
     unit: ``points`` or ``rank correlation``. basis: ``records``, or ``reference numbers`` where nothing was run.
-    power: what more seeds or groups would buy, in words. command: what would run what is missing.
+    power: what more seeds or groups would buy, in words. command: what would run what is missing. n_searches: how many
+    independent searches each side has; 0 where nothing was searched for the verdict.
     """
 
     claim: str
@@ -75,6 +75,16 @@ class Verdict:
     basis: str = "records"
     power: str = ""
     command: str = ""
+    n_searches: int = 0
+
+    @property
+    def tuning(self) -> str:
+        """Whether the interval covers the luck of the search, in a sentence; empty where nothing was searched."""
+        if self.n_searches == 0:
+            return ""
+        if self.n_searches == 1:
+            return "One search a study: the interval does not cover tuning luck."
+        return f"{self.n_searches} searches a study: the interval covers tuning luck."
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that scripts rely on, and the reason."""
@@ -82,7 +92,8 @@ class Verdict:
         wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
         found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
         words = {"part": self.headline, "reason": self.reason, "power": self.power, "command": self.command}
-        return {**found, **words}
+        covers = self.n_searches > 1 if self.n_searches else None
+        return {**found, **words, "n_searches": self.n_searches, "covers_tuning_luck": covers}
 
 
 def _plain(value: Any) -> Any:
@@ -145,6 +156,7 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
         scope=evidence.name,
         power=power_words(estimate, group, shown.margin),
+        n_searches=min(part.estimate.n_searches for part in deciding) if estimate.n_seeds else 0,
     )
 
 
@@ -171,7 +183,7 @@ def answer_of(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
             where = "The number claimed lies inside the interval." if inside else ""
             return "reproduced", where or "The whole interval lies on the claim's side of the margin."
         return "reproduced", f"All {len(deciding)} intervals lie on the claim's side; the weakest is {weakest.name}."
-    against = holm([part.p_against for part in deciding])
+    against = holm_one_sided([part.p_against for part in deciding])
     opposed = [part for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
     after = ", after Holm," if len(deciding) > 1 else ""
     if opposed:

@@ -143,6 +143,11 @@ class Results:
         }
 
     @cached_property
+    def searches(self) -> dict[str, int]:
+        """Confirm cell -> which of the independent searches of its question chose it, counted from 1."""
+        return {cell: search_of(study) for study in self.studies for cell in study["confirm"]}
+
+    @cached_property
     def untrained(self) -> dict[tuple[str, str], list[Record]]:
         """(task, method) -> cells that were never trained."""
         found: dict[tuple[str, str], list[Record]] = {}
@@ -150,6 +155,11 @@ class Results:
             if METHODS[record.cell.method].kind == "untrained":
                 found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
         return found
+
+
+def search_of(study: Mapping[str, Any]) -> int:
+    """Which of the independent searches of its question a study is, counted from 1."""
+    return study.get("search", 1)
 
 
 def finished_trials(study: Mapping[str, Any], records: Mapping[str, Record]) -> list[Mapping[str, Any]]:

@@ -120,9 +120,10 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     unit = evidence.card(evidence.tasks[0]).group
     counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
+    trained += f" of {searches} searches" if (searches := _searches(_of_scope(tables["trials"], evidence))) > 1 else ""
     words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
     trials = _of_scope(tables["trials"], evidence)
-    untuned = len(trials) and trials.groupby(["task", "method"]).size().max() == 1
+    untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
     return (
         f"{words} Nothing was tuned: every study had one trial, so read nothing into the verdicts."
         if untuned
@@ -146,7 +147,7 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     """What the search budget is worth, in words."""
     if trials.empty:
         return "No search was run."
-    counts = trials.groupby(["task", "method"]).size()
+    counts = trials.groupby(_study_keys(trials)).size()
     low, high = int(counts.min()), int(counts.max())
     if high == 1:
         return (
@@ -161,15 +162,32 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
             total = 100 * (ordered[-1] - ordered[0])
             gains.append(f"{label(str(method))} {total:+.1f} points over {len(ordered)} trials (the last {last:+.1f})")
     spent = f"{high} finished trials" if low == high else f"{low} to {high} finished trials"
+    several = _searches(trials)
+    spent += f" in each of {several} independent searches" if several > 1 else ""
+    luck = (
+        "The intervals of verdicts and differences hold the luck of the search: a search with its seeds is one "
+        "replicate of them."
+        if several > 1
+        else "No interval on this page holds the luck of the search, those of the verdicts included, except the parts "
+        "named 'tasks as a sample'."
+    )
     if not gains:
         return f"Every study had {spent}."
     return (
         f"Every study had {spent}. Against one trial, the expected validation accuracy of the winner rose by: "
         f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
-        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. No interval on "
-        f"this page holds the luck of the search, those of the verdicts included, except the parts named 'tasks as a "
-        f"sample'."
+        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. {luck}"
     )
+
+
+def _study_keys(trials: pd.DataFrame) -> list[str]:
+    """The columns that name a study."""
+    return [name for name in ("task", "method", "search") if name in trials]
+
+
+def _searches(trials: pd.DataFrame) -> int:
+    """How many independent searches each question has at least."""
+    return int(trials.groupby(["task", "method"])["search"].nunique().min()) if "search" in trials else 1
 
 
 def _given_up(evidence: Evidence) -> str:
