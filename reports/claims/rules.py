@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 
 from reports.analysis.contrasts import Part
+from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
 from reports.stats.power import power_words
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
-Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
+UNDECIDABLE: Final = "not decidable at this size"
+Answer = Literal[
+    "reproduced", "contradicted", "inconclusive", "not decidable at this size", "not comparable", "not run"
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Verdict:
 
     unit: ``points`` or ``rank correlation``. basis: ``records``, or ``reference numbers`` where nothing was run.
     power: what more seeds or groups would buy, in words. command: what would run what is missing. n_searches: how many
-    independent searches each side has; 0 where nothing was searched for the verdict.
+    independent searches each side has; 0 where nothing was searched for the verdict. power_to_show: the probability
+    that an effect as large as others report, or 2 points beyond the margin, would show; None where it cannot be said.
     """
 
     claim: str
@@ -76,6 +81,7 @@ class Verdict:
     power: str = ""
     command: str = ""
     n_searches: int = 0
+    power_to_show: float | None = None
 
     @property
     def tuning(self) -> str:
@@ -93,7 +99,8 @@ class Verdict:
         found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
         words = {"part": self.headline, "reason": self.reason, "power": self.power, "command": self.command}
         covers = self.n_searches > 1 if self.n_searches else None
-        return {**found, **words, "n_searches": self.n_searches, "covers_tuning_luck": covers}
+        searched = {"n_searches": self.n_searches, "covers_tuning_luck": covers}
+        return {**found, **words, **searched, "power_to_show": self.power_to_show}
 
 
 def _plain(value: Any) -> Any:
@@ -133,6 +140,10 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
     by_plain = answer_of(plain, weakest_of(plain))[0]
     if by_plain != answer:
         reason += f" By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be {by_plain}."
+    power = claim_power(deciding)
+    if is_undecidable(answer, deciding, power):
+        unit = evidence.card(evidence.tasks[0]).group
+        answer, reason = UNDECIDABLE, undecidable_words(deciding, power, unit, reason)
     # a contradiction is shown by the part that contradicts most surely
     shown = min(deciding, key=lambda part: part.p_against) if answer == "contradicted" else weakest
     estimate = shown.estimate
@@ -157,7 +168,18 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
         scope=evidence.name,
         power=power_words(estimate, group, shown.margin),
         n_searches=min(part.estimate.n_searches for part in deciding) if estimate.n_seeds else 0,
+        power_to_show=None if math.isnan(power) else power,
     )
+
+
+def is_undecidable(answer: Answer, deciding: Sequence[Part], power: float) -> bool:
+    """Whether an inconclusive claim could hardly have come out otherwise. Of part of the evidence that is not said."""
+    return answer == "inconclusive" and power < ENOUGH and not any(part.flaws for part in deciding)
+
+
+def undecidable_words(deciding: Sequence[Part], power: float, unit: str, reason: str) -> str:
+    """Why nothing can be decided, what it would take, and what the intervals say all the same."""
+    return f"{power_sentence(deciding, power)} {what_it_takes(deciding, unit)} {reason}"
 
 
 def weakest_of(parts: Sequence[Part]) -> Part:

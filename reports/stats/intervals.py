@@ -21,6 +21,8 @@ from scipy import optimize, stats
 
 LEVEL = 0.95
 POWER = 0.80
+#: degrees of freedom from which a t is taken as normal
+NORMAL_FROM = 1e4
 #: sources whose number a person raises by running more cells
 REPLICATES = ("seeds", "searches")
 
@@ -136,6 +138,20 @@ class Estimate:
     def smallest_visible(self) -> float:
         """The true effect that a two-sided 5 % test would see in 80 % of repetitions."""
         return (self.quantile((1 + LEVEL) / 2) + self.quantile(POWER)) * self.se
+
+    def power(self, distance: float, alpha: float = (1 - LEVEL) / 2) -> float:
+        """The probability that a one-sided bound at level alpha clears a margin that the truth lies beyond by distance.
+
+        A noncentral t at Satterthwaite's degrees of freedom, with this estimate's own standard error. NaN without one.
+        """
+        if math.isnan(self.se):
+            return math.nan
+        if self.se == 0:
+            return float(distance > 0)
+        reached, wanted = distance / self.se, self.quantile(1 - alpha)
+        if self.df > NORMAL_FROM:
+            return float(stats.norm.sf(wanted - reached))
+        return float(stats.nct.sf(wanted, self.df, reached))
 
     def floor(self) -> str:
         """Which source holds most of the variance: groups, seeds, searches or tasks; empty without any."""

@@ -15,7 +15,7 @@ from reports.stats.intervals import LEVEL
 #: one-sided level of a verdict: a 95 % interval that lies wholly on one side
 ONE_SIDED = 0.025
 #: exponent of the calibration of far tails, fitted to the simulated error of nine tasks
-TAIL = 0.6
+TAIL = 2 / 3
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -11,7 +11,8 @@ import pytest
 from reports.analysis.contrasts import Part
 from reports.claims.rules import answer_of
 from reports.stats.intervals import Contributions, pooled, two_way
-from tests.support.simulation import covered, simulated, simulated_hits
+from reports.stats.ranks import ONE_SIDED, holm_one_sided, tailed, untailed
+from tests.support.simulation import covered, exceeded, simulated, simulated_hits
 
 SIZES = [(groups, seeds) for groups in (5, 30, 145) for seeds in (3, 5)]
 #: standard deviation of the seed term over that of the group term; of the interaction over the larger of the two
@@ -90,6 +91,32 @@ def test_coverage_of_a_mean_over_nine_tasks(groups: int, seeds: int, ratio: floa
         low, high = estimate.interval()
         hits += low <= 0 <= high
     assert 0.93 - 2 * math.sqrt(0.07 * 0.93 / runs) <= hits / runs <= 0.98 + 2 * math.sqrt(0.02 * 0.98 / runs)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("distance", [1.5, 3.0])
+def test_the_power_of_an_estimate_is_how_often_it_would_clear_the_margin(ratio: float, distance: float) -> None:
+    """In units of the true standard error; power is estimated from a run's own variance, and right on average."""
+    values = simulated(40, 5, ratio, 0.5, RUNS, np.random.default_rng([int(ratio), int(2 * distance)]))
+    beyond = distance * float(values.sum(-1).mean(-1).std())
+    moved = [two_way(Contributions(run + beyond / 40, np.zeros(40))) for run in values[:400]]
+    cleared = np.mean([one.interval()[0] > 0 for one in moved])
+    assert np.mean([one.power(beyond) for one in moved]) == pytest.approx(cleared, abs=0.08)
+
+
+def test_the_far_tail_keeps_any_of_nine_at_the_stated_error() -> None:
+    """Where seeds hold most of the variance: 2.5 % at most for the family, and more without the calibration."""
+    rng = np.random.default_rng(3)
+    values = np.concatenate([simulated(40, 3, 4.0, 0.5, 10_000, rng) for _ in range(3)])
+    plain, calibrated = (exceeded(values, alpha) for alpha in (ONE_SIDED / 9, untailed(ONE_SIDED / 9)))
+    assert 1 - (1 - plain) ** 9 > 0.03
+    assert 1 - (1 - calibrated) ** 9 <= 0.025
+
+
+def test_the_calibration_leaves_a_verdict_on_one_part_as_it_is() -> None:
+    assert tailed(ONE_SIDED) == pytest.approx(ONE_SIDED) and tailed(0.5) == 0.5
+    assert untailed(tailed(0.001)) == pytest.approx(0.001) and tailed(0.001) > 0.001
+    assert holm_one_sided([0.001]) == [0.001] and min(holm_one_sided([0.001, 0.5])) > 0.002
 
 
 POINTS = {"+2": 0.02, "0": 0.0, "-2": -0.02}
