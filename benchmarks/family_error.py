@@ -19,7 +19,7 @@ TASKS, GROUPS = 9, 40
 RUNS, TIMES = 20_000, 5
 #: seed term over group term, interaction over the larger of the two
 NORMAL = ((0.0, 0.0), (0.5, 0.5), (1.0, 0.5), (2.0, 0.0), (2.0, 0.5), (4.0, 0.0), (4.0, 0.5), (4.0, 2.0))
-DRIFTS = (0.0, 0.15, 0.5)
+DRIFTS = (0.0, 0.15, 0.3, 0.5)
 
 Draw = Callable[[np.random.Generator], np.ndarray]
 

@@ -14,7 +14,10 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from reports.analysis.contrasts import ASSUMED
 from reports.analysis.selection import scope_one_trial
+from reports.claims.amendments import Amendment, amendments, chance_words
+from reports.claims.power import ENOUGH
 from reports.claims.verdicts import Claim, Verdict, ledger
 from reports.evidence.caveats import said_of
 from reports.evidence.evidence import Evidence
@@ -25,7 +28,14 @@ from reports.render.svg import Scatter, bar, scatter, span_of
 from reports.tables.registry import TABLES, Sources
 from reports.tables.rows import rows_of
 
-ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not comparable": "≠", "not run": "…"}
+ICONS = {
+    "reproduced": "✔",
+    "contradicted": "✘",
+    "inconclusive": "≈",
+    "not decidable at this size": "∅",
+    "not comparable": "≠",
+    "not run": "…",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class Content:
     trials_worth: str
     one_trial: str
     seal: str
+    chance: str
+    amendments: Sequence[Amendment]
     cautions: Mapping[str, tuple[str, ...]]
     claims: Sequence[tuple[Claim, Verdict]]
     span: float
@@ -63,6 +75,8 @@ class Content:
             + _given_up(evidence),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
+            chance=chance_words(verdicts),
+            amendments=amendments(),
             cautions=sources.caveats,
             claims=[(ledger()[v.claim], v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
@@ -218,7 +232,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters["amount"] = amount
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
-    environment.globals.update(icons=ICONS, bar=bar, span_of=span_of)
+    environment.globals.update(icons=ICONS, bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH)
     return environment
 
 
