@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from carft.core.errors import UserError
 from carft_cli.console import err, out, print_json, rows_table
 from carft_cli.declare import OUTPUT, option, takes
-from carft_cli.status import duration
+from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
         "recipe": chosen.name,
+        "searches": chosen.searches,
         "model": made.model,
         "hardware": str(made.hardware),
         **plain,
@@ -167,7 +168,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     out.print(f"{chosen.name}: {chosen.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
     out.print(
         f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "
-        f"optimisation steps. Model: {made.model}.",
+        f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}.",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
     out.print(rows_table(_rows(chosen, forecast)))

@@ -60,7 +60,8 @@ def _say(state: SweepState, results: str) -> None:
     counts = state.counts
     how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
     given_up = f"{counts.stopped} stopped early, " if counts.stopped else ""
-    out.print(f"Sweep {state.recipe}, process {state.pid} on {state.host}: {how}.", style="bold", highlight=False)
+    many = searches_words(state.searches)
+    out.print(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold", highlight=False)
     out.print(
         f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
         f"{counts.failed} failed, {given_up}{counts.left} left; {60 * state.rate:.1f} cells a minute",
@@ -81,6 +82,11 @@ def _say(state: SweepState, results: str) -> None:
         ]  # fmt: skip
         out.print("")
         out.print(rows_table(rows))
+
+
+def searches_words(searches: int) -> str:
+    """How many searches every question has, to be added to a sentence; empty for one."""
+    return f", {searches} searches of every method on every task" if searches > 1 else ""
 
 
 def busy_line(busy: Any) -> str:

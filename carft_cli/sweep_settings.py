@@ -37,6 +37,9 @@ class SearchOptions:
 
     trials: Annotated[int | None, option(SEARCH, "Search trials of each trained method on each task.")] = None
     seeds: Annotated[int | None, option(SEARCH, "Confirm seeds.")] = None
+    searches: Annotated[
+        int | None, option(SEARCH, "Independent searches of each method on each task; 2 or more cover tuning luck.")
+    ] = None
     oracle: Annotated[
         bool,
         option(
@@ -97,6 +100,7 @@ class SweepSettings:
             split(self.run.methods),
             self.search.trials,
             self.search.seeds,
+            self.search.searches,
             model=model,
             pretrained=pretrained,
             precision=self.run.precision,

@@ -68,6 +68,7 @@ def moved(first: Estimate, second: Estimate) -> Estimate:
         (*first.components, *second.components),
         min(first.n_seeds, second.n_seeds),
         min(first.n_groups, second.n_groups),
+        n_searches=min(first.n_searches, second.n_searches),
     )
 
 

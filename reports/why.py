@@ -60,7 +60,7 @@ def explain(store: Store, address: str) -> Chain:
     cells = list(card.cells(sources, row))
     facts = [
         ("table", f"{card.title} (tables/{name}.csv)"),
-        ("row", ", ".join(f"{k} {row[k]}" for k in card.keys)),
+        ("row", ", ".join(f"{k} {row[k]}" for k in card.keys if k in row)),
         ("value", _value_words(row[column])),
         ("formula", formula.words),
     ]
@@ -127,7 +127,8 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
     ]
     if len(found) > 1:
         facts.append(("also asked of", ", ".join(f"{name}@{other}" for other in found if found[other] is not verdict)))
-    facts += [(what, text) for what, text in (("power", verdict.power), ("run", verdict.command)) if text]
+    told = (("power", verdict.power), ("tuning luck", verdict.tuning), ("run", verdict.command))
+    facts += [(what, text) for what, text in told if text]
     shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
     if shown is None:
         number = [("number", f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}")]

@@ -40,10 +40,12 @@ class TrainingSettings(Document):
 class Extension(Document):
     """Size of a study when its test metrics were first seen."""
 
-    trials: int = Field(ge=0)
+    trials: int = Field(0, ge=0)
     """Number of trials."""
-    confirm: int = Field(ge=0)
+    confirm: int = Field(0, ge=0)
     """Number of confirm cells."""
+    searches: int = Field(0, ge=0)
+    """Number of earlier searches, for a further search of the same task, method and reading."""
 
 
 class StudyFile(Document):
@@ -75,6 +77,8 @@ class StudyFile(Document):
     """Seed of the sampler."""
     search_seed: int = 0
     """Seed of all search cells."""
+    search: int = Field(1, ge=1)
+    """Position among the independent searches of the same task, method and reading, from 1."""
     round_size: int = Field(1, ge=1)
     """Trials that are suggested at a time."""
     reading: dict[str, Json] = Field(default_factory=dict)

@@ -103,6 +103,8 @@ class SweepState(Document):
     """Device -> mean share of the time that it was busy, in [0, 1]."""
     dashboard: str = ""
     """URL of Ray's dashboard; empty where it does not run."""
+    searches: int = Field(1, ge=1)
+    """Independent searches of each method on each task."""
 
     @property
     def name(self) -> str:

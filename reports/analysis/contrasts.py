@@ -13,6 +13,7 @@ from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names
+ASSUMED = 0.02  # the effect whose power is asked for where others report none, beyond the margin
 Sets = Callable[[Evidence, str], Sequence[str]]
 
 
@@ -20,7 +21,8 @@ Sets = Callable[[Evidence, str], Sequence[str]]
 class Part:
     """One contrast with its estimate. ``deciding`` parts decide the claim, the others stand beside it.
 
-    The claim wants the whole interval above the margin, or below it, or (``around``) the margin inside it.
+    The claim wants the whole interval above the margin, or below it, or (``around``) the margin inside it. reported:
+    the effect that others report, if one is on record for this scope.
     """
 
     name: str
@@ -33,6 +35,20 @@ class Part:
     margin: float = 0.0
     side: Literal["above", "below", "around"] = "above"
     selected_on: str = VALIDATION
+    reported: float | None = None
+
+    @property
+    def assumed(self) -> float:
+        """How far beyond the margin the true effect is taken to lie when power is asked for.
+
+        What others report, or ``ASSUMED`` where nothing is on record. Negative on the other side of the margin; NaN for
+        ``around``, where a wide interval makes the claim easy.
+        """
+        if self.side == "around":
+            return math.nan
+        if self.reported is None:
+            return ASSUMED
+        return self.reported - self.margin if self.side == "above" else self.margin - self.reported
 
     @property
     def low(self) -> float:
@@ -138,10 +154,10 @@ class Contrast:
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
         """The confirm cells of an entry that are not there, or of which no interpolation is."""
-        study = evidence.study(task, entry.parent or entry.method)
+        studies = evidence.searches(task, entry.parent or entry.method)
         cells = evidence.cells(task, entry)
         there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
-        absent = set(study.confirm) - there if study else ()
+        absent = {cell for study in studies for cell in study.confirm} - there
         return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
 
     def _uneven(self, evidence: Evidence, estimates: Any) -> list[str]:

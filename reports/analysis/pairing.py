@@ -42,7 +42,8 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
             hits = outcome.context_hits if what == "context" else outcome.hits
             values[row] += np.bincount(code, weights * hits, minlength=len(strata))
     counted = whole > 0  # groups without an image of a known context add nothing to recognition
-    return Contributions(values[:, counted], strata[counted], whole[counted], images[counted])
+    searches = np.array([evidence.search(cell) for cell in cells])
+    return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches)
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from reports.analysis.pairing import difference
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
 from reports.stats.intervals import Estimate, pooled, two_way
-from reports.stats.ranks import expected_best, whole_searches
+from reports.stats.ranks import expected_best_of_searches, whole_searches
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,27 @@ def oracle(evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = No
     used: list[str] = []
     for task in evidence.tasks:
         names, by = sets(evidence, task), (select_by or sets)(evidence, task)
-        sides = [best_on_test(evidence, evidence.study(task, entry.method), by) for entry in (CAR_FT, FT)]
-        if not names or None in sides:
-            return None
-        pair = (str(sides[0]), str(sides[1]))
-        made = difference(evidence, [pair], names, "top1")
+        pairs = _best_pairs(evidence, task, by)
+        made = difference(evidence, pairs, names, "top1") if names and pairs else None
         if made is None:
             return None
         estimates[task] = two_way(made[0], seeds_vary=False)
-        used += pair
+        used += [cell for pair in pairs for cell in pair]
     return Oracle(estimates, tuple(dict.fromkeys(used))) if estimates else None
 
 
-def best_on_test(evidence: Evidence, study: StudyFile | None, names: Sequence[str]) -> str | None:
+def _best_pairs(evidence: Evidence, task: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """CAR-FT's and FT's search cells that are best on test, a pair a search; empty unless every study allows it."""
+    ours, theirs = (
+        [best_on_test(evidence, study, names) for study in evidence.searches(task, entry.method)]
+        for entry in (CAR_FT, FT)
+    )
+    pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a is not None and b is not None]
+    return pairs if len(pairs) == len(ours) == len(theirs) else []
+
+
+def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> str | None:
     """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
-    if study is None:
-        return None
     trials = [t.cell for t in finished_trials(study, evidence.records)]
     open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study.task, names)]
     if not trials or len(open_ones) < len(trials):
@@ -121,7 +126,7 @@ def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
     grouped = trials.groupby(["scope", "scale"], sort=False) if len(trials) else ()
     for (scope, scale), part in grouped:
         groups = part.groupby(["method", "task"])
-        curves = {(str(key[0]), str(key[1])): expected_best(group["val/top1"].tolist()) for key, group in groups}
+        curves = {(str(key[0]), str(key[1])): expected_best_of_searches(group) for key, group in groups}
         tasks = sorted({task for method, task in curves if method == FT.method})
         for method in sorted({method for method, _ in curves if method != FT.method}):
             both = [task for task in tasks if (method, task) in curves]

@@ -20,7 +20,7 @@ def in_distribution(claim: Claim, evidence: Evidence) -> Verdict:
     """C3: non-inferiority on the test sets; superiority stated beside it."""
     contrast, name = Contrast(CAR_FT, FT), "CAR-FT - FT, ID test"
     parts = [
-        pool(evidence, contrast, name, margin=-claim.margin),
+        pool(evidence, contrast, name, margin=-claim.margin, reported=_reported(claim, evidence, "test")),
         *supporting(sampled(evidence, contrast, name, margin=-claim.margin)),
     ]
     verdict = decide(claim, evidence, parts, "ft and car_ft")
@@ -45,7 +45,12 @@ def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> 
     every = Contrast(CAR_FT, rival, "top1", every_suite)
     sides = f"CAR-FT - {METHODS[rival.method].label}"
     suites = {
-        suite: pool(evidence, Contrast(CAR_FT, rival, "top1", suite_set(suite)), f"{sides}, {suite}")
+        suite: pool(
+            evidence,
+            Contrast(CAR_FT, rival, "top1", suite_set(suite)),
+            f"{sides}, {suite}",
+            reported=_reported(claim, evidence, f"ood/{suite}"),
+        )
         for suite in evidence.suite_names()
     }
     mean = f"{sides}, mean of suites"
@@ -62,9 +67,20 @@ def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> 
     return replace(verdict, reason=verdict.reason + _against_references(claim, evidence, measured))
 
 
+def _is_that_of_the_references(evidence: Evidence) -> bool:
+    """Whether the scope is that of the reference table: ImageNet at paper scale with the table's model."""
+    starts = evidence.scope is not None and evidence.scope.starts_from_openai(REFERENCE_MODEL)
+    return starts and evidence.tasks == ["imagenet"]
+
+
+def _reported(claim: Claim, evidence: Evidence, name: str) -> float | None:
+    """The effect that others report on a set, in the scope that they report it of."""
+    return claim.reference(name) if _is_that_of_the_references(evidence) else None
+
+
 def _against_references(claim: Claim, evidence: Evidence, parts: dict[str, Part]) -> str:
     """At paper scale, with the model of the reference table: whether each reference gap lies in the interval."""
-    if not (evidence.scope and evidence.scope.starts_from_openai(REFERENCE_MODEL)) or evidence.tasks != ["imagenet"]:
+    if not _is_that_of_the_references(evidence):
         return ""
     words = []
     for name, part in parts.items():

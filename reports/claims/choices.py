@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from reports.analysis.contrasts import Part
+from reports.claims.power import ENOUGH, claim_power
 from reports.claims.readings import ASKED, Specified, holding, never_changed, opposed, specifications
-from reports.claims.rules import Answer, Claim, Verdict, not_run, weakest_of
+from reports.claims.rules import UNDECIDABLE, Answer, Claim, Verdict, not_run, undecidable_words, weakest_of
 from reports.evidence.evidence import Evidence
 
 
@@ -18,6 +21,10 @@ def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
     if not asked:
         return not_run(claim, evidence, "readings with finished cells of ft and car_ft", "python cli.py sweep readings")
     answer, reason = _answer(found, asked)
+    power, surest = _power(found, asked)
+    if answer == "inconclusive" and power < ENOUGH and not never_changed(found):
+        unit = evidence.card(evidence.tasks[0]).group
+        answer, reason = UNDECIDABLE, undecidable_words(surest, power, unit, reason)
     weakest = weakest_of([p for s in found if s.is_whole for p in s.parts.get("C4", s.parts["C3"])])
     reading = next(s.label for s in found if any(weakest is p for parts in s.parts.values() for p in parts))
     shares = ", ".join(f"{c} {len(holding(found, c))} of {len(found)}" for c in asked)
@@ -33,13 +40,28 @@ def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
         n_tasks=len(weakest.tasks),
         n_seeds=estimate.n_seeds,
         n_groups=estimate.n_groups,
+        n_searches=estimate.n_searches,
         smallest_visible=estimate.smallest_visible(),
         floor=estimate.floor(),
         reason=f"{reason} Holds in: {shares} readings.",
         headline=f"{weakest.name}, under {reading} (weakest)",
         cells=tuple(dict.fromkeys(cell for s in found for p in s.shown.values() for cell in p.cells)),
         scope=evidence.name,
+        power_to_show=None if math.isnan(power) else power,
     )
+
+
+def _power(found: Sequence[Specified], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
+    """The most that the power of all claims under all readings can be, that of the weakest, and its parts.
+
+    NaN where a reading has no estimate, or only part of the evidence.
+    """
+    groups = [s.parts[claim] for s in found for claim in asked if claim in s.parts]
+    if not all(s.is_whole for s in found) or any(part.flaws for parts in groups for part in parts):
+        return math.nan, ()
+    powers = [claim_power(parts) for parts in groups]
+    weakest = min(range(len(groups)), key=lambda k: powers[k])
+    return (math.nan, ()) if any(map(math.isnan, powers)) else (powers[weakest], groups[weakest])
 
 
 def _answer(found: Sequence[Specified], asked: Sequence[str]) -> tuple[Answer, str]:

@@ -3,38 +3,60 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scipy import optimize
 
-from reports.analysis.contrasts import Contrast, every_suite
-from reports.claims.rules import Answer, Claim, Verdict, not_run
+from carft.core.errors import UserError
+from reports.analysis.contrasts import ASSUMED, Contrast, every_suite
+from reports.analysis.pairing import contributions
+from reports.claims.power import needed
+from reports.claims.rules import UNDECIDABLE, Answer, Claim, Verdict, not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+from reports.evidence.results import Problem
+from reports.stats.intervals import Estimate, two_way
+from reports.stats.power import replicates
 from reports.stats.ranks import RankCorrelation, rank_correlation
+from reports.stats.spread import Spread
 
 FEWEST_TASKS = 5
 
 
-def zero_shot_accuracy(evidence: Evidence, task: str) -> float | None:
-    """Accuracy of the pretrained model on a task's test set; None when it was not run."""
+def zero_shot_accuracy(evidence: Evidence, task: str) -> Estimate | None:
+    """Accuracy of the pretrained model on a task's validation images; None when there is none that can be read.
+
+    Never on the test images, of which the gain is taken: sampling alone would correlate the two. Of training images no
+    prediction is on record.
+    """
     cells = evidence.cells(task, ZERO_SHOT)
-    return evidence.metrics(cells[0])["test/top1"] if cells else None
+    try:
+        made = contributions(evidence, cells[:1], ["val"], "top1") if cells else None
+    except UserError as error:
+        evidence.archive.problems.append(Problem("torn predictions", cells[0], error.message))
+        return None
+    return None if made is None else two_way(made, seeds_vary=False)
 
 
 def shrinks(claim: Claim, evidence: Evidence) -> Verdict:
-    """C9: Spearman's correlation over tasks of the ID gain with zero-shot accuracy."""
+    """C9: Spearman's correlation over tasks of the ID gain with zero-shot accuracy on other images."""
     found = Contrast(CAR_FT, FT).found(evidence)
-    start = {task: zero_shot_accuracy(evidence, task) for task in found.estimates}
-    tasks = [task for task, value in start.items() if value is not None]
+    every = {task: zero_shot_accuracy(evidence, task) for task in found.estimates}
+    starts = {task: start for task, start in every.items() if start is not None}
+    tasks = list(starts)
     if len(tasks) < FEWEST_TASKS:
         return not_run(claim, evidence, f"zeroshot, ft and car_ft on at least {FEWEST_TASKS} tasks")
-    levels = [start[task] or 0.0 for task in tasks]
+    levels = [starts[task].effect for task in tasks]
     correlation = rank_correlation([found.estimates[task][0].effect for task in tasks], levels)
     answer, reason = _answer(correlation)
+    gains = [found.estimates[task][0] for task in tasks]
+    unit = evidence.card(tasks[0]).group
+    if answer == "inconclusive" and not found.flaws and (noise := _only_noise(gains, list(starts.values()), unit)):
+        answer, reason = UNDECIDABLE, f"{noise} {reason}"
+    reason += _errors_in_variables(gains, list(starts.values()))
     if found.unequal or found.flaws:
         answer = "not comparable" if found.unequal else "inconclusive"
         reason = f"{'; '.join((*found.unequal, *found.flaws))}. {reason}"
-    estimates = [found.estimates[task][0] for task in tasks]
     visible = correlation_visible_with(len(tasks))
     verdict = Verdict(
         claim=claim.id,
@@ -45,13 +67,14 @@ def shrinks(claim: Claim, evidence: Evidence) -> Verdict:
         low=correlation.low,
         high=correlation.high,
         n_tasks=len(tasks),
-        n_seeds=min(e.n_seeds for e in estimates),
-        n_groups=sum(e.n_groups for e in estimates),
+        n_seeds=min(e.n_seeds for e in gains),
+        n_groups=sum(e.n_groups for e in gains),
+        n_searches=min(e.n_searches for e in gains),
         smallest_visible=visible,
         floor="tasks",
         reason=reason,
-        headline="Spearman's correlation of CAR-FT - FT with zero-shot, ID test",
-        cells=found.cells,
+        headline="Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images",
+        cells=(*found.cells, *(evidence.cells(task, ZERO_SHOT)[0] for task in tasks)),
         scope=evidence.name,
         unit="rank correlation",
         power=f"{len(tasks)} tasks see a correlation of {visible:.2f}; only more tasks help.",
@@ -68,6 +91,42 @@ def _answer(correlation: RankCorrelation) -> tuple[Answer, str]:
     if correlation.high < 0:
         return "contradicted", f"The whole interval of the correlation lies below 0. {p}"
     return "inconclusive", f"The interval of the correlation reaches 0. {p}"
+
+
+def _only_noise(gains: Sequence[Estimate], starts: Sequence[Estimate], unit: str) -> str:
+    """Which of the two does not vary over tasks by more than sampling makes it, and what would tell; or nothing."""
+    words = []
+    for name, estimates in (("the gain", gains), ("zero-shot accuracy", starts)):
+        spread = Spread.of(estimates)
+        if spread.is_noise:
+            words.append(
+                f"Over tasks {name} has a standard deviation of {_points(spread.observed)} points, and sampling alone "
+                f"makes {_points(spread.noise)} (F test, p = {spread.p:.2f})."
+            )
+
+    def shown(seeds: float, groups: float) -> float:
+        return Spread.of([gain.scaled(seeds, groups) for gain in gains]).shown(ASSUMED)
+
+    if not words:
+        return ""
+    first = gains[0]
+    wanted = f"A true standard deviation of the gain of {100 * ASSUMED:g} points would show in"
+    cost = needed(shown, first.replicates, replicates(first), unit)
+    return f"{' '.join(words)} Ranks of noise correlate with nothing. {wanted} {100 * shown(1, 1):.0f} %. {cost}"
+
+
+def _errors_in_variables(gains: Sequence[Estimate], starts: Sequence[Estimate]) -> str:
+    """How far sampling noise in both variables pulls a correlation towards 0."""
+    shares = [Spread.of(estimates).reliability for estimates in (gains, starts)]
+    return (
+        f" Both are measured with error, which pulls the correlation towards 0: of the variance over tasks "
+        f"{100 * shares[0]:.0f} % of the gain's and {100 * shares[1]:.0f} % of zero-shot accuracy's is no sampling "
+        f"noise, so a true correlation of 1 would be expected to show as {math.sqrt(shares[0] * shares[1]):.2f}."
+    )
+
+
+def _points(variance: float) -> str:
+    return f"{100 * math.sqrt(variance):.1f}"
 
 
 def _out_of_distribution(evidence: Evidence, tasks: list[str], levels: list[float]) -> str:

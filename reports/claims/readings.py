@@ -10,9 +10,9 @@ import pandas as pd
 
 from carft.spec.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, part, pool, suite_set
-from reports.claims.rules import ONE_SIDED, Answer, answer_of, ledger, weakest_of
+from reports.claims.rules import Answer, answer_of, ledger, weakest_of
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
-from reports.stats.ranks import holm
+from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 ASKED = ("C3", "C4", "C5")
 
@@ -72,7 +72,7 @@ def specifications(evidence: Evidence) -> list[Specified]:
 def opposed(found: Sequence[Specified], claim: str) -> list[Specified]:
     """Readings under which a claim is contradicted, after Holm over all readings and their deciding parts."""
     against = [(s, p.p_against) for s in found for p in s.parts.get(claim, ()) if not (p.flaws or p.unequal)]
-    adjusted = holm([p for _, p in against])
+    adjusted = holm_one_sided([p for _, p in against])
     hit = [s.choices for (s, _), p in zip(against, adjusted, strict=True) if p < ONE_SIDED]
     return [s for s in found if s.choices in hit]
 

@@ -7,17 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 
 from reports.analysis.contrasts import Part
+from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
 from reports.stats.power import power_words
-from reports.stats.ranks import holm
+from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
-Answer = Literal["reproduced", "contradicted", "inconclusive", "not comparable", "not run"]
-ONE_SIDED = 0.025
+UNDECIDABLE: Final = "not decidable at this size"
+Answer = Literal[
+    "reproduced", "contradicted", "inconclusive", "not decidable at this size", "not comparable", "not run"
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Verdict:
     """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1.
 
     unit: ``points`` or ``rank correlation``. basis: ``records``, or ``reference numbers`` where nothing was run.
-    power: what more seeds or groups would buy, in words. command: what would run what is missing.
+    power: what more seeds or groups would buy, in words. command: what would run what is missing. n_searches: how many
+    independent searches each side has; 0 where nothing was searched for the verdict. power_to_show: the probability
+    that an effect as large as others report, or 2 points beyond the margin, would show; None where it cannot be said.
     """
 
     claim: str
@@ -75,6 +80,17 @@ class Verdict:
     basis: str = "records"
     power: str = ""
     command: str = ""
+    n_searches: int = 0
+    power_to_show: float | None = None
+
+    @property
+    def tuning(self) -> str:
+        """Whether the interval covers the luck of the search, in a sentence; empty where nothing was searched."""
+        if self.n_searches == 0:
+            return ""
+        if self.n_searches == 1:
+            return "One search a study: the interval does not cover tuning luck."
+        return f"{self.n_searches} searches a study: the interval covers tuning luck."
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that scripts rely on, and the reason."""
@@ -82,7 +98,9 @@ class Verdict:
         wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
         found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
         words = {"part": self.headline, "reason": self.reason, "power": self.power, "command": self.command}
-        return {**found, **words}
+        covers = self.n_searches > 1 if self.n_searches else None
+        searched = {"n_searches": self.n_searches, "covers_tuning_luck": covers}
+        return {**found, **words, **searched, "power_to_show": self.power_to_show}
 
 
 def _plain(value: Any) -> Any:
@@ -122,6 +140,10 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
     by_plain = answer_of(plain, weakest_of(plain))[0]
     if by_plain != answer:
         reason += f" By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be {by_plain}."
+    power = claim_power(deciding)
+    if is_undecidable(answer, deciding, power):
+        unit = evidence.card(evidence.tasks[0]).group
+        answer, reason = UNDECIDABLE, undecidable_words(deciding, power, unit, reason)
     # a contradiction is shown by the part that contradicts most surely
     shown = min(deciding, key=lambda part: part.p_against) if answer == "contradicted" else weakest
     estimate = shown.estimate
@@ -145,7 +167,19 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
         scope=evidence.name,
         power=power_words(estimate, group, shown.margin),
+        n_searches=min(part.estimate.n_searches for part in deciding) if estimate.n_seeds else 0,
+        power_to_show=None if math.isnan(power) else power,
     )
+
+
+def is_undecidable(answer: Answer, deciding: Sequence[Part], power: float) -> bool:
+    """Whether an inconclusive claim could hardly have come out otherwise. Of part of the evidence that is not said."""
+    return answer == "inconclusive" and power < ENOUGH and not any(part.flaws for part in deciding)
+
+
+def undecidable_words(deciding: Sequence[Part], power: float, unit: str, reason: str) -> str:
+    """Why nothing can be decided, what it would take, and what the intervals say all the same."""
+    return f"{power_sentence(deciding, power)} {what_it_takes(deciding, unit)} {reason}"
 
 
 def weakest_of(parts: Sequence[Part]) -> Part:
@@ -171,7 +205,7 @@ def answer_of(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
             where = "The number claimed lies inside the interval." if inside else ""
             return "reproduced", where or "The whole interval lies on the claim's side of the margin."
         return "reproduced", f"All {len(deciding)} intervals lie on the claim's side; the weakest is {weakest.name}."
-    against = holm([part.p_against for part in deciding])
+    against = holm_one_sided([part.p_against for part in deciding])
     opposed = [part for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
     after = ", after Holm," if len(deciding) > 1 else ""
     if opposed:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
 from reports.analysis.selection import oracle
-from reports.claims.rules import ONE_SIDED, Answer, Claim, Verdict, ledger, not_run
+from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, Evidence
 from reports.stats.intervals import Estimate
-from reports.stats.ranks import holm
+from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
         n_tasks=len(widest.validated.tasks),
         n_seeds=estimate.n_seeds,
         n_groups=estimate.n_groups,
+        n_searches=estimate.n_searches,
         smallest_visible=None,
         floor=estimate.floor(),
         reason=f"{reason} The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points.",
@@ -78,7 +79,7 @@ def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
 
 def _answer(pieces: Sequence[Both]) -> tuple[Answer, str]:
     held = [p for p in pieces if p.held]
-    against = holm([p.under_oracle.p_against for p in held])
+    against = holm_one_sided([p.under_oracle.p_against for p in held])
     turned = [p for p, value in zip(held, against, strict=True) if value < ONE_SIDED]
     if turned:
         return "contradicted", (

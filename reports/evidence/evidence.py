@@ -15,7 +15,7 @@ from carft.spec.selection import best_alpha
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.outcomes import SetOutcome
-from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
+from reports.evidence.results import Problem, Results, finished_trials, search_of, stopped_trials
 from reports.evidence.scopes import Scope, named
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -112,10 +112,10 @@ class Evidence:
 
     def under(self, reading: Choices) -> Evidence:
         """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
-        studies = {(s.task, s.method): s for s in (self.readings or {}).get(reading, ())}
+        studies = {(s.task, s.method, search_of(s)): s for s in (self.readings or {}).get(reading, ())}
         known_to_ft = tuple((name, value) for name, value in reading if name not in KL_FACTORS)
         base = (self.readings or {}).get(known_to_ft, ())
-        studies = {(s.task, s.method): s for s in base if s.method == FT.method} | studies
+        studies = {(s.task, s.method, search_of(s)): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), reading=reading, others=())
 
     @property
@@ -149,27 +149,39 @@ class Evidence:
         return card(task)
 
     @cached_property
-    def _by_method(self) -> dict[tuple[str, str], StudyFile]:
-        return {(s.task, s.method): s for s in self.studies}
+    def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
+        found: dict[tuple[str, str], list[StudyFile]] = {}
+        for study in sorted(self.studies, key=search_of):
+            found.setdefault((study.task, study.method), []).append(study)
+        return found
+
+    def searches(self, task: str, method: str) -> Sequence[StudyFile]:
+        """The studies of a task and method: one for each independent search, in order."""
+        return self._by_method.get((task, method), ())
 
     def study(self, task: str, method: str) -> StudyFile | None:
-        """The study of a task and method, if any."""
-        return self._by_method.get((task, method))
+        """The first of them, if any."""
+        return next(iter(self.searches(task, method)), None)
+
+    def search(self, cell: str) -> int:
+        """Which search chose a confirm cell, or the parent of what was made of one; 1 for any other cell."""
+        parents = self.records[cell].cell.parents
+        return self.archive.searches.get(parents[0] if parents else cell, 1)
 
     def finished_trials(self, task: str, method: str) -> int:
-        """Search trials of a study that ended with a record."""
-        study = self.study(task, method)
-        return len(finished_trials(study, self.records)) if study else 0
+        """Search trials of all searches of a task and method that ended with a record."""
+        return sum(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
     def ended_trials(self, task: str, method: str) -> int:
-        """The same, and those that were given up early: what the search has seen."""
-        study = self.study(task, method)
-        return self.finished_trials(task, method) + len(stopped_trials(study, self.store)) if study else 0
+        """The same, and those that were given up early: what the searches have seen."""
+        stopped = sum(len(stopped_trials(study, self.store)) for study in self.searches(task, method))
+        return self.finished_trials(task, method) + stopped
 
     def cells(self, task: str, entry: Entry) -> Source:
-        """Finished, fully unsealed cells of an entry, by seed; empty when there are none."""
+        """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
         if entry.greedy is not None:
-            return tuple(filter(None, [self._soup(task, entry)]))
+            studies = self.searches(task, entry.parent or "")
+            return tuple(filter(None, (self._soup(task, study, entry.greedy) for study in studies)))
         if entry.parent is not None:
             parents = self.cells(task, Entry(entry.parent))
             return tuple(filter(None, (self._interpolated(p, task, entry.alpha) for p in parents)))
@@ -177,8 +189,7 @@ class Evidence:
             known = self.archive.untrained.get((task_key(task), entry.method), [])
             found = [r.id for r in known if self._is_start(r.cell, task)][:1]
         else:
-            study = self.study(task, entry.method)
-            found = list(study.confirm) if study else []
+            found = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
         return tuple(c for c in found if self.archive.is_open(c, task, self.set_names(task)))
 
     def _is_start(self, cell: Cell, task: str) -> bool:
@@ -198,11 +209,10 @@ class Evidence:
         found = curve[alpha].id if alpha in curve else None
         return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
 
-    def _soup(self, task: str, entry: Entry) -> str | None:
+    def _soup(self, task: str, study: StudyFile, rule: float) -> str | None:
         """The soup over all finished trials of a study: one cell, with the search's one seed."""
-        study = self.study(task, entry.parent or "")
-        trials = frozenset(t.cell for t in finished_trials(study, self.records)) if study else frozenset()
-        found = self.archive.soups.get((trials, entry.greedy or 0.0))
+        trials = frozenset(t.cell for t in finished_trials(study, self.records))
+        found = self.archive.soups.get((trials, rule))
         return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
 
     def alphas(self) -> list[float]:
@@ -257,9 +267,9 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
     kept: dict[Choices, list[StudyFile]] = {}
     dropped: list[StudyFile] = []
     for reading, found in by_reading.items():
-        best: dict[tuple[str, str], StudyFile] = {}
+        best: dict[tuple[str, str, int], StudyFile] = {}
         for study in found:
-            key = (study.task, study.method)
+            key = (study.task, study.method, search_of(study))
             if _budget(study) != budget or study.method not in METHODS:
                 dropped.append(study)
                 continue
@@ -267,7 +277,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
                 dropped.append(best[key])
             best[key] = study
         order = list(METHODS)
-        kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method)))
+        kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), search_of(s)))
     return Evidence(archive, scope, name, kept[main], dropped, main, kept)
 
 

@@ -79,6 +79,8 @@ class Reader:
             self._outcomes[cell, name] = self._made(task, name, table)
 
     def _path(self, cell: str, name: str) -> Path:
+        if name == "val":
+            return self.store.folder(cell) / "predictions.parquet"
         return self.store.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
 
     def _made(self, task: str, name: str, table: pa.Table) -> SetOutcome:

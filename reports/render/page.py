@@ -14,7 +14,10 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from reports.analysis.contrasts import ASSUMED
 from reports.analysis.selection import scope_one_trial
+from reports.claims.amendments import Amendment, amendments, chance_words
+from reports.claims.power import ENOUGH
 from reports.claims.verdicts import Claim, Verdict, ledger
 from reports.evidence.caveats import said_of
 from reports.evidence.evidence import Evidence
@@ -25,7 +28,14 @@ from reports.render.svg import Scatter, bar, scatter, span_of
 from reports.tables.registry import TABLES, Sources
 from reports.tables.rows import rows_of
 
-ICONS = {"reproduced": "✔", "contradicted": "✘", "inconclusive": "≈", "not comparable": "≠", "not run": "…"}
+ICONS = {
+    "reproduced": "✔",
+    "contradicted": "✘",
+    "inconclusive": "≈",
+    "not decidable at this size": "∅",
+    "not comparable": "≠",
+    "not run": "…",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class Content:
     trials_worth: str
     one_trial: str
     seal: str
+    chance: str
+    amendments: Sequence[Amendment]
     cautions: Mapping[str, tuple[str, ...]]
     claims: Sequence[tuple[Claim, Verdict]]
     span: float
@@ -63,6 +75,8 @@ class Content:
             + _given_up(evidence),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
+            chance=chance_words(verdicts),
+            amendments=amendments(),
             cautions=sources.caveats,
             claims=[(ledger()[v.claim], v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
@@ -120,9 +134,10 @@ def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     unit = evidence.card(evidence.tasks[0]).group
     counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
+    trained += f" of {searches} searches" if (searches := _searches(_of_scope(tables["trials"], evidence))) > 1 else ""
     words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
     trials = _of_scope(tables["trials"], evidence)
-    untuned = len(trials) and trials.groupby(["task", "method"]).size().max() == 1
+    untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
     return (
         f"{words} Nothing was tuned: every study had one trial, so read nothing into the verdicts."
         if untuned
@@ -146,7 +161,7 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     """What the search budget is worth, in words."""
     if trials.empty:
         return "No search was run."
-    counts = trials.groupby(["task", "method"]).size()
+    counts = trials.groupby(_study_keys(trials)).size()
     low, high = int(counts.min()), int(counts.max())
     if high == 1:
         return (
@@ -161,15 +176,32 @@ def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
             total = 100 * (ordered[-1] - ordered[0])
             gains.append(f"{label(str(method))} {total:+.1f} points over {len(ordered)} trials (the last {last:+.1f})")
     spent = f"{high} finished trials" if low == high else f"{low} to {high} finished trials"
+    several = _searches(trials)
+    spent += f" in each of {several} independent searches" if several > 1 else ""
+    luck = (
+        "The intervals of verdicts and differences hold the luck of the search: a search with its seeds is one "
+        "replicate of them."
+        if several > 1
+        else "No interval on this page holds the luck of the search, those of the verdicts included, except the parts "
+        "named 'tasks as a sample'."
+    )
     if not gains:
         return f"Every study had {spent}."
     return (
         f"Every study had {spent}. Against one trial, the expected validation accuracy of the winner rose by: "
         f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
-        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. No interval on "
-        f"this page holds the luck of the search, those of the verdicts included, except the parts named 'tasks as a "
-        f"sample'."
+        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. {luck}"
     )
+
+
+def _study_keys(trials: pd.DataFrame) -> list[str]:
+    """The columns that name a study."""
+    return [name for name in ("task", "method", "search") if name in trials]
+
+
+def _searches(trials: pd.DataFrame) -> int:
+    """How many independent searches each question has at least."""
+    return int(trials.groupby(["task", "method"])["search"].nunique().min()) if "search" in trials else 1
 
 
 def _given_up(evidence: Evidence) -> str:
@@ -200,7 +232,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters["amount"] = amount
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
-    environment.globals.update(icons=ICONS, bar=bar, span_of=span_of)
+    environment.globals.update(icons=ICONS, bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH)
     return environment
 
 

@@ -3,6 +3,9 @@
 The resampling unit of images is the group (in the icons world the drawing): renderings of one drawing are not
 independent. Seeds and groups are crossed; the variance of a mean difference is the sum of a seed term and a group
 term. The interaction, which both terms hold, is counted once, and each term keeps a t quantile of its own.
+
+Where a study was searched several times, a search takes the place of a seed: the mean over its confirm seeds is one
+replicate, so that the term holds the luck of the search as well.
 """
 
 from __future__ import annotations
@@ -18,13 +21,18 @@ from scipy import optimize, stats
 
 LEVEL = 0.95
 POWER = 0.80
+#: degrees of freedom from which a t is taken as normal
+NORMAL_FROM = 1e4
+#: sources whose number a person raises by running more cells
+REPLICATES = ("seeds", "searches")
 
 
 @dataclass(frozen=True)
 class Component:
-    """One term of a variance: its raw estimate, degrees of freedom, and its source: seeds, groups or tasks.
+    """One term of a variance: its raw estimate, degrees of freedom, and its source: seeds, searches, groups or tasks.
 
-    interaction: what of the raw estimate is interaction of seeds and groups, which the other term holds as well.
+    Searches are seeds and searches together. interaction: what of the raw estimate is interaction of seeds (or
+    searches) and groups, which the other term holds as well.
     """
 
     variance: float
@@ -38,8 +46,9 @@ class Component:
         return float(net(self.variance, self.interaction))
 
     def scaled(self, seeds: float, groups: float) -> Component:
-        """What the term would be with so many times the seeds and the groups."""
-        own, times = {"seeds": (seeds, seeds), "groups": (groups, groups)}.get(self.source, (1.0, 1.0))
+        """What the term would be with so many times the seeds (of one search; else searches) and the groups."""
+        factors = dict.fromkeys(REPLICATES, (seeds, seeds)) | {"groups": (groups, groups)}
+        own, times = factors.get(self.source, (1.0, 1.0))
         held = min(self.interaction, self.variance)
         main = (self.variance - held) / own
         shared = held / (seeds * groups)
@@ -48,13 +57,23 @@ class Component:
 
 @dataclass(frozen=True)
 class Estimate:
-    """An effect with the variance components it rests on. Effects are shares of 1, not points."""
+    """An effect with the variance components it rests on. Effects are shares of 1, not points.
+
+    n_seeds: confirm seeds, of all searches together. n_searches: independent searches; with one, the luck of the
+    search is in no component.
+    """
 
     effect: float
     components: tuple[Component, ...]
     n_seeds: int
     n_groups: int
     is_plain: bool = False  # the raw sum with one t, instead of this project's rule (docs/statistics.md)
+    n_searches: int = 1
+
+    @property
+    def replicates(self) -> int:
+        """What the variance over seeds was taken from: searches where there are several, else seeds."""
+        return self.n_searches if self.n_searches > 1 else self.n_seeds
 
     @cached_property
     def terms(self) -> dict[str, tuple[float, float]]:
@@ -120,8 +139,22 @@ class Estimate:
         """The true effect that a two-sided 5 % test would see in 80 % of repetitions."""
         return (self.quantile((1 + LEVEL) / 2) + self.quantile(POWER)) * self.se
 
+    def power(self, distance: float, alpha: float = (1 - LEVEL) / 2) -> float:
+        """The probability that a one-sided bound at level alpha clears a margin that the truth lies beyond by distance.
+
+        A noncentral t at Satterthwaite's degrees of freedom, with this estimate's own standard error. NaN without one.
+        """
+        if math.isnan(self.se):
+            return math.nan
+        if self.se == 0:
+            return float(distance > 0)
+        reached, wanted = distance / self.se, self.quantile(1 - alpha)
+        if self.df > NORMAL_FROM:
+            return float(stats.norm.sf(wanted - reached))
+        return float(stats.nct.sf(wanted, self.df, reached))
+
     def floor(self) -> str:
-        """Which source holds most of the variance: ``groups``, ``seeds`` or ``tasks``; empty without any."""
+        """Which source holds most of the variance: groups, seeds, searches or tasks; empty without any."""
         return max(self.terms, key=lambda source: self.terms[source][0], default="")
 
     def share(self, source: str) -> float:
@@ -129,11 +162,11 @@ class Estimate:
         return math.sqrt(self.terms[source][0]) if source in self.terms else 0.0
 
     def scaled(self, seeds: float = 1.0, groups: float = 1.0) -> Estimate:
-        """The same effect as it would be known with so many times the seeds and groups (extrapolated)."""
+        """The same effect as it would be known with so many times the replicates and groups (extrapolated)."""
         parts = tuple(c.scaled(seeds, groups) for c in self.components)
-        return replace(
-            self, components=parts, n_seeds=round(self.n_seeds * seeds), n_groups=round(self.n_groups * groups)
-        )
+        searches = round(self.n_searches * seeds) if self.n_searches > 1 else self.n_searches
+        confirmed, images = round(self.n_seeds * seeds), round(self.n_groups * groups)
+        return replace(self, components=parts, n_searches=searches, n_seeds=confirmed, n_groups=images)
 
 
 def net(variance: np.ndarray | float, interaction: np.ndarray | float) -> np.ndarray:
@@ -159,13 +192,27 @@ class Contributions:
     values: (S, G); summing a row over groups gives the metric of that seed. strata: (G,) label of each group's
     stratum; groups are exchangeable within a stratum only (drawings of the test set, drawings of new hands).
     weights: (G,) what each group weighs in the metric; None for equal ones. images: (G,) how many images each group
-    has; None where nothing is counted, and then a spread of zero is taken as it is.
+    has; None where nothing is counted, and then a spread of zero is taken as it is. searches: (S,) which search each
+    row comes from; None for one.
     """
 
     values: np.ndarray
     strata: np.ndarray
     weights: np.ndarray | None = None
     images: np.ndarray | None = None
+    searches: np.ndarray | None = None
+
+    @property
+    def n_searches(self) -> int:
+        """How many searches the rows come from."""
+        return 1 if self.searches is None else len(np.unique(self.searches))
+
+    def by_search(self) -> Contributions:
+        """One row a search: the mean over its seeds. The same where there is one search, whose seeds are the rows."""
+        if self.searches is None or self.n_searches < 2:
+            return self
+        rows = [self.values[self.searches == label].mean(0) for label in np.unique(self.searches)]
+        return replace(self, values=np.stack(rows), searches=np.arange(len(rows)))
 
     def residuals(self, members: np.ndarray) -> np.ndarray:
         """(S, g) of one stratum: contributions less what the group's weight alone makes of the stratum's mean.
@@ -192,8 +239,10 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
 
     Seeds: variance over seeds of the metric, over S. Groups: per stratum of n groups, n times the variance over
     groups of the seed-averaged residuals, but no less than the floor. Interaction: the same of what is left when both
-    means are taken off.
+    means are taken off. Of several searches each is one replicate in the place of a seed.
     """
+    n_seeds, searches = len(contributions.values), contributions.n_searches
+    contributions = contributions.by_search()
     values = contributions.values
     by_seed = values.sum(1)
     seeds = len(by_seed)
@@ -214,8 +263,9 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
     components = tuple(groups)
     if seeds_vary:
         over_seeds = float(seed_term(values)) if seeds > 1 else math.nan
-        components = (Component(over_seeds, seeds - 1, "seeds", shared), *components)
-    return Estimate(float(by_seed.mean()), components, seeds, values.shape[1])
+        source = "searches" if searches > 1 else "seeds"
+        components = (Component(over_seeds, seeds - 1, source, shared), *components)
+    return Estimate(float(by_seed.mean()), components, n_seeds, values.shape[1], n_searches=searches)
 
 
 def seed_term(values: np.ndarray) -> np.ndarray:
@@ -249,6 +299,7 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
         components,
         min(e.n_seeds for e in estimates),
         sum(e.n_groups for e in estimates),
+        n_searches=min(e.n_searches for e in estimates),
     )
 
 
@@ -266,4 +317,5 @@ def across(estimates: Sequence[Estimate]) -> Estimate:
     count = len(effects)
     spread = float(effects.var(ddof=1)) / count if count > 1 else math.nan
     within = pooled(estimates)
-    return Estimate(within.effect, (Component(spread, count - 1, "tasks"),), within.n_seeds, within.n_groups)
+    parts = (Component(spread, count - 1, "tasks"),)
+    return Estimate(within.effect, parts, within.n_seeds, within.n_groups, n_searches=within.n_searches)

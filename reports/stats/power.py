@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reports.stats.intervals import Estimate
+from reports.stats.intervals import REPLICATES, Estimate
 
 MORE_SEEDS = 10
 MORE_GROUPS = 4
@@ -21,17 +21,22 @@ def power_words(estimate: Estimate, unit: str = "group", margin: float = 0.0) ->
     now = estimate.smallest_visible()
     if math.isnan(now) or now == 0 or "tasks" in estimate.terms:
         return ""
-    seeds = estimate.n_seeds
+    kind, many = replicates(estimate), estimate.replicates
     more = estimate.scaled(groups=MORE_GROUPS).smallest_visible()
-    if "seeds" not in estimate.terms:
+    if not set(REPLICATES) & set(estimate.terms):
         return f"It sees {_points(now)} points; {MORE_GROUPS} times the {unit}s would see {_points(more)}."
-    ten = max(MORE_SEEDS, 2 * seeds)
+    ten = max(MORE_SEEDS, 2 * many)
     words = (
-        f"With {seeds} seeds and {estimate.n_groups} {unit}s it sees {_points(now)} points; "
-        f"{ten} seeds would see {_points(estimate.scaled(seeds=ten / seeds).smallest_visible())}, "
+        f"With {many} {kind} and {estimate.n_groups} {unit}s it sees {_points(now)} points; "
+        f"{ten} {kind} would see {_points(estimate.scaled(seeds=ten / many).smallest_visible())}, "
         f"{MORE_GROUPS} times the {unit}s {_points(more)}."
     )
     return f"{words} {_to_see_the_effect(estimate, unit, margin)}".strip()
+
+
+def replicates(estimate: Estimate) -> str:
+    """What the variance over seeds was taken from: ``searches`` where there are several, else ``seeds``."""
+    return "searches" if estimate.n_searches > 1 else "seeds"
 
 
 def _to_see_the_effect(estimate: Estimate, unit: str, margin: float) -> str:
@@ -39,12 +44,13 @@ def _to_see_the_effect(estimate: Estimate, unit: str, margin: float) -> str:
     size = abs(estimate.effect - margin)
     if size >= estimate.smallest_visible() or size == 0:
         return ""
+    kind, many = replicates(estimate), estimate.replicates
     if estimate.scaled(seeds=ENDLESS).smallest_visible() > size:
-        return f"No number of seeds would show {_found(size, margin)}: only more {unit}s can."
-    for seeds in range(estimate.n_seeds + 1, SEEDS_WORTH_NAMING + 1):
-        if estimate.scaled(seeds=seeds / estimate.n_seeds).smallest_visible() <= size:
-            return f"To show {_found(size, margin)} would take about {seeds} seeds."
-    return f"To show {_found(size, margin)} would take more than {SEEDS_WORTH_NAMING} seeds."
+        return f"No number of {kind} would show {_found(size, margin)}: only more {unit}s can."
+    for count in range(many + 1, SEEDS_WORTH_NAMING + 1):
+        if estimate.scaled(seeds=count / many).smallest_visible() <= size:
+            return f"To show {_found(size, margin)} would take about {count} {kind}."
+    return f"To show {_found(size, margin)} would take more than {SEEDS_WORTH_NAMING} {kind}."
 
 
 def _found(size: float, margin: float) -> str:

@@ -16,9 +16,9 @@ from reports.analysis.contrasts import Contrast, every_suite, id_test
 from reports.analysis.pairing import Mismatch, contributions
 from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import CAR_FT, FT, TABLE_ENTRIES, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
-from reports.evidence.results import finished_trials, stopped_trials
+from reports.evidence.results import finished_trials, search_of, stopped_trials
 from reports.stats.intervals import Estimate, two_way
-from reports.stats.ranks import expected_best, whole_searches
+from reports.stats.ranks import expected_best_of_searches, whole_searches
 
 
 def task_table(evidence: Evidence) -> pd.DataFrame:
@@ -183,9 +183,10 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
 def trial_table(evidence: Evidence) -> pd.DataFrame:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
 
-    given_up: how many other trials of its study were stopped early.
+    given_up: how many other trials of its study were stopped early. search: there where a folder has several searches.
     """
     rows = []
+    several = any(search_of(study) > 1 for view in evidence.views() for study in view.studies)
     for view in evidence.views():
         for study in view.studies:
             given_up = len(stopped_trials(study, view.store))
@@ -195,6 +196,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
                     {
                         "task": study.task,
                         "method": study.method,
+                        **({"search": search_of(study)} if several else {}),
                         "trial": trial.number,
                         "scope": view.name,
                         "scale": view.scale,
@@ -219,7 +221,7 @@ def best_of_n_table(trials: pd.DataFrame) -> pd.DataFrame:
     columns = ["scope", "scale", "method", "n", "expected_best", "n_tasks", "selected_on"]
     rows = []
     for key, of_method in trials.groupby(["scope", "scale", "method"], sort=False) if len(trials) else ():
-        curves = [expected_best(of_task["val/top1"].tolist()) for _, of_task in of_method.groupby("task")]
+        curves = [expected_best_of_searches(of_task) for _, of_task in of_method.groupby("task")]
         for n in range(min(map(len, curves))):
             mean = float(np.mean([curve[n] for curve in curves]))
             rows.append(dict(zip(columns, (*key, n + 1, mean, len(curves), VALIDATION), strict=True)))

@@ -289,7 +289,7 @@ TABLES: dict[str, TableCard] = {
         "Search trials",
         "Every finished trial of every search, with validation numbers only.",
         lambda sources: make.trial_table(sources.evidence),
-        ("task", "method", "trial"),
+        ("task", "method", "search", "trial"),
         shares=("val/top1",),
         hidden=(),
         formulas={name: Formula(f"The cell's {name}.", name) for name in ("val/top1", "val/loss")},

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.results import finished_trials
-from reports.stats.intervals import Estimate
+from reports.stats.intervals import REPLICATES, Estimate
 from reports.stats.ranks import spread_of_best
 from reports.tables.basic import DIFFERENCES, PLACES
 
@@ -28,7 +29,8 @@ def uncertainty_table(evidence: Evidence) -> pd.DataFrame:
     se_hyperparameters: the spread that another search of the same size would bring, from the trials that were run:
     the standard deviation of the best of as many trials drawn with replacement, both sides together. It is measured on
     validation accuracy (test accuracies of search cells are sealed) and is in no interval; half_width_with_search is
-    the 95 % half-width with it added in squares. half_width_plain: by the raw sum and Satterthwaite's t.
+    the 95 % half-width with it added in squares, unless several searches put it into the interval already; se_seeds is
+    then that of searches and seeds together. half_width_plain: by the raw sum and Satterthwaite's t.
     """
     rows = []
     for view in evidence.views():
@@ -50,10 +52,11 @@ def _row(
 ) -> dict[str, Any]:
     low, high = estimate.interval()
     plain = estimate.plain().interval()
-    half = (high - low) / 2
+    half, left_out = (high - low) / 2, 0.0 if estimate.n_searches > 1 else luck
     values = (
-        name, where, task, view.name, view.scale, estimate.effect, estimate.share("groups"), estimate.share("seeds"),
-        luck, trials, half, (plain[1] - plain[0]) / 2, math.hypot(half, 1.96 * luck), estimate.n_seeds,
+        name, where, task, view.name, view.scale, estimate.effect, estimate.share("groups"),
+        math.hypot(*(estimate.share(source) for source in REPLICATES)),
+        luck, trials, half, (plain[1] - plain[0]) / 2, math.hypot(half, 1.96 * left_out), estimate.n_seeds,
         estimate.n_groups, VALIDATION,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
@@ -61,14 +64,16 @@ def _row(
 
 def _luck(view: Evidence, task: str, sides: Sequence[Entry]) -> float:
     """Standard deviation of a difference of winners over repeated searches; the untrained side has none."""
-    spreads = [spread_of_best(values) for side in sides if (values := _validated(view, task, side))]
+    spreads = []
+    for side in sides:
+        found = [values for study in view.searches(task, side.parent or side.method) if (values := _seen(view, study))]
+        spreads += [spread_of_best(values) / len(found) for values in found]  # the mean over independent searches
     return float(np.sqrt(np.sum(np.square(spreads))))
 
 
-def _validated(view: Evidence, task: str, side: Entry) -> list[float]:
-    study = view.study(task, side.parent or side.method)
-    trials = finished_trials(study, view.records) if study else []
-    return [view.records[t.cell].metrics["val/top1"] for t in trials]
+def _seen(view: Evidence, study: StudyFile) -> list[float]:
+    """Validation accuracies of the finished trials of a study."""
+    return [view.records[t.cell].metrics["val/top1"] for t in finished_trials(study, view.records)]
 
 
 def _trials(view: Evidence, task: str, side: Entry) -> int:

@@ -17,6 +17,9 @@ from carft.spec.registry import SOUPED, MethodCard, Range, method_card
 from carft.store.early_stopping import FEWEST
 from sweeps.recipes.readings import Readings
 
+#: each search of a study has a block of seeds of its own: the second one those from 1000 on
+SEED_BLOCK = 1000
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -55,7 +58,9 @@ class Recipe(_Strict):
     tasks: names, or patterns such as ``pacs/*``. space: hyperparameter -> range, for every method that has it.
     without_data: the recipe that runs in its place when no data folder is named. oracle: whether search cells are
     unsealed as well, once their study has a winner, to show what selecting on test would have given. rungs: epochs
-    after which a search trial that is behind is given up, where ``early_stopping`` is on. expect: the result to expect.
+    after which a search trial that is behind is given up, where ``early_stopping`` is on. searches: independent
+    searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
+    the luck of the search. expect: the result to expect.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Recipe(_Strict):
     oracle: bool = False
     rungs: list[int] = []
     early_stopping: bool = False
+    searches: int = Field(default=1, ge=1)
     expect: str
 
     def training_of(self, crop: float | None = None) -> Training:
@@ -97,16 +103,22 @@ class Recipe(_Strict):
         """The rungs that are in force, in order: those before the last epoch, when early stopping is on."""
         return sorted({rung for rung in self.rungs if rung < self.training.epochs}) if self.early_stopping else []
 
-    def confirm_seeds(self) -> list[int]:
-        """Fresh seeds, the same for every method, never the search seed."""
-        return [s for s in range(1, self.seeds + 2) if s != self.search_seed][: self.seeds]
+    def search_seed_of(self, search: int) -> int:
+        """The seed of the search cells of a search, which are counted from 1; the first has the recipe's own."""
+        return self.search_seed + (search - 1) * SEED_BLOCK
+
+    def confirm_seeds(self, search: int = 1) -> list[int]:
+        """Fresh seeds, the same for every method and task; no two searches share one, and none is a search seed."""
+        taken = {self.search_seed_of(other) for other in range(1, self.searches + 1)}
+        first = (search - 1) * SEED_BLOCK + 1
+        return [s for s in range(first, first + self.seeds + 1) if s not in taken][: self.seeds]
 
     def smoked(self) -> Recipe:
         """The recipe at smoke size, every trial trained to its end."""
         smoke = self.smoke
         training = self.training.model_copy(update={"epochs": smoke.epochs})
-        small = {"trials": smoke.trials, "seeds": smoke.seeds, "training": training, "early_stopping": False}
-        return self.model_copy(update=small)
+        small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1, "early_stopping": False}
+        return self.model_copy(update={**small, "training": training})
 
     def changed(
         self,
@@ -114,13 +126,14 @@ class Recipe(_Strict):
         methods: list[str] | None = None,
         trials: int | None = None,
         seeds: int | None = None,
+        searches: int | None = None,
         **other: str | bool | None,
     ) -> Recipe:
         """The recipe with what the command line overrides (None: as it is); ``UserError`` for what cannot be.
 
         other: model, pretrained, precision, oracle, early_stopping. Task patterns are resolved here.
         """
-        for count, what in ((trials, "trials"), (seeds, "seeds")):
+        for count, what in ((trials, "trials"), (seeds, "seeds"), (searches, "searches")):
             if count is not None and count < 1:
                 raise UserError(f"The number of {what} must be at least 1, not {count}.")
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
@@ -128,7 +141,7 @@ class Recipe(_Strict):
                 raise UserError(
                     f"{what} names nothing.", f"Leave {what} out for the recipe's own, or name at least one."
                 )
-        asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, **other}
+        asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, "searches": searches, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
         kinds = [method_card(method).kind for method in recipe.methods]
@@ -138,6 +151,11 @@ class Recipe(_Strict):
             raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
         if recipe.early_stopping:
             _require_stoppable(recipe)
+        if recipe.searches > 1 and recipe.seeds >= SEED_BLOCK - 1:
+            raise UserError(
+                f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
+                "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
+            )
         for name in recipe.space:
             if not any(name in method_card(method).space for method in recipe.methods):
                 raise UserError(f"No method of this recipe has a hyperparameter '{name}'.")

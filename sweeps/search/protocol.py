@@ -141,9 +141,8 @@ class Protocol:
         for first in range(0, self.recipe.trials, self.recipe.round_size):
             numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
             limits = self._limits_of(study, first, curves)
-            search_seed = self.recipe.search_seed
             found = [
-                (k, p, Job("search", study.cell(p, search_seed), kept, limits))
+                (k, p, Job("search", study.cell(p, study.search_seed), kept, limits))
                 for k, p in self._round(study, numbers, earlier)
             ]
             yield from found
@@ -211,7 +210,7 @@ class Protocol:
         if winner is None:
             return []
         parameters = {c.id: p for _, p, c in self.trials(study)}[winner.cell]
-        return [study.cell(parameters, seed) for seed in self.recipe.confirm_seeds()]
+        return [study.cell(parameters, seed) for seed in self.recipe.confirm_seeds(study.search)]
 
     def total(self) -> int:
         """Number of cells of the whole sweep."""
@@ -225,11 +224,16 @@ class Protocol:
         """Write study.json of every study that moved since the last call."""
         for study in [study for study in self.studies if study.id in self._moved]:
             known = self._known(study.id)
-            content = with_extension(known, self._content(study), self.store)
+            content = with_extension(known, self._content(study), self.store, self._earlier_searches(study))
             if self._written.get(study.id) != content and not is_larger(known, content):
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
+
+    def _earlier_searches(self, study: Study) -> list[StudyFile]:
+        """The earlier searches of the same task, method and reading, as they are on disk."""
+        earlier = (self._known(replace(study, search=search).id) for search in range(1, study.search))
+        return [known for known in earlier if known is not None]
 
     def _content(self, study: Study) -> StudyFile:
         trials = [

@@ -1,10 +1,11 @@
-"""A study: the search for one (task, method, reading)."""
+"""A study: one search for one (task, method, reading)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from carft.data.catalog import card
@@ -17,12 +18,16 @@ from sweeps.recipes.readings import TEMPERATURES, Choice
 
 @dataclass(frozen=True)
 class Study:
-    """The search for one (task, method, reading): trials in rounds, then a winner, then confirm cells."""
+    """One search for one (task, method, reading): trials in rounds, then a winner, then confirm cells.
+
+    search: which of the recipe's independent searches, counted from 1.
+    """
 
     task: str
     method: MethodCard
     recipe: Recipe
     choice: Choice = field(default_factory=Choice)
+    search: int = 1
 
     @cached_property
     def space(self) -> Mapping[str, Range]:
@@ -42,9 +47,11 @@ class Study:
             "method": self.method.name,
             "space": {n: [r.low, r.high, r.first_guess] for n, r in self.space.items()},
             "round_size": self.recipe.round_size,
-            "search_seed": self.recipe.search_seed,
+            "search_seed": self.search_seed,
             "training": self._training(),
         }
+        if self.search > 1:
+            content["search"] = self.search
         if self.choice.factors:
             content["reading"] = dict(self.choice.factors)
         if rungs := self.recipe.stopping_rungs():
@@ -52,6 +59,11 @@ class Study:
         if self.recipe.precision != "float32":
             content["precision"] = self.recipe.precision
         return content
+
+    @property
+    def search_seed(self) -> int:
+        """The seed of its search cells."""
+        return self.recipe.search_seed_of(self.search)
 
     def _training(self) -> dict[str, Any]:
         settings = self.recipe.training.model_dump()
@@ -63,7 +75,7 @@ class Study:
 
     @cached_property
     def seed(self) -> int:
-        """Seed of the sampler, the same for every method and reading of a task.
+        """Seed of the sampler, the same for every method and reading of a task, another for every search.
 
         So while the sampler draws from the prior, every method tries the same learning rates, and a difference
         between methods or readings is not one of luck with them.
@@ -101,12 +113,13 @@ class Study:
 
 
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
-    """The studies of a recipe, each once: a method has one study for all readings that differ in nothing it reads."""
+    """The studies of a recipe, each once, one search after the other.
+
+    A method has one study a search for all readings that differ in nothing it reads.
+    """
     choices = [Choice()] if recipe.readings is None else recipe.readings.listed()
     found: dict[str, Study] = {}
-    for task in recipe.tasks:
-        for choice in choices:
-            for method in methods:
-                study = Study(task, method, recipe, choice.restricted(method.reads))
-                found.setdefault(study.id, study)
+    for search, task, choice, method in product(range(1, recipe.searches + 1), recipe.tasks, choices, methods):
+        study = Study(task, method, recipe, choice.restricted(method.reads), search)
+        found.setdefault(study.id, study)
     return list(found.values())

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from sweeps.search.protocol import Protocol
+from sweeps.search.study import Study
 
 LINE_EVERY_S = 15.0
 
@@ -82,7 +83,7 @@ class ProgressDisplay:
                 if c.id in self.protocol.done
             ]
             best = f"{100 * max(values):.1f}" if values else "-"
-            table.add_row(study.task, study.method.name, f"{len(values)}/{self.protocol.recipe.trials}", best)
+            table.add_row(study.task, _method_words(study), f"{len(values)}/{self.protocol.recipe.trials}", best)
         return Group(self.progress, table)
 
 
@@ -101,12 +102,12 @@ def winners_table(protocol: Protocol) -> Table:
     for study in protocol.studies:
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
         if not cells:
-            table.add_row(study.task, study.method.name, *("-" for _ in range(4)))
+            table.add_row(study.task, _method_words(study), *("-" for _ in range(4)))
             continue
         metrics = [protocol.done[c.id] for c in cells]
         means = [_mean_percent(metrics, name) for name in columns]
         chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
-        table.add_row(study.task, study.method.name, chosen, *means)
+        table.add_row(study.task, _method_words(study), chosen, *means)
     return table
 
 
@@ -114,3 +115,8 @@ def _mean_percent(metrics: Sequence[Mapping[str, float]], name: str) -> str:
     """The mean of a metric in %, or "-" where it was not measured on every cell."""
     values = [found[name] for found in metrics if name in found]
     return f"{100 * sum(values) / len(values):.1f}" if len(values) == len(metrics) else "-"
+
+
+def _method_words(study: Study) -> str:
+    """The method, and which search it is where there are several."""
+    return f"{study.method.name}, search {study.search}" if study.recipe.searches > 1 else study.method.name

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -134,13 +134,15 @@ class StatusWriter:
             slots=self.slots,
             busy=self._load.means(),
             dashboard=self.dashboard,
+            searches=protocol.recipe.searches,
         )
 
     def _look_up(self, cell: str) -> None:
         """A cell that was found done: what it is stands in its record."""
         found = self.store.read(cell).cell
         assert self.protocol is not None
-        self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, self.protocol.recipe.search_seed)
+        search_seeds = {study.search_seed for study in self.protocol.studies}
+        self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, search_seeds)
 
     def _by_task(
         self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str], stopped: Counter[str]
@@ -181,12 +183,12 @@ def _counts(total: int, done: int, reused: int, failed: int, running: int, stopp
     return Counts(total=total, done=done, reused=reused, failed=failed, running=running, stopped=stopped)
 
 
-def kind_of(cell: Cell, search_seed: int) -> Kind:
+def kind_of(cell: Cell, search_seeds: Container[int]) -> Kind:
     """Which kind of job made a cell of a sweep."""
     posthoc: dict[str, Kind] = {"wise_ft": "curve", "soup": "soup"}
     if cell.method in posthoc:
         return posthoc[cell.method]
-    return "search" if cell.seed == search_seed and method_card(cell.method).kind == "trained" else "confirm"
+    return "search" if cell.seed in search_seeds and method_card(cell.method).kind == "trained" else "confirm"
 
 
 def planned(protocol: Protocol) -> Counter[Kind]:

@@ -83,25 +83,30 @@ def plant(
     reading: Reading | None = None,
     curves: bool = True,
     crop: float | None = None,
+    search: int = 1,
 ) -> None:
-    """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly."""
+    """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly.
+
+    search: which independent search the studies are; one after the first has seeds of its own.
+    """
+    block = 1000 * (search - 1)
     for task in tasks:
         for method in plan.top1:
             recipe = {"epochs": epochs, **({} if crop is None else {"crop": crop})}
             settings = (Training(**recipe), reading)
-            base = specify(task, method, HYPERPARAMETERS[method], 0, *settings)
+            base = specify(task, method, HYPERPARAMETERS[method], block if method != "zeroshot" else 0, *settings)
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)
                 continue
             write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
-            confirm = [specify(task, method, HYPERPARAMETERS[method], seed, *settings) for seed in plan.seeds]
+            confirm = [specify(task, method, HYPERPARAMETERS[method], block + seed, *settings) for seed in plan.seeds]
             for cell in confirm:
                 write(store, cell, plan.top1[method], plan.context[method], plan)
                 for alpha in WISE_ALPHAS if curves else ():
                     mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
                     write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
             trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
-            differs = [*differing(reading).values(), *recipe.values()]
+            differs = [*differing(reading).values(), *recipe.values(), *([] if search == 1 else [f"search{search}"])]
             name = "-".join([task.replace("/", "-"), method, *map(str, differs)])
             study = made_up_study(
                 id=name,
@@ -116,6 +121,7 @@ def plant(
                 trials=[trial],
                 winner=base.id,
                 confirm=[cell.id for cell in confirm],
+                **({} if search == 1 else {"search": search}),
             )
             store.write_study(name, study)
 

@@ -19,6 +19,7 @@ from reports.claims.rules import answer_of, decide
 from reports.claims.verdicts import Part, Verdict, ledger, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import Component, Estimate
+from reports.tables.basic import trial_table
 from tests.support.planted import Plan, change_study, plant, write
 
 ALL = "icons/all"  # a scope of its own
@@ -86,6 +87,35 @@ def test_identical_methods_are_inconclusive_not_reproduced(tmp_path: Path) -> No
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     found = answers(tmp_path, replace(GOOD, seeds=(1,)))
     assert {found[c].verdict for c in DECIDED} == {"inconclusive"}
+
+
+def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, [ALL], replace(GOOD, seeds=(1, 2)), curves=False)
+    alone = {v.claim: v for v in verdicts(Evidence.of(store))}["C3"]
+    lucky = replace(GOOD, seeds=(1, 2), top1={**GOOD.top1, "car_ft": 0.9})
+    plant(store, [ALL], lucky, curves=False, search=2)
+    evidence = Evidence.of(store)
+    found = {v.claim: v for v in verdicts(evidence)}["C3"]
+    assert (alone.n_seeds, alone.n_searches) == (2, 1) and "does not cover tuning luck" in alone.tuning
+    assert (found.n_seeds, found.n_searches) == (4, 2) and "covers tuning luck" in found.tuning
+    assert alone.as_dict()["covers_tuning_luck"] is False and found.as_dict()["covers_tuning_luck"] is True
+    effects = [evidence.metrics(cell)["test/top1"] for cell in evidence.cells(ALL, CAR_FT)]
+    rivals = [evidence.metrics(cell)["test/top1"] for cell in evidence.cells(ALL, FT)]
+    assert found.effect == pytest.approx(np.mean(effects) - np.mean(rivals)) and found.floor == "searches"
+    assert alone.low is not None and found.low is not None and found.low < alone.low - 0.1
+    assert not evidence.dropped and "searches" in found.power
+    trials = trial_table(evidence)
+    assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
+
+
+def test_a_search_that_only_one_side_has_decides_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, [ALL], GOOD, curves=False)
+    only = Plan(top1={"car_ft": 0.75}, context={"car_ft": 0.9})
+    plant(store, [ALL], only, curves=False, search=2)
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}["C3"]
+    assert found.verdict in ("inconclusive", "not comparable")
 
 
 def test_a_missing_method_is_not_run_and_says_what_to_type(tmp_path: Path) -> None:

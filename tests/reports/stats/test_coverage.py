@@ -10,39 +10,15 @@ import pytest
 
 from reports.analysis.contrasts import Part
 from reports.claims.rules import answer_of
-from reports.stats.intervals import (
-    Contributions,
-    group_term,
-    interaction_term,
-    net,
-    pooled,
-    seed_term,
-    two_way,
-    weighted_quantile,
-)
+from reports.stats.intervals import Contributions, pooled, two_way
+from reports.stats.ranks import ONE_SIDED, holm_one_sided, tailed, untailed
+from tests.support.simulation import covered, exceeded, simulated, simulated_hits
 
 SIZES = [(groups, seeds) for groups in (5, 30, 145) for seeds in (3, 5)]
 #: standard deviation of the seed term over that of the group term; of the interaction over the larger of the two
 RATIOS = tuple(itertools.product((0.0, 0.25, 0.5, 1.0, 2.0, 4.0), (0.0, 0.5, 1.0, 2.0)))
 RUNS = 2500
 ERROR = math.sqrt(0.95 * 0.05 / RUNS)  # of a simulated share
-
-
-def simulated(groups: int, seeds: int, ratio: float, mixed: float, runs: int, rng: np.random.Generator) -> np.ndarray:
-    """Contributions (runs, S, G) whose metric has mean 0 and a group term of standard deviation 1."""
-    by_group = rng.normal(0, math.sqrt(groups), (runs, 1, groups))
-    by_seed = rng.normal(0, ratio * math.sqrt(seeds), (runs, seeds, 1))
-    both = rng.normal(0, 1, (runs, seeds, groups)) * mixed * max(1.0, ratio) * math.sqrt(seeds * groups)
-    return (by_group + by_seed + both) / groups
-
-
-def covered(values: np.ndarray) -> float:
-    """Share of runs whose interval holds 0: the formula of ``Estimate`` on many runs at once."""
-    seeds, groups = values.shape[-2:]
-    shared = interaction_term(values)
-    terms = net(seed_term(values), shared), net(group_term(values), shared)
-    half = weighted_quantile(0.975, terms, (seeds - 1, groups - 1)) * np.sqrt(sum(terms))
-    return float(np.mean(np.abs(values.sum(-1).mean(-1)) <= half))
 
 
 def test_the_simulation_uses_the_formula_of_the_report() -> None:
@@ -53,6 +29,15 @@ def test_the_simulation_uses_the_formula_of_the_report() -> None:
         low, high = two_way(Contributions(run, np.zeros(30))).interval()
         one_by_one.append(low <= 0 <= high)
     assert covered(values) == pytest.approx(np.mean(one_by_one))
+
+
+def test_the_report_takes_a_search_with_its_seeds_as_one_replicate() -> None:
+    values = simulated(30, 6, 1.0, 0.5, 1, np.random.default_rng(0))[0]
+    nested = two_way(Contributions(values, np.zeros(30), searches=np.repeat([1, 2, 3], 2)))
+    means = two_way(Contributions(values.reshape(3, 2, 30).mean(1), np.zeros(30)))
+    assert nested.interval() == pytest.approx(means.interval()) and nested.effect == pytest.approx(means.effect)
+    assert (nested.n_seeds, nested.n_searches, means.n_searches) == (6, 3, 1)
+    assert set(nested.terms) == {"searches", "groups"} and set(means.terms) == {"seeds", "groups"}
 
 
 @pytest.mark.parametrize(("groups", "seeds"), SIZES)
@@ -70,15 +55,28 @@ def test_coverage(groups: int, seeds: int) -> None:
 def test_coverage_for_hits_and_misses(groups: int, seeds: int) -> None:
     """Paired differences of hits are -1, 0 or 1, four images a group that are hard or easy together."""
     rng = np.random.default_rng([groups, seeds, 1])
-    ease = rng.normal(0, 1, (RUNS, 1, groups, 1))
-    drift = rng.normal(0, 0.15, (2, RUNS, seeds, 1, 1))
-    noise = rng.normal(0, 0.8, (2, RUNS, seeds, groups, 4))
-    first, second = (ease + drift[side] + noise[side] > 0 for side in (0, 1))
-    values = (first.mean(-1) - second.mean(-1)) / groups
+    values = simulated_hits(groups, seeds, 0.15, RUNS, rng)
     share = covered(values)
     assert share >= 0.93 - 2 * ERROR, share
     if groups >= 30 and seeds >= 5:
         assert share <= 0.975 + 2 * ERROR, share
+
+
+@pytest.mark.parametrize("searches", [3, 5])
+@pytest.mark.parametrize("luck", [0.5, 1.0, 4.0])
+def test_coverage_with_the_luck_of_the_search(searches: int, luck: float) -> None:
+    """Two seeds in each of several searches. luck: standard deviation of a search's mean over that of the group term.
+
+    A search with its seeds is one replicate: the interval holds the truth. From the seeds of one search alone, as with
+    ``--searches 1``, it does not where the luck is large.
+    """
+    rng = np.random.default_rng([searches, int(4 * luck)])
+    drawn = rng.normal(0, luck * math.sqrt(searches), (RUNS, searches, 1, 1))
+    noise = simulated(40, 2 * searches, 0.5, 0.5, RUNS, rng)
+    values = noise.reshape(RUNS, searches, 2, 40) + drawn / 40
+    assert covered(values.mean(2)) >= 0.93 - 2 * ERROR
+    if luck >= 4:
+        assert covered(values[:, 0]) < 0.85
 
 
 @pytest.mark.parametrize(("groups", "seeds"), [(37, 3), (37, 5)])
@@ -93,6 +91,32 @@ def test_coverage_of_a_mean_over_nine_tasks(groups: int, seeds: int, ratio: floa
         low, high = estimate.interval()
         hits += low <= 0 <= high
     assert 0.93 - 2 * math.sqrt(0.07 * 0.93 / runs) <= hits / runs <= 0.98 + 2 * math.sqrt(0.02 * 0.98 / runs)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("distance", [1.5, 3.0])
+def test_the_power_of_an_estimate_is_how_often_it_would_clear_the_margin(ratio: float, distance: float) -> None:
+    """In units of the true standard error; power is estimated from a run's own variance, and right on average."""
+    values = simulated(40, 5, ratio, 0.5, RUNS, np.random.default_rng([int(ratio), int(2 * distance)]))
+    beyond = distance * float(values.sum(-1).mean(-1).std())
+    moved = [two_way(Contributions(run + beyond / 40, np.zeros(40))) for run in values[:400]]
+    cleared = np.mean([one.interval()[0] > 0 for one in moved])
+    assert np.mean([one.power(beyond) for one in moved]) == pytest.approx(cleared, abs=0.08)
+
+
+def test_the_far_tail_keeps_any_of_nine_at_the_stated_error() -> None:
+    """Where seeds hold most of the variance: 2.5 % at most for the family, and more without the calibration."""
+    rng = np.random.default_rng(3)
+    values = np.concatenate([simulated(40, 3, 4.0, 0.5, 10_000, rng) for _ in range(3)])
+    plain, calibrated = (exceeded(values, alpha) for alpha in (ONE_SIDED / 9, untailed(ONE_SIDED / 9)))
+    assert 1 - (1 - plain) ** 9 > 0.03
+    assert 1 - (1 - calibrated) ** 9 <= 0.025
+
+
+def test_the_calibration_leaves_a_verdict_on_one_part_as_it_is() -> None:
+    assert tailed(ONE_SIDED) == pytest.approx(ONE_SIDED) and tailed(0.5) == 0.5
+    assert untailed(tailed(0.001)) == pytest.approx(0.001) and tailed(0.001) > 0.001
+    assert holm_one_sided([0.001]) == [0.001] and min(holm_one_sided([0.001, 0.5])) > 0.002
 
 
 POINTS = {"+2": 0.02, "0": 0.0, "-2": -0.02}

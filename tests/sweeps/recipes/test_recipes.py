@@ -161,6 +161,26 @@ def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
     assert small.training_of().batch_size == recipe.training.batch_size
 
 
+@pytest.mark.parametrize("search_seed", [0, 2, 999, 1001])
+def test_no_two_searches_share_a_seed_and_more_seeds_keep_those_there_were(search_seed: int) -> None:
+    recipe = load_recipe("miniature").model_copy(update={"seeds": 3, "searches": 3, "search_seed": search_seed})
+    seeds = [[recipe.search_seed_of(search), *recipe.confirm_seeds(search)] for search in (1, 2, 3)]
+    assert len({seed for each in seeds for seed in each}) == 3 * 4
+    larger = recipe.model_copy(update={"seeds": 5, "searches": 4})
+    assert [larger.confirm_seeds(search)[:3] for search in (1, 2, 3)] == [each[1:] for each in seeds]
+    alone = recipe.model_copy(update={"searches": 1})
+    assert alone.confirm_seeds() == seeds[0][1:] and alone.search_seed_of(1) == search_seed
+
+
+def test_searches_are_asked_for_and_a_smoke_run_has_one() -> None:
+    assert load_recipe("miniature").changed(searches=3).searches == 3
+    assert load_recipe("miniature").model_copy(update={"searches": 3}).smoked().searches == 1
+    with pytest.raises(UserError, match="searches must be at least 1"):
+        load_recipe("miniature").changed(searches=0)
+    with pytest.raises(UserError, match="too many for more than one search"):
+        load_recipe("miniature").changed(seeds=999, searches=2)
+
+
 @given(st.integers(1, 20), st.integers(0, 25))
 def test_confirm_seeds_are_fresh_and_as_many_as_asked_for(seeds: int, search_seed: int) -> None:
     recipe: Recipe = load_recipe("miniature").model_copy(update={"seeds": seeds, "search_seed": search_seed})

@@ -237,6 +237,36 @@ def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) 
         assert store.studies()[0].extended_from == expected
 
 
+def test_searches_are_studies_of_their_own_with_own_seeds_and_the_first_is_the_only_one_of_a_plain_sweep(
+    store: Store,
+) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["zeroshot", "ft", "car_ft"], searches=2)
+    protocol = Protocol(recipe, store)
+    jobs = Crew(store).work(protocol).finished
+    assert len(protocol.done) == protocol.total() == 1 + 2 * 2 * (4 + 2)
+    seeds = {(j.kind, j.cell.seed) for j in jobs if j.cell.method != "zeroshot"}
+    assert seeds == {("search", 0), ("search", 1000)} | {("confirm", s) for s in (1, 2, 1001, 1002)}
+    plain = [study.id for study in Protocol(recipe.model_copy(update={"searches": 1}), store).studies]
+    assert [study.id for study in protocol.studies if study.search == 1] == plain
+    rates = {s.search: [p["lr"] for _, p, _ in protocol.trials(s)] for s in protocol.studies}
+    assert rates[1][0] == rates[2][0] and rates[1][1] != rates[2][1]  # the same first guess, other draws
+    protocol.write_studies()
+    assert [s.get("search", 1) for s in store.studies()].count(2) == 2
+    assert not any("extended_from" in study for study in store.studies())
+
+
+def test_a_search_that_is_added_after_test_was_seen_says_so(store: Store) -> None:
+    recipe = small(tasks=TASKS[:1], methods=["ft"])
+    Crew(store).work(first := Protocol(recipe, store))
+    first.write_studies()
+    more = Protocol(recipe.model_copy(update={"searches": 2}), store)
+    more.write_studies()  # as a sweep does before its first job
+    Crew(store).work(more)
+    more.write_studies()
+    told = {study.get("search", 1): study.get("extended_from") for study in store.studies()}
+    assert told == {1: None, 2: {"searches": 1}}
+
+
 def test_a_killed_sweep_that_goes_on_extends_nothing(store: Store) -> None:
     recipe = small(tasks=TASKS[:1], methods=["ft"])
     for stop_after in (2, 3, None):

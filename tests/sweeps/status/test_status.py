@@ -142,7 +142,7 @@ def test_planned_cells_are_those_of_the_protocol(store: Store) -> None:
     assert planned(protocol).total() == protocol.total()
     jobs = Crew(store).work(protocol).finished
     for job in jobs:
-        assert {kind_of(cell, protocol.recipe.search_seed) for cell in job.cells()} == {job.kind}
+        assert {kind_of(cell, {protocol.recipe.search_seed}) for cell in job.cells()} == {job.kind}
 
 
 def made_up_state(**change: object) -> SweepState:

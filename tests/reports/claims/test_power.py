@@ -1,0 +1,148 @@
+"""What can be decided at this size: power before the verdict, noise before a correlation, chance before a count."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.spec.resolve import specify
+from carft.store.records import Store
+from reports.analysis.contrasts import Part
+from reports.claims.amendments import amendments, chance_words
+from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
+from reports.claims.rules import UNDECIDABLE
+from reports.claims.verdicts import verdicts
+from reports.evidence.evidence import Evidence
+from reports.stats.intervals import Component, Estimate
+from reports.stats.spread import Spread
+from tests.support.planted import Plan, plant
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+
+def part(se: float, tasks: tuple[str, ...] = ("a",), effect: float = 0.0, **settings: object) -> Part:
+    """A part whose variance is one half seeds, one half groups."""
+    terms = (Component(se**2 / 2, 2, "seeds"), Component(se**2 / 2, 99, "groups"))
+    return Part("CAR-FT - FT", Estimate(effect, terms, 3, 100), (), tasks, **settings)  # type: ignore[arg-type]
+
+
+def test_parts_of_different_tasks_multiply_and_of_the_same_task_the_weakest_counts() -> None:
+    one = claim_power([part(0.01)])
+    assert 0.1 < one < 0.9
+    assert claim_power([part(0.01), part(0.01)]) == pytest.approx(one)
+    assert claim_power([part(0.01), part(0.001)]) == pytest.approx(one)
+    nine = [part(0.01, (task,)) for task in DOWNSTREAM_ICONS]
+    assert claim_power(nine) == pytest.approx(one**9)
+    assert math.isnan(claim_power([part(0.01, side="around")]))
+
+
+def test_what_others_report_takes_the_place_of_two_points() -> None:
+    assert claim_power([part(0.01, reported=0.1)]) > claim_power([part(0.01)])
+    assert claim_power([part(0.01, margin=-0.005, reported=0.015)]) == pytest.approx(claim_power([part(0.01)]))
+    against = claim_power([part(0.001, reported=-0.02), part(0.01, reported=0.1)])
+    assert against > 0.99  # a claim that others' numbers contradict is one that would be contradicted
+    assert "2 points that others report" in power_sentence([part(0.01, reported=0.02)], 0.5)
+
+
+def test_what_it_would_take_is_named() -> None:
+    seeds = Part("x", Estimate(0.0, (Component(1e-4, 2, "seeds"), Component(1e-9, 99, "groups")), 3, 100), (), ("a",))
+    found = re.fullmatch(
+        r"To show it in 80 % of repetitions would take about (\d+) seeds\.", what_it_takes([seeds], "image")
+    )
+    assert found is not None
+    more = replace(seeds, estimate=seeds.estimate.scaled(seeds=int(found.group(1)) / 3))
+    assert claim_power([more]) >= 0.8 > claim_power([seeds])
+    images = Part("x", Estimate(0.0, (Component(1e-9, 2, "seeds"), Component(4e-4, 99, "groups")), 3, 100), (), ("a",))
+    assert re.search(r"about \d+ times the images\.", what_it_takes([images], "image"))
+    hopeless = what_it_takes([part(5.0)], "image")
+    assert "would not show it" in hopeless
+
+
+SMALL = Plan(
+    top1={"zeroshot": 0.6, "ft": 0.6, "car_ft": 0.62},
+    context={"zeroshot": 0.8, "ft": 0.8, "car_ft": 0.8},
+    spread=0.3,
+    groups=20,
+)
+
+
+def test_a_claim_without_power_is_not_decidable_and_says_what_it_would_take(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS, SMALL, curves=False)
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    nine = found["C5"]
+    assert nine.verdict == UNDECIDABLE == nine.as_dict()["verdict"]
+    assert nine.power_to_show is not None and nine.power_to_show < ENOUGH
+    assert "all 9 deciding parts would show in" in nine.reason and "of repetitions" in nine.reason
+    assert found["C1"].verdict == "inconclusive" or found["C1"].power_to_show < ENOUGH  # type: ignore[operator]
+
+
+def test_power_never_takes_a_verdict_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    sure = replace(SMALL, top1={"zeroshot": 0.2, "ft": 0.2, "car_ft": 0.95}, spread=0.02)
+    plant(store, DOWNSTREAM_ICONS, sure, curves=False)
+    nine = {v.claim: v for v in verdicts(Evidence.of(store))}["C5"]
+    assert nine.verdict == "reproduced" and nine.power_to_show is not None and nine.power_to_show < ENOUGH
+
+
+def test_c9_of_gains_that_vary_no_more_than_noise_is_not_decidable(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for place, task in enumerate(DOWNSTREAM_ICONS):
+        top1 = {**SMALL.top1, "zeroshot": 0.3 + 0.06 * place}
+        plant(store, [task], replace(SMALL, top1=top1, groups=40), curves=False)
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}["C9"]
+    assert found.verdict in (UNDECIDABLE, "contradicted", "reproduced")
+    assert "sampling noise" in found.reason and "validation images" in found.headline
+    if found.verdict == UNDECIDABLE:
+        assert "Over tasks the gain has a standard deviation of" in found.reason
+        assert "zero-shot accuracy has a standard deviation" not in found.reason
+
+
+def test_c9_does_not_read_zero_shot_accuracy_off_the_test_images(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for place, task in enumerate(DOWNSTREAM_ICONS):
+        top1 = {"zeroshot": 0.3 + 0.05 * place, "ft": 0.4, "car_ft": 0.4 + 0.05 * place}
+        plant(store, [task], replace(SMALL, top1=top1, spread=0.02, groups=40), curves=False)
+    before = {v.claim: v for v in verdicts(Evidence.of(store))}["C9"]
+    for task in DOWNSTREAM_ICONS:  # other test predictions of the pretrained model, the same on validation images
+        cell = specify(task, "zeroshot", {}, 0)
+        given = store.predictions(cell.id, "test")
+        store.add_evaluation(cell.id, "test", {"test/top1": 0.5}, replace(given, logits=given.logits[:, ::-1]), {})
+    after = {v.claim: v for v in verdicts(Evidence.of(store))}["C9"]
+    assert (before.effect, before.verdict) == (after.effect, after.verdict) and before.verdict == "reproduced"
+
+
+def test_spread_is_told_from_noise_at_the_stated_level() -> None:
+    rng = np.random.default_rng(0)
+
+    def drawn(spread: float) -> Spread:
+        effects = rng.normal(0, math.hypot(0.01, spread), 9)
+        return Spread.of([Estimate(e, (Component(1e-4, 50, "groups"),), 3, 51) for e in effects])
+
+    assert np.mean([drawn(0.0).is_noise for _ in range(800)]) == pytest.approx(0.95, abs=0.03)
+    seen = np.mean([not drawn(0.02).is_noise for _ in range(800)])
+    assert seen == pytest.approx(drawn(0.0).shown(0.02), abs=0.05)
+    assert 0 <= drawn(0.0).reliability < 1 and drawn(10.0).reliability > 0.9
+
+
+def test_the_number_of_verdicts_that_chance_alone_would_bring_is_said(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, DOWNSTREAM_ICONS[:1], SMALL, curves=False)
+    found = verdicts(Evidence.of(store))
+    words = chance_words(found)
+    count = sum(v.verdict not in ("not run", "not comparable") and v.basis == "records" for v in found)
+    assert f"{count} verdicts here rest on an interval" in words and f"{0.05 * count:.1f} of them" in words
+
+
+def test_every_changed_rule_stands_in_the_documentation_with_its_date() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    dates = [amendment.date for amendment in amendments()]
+    assert dates == sorted(dates) and len(dates) > 5
+    for amendment in amendments():
+        assert f"| {amendment.date} | {amendment.rule} |" in text
