@@ -42,6 +42,6 @@ def chance_words(verdicts: Sequence[Verdict]) -> str:
     each = 100 * ONE_SIDED
     return (
         f"Claims are not corrected jointly. {count} verdicts here rest on an interval. If every true effect lay "
-        f"exactly on its margin, chance alone would make {2 * ONE_SIDED * count:.1f} of them reproduced "
-        f"or contradicted ({each:g} % each way), and fewer where all parts of a claim must hold at once."
+        f"exactly on its margin, chance alone would be expected to make {2 * ONE_SIDED * count:.1f} of them "
+        f"reproduced or contradicted ({each:g} % each way), and fewer where all parts of a claim must hold at once."
     )

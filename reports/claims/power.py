@@ -69,8 +69,8 @@ def needed(shown: Callable[[float, float], float], many: int, kind: str, unit: s
     ways = [f"{seeds} {kind}"] * (seeds is not None) + [f"{groups} times the {unit}s"] * (groups is not None)
     if ways:
         return f"To show it in 80 % of repetitions would take about {', or '.join(ways)}."
-    more = max(MORE_REPLICATES, 2 * many)
-    both = next((k for k in range(2, MOST_GROUPS + 1) if shown(more / many, k) >= POWER), None)
-    if both is not None:
-        return f"To show it in 80 % of repetitions would take about {more} {kind} and {both} times the {unit}s."
+    for more in (max(MORE_REPLICATES, 2 * many), max(MOST_REPLICATES, 4 * many)):
+        both = next((k for k in range(2, MOST_GROUPS + 1) if shown(more / many, k) >= POWER), None)
+        if both is not None:
+            return f"To show it in 80 % of repetitions would take about {more} {kind} and {both} times the {unit}s."
     return f"{more} {kind} and {MOST_GROUPS} times the {unit}s would not show it in 80 % of repetitions."

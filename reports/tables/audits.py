@@ -46,7 +46,7 @@ AUDIT_TABLES: dict[str, AuditTable] = {
     "uncertainty": AuditTable(
         "Where the uncertainty comes from",
         "Standard errors by source, in points. Groups and seeds make the intervals; the draw of hyperparameters is "
-        "estimated on validation and is in no interval.",
+        "estimated on validation and is in no interval; of several searches, it is in the term of seeds.",
         _evidence(uncertainty.uncertainty_table),
         ("scope", "contrast", "where", "task"),
         points=("effect",),

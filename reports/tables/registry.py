@@ -203,7 +203,8 @@ def _audit_card(name: str, table: AuditTable) -> TableCard:
 
 MEAN = "Mean over the cells of their"
 INTERVAL = (
-    "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds + sum over strata of groups x variance over "
+    "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds (of several searches: over the means of the "
+    "searches / searches) + sum over strata of groups x variance over "
     "groups of the seed-averaged contributions, their interaction counted once; q = mean of the terms' t quantiles at "
     "97.5 %, weighted by their variances (docs/statistics.md)."
 )
