@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from carft.core.errors import UserError
 from carft_cli.console import AsJson, cell_text, err, new_table, out, print_json
@@ -65,7 +67,8 @@ def data_check(name: SetName, root: Root, as_json: AsJson = False) -> None:
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
-            out.print(f"{one.data_set}: [bold]{one.status}[/bold]. {counts}. {one.meaning}", soft_wrap=True)
+            said = Text.assemble(f"{one.data_set}: ", (one.status, "bold"), f". {counts}. {one.meaning}")
+            out.print(said, soft_wrap=True)
             for problem in one.problems:
                 out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
             for file, reason in one.unreadable.items():
@@ -92,7 +95,7 @@ def data_fetch(name: SetName, root: Root, as_json: AsJson = False) -> None:
         return
     for row in rows:
         out.print(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
-    out.print(f"Next: python cli.py data check {name} --root {root}", soft_wrap=True)
+    out.print(f"Next: {shlex.join(['python', 'cli.py', 'data', 'check', name, '--root', str(root)])}", soft_wrap=True)
 
 
 @data_group.command("fixture")

@@ -13,7 +13,7 @@ import typer
 
 from carft.core.errors import UserError
 from carft_cli.asking import ask
-from carft_cli.console import AsJson, Results, err, out, print_json, rows_table
+from carft_cli.console import AsJson, Results, err, headed, out, print_json, rows_table
 from carft_cli.options import (
     FEATURES,
     Accumulation,
@@ -237,7 +237,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     for outcome in made.outcomes[-FEW:]:
         out.print(f"Earlier, {outcome.recipe}: {outcome.words}.", soft_wrap=True, markup=False, highlight=False)
     for refusal in found:
-        out.print(f"[bold red]In the way:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
+        out.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
         if refusal.hint:
             out.print(f"  {refusal.hint}", soft_wrap=True, highlight=False, markup=False)
     if not found:
