@@ -6,7 +6,7 @@ import typer
 
 from carft.core.errors import Diverged, StorageUnavailable, UserError
 from carft_cli.cell import export, interpolate, soup, train
-from carft_cli.console import err
+from carft_cli.console import err, headed
 from carft_cli.data import data_group
 from carft_cli.icons import icons
 from carft_cli.look import ls, show
@@ -36,13 +36,13 @@ def main() -> None:
     try:
         app()
     except UserError as refusal:
-        err.print(f"[bold red]Refused:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
+        err.print(headed("Refused:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
         if refusal.hint:
             err.print(refusal.hint, soft_wrap=True, highlight=False)
         raise SystemExit(2) from None
     except StorageUnavailable as away:
-        err.print(f"[bold red]Refused:[/bold red] {away.strerror}.", soft_wrap=True, highlight=False)
+        err.print(headed("Refused:", f" {away.strerror}.", "bold red"), soft_wrap=True, highlight=False)
         raise SystemExit(2) from None
     except Diverged as failure:
-        err.print(f"[bold red]The cell failed:[/bold red] {failure}.", soft_wrap=True, highlight=False)
+        err.print(headed("The cell failed:", f" {failure}.", "bold red"), soft_wrap=True, highlight=False)
         raise SystemExit(1) from None

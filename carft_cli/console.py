@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from carft.core.errors import UserError
 
-out = Console(width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
+# markup is off: a path with [brackets] in it is shown as it is
+out = Console(width=None if sys.stdout.isatty() else 160, markup=False)
+err = Console(stderr=True, markup=False)
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     headings = list(dict.fromkeys(name for row in rows for name in row)) or [empty]
     table = new_table(*headings)
     for row in rows:
-        table.add_row(*(escape(cell_text(row.get(name))) for name in headings))
+        table.add_row(*(cell_text(row.get(name)) for name in headings))
     return table
 
 
@@ -83,6 +84,11 @@ def split(text: str | None) -> list[str] | None:
     if not names:
         raise UserError(f"'{text}' names nothing.", "Leave the option out, or name at least one.")
     return names
+
+
+def headed(head: str, rest: str, style: str = "bold") -> Text:
+    """A line that begins with a word in a style."""
+    return Text.assemble((head, style), rest)
 
 
 def counted(count: int, what: str) -> str:

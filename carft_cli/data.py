@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from carft.core.errors import UserError
 from carft_cli.console import cell_text, err, new_table, out, print_json
@@ -106,7 +108,8 @@ def data_check(settings: SetSettings) -> None:
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
-            out.print(f"{one.data_set}: [bold]{one.status}[/bold]. {counts}. {one.meaning}", soft_wrap=True)
+            said = Text.assemble(f"{one.data_set}: ", (one.status, "bold"), f". {counts}. {one.meaning}")
+            out.print(said, soft_wrap=True)
             for problem in one.problems:
                 out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
             for file, reason in one.unreadable.items():
@@ -135,7 +138,7 @@ def data_fetch(settings: SetSettings) -> None:
         return
     for row in rows:
         out.print(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
-    out.print(f"Next: python cli.py data check {name} --data {root}", soft_wrap=True)
+    out.print(f"Next: {shlex.join(['python', 'cli.py', 'data', 'check', name, '--data', str(root)])}", soft_wrap=True)
 
 
 @data_group.command("fixture")

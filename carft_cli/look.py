@@ -65,7 +65,7 @@ def show(
             {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
         )
         return
-    out.print(f"[bold]Cell {record.id}[/bold]")
+    out.print(f"Cell {record.id}", style="bold", highlight=False)
     out.print_json(data=record.cell.as_dict())
     out.print(metrics_table(metrics))
     out.print("Make it again:", style="bold")

@@ -222,7 +222,8 @@ def print_setting(tasks: list[str], model: str, pretrained: str, data: Path | No
     known = pretrained.partition(DIGEST_MARK)[0]
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)
     if fakes := [task for task in tasks if _is_fixture(task, data)]:
-        err.print(f"Warning: fixtures, no real image: {', '.join(fakes)}. No number of them means anything.")
+        fake = ", ".join(fakes)
+        err.print(f"Warning: fixtures, no real image: {fake}. No number of them means anything.", soft_wrap=True)
     for warning in (w for task in tasks for w in card(task).warnings(bank)):
         err.print(f"Warning: {warning}", soft_wrap=True)
 

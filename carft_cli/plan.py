@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.core.errors import UserError
-from carft_cli.console import err, out, print_json, rows_table
+from carft_cli.console import err, headed, out, print_json, rows_table
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
@@ -186,7 +186,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     for outcome in made.outcomes[-FEW:]:
         out.print(f"Earlier, {outcome.recipe}: {outcome.words}.", soft_wrap=True, markup=False, highlight=False)
     for refusal in found:
-        out.print(f"[bold red]In the way:[/bold red] {refusal.message}", soft_wrap=True, highlight=False)
+        out.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
         if refusal.hint:
             out.print(f"  {refusal.hint}", soft_wrap=True, highlight=False, markup=False)
     if not found:

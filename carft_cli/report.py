@@ -116,11 +116,11 @@ def why(
     if as_json:
         print_json(chain.as_dict())
         return
-    out.print(f"[bold]{chain.address}[/bold]", highlight=False)
+    out.print(chain.address, style="bold", soft_wrap=True, highlight=False)
     for name, text in chain.facts:
         out.print(f"  {name}: {text}", soft_wrap=True, markup=False, highlight=False)
     for title, rows in chain.tables.items():
-        out.print(f"\n{title}", style="bold", highlight=False)
+        out.print(f"\n{title}", style="bold", soft_wrap=True, highlight=False)
         out.print(rows_table(rows))
     if chain.cells:
         out.print(f"\n{counted(len(chain.cells), 'cell')}, made again by:", style="bold", highlight=False)

@@ -82,7 +82,7 @@ def merge(
                 f"{to}: {counts[0]} cells from {first}, {counts[1]} from {second}; {merged.shared} were in both.",
                 soft_wrap=True,
             )
-            out.print(f"Next: python cli.py report --results {to}", soft_wrap=True)
+            out.print(f"Next: {shlex.join(['python', 'cli.py', 'report', '--results', str(to)])}", soft_wrap=True)
         else:
             out.print("Nothing was written. Say whose cells stand: --keep first or --keep second")
     if not merged.written:
@@ -110,7 +110,8 @@ def export(
         return
     _say_packed(packed)
     out.print(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
-    out.print(f"Elsewhere: python cli.py results import {archive.name} --to {archive.stem}", soft_wrap=True)
+    arguments = ["results", "import", archive.name, "--to", archive.stem]
+    out.print(f"Elsewhere: {shlex.join(['python', 'cli.py', *arguments])}", soft_wrap=True)
 
 
 @results_group.command("import")
@@ -132,9 +133,10 @@ def import_(
         return
     _say_packed(packed)
     if published:
-        out.print(f"Next: python cli.py report verify --results {to} --out {to / 'report'}", soft_wrap=True)
+        arguments = ["report", "verify", "--results", str(to), "--out", str(to / "report")]
+        out.print(f"Next: {shlex.join(['python', 'cli.py', *arguments])}", soft_wrap=True)
     else:
-        out.print(f"Next: python cli.py report --results {to}", soft_wrap=True)
+        out.print(f"Next: {shlex.join(['python', 'cli.py', 'report', '--results', str(to)])}", soft_wrap=True)
 
 
 @results_group.command()

@@ -46,7 +46,7 @@ def status(
         print_json({"cells": finished, "sweeps": sweeps, "failures": listed})
         return
     if not shown:
-        out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.")
+        out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.", soft_wrap=True)
     for state in shown:
         _say(state, results)
     if failed:

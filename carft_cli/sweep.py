@@ -141,7 +141,8 @@ def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: Swee
     out.print(winners_table(protocol))
     out.print(
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, {given_up}"
-        f"{summary.wall_s:.0f} s. Records: {results}"
+        f"{summary.wall_s:.0f} s. Records: {results}",
+        soft_wrap=True,
     )
     if state is not None and state.busy:
         out.print(busy_line(state.busy), highlight=False)
@@ -162,5 +163,6 @@ def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: Swee
     if protocol.failed:
         out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)
     if state is not None:
-        out.print(f"Curves and studies: python cli.py results events --results {results}", soft_wrap=True)
-    out.print(f"Next: {f'python cli.py report --results {results}' if nothing_left else again}", soft_wrap=True)
+        out.print(f"Curves and studies: python cli.py results events --results {shlex.quote(results)}", soft_wrap=True)
+    following = f"python cli.py report --results {shlex.quote(results)}" if nothing_left else again
+    out.print(f"Next: {following}", soft_wrap=True)

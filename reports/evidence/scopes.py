@@ -5,6 +5,7 @@ A scope is a family of tasks at one scale, with one model, one set of weights an
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,17 @@ class Family:
     tasks: tuple[str, ...]
     command: str
 
+    @property
+    def scale(self) -> str:
+        """The scale of its tasks."""
+        return card(self.tasks[0]).scale
+
+    def has(self, what: str) -> bool:
+        """Whether its tasks have what a claim needs, as far as their cards say."""
+        first = card(self.tasks[0])
+        parts = {"test": first.has_test, "suites": bool(first.suites), "contexts": bool(first.contexts)}
+        return parts.get(what, True)
+
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -57,7 +69,7 @@ def family_of(task: str) -> Family:
     for family in FAMILIES.values():
         if task in family.tasks:
             return family
-    return Family(task, "single", task, (task,), f"python cli.py sweep downstream --tasks {task}")
+    return Family(task, "single", task, (task,), f"python cli.py sweep downstream --tasks {shlex.quote(task)}")
 
 
 @dataclass(frozen=True)

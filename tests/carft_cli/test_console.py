@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 
 import pytest
-from rich.console import Console
 
-from carft_cli.console import rows_table
+from carft_cli.console import out, rows_table
+from tests.support.helpers import run_cli
 
 ID = "0123456789abcdef"
 LONG = "folder:/data/pictures/of/animals?id=photo&ood=scan,sketch"
 
 
 def shown(rows: list[dict[str, object]], width: int) -> str:
-    console = Console(width=width)
-    with console.capture() as captured:
-        console.print(rows_table(rows))
+    before = out._width
+    out.width = width
+    try:
+        with out.capture() as captured:
+            out.print(rows_table(rows))
+    finally:
+        out._width = before
     return captured.get()
 
 
@@ -36,3 +40,11 @@ def test_rows_with_different_columns_stay_under_their_headings() -> None:
     heading, *lines = (line.split() for line in shown(rows, 80).splitlines())
     assert heading == ["task", "test", "ood"]
     assert lines == [["cifar10", "0.5", "-"], ["pacs", "-", "0.25"]]
+
+
+def test_a_path_with_brackets_is_shown_as_it_is() -> None:
+    path = "/data/[old]/[/red]photos"
+    refused = run_cli("train", "--task", f"folder:{path}", "--method", "ft", "--lr", "1e-4")
+    assert refused.returncode == 2
+    assert f"'{path}'" in refused.stderr
+    assert path in shown([{"task": path}], 80)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from reports.analysis.pairing import contributions
 from reports.claims.rules import answer_of, decide
 from reports.claims.verdicts import Part, Verdict, ledger, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.evidence.scopes import family_of
 from reports.stats.intervals import Component, Estimate
 from reports.tables.basic import trial_table
 from tests.support.planted import Plan, change_study, plant, write
@@ -60,6 +62,28 @@ def test_large_planted_gains_are_reproduced(tmp_path: Path) -> None:
     assert found["C4"].n_seeds == 3
     assert found["C5"].low is not None and found["C5"].low > 0
     assert {v.scale for c, v in found.items() if c not in ("C6", "C7")} == {"miniature"}
+
+
+@pytest.mark.parametrize(
+    ("task", "commands"),
+    [
+        ("cifar10", {"C4": "sweep ood --data ROOT", "C12": "sweep ood --data ROOT"}),
+        ("pacs/sketch", {"C3": "sweep downstream --data ROOT", "C4b": "sweep ood --data ROOT"}),
+        (ALL, {"C5": "sweep downstream", "C9": "sweep downstream"}),
+    ],
+)
+def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
+    tmp_path: Path, task: str, commands: dict[str, str]
+) -> None:
+    found = answers(tmp_path, replace(GOOD, seeds=(1, 2)), (task,), curves=False)
+    assert {claim: found[claim].command for claim in commands} == {
+        claim: f"python cli.py {command}" for claim, command in commands.items()
+    }
+
+
+def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell() -> None:
+    task = "folder:/my [old] data?id=photo&ood=scan,sketch"
+    assert shlex.split(family_of(task).command)[-2:] == ["--tasks", task]
 
 
 def test_the_opposite_is_contradicted(tmp_path: Path) -> None:
