@@ -133,6 +133,10 @@ def weights(
     for value, option in ((model, "--model"), (pretrained, "--pretrained")):
         if value is not None and not value.strip():
             raise UserError(f"{option} is empty.", "Leave it out for the task's own, or name one.")
+    if model is not None:
+        from carft.models.availability import require_architecture
+
+        require_architecture(model)
     if random_weights:
         if pretrained:
             raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")

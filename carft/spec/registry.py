@@ -31,6 +31,10 @@ KL_WEIGHT = Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)
 #: what a loss on context distributions depends on
 CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
 PROBE_PENALTY = Range(1e-6, 1e-1, first_guess=1e-3)
+#: what a hyperparameter is, where several methods have the same one: hyperparameter -> its name across methods
+FINE_TUNING = {"lr": "learning rate of fine-tuning"}
+CONTEXT_KL = {**FINE_TUNING, "kl_weight": "weight of the context KL"}
+PROBE = {"l2": "penalty of the linear probe"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class MethodCard:
     where: "module:attribute" of its code. space: hyperparameter -> range; a cell must name exactly these.
     whole_batch: whether the loss compares the images of a batch with each other, so that it cannot be computed in
     parts. reads: the reading factors that its training depends on; the others are left at their default in its cells,
-    so that no cell is run twice under two names. command: how a post-hoc method is called.
+    so that no cell is run twice under two names. command: how a post-hoc method is called. shares: hyperparameter ->
+    its name across methods: two methods are compared only if each hyperparameter with a common name was searched over
+    the same range. A hyperparameter without such a name is the method's own.
     """
 
     name: str
@@ -52,6 +58,7 @@ class MethodCard:
     whole_batch: bool = False
     reads: tuple[str, ...] = ("class_head",)
     command: str = ""
+    shares: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Any:
         """Import the method's code."""
@@ -78,6 +85,7 @@ METHODS: dict[str, MethodCard] = {
             "carft.methods.linear_probe:LinearProbe",
             {"l2": PROBE_PENALTY},
             reads=(),
+            shares=PROBE,
         ),
         MethodCard(
             "ft",
@@ -86,6 +94,7 @@ METHODS: dict[str, MethodCard] = {
             "Fine-tuning of image encoder and class head by cross-entropy.",
             "carft.methods.ft:FineTune",
             {"lr": LEARNING_RATE},
+            shares=FINE_TUNING,
         ),
         MethodCard(
             "lp_ft",
@@ -95,6 +104,7 @@ METHODS: dict[str, MethodCard] = {
             "carft.methods.lp_ft:ProbeThenFineTune",
             {"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
             reads=(),
+            shares={**FINE_TUNING, **PROBE},
         ),
         MethodCard(
             "l2_sp",
@@ -103,6 +113,7 @@ METHODS: dict[str, MethodCard] = {
             "Fine-tuning that keeps the weights of the image encoder near the pretrained ones.",
             "carft.methods.l2_sp:StartingPoint",
             {"lr": LEARNING_RATE, "l2_weight": Range(0.01, 10.0, first_guess=0.1, zero_allowed=True)},
+            shares=FINE_TUNING,
         ),
         MethodCard(
             "kd",
@@ -111,6 +122,7 @@ METHODS: dict[str, MethodCard] = {
             "Fine-tuning that keeps the class distribution near the zero-shot one.",
             "carft.methods.kd:ClassDistillation",
             {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            shares=FINE_TUNING,
         ),
         MethodCard(
             "feature_kd",
@@ -119,6 +131,7 @@ METHODS: dict[str, MethodCard] = {
             "Fine-tuning that keeps the image features near the pretrained ones.",
             "carft.methods.feature_kd:FeatureDistillation",
             {"lr": LEARNING_RATE, "distance_weight": Range(0.1, 100.0, first_guess=1.0, zero_allowed=True)},
+            shares=FINE_TUNING,
         ),
         MethodCard(
             "flyp",
@@ -137,6 +150,7 @@ METHODS: dict[str, MethodCard] = {
             "Fine-tuning that keeps the model's answers to random text.",
             "carft.methods.lipsum_ft:RandomText",
             {"lr": LEARNING_RATE, "energy_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
+            shares=FINE_TUNING,
         ),
         MethodCard(
             "car_ft",
@@ -146,6 +160,7 @@ METHODS: dict[str, MethodCard] = {
             "carft.methods.car_ft:ContextAwareFineTune",
             {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             reads=CONTEXT_FACTORS,
+            shares=CONTEXT_KL,
         ),
         MethodCard(
             "car_ft_permuted",
@@ -156,6 +171,7 @@ METHODS: dict[str, MethodCard] = {
             {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             reads=CONTEXT_FACTORS,
             whole_batch=True,
+            shares=CONTEXT_KL,
         ),
         MethodCard(
             "car_ft_random",
@@ -165,6 +181,7 @@ METHODS: dict[str, MethodCard] = {
             "carft.methods.car_ft_controls:RandomContexts",
             {"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             reads=CONTEXT_FACTORS,
+            shares=CONTEXT_KL,
         ),
         MethodCard(
             "wise_ft",

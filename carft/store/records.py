@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -37,12 +37,16 @@ from carft.store.predictions import read_parquet, read_predictions, write_predic
 
 @dataclass(frozen=True)
 class Record:
-    """A finished cell: its specification, flat metrics, provenance and durations in seconds."""
+    """A finished cell: its specification, flat metrics, provenance and durations in seconds.
+
+    finished_at: when its record was written, UTC; empty in records of versions that did not write it.
+    """
 
     cell: Cell
     metrics: Mapping[str, float]
     provenance: Mapping[str, Any]
     durations: Mapping[str, float]
+    finished_at: str = field(default="", compare=False)
 
     @property
     def id(self) -> str:
@@ -157,7 +161,8 @@ class Store:
         try:
             spec = read_json(self.folder(cell) / "spec.json")
             numbers = finite_numbers(raw["metrics"]), finite_numbers(raw["durations"])
-            record = Record(Cell.from_dict(spec), numbers[0], dict(raw["provenance"]), numbers[1])
+            when = str(raw.get("finished_at", ""))
+            record = Record(Cell.from_dict(spec), numbers[0], dict(raw["provenance"]), numbers[1], when)
             found = (record.id, record.numerics)
         except UserError as error:
             raise error if "torn" in error.message else corrupt(self.folder(cell), error.message) from error
@@ -278,6 +283,7 @@ class Store:
             "metrics": dict(record.metrics),
             "provenance": dict(record.provenance),
             "durations": dict(record.durations),
+            "finished_at": record.finished_at or utc_now(),
         }
         write_json(folder / "record.json", content)
         self._stopped_path(record.id).unlink(missing_ok=True)
@@ -298,8 +304,8 @@ class Store:
 
     def _log_unsealing(self, cell: str, name: str, by: str) -> None:
         """Append one line to the log in one write, so that workers that append at once lose nothing."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = json.dumps({"when": when, "cell": cell, "set": name, "by": by}, sort_keys=True) + "\n"
+        opened = {"when": utc_now(), "cell": cell, "set": name, "by": by, "numerics": NUMERICS}
+        line = json.dumps(opened, sort_keys=True) + "\n"
         place = self._unsealing_log(cell)
         with self.changing(place):
             log = os.open(self.root / place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -313,8 +319,9 @@ class Store:
         """The file that holds the openings of a cell from here."""
         return "unsealed.jsonl"
 
-    def unsealings(self) -> list[dict[str, str]]:
-        """Every unsealing that was logged, in order: when, cell, set, and by which kind of command."""
+    def unsealings(self) -> list[dict[str, Any]]:
+        """Every unsealing that was logged, in order: when, cell, set, by which kind of command, and the NUMERICS of the
+        record, 0 where the line does not say it."""
         whole, parts = self.root / "unsealed.jsonl", sorted(self.root.glob("unsealed/*.jsonl"))
         lines = _unsealings_in(whole) if whole.is_file() else []
         return lines + sorted((line for part in parts for line in _unsealings_in(part)), key=lambda line: line["when"])
@@ -341,7 +348,7 @@ class Store:
         with self.changing(f"cells/{cell.id}"):
             self.make(folder)
             write_json(folder / "spec.json", cell.as_dict())
-            write_json(self._stopped_path(cell.id), content)
+            write_json(self._stopped_path(cell.id), {**content, "finished_at": utc_now()})
         self.forget_failure(cell.id)
 
     def stopped(self, cell: str) -> dict[str, Any] | None:
@@ -416,11 +423,17 @@ class Store:
         return self.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
 
 
-def _unsealings_in(path: Path) -> list[dict[str, str]]:
+def utc_now() -> str:
+    """The time as records and logs write it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _unsealings_in(path: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [{name: str(line[name]) for name in ("when", "cell", "set", "by")} for line in lines]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        named = [{name: str(line[name]) for name in ("when", "cell", "set", "by")} for line in lines]
+        return [{**found, "numerics": int(line.get("numerics", 0))} for found, line in zip(named, lines, strict=True)]
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"The log '{path}' cannot be read: {error}.",
             "Mend or remove the broken line; the lines before and after it still count.",

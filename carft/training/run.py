@@ -33,7 +33,7 @@ from carft.models.network import Network, Prompts
 from carft.spec.cell import Cell, ClassHead
 from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
-from carft.store.records import Record, Store
+from carft.store.records import Record, Store, utc_now
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.distributed import WorkerRank
 from carft.training.evaluate import embed, predict_each
@@ -343,6 +343,5 @@ def add_evaluation(
     cell: Cell, name: str, predictions: Predictions, bench: CellContext, store: Store, by: Command
 ) -> None:
     """Write what unsealing found on one set."""
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    note = {"by": by, "unsealed_at": when, "provenance": bench.provenance()}
+    note = {"by": by, "unsealed_at": utc_now(), "provenance": bench.provenance()}
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)

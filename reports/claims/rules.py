@@ -51,7 +51,8 @@ class Verdict:
     """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1.
 
     unit: ``points`` or ``rank correlation``. basis: ``records``, or ``reference numbers`` where nothing was run.
-    power: what more seeds or groups would buy, in words. command: what would run what is missing.
+    power: what more seeds or groups would buy, in words. command: what would run what is missing. caution: what a
+    reader must know of the cells that it rests on; mostly empty.
     """
 
     claim: str
@@ -75,6 +76,7 @@ class Verdict:
     basis: str = "records"
     power: str = ""
     command: str = ""
+    caution: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that scripts rely on, and the reason."""
@@ -82,6 +84,7 @@ class Verdict:
         wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
         found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
         words = {"part": self.headline, "reason": self.reason, "power": self.power, "command": self.command}
+        words["caution"] = self.caution
         return {**found, **words}
 
 

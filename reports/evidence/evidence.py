@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,8 @@ from carft.spec.cell import Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.spec.selection import best_alpha
 from carft.store.records import Record, Store
+from reports.evidence.comparability import differences
+from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.outcomes import SetOutcome
 from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
 from reports.evidence.scopes import Scope, named
@@ -77,13 +79,14 @@ class Evidence:
     others: Sequence[Evidence] = ()
 
     @staticmethod
-    def of(store: Store) -> Evidence:
+    def of(store: Store, suggest: Suggest | None = None) -> Evidence:
         """Read a folder. The first view is returned (paper scale before miniature), the others are in ``others``.
 
         One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
-        (task, method) under it the one with most trials. All others are named.
+        (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
+        named. suggest: the sampler of the searches, where trials that were struck out are looked for.
         """
-        archive = Results.of(store)
+        archive = Results.of(store, suggest)
         by_scope: dict[Scope, list[Mapping[str, Any]]] = {}
         for study in archive.studies:
             try:
@@ -96,6 +99,7 @@ class Evidence:
             if view.scope is not None and view.scope.stale:
                 words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
                 archive.problems.append(Problem("other data", view.name, words))
+        archive.problems += _departures(archive)
         if not views:
             return Evidence(archive, None, "", (), ())
         return replace(views[0], others=tuple(views[1:]))
@@ -155,6 +159,11 @@ class Evidence:
         """The study of a task and method, if any."""
         return self._by_method.get((task, method))
 
+    def departures(self, task: str, method: str) -> tuple[str, ...]:
+        """Where the study of a task and method left the protocol, in words."""
+        study = self.study(task, method)
+        return self.archive.conduct.of(study) if study else ()
+
     def finished_trials(self, task: str, method: str) -> int:
         """Search trials of a study that ended with a record."""
         study = self.study(task, method)
@@ -174,7 +183,7 @@ class Evidence:
             return tuple(filter(None, (self._interpolated(p, task, entry.alpha) for p in parents)))
         if METHODS[entry.method].kind == "untrained":
             known = self.archive.untrained.get((task_key(task), entry.method), [])
-            found = [r.id for r in known if self._is_start(r.cell, task)][:1]
+            found = [r.id for r in sorted(known, key=self._is_elsewhere(task)) if self._is_start(r.cell, task)][:1]
         else:
             study = self.study(task, entry.method)
             found = list(study["confirm"]) if study else []
@@ -187,6 +196,11 @@ class Evidence:
         version = self.scope.stale or card(task).version
         start = (version, self.scope.model, self.scope.pretrained)
         return (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+
+    def _is_elsewhere(self, task: str) -> Callable[[Record], bool]:
+        """Whether a cell was computed at another precision than the task's studies."""
+        precisions = {s.get("precision", "float32") for s in self.studies if s["task"] == task}
+        return lambda record: record.cell.precision not in precisions
 
     def _interpolated(self, parent: str, task: str, alpha: float | None) -> str | None:
         curve = self.archive.curves.get(parent, {})
@@ -246,8 +260,18 @@ def choices(study: Mapping[str, Any]) -> Choices:
     return tuple(sorted(factors.items()))
 
 
+def _departures(archive: Results) -> list[Problem]:
+    """What stands against decisions that rest on the studies of a folder."""
+    conduct, what = archive.conduct, DEPARTED
+    named = {s["id"]: f"{s['method']} on {s['task']}" for s in archive.studies}
+    found = [Problem(what, named[study], "; ".join(words)) for study, words in conduct.departures.items()]
+    return found + [Problem(what, "of no study here", words) for words in conduct.elsewhere]
+
+
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[Mapping[str, Any]]) -> Evidence:
-    ordered = sorted(studies, key=_size)
+    largest = sorted(studies, key=_size)[-1]
+    # of two searches of one question the one that is comparable with the largest of the scope
+    ordered = sorted(studies, key=lambda s: (bool(s["winner"]), not differences(s, largest), *_size(s)))
     by_reading: dict[Choices, list[Mapping[str, Any]]] = {}
     for study in ordered:
         by_reading.setdefault(choices(study), []).append(study)

@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from reports.analysis.selection import scope_one_trial
 from reports.claims.verdicts import Claim, Verdict, ledger
-from reports.evidence.caveats import said_of
 from reports.evidence.evidence import Evidence
 from reports.evidence.results import stopped_trials
 from reports.figures.figures import Plot, label
@@ -39,7 +38,6 @@ class Content:
     trials_worth: str
     one_trial: str
     seal: str
-    cautions: Mapping[str, tuple[str, ...]]
     claims: Sequence[tuple[Claim, Verdict]]
     span: float
     tables: Sequence[FormattedTable]
@@ -63,7 +61,6 @@ class Content:
             + _given_up(evidence),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
-            cautions=sources.caveats,
             claims=[(ledger()[v.claim], v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=[formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
@@ -85,10 +82,6 @@ class Content:
         same = [v for _, v in self.claims if v.claim == verdict.claim]
         place = next(k for k, v in enumerate(same) if v is verdict)
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
-
-    def caution(self, verdict: Verdict) -> str:
-        """What a reader must know of the cells that a verdict rests on; mostly empty."""
-        return said_of(verdict.cells, self.cautions)
 
 
 def _answer(verdicts: Sequence[Verdict]) -> str:

@@ -14,6 +14,7 @@ from carft.core.errors import UserError, unknown
 from carft.data.catalog import CARDS, card
 from carft.spec.cell import Reading, Training
 from carft.spec.registry import SOUPED, MethodCard, Range, method_card
+from carft.spec.study import confirm_seeds
 from carft.store.early_stopping import FEWEST
 from sweeps.recipes.readings import Readings
 
@@ -99,7 +100,7 @@ class Recipe(_Strict):
 
     def confirm_seeds(self) -> list[int]:
         """Fresh seeds, the same for every method, never the search seed."""
-        return [s for s in range(1, self.seeds + 2) if s != self.search_seed][: self.seeds]
+        return confirm_seeds(self.seeds, {self.search_seed})
 
     def smoked(self) -> Recipe:
         """The recipe at smoke size, every trial trained to its end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -45,6 +46,17 @@ def suggest(space: Mapping[str, Range], seed: int, trial: int, earlier: Sequence
     for tried in earlier:
         study.add_trial(_as_optuna_knows_it(tried, distributions))
     return dict(study.ask(distributions).params)
+
+
+def suggest_again(
+    space: Mapping[str, Sequence[float]],
+    seed: int,
+    trial: int,
+    earlier: Sequence[tuple[Mapping[str, float], float, Any]],
+) -> dict[str, float]:
+    """:func:`suggest` for whoever checks a study by its file: ranges as study.json has them, results as tuples."""
+    ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in space.items()}
+    return suggest(ranges, seed, trial, [Tried(*told) for told in earlier])
 
 
 def _as_optuna_knows_it(tried: Tried, distributions: dict[str, BaseDistribution]) -> FrozenTrial:

@@ -12,9 +12,11 @@ from carft import NUMERICS
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.catalog import card
 from carft.spec.cell import Cell, Reading, Training
-from carft.spec.registry import WISE_ALPHAS
+from carft.spec.registry import METHODS, WISE_ALPHAS
 from carft.spec.resolve import interpolation, specify
+from carft.spec.study import identity, sampler_seed, study_id
 from carft.store.records import Record, Store
+from sweeps.search.sampler import suggest_again
 
 PROVENANCE = {
     "numerics": NUMERICS,
@@ -81,43 +83,59 @@ def plant(
     reading: Reading | None = None,
     curves: bool = True,
     crop: float | None = None,
+    precision: str = "float32",
+    trials: int = 1,
 ) -> None:
-    """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly."""
+    """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly.
+
+    trials: of each search; the first one wins, the others try what the sampler gives.
+    """
     for task in tasks:
         for method in plan.top1:
             recipe = {"epochs": epochs, **({} if crop is None else {"crop": crop})}
-            settings = (Training(**recipe), reading)
-            base = specify(task, method, HYPERPARAMETERS[method], 0, *settings)
+            settings: dict[str, Any] = {"training": Training(**recipe), "reading": reading, "precision": precision}
+            base = specify(task, method, HYPERPARAMETERS[method], 0, **settings)
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)
                 continue
             write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
-            confirm = [specify(task, method, HYPERPARAMETERS[method], seed, *settings) for seed in plan.seeds]
+            content = identity_of(base, method, recipe, differing(reading))
+            # the first four trials are draws from the prior, whatever the others came to
+            tried = [suggest_again(content["space"], content["seed"], k, ()) for k in range(1, trials)]
+            search = [base, *(specify(task, method, parameters, 0, **settings) for parameters in tried)]
+            for cell in search[1:]:
+                write(store, cell, plan.top1[method] - 0.2, plan.context[method], plan, unseal=False)
+            confirm = [specify(task, method, HYPERPARAMETERS[method], seed, **settings) for seed in plan.seeds]
             for cell in confirm:
                 write(store, cell, plan.top1[method], plan.context[method], plan)
                 for alpha in WISE_ALPHAS if curves else ():
                     mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
                     write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
-            trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
-            differs = [*differing(reading).values(), *recipe.values()]
-            name = "-".join([task.replace("/", "-"), method, *map(str, differs)])
-            store.write_study(
-                name,
-                {
-                    "id": name,
-                    "task": task,
-                    "method": method,
-                    "data_version": base.data_version,
-                    "model": base.model,
-                    "pretrained": base.pretrained,
-                    "training": recipe,
-                    "reading": differing(reading),
-                    "oracle": plan.oracle,
-                    "trials": [trial],
-                    "winner": base.id,
-                    "confirm": [cell.id for cell in confirm],
-                },
-            )
+            lines = [
+                {"trial": k, "parameters": dict(cell.hyperparameters), "cell": cell.id, "status": "done"}
+                for k, cell in enumerate(search)
+            ]
+            content |= {"oracle": plan.oracle, "trials": lines, "winner": base.id}
+            store.write_study(content["id"], {**content, "confirm": [cell.id for cell in confirm]})
+
+
+def identity_of(base: Cell, method: str, recipe: Mapping[str, Any], reading: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies a study with the method's own ranges, its id and the sampler's seed, as study.json has them."""
+    content: dict[str, Any] = {
+        "task": base.task,
+        "method": method,
+        "data_version": base.data_version,
+        "model": base.model,
+        "pretrained": base.pretrained,
+        "space": {n: [r.low, r.high, r.first_guess] for n, r in METHODS[method].space.items()},
+        "round_size": 2,
+        "search_seed": 0,
+        "training": dict(recipe),
+        "reading": dict(reading),
+        **({} if base.precision == "float32" else {"precision": base.precision}),
+    }
+    known = identity(content)
+    return {"id": study_id(known), **content, "seed": sampler_seed(known, recipe)}
 
 
 def differing(reading: Reading | None) -> dict[str, Any]:
