@@ -22,9 +22,9 @@ from carft.store.records import Record, Store
 
 #: what the sampler is told of a trial: parameters, value, the epoch at which it was given up (None: at none)
 Told = tuple[Mapping[str, float], float, int | None]
-#: (space as in study.json, sampler's seed, trial number, results of earlier rounds) -> what the trial tries
-Suggest = Callable[[Mapping[str, Sequence[float]], int, int, Sequence[Told]], Mapping[str, float]]
 Study = Mapping[str, Any]
+#: (study as in study.json, trial number, results of earlier rounds) -> what the trial tries by its sampler
+Suggest = Callable[[Study, int, Sequence[Told]], Mapping[str, float]]
 
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
@@ -82,7 +82,7 @@ def replayed(study: Study, records: Mapping[str, Record], suggest: Suggest) -> l
     trials, size = study["trials"], study["round_size"]
     for first in range(0, len(trials) + 1, size):
         numbers = range(first, min(first + size, len(trials) + 1))
-        found += [dict(suggest(study["space"], study["seed"], number, told)) for number in numbers]
+        found += [dict(suggest(study, number, told)) for number in numbers]
         for trial in (t for t in trials[first : first + size] if t["status"] != "failed"):
             if trial["status"] == "stopped":
                 told.append((trial["parameters"], trial["val/top1"], trial["stopped_after"]))

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carft.spec.cell import stable_hash
-from carft.spec.registry import Range
+from carft.spec.registry import Range, method_card
 
 #: trials drawn from the prior before the sampler models the results; Optuna's default is 10
 STARTUP_TRIALS = 4
@@ -49,14 +49,18 @@ def suggest(space: Mapping[str, Range], seed: int, trial: int, earlier: Sequence
 
 
 def suggest_again(
-    space: Mapping[str, Sequence[float]],
-    seed: int,
-    trial: int,
-    earlier: Sequence[tuple[Mapping[str, float], float, Any]],
+    study: Mapping[str, Any], trial: int, earlier: Sequence[tuple[Mapping[str, float], float, Any]]
 ) -> dict[str, float]:
-    """:func:`suggest` for whoever checks a study by its file: ranges as study.json has them, results as tuples."""
-    ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in space.items()}
-    return suggest(ranges, seed, trial, [Tried(*told) for told in earlier])
+    """:func:`suggest` for whoever checks a study by its file; earlier: the results as plain tuples.
+
+    The sampler's answer depends on the order of the hyperparameters, which the file does not keep. It is that of the
+    registry, and what a reading adds comes last.
+    """
+    ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study["space"].items()}
+    order = [*(name for name in method_card(study["method"]).space if name in ranges)]
+    space = {name: ranges[name] for name in (*order, *(name for name in ranges if name not in order))}
+    told = [Tried({name: parameters[name] for name in space}, *rest) for parameters, *rest in earlier]
+    return suggest(space, study["seed"], trial, told)
 
 
 def _as_optuna_knows_it(tried: Tried, distributions: dict[str, BaseDistribution]) -> FrozenTrial:

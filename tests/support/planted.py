@@ -101,7 +101,7 @@ def plant(
             write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
             content = identity_of(base, method, recipe, differing(reading))
             # the first four trials are draws from the prior, whatever the others came to
-            tried = [suggest_again(content["space"], content["seed"], k, ()) for k in range(1, trials)]
+            tried = [suggest_again(content, k, ()) for k in range(1, trials)]
             search = [base, *(specify(task, method, parameters, 0, **settings) for parameters in tried)]
             for cell in search[1:]:
                 write(store, cell, plan.top1[method] - 0.2, plan.context[method], plan, unseal=False)
