@@ -16,7 +16,7 @@ from carft import NUMERICS
 from carft.spec.cell import Cell
 from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation
-from carft.spec.study import SEED_BLOCK, confirm_seeds, first_search_seed, search_seed_of
+from carft.spec.study import SEED_BLOCK, confirm_seeds, first_search_seed, identity, search_seed_of, study_id
 from carft.store.early_stopping import read_pruned
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
@@ -146,6 +146,7 @@ class _Folder:
         yield from _wrong_confirm(study, winner)
         for cell in self._twins(winner):
             yield f"cell {cell.id} is the winner with seed {cell.seed}, was opened on test and is no confirm cell"
+        yield from self._missing_searches(study, winner)
         if suggest is not None and study.space:
             yield from self._struck(study, winner, suggest)
 
@@ -153,6 +154,25 @@ class _Folder:
         """Cells outside all studies that are the winner but for the seed, and were tested."""
         mine = (cell for cell in self.tested_outside if cell.method == winner.method)
         return (cell for cell in mine if replace(cell, seed=winner.seed).id == winner.id)
+
+    def _missing_searches(self, study: StudyFile, winner: Cell) -> Iterator[str]:
+        """Independent searches of the same question that are not here: earlier ones, and those that were tested."""
+        present = self._searches_of[_question(study)]
+        for search in (k for k in range(1, study.search) if k not in present):
+            yield f"search {search} is not here"
+        for cell in (c for c in self.tested_outside if c.method == winner.method):
+            search = cell.seed // SEED_BLOCK + 1
+            alike = replace(trial_cell(winner, _parameters(cell, study)), seed=cell.seed).id == cell.id
+            if alike and search > 1 and search not in present:
+                yield f"cell {cell.id} was opened on test and has a seed of search {search}, which is not here"
+
+    @cached_property
+    def _searches_of(self) -> dict[str, set[int]]:
+        """Question -> the searches of it that are here."""
+        found: dict[str, set[int]] = {}
+        for study in self.every_study:
+            found.setdefault(_question(study), set()).add(study.search)
+        return found
 
     def _struck(self, study: StudyFile, winner: Cell, suggest: Suggest) -> Iterator[str]:
         """Trials that were run and that the study does not name; asked of the sampler only where a cell may be one."""
@@ -303,6 +323,12 @@ def _seeds_near(study: StudyFile, count: int) -> set[int]:
     """The first seeds of the study's own search and of the first search."""
     starts = {0, search_seed_of(0, study.search)}
     return {study.search_seed, *(start + k for start in starts for k in range(count))}
+
+
+def _question(study: StudyFile) -> str:
+    """What several independent searches have in common."""
+    own = {name: value for name, value in identity(study.content()).items() if name not in ("search", "search_seed")}
+    return study_id({**own, "search_seed": first_search_seed(study.search_seed, study.search)})
 
 
 def _has_seed(study: StudyFile, seed: int) -> bool:

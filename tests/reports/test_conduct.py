@@ -290,6 +290,59 @@ def test_a_search_of_a_sweep_is_played_again_from_its_file(store: Store) -> None
     assert not found.departures and not found.elsewhere and not found.late
 
 
+def of_search(store: Store, method: str, search: int) -> StudyFile:
+    return next(s for s in store.studies() if (s.method, s.search) == (method, search))
+
+
+@pytest.fixture
+def twice(case: Store) -> Store:
+    """Two searches of each method, with the same winner."""
+    trained = replace(GOOD, top1={method: GOOD.top1[method] for method in METHODS})
+    plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
+    for found in case.studies():  # as in one sweep: the second search ends when test numbers of the first are there
+        end_at(case, found.trials[-1].cell, "2999-01-01T00:00:00Z" if found.search == 2 else "2001-01-01T00:00:00Z")
+    log = [json.loads(line) for line in (case.root / LOG).read_text(encoding="utf-8").splitlines()]
+    second = {cell for method in METHODS for cell in of_search(case, method, 2).confirm}
+    lines = [{**line, "when": "3000-01-01T00:00:00Z"} if line["cell"] in second else line for line in log]
+    (case.root / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return case
+
+
+def test_several_honest_searches_hold_and_are_not_marked(twice: Store) -> None:
+    """The second search tries the same first guess; that it ends after the first was tested is no mark."""
+    found = sources(twice)
+    assert not named(twice) and not found.evidence.archive.conduct.late and not found.unsealings.departed
+    assert next(v for v in found.verdicts if v.claim == "C3").n_searches == 2
+
+
+def test_what_is_amiss_with_a_further_search_is_named_as_its_own(twice: Store) -> None:
+    study = of_search(twice, "ft", 2)
+    first, dropped, third = study.confirm
+    twice.write_study(study.id, changed(study, confirm=[first, third]))
+    words = sources(twice).evidence.departures(TASK, "ft")
+    assert "its confirm seeds are 1001, 1003; the protocol's are 1001, 1002, search 2" in words
+    assert any(dropped in word for word in words)
+    assert_nothing_decided(twice, dropped)
+    end_at(twice, study.trials[-1].cell, "3001-01-01T00:00:00Z")
+    assert sources(twice).evidence.archive.conduct.late == {study.id}
+
+
+@pytest.mark.parametrize("search", [1, 2])
+def test_a_search_that_was_dropped_is_named(twice: Store, search: int) -> None:
+    for method in METHODS:
+        shutil.rmtree(twice.root / "studies" / of_search(twice, method, search).id)
+    assert_nothing_decided(
+        twice, "search 1 is not here" if search == 1 else "has a seed of search 2, which is not here"
+    )
+
+
+def test_a_further_search_is_compared_with_the_same_one_of_the_other_side(twice: Store) -> None:
+    study = of_search(twice, "ft", 2)
+    twice.write_study(study.id, changed(study, round_size=1))
+    verdict = next(v for v in sources(twice).verdicts if v.claim == "C3")
+    assert verdict.verdict == "not comparable" and "round size (car_ft 2 against ft 1)" in verdict.reason
+
+
 def test_the_protocol_s_seeds() -> None:
     assert confirm_seeds(3, 0) == [1, 2, 3]
     assert confirm_seeds(3, 2) == [1, 3, 4]
