@@ -31,7 +31,7 @@ from tests.support.faults import (
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import run_cli
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 #: of Ray's processes, those that look once a minute whether they are still needed
 AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}

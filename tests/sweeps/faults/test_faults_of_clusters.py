@@ -22,7 +22,7 @@ from tests.support.gates import Gate
 from tests.support.helpers import TASK
 from tests.support.nodes import Nodes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 8
 #: of nine tasks: zero-shot, and of two methods eight trials, eight confirm cells and their curves

@@ -26,7 +26,7 @@ from tests.support.faults import Files, Sweep, below, finished, outcome, repeate
 from tests.support.helpers import ROOT, environment
 from tests.support.nodes import SOON, Nodes, raylet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 TASKS, METHODS, TRIALS = ["icons/transport", "icons/weather"], ["zeroshot", "ft"], 6
 ASKED = ("--tasks", ",".join(TASKS), "--methods", ",".join(METHODS), "--trials", TRIALS)

@@ -23,7 +23,7 @@ from tests.support.faults import SMALL, Sweep
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import TASK, run_cli
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 PREFIX = "runs/one"
 URL = f"s3://{BUCKET}/{PREFIX}"
