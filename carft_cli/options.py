@@ -81,6 +81,10 @@ class ModelOptions:
         for value, name in ((self.model, "--model"), (self.pretrained, "--pretrained")):
             if value is not None and not value.strip():
                 raise UserError(f"{name} is empty.", "Leave it out for the task's own, or name one.")
+        if self.model is not None:
+            from carft.models.availability import require_architecture
+
+            require_architecture(self.model)
         if self.random_weights:
             if self.pretrained:
                 raise UserError("--random-weights and --pretrained exclude each other.", "Give one of the two.")

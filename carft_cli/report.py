@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from carft.core.errors import UserError
 from carft_cli.console import counted, new_table, out, print_json, rows_table, split
@@ -17,6 +19,22 @@ ReportFolder = Annotated[
 METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
 #: differences that are printed of one check; --json has all
 FEW = 20
+
+
+def _require_alone(context: typer.Context) -> None:
+    """``UserError`` when folders are named beside an archive, which holds both."""
+    for name, option in (("out_dir", "--out"), ("results", "--results")):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise UserError(f"An archive holds records and report; {option} names another.", "Give one of the two.")
+
+
+def suggest_again(*asked: Any) -> Mapping[str, float]:
+    """What a trial tries by the sampler of the sweeps, for reports, which import no sweeps; Optuna when asked alone."""
+    from sweeps.search.sampler import suggest_again
+
+    return suggest_again(*asked)
+
 
 report = typer.Typer(rich_markup_mode="markdown")
 
@@ -46,9 +64,15 @@ def build(
 
     store = open_store(results)
     store.require_present()
-    built = build_report(store, out_dir)
+    built = build_report(store, out_dir, suggest_again)
     if as_json:
-        print_json({"paths": [str(p) for p in built.paths], "verdicts": [v.as_dict() for v in built.verdicts]})
+        print_json(
+            {
+                "paths": [str(p) for p in built.paths],
+                "verdicts": [v.as_dict() for v in built.verdicts],
+                "warnings": list(built.warnings),
+            }
+        )
         return
     table = new_table("claim", "verdict", "contrast", "effect", "95 % interval", "rests on", "scope", "scale")
     for v in built.verdicts:
@@ -57,13 +81,20 @@ def build(
         sizes = {"task": v.n_tasks, "seed": v.n_seeds, "group": v.n_groups}
         counts = ", ".join(counted(n, what) for what, n in sizes.items()) if v.n_tasks else v.basis
         numbers = ("", "", "") if v.verdict == "not run" else (amount(v.effect, v.unit), interval, counts)
-        table.add_row(v.claim, v.verdict, v.headline, *numbers, v.scope, v.scale)
+        verdict = Text.assemble(v.verdict, (f"\n! {v.caution}" if v.caution else "", "bold"))
+        table.add_row(v.claim, verdict, v.headline, *numbers, v.scope, v.scale)
     out.print(table)
+    for words in built.warnings:
+        out.print(f"! {words}", soft_wrap=True, markup=False, highlight=False)
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
 
 @report.command()
 def verify(
+    context: typer.Context,
+    archive: Annotated[
+        Path | None, typer.Argument(help="An archive that `results export --report` wrote, in place of two folders.")
+    ] = None,
     out_dir: ReportFolder = Path("report"),
     results: Results = "results",
     allow_other_code: Annotated[bool, typer.Option(help="Let a report of another version hold.")] = False,
@@ -73,10 +104,21 @@ def verify(
 
     Example: `python cli.py report verify --out report --results results`
     """
+    from carft.store.archive import opened
     from carft.store.mirror import open_store
+    from carft.store.records import Store
     from reports.verify import verify as check_report
 
-    found = check_report(open_store(results), out_dir, allow_other_code)
+    if archive is None:
+        found = check_report(open_store(results), out_dir, allow_other_code, suggest_again)
+    else:
+        _require_alone(context)
+        with opened(archive) as folder:
+            if not (folder / "report").is_dir():
+                raise UserError(
+                    f"'{archive}' holds no report.", "Export one with: results export ARCHIVE --report report"
+                )
+            found = check_report(Store(folder), folder / "report", allow_other_code, suggest_again)
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint
@@ -112,7 +154,7 @@ def why(
 
     store = open_store(results)
     store.require_present()
-    chain = explain(store, address)
+    chain = explain(store, address, suggest_again)
     if as_json:
         print_json(chain.as_dict())
         return
@@ -144,7 +186,7 @@ def diff(
     stores = open_store(first), open_store(second)
     for store in stores:
         store.require_present()
-    found = compare(*stores)
+    found = compare(*stores, suggest_again)
     if as_json:
         print_json(found.as_dict())
         return

@@ -11,6 +11,7 @@ import pandas as pd
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.claims.verdicts import Verdict
+from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.evidence import Evidence
 from reports.figures.figures import Plot, draw_all
 from reports.render import manifest as manifests
@@ -26,15 +27,18 @@ class Built:
     page: Path
     paths: Sequence[Path]
     verdicts: Sequence[Verdict]
+    warnings: Sequence[str]  # where studies left the protocol
 
 
-def build_report(store: Store, folder: Path) -> Built:
+def build_report(store: Store, folder: Path, suggest: Suggest | None = None) -> Built:
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
+
+    suggest: the sampler of the searches, which finds trials that were struck out.
 
     index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), manifest.json.
     """
     records = manifests.record_digests(store)
-    sources = sources_of(store)
+    sources = sources_of(store, suggest)
     _require_folder(folder)
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
@@ -44,12 +48,13 @@ def build_report(store: Store, folder: Path) -> Built:
     drawings = [path for plot in plots for path in (plot.png, plot.svg, plot.svg.with_suffix(".csv"))]
     paths = [*pages, *tables, *drawings]
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
-    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts)
+    warnings = [f"{p.what}: {p.where}: {p.words}" for p in sources.evidence.archive.problems if p.what == DEPARTED]
+    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings)
 
 
-def sources_of(store: Store) -> Sources:
+def sources_of(store: Store, suggest: Suggest | None = None) -> Sources:
     """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
-    evidence = Evidence.of(store)
+    evidence = Evidence.of(store, suggest)
     if not evidence.tasks:
         raise UserError(f"'{store.name}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
     return Sources(evidence)

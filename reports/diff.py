@@ -14,6 +14,7 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict
+from reports.evidence.conduct import Suggest
 from reports.render.formatting import made_by, points
 from reports.render.manifest import record_digests
 from reports.stats.intervals import Estimate
@@ -42,9 +43,9 @@ class Comparison:
         return asdict(self)
 
 
-def compare(first: Store, second: Store) -> Comparison:
+def compare(first: Store, second: Store, suggest: Suggest | None = None) -> Comparison:
     """Verdicts and effects of two folders side by side; second minus first, as two independent samples."""
-    sides = sources_of(first), sources_of(second)
+    sides = sources_of(first, suggest), sources_of(second, suggest)
     parts = _parts(sides)
     claims = [_claim_row(a, b, parts) for a, b in _both(sides)]
     cells, differing = _shared(first, second, sides)
@@ -191,6 +192,8 @@ def _words(
         words.append(f"Same cell, other predictions: {', '.join(differing[:NAMED])}{more}.")
     for name, lines in (("first", only_first), ("second", only_second)):
         words += [f"Made so only in the {name}: {line}" for line in lines]
+    for name, side in (("first", sides[0]), ("second", sides[1])):
+        words += [f"Caution, {name}: {_name(v)}: {v.caution}." for v in side.verdicts if v.caution]
     for name, a, b in (("first", first, second), ("second", second, first)):
         if extra := sorted(set(a.tasks) - set(b.tasks)):
             words.append(f"Tasks only in the {name}, so pooled parts are over other tasks: {', '.join(extra)}.")

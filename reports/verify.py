@@ -1,7 +1,8 @@
 """`report verify`: make every number of a report again from raw predictions, and name whatever differs.
 
 Caught: a changed byte in any record or any file of the report, a recorded metric that its predictions do not give, a
-winner that validation does not select, a trial that is said to be stopped early and was not behind, a table, a drawn
+winner that validation does not select, a trial that is said to be stopped early and was not behind, a trial that its
+sampler does not give, confirm seeds that are not the protocol's, a tested cell that no study names, a table, a drawn
 number, a figure or a page that the records do not give.
 Not caught, and said so: predictions that were made up together with all that follows from them. Only running cells
 again (`show` has their commands) and a fingerprint noted elsewhere speak against that.
@@ -12,18 +13,21 @@ from __future__ import annotations
 import csv
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from carft.core.errors import UserError
 from carft.core.metrics import flatten, score
+from carft.spec.cell import Training
 from carft.spec.selection import Candidate, best
+from carft.spec.study import identity, sampler_seed, study_id
 from carft.store.early_stopping import known_curve, rungs_of
-from carft.store.records import Store
+from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.build import redrawn, sources_of, write_pages, write_tables
+from reports.evidence.conduct import Suggest, replay_differences
 from reports.evidence.results import finished_trials
 from reports.figures.figures import Plot
 from reports.render import manifest as manifests
@@ -48,6 +52,7 @@ class Case:
     folder: Path
     scratch: Path
     allow_other_code: bool = False
+    suggest: Suggest | None = None
     notes: list[str] = field(default_factory=list)
 
     @cached_property
@@ -60,7 +65,7 @@ class Case:
 
     @cached_property
     def sources(self) -> Sources:
-        return sources_of(self.store)
+        return sources_of(self.store, self.suggest)
 
     @cached_property
     def plots(self) -> list[Plot]:
@@ -98,14 +103,15 @@ class Verification:
 Found = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
 
 
-def verify(store: Store, folder: Path, allow_other_code: bool = False) -> Verification:
+def verify(store: Store, folder: Path, allow_other_code: bool = False, suggest: Suggest | None = None) -> Verification:
     """All checks of a report; ``UserError`` when there is no report or no results folder to check.
 
     allow_other_code: whether a report that other code made may hold; its pages are then compared by digest only.
+    suggest: the sampler of the searches; without it, what their trials tried is not played again.
     """
     store.require_present()
     with tempfile.TemporaryDirectory() as scratch:
-        case = Case(store, folder, Path(scratch), allow_other_code)
+        case = Case(store, folder, Path(scratch), allow_other_code, suggest)
         fingerprint = case.manifest.fingerprint
         checks = tuple(_run(name, check, case) for name, check in CHECKS.items())
     return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
@@ -219,6 +225,55 @@ def _given_up(case: Case, study: StudyFile) -> Found:
         yield 1, None if found == stop else words
 
 
+def _conduct(case: Case) -> Found:
+    """Every study against the protocol: its identity, its trials as the sampler gives them, its confirm seeds, and
+    whether cells that were tested or searched are left out."""
+    archive = case.sources.evidence.archive
+    if case.suggest is None:
+        case.notes.append("Trials were not played again: no sampler was given.")
+    for study in (s for s in archive.studies if s.winner):
+        found = [*archive.conduct.departures.get(study.id, ()), *_identity(study, archive.records, archive.studies)]
+        if case.suggest is not None and study.space:
+            found += replay_differences(study, archive.records, case.suggest)
+        yield len(study.trials) + len(study.confirm), None
+        for words in dict.fromkeys(found):
+            yield 0, f"study {study.id} ({study.method} on {study.task}): {words}"
+    for words in archive.conduct.elsewhere:
+        yield 1, words
+    if undated := archive.conduct.undated:
+        case.notes.append(
+            f"{undated} trials have no finishing time, as earlier versions wrote none: whether they ended before test "
+            "was seen is unknown."
+        )
+
+
+def _identity(study: StudyFile, records: Mapping[str, Record], others: Sequence[StudyFile]) -> Iterator[str]:
+    """What a study says of itself against its id, its sampler's seed and its search cells."""
+    if not study.space:
+        yield "it does not say which ranges it searched"
+        return
+    content = identity(study.content())
+    if study_id(content) != study.id:
+        yield "its id is not that of what it says"
+    own = study.training.content()
+    crops = {other.training.content().get("crop", Training().crop) for other in others}  # a reading may change it
+    recipes = [own, *({**own, "crop": crop} for crop in crops)]
+    if study.seed not in [sampler_seed(content, recipe) for recipe in recipes]:
+        yield "the seed of its sampler is not that of what it says"
+    strange = [t.cell for t in study.trials if t.cell in records and _is_strange(study, records[t.cell])]
+    if strange:
+        yield f"cells {', '.join(strange)} were not run as it says"
+
+
+def _is_strange(study: StudyFile, record: Record) -> bool:
+    """Whether a search cell was run with another seed, precision, model or training recipe than its study says."""
+    cell, training = record.cell, {**asdict(Training()), **study.training.content()}
+    said = (study.task, study.data_version, study.model, study.pretrained, study.method)
+    done = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method)
+    settings = (study.search_seed, study.precision, training)
+    return said != done or settings != (cell.seed, cell.precision, asdict(cell.training))
+
+
 def _tables(case: Case) -> Found:
     """Every value of every table against the one made again from the records; verdicts are among the tables."""
     for path in write_tables(case.sources, case.scratch / "tables"):
@@ -304,6 +359,7 @@ CHECKS: dict[str, Callable[[Case], Found]] = {
     "records against the manifest": _record_files,
     "recorded metrics against predictions": _recorded_metrics,
     "winners against validation": _winners,
+    "studies against the protocol": _conduct,
     "tables and verdicts against records": _tables,
     "drawn numbers and figures against records": _figures,
     "pages against records": _pages,

@@ -16,6 +16,7 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.verdicts import ledger
+from reports.evidence.conduct import Suggest
 from reports.render.formatting import amount, points
 from reports.stats.intervals import LEVEL
 from reports.tables.registry import INTERVAL, TABLES, Formula, Sources, table_card
@@ -42,7 +43,7 @@ class Chain:
         return {**asdict(self), "facts": dict(self.facts)}
 
 
-def explain(store: Store, address: str) -> Chain:
+def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain:
     """The chain of a claim (``C3``, or ``C3@SCOPE``) or of a number (``TABLE.ROW.COLUMN``, ROW as ``icons/tools/ft``).
 
     ``UserError`` with near misses for a name that is not there.
@@ -50,11 +51,11 @@ def explain(store: Store, address: str) -> Chain:
     name, dot, rest = address.partition(".")
     claim, _, scope = address.partition("@")
     if claim in ledger():
-        return _claim(sources_of(store), claim, scope)
+        return _claim(sources_of(store, suggest), claim, scope)
     if not dot:
         raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in TABLES)])
     card = table_card(name)
-    sources = sources_of(store)
+    sources = sources_of(store, suggest)
     row, column = _found(sources, name, rest)
     formula = card.formula(column) or Formula("Copied from the records; nothing was computed.")
     cells = list(card.cells(sources, row))
@@ -127,7 +128,12 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
     ]
     if len(found) > 1:
         facts.append(("also asked of", ", ".join(f"{name}@{other}" for other in found if found[other] is not verdict)))
-    told = (("power", verdict.power), ("tuning luck", verdict.tuning), ("run", verdict.command))
+    told = (
+        ("caution", verdict.caution),
+        ("power", verdict.power),
+        ("tuning luck", verdict.tuning),
+        ("run", verdict.command),
+    )
     facts += [(what, text) for what, text in told if text]
     shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
     if shown is None:

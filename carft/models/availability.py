@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from carft.core.errors import UserError
+from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.cell import DIGEST_MARK
-from carft.spec.resolve import RANDOM
+from carft.spec.resolve import ADDRESSES, RANDOM
 
 HUB = "hf-hub:"
 #: open_clip's cache of downloads that are not from the hub
@@ -29,6 +29,19 @@ class ModelSize:
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch
 BUILT_IN_SIZES = {"icons-resnet": ModelSize(36_931_584, 1_362_200)}
+
+
+def require_architecture(model: str) -> None:
+    """``UserError`` with near misses for the name of an architecture that is not known."""
+    if model.startswith(ADDRESSES) or any(model == name for name, _ in BUILT_IN_WEIGHTS):
+        return
+    import open_clip
+
+    from carft.models.clip import register_built_in
+
+    register_built_in()
+    if model not in open_clip.list_models():
+        raise unknown("architecture", model, open_clip.list_models())
 
 
 def find_weights(model: str, pretrained: str) -> str:

@@ -159,7 +159,7 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
         weights = Path(model.removeprefix("local-dir:")) / SHARED_WEIGHTS
         return (weights if weights.is_file() else model), {"require_pretrained": True}
     if model not in open_clip.list_models():
-        raise unknown("model", model, open_clip.list_models())
+        raise unknown("architecture", model, open_clip.list_models())
     if pretrained == RANDOM:
         return RANDOM, {}
     if (model, pretrained) in BUILT_IN_WEIGHTS:

@@ -47,6 +47,9 @@ class MethodCard:
     """Command of ``cli.py`` that runs the method, with the arguments that choose its parents."""
     space: Mapping[str, Range]
     """Hyperparameter -> range. A cell names exactly these."""
+    shares: Mapping[str, str]
+    """Hyperparameter -> its name across methods; a hyperparameter that is not named is the method's own. A claim
+    compares two methods only if each hyperparameter with a common name was searched over the same range."""
     reads: tuple[str, ...]
     """Reading factors that training depends on. Cells leave the others at their default, so that no cell runs twice
     under two ids."""
@@ -70,6 +73,10 @@ class MethodCard:
 LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
 KL_WEIGHT = Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)
 PROBE_PENALTY = Range(1e-6, 1e-1, first_guess=1e-3)
+#: hyperparameters that several methods have: hyperparameter -> its name across methods
+FINE_TUNING = {"lr": "learning rate of fine-tuning"}
+CONTEXT_KL = {**FINE_TUNING, "kl_weight": "weight of the context KL"}
+PROBE = {"l2": "penalty of the linear probe"}
 #: reading factors of a loss without contexts
 HEAD_FACTORS = ("class_head",)
 #: reading factors of a loss on context distributions
@@ -86,6 +93,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.ft:FineTune",
             command="train",
             space={},
+            shares={},
             reads=(),
             whole_batch=False,
             first_passes=0,
@@ -100,6 +108,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.linear_probe:LinearProbe",
             command="train",
             space={"l2": PROBE_PENALTY},
+            shares=PROBE,
             reads=(),
             whole_batch=False,
             first_passes=1,
@@ -114,6 +123,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.ft:FineTune",
             command="train",
             space={"lr": LEARNING_RATE},
+            shares=FINE_TUNING,
             reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
@@ -128,6 +138,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.lp_ft:ProbeThenFineTune",
             command="train",
             space={"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
+            shares={**FINE_TUNING, **PROBE},
             reads=(),
             whole_batch=False,
             first_passes=1,
@@ -142,6 +153,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.l2_sp:StartingPoint",
             command="train",
             space={"lr": LEARNING_RATE, "l2_weight": Range(0.01, 10.0, first_guess=0.1, zero_allowed=True)},
+            shares=FINE_TUNING,
             reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
@@ -156,6 +168,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.kd:ClassDistillation",
             command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            shares=FINE_TUNING,
             reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
@@ -170,6 +183,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.feature_kd:FeatureDistillation",
             command="train",
             space={"lr": LEARNING_RATE, "distance_weight": Range(0.1, 100.0, first_guess=1.0, zero_allowed=True)},
+            shares=FINE_TUNING,
             reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
@@ -184,6 +198,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.flyp:FinetuneLikePretrain",
             command="train",
             space={"lr": LEARNING_RATE},
+            shares={},
             reads=(),
             whole_batch=True,
             first_passes=0,
@@ -198,6 +213,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.lipsum_ft:RandomText",
             command="train",
             space={"lr": LEARNING_RATE, "energy_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
+            shares=FINE_TUNING,
             reads=HEAD_FACTORS,
             whole_batch=False,
             first_passes=0,
@@ -212,6 +228,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.car_ft:ContextAwareFineTune",
             command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            shares=CONTEXT_KL,
             reads=CONTEXT_FACTORS,
             whole_batch=False,
             first_passes=0,
@@ -226,6 +243,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.car_ft_controls:PermutedContexts",
             command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            shares=CONTEXT_KL,
             reads=CONTEXT_FACTORS,
             whole_batch=True,
             first_passes=0,
@@ -240,6 +258,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.car_ft_controls:RandomContexts",
             command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
+            shares=CONTEXT_KL,
             reads=CONTEXT_FACTORS,
             whole_batch=False,
             first_passes=0,
@@ -254,6 +273,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.wise_ft:interpolate",
             command="interpolate --cell ID",
             space={"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
+            shares={},
             reads=(),
             whole_batch=False,
             first_passes=0,
@@ -268,6 +288,7 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.soup:uniform_soup",
             command="soup --cells ID,ID,...",
             space={"greedy": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
+            shares={},
             reads=(),
             whole_batch=False,
             first_passes=0,

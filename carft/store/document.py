@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -40,6 +41,11 @@ def only_version(known: int) -> AfterValidator:
         return found
 
     return AfterValidator(check)
+
+
+def utc_now() -> str:
+    """The time now, in UTC, as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class Document(BaseModel):

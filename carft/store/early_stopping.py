@@ -24,7 +24,7 @@ from carft import NUMERICS
 from carft.core.errors import corrupt
 from carft.core.files import write_json
 from carft.spec.cell import Cell
-from carft.store.document import Document, Number, read_document
+from carft.store.document import Document, Number, read_document, utc_now
 from carft.store.records import Store
 
 #: val/top1 after epoch 1, 2, ...
@@ -108,11 +108,13 @@ class PruneNote(Document):
     """NUMERICS of the code that trained the cell."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Code version, packages, hardware and execution of the training."""
+    finished_at: str = ""
+    """Time at which the trial was pruned, in UTC, as ISO 8601; absent from files of earlier versions."""
 
 
 def write_pruned(store: Store, cell: Cell, curve: Curve, provenance: Mapping[str, Any]) -> None:
     """Write that a search cell was pruned. Its folder holds no record."""
-    note = PruneNote(curve=tuple(curve), numerics=NUMERICS, provenance=dict(provenance))
+    note = PruneNote(curve=tuple(curve), numerics=NUMERICS, provenance=dict(provenance), finished_at=utc_now())
     with store.changing(f"cells/{cell.id}"):
         store.make(store.folder(cell.id))
         write_json(store.folder(cell.id) / "spec.json", cell.as_dict())

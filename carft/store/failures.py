@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +11,7 @@ from pydantic import Field
 from carft.core.errors import UserError, corrupt
 from carft.core.files import write_json
 from carft.spec.cell import Cell
-from carft.store.document import Document, read_document
+from carft.store.document import Document, read_document, utc_now
 from carft.store.failure_kinds import PASSING, printable
 from carft.store.records import Store
 
@@ -82,7 +81,7 @@ def write_failure(
         kind=kind,
         job=job,
         attempt=before.attempt + 1 if before is not None and before.job == job else 1,
-        when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        when=utc_now(),
         log=tail(log),
     )
     put_failure(store, failure)

@@ -20,7 +20,7 @@ import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -35,7 +35,7 @@ from carft.core.errors import UserError, corrupt, unknown
 from carft.core.files import plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
 from carft.spec.cell import Cell
-from carft.store.document import Document, Metrics, only_version, read_document
+from carft.store.document import Document, Metrics, only_version, read_document, utc_now
 from carft.store.predictions import Outcomes, read_outcomes, read_parquet, read_predictions, write_predictions
 from carft.store.study import StudyFile
 from carft.store.unsealing import Access, Evaluation, append_to_log, read_log
@@ -60,6 +60,8 @@ class RecordFile(Document):
     """Code version, NUMERICS, packages, hardware, execution and digests of the data."""
     durations: Metrics
     """Seconds by phase."""
+    finished_at: str = ""
+    """Time at which the record was written, in UTC, as ISO 8601; absent from files of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Record:
     """Code version, NUMERICS, packages, hardware, execution and digests of the data."""
     durations: Mapping[str, float]
     """Seconds by phase."""
+    finished_at: str = field(default="", compare=False)
+    """Time at which the record was written, in UTC, as ISO 8601; empty where the file does not state it."""
 
     @property
     def id(self) -> str:
@@ -186,7 +190,7 @@ class Store:
         found = read_document(folder / "record.json", RecordFile)
         spec = read_json(folder / "spec.json")
         try:
-            record = Record(Cell.from_dict(spec), found.metrics, found.provenance, found.durations)
+            record = Record(Cell.from_dict(spec), found.metrics, found.provenance, found.durations, found.finished_at)
             own = record.id
         except UserError as error:
             raise corrupt(folder, error.message) from error
@@ -301,6 +305,7 @@ class Store:
             "metrics": dict(record.metrics),
             "provenance": dict(record.provenance),
             "durations": dict(record.durations),
+            "finished_at": record.finished_at or utc_now(),
         }
         write_json(folder / "record.json", content)
         self.stopped_path(record.id).unlink(missing_ok=True)

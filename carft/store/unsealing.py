@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from carft.store.document import Document, Metrics, parse_document
+from carft import NUMERICS
+from carft.store.document import Document, Metrics, parse_document, utc_now
 
 
 class Evaluation(Document):
@@ -41,6 +41,8 @@ class Access(Document):
     """``test``, or ``ood/<suite>``."""
     by: str
     """Command that evaluated the cell."""
+    numerics: int = Field(0, ge=0)
+    """NUMERICS of the record of the cell; 0 in lines of earlier versions, which do not state it."""
 
 
 def read_log(path: Path) -> list[Access]:
@@ -54,7 +56,7 @@ def read_log(path: Path) -> list[Access]:
 
 def append_to_log(path: Path, cell: str, name: str, by: str) -> None:
     """Append one line in a single write, so that processes can append at the same time."""
-    access = Access(when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), cell=cell, set=name, by=by)
+    access = Access(when=utc_now(), cell=cell, set=name, by=by, numerics=NUMERICS)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.write(log, as_line(access).encode())

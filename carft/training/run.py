@@ -22,6 +22,7 @@ from carft.methods.ft import Row
 from carft.models.network import Network
 from carft.spec.cell import Cell
 from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
+from carft.store.document import utc_now
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
@@ -238,6 +239,5 @@ def add_evaluation(
     cell: Cell, name: str, predictions: Predictions, context: CellContext, store: Store, by: Command
 ) -> None:
     """Write the evaluation of a cell on one held-out set."""
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    note = {"by": by, "unsealed_at": when, "provenance": context.provenance()}
+    note = {"by": by, "unsealed_at": utc_now(), "provenance": context.provenance()}
     store.add_evaluation(cell.id, name, flatten(name, score(predictions)), predictions, note)

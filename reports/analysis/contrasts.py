@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 from carft.spec.registry import METHODS
 from reports.analysis.pairing import Mismatch, paired
+from reports.evidence.comparability import differences
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
+from reports.evidence.results import search_of
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names
@@ -30,7 +33,7 @@ class Part:
     cells: tuple[str, ...]
     tasks: tuple[str, ...]
     flaws: tuple[str, ...] = ()  # what is missing: nothing is decided on part of the evidence
-    unequal: tuple[str, ...] = ()  # where the two sides cannot be compared: unequal budgets, other images
+    unequal: tuple[str, ...] = ()  # why the two sides cannot be compared: other searches, other images
     deciding: bool = True
     margin: float = 0.0
     side: Literal["above", "below", "around"] = "above"
@@ -136,9 +139,8 @@ class Contrast:
         """Tasks without an estimate, without an interval, or with seeds that only one side has."""
         flaws = []
         if absent := [task for task in asked if task not in estimates]:
-            named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
             are = "is" if len(absent) == 1 else "are"
-            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({named})")
+            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(absent)})")
         for task, (estimate, _) in estimates.items():
             if math.isnan(estimate.se):
                 flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")
@@ -150,7 +152,22 @@ class Contrast:
                     flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
                     flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")
+        flaws += self._departures(evidence, list(estimates))
         return tuple(dict.fromkeys(flaws))
+
+    def _departures(self, evidence: Evidence, tasks: Sequence[str]) -> list[str]:
+        """Where the studies of the two sides left the protocol, and confirm seeds that not all tasks have."""
+        found: dict[str, None] = {}
+        for method in dict.fromkeys(entry.parent or entry.method for entry in self._trained_sides()):
+            found |= dict.fromkeys(departures(evidence, tasks, method))
+            numbers: dict[tuple[int, ...], list[str]] = {}
+            for task in tasks:
+                counts = tuple(len(study.confirm) for study in evidence.searches(task, method))
+                numbers.setdefault(counts, []).append(task)
+            if len(numbers) > 1:
+                words = ", ".join(f"{_sum(counts)} on {_named(numbers[counts])}" for counts in sorted(numbers))
+                found[f"the tasks have different numbers of confirm seeds of {method}: {words}"] = None
+        return list(found)
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
         """The confirm cells of an entry that are not there, or of which no interpolation is."""
@@ -161,16 +178,52 @@ class Contrast:
         return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""
 
     def _uneven(self, evidence: Evidence, estimates: Any) -> list[str]:
-        """Tasks on which the two sides' searches ended with different numbers of trials."""
+        """What the two sides differ in besides the method: the number of trials that ended, or how they were run."""
         uneven = []
+        differing: dict[str, list[str]] = {}
         for task in estimates:
-            counts = [evidence.ended_trials(task, e.parent or e.method) for e in self._trained_sides()]
+            counts = [evidence.ended_by_search(task, e.parent or e.method) for e in self._trained_sides()]
             if len(counts) == 2 and counts[0] != counts[1]:
-                uneven.append(f"the searches on {task} ({counts[0]} against {counts[1]} finished trials)")
-        return uneven
+                uneven.append(f"the searches on {task} ({_sum(counts[0])} against {_sum(counts[1])} finished trials)")
+            for what in self._differences(evidence, task):
+                differing.setdefault(what, []).append(task)
+        return [*uneven, *(f"{what} on {_named(tasks)}" for what, tasks in differing.items())]
+
+    def _differences(self, evidence: Evidence, task: str) -> list[str]:
+        """What the two sides differ in on a task, besides the method."""
+        sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides()]
+        pairs = [(a, b) for a, b in product(*sides) if search_of(a) == search_of(b)] if len(sides) == 2 else []
+        found = list(dict.fromkeys(words for pair in pairs for words in differences(*pair)))
+        computed = [
+            sorted({evidence.records[c].cell.precision for c in evidence.cells(task, e)}) for e in self._sides()
+        ]
+        if computed[0] != computed[1] and not any("precision" in words for words in found):
+            labels = [f"{e.label} {', '.join(p)}" for e, p in zip(self._sides(), computed, strict=True)]
+            found.append(f"the precision ({' against '.join(labels)})")
+        return found
+
+    def _sides(self) -> tuple[Entry, Entry]:
+        return self.first, self.second
 
     def _trained_sides(self) -> list[Entry]:
         return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
+
+
+def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[str]:
+    """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
+    elsewhere = evidence.archive.conduct.elsewhere
+    own = [(task, words) for task in tasks for words in evidence.departures(task, method)]
+    return [*(f"{task}, {method}: {words}" for task, words in own), *elsewhere]
+
+
+def _sum(counts: Sequence[int]) -> str:
+    """A count for every search: ``6``, or ``6 + 6``."""
+    return " + ".join(map(str, counts)) or "0"
+
+
+def _named(tasks: Sequence[str]) -> str:
+    """The first few tasks by name."""
+    return ", ".join(tasks[:NAMED]) + (", ..." if len(tasks) > NAMED else "")
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:

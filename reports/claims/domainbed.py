@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from reports.analysis.contrasts import Contrast, Part, every_suite, pool
+from reports.analysis.contrasts import Contrast, Part, departures, every_suite, pool
 from reports.analysis.pairing import Mismatch, contributions
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
@@ -51,7 +51,8 @@ def held_out(evidence: Evidence, entry: Entry) -> HeldOut:
         if math.isnan(estimate.se):
             flaws.append(f"{task} has no interval: it has one seed")
         sets.setdefault(task.partition("/")[0], {})[task] = (estimate, cells)
-    return HeldOut(sets, tuple(flaws), tuple(unequal))
+    tasks = [task for of_set in sets.values() for task in of_set]
+    return HeldOut(sets, (*flaws, *departures(evidence, tasks, entry.method)), tuple(unequal))
 
 
 def average(claim: Claim, evidence: Evidence) -> Verdict:

@@ -57,6 +57,7 @@ class Verdict:
     power: what more seeds or groups would buy, in words. command: what would run what is missing. n_searches: how many
     independent searches each side has; 0 where nothing was searched for the verdict. power_to_show: the probability
     that an effect as large as others report, or 2 points beyond the margin, would show; None where it cannot be said.
+    caution: what a reader must know of the cells that it rests on; mostly empty.
     """
 
     claim: str
@@ -80,6 +81,7 @@ class Verdict:
     basis: str = "records"
     power: str = ""
     command: str = ""
+    caution: str = ""
     n_searches: int = 0
     power_to_show: float | None = None
 
@@ -98,6 +100,7 @@ class Verdict:
         wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
         found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
         words = {"part": self.headline, "reason": self.reason, "power": self.power, "command": self.command}
+        words["caution"] = self.caution
         covers = self.n_searches > 1 if self.n_searches else None
         searched = {"n_searches": self.n_searches, "covers_tuning_luck": covers}
         return {**found, **words, **searched, "power_to_show": self.power_to_show}

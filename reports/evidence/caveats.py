@@ -9,6 +9,7 @@ from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.spec.resolve import RANDOM
 from carft.store.records import Record
+from reports.evidence.conduct import DEPARTED
 from reports.evidence.sealed_access import EXTENDED, MARK, SealedAccess
 
 FIXTURE = "fixture: no real image"
@@ -36,6 +37,7 @@ def caveats(records: Iterable[Record], unsealings: SealedAccess) -> dict[str, tu
         attested = str(record.provenance["digests"].get("attested", "unknown"))
         words = (
             MARK if record.id in unsealings.tainted else "",
+            DEPARTED if record.id in unsealings.departed else "",
             EXTENDED if record.id in unsealings.extended else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(record.cell) else "",

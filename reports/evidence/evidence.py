@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,8 @@ from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.spec.selection import best_alpha
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
+from reports.evidence.comparability import differences
+from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.outcomes import SetOutcome
 from reports.evidence.results import Problem, Results, finished_trials, search_of, stopped_trials
 from reports.evidence.scopes import Scope, named
@@ -78,13 +80,14 @@ class Evidence:
     others: Sequence[Evidence] = ()
 
     @staticmethod
-    def of(store: Store) -> Evidence:
+    def of(store: Store, suggest: Suggest | None = None) -> Evidence:
         """Read a folder. The first view is returned (paper scale before miniature), the others are in ``others``.
 
         One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
-        (task, method) under it the one with most trials. All others are named.
+        (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
+        named. suggest: the sampler of the searches, where trials that were struck out are looked for.
         """
-        archive = Results.of(store)
+        archive = Results.of(store, suggest)
         by_scope: dict[Scope, list[StudyFile]] = {}
         for study in archive.studies:
             try:
@@ -97,6 +100,7 @@ class Evidence:
             if view.scope is not None and view.scope.stale:
                 words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
                 archive.problems.append(Problem("other data", view.name, words))
+        archive.problems += _departures(archive)
         if not views:
             return Evidence(archive, None, "", (), ())
         return replace(views[0], others=tuple(views[1:]))
@@ -168,14 +172,27 @@ class Evidence:
         parents = self.records[cell].cell.parents
         return self.archive.searches.get(parents[0] if parents else cell, 1)
 
+    def departures(self, task: str, method: str) -> tuple[str, ...]:
+        """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""
+        departures = self.archive.conduct.departures
+        return tuple(
+            f"{words}{_which(study)}" for study in self.searches(task, method) for words in departures.get(study.id, ())
+        )
+
     def finished_trials(self, task: str, method: str) -> int:
         """Search trials of all searches of a task and method that ended with a record."""
         return sum(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
     def ended_trials(self, task: str, method: str) -> int:
         """The same, and those that were given up early: what the searches have seen."""
-        stopped = sum(len(stopped_trials(study, self.store)) for study in self.searches(task, method))
-        return self.finished_trials(task, method) + stopped
+        return sum(self.ended_by_search(task, method))
+
+    def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
+        """Search trials that ended, with a record or given up early, of every search."""
+        return tuple(
+            len(finished_trials(study, self.records)) + len(stopped_trials(study, self.store))
+            for study in self.searches(task, method)
+        )
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
@@ -187,7 +204,7 @@ class Evidence:
             return tuple(filter(None, (self._interpolated(p, task, entry.alpha) for p in parents)))
         if METHODS[entry.method].kind == "untrained":
             known = self.archive.untrained.get((task_key(task), entry.method), [])
-            found = [r.id for r in known if self._is_start(r.cell, task)][:1]
+            found = [r.id for r in sorted(known, key=self._is_elsewhere(task)) if self._is_start(r.cell, task)][:1]
         else:
             found = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
         return tuple(c for c in found if self.archive.is_open(c, task, self.set_names(task)))
@@ -199,6 +216,11 @@ class Evidence:
         version = self.scope.stale or card(task).version
         start = (version, self.scope.model, self.scope.pretrained)
         return (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+
+    def _is_elsewhere(self, task: str) -> Callable[[Record], bool]:
+        """Whether a cell was computed at another precision than the task's studies."""
+        precisions = {s.precision for s in self.studies if s.task == task}
+        return lambda record: record.cell.precision not in precisions
 
     def _interpolated(self, parent: str, task: str, alpha: float | None) -> str | None:
         curve = self.archive.curves.get(parent, {})
@@ -257,8 +279,23 @@ def choices(study: StudyFile) -> Choices:
     return tuple(sorted(factors.items()))
 
 
+def _departures(archive: Results) -> list[Problem]:
+    """What stands against decisions that rest on the studies of a folder."""
+    conduct, what = archive.conduct, DEPARTED
+    named = {s.id: f"{s.method} on {s.task}{_which(s)}" for s in archive.studies}
+    found = [Problem(what, named[study], "; ".join(words)) for study, words in conduct.departures.items()]
+    return found + [Problem(what, "of no study here", words) for words in conduct.elsewhere]
+
+
+def _which(study: StudyFile) -> str:
+    """Which search a study is, where it is not the first."""
+    return "" if search_of(study) == 1 else f", search {search_of(study)}"
+
+
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    ordered = sorted(studies, key=_size)
+    largest = sorted(studies, key=_size)[-1]
+    # of two searches of one question the one that is comparable with the largest of the scope
+    ordered = sorted(studies, key=lambda s: (bool(s.winner), not differences(s, largest), *_size(s)))
     by_reading: dict[Choices, list[StudyFile]] = {}
     for study in ordered:
         by_reading.setdefault(choices(study), []).append(study)

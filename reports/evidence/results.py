@@ -20,6 +20,7 @@ from carft.store.failures import each_failure
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile, Trial
 from carft.store.unsealing import Evaluation
+from reports.evidence.conduct import Conduct, Suggest, conduct_of
 from reports.evidence.outcomes import Reader
 
 
@@ -34,7 +35,10 @@ class Problem:
 
 @dataclass
 class Results:
-    """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable."""
+    """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.
+
+    suggest: the sampler of the searches, where trials that were struck out are looked for.
+    """
 
     store: Store
     records: Mapping[str, Record]
@@ -42,14 +46,16 @@ class Results:
     problems: list[Problem]
     reader: Reader = field(init=False)
     _evaluations: dict[str, tuple[dict[str, float], frozenset[str]]] = field(default_factory=dict)
+    _evaluated_at: dict[str, str] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
+    suggest: Suggest | None = None
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.store)
 
     @staticmethod
-    def of(store: Store) -> Results:
+    def of(store: Store, suggest: Suggest | None = None) -> Results:
         """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
         problems: list[Problem] = []
         records: dict[str, Record] = {}
@@ -75,7 +81,14 @@ class Results:
                 continue
             words = f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
             problems.append(Problem("failed cell", cell, words))
-        return Results(store, records, _studies(store, problems), problems)
+        return Results(store, records, _studies(store, problems), problems, suggest=suggest)
+
+    @cached_property
+    def conduct(self) -> Conduct:
+        """Whether the studies were conducted by the protocol."""
+        opened = {cell for cell in self.records if self.evaluated(cell)}
+        when = {cell: self._evaluated_at[cell] for cell in opened}
+        return conduct_of(self.store, self.records, self.studies, when, self.suggest)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""
@@ -90,14 +103,17 @@ class Results:
         if cell not in self._evaluations:
             metrics: dict[str, float] = {}
             names = set()
+            times = set()
             for path in self.store.evaluation_paths(cell):
                 try:
                     found = read_document(path, Evaluation)
                     metrics.update(found.metrics)
                     names.add(found.set)
+                    times.add(found.unsealed_at)
                 except UserError as error:
                     self.problems.append(Problem("torn evaluation", cell, error.message))
             self._evaluations[cell] = metrics, frozenset(names)
+            self._evaluated_at[cell] = min(times - {""}, default="")
         return self._evaluations[cell]
 
     def history(self, cell: str) -> Mapping[str, np.ndarray]:

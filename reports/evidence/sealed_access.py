@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from carft.store.study import StudyFile
+from reports.evidence.conduct import DEPARTED
 from reports.evidence.evidence import Evidence
 
 #: what tables and page say of a row that rests on such cells
@@ -27,6 +28,8 @@ class SealedAccess:
     planned: search cells that a sweep opened for oracle selection, which chooses nothing that is reported.
     seen: search cells that were opened otherwise. tainted: they, and what was confirmed or interpolated from their
     studies. extended: confirm cells, and what was interpolated from them, of studies that went on after test was seen.
+    departed: the same of studies that left the protocol. undated: trials of opened studies that do not say when they
+    ended, so that nobody can tell whether that was after test was seen.
     logged: whether the folder has a log; without one every evaluation counts once.
     """
 
@@ -38,6 +41,8 @@ class SealedAccess:
     seen: frozenset[str]
     tainted: frozenset[str]
     extended: frozenset[str]
+    departed: frozenset[str]
+    undated: int
     logged: bool
 
     @staticmethod
@@ -58,6 +63,9 @@ class SealedAccess:
         oracle = {t.cell for s in studies if s.oracle for t in s.trials}
         planned = frozenset(cell for cell in searched & oracle if by[cell] == {"sweep"})
         seen = searched - planned
+        conduct = evidence.archive.conduct
+        extended = [s for s in studies if s.extended_from or s.id in conduct.late]
+        departed = [s for s in studies if s.id in conduct.departures]
         return SealedAccess(
             openings,
             {cell: tuple(sorted(names)) for cell, names in by.items()},
@@ -66,7 +74,9 @@ class SealedAccess:
             planned,
             seen,
             seen | _descendants(evidence, studies, seen),
-            _with_curves(evidence, {c for s in studies if s.extended_from for c in s.confirm}),
+            _with_curves(evidence, {c for s in extended for c in s.confirm}),
+            _with_curves(evidence, {c for s in departed for c in s.confirm}),
+            conduct.undated,
             bool(log),
         )
 
@@ -97,7 +107,23 @@ class SealedAccess:
             if self.extended
             else ""
         )
-        return f"{len(self.openings)} cells were unsealed ({listed}), {often}.{warning}{more}{log}"
+        return f"{len(self.openings)} cells were unsealed ({listed}), {often}.{warning}{more}{self._conduct()}{log}"
+
+    def _conduct(self) -> str:
+        """What the folder tells of how its studies were conducted."""
+        departed = (
+            f" {len(self.departed)} cells belong to studies that were not conducted by the protocol; they are marked "
+            f"'{DEPARTED}', and nothing is decided by them."
+            if self.departed
+            else ""
+        )
+        undated = (
+            f" {self.undated} trials have no finishing time, as earlier versions wrote none: whether they ended before "
+            f"test was seen is unknown."
+            if self.undated
+            else ""
+        )
+        return departed + undated
 
     def table(self) -> pd.DataFrame:
         """One row per unsealed cell."""

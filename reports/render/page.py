@@ -19,7 +19,6 @@ from reports.analysis.selection import scope_one_trial
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.power import ENOUGH
 from reports.claims.verdicts import Claim, Verdict, ledger
-from reports.evidence.caveats import said_of
 from reports.evidence.evidence import Evidence
 from reports.evidence.results import stopped_trials
 from reports.figures.figures import Plot, label
@@ -51,7 +50,6 @@ class Content:
     seal: str
     chance: str
     amendments: Sequence[Amendment]
-    cautions: Mapping[str, tuple[str, ...]]
     claims: Sequence[tuple[Claim, Verdict]]
     span: float
     tables: Sequence[FormattedTable]
@@ -77,7 +75,6 @@ class Content:
             seal=sources.unsealings.words(),
             chance=chance_words(verdicts),
             amendments=amendments(),
-            cautions=sources.caveats,
             claims=[(ledger()[v.claim], v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=[formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
@@ -99,10 +96,6 @@ class Content:
         same = [v for _, v in self.claims if v.claim == verdict.claim]
         place = next(k for k, v in enumerate(same) if v is verdict)
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
-
-    def caution(self, verdict: Verdict) -> str:
-        """What a reader must know of the cells that a verdict rests on; mostly empty."""
-        return said_of(verdict.cells, self.cautions)
 
 
 def _answer(verdicts: Sequence[Verdict]) -> str:

@@ -7,7 +7,7 @@ page, the CSV files, `report why` and `report verify` all work from the cards al
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal
@@ -38,7 +38,9 @@ class Sources:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        return verdicts(self.evidence, self.checks)
+        """The verdicts, each with the cautions of its cells: page, tables, terminal and JSON all show these."""
+        found = verdicts(self.evidence, self.checks)
+        return [replace(verdict, caution=said_of(verdict.cells, self.caveats)) for verdict in found]
 
     @cached_property
     def checks(self) -> list[NullCheck]:

@@ -14,11 +14,9 @@ from carft.core.errors import UserError, unknown
 from carft.data.catalog import CARDS, card
 from carft.spec.cell import Reading, Training
 from carft.spec.registry import SOUPED, MethodCard, Range, method_card
+from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
 from sweeps.recipes.readings import Readings
-
-#: each search of a study has a block of seeds of its own: the second one those from 1000 on
-SEED_BLOCK = 1000
 
 
 class _Strict(BaseModel):
@@ -105,13 +103,11 @@ class Recipe(_Strict):
 
     def search_seed_of(self, search: int) -> int:
         """The seed of the search cells of a search, which are counted from 1; the first has the recipe's own."""
-        return self.search_seed + (search - 1) * SEED_BLOCK
+        return search_seed_of(self.search_seed, search)
 
     def confirm_seeds(self, search: int = 1) -> list[int]:
         """Fresh seeds, the same for every method and task; no two searches share one, and none is a search seed."""
-        taken = {self.search_seed_of(other) for other in range(1, self.searches + 1)}
-        first = (search - 1) * SEED_BLOCK + 1
-        return [s for s in range(first, first + self.seeds + 1) if s not in taken][: self.seeds]
+        return confirm_seeds(self.seeds, self.search_seed, search)
 
     def smoked(self) -> Recipe:
         """The recipe at smoke size, every trial trained to its end."""

@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carft.spec.cell import stable_hash
-from carft.spec.registry import Range
+from carft.spec.registry import Range, method_card
+from carft.store.study import StudyFile
 
 #: trials drawn from the prior before the sampler models the results; Optuna's default is 10
 STARTUP_TRIALS = 4
@@ -45,6 +46,21 @@ def suggest(space: Mapping[str, Range], seed: int, trial: int, earlier: Sequence
     for tried in earlier:
         study.add_trial(_as_optuna_knows_it(tried, distributions))
     return dict(study.ask(distributions).params)
+
+
+def suggest_again(
+    study: StudyFile, trial: int, earlier: Sequence[tuple[Mapping[str, float], float, int | None]]
+) -> dict[str, float]:
+    """:func:`suggest` for a study on disk. ``earlier``: results as (parameters, value, epoch at which it was pruned).
+
+    The sampler's answer depends on the order of the hyperparameters, which the file does not keep. It is that of the
+    registry, and what a reading adds comes last.
+    """
+    ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
+    order = [*(name for name in method_card(study.method).space if name in ranges)]
+    space = {name: ranges[name] for name in (*order, *(name for name in ranges if name not in order))}
+    told = [Tried({name: tried[name] for name in space}, value, pruned) for tried, value, pruned in earlier]
+    return suggest(space, study.seed, trial, told)
 
 
 def _as_optuna_knows_it(tried: Tried, distributions: dict[str, BaseDistribution]) -> FrozenTrial:

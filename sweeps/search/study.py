@@ -9,9 +9,10 @@ from itertools import product
 from typing import Any
 
 from carft.data.catalog import card
-from carft.spec.cell import Cell, stable_hash
+from carft.spec.cell import Cell
 from carft.spec.registry import MethodCard, Range
 from carft.spec.resolve import specify
+from carft.spec.study import sampler_seed, study_id
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
 
@@ -71,17 +72,12 @@ class Study:
 
     @cached_property
     def id(self) -> str:
-        return stable_hash(self.content)
+        return study_id(self.content)
 
     @cached_property
     def seed(self) -> int:
-        """Seed of the sampler, the same for every method and reading of a task, another for every search.
-
-        So while the sampler draws from the prior, every method tries the same learning rates, and a difference
-        between methods or readings is not one of luck with them.
-        """
-        shared = {k: v for k, v in self.content.items() if k not in ("method", "space", "reading", "training", "rungs")}
-        return int(stable_hash({**shared, "training": self.recipe.training.model_dump()}), 16) % 2**31
+        """Seed of the sampler, the same for every method and reading of a task, another for every search."""
+        return sampler_seed(self.content, self.recipe.training.model_dump())
 
     @cached_property
     def _cells(self) -> dict[tuple[frozenset, int], Cell]:

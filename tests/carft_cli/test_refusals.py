@@ -45,6 +45,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*FT, "--lr", LR, "--kl-direction", "sideways"), "symmetric"),
         ((*FT, "--lr", LR, "--device", "tpu"), "tpu"),
         ((*FT, "--lr", LR, "--model", "icons-resnett"), "icons-resnet"),
+        ((*FT, "--lr", LR, "--model", "ViT-B-99"), "There is no architecture 'ViT-B-99'. Did you mean ViT-B-"),
         ((*FT, "--lr", LR, "--pretrained", "random"), "random weights mean nothing"),
         (("train", "--task", TASK, "--method", "wise_ft"), "interpolate --cell"),
         (("sweep", "upstream"), "downstream"),

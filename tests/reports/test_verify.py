@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from carft.core.errors import UserError
+from carft.store.archive import pack
 from carft.store.records import Store
 from reports.build import build_report
 from reports.render.manifest import Manifest, digests
@@ -178,7 +179,7 @@ def test_another_winner_is_caught(case: Folders) -> None:
     store, folder = case
     study = next(s for s in store.studies() if s.method == "ft")
     other = next(r for r in store.records() if r.cell.method == "car_ft" and r.id not in study.confirm)
-    store.write_study(next(store.root.glob("studies/*-ft-*")).name, changed(study, winner=other.id))
+    store.write_study(study.id, changed(study, winner=other.id))
     found = differences(verify(store, folder))
     assert any("validation selects" in line for line in found["winners"])
 
@@ -229,3 +230,21 @@ def test_exit_codes_and_json(case: Folders) -> None:
     printed = json.loads(done.stdout)
     assert printed["holds"] is False
     assert {"check", "compared", "differences"} == set(printed["checks"][0])
+
+
+def test_an_archive_is_verified_without_importing_it_first(case: Folders, tmp_path: Path) -> None:
+    store, folder = case
+    pack(store, tmp_path / "whole.zip", folder)
+    done = run_cli("report", "verify", tmp_path / "whole.zip")
+    assert done.returncode == 0 and "Every number holds" in done.stdout, done.stdout + done.stderr
+    edit_table(folder)
+    pack(store, tmp_path / "edited.zip", folder)
+    assert run_cli("report", "verify", tmp_path / "edited.zip").returncode == 1
+    pack(store, tmp_path / "records.zip")
+    for arguments, words in (
+        ((tmp_path / "records.zip",), "holds no report"),
+        ((tmp_path / "absent.zip",), "There is no archive"),
+        ((tmp_path / "whole.zip", "--results", store.root), "holds records and report"),
+    ):
+        refused = run_cli("report", "verify", *arguments)
+        assert refused.returncode == 2 and words in " ".join(refused.stderr.split())

@@ -12,10 +12,12 @@ from carft import NUMERICS
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.catalog import card
 from carft.spec.cell import Cell, Reading, Training
-from carft.spec.registry import WISE_ALPHAS
+from carft.spec.registry import METHODS, WISE_ALPHAS
 from carft.spec.resolve import interpolation, specify
+from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
+from sweeps.search.sampler import suggest_again
 from tests.support.helpers import made_up_study
 
 PROVENANCE = {
@@ -83,47 +85,66 @@ def plant(
     reading: Reading | None = None,
     curves: bool = True,
     crop: float | None = None,
+    precision: str = "float32",
+    trials: int = 1,
     search: int = 1,
 ) -> None:
     """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly.
 
-    search: which independent search the studies are; one after the first has seeds of its own.
+    trials: of each search; the first one wins, the others try what the sampler gives. search: which independent search
+    the studies are; one after the first has seeds of its own.
     """
-    block = 1000 * (search - 1)
+    block = search_seed_of(0, search)
     for task in tasks:
         for method in plan.top1:
             recipe = {"epochs": epochs, **({} if crop is None else {"crop": crop})}
-            settings = (Training(**recipe), reading)
-            base = specify(task, method, HYPERPARAMETERS[method], block if method != "zeroshot" else 0, *settings)
+            settings: dict[str, Any] = {"training": Training(**recipe), "reading": reading, "precision": precision}
+            base = specify(task, method, HYPERPARAMETERS[method], block if method != "zeroshot" else 0, **settings)
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)
                 continue
             write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
-            confirm = [specify(task, method, HYPERPARAMETERS[method], block + seed, *settings) for seed in plan.seeds]
+            begun = begun_study(base, recipe, differing(reading), search)
+            # the first four trials are draws from the prior, whatever the others came to
+            tried = [suggest_again(begun, k, ()) for k in range(1, trials)]
+            searched = [base, *(specify(task, method, parameters, block, **settings) for parameters in tried)]
+            for cell in searched[1:]:
+                write(store, cell, plan.top1[method] - 0.2, plan.context[method], plan, unseal=False)
+            confirm = [specify(task, method, HYPERPARAMETERS[method], block + seed, **settings) for seed in plan.seeds]
             for cell in confirm:
                 write(store, cell, plan.top1[method], plan.context[method], plan)
                 for alpha in WISE_ALPHAS if curves else ():
                     mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
                     write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
-            trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": base.id, "status": "done"}
-            differs = [*differing(reading).values(), *recipe.values(), *([] if search == 1 else [f"search{search}"])]
-            name = "-".join([task.replace("/", "-"), method, *map(str, differs)])
-            study = made_up_study(
-                id=name,
-                task=task,
-                method=method,
-                data_version=base.data_version,
-                model=base.model,
-                pretrained=base.pretrained,
-                training=recipe,
-                reading=differing(reading),
-                oracle=plan.oracle,
-                trials=[trial],
-                winner=base.id,
-                confirm=[cell.id for cell in confirm],
-                **({} if search == 1 else {"search": search}),
-            )
-            store.write_study(name, study)
+            lines = [
+                {"trial": k, "parameters": dict(cell.hyperparameters), "cell": cell.id, "status": "done"}
+                for k, cell in enumerate(searched)
+            ]
+            ended = {"oracle": plan.oracle, "trials": lines, "winner": base.id}
+            store.write_study(begun.id, changed(begun, **ended, confirm=[cell.id for cell in confirm]))
+
+
+def begun_study(base: Cell, recipe: Mapping[str, Any], reading: Mapping[str, Any], search: int = 1) -> StudyFile:
+    """A study with the method's own ranges, its id and the sampler's seed, before its first trial.
+
+    base: a search cell.
+    """
+    content: dict[str, Any] = {
+        "task": base.task,
+        "method": base.method,
+        "data_version": base.data_version,
+        "model": base.model,
+        "pretrained": base.pretrained,
+        "space": {n: [r.low, r.high, r.first_guess] for n, r in METHODS[base.method].space.items()},
+        "round_size": 2,
+        "search_seed": base.seed,
+        "training": dict(recipe),
+        "reading": dict(reading),
+        **({} if base.precision == "float32" else {"precision": base.precision}),
+        **({} if search == 1 else {"search": search}),
+    }
+    known = identity(content)
+    return made_up_study(**content, id=study_id(known), seed=sampler_seed(known, recipe))
 
 
 def differing(reading: Reading | None) -> dict[str, Any]:

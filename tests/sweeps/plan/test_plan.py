@@ -171,7 +171,7 @@ def test_the_known_size_of_the_built_in_model_is_the_counted_one() -> None:
 @pytest.mark.parametrize(
     ("model", "weights", "says"),
     [
-        ("no-such-model", "openai", "There is no model"),
+        ("no-such-model", "openai", "There is no architecture"),
         ("ViT-B-16", "no-such-tag", "no weights tag"),
         ("ViT-B-16", "/nowhere/weights.pt", "no weights file"),
         ("local-dir:/nowhere", "local-dir:/nowhere", "no weights in '/nowhere'"),

@@ -1,0 +1,66 @@
+"""What identifies a study, and the seeds that follow from it. Pure functions of the content of study.json. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from carft.spec.cell import stable_hash
+
+#: keys of study.json that do not identify the study
+BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "extended_from")
+#: keys that the sampler's seed does not depend on, so that every method and reading of a task tries the same values
+NOT_IN_SEED = ("method", "space", "reading", "training", "rungs")
+#: number of seeds of each search: the second search has those from 1000 on
+SEED_BLOCK = 1000
+
+
+def identity(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of study.json that identifies the study: everything that decides which trial tries what."""
+    found = {name: value for name, value in content.items() if name not in BOOKKEEPING}
+    return found if found.get("reading") else {k: v for k, v in found.items() if k != "reading"}
+
+
+def study_id(identifying: Mapping[str, Any]) -> str:
+    """The id of the study with this identity."""
+    return stable_hash(dict(identifying))
+
+
+def sampler_seed(identifying: Mapping[str, Any], training: Mapping[str, Any]) -> int:
+    """The seed of the sampler, another one for every search.
+
+    While the sampler draws from the prior, every method and reading of a task tries the same learning rates. So a
+    difference between methods or readings is not due to the learning rates that were drawn.
+
+    Args:
+        identifying: Identity of the study.
+        training: Training recipe of the sweep. A reading may change it for its own study.
+    """
+    shared = {k: v for k, v in identifying.items() if k not in NOT_IN_SEED}
+    return int(stable_hash({**shared, "training": dict(training)}), 16) % 2**31
+
+
+def search_seed_of(first_seed: int, search: int) -> int:
+    """The seed of the search cells of a search, counted from 1. ``first_seed``: that of the first search."""
+    return first_seed + (search - 1) * SEED_BLOCK
+
+
+def first_search_seed(search_seed: int, search: int) -> int:
+    """The seed of the search cells of the first search. ``search_seed``: that of a search, counted from 1."""
+    return search_seed - (search - 1) * SEED_BLOCK
+
+
+def confirm_seeds(count: int, first_seed: int, search: int = 1) -> list[int]:
+    """The seeds of the confirm cells of a search: the first ones of its block that are no search seed.
+
+    They are the same for every task and method. A larger count keeps the seeds of a smaller one. No two searches share
+    a seed.
+
+    Args:
+        count: Number of seeds.
+        first_seed: Seed of the search cells of the first search.
+        search: Position of the search, from 1.
+    """
+    taken = {search_seed_of(first_seed, other) for other in range(1, search + 1)}
+    start = (search - 1) * SEED_BLOCK + 1
+    return [seed for seed in range(start, start + count + 1) if seed not in taken][:count]

@@ -1,0 +1,70 @@
+"""Whether two searches differ in the method alone: the condition under which their winners may be compared.
+
+Both sides need the same range of every hyperparameter that the registry calls by one name for both, the same search
+seed, round size, precision, training recipe and early stopping. Of several independent searches, search k of one side
+is compared with search k of the other. The number of trials is compared where it is counted, over the trials that
+ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from carft.spec.cell import Training
+from carft.spec.registry import METHODS
+from carft.spec.study import first_search_seed
+from carft.store.study import StudyFile
+
+#: what must be the same -> how a study states it; further searches are compared by the seed of the first one
+SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
+    "search seed": lambda study: first_search_seed(study.search_seed, study.search),
+    "round size": lambda study: study.round_size,
+    "precision": lambda study: study.precision,
+    "early stopping": lambda study: f"at epochs {', '.join(map(str, study.rungs))}" if study.rungs else "off",
+}
+
+
+def differences(first: StudyFile, second: StudyFile) -> list[str]:
+    """What two studies differ in besides the method and what is its own, in words; empty when they are comparable."""
+    names = (first.method, second.method)
+    found = [
+        _words(f"range of the {what}", names, ranges)
+        for what, ranges in _shared_ranges(first, second).items()
+        if ranges[0] != ranges[1]
+    ]
+    for what, stated in SETTINGS.items():
+        pair = [stated(study) for study in (first, second)]
+        if pair[0] != pair[1]:
+            found.append(_words(what, names, pair))
+    recipes = [{**asdict(Training()), **study.training.content()} for study in (first, second)]
+    for name in sorted({*recipes[0], *recipes[1]}):
+        pair = [recipe.get(name) for recipe in recipes]
+        if pair[0] != pair[1]:
+            found.append(_words(f"training recipe ({name.replace('_', ' ')})", names, pair))
+    return found
+
+
+def _shared_ranges(first: StudyFile, second: StudyFile) -> dict[str, tuple[str, str]]:
+    """Name across methods -> the range in each of the two studies, for the hyperparameters that both have."""
+    ours, theirs = (_ranges(study) for study in (first, second))
+    return {what: (ours[what], theirs[what]) for what in ours if what in theirs}
+
+
+def _ranges(study: StudyFile) -> dict[str, str]:
+    """Name across methods -> the range of the study, in words."""
+    card = METHODS.get(study.method)
+    return {what: _range(study.space.get(name)) for name, what in (card.shares if card else {}).items()}
+
+
+def _range(limits: Sequence[float] | None) -> str:
+    if limits is None:
+        return "not on record"
+    low, high, first = limits
+    return f"{low:g} to {high:g} from {first:g}"
+
+
+def _words(what: str, names: tuple[str, str], values: Sequence[Any]) -> str:
+    said = [f"{name} {value}" for name, value in zip(names, values, strict=True)]
+    return f"the {what} ({' against '.join(said)})"

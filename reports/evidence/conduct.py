@@ -1,0 +1,339 @@
+"""Whether the studies of a folder were conducted by the protocol, as far as the folder itself tells.
+
+Found are: confirm seeds other than the protocol's, a winner that was tested with seeds that its study does not name,
+openings of test sets by cells that are gone, trials that were struck out, and trials that ended after a test set of
+their study had been opened. Whoever removes a cell, its line in the log and all that followed from it leaves no trace.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from carft import NUMERICS
+from carft.spec.cell import Cell
+from carft.spec.registry import WISE_ALPHAS
+from carft.spec.resolve import interpolation
+from carft.spec.study import SEED_BLOCK, confirm_seeds, first_search_seed, search_seed_of
+from carft.store.early_stopping import read_pruned
+from carft.store.records import Record, Store
+from carft.store.study import StudyFile
+
+#: what the sampler is told of a trial: parameters, value, the epoch at which it was given up (None: at none)
+Told = tuple[Mapping[str, float], float, int | None]
+#: (study as in study.json, trial number, results of earlier rounds) -> what the trial tries by its sampler
+Suggest = Callable[[StudyFile, int, Sequence[Told]], Mapping[str, float]]
+
+#: what tables and page say of a row that rests on a study that left the protocol
+DEPARTED = "protocol not kept"
+#: seeds for which it is asked whether a cell that is gone was the winner, or another trial, with that seed
+SEEDS_OF_WINNER, SEEDS_OF_TRIALS = 64, 16
+NAMED = 5
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """What is amiss. departures: study -> in words. elsewhere: what belongs to no study that is here.
+
+    late: studies of which a trial ended after one of their test sets had been opened. undated: trials of opened studies
+    without a finishing time, of which that cannot be said.
+    """
+
+    departures: Mapping[str, tuple[str, ...]]
+    elsewhere: tuple[str, ...]
+    late: frozenset[str]
+    undated: int
+
+
+def conduct_of(
+    store: Store,
+    records: Mapping[str, Record],
+    studies: Sequence[StudyFile],
+    evaluated_at: Mapping[str, str],
+    suggest: Suggest | None,
+) -> Conduct:
+    """Judge every study that has a winner.
+
+    evaluated_at: opened cell -> first evaluation, "" when not known. suggest: the sampler, with which trials that were
+    struck out are looked for.
+    """
+    folder = _Folder(store, records, studies, _openings(store, records, evaluated_at))
+    departures = {study.id: [*folder.departures(study, suggest)] for study in folder.studies}
+    elsewhere: list[str] = []
+    for cell, owner in folder.hidden.items():
+        (departures[owner] if owner else elsewhere).append(f"cell {cell} was opened on test and has no record")
+    late, undated = folder.late()
+    kept = {study: tuple(dict.fromkeys(found)) for study, found in departures.items() if found}
+    return Conduct(kept, tuple(elsewhere), late, undated)
+
+
+def replayed(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[dict[str, float]]:
+    """What the trials of a study try by its sampler, and the one after its last; up to a round that rests on a result
+    that is not on record."""
+    told: list[Told] = []
+    found: list[dict[str, float]] = []
+    trials, size = study.trials, study.round_size
+    for first in range(0, len(trials) + 1, size):
+        numbers = range(first, min(first + size, len(trials) + 1))
+        found += [dict(suggest(study, number, told)) for number in numbers]
+        for trial in (t for t in trials[first : first + size] if t.status != "failed"):
+            if trial.status == "stopped":
+                told.append((trial.parameters, trial.value, trial.stopped_after))
+            elif trial.cell in records:
+                told.append((trial.parameters, records[trial.cell].metrics["val/top1"], None))
+            else:
+                return found
+    return found
+
+
+def replay_differences(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[str]:
+    """Every trial that did not try what its sampler gives."""
+    pairs = zip(study.trials, replayed(study, records, suggest), strict=False)
+    return [
+        f"trial {trial.number} tried {_listed(trial.parameters)}; its sampler gives {_listed(wanted)}"
+        for trial, wanted in pairs
+        if not _same(trial.parameters, wanted)
+    ]
+
+
+@dataclass
+class _Folder:
+    """opened: cell -> when one of its test sets was first opened under the current NUMERICS, "" when not known."""
+
+    store: Store
+    records: Mapping[str, Record]
+    every_study: Sequence[StudyFile]
+    opened: Mapping[str, str]
+
+    @cached_property
+    def studies(self) -> list[StudyFile]:
+        """The studies whose search is over."""
+        return [study for study in self.every_study if study.winner]
+
+    @cached_property
+    def outside(self) -> list[Cell]:
+        """Trained cells that no study names."""
+        named = {c for s in self.every_study for c in (*s.confirm, *(t.cell for t in s.trials))}
+        return [r.cell for r in self.records.values() if not r.cell.parents and r.id not in named]
+
+    @cached_property
+    def tested_outside(self) -> list[Cell]:
+        """Those of them that were opened, themselves or interpolated."""
+        interpolated = {p for c in self.opened if c in self.records for p in self.records[c].cell.parents}
+        return [cell for cell in self.outside if cell.id in self.opened or cell.id in interpolated]
+
+    @cached_property
+    def winners(self) -> dict[str, Cell]:
+        """Study -> its winner's cell."""
+        return {study.id: winner for study in self.studies if (winner := self._winner(study)) is not None}
+
+    def _winner(self, study: StudyFile) -> Cell | None:
+        """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
+        if study.winner is not None and study.winner in self.records:
+            return self.records[study.winner].cell
+        known = [self.records[c].cell for c in study.confirm if c in self.records]
+        return replace(known[0], seed=study.search_seed) if known else None
+
+    def departures(self, study: StudyFile, suggest: Suggest | None) -> Iterator[str]:
+        """What is amiss with one study."""
+        winner = self.winners.get(study.id)
+        if winner is None:
+            return
+        yield from _wrong_trials(study, winner)
+        yield from _wrong_confirm(study, winner)
+        for cell in self._twins(winner):
+            yield f"cell {cell.id} is the winner with seed {cell.seed}, was opened on test and is no confirm cell"
+        if suggest is not None and study.space:
+            yield from self._struck(study, winner, suggest)
+
+    def _twins(self, winner: Cell) -> Iterator[Cell]:
+        """Cells outside all studies that are the winner but for the seed, and were tested."""
+        mine = (cell for cell in self.tested_outside if cell.method == winner.method)
+        return (cell for cell in mine if replace(cell, seed=winner.seed).id == winner.id)
+
+    def _struck(self, study: StudyFile, winner: Cell, suggest: Suggest) -> Iterator[str]:
+        """Trials that were run and that the study does not name; asked of the sampler only where a cell may be one."""
+        alike = [c for c in self.outside if c.method == winner.method and c.seed == winner.seed]
+        found = {c.id for c in alike if trial_cell(winner, _parameters(c, study)).id == c.id}
+        if not found:
+            return
+        yield from replay_differences(study, self.records, suggest)
+        following = replayed(study, self.records, suggest)[len(study.trials) :]
+        for cell in (trial_cell(winner, parameters).id for parameters in following):
+            if cell in found:
+                yield f"cell {cell} is its trial {len(study.trials)}, which the study does not name"
+
+    @cached_property
+    def hidden(self) -> dict[str, str]:
+        """Opened cells without a record -> the study they belong to, "" where it cannot be told."""
+        kept = {*self.store.ids(), *(p.name.rpartition("-")[0] for p in self.store.root.glob("superseded/*"))}
+        gone = {cell for cell in self.opened if cell not in kept}
+        if gone:  # a lost confirm cell, or a lost interpolation of one, is named as such where it is missed
+            gone -= {cell for study in self.studies for cell in self._to_be_tested(study)}
+        owners = {cell: study.id for study in self.studies for cell in self._could_be(study)} if gone else {}
+        return {cell: owners.get(cell, "") for cell in sorted(gone)}
+
+    def _to_be_tested(self, study: StudyFile) -> Iterator[str]:
+        """Confirm cells and their interpolations."""
+        yield from study.confirm
+        if (winner := self.winners.get(study.id)) is not None:
+            for seed in _protocol_seeds(study):
+                yield from (interpolation(replace(winner, seed=seed), alpha).id for alpha in WISE_ALPHAS)
+
+    def _could_be(self, study: StudyFile) -> Iterator[str]:
+        """Ids that a cell of a study could have had: its trials with any seed, the winner's interpolations."""
+        winner = self.winners.get(study.id)
+        if winner is None:
+            return
+        for trial in study.trials:
+            cell = trial_cell(winner, trial.parameters)
+            yield from (replace(cell, seed=seed).id for seed in _seeds_near(study, SEEDS_OF_TRIALS))
+        for seed in _seeds_near(study, SEEDS_OF_WINNER):
+            twin = replace(winner, seed=seed)
+            yield twin.id
+            yield from (interpolation(twin, alpha).id for alpha in WISE_ALPHAS)
+
+    def late(self) -> tuple[frozenset[str], int]:
+        """Studies with a trial that ended after one of their test sets was opened; trials that cannot be dated."""
+        first = self._first_opened()
+        late, undated = set(), 0
+        for study in (s for s in self.studies if s.id in first):
+            ends = [self._end(t.cell) for t in study.trials]
+            undated += sum(end == "" for end in ends)
+            if any(end and end > first[study.id] > "" for end in ends):
+                late.add(study.id)
+        return frozenset(late), undated
+
+    def _first_opened(self) -> dict[str, str]:
+        """Study -> when a trial of it, with whatever seed, was first opened; studies never opened are left out."""
+        found: dict[str, str] = {}
+        hidden = self.hidden
+        for cell, when in self.opened.items():
+            for name in {hidden[cell]} - {""} if cell in hidden else self._studies_that_try(cell):
+                found[name] = _earlier(found.get(name, ""), when)
+        return found
+
+    @cached_property
+    def _of_trial(self) -> dict[str, list[StudyFile]]:
+        """Id of a trial's cell with seed 0 -> the studies that try it: several searches may try the same."""
+        found: dict[str, list[StudyFile]] = {}
+        for study in self.studies:
+            if (winner := self.winners.get(study.id)) is not None:
+                for seedless in {replace(trial_cell(winner, t.parameters), seed=0).id for t in study.trials}:
+                    found.setdefault(seedless, []).append(study)
+        return found
+
+    def _studies_that_try(self, cell: str) -> set[str]:
+        """The studies of which an opened cell, or the cell that was interpolated, is a trial but for the seed.
+
+        Of several independent searches it is the one that the seed belongs to.
+        """
+        if cell in self.records and self.records[cell].cell.method == "wise_ft":
+            cell = self.records[cell].cell.parents[0]
+        if cell not in self.records:
+            return set()
+        tried = self.records[cell].cell
+        studies = self._of_trial.get(replace(tried, seed=0).id, [])
+        own = [study for study in studies if _has_seed(study, tried.seed)]
+        return {study.id for study in own or studies}
+
+    def _end(self, cell: str) -> str | None:
+        """When a trial ended; "" where its record does not say it, None without a record."""
+        if cell in self.records:
+            return self.records[cell].finished_at
+        pruned = read_pruned(self.store, cell)
+        return None if pruned is None else pruned.finished_at
+
+
+def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
+    """The search cell of a study that tries these parameters; some readings search the context temperature too."""
+    values = dict(parameters)
+    reading = winner.reading
+    if "context_temperature" in values:
+        reading = replace(reading, context_temperature=values.pop("context_temperature"))
+    return replace(winner, hyperparameters=values, reading=reading)
+
+
+def _parameters(cell: Cell, study: StudyFile) -> dict[str, float]:
+    searched = "context_temperature" in study.space
+    return {
+        **cell.hyperparameters,
+        **({"context_temperature": cell.reading.context_temperature} if searched else {}),
+    }
+
+
+def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
+    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges."""
+    numbers = [trial.number for trial in study.trials]
+    if numbers != list(range(len(numbers))):
+        yield f"its trials are numbered {', '.join(map(str, numbers))}"
+    space = study.space
+    for trial in study.trials:
+        if trial_cell(winner, trial.parameters).id != trial.cell:
+            yield f"trial {trial.number} names cell {trial.cell}, which is another"
+        for name, (low, high, first) in space.items():
+            value = trial.parameters.get(name, math.nan)
+            wanted = (first, first) if trial.number == 0 else (low, high)
+            if not wanted[0] * (1 - ROUNDING) <= value <= wanted[1] * (1 + ROUNDING):
+                yield f"trial {trial.number} tried {name} {value:g}, which its range does not give"
+
+
+def _wrong_confirm(study: StudyFile, winner: Cell) -> Iterator[str]:
+    """Confirm cells that are not the winner with the protocol's seeds."""
+    seeds = _protocol_seeds(study)
+    wanted = {replace(winner, seed=seed).id for seed in seeds}
+    if set(study.confirm) == wanted:
+        return
+    known = {replace(winner, seed=seed).id: seed for seed in _seeds_near(study, max(SEEDS_OF_WINNER, len(seeds) + 1))}
+    others = [cell for cell in study.confirm if cell not in known]
+    if others:
+        yield f"confirm cells {', '.join(others[:NAMED])} are not the winner with a fresh seed"
+    found = sorted(known[cell] for cell in study.confirm if cell in known)
+    yield f"its confirm seeds are {', '.join(map(str, found))}; the protocol's are {', '.join(map(str, seeds))}"
+
+
+def _protocol_seeds(study: StudyFile) -> list[int]:
+    return confirm_seeds(len(study.confirm), first_search_seed(study.search_seed, study.search), study.search)
+
+
+def _seeds_near(study: StudyFile, count: int) -> set[int]:
+    """The first seeds of the study's own search and of the first search."""
+    starts = {0, search_seed_of(0, study.search)}
+    return {study.search_seed, *(start + k for start in starts for k in range(count))}
+
+
+def _has_seed(study: StudyFile, seed: int) -> bool:
+    """Whether a seed is one of the search that the study is."""
+    return seed == study.search_seed or seed // SEED_BLOCK == study.search - 1
+
+
+def _openings(store: Store, records: Mapping[str, Record], evaluated_at: Mapping[str, str]) -> dict[str, str]:
+    """Cell -> first opening of one of its test sets: by the log, and by what stands beside its predictions.
+
+    An opening of a record that was computed again under newer NUMERICS is none of the record that is here.
+    """
+    found = dict(evaluated_at)
+    for line in store.unsealings():
+        record = records.get(line.cell)
+        older = record is not None and line.when < record.finished_at
+        if line.numerics == NUMERICS or (line.numerics == 0 and not older):
+            found[line.cell] = _earlier(found.get(line.cell, ""), line.when)
+    return found
+
+
+def _earlier(first: str, second: str) -> str:
+    """Of two times the earlier one; an unknown one does not count."""
+    return min(filter(None, (first, second)), default="")
+
+
+def _same(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
+    return first.keys() == second.keys() and all(
+        math.isclose(value, second[name], rel_tol=ROUNDING) for name, value in first.items()
+    )
+
+
+def _listed(parameters: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in sorted(parameters.items()))

@@ -1,0 +1,300 @@
+"""Each test plays one way to a verdict that pleases; report and `report verify` name it, and honest searches pass."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from carft import NUMERICS
+from carft.spec.resolve import specify
+from carft.spec.study import confirm_seeds, identity, study_id
+from carft.store.records import Store
+from carft.store.study import StudyFile
+from carft.store.unsealing import append_to_log
+from reports.build import build_report, sources_of
+from reports.evidence.conduct import DEPARTED, conduct_of, replay_differences, replayed
+from reports.evidence.sealed_access import EXTENDED
+from reports.tables.registry import Sources
+from reports.verify import CHECKS, Case, Verification, verify
+from sweeps.recipes import load_recipe
+from sweeps.recipes.readings import Readings
+from sweeps.search.sampler import suggest_again
+from tests.support.dry import undisturbed
+from tests.support.helpers import run_cli
+from tests.support.planted import HYPERPARAMETERS, Plan, change_study, changed, plant
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+TASK = "icons/all"  # a scope of its own: no further task can be missing
+METHODS = ("ft", "car_ft")
+LOG = "unsealed.jsonl"
+TRIALS = 4
+GOOD = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.8},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9},
+    groups=30,
+)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("planted") / "results")
+    plant(store, [TASK], GOOD, curves=False, trials=TRIALS)
+    return store
+
+
+@pytest.fixture
+def case(planted: Store, tmp_path: Path) -> Store:
+    """A copy that a test may tamper with."""
+    shutil.copytree(planted.root, tmp_path / "results")
+    return Store(tmp_path / "results")
+
+
+def sources(store: Store) -> Sources:
+    return sources_of(store, suggest_again)
+
+
+def study(store: Store, method: str) -> StudyFile:
+    return next(s for s in store.studies() if s.method == method)
+
+
+def with_seeds(store: Store, method: str, seeds: list[int], opened: bool = True) -> list[str]:
+    """Cells of the winner with these seeds, written as `train --unseal` would."""
+    plan = replace(GOOD, top1={method: GOOD.top1[method]}, seeds=seeds)
+    elsewhere = Store(store.root.with_name(f"{method}-elsewhere"))
+    plant(elsewhere, [TASK], plan, curves=False)
+    made = list(elsewhere.studies()[0].confirm)
+    for cell in made:
+        shutil.copytree(elsewhere.folder(cell), store.folder(cell))
+        for name in elsewhere.evaluated(cell) if opened else ():
+            append_to_log(store.root / LOG, cell, name, "train")
+    return made
+
+
+def checked(store: Store) -> tuple[Verification, str]:
+    """A report made of the folder as it is, its check, and all that a reader is shown."""
+    built = build_report(store, store.root.with_name("report"), suggest_again)
+    shown = "".join(built.page.with_name(name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
+    return verify(store, built.page.parent, suggest=suggest_again), shown
+
+
+def named(store: Store) -> list[str]:
+    """What `report verify` says of the studies of a folder, whatever the report says."""
+    case = Case(store, store.root, store.root, suggest=suggest_again)
+    return [words for _, words in CHECKS["studies against the protocol"](case) if words is not None]
+
+
+def assert_nothing_decided(store: Store, words: str) -> None:
+    """Every claim that compares the trained methods is undecided, says why, and is marked."""
+    found = {v.claim: v for v in sources(store).verdicts}
+    for claim in ("C1", "C2", "C3", "C4"):
+        assert found[claim].verdict == "inconclusive", found[claim]
+        assert words in found[claim].reason, found[claim].reason
+
+
+def test_an_honest_search_holds_and_is_not_marked(case: Store) -> None:
+    found, shown = checked(case)
+    assert found.holds and DEPARTED not in shown and EXTENDED not in shown
+    assert {v.claim: v.verdict for v in sources(case).verdicts}["C3"] == "reproduced"
+
+
+def test_more_seeds_later_are_no_departure(case: Store) -> None:
+    for method in METHODS:
+        more = with_seeds(case, method, [4, 5])
+        change_study(case, TASK, method, confirm=[*study(case, method).confirm, *more])
+    assert not named(case) and not sources(case).unsealings.departed
+    assert next(v for v in sources(case).verdicts if v.claim == "C3").n_seeds == 5
+
+
+def test_a_dropped_seed_is_named(case: Store) -> None:
+    dropped = []
+    for method in METHODS:
+        first, worst, third = study(case, method).confirm
+        change_study(case, TASK, method, confirm=[first, third])
+        dropped.append(worst)
+    assert_nothing_decided(case, "its confirm seeds are 1, 3; the protocol's are 1, 2")
+    verdict = next(v for v in sources(case).verdicts if v.claim == "C3")
+    assert DEPARTED in verdict.caution and all(cell in verdict.reason for cell in dropped)
+    assert all(any(cell in line for line in named(case)) for cell in dropped)
+    found, shown = checked(case)
+    assert [check.name for check in found.checks if check.differences] == ["studies against the protocol"]
+    assert DEPARTED in shown and dropped[0] in shown
+
+
+def test_the_last_seed_cannot_be_dropped_either_even_with_its_record(case: Store) -> None:
+    for method in METHODS:
+        *kept, worst = study(case, method).confirm
+        change_study(case, TASK, method, confirm=kept)
+        shutil.rmtree(case.folder(worst))
+        assert any(worst in words for words in sources(case).evidence.departures(TASK, method))
+    assert_nothing_decided(case, "was opened on test and has no record")
+    assert len(named(case)) == len(METHODS)
+
+
+def test_the_best_three_of_many_seeds_are_named(case: Store) -> None:
+    for method in METHODS:
+        many = with_seeds(case, method, [4, 5, 6, 7, 8])
+        change_study(case, TASK, method, confirm=[many[0], many[2], many[4]])
+    assert_nothing_decided(case, "its confirm seeds are 4, 6, 8; the protocol's are 1, 2, 3")
+    assert any("with seed 5, was opened on test and is no confirm cell" in line for line in named(case))
+
+
+def test_a_winner_tested_with_another_seed_by_hand_is_named(case: Store) -> None:
+    (cell,) = with_seeds(case, "car_ft", [9])
+    assert cell in next(v for v in sources(case).verdicts if v.claim == "C3").reason
+
+
+def test_a_seed_that_was_never_tested_is_no_departure(case: Store) -> None:
+    (cell,) = with_seeds(case, "car_ft", [9], opened=False)
+    shutil.rmtree(case.folder(cell) / "evaluations")
+    assert not named(case)
+
+
+def test_an_opening_by_a_cell_that_no_study_knows_stands_against_all(case: Store) -> None:
+    append_to_log(case.root / LOG, "0123456789abcdef", "test", "train")
+    assert_nothing_decided(case, "cell 0123456789abcdef was opened on test and has no record")
+    assert "cell 0123456789abcdef was opened on test and has no record" in named(case)
+
+
+def test_confirm_cells_of_other_hyperparameters_are_named(case: Store) -> None:
+    trial = study(case, "ft").trials[1]
+    change_study(case, TASK, "ft", confirm=[trial.cell, *study(case, "ft").confirm[1:]])
+    assert_nothing_decided(case, f"confirm cells {trial.cell} are not the winner with a fresh seed")
+
+
+def test_a_trial_struck_from_every_study_is_named(case: Store) -> None:
+    struck = []
+    for method in METHODS:
+        *kept, last = study(case, method).trials
+        change_study(case, TASK, method, trials=kept)
+        struck.append(last.cell)
+    assert_nothing_decided(case, f"cell {struck[0]} is its trial 3, which the study does not name")
+    assert all(any(cell in line for line in named(case)) for cell in struck)
+
+
+def test_a_hole_in_the_trials_is_named(case: Store) -> None:
+    for method in METHODS:
+        trials = study(case, method).trials
+        shutil.rmtree(case.folder(trials[1].cell))
+        change_study(case, TASK, method, trials=[trials[0], *trials[2:]])
+    assert_nothing_decided(case, "its trials are numbered 0, 2, 3")
+
+
+def test_trials_numbered_anew_are_not_those_of_the_sampler(case: Store) -> None:
+    """Nothing is left of the trial, so the report cannot know; playing the search again shows it."""
+    for method in METHODS:
+        trials = study(case, method).trials
+        shutil.rmtree(case.folder(trials[1].cell))
+        kept = [{**trial.content(), "trial": k} for k, trial in enumerate([trials[0], *trials[2:]])]
+        change_study(case, TASK, method, trials=kept)
+    lines = named(case)
+    assert len(lines) == 4 and all("its sampler gives" in line for line in lines)
+
+
+def test_a_range_that_was_edited_is_named(case: Store) -> None:
+    """To make two searches look alike: the trials left the range, or the sampler gives others; the id is another."""
+    content = study(case, "ft")
+    change_study(case, TASK, "ft", space={"lr": [2e-3, 6e-3, 3e-4]})
+    assert any("which its range does not give" in words for words in sources(case).evidence.departures(TASK, "ft"))
+    change_study(case, TASK, "ft", space={"lr": [1e-5, 1e-3, 3e-4]})
+    lines = named(case)
+    assert any("its id is not that of what it says" in line for line in lines)
+    assert any("its sampler gives" in line for line in lines)
+    edited = changed(content, space={"lr": [1e-5, 1e-3, 3e-4]})
+    case.write_study(content.id, changed(edited, id=study_id(identity(edited.content()))))
+    assert any("its sampler gives" in line for line in named(case))
+
+
+def test_another_search_seed_or_training_recipe_than_the_cells_were_run_with_is_named(case: Store) -> None:
+    change_study(case, TASK, "ft", search_seed=77)
+    assert any("were not run as it says" in line for line in named(case))
+
+
+def end_at(store: Store, cell: str, when: str | None) -> None:
+    path = store.folder(cell) / "record.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["finished_at"] = when
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}), encoding="utf-8")
+
+
+def test_a_search_that_went_on_after_test_was_seen_is_marked_whatever_its_file_says(case: Store) -> None:
+    """Studies deleted and run again with more trials: their files know of nothing, the records' times do."""
+    end_at(case, study(case, "car_ft").trials[-1].cell, "2999-01-01T00:00:00Z")
+    marks = sources(case).table("tasks").set_index("method")["caution"]
+    assert marks["car_ft"] == EXTENDED and not marks["ft"]
+    assert not named(case)
+
+
+def test_the_times_beside_predictions_count_where_the_log_is_gone(case: Store) -> None:
+    (case.root / "unsealed.jsonl").unlink()
+    cell = study(case, "car_ft").confirm[0]
+    path = case.folder(cell) / "evaluations" / "test.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "unsealed_at": "2001-01-01T00:00:00Z"}))
+    assert EXTENDED in next(v for v in sources(case).verdicts if v.claim == "C3").caution
+
+
+def test_an_opening_of_a_record_that_was_computed_again_under_other_numerics_counts_for_nothing(case: Store) -> None:
+    cell = study(case, "car_ft").confirm[0]
+    older = {"when": "2001-01-01T00:00:00Z", "cell": cell, "set": "test", "by": "sweep", "numerics": NUMERICS + 1}
+    oldest = {k: v for k, v in older.items() if k != "numerics"}
+    with (case.root / "unsealed.jsonl").open("a") as log:
+        log.write(f"{json.dumps(older)}\n{json.dumps(oldest)}\n")
+    assert not sources(case).evidence.archive.conduct.late
+
+
+def test_records_without_a_finishing_time_are_said_to_be_unknown_and_verify(case: Store) -> None:
+    for cell in case.ids():
+        end_at(case, cell, None)
+    found, shown = checked(case)
+    assert found.holds and EXTENDED not in shown
+    assert "8 trials have no finishing time" in shown and any("no finishing time" in note for note in found.notes)
+
+
+def test_tasks_with_different_numbers_of_seeds_decide_nothing(store: Store) -> None:
+    plant(store, ["icons/tools"], GOOD, curves=False)
+    plant(store, ["icons/body"], replace(GOOD, seeds=(1, 2)), curves=False)
+    reason = next(v for v in sources(store).verdicts if v.claim == "C3").reason
+    assert "different numbers of confirm seeds of ft: 2 on icons/body, 3 on icons/tools" in reason
+
+
+def test_terminal_and_json_show_what_the_page_shows(case: Store, tmp_path: Path) -> None:
+    first, _, third = study(case, "ft").confirm
+    change_study(case, TASK, "ft", confirm=[first, third])
+    options = ("report", "--results", case.root, "--out", tmp_path / "report")
+    printed = json.loads(run_cli(*options, "--json").stdout)
+    marks = {v["claim"]: v["caution"] for v in printed["verdicts"]}
+    assert DEPARTED in marks["C3"] and not marks["C4b"] and "confirm seeds are 1, 3" in printed["warnings"][0]
+    said = run_cli(*options).stdout
+    assert f"! {DEPARTED}" in said and "confirm seeds are 1, 3" in said
+    assert DEPARTED in run_cli("report", "why", "C3", "--results", case.root).stdout
+    done = run_cli("report", "verify", "--results", case.root, "--out", tmp_path / "report")
+    assert done.returncode == 1 and "confirm seeds are 1, 3" in done.stdout
+
+
+def test_a_search_of_a_sweep_is_played_again_from_its_file(store: Store) -> None:
+    """Also where the sampler models results, and where a reading adds a hyperparameter."""
+    readings = Readings(factors={"context_temperature": ["validated"]}, combinations=0, seed=0)
+    small = load_recipe("miniature").changed(["icons/tools"], ["ft", "car_ft"], trials=7, seeds=1)
+    undisturbed(small.model_copy(update={"readings": readings}), store.root)
+    records = {record.id: record for record in store.records()}
+    assert len(store.studies()) == 3
+    for searched in store.studies():
+        assert len(replayed(searched, records, suggest_again)) == 8
+        assert not replay_differences(searched, records, suggest_again)
+        assert study_id(identity(searched.content())) == searched.id
+    found = conduct_of(store, records, store.studies(), {}, suggest_again)
+    assert not found.departures and not found.elsewhere and not found.late
+
+
+def test_the_protocol_s_seeds() -> None:
+    assert confirm_seeds(3, 0) == [1, 2, 3]
+    assert confirm_seeds(3, 2) == [1, 3, 4]
+    assert confirm_seeds(5, 0)[:3] == confirm_seeds(3, 0)
+    assert confirm_seeds(2, 0, search=2) == [1001, 1002]
+    assert confirm_seeds(2, 1, search=2) == [1002, 1003]
+    cell = specify(TASK, "ft", HYPERPARAMETERS["ft"])
+    assert cell.seed not in confirm_seeds(9, cell.seed)
