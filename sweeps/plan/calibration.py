@@ -11,7 +11,6 @@ from carft.spec.cell import Cell
 from carft.spec.registry import MethodCard, method_card
 from carft.spec.resolve import specify
 from carft.training.context import CellContext
-from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of
 from sweeps.plan.rates import Rates
@@ -29,7 +28,7 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
 
     The spread is that of the measurements.
     """
-    execution = Execution.here(request.placement.device, **{**request.settings, "feature_cache": None})
+    execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
     start = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
     bench = CellContext.of(start, execution)

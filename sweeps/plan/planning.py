@@ -51,7 +51,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, calibrated: Rate
 
 def hardware_of(request: Resources, precision: str) -> Hardware:
     """The hardware that a request means: this machine, or machines that are not known from here."""
-    device = request.placement.device
+    device = request.execution.device
     here = hardware_name(device)
     unknown = request.address is not None or (device == "cuda" and "gpu" not in here)
     return Hardware(device, request.workers_per_cell, precision, None if unknown else here, request.cells_per_gpu)

@@ -15,6 +15,7 @@ from carft.data.counting import sizes_of
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
 from carft.spec.cell import Cell
 from carft.store.records import Record, Store
+from carft.training.execution import Execution
 from carft.training.hardware import hardware_name
 from sweeps.plan.calibration import calibrated
 from sweeps.plan.forecast import START_S, Forecast, forecast
@@ -197,7 +198,7 @@ def test_everything_in_the_way_is_found_at_once_and_once(tmp_path: Path) -> None
     chosen = load_recipe("downstream").changed(
         ["pets", "dtd"], ["zeroshot", "flyp"], model="ViT-B-16", pretrained="nix"
     )
-    request = Resources(workers_per_cell=512, settings={"data": str(tmp_path)})
+    request = Resources(execution=Execution(workers=512, data=str(tmp_path)))
     words = [refusal.message for refusal in obstacles(chosen, request)]
     assert len(words) == 5
     assert [part in word for part, word in zip(("512", "flyp", "pets", "dtd", "nix"), words, strict=True)] == [True] * 5

@@ -11,6 +11,7 @@ from carft.core.errors import UserError
 from carft.models.availability import ModelSize
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
+from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
 from tests.support.faults import records
@@ -20,7 +21,7 @@ from tests.support.nodes import Nodes
 
 
 def shared(cells: int, gpus: int = 1, workers: int = 1) -> Resources:
-    return Resources(gpus, workers, settings={"cells_per_gpu": cells})
+    return Resources(gpus, Execution("cuda" if gpus else "cpu", workers, cells_per_gpu=cells))
 
 
 @pytest.mark.parametrize("cells", range(1, MOST_CELLS_PER_GPU + 1))
