@@ -33,11 +33,10 @@ import os, subprocess, sys, threading, time
 from dataclasses import replace
 from carft.store.records import Store
 from sweeps.faults.restart import end_children, start_again, taken_up
-from sweeps.faults.lock import sole_sweep
-import ray  # whose psutil is used
+from sweeps.faults.lock import sweep_lock
 
 earlier = taken_up()
-with sole_sweep(Store(sys.argv[1]), earlier.lock) as lock:
+with sweep_lock(Store(sys.argv[1]), earlier.lock) as lock:
     if earlier.times == 0:
         child = subprocess.Popen(["sleep", "600"])
         print(os.getpid(), child.pid, earlier.name, flush=True)
