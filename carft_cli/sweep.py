@@ -59,7 +59,7 @@ def run(settings: SweepSettings) -> None:
     from sweeps.faults.restart import Earlier, start_again, taken_up
     from sweeps.faults.stdio_log import printing_aside
     from sweeps.plan.forecast import Forecast
-    from sweeps.plan.planning import plan_of
+    from sweeps.plan.planning import plan_of, write_plan_result
     from sweeps.ray_backend.connect import concurrency
     from sweeps.ray_backend.head_monitor import exit_process
     from sweeps.ray_backend.preflight import require_space
@@ -116,15 +116,16 @@ def run(settings: SweepSettings) -> None:
     came = None
     if plans and state is not None:
         over = summary.cells_done + summary.cells_stopped - plans[0].forecast.stopped
-        came = plans[0].close(protocol, state.name, over, summary.cells_failed, summary.wall_s, outcome)
+        came = plans[0].result(chosen.name, over, summary.cells_failed, summary.wall_s, outcome)
+        write_plan_result(store, state.name, came)
     if settings.output.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s")
-        plan = None if came is None else asdict(came)
+        plan = None if came is None else came.model_dump(exclude={"version"})
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
         _say_outcome(protocol, summary, results, state)
         if came is not None:
-            out.print(f"Plan: {came.words}.", soft_wrap=True, highlight=False)
+            out.print(f"Plan: {came.summary}.", soft_wrap=True, highlight=False)
     if summary.stopped:
         raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:

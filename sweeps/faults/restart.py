@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
+import psutil
+
 from sweeps.search.protocol import Protocol
 
 #: how often Ray is started again; what brings it down so often is no accident
@@ -80,8 +82,6 @@ def start_again(earlier: Earlier, environment: Mapping[str, str]) -> NoReturn:
 
 def end_children() -> None:
     """End every process below this one: Ray's own. Workers whose raylet is gone end by themselves within a second."""
-    import psutil  # comes with Ray
-
     below = psutil.Process().children(recursive=True)
     for process in below:
         with suppress(psutil.Error):

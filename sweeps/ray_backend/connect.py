@@ -6,13 +6,11 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
+from carft.training.execution import Execution
 from sweeps.faults.watchdog import HANG_AFTER
-from sweeps.ray_backend.jobs import Placement
 
 PROBE_SECONDS = 5.0
 #: a busy head may take a while to answer; what never answers is no Ray
@@ -33,34 +31,28 @@ TOKEN_HINT = (
 
 @dataclass(frozen=True)
 class Resources:
-    """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
-
-    settings: of every cell's execution besides device and workers, such as the data root. hang_after: seconds without
-    a sign of life after which a cell is ended; 0 waits for ever. patience: seconds without a node that could run a cell
-    after which the sweep ends.
-    """
+    """Resources that a sweep requests from the cluster, and the execution of its cells."""
 
     gpus: int = 0
-    workers_per_cell: int = 1
+    """GPUs of the whole sweep; 0 runs on CPU cores."""
+    execution: Execution = field(default_factory=Execution)
+    """Execution of each cell."""
     address: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Address of a running cluster; None starts Ray on this machine."""
     hang_after: float = HANG_AFTER
+    """Seconds without a heartbeat after which a cell is ended; 0 disables the limit."""
     patience: float = PATIENCE
+    """Seconds without a node that can run a cell after which the sweep ends."""
 
     @property
-    def placement(self) -> Placement:
-        return Placement(self.workers_per_cell, self.gpus > 0, self.settings, self.hang_after)
-
-    @property
-    def where(self) -> Folder:
-        """Where the data are."""
-        root = self.settings.get("data")
-        return Folder(Path(root) if root else None, self.settings.get("skip_unreadable", False))
+    def workers_per_cell(self) -> int:
+        """Workers of each cell."""
+        return self.execution.workers
 
     @property
     def cells_per_gpu(self) -> int:
-        """How many cells share a GPU."""
-        return self.settings.get("cells_per_gpu", 1)
+        """Cells that share a GPU."""
+        return self.execution.cells_per_gpu
 
     @property
     def alone(self) -> dict[str, float]:
@@ -88,8 +80,8 @@ class Resources:
 
     def check_numbers(self) -> None:
         """Refuse numbers that cannot be."""
-        if self.gpus < 0 or self.workers_per_cell < 1:
-            raise UserError("--gpus must not be negative and --workers-per-cell must be at least 1.")
+        if self.gpus < 0:
+            raise UserError("--gpus must not be negative.", "Leave it out to run on CPU cores.")
         if self.gpus and self.gpus < self.workers_per_cell:
             raise UserError(
                 f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",

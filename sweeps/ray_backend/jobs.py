@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
@@ -17,12 +17,10 @@ from carft.store.failure_kinds import kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, how_it_ended, log_path
 from sweeps.search.protocol import Job
-
-if TYPE_CHECKING:
-    from carft.training.execution import Execution
 
 Payload = dict[str, Any]
 
@@ -30,27 +28,23 @@ Payload = dict[str, Any]
 PARTS = 4
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where and how cells run: workers per cell, whether each has a GPU, and other settings of the execution.
+def payload(job: Job, results: str, execution: Execution, hang_after: float = HANG_AFTER, start: str = "") -> Payload:
+    """A job as plain values, to be sent to a worker.
 
-    hang_after: seconds without a sign of life after which a cell is ended; 0 waits for ever.
+    results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
+    disables the limit. start: name of the sweep that sends the job.
     """
-
-    workers: int = 1
-    gpu: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    hang_after: float = HANG_AFTER
-
-    @property
-    def device(self) -> Literal["cpu", "cuda"]:
-        return "cuda" if self.gpu else "cpu"
-
-
-def payload(job: Job, results: str, placement: Placement, start: str = "") -> Payload:
-    """A job as plain values, to be sent to a worker. start: names the sweep that sends it."""
-    what = {"kind": job.kind, "key": job.key, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
-    return {**what, "limits": dict(job.limits), "start": start, "results": results, **asdict(placement)}
+    return {
+        "kind": job.kind,
+        "key": job.key,
+        "cell": job.cell.as_dict(),
+        "keep_weights": job.keep_weights,
+        "limits": dict(job.limits),
+        "start": start,
+        "results": results,
+        "execution": asdict(execution),
+        "hang_after": hang_after,
+    }
 
 
 def store_of(message: Payload) -> Store:
@@ -59,10 +53,8 @@ def store_of(message: Payload) -> Store:
 
 
 def execution_of(message: Payload) -> Execution:
-    """The execution of a job on the machine that it reached."""
-    from carft.training.execution import Execution
-
-    return Execution.here(device="cuda" if message["gpu"] else "cpu", **message["settings"])
+    """The execution of a job on one worker of this machine; ``UserError`` for a GPU that it does not have."""
+    return replace(Execution(**message["execution"]), workers=1).on_this_machine()
 
 
 def run_payload(message: Payload) -> dict[str, Any]:

@@ -55,9 +55,9 @@ def _checks(recipe: Recipe, request: Resources) -> Iterator[Callable[[], object]
     yield request.check
     yield partial(_require_cores, request)
     for method in recipe.methods:
-        yield partial(require_parts_allowed, method, request.workers_per_cell, request.settings.get("accumulation", 1))
+        yield partial(require_parts_allowed, method, request.workers_per_cell, request.execution.accumulation)
     for task in recipe.tasks:
-        yield partial(card(task).require_sealed, request.where)
+        yield partial(card(task).require_sealed, request.execution)
     for model, weights in starts(recipe):
         yield partial(find_weights, model, weights)
 

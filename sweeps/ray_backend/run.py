@@ -135,10 +135,9 @@ def _tune(
         logging.getLogger(name).setLevel(logging.ERROR)
     # a worker that is lost is no error of Tune's, and worth no traceback: the searcher says what happens next
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    placement = request.placement
     results, slots = protocol.store.address, lambda: concurrency(request)
-    searcher = ProtocolSearcher(protocol, results, placement, patience, slots, notify, name)
-    resources = request.alone if placement.workers == 1 else dict(COORDINATOR)
+    searcher = ProtocolSearcher(protocol, results, request, patience, slots, notify, name)
+    resources = request.alone if request.workers_per_cell == 1 else dict(COORDINATOR)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),

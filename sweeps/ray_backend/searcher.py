@@ -11,7 +11,8 @@ from ray.tune.search import Searcher
 from carft.core.errors import UserError
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.faults.watchdog import how_it_ended, log_path
-from sweeps.ray_backend.jobs import Placement, payload, write_down
+from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.jobs import payload, write_down
 from sweeps.search.protocol import Job, Protocol
 
 #: kind of failure -> how often a sweep tries a job that ends so; once where nothing is said. A cell that is lost with
@@ -29,7 +30,7 @@ class ProtocolSearcher(Searcher):
         self,
         protocol: Protocol,
         results: str,
-        placement: Placement,
+        request: Resources,
         patience: StorageRetry,
         slots: Callable[[], int],
         notify: Callable[[], None],
@@ -38,7 +39,7 @@ class ProtocolSearcher(Searcher):
         super().__init__(metric="failure", mode="max")
         self.protocol = protocol
         self.results = results
-        self.placement = placement
+        self.request = request
         self.patience = patience
         self.slots = slots
         self.notify = notify
@@ -99,7 +100,7 @@ class ProtocolSearcher(Searcher):
         self.patience.call(self.protocol.write_studies)
 
     def _message(self, job: Job) -> dict[str, Any]:
-        return payload(job, self.results, self.placement, self.name)
+        return payload(job, self.results, self.request.execution, self.request.hang_after, self.name)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into its own scratch folder, which nothing ever reads."""

@@ -12,8 +12,9 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Mapping
-from pathlib import Path
 from typing import cast
+
+import psutil
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
@@ -90,7 +91,7 @@ class StatusWriter:
 
     def _keep_writing(self) -> None:
         while not self._over.wait(WRITE_EVERY_S):
-            self._load.look()
+            self._load.sample()
             with contextlib.suppress(OSError, UserError):  # the next look may find the folder again
                 self._write()
 
@@ -221,35 +222,33 @@ def dashboard() -> str:
 
 
 class Load:
-    """How busy this machine is: means over looks, shares of 1. Linux's own counters and nvidia-smi, where they are."""
+    """Mean load of this machine since the start, as shares in [0, 1]: of the CPU, and of GPUs that nvidia-smi knows."""
 
     def __init__(self) -> None:
-        self._first = self._last = _cpu_ticks()
+        self._first = self._last = _cpu_seconds()
         self._gpus: dict[str, list[float]] = defaultdict(list)
         self._smi = shutil.which("nvidia-smi")
 
-    def look(self) -> None:
-        """Take a look; to be called now and then."""
-        self._last = _cpu_ticks()
+    def sample(self) -> None:
+        """Take a sample; to be called regularly."""
+        self._last = _cpu_seconds()
         if self._smi:
             command = [self._smi, "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits"]
             with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-                said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-                for line in said.splitlines():
+                printed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+                for line in printed.splitlines():
                     index, percent = line.split(",")
                     self._gpus[f"GPU {int(index)}"].append(float(percent) / 100)
 
     def means(self) -> dict[str, float]:
-        """Name -> mean share since the start; empty before the first look."""
+        """Device -> mean share; empty before the first sample."""
         (busy, total), (busy_before, total_before) = self._last, self._first
         cpu = {"CPU": (busy - busy_before) / (total - total_before)} if total > total_before else {}
-        return {**cpu, **{name: sum(seen) / len(seen) for name, seen in self._gpus.items()}}
+        return {**cpu, **{name: sum(samples) / len(samples) for name, samples in self._gpus.items()}}
 
 
-def _cpu_ticks() -> tuple[float, float]:
-    """(busy, all) ticks of all cores since boot; zeros where the system does not say."""
-    try:
-        ticks = [float(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    except (OSError, ValueError, IndexError):
-        return 0.0, 0.0
-    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)  # idle and waiting for a disk are not busy
+def _cpu_seconds() -> tuple[float, float]:
+    """(busy, all) seconds of all cores since boot; waiting for a disk is not busy."""
+    times = psutil.cpu_times()._asdict()
+    total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)  # these are in user and nice
+    return total - times["idle"] - times.get("iowait", 0.0), total

@@ -16,6 +16,7 @@ import pytest
 
 from carft.core.errors import UserError
 from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.faults.restart import Earlier
 from sweeps.faults.signals import sigterm_as_interrupt
 from sweeps.ray_backend import connect as cluster
@@ -32,11 +33,10 @@ import os, subprocess, sys, threading, time
 from dataclasses import replace
 from carft.store.records import Store
 from sweeps.faults.restart import end_children, start_again, taken_up
-from sweeps.faults.lock import sole_sweep
-import ray  # whose psutil is used
+from sweeps.faults.lock import sweep_lock
 
 earlier = taken_up()
-with sole_sweep(Store(sys.argv[1]), earlier.lock) as lock:
+with sweep_lock(Store(sys.argv[1]), earlier.lock) as lock:
     if earlier.times == 0:
         child = subprocess.Popen(["sleep", "600"])
         print(os.getpid(), child.pid, earlier.name, flush=True)
@@ -168,11 +168,11 @@ def test_a_process_of_ray_that_listens_no_more_is_noticed(
         (Resources(), [{"CPU": 1.0}], True),
         (Resources(gpus=1), [{"CPU": 8.0}, {"GPU": 1.0}], False),
         (Resources(gpus=1), [{"CPU": 8.0, "GPU": 1.0}], True),
-        (Resources(gpus=1, settings={"cells_per_gpu": 4}), [{"CPU": 1.0, "GPU": 0.25}], True),
-        (Resources(workers_per_cell=2), [{"CPU": 1.0}, {"CPU": 1.0}], True),
-        (Resources(workers_per_cell=2), [{"CPU": 1.0}], False),
-        (Resources(gpus=2, workers_per_cell=2), [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}], True),
-        (Resources(gpus=2, workers_per_cell=2), [{"CPU": 2.0, "GPU": 1.0}], False),
+        (Resources(gpus=1, execution=Execution("cuda", cells_per_gpu=4)), [{"CPU": 1.0, "GPU": 0.25}], True),
+        (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}, {"CPU": 1.0}], True),
+        (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}], False),
+        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}], True),
+        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}], False),
     ],
 )
 def test_whether_a_cell_fits_on_the_nodes_that_are_alive(
