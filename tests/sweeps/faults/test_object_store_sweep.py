@@ -158,7 +158,7 @@ def test_every_opening_is_logged_once(story: Story) -> None:
 
 
 def test_a_machine_that_has_nothing_sees_all_of_it(story: Story) -> None:
-    state = json.loads(story.run("status", "--json", machine="fourth"))
+    state = json.loads(story.run("status", "--all", "--json", machine="fourth"))
     assert state["cells"] == CELLS and state["sweeps"][-1]["outcome"] == "done"
     assert len(json.loads(story.run("ls", "cells", "--json", machine="fourth"))) == CELLS
     assert "Every number holds" in story.run("report", "verify", "--out", story.place / "report")
