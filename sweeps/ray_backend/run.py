@@ -68,7 +68,7 @@ def run_sweep(
     store.require_writable()
     store = store.with_sentinel(SWEPT)
     state = state or RestartState()
-    with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.heard():
+    with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():
         failed = {} if retry_failed else settled_failures(store)
         protocol = Protocol(recipe, store, failed_before={**failed, **state.failed}, own=state.done)
 
@@ -76,7 +76,7 @@ def run_sweep(
             own_ray = request.address is None
             if own_ray:
                 kill_child_processes()
-            if number := stop.asked():
+            if number := stop.received():
                 leave(UserError("Stopped.", RESUME_HINT), 128 + number)
             if own_ray and restart is not None and state.restarts < MAX_RESTARTS:
                 log(f"{error.message} Ray starts again, {state.restarts + 1} of {MAX_RESTARTS} times at most.")
@@ -148,7 +148,7 @@ def _tune(protocol: Protocol, request: Resources, retry: StorageRetry, notify: C
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
     results, slots = protocol.store.address, lambda: concurrency(request)
     searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, name)
-    resources = request.alone if request.workers_per_cell == 1 else dict(COORDINATOR)
+    resources = request.per_worker if request.workers_per_cell == 1 else dict(COORDINATOR)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),
