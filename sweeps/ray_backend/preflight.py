@@ -19,7 +19,7 @@ from sweeps.recipes import Recipe
 
 def obstacles(recipe: Recipe, request: Resources) -> list[UserError]:
     """All errors that make the sweep impossible, each once."""
-    found = {refusal.message: refusal for check in _checks(recipe, request) if (refusal := _refused(check))}
+    found = {error.message: error for check in _checks(recipe, request) if (error := _error_of(check))}
     return list(found.values())
 
 
@@ -62,11 +62,11 @@ def _checks(recipe: Recipe, request: Resources) -> Iterator[Callable[[], object]
         yield partial(find_weights, model, weights)
 
 
-def _refused(check: Callable[[], object]) -> UserError | None:
+def _error_of(check: Callable[[], object]) -> UserError | None:
     try:
         check()
-    except UserError as refusal:
-        return refusal
+    except UserError as error:
+        return error
     return None
 
 
