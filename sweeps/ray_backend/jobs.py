@@ -24,7 +24,7 @@ from sweeps.search.protocol import Job
 
 Payload = dict[str, Any]
 
-#: into how many parts a batch is cut when memory ran out, times the parts that it already had
+#: factor on the number of parts of a batch after it ran out of memory
 PARTS = 4
 
 
@@ -48,7 +48,7 @@ def payload(job: Job, results: str, execution: Execution, hang_after: float = HA
 
 
 def store_of(message: Payload) -> Store:
-    """The results folder of a job; that of a sweep bears its mark."""
+    """The results folder of a job; that of a sweep must hold its sentinel file."""
     return store_at(message["results"], SWEPT if message["start"] else None)
 
 
@@ -63,7 +63,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
     try:
         store.sync(_read_by(Job(message["kind"], cell)))
         if message["kind"] in ("search", "confirm"):
-            in_parts_if_need_be(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
+            retry_in_parts(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
         else:
             _run(message, cell, store, execution_of(message))
         store.forget_failure(cell.id)
@@ -77,8 +77,8 @@ def _read_by(job: Job) -> list[str]:
     return list(dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents]))
 
 
-def keep_log(message: Payload) -> None:
-    """Send the log of a job to where its results are; nothing rests on it."""
+def upload_log(message: Payload) -> None:
+    """Upload the log of a job to the results folder. A failure is ignored, since no result depends on the log."""
     with suppress(OSError, UserError), store_of(message).changing(f"logs/{message['key']}.log"):
         pass
 
@@ -96,17 +96,17 @@ def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> No
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
         unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
-        run_cell(cell, store, execution, unseal, keep_weights, _say, by="sweep", thresholds=message["limits"])
+        run_cell(cell, store, execution, unseal, keep_weights, _log, by="sweep", thresholds=message["limits"])
 
 
-def _say(words: str) -> None:
-    print(words, flush=True)
+def _log(line: str) -> None:
+    print(line, flush=True)
 
 
-def in_parts_if_need_be(run: Callable[[Execution], None], cell: Cell, execution: Execution) -> None:
-    """Run a cell; when memory runs out, once more with each batch in more parts, at the same global batch.
+def retry_in_parts(run: Callable[[Execution], None], cell: Cell, execution: Execution) -> None:
+    """Run a cell; after an out-of-memory error once more with each batch in more parts, at the same global batch size.
 
-    The record's execution then says into how many. Methods whose loss needs the whole batch are not tried again.
+    The record's execution holds the number of parts. Methods whose loss needs the whole batch are not retried.
     """
     try:
         return run(execution)
@@ -115,8 +115,8 @@ def in_parts_if_need_be(run: Callable[[Execution], None], cell: Cell, execution:
         if kind_of(error) != "out of memory" or not _may_have_parts(cell, execution, parts):
             raise
         traceback.print_exc()
-    _say(f"Out of memory: once more with each batch in {parts} parts.")
-    _let_go()  # here, where the exception no longer holds the tensors of the first try
+    _log(f"Out of memory: once more with each batch in {parts} parts.")
+    _free_memory()  # here, where the exception no longer references the tensors of the first attempt
     run(replace(execution, accumulation=parts))
 
 
@@ -128,7 +128,7 @@ def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
     return parts <= cell.training.batch_size
 
 
-def _let_go() -> None:
+def _free_memory() -> None:
     import torch
 
     gc.collect()
@@ -137,23 +137,23 @@ def _let_go() -> None:
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:
-    """Write why a job failed; returns kind and reason."""
+    """Write the failure record of an exception; returns kind and reason."""
     traceback.print_exception(error, file=sys.stderr)
     kind, reason = kind_of(error), reason_of(error)
-    if kind in ("error", "lost") and (ended := _last_words(message))[0] != "lost":
+    if kind in ("error", "lost") and (ended := _end_in_log(message))[0] != "lost":
         kind, reason = ended  # a process of a cell that has several ended without an exception of its own
-    return write_down(message, kind, reason, "".join(traceback.format_exception(error)))
+    return record_failure(message, kind, reason, "".join(traceback.format_exception(error)))
 
 
-def _last_words(message: Payload) -> tuple[str, str]:
+def _end_in_log(message: Payload) -> tuple[str, str]:
     try:
         return how_it_ended(log_path(message["results"], message["key"]))
     except OSError:
         return "lost", ""
 
 
-def write_down(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
-    """Write a failure record; returns kind and reason. A folder that cannot be written costs the record only."""
+def record_failure(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
+    """Write a failure record; returns kind and reason. Where it cannot be written, the reason says so."""
     cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
         log = log_path(message["results"], message["key"])

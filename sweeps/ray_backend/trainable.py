@@ -12,16 +12,15 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from carft.spec.cell import Cell
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import log_path, open_job_log, watchdog
-from sweeps.ray_backend.jobs import failure, in_parts_if_need_be, keep_log, run_payload
+from sweeps.ray_backend.jobs import failure, retry_in_parts, run_payload, upload_log
 
 
 class CellActor(tune.Trainable):
     """Runs the job in its config in one step. Imports, models and rendered images stay for the next job."""
 
     def setup(self, config: dict[str, Any]) -> None:
-
         self.message = config["job"]
-        import_module("carft.training.run")  # here, since nothing watches yet: on a busy machine it takes a while
+        import_module("carft.training.run")  # here, since no watchdog runs yet: imports may be slow
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in this process: starting one costs more than a small cell's training."""
@@ -35,7 +34,7 @@ class CellActor(tune.Trainable):
             return {**failure(self.message, error), "done": True}
         run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
         result = run(self.message)
-        keep_log(self.message)
+        upload_log(self.message)
         return {**result, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -46,7 +45,7 @@ class CellActor(tune.Trainable):
 
 
 def run_watched(message: dict[str, Any]) -> dict[str, Any]:
-    """Run the job in this process, under watch."""
+    """Run the job in this process, under the watchdog."""
     try:
         with watchdog(log_path(message["results"], message["key"]), message["hang_after"]):
             return run_payload(message)
@@ -66,7 +65,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
 
     try:
         if message["kind"] in ("search", "confirm") and cell.hyperparameters:
-            in_parts_if_need_be(train, cell, wanted)
+            retry_in_parts(train, cell, wanted)
         if message["kind"] == "search":
             return {"failure": ""}
         # outside the trial's placement group, which holds a token only

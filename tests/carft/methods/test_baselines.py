@@ -165,7 +165,7 @@ def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) 
     recipe = load_recipe("miniature").changed(methods=["ft", "flyp"])
     for request in (Resources(execution=Execution(workers=2)), Resources(execution=Execution(accumulation=2))):
         with pytest.raises(UserError, match=r"'flyp'.*one piece"):
-            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, say=str)
+            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, log=str)
     assert store.studies() == []
 
 

@@ -89,7 +89,7 @@ def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folde
 
     with pytest.raises(UserError, match="Permission denied"):
         StorageRetry(folder.store, folder.said.append).call(act)
-    assert len(tried) == patience.TRIES + 1
+    assert len(tried) == patience.MAX_RETRIES + 1
 
 
 def test_a_corrupt_record_is_not_waited_for(folder: Folder) -> None:
