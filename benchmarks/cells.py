@@ -22,6 +22,7 @@ from benchmarks.timed import COMPUTE, NOTES, TimedActor
 from carft.spec.cell import Cell
 from carft.spec.resolve import command, specify
 from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
@@ -59,7 +60,7 @@ def swept() -> Swept:
         notes = Path(scratch) / "notes.jsonl"
         os.environ[NOTES] = str(notes)
         recipe = load_recipe("miniature").changed()
-        request = Resources(settings={"feature_cache": str(Path(scratch) / "features")})
+        request = Resources(execution=Execution(feature_cache=str(Path(scratch) / "features")))
         started, used = time.time(), _cpu()
         with patch("sweeps.ray_backend.trainable.CellActor", TimedActor):
             _, summary = run_sweep(

@@ -13,6 +13,7 @@ from scipy import stats
 from benchmarks.measuring import Figure
 from carft.store.early_stopping import Curve, known_curve, rungs_of
 from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import Recipe, load_recipe
@@ -89,7 +90,7 @@ def measure() -> list[Figure]:
 def _search(recipe: Recipe, scratch: Path, name: str) -> tuple[dict[str, Searched], float]:
     """Every study of a recipe by task and method, and the sweep's wall seconds."""
     store = Store(scratch / name)
-    request = Resources(settings={"feature_cache": str(scratch / f"features-{name}")})
+    request = Resources(execution=Execution(feature_cache=str(scratch / f"features-{name}")))
     protocol, summary = run_sweep(recipe, store, request, lambda protocol: lambda: None, print)
     return {f"{s.task} {s.method.name}": _searched(protocol, store, s) for s in protocol.studies}, summary.wall_s
 

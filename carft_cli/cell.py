@@ -106,12 +106,11 @@ def train(settings: TrainSettings) -> None:
     cell, store = settings.cell(), writable(settings.output.results)
     print_setting([cell.task], cell.model, cell.pretrained, settings.data_sets.data, cell.reading.context_templates)
 
-    from carft.training.execution import Execution
     from carft.training.run import check_execution, check_runnable, run_cell
 
     check_runnable(cell)
-    execution = Execution.here(settings.device, **settings.compute.settings(settings.data_sets))
-    several = replace(execution, workers=settings.workers)
+    several = settings.compute.execution(settings.data_sets, settings.device, settings.workers).on_this_machine()
+    execution = replace(several, workers=1)
     check_execution(cell, several)
     fresh = not store.is_current(cell.id)
     unseal, keep_weights = settings.unseal, settings.keep_weights
@@ -132,7 +131,7 @@ def _train_on_workers(cell: Cell, address: str, execution: Execution, keep_weigh
     from sweeps.ray_backend.connect import Resources, connect
     from sweeps.ray_backend.distributed import train_cell
 
-    request = Resources(gpus=execution.workers if execution.device == "cuda" else 0, workers_per_cell=execution.workers)
+    request = Resources(gpus=execution.workers if execution.device == "cuda" else 0, execution=execution)
     request.check()
     connect(request)
     try:
@@ -157,7 +156,7 @@ def interpolate(
 
     store = open_store(results, writable=True)
     store.require_present()
-    execution = Execution.here(data=absolute(data))
+    execution = Execution("auto", data=absolute(data)).on_this_machine()
     outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
     if as_json:
         print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
@@ -187,7 +186,7 @@ def soup(
 
     store = open_store(results, writable=True)
     store.require_present()
-    execution = Execution.here(data=absolute(data))
+    execution = Execution("auto", data=absolute(data)).on_this_machine()
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
     outcome = run_soup(parents, float(greedy), store, execution)
     members = store.read(outcome.cell).provenance["members"]
@@ -216,7 +215,7 @@ def export(
 
     store = open_store(results)
     store.require_present()
-    execution = Execution.here(data=absolute(data))
+    execution = Execution("auto", data=absolute(data)).on_this_machine()
     paths = write(store.resolve(cell), store, to, execution)
     if as_json:
         print_json([str(path) for path in paths])

@@ -54,7 +54,7 @@ def check(settings: CheckSettings) -> None:
     from carft.training.run import run_cell
     from reports.evidence.references import zero_shot_check
 
-    execution = Execution.here(settings.device, data=absolute(settings.data))
+    execution = Execution(settings.device, data=absolute(settings.data)).on_this_machine()
     run_cell(cell, store, execution, unseal=True)
     rows = zero_shot_check(store, cell)
     if settings.output.as_json:

@@ -15,6 +15,7 @@ from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN
 
 if TYPE_CHECKING:
     from carft.store.records import Store
+    from carft.training.execution import Execution
 
 #: where features are stored by default: on the disk of the machine that computes them
 FEATURES = "~/.cache/carft/features"
@@ -159,19 +160,23 @@ class ComputeOptions:
         option(MORE_WHERE, "Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
     ] = "float32"
 
-    def settings(self, data: DataOptions, **more: Any) -> dict[str, Any]:
-        """Fields of an ``Execution``, besides device and workers."""
+    def execution(self, data: DataOptions, device: str, workers: int, cells_per_gpu: int = 1) -> Execution:
+        """The execution that these options describe; ``UserError`` for a value outside its range."""
+        from carft.training.execution import Execution
+
         cache = None if self.feature_cache == "none" else str(Path(self.feature_cache).expanduser().resolve())
-        return {
-            "accumulation": self.accumulation,
-            "compile": self.compile,
-            "checkpoint_every": self.checkpoint_every,
-            "data": absolute(data.data),
-            "skip_unreadable": data.skip_unreadable,
-            "feature_cache": cache,
-            "feature_dtype": self.feature_dtype,
-            **more,
-        }
+        return Execution(
+            device=device,
+            workers=workers,
+            accumulation=self.accumulation,
+            compile=self.compile,
+            data=absolute(data.data),
+            checkpoint_every=self.checkpoint_every,
+            skip_unreadable=data.skip_unreadable,
+            feature_cache=cache,
+            feature_dtype=self.feature_dtype,
+            cells_per_gpu=cells_per_gpu,
+        )
 
 
 def absolute(data: Path | None) -> str | None:

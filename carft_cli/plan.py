@@ -139,6 +139,7 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
         "model": made.model,
         "hardware": str(made.hardware),
         **plain,
+        "raw_s": forecast.wall_s,
         "cells": forecast.cells,
         "steps": forecast.steps,
         "bytes": forecast.bytes,
@@ -146,7 +147,7 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
         "tasks": _rows(chosen, forecast),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
-        "earlier": [asdict(outcome) for outcome in made.outcomes],
+        "earlier": [result.model_dump(exclude={"version"}) for result in made.earlier],
     }
 
 
@@ -183,8 +184,8 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     )  # fmt: skip
     for source in downloads:
         out.print(f"Weights will be downloaded: {source}", soft_wrap=True, markup=False, highlight=False)
-    for outcome in made.outcomes[-FEW:]:
-        out.print(f"Earlier, {outcome.recipe}: {outcome.words}.", soft_wrap=True, markup=False, highlight=False)
+    for result in made.earlier[-FEW:]:
+        out.print(f"Earlier, {result.recipe}: {result.summary}.", soft_wrap=True, markup=False, highlight=False)
     for refusal in found:
         out.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
         if refusal.hint:

@@ -19,8 +19,13 @@ from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from carft.core.errors import UserError
+    from carft.store.records import Store
     from carft.store.sweep_state import SweepState
+    from sweeps.faults.restart import RestartState
+    from sweeps.plan.planning import Plan, PlanResult
+    from sweeps.ray_backend.connect import Resources
     from sweeps.ray_backend.run import Summary
+    from sweeps.recipes import Recipe
     from sweeps.search.protocol import Protocol
 
 
@@ -48,91 +53,129 @@ def sweep(command: SweepCommand) -> None:
 
 def run(settings: SweepSettings) -> None:
     """Run what the records say is missing; ``SystemExit`` with the exit code of the command when it is not 0."""
-    chosen, request, results = settings.chosen_recipe(), settings.resources(), settings.output.results
+    recipe, request, results = settings.chosen_recipe(), settings.resources(), settings.output.results
     request.check()
     store = writable(results)
     from carft.spec.resolve import specify
 
-    first = specify(chosen.tasks[0], "zeroshot", {}, model=chosen.model, pretrained=chosen.pretrained)
-    print_setting(chosen.tasks, first.model, first.pretrained, settings.data.data)
-
-    from sweeps.faults.restart import Earlier, start_again, taken_up
-    from sweeps.faults.stdio_log import printing_aside
-    from sweeps.plan.forecast import Forecast
-    from sweeps.plan.planning import plan_of
-    from sweeps.ray_backend.connect import concurrency
-    from sweeps.ray_backend.head_monitor import exit_process
-    from sweeps.ray_backend.preflight import require_space
-    from sweeps.ray_backend.run import run_sweep
-    from sweeps.status.progress import ProgressDisplay
-    from sweeps.status.writer import StatusWriter
-
-    environment, earlier = dict(os.environ), taken_up()
-    board, reporter, plans = ProgressDisplay(err), StatusWriter(store, chosen.name, earlier.began), []
-
-    def watch(protocol: Protocol) -> Callable[[], None]:
-        plans.append(plan_of(protocol, request, concurrency(request)))
-        require_space(store.root, plans[0].forecast.bytes)
-        err.print(f"{plans[0].forecast.cells} cells to run. {time_line(plans[0].forecast)}", soft_wrap=True)
-        shown, kept = board.watch(protocol), reporter.watch(protocol)
-        if reporter.dashboard:
-            err.print(f"Ray's dashboard: {reporter.dashboard}", soft_wrap=True)
-
-        def update() -> None:
-            with suppress(OSError):  # what is printed may go to a file on a disk that is full
-                shown()
-            kept()
-
-        return update
-
-    def say(words: str) -> None:
-        with suppress(OSError):
-            err.print(words, soft_wrap=True, markup=False, highlight=False)
-
-    def leave(refusal: UserError, code: int) -> NoReturn:
-        board.close()
-        reporter.close("broken" if code == 2 else "stopped")
-        aside.turn_back()
-        exit_process(refusal, code)
-
-    def again(earlier: Earlier) -> NoReturn:
-        board.close()
-        aside.turn_back()
-        forecast = earlier.forecast or asdict(plans[0].forecast)
-        start_again(replace(earlier, forecast=forecast), environment)
-
-    outcome = "broken"
-    with printing_aside(store.root / "sweeps" / f"{reporter.name}.log") as aside, printing_to(aside.people):
-        try:
-            protocol, summary = run_sweep(
-                chosen, store, request, watch, say, settings.run.retry_failed, leave, earlier, again
-            )
-            outcome = "stopped" if summary.stopped else "done"
-        finally:
-            board.close()
-            state = reporter.close(outcome)
-    if plans and earlier.forecast is not None:
-        plans[0] = replace(plans[0], forecast=Forecast.of(earlier.forecast))
-    came = None
-    if plans and state is not None:
-        over = summary.cells_done + summary.cells_stopped - plans[0].forecast.stopped
-        came = plans[0].close(protocol, state.name, over, summary.cells_failed, summary.wall_s, outcome)
+    first = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
+    print_setting(recipe.tasks, first.model, first.pretrained, settings.data.data)
+    session = Session(recipe, store, request)
+    protocol, summary, state = session.run(settings.run.retry_failed)
+    result = session.write_result(summary, state)
     if settings.output.as_json:
         counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s")
-        plan = None if came is None else asdict(came)
+        plan = None if result is None else result.model_dump(exclude={"version"})
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
-        _say_outcome(protocol, summary, results, state)
-        if came is not None:
-            out.print(f"Plan: {came.words}.", soft_wrap=True, highlight=False)
+        _print_outcome(protocol, summary, results, state)
+        if result is not None:
+            out.print(f"Plan: {result.summary}.", soft_wrap=True, highlight=False)
     if summary.stopped:
         raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
         raise SystemExit(1)
 
 
-def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
-    """What a sweep came to, for people: winners, counts, what failed and why, and what to do next."""
+class Session:
+    """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
+
+    def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
+        from sweeps.faults.restart import load_restart_state
+        from sweeps.status.progress import ProgressDisplay
+        from sweeps.status.writer import StatusWriter
+
+        self.recipe, self.store, self.request = recipe, store, request
+        self.environment, self.restart_state = dict(os.environ), load_restart_state()
+        self.display = ProgressDisplay(err)
+        self.writer = StatusWriter(store, recipe.name, self.restart_state.started)
+        self.plan: Plan | None = None
+
+    def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
+        """Run the sweep; the state is None when there was nothing to do."""
+        from sweeps.faults.stdio_log import redirect_stdio
+        from sweeps.ray_backend.run import run_sweep
+
+        outcome, log_path = "broken", self.store.root / "sweeps" / f"{self.writer.name}.log"
+        with redirect_stdio(log_path) as self.stdio, printing_to(self.stdio.terminal):
+            try:
+                protocol, summary = run_sweep(
+                    self.recipe,
+                    self.store,
+                    self.request,
+                    self._watch,
+                    _log,
+                    retry_failed,
+                    self._leave,
+                    self.restart_state,
+                    self._restart,
+                )
+                outcome = "stopped" if summary.stopped else "done"
+            finally:
+                self.display.close()
+                state = self.writer.close(outcome)
+        return protocol, summary, state
+
+    def write_result(self, summary: Summary, state: SweepState | None) -> PlanResult | None:
+        """Write forecast and outcome to plans/; None when there was nothing to do."""
+        from sweeps.plan.forecast import Forecast
+        from sweeps.plan.planning import write_plan_result
+
+        if self.plan is None or state is None:
+            return None
+        before = self.restart_state.forecast
+        plan = self.plan if before is None else replace(self.plan, forecast=Forecast.of(before))
+        cells = summary.cells_done + summary.cells_stopped - plan.forecast.stopped
+        result = plan.result(self.recipe.name, cells, summary.cells_failed, summary.wall_s, state.outcome)
+        write_plan_result(self.store, state.name, result)
+        return result
+
+    def _watch(self, protocol: Protocol) -> Callable[[], None]:
+        """Plan the sweep once Ray runs; returns the callback for every change."""
+        from sweeps.plan.planning import plan_of
+        from sweeps.ray_backend.connect import concurrency
+        from sweeps.ray_backend.preflight import require_space
+
+        self.plan = plan_of(protocol, self.request, concurrency(self.request))
+        forecast = self.plan.forecast
+        require_space(self.store.root, forecast.bytes)
+        err.print(f"{forecast.cells} cells to run. {time_line(forecast)}", soft_wrap=True)
+        show, write = self.display.watch(protocol), self.writer.watch(protocol)
+        if self.writer.dashboard:
+            err.print(f"Ray's dashboard: {self.writer.dashboard}", soft_wrap=True)
+
+        def update() -> None:
+            with suppress(OSError):  # standard error may be a file on a full disk
+                show()
+            write()
+
+        return update
+
+    def _leave(self, error: UserError, code: int) -> NoReturn:
+        from sweeps.ray_backend.head_monitor import exit_process
+
+        self.display.close()
+        self.writer.close("broken" if code == 2 else "stopped")
+        self.stdio.restore()
+        exit_process(error, code)
+
+    def _restart(self, state: RestartState) -> NoReturn:
+        from sweeps.faults.restart import restart_program
+
+        self.display.close()
+        self.stdio.restore()
+        if state.forecast is None and self.plan is not None:
+            state = replace(state, forecast=asdict(self.plan.forecast))
+        restart_program(state, self.environment)
+
+
+def _log(message: str) -> None:
+    with suppress(OSError):
+        err.print(message, soft_wrap=True, markup=False, highlight=False)
+
+
+def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
+    """Print winners, counts, failures with reasons, and the next command."""
     from carft.store.failure_kinds import PASSING
     from carft.store.failures import failures
     from sweeps.status.progress import winners_table
@@ -148,8 +191,8 @@ def _say_outcome(protocol: Protocol, summary: Summary, results: str, state: Swee
         out.print(busy_line(state.busy), highlight=False)
     known = {failure.key: failure for failure in failures(protocol.store)}
     for key, reason in protocol.failed.items():
-        said = f"{known[key].title}: {known[key].kind}: " if key in known else ""
-        out.print(f"failed: {key}: {said}{reason}", soft_wrap=True, markup=False, highlight=False)
+        what = f"{known[key].title}: {known[key].kind}: " if key in known else ""
+        out.print(f"failed: {key}: {what}{reason}", soft_wrap=True, markup=False, highlight=False)
     for study in protocol.studies:
         if too_few := protocol.too_few(study):
             out.print(f"no winner: {study.method.name} on {study.task}: {too_few}", soft_wrap=True, highlight=False)

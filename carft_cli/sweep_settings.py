@@ -113,10 +113,9 @@ class SweepSettings:
         from sweeps.ray_backend.connect import Resources
 
         where = self.cluster
-        settings = self.compute.settings(self.data, cells_per_gpu=where.cells_per_gpu)
-        resources = Resources(
-            where.gpus, where.workers_per_cell, where.address, settings, where.hang_after, where.patience
-        )
+        device = "cuda" if where.gpus else "cpu"
+        execution = self.compute.execution(self.data, device, where.workers_per_cell, where.cells_per_gpu)
+        resources = Resources(where.gpus, execution, where.address, where.hang_after, where.patience)
         resources.check_numbers()
         return resources
 

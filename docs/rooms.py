@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 import tomllib
 from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "architecture.svg"
-WIDTH, BOX, GAP, TOP = 520, 62, 10, 64
+WIDTH, BOX, GAP, TOP = 560, 78, 10, 80
+#: characters that fit into a line of a box
+LINE = 86
 COLOURS = {"carft_cli": "#f6f8fa", "sweeps": "#fff4e0", "reports": "#e6f4ee", "carft": "#e3f0fa"}
 
 
@@ -28,7 +31,7 @@ def layers() -> dict[str, list[str]]:
 def sentence(folder: Path) -> str:
     """The first sentence of a package's docstring, without its full stop."""
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
-    return text.split("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".")
+    return text.split("\n\n")[0].replace("\n", " ").replace("``", "").partition(". ")[0].rstrip(".")
 
 
 def imported(folder: Path) -> set[str]:
@@ -53,6 +56,12 @@ def rooms(package: str, names: list[str]) -> list[tuple[str, str, str]]:
     return rows
 
 
+def lines(text: str, x: int, y: int) -> list[str]:
+    """Text at (x, y), wrapped into as many lines as it takes."""
+    wrapped = textwrap.wrap(text, LINE)
+    return [f'<text x="{x}" y="{y + 16 * n}" font-size="12">{escape(line)}</text>' for n, line in enumerate(wrapped)]
+
+
 def column(package: str, names: list[str], x: int, y: int) -> tuple[list[str], int]:
     """The drawing of a package at (x, y), and its height in pixels."""
     uses = sorted({used.split(".")[0] for used in imported(ROOT / package)} - {package})
@@ -61,15 +70,15 @@ def column(package: str, names: list[str], x: int, y: int) -> tuple[list[str], i
     parts = [
         f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{height}" rx="8" fill="{COLOURS[package]}" stroke="#57606a"/>',
         f'<text x="{x + 14}" y="{y + 26}" font-weight="600" font-size="17">{package}/</text>',
-        f'<text x="{x + 14}" y="{y + 48}" font-size="13">{escape(sentence(ROOT / package))}.{found}</text>',
+        *lines(f"{sentence(ROOT / package)}.{found}", x + 14, y + 46),
     ]
     for row, (name, text, inside) in enumerate(rooms(package, names)):
         top = y + TOP + row * (BOX + GAP)
         parts += [
             f'<rect x="{x + 10}" y="{top}" width="{WIDTH - 20}" height="{BOX}" rx="5" fill="#fff" stroke="#8c959f"/>',
             f'<text x="{x + 20}" y="{top + 19}" font-weight="600">{name}</text>',
-            f'<text x="{x + 20}" y="{top + 37}" font-size="12">{escape(text)}</text>',
-            f'<text x="{x + 20}" y="{top + 54}" font-size="12" fill="#57606a">imports: {inside or "none"}</text>',
+            *lines(text, x + 20, top + 36),
+            f'<text x="{x + 20}" y="{top + 69}" font-size="12" fill="#57606a">imports: {inside or "none"}</text>',
         ]
     return parts, height
 

@@ -7,12 +7,11 @@ sweeps/<start>-<process>.log: what Ray printed in the process of the sweep, for 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import time
-from pathlib import Path
 from typing import Annotated, ClassVar
 
+import psutil
 from pydantic import Field
 
 from carft.core.files import write_atomic
@@ -122,23 +121,13 @@ class SweepState(Document):
         if self.ended is not None:
             return False
         if self.host == socket.gethostname():
-            return Path(f"/proc/{self.pid}").is_dir() if Path("/proc").is_dir() else _answers(self.pid)
+            return psutil.pid_exists(self.pid)
         return time.time() - self.updated < SILENT
 
 
 def state_name(started: float, pid: int) -> str:
     """Name, without suffix, of the files of a sweep. started: Unix time in seconds."""
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(started))}-{pid}"
-
-
-def _answers(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def write_state(store: Store, state: SweepState) -> None:

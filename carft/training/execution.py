@@ -1,16 +1,17 @@
-"""Where and how a cell is computed. The record holds it; the cell's id does not depend on it."""
+"""Where and how a cell is computed. The record holds it; the cell's id does not depend on it.
+
+Torch is imported inside functions, so that a driver can build and send an ``Execution`` without it.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from carft import NUMERICS, __version__
 from carft.core.errors import UserError
@@ -28,7 +29,7 @@ class Execution:
     """How a cell is computed on this machine. Raises ``UserError`` for a value outside its range."""
 
     device: str = "cpu"
-    """cpu or cuda."""
+    """cpu or cuda; auto until :meth:`on_this_machine` replaces it."""
     workers: int = 1
     """Processes of one cell, at least 1."""
     threads: int = 1
@@ -51,31 +52,34 @@ class Execution:
     """Cells that share the GPU; it changes the duration of a cell and nothing else."""
 
     def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise UserError(f"There is no device '{self.device}'.", "Known: auto, cpu, cuda.")
         if self.workers < 1 or self.accumulation < 1 or self.checkpoint_every < 0:
             raise UserError("Workers and accumulation must be at least 1, steps between checkpoints at least 0.")
         if self.feature_dtype not in ("float32", "float16"):
-            raise UserError(f"Features cannot be kept as '{self.feature_dtype}'.", "Known: float32, float16.")
+            raise UserError(f"Features cannot be stored as '{self.feature_dtype}'.", "Known: float32, float16.")
 
     @property
     def root(self) -> Path | None:
         """The data root as a path."""
         return None if self.data is None else Path(self.data)
 
-    @staticmethod
-    def here(device: str = "auto", **settings: Any) -> Execution:
-        """The execution on this machine; ``UserError`` when a GPU is asked for and there is none."""
+    def on_this_machine(self) -> Execution:
+        """The same execution with the device that this machine has; ``UserError`` for a GPU that it does not have."""
+        import torch
+
         found = "cuda" if torch.cuda.is_available() else "cpu"
-        if device not in ("auto", "cpu", "cuda"):
-            raise UserError(f"There is no device '{device}'.", "Known: auto, cpu, cuda.")
-        if device == "cuda" and found == "cpu":
+        if self.device == "cuda" and found == "cpu":
             raise UserError("There is no GPU on this machine.", "Leave --device out to run on the CPU.")
-        return Execution(found if device == "auto" else device, **settings)
+        return replace(self, device=found) if self.device == "auto" else self
 
     def prepare(self) -> None:
         """Set up this process so that the same cell gives the same bits: threads and deterministic kernels.
 
         One and two CPU threads give different bits, and two one-thread cells are faster than one two-thread cell.
         """
+        import torch
+
         torch.set_num_threads(self.threads)
         if self.device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,6 +1,6 @@
-"""One sweep per results folder at a time. The operating system's lock ends with its process, however that ends.
+"""Lock of a results folder: one sweep at a time. The operating system releases it when the process ends.
 
-sweep.lock      who holds the folder: host, process, start; the file stays, the lock on it does not
+sweep.lock      host, process and start of the sweep; the file stays when the lock is released
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from carft.store.records import Store
 from carft.store.sweep_state import SweepState, read_states
 
 NAME = "sweep.lock"
-#: seconds in which a sweep that runs writes its state at least once
-LISTEN_S = 10.0
-#: seconds by which the clocks of two machines may differ
-CLOCKS_DIFFER = 900.0
+#: seconds within which a running sweep writes its state at least once
+STATE_WAIT_S = 10.0
+#: seconds by which the clocks of two machines may differ at most
+MAX_CLOCK_SKEW_S = 900.0
 
 
 @contextmanager
 def sweep_lock(store: Store, held: int | None = None) -> Iterator[int]:
-    """Hold the folder for this sweep; ``UserError`` when another one holds it. Single cells need no lock.
+    """Lock the folder for this sweep; ``UserError`` when another sweep holds it. Single cells need no lock.
 
-    The lock reaches other machines on NFS and most cluster file systems. Where it does not, and in an object store, a
-    sweep elsewhere is known by the state that it keeps writing. Yields the descriptor of the lock. held: such a
-    descriptor, of the program that this one replaced.
+    The lock is visible on other machines on NFS and most cluster file systems. Where it is not, and in an object store,
+    a sweep on another machine is detected by the state that it writes. Yields the file descriptor of the lock. held:
+    such a descriptor, of the program that this one replaced.
     """
     with (store.root / NAME).open("a+b") if held is None else os.fdopen(held, "a+b") as stream:
         if not _locked(stream):
             raise _held(store, _owner(stream))
         if (other := _elsewhere(store)) is not None:
             raise _held(store, f"process {other.pid} on {other.host}, {_since(other.started)}")
-        _sign(stream)
+        _write_owner(stream)
         yield stream.fileno()
 
 
 def _locked(stream: BinaryIO) -> bool:
-    """Whether the lock is ours, or the file system knows no locks."""
+    """Whether this process has the lock, or the file system supports none."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -54,9 +54,9 @@ def _locked(stream: BinaryIO) -> bool:
     return True
 
 
-def _sign(stream: BinaryIO) -> None:
+def _write_owner(stream: BinaryIO) -> None:
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
-    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+    with contextlib.suppress(OSError):  # the disk is full; the lock does not depend on the content
         stream.truncate(0)
         stream.write(json.dumps(owner).encode())
         stream.flush()
@@ -68,7 +68,7 @@ def _owner(stream: BinaryIO) -> str:
         owner = json.loads(stream.read())
         return f"process {int(owner['pid'])} on {owner['host']}, {_since(float(owner['started']))}"
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return "a process that has not signed yet"
+        return "a process that has not written its name yet"
 
 
 def _since(started: float) -> str:
@@ -76,11 +76,11 @@ def _since(started: float) -> str:
 
 
 def _elsewhere(store: Store) -> SweepState | None:
-    """A sweep that writes its state while we look: the clocks of two machines need not agree."""
+    """A sweep whose state changes within :data:`STATE_WAIT_S`; clocks of two machines may differ."""
     before = {state.name: state.updated for state in _others(store)}
     if not before:
         return None
-    time.sleep(LISTEN_S)
+    time.sleep(STATE_WAIT_S)
     return next((state for state in _others(store) if state.updated != before.get(state.name)), None)
 
 
@@ -88,11 +88,11 @@ def _others(store: Store) -> list[SweepState]:
     store.refresh("sweeps")
     try:
         states = read_states(store)
-    except UserError:  # nothing rests on a state that cannot be read
+    except UserError:  # a corrupt state is ignored, since no result depends on it
         return []
     here, now = socket.gethostname(), time.time()
     others = [s for s in states if s.ended is None and (s.host, s.pid) != (here, os.getpid())]
-    return [s for s in others if (s.is_alive() if s.host == here else now - s.updated < CLOCKS_DIFFER)]
+    return [s for s in others if (s.is_alive() if s.host == here else now - s.updated < MAX_CLOCK_SKEW_S)]
 
 
 def _held(store: Store, owner: str) -> UserError:

@@ -1,8 +1,8 @@
-"""A sweep that starts again in its own process, because the Ray that it had started there died.
+"""Restart of a sweep in its own process, after the Ray that it started died.
 
-Ray cannot be left once its control service is gone: the main thread waits for it in native code. So the process
-replaces its program by the same command (``exec``): its id, its terminal and its lock on the results folder stay. What
-the sweep has done is on record; what is not, such as which cells were found done, goes through a file.
+Calls into Ray do not return once its control service is dead: the main thread waits in native code. The process
+therefore replaces its program by the same command (``exec``). Its id, its terminal and its lock on the results folder
+stay. Finished cells are on record; the rest of the sweep's state goes through a file.
 """
 
 from __future__ import annotations
@@ -19,81 +19,87 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
+import psutil
+
 from sweeps.search.protocol import Protocol
 
-#: how often Ray is started again; what brings it down so often is no accident
-MOST = 2
-#: names the file in the environment of the program that goes on
-VARIABLE = "CARFT_SWEEP_AGAIN"
+#: restarts of one sweep at most
+MAX_RESTARTS = 2
+#: environment variable that names the file with the state
+VARIABLE = "CARFT_SWEEP_RESTART"
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What a sweep knows of itself before Ray was started again; of a sweep that begins, only when that was.
+class RestartState:
+    """State of a sweep that a restart keeps. The defaults are those of a new sweep."""
 
-    times: how often Ray was started again. name: of the sweep, in the logs of its jobs. began: Unix time. clock: the
-    same moment on the monotonic clock. done: cells that it finished, or that ran when Ray died. failed: job key ->
-    reason. lock: descriptor of the lock on the results folder, which is still held. forecast: of the whole sweep.
-    """
-
-    times: int = 0
+    restarts: int = 0
+    """Restarts so far."""
     name: str = field(default_factory=lambda: uuid4().hex)
-    began: float = field(default_factory=time.time)
+    """Name of the sweep in the logs of its jobs."""
+    started: float = field(default_factory=time.time)
+    """Unix time of the first start, in seconds."""
     clock: float = field(default_factory=time.monotonic)
+    """The same moment on the monotonic clock, in seconds."""
     done: frozenset[str] = frozenset()
+    """Ids of cells that the sweep finished, or that ran when Ray died."""
     failed: Mapping[str, str] = field(default_factory=dict)
+    """Job key -> reason."""
     lock: int | None = None
+    """File descriptor of the lock on the results folder."""
     forecast: Mapping[str, Any] | None = None
+    """Fields of the forecast of the whole sweep."""
 
-    def with_progress(self, protocol: Protocol, lock: int) -> Earlier:
-        """What to hand on now."""
-        met = {cell.id for job in list(protocol.running.values()) for cell in job.cells()}
-        done = (set(protocol.done) | met) - protocol.reused
+    def with_progress(self, protocol: Protocol, lock: int) -> RestartState:
+        """The state for one more restart, now."""
+        running = {cell.id for job in list(protocol.running.values()) for cell in job.cells()}
+        done = (set(protocol.done) | running) - protocol.reused
         failed = dict(protocol.failed)
-        return replace(self, times=self.times + 1, done=frozenset(done), failed=failed, lock=lock)
+        return replace(self, restarts=self.restarts + 1, done=frozenset(done), failed=failed, lock=lock)
 
 
-#: starts the sweep again
-Again = Callable[[Earlier], NoReturn]
+#: restarts the sweep
+Restart = Callable[[RestartState], NoReturn]
 
 
-def taken_up() -> Earlier:
-    """What the program before this one handed on; a sweep that begins where there was none."""
-    place = os.environ.pop(VARIABLE, None)  # workers inherit the environment
-    if place is None:
-        return Earlier()
-    path = Path(place)
+def load_restart_state() -> RestartState:
+    """Read and remove the state that the program before this one left; that of a new sweep where there was none."""
+    name = os.environ.pop(VARIABLE, None)  # otherwise workers inherit it
+    if name is None:
+        return RestartState()
+    path = Path(name)
     content = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
-    return Earlier(**{**content, "done": frozenset(content["done"])})
+    return RestartState(**{**content, "done": frozenset(content["done"])})
 
 
-def start_again(earlier: Earlier, environment: Mapping[str, str]) -> NoReturn:
-    """Replace this program by a new run of the same command. environment: of the first; Ray adds its own to it."""
-    descriptor, place = tempfile.mkstemp(prefix="carft-again-", suffix=".json")
+def restart_program(state: RestartState, environment: Mapping[str, str]) -> NoReturn:
+    """Replace this program by a new run of the same command.
+
+    environment: that of the first run; Ray adds variables of its own.
+    """
+    descriptor, path = tempfile.mkstemp(prefix="carft-restart-", suffix=".json")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump({**asdict(earlier), "done": sorted(earlier.done)}, stream)
-    for other in _descriptors():
-        os.set_inheritable(other, other == earlier.lock)
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, VARIABLE: place})
+        json.dump({**asdict(state), "done": sorted(state.done)}, stream)
+    for other in _open_descriptors():
+        os.set_inheritable(other, other == state.lock)
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, VARIABLE: path})
 
 
-def end_children() -> None:
-    """End every process below this one: Ray's own. Workers whose raylet is gone end by themselves within a second."""
-    import psutil  # comes with Ray
-
-    below = psutil.Process().children(recursive=True)
-    for process in below:
+def kill_child_processes() -> None:
+    """Kill all descendants of this process, which are Ray's. Workers end within a second after their raylet."""
+    children = psutil.Process().children(recursive=True)
+    for process in children:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(below, timeout=10)
+    psutil.wait_procs(children, timeout=10)
 
 
-def _descriptors() -> list[int]:
-    """Open files of this process besides standard input, output and error."""
+def _open_descriptors() -> list[int]:
+    """Open file descriptors of this process besides standard input, output and error."""
     found = []
     for name in os.listdir("/dev/fd"):  # noqa: PTH208  (numbers, no paths)
-        with suppress(OSError):  # the one of this listing is closed by now
+        with suppress(OSError):  # the descriptor of this listing is closed by now
             os.get_inheritable(int(name))
             found.append(int(name))
     return [descriptor for descriptor in found if descriptor > 2]

@@ -1,4 +1,4 @@
-"""SIGTERM stops a sweep as Ctrl-C does: schedulers of clusters end jobs with it."""
+"""Handles SIGTERM like Ctrl-C: schedulers of clusters end jobs with SIGTERM."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import NoReturn
 
 
 class StopSignal:
-    """Which signal stops the sweep, once it is interrupted. Ray raises interrupts anew, so the exception cannot say."""
+    """The signal that stops a sweep. Ray raises ``KeyboardInterrupt`` anew, so the exception itself cannot hold it."""
 
     signal: int = signal.SIGINT
     _arrived: int | None = None
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Within the block, signals are noted as they arrive, also while the main thread cannot handle them."""
+    def recorded(self) -> Iterator[None]:
+        """Record signals within the block, also while the main thread cannot handle them."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -34,8 +34,8 @@ class StopSignal:
             os.close(self._arrived)
             self._arrived = None
 
-    def asked(self) -> int:
-        """The number of the signal that asks the sweep to stop, handled or not; 0 for none. To be asked once."""
+    def received(self) -> int:
+        """Number of the signal that has arrived, handled or not; 0 for none. It can be read once."""
         try:
             arrived = b"" if self._arrived is None else os.read(self._arrived, 1000)
         except BlockingIOError:
@@ -43,13 +43,13 @@ class StopSignal:
         return next((number for number in arrived if number in (signal.SIGINT, signal.SIGTERM)), 0)
 
     def install_handler(self) -> None:
-        """Have SIGTERM interrupt from now on; nothing outside the main thread, which alone gets signals."""
+        """Install the handler of SIGTERM. Does nothing outside the main thread, which alone handles signals."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._terminate)
 
     @contextmanager
     def while_ray_starts(self) -> Iterator[None]:
-        """Within the block Ray has handlers of its own, which end with ``SystemExit`` once they have cleaned up."""
+        """Within the block Ray installs handlers of its own, which raise ``SystemExit`` after they cleaned up."""
         try:
             yield
         except SystemExit:
@@ -64,7 +64,7 @@ class StopSignal:
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[StopSignal]:
-    """Within the block SIGTERM raises ``KeyboardInterrupt``; what nobody catches of it ends the process with 143."""
+    """Within the block SIGTERM raises ``KeyboardInterrupt``; uncaught, it ends the process with exit code 143."""
     before, stop = signal.getsignal(signal.SIGTERM), StopSignal()
     stop.install_handler()
     try:

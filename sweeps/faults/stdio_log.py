@@ -1,4 +1,4 @@
-"""What Ray prints goes to a file: its own words, dumps of its state among them, are not for the terminal of a sweep."""
+"""Redirects what Ray prints in the process of a sweep to a log file."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from pathlib import Path
 from typing import TextIO
 
 
-class Aside:
-    """Standard output and error of this process, native code's too, that go to a file. people: where they went."""
+class StdioRedirect:
+    """Standard output and error of this process, with those of native code, redirected to a file."""
 
     def __init__(self, log: Path) -> None:
-        self.log = log
-        self.own = {number: os.dup(number) for number in (1, 2)}
-        captured = _descriptor(sys.stderr) != 2  # a test reads what is printed
-        self.people: TextIO = sys.stderr if captured else os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+        self.original = {number: os.dup(number) for number in (1, 2)}
+        self.terminal: TextIO = sys.stderr
+        """The original standard error."""
+        if _descriptor(sys.stderr) == 2:  # not captured by a test
+            self.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
         try:
             log.parent.mkdir(exist_ok=True)
-            to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError:  # a full disk: a sweep does not end for want of this file
-            to = os.open(os.devnull, os.O_WRONLY)
-        self._turn(dict.fromkeys(self.own, to))
-        os.close(to)
+            target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError:  # the disk is full; the sweep does not depend on this file
+            target = os.open(os.devnull, os.O_WRONLY)
+        self._redirect(dict.fromkeys(self.original, target))
+        os.close(target)
 
-    def turn_back(self) -> None:
-        """Have both go where they went before."""
-        self._turn(self.own)
+    def restore(self) -> None:
+        """Undo the redirection."""
+        self._redirect(self.original)
 
-    def _turn(self, to: dict[int, int]) -> None:
+    def _redirect(self, targets: dict[int, int]) -> None:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()
-        for number, descriptor in to.items():
+        for number, descriptor in targets.items():
             os.dup2(descriptor, number)
 
 
@@ -46,14 +47,14 @@ def _descriptor(stream: TextIO) -> int | None:
 
 
 @contextmanager
-def printing_aside(log: Path) -> Iterator[Aside]:
-    """Within the block, what this process prints goes to a file, which is removed if nothing is printed."""
-    aside = Aside(log)
+def redirect_stdio(log: Path) -> Iterator[StdioRedirect]:
+    """Redirect standard output and error to ``log`` within the block. The file is removed when it is empty."""
+    redirect = StdioRedirect(log)
     try:
-        yield aside
+        yield redirect
     finally:
-        aside.turn_back()
-        for descriptor in aside.own.values():
+        redirect.restore()
+        for descriptor in redirect.original.values():
             os.close(descriptor)
         with suppress(OSError):
             if not log.stat().st_size:

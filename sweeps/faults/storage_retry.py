@@ -1,4 +1,4 @@
-"""A results folder that stops answering: a disk that is full, a share that went away. Wait for it, within reason."""
+"""Waits, up to a limit, for a results folder that cannot be used: its disk is full or its share is not mounted."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from sweeps.faults.lock import NAME
 
 Result = TypeVar("Result")
 
-#: seconds that a folder may take to come back
+#: seconds to wait for a folder at most
 LIMIT_S = 600.0
-#: seconds between two looks: the first, and the longest that doubling leads to
+#: seconds between two probes: the first pause doubles up to the longest
 FIRST_S, LONGEST_S = 1.0, 20.0
-#: bytes that have to fit before cells are sent again
+#: free bytes that a probe requires
 ROOM = 16 * 2**20
-#: how often something is tried in a folder that answers
-TRIES = 4
+#: retries of one call in a folder that answers
+MAX_RETRIES = 4
 
 
 class StorageRetry:
-    """Waits while a folder does not answer; trouble is over when something is done again.
+    """Retries calls while a folder does not answer. One outage lasts until :meth:`over` is called.
 
-    say: told in one sentence when the waiting begins and when it ends.
+    log: receives one sentence when an outage begins and when it ends. limit: seconds of an outage at most.
     """
 
-    def __init__(self, store: Store, say: Callable[[str], None], limit: float = LIMIT_S) -> None:
-        self.store, self.say, self.limit = store, say, limit
+    def __init__(self, store: Store, log: Callable[[str], None], limit: float = LIMIT_S) -> None:
+        self.store, self.log, self.limit = store, log, limit
         self.since: float | None = None
         self.pause = FIRST_S
 
     def call(self, act: Callable[[], Result]) -> Result:
-        """What ``act`` gives, which may be called several times; ``UserError`` when the folder stays away."""
+        """Return the result of ``act``, which may be called several times; ``UserError`` after a long outage."""
         tries = 0
         while True:
             try:
@@ -46,36 +46,36 @@ class StorageRetry:
                     raise
                 why = (error.message if isinstance(error, UserError) else str(error)).rstrip(".")
                 tries += 1
-                if tries > TRIES:
-                    raise self._gone(why) from error
+                if tries > MAX_RETRIES:
+                    raise self._unusable(why) from error
                 self.wait(why)
 
     def wait(self, why: str) -> None:
-        """Return when the folder answers; ``UserError`` when trouble lasts for longer than the limit."""
+        """Wait until the folder answers; ``UserError`` when the outage lasts longer than the limit."""
         if self.since is None:
             self.since, self.pause = time.monotonic(), FIRST_S
-            self.say(
+            self.log(
                 f"The results folder '{self.store.name}' does not answer: {why}. Waiting up to {self.limit / 60:g} "
                 f"minutes for it; nothing that is finished is lost."
             )
         while True:
             if time.monotonic() - self.since > self.limit:
-                raise self._gone(why)
+                raise self._unusable(why)
             time.sleep(self.pause)
             self.pause = min(2 * self.pause, LONGEST_S)
             if self._answers():
                 return
 
     def over(self) -> None:
-        """Something was written: the next trouble is a new one."""
+        """End the outage, after a write succeeded."""
         if self.since is not None:
-            self.say(
+            self.log(
                 f"The results folder answers again after {time.monotonic() - self.since:.0f} s; the sweep goes on."
             )
             self.since = None
 
     def _answers(self) -> bool:
-        """Whether this is still our folder, not an empty place where it was mounted, and a cell may fit."""
+        """Whether the folder is the sweep's, not an empty mount point, and has room for a cell."""
         probe = self.store.root / f".probe-{uuid4().hex}"
         try:
             if not (self.store.root / NAME).is_file():
@@ -91,7 +91,7 @@ class StorageRetry:
             return False
         return True
 
-    def _gone(self, why: str) -> UserError:
+    def _unusable(self, why: str) -> UserError:
         return UserError(
             f"The results folder '{self.store.name}' cannot be used: {why}.",
             "Finished cells are kept. Make room or bring it back; the same command goes on where it stopped.",

@@ -1,7 +1,7 @@
-"""Watching a job in its worker: a log of its own, crashes of native code on record, and an end to a hang.
+"""Watchdog of a job in its worker process: it writes a log, records crashes of native code, and ends a hang.
 
-The standard library's faulthandler does the hard part: it writes where every thread stands when native code crashes,
-and, from a thread that needs no interpreter, when nothing moved for too long; it then ends the process.
+It uses the standard library's faulthandler, which writes the stack of every thread when native code crashes or when a
+timeout expires, from a thread that needs no interpreter, and then ends the process.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from carft.store.failures import tail
 from carft.store.mirror import local_folder
 from carft.store.object_store import is_url
 
-#: seconds without a sign of life after which a cell is ended, unless asked otherwise
+#: default of the seconds without a heartbeat after which a cell is ended
 HANG_AFTER = 1800.0
-#: how much of a log is searched for the words of an end, in characters
+#: characters at the end of a log that are searched for a crash or a hang
 SEARCHED = 200_000
-#: what faulthandler writes, at the beginning of a line
+#: lines that faulthandler writes
 _HUNG = re.compile(r"^Timeout \(([^)]*)\)!", re.MULTILINE)
 _CRASHED = re.compile(r"^Fatal Python error: (.+)", re.MULTILINE)
 
 
 def log_path(results: str | Path, key: str) -> Path:
-    """Where the log of a job is; key: its kind and its cell's id."""
+    """Path of the log of a job. key: its kind and its cell's id."""
     return local_folder(results) / "logs" / f"{key}.log"
 
 
 def open_job_log(message: Mapping[str, Any]) -> None:
-    """Open the log of a job: of all its attempts in one sweep; another sweep's is overwritten."""
+    """Start the log of a job. It holds all attempts of one sweep; the log of another sweep is overwritten."""
     path = log_path(message["results"], message["key"])
-    path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)  # never a folder that went away
+    path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)  # never a folder that was unmounted
     mark = f"[job {message['start']}]"
-    again = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")
+    same = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with path.open("a" if again else "w", encoding="utf-8") as stream:
+    with path.open("a" if same else "w", encoding="utf-8") as stream:
         stream.write(f"{when} {message['key']}, process {os.getpid()} {mark}\n")
 
 
 def how_it_ended(path: Path) -> tuple[str, str]:
-    """(kind, reason) of a process that ended without a word of its own, from the last start in a job's log."""
+    """(kind, reason) of a process that ended without an exception, from the last attempt in the log."""
     text = tail(path, SEARCHED)
     text = text[text.rfind("[job ") :]
     if hung := _HUNG.search(text):
@@ -59,9 +59,9 @@ def how_it_ended(path: Path) -> tuple[str, str]:
 
 @contextmanager
 def watchdog(path: Path, hang_after: float) -> Iterator[None]:
-    """Whatever this process prints goes to the log, so do crashes; a hang ends the process. For worker processes only.
+    """Redirect the output of this worker process to the log, record crashes in it, and end the process when it hangs.
 
-    hang_after: seconds between two signs of life; 0 waits for ever.
+    hang_after: seconds between two heartbeats at most; 0 disables the limit.
     """
     with path.open("ab", buffering=0) as log, _printing_to(log.fileno()):
         faulthandler.enable(file=log, all_threads=False)
@@ -74,7 +74,7 @@ def watchdog(path: Path, hang_after: float) -> Iterator[None]:
 
 
 class _Watchdog:
-    """Ends the process when it is not called in time. It is wound up at most ten times in its period."""
+    """Ends the process when it is not called in time. It resets its timer at most ten times in a period."""
 
     def __init__(self, log: Any, period: float) -> None:
         self.log, self.period = log, period
@@ -90,7 +90,7 @@ class _Watchdog:
 
 @contextmanager
 def _printing_to(descriptor: int) -> Iterator[None]:
-    """Standard output and error of this process, native code's too, go to a file."""
+    """Redirect standard output and error of this process, with those of native code, to a file."""
     own = {number: os.dup(number) for number in (1, 2)}
     for number in own:
         os.dup2(descriptor, number)
@@ -99,6 +99,6 @@ def _printing_to(descriptor: int) -> Iterator[None]:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        for number, kept in own.items():
-            os.dup2(kept, number)
-            os.close(kept)
+        for number, original in own.items():
+            os.dup2(original, number)
+            os.close(original)

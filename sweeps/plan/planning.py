@@ -1,57 +1,151 @@
-"""A plan: what a sweep will take on the hardware it is asked to run on, from everything that is known here. No Ray."""
+"""The plan of a sweep, and its outcome as a file. No Ray.
+
+plans/<start>-<process>.json      one for each sweep that ran a cell; named as its state in sweeps/
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
 
+from pydantic import Field
+
+from carft.core.errors import UserError
+from carft.core.files import write_atomic
 from carft.models.availability import size_of
+from carft.store.document import Document, only_version, read_document
+from carft.store.records import Store
+from carft.store.sweep_state import Seconds
 from carft.training.hardware import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
-from sweeps.plan.outcomes import PlanResult, corrections, plan_result_of, read_plan_results, write_plan_result
-from sweeps.plan.rates import Hardware, Rates, estimated, measured, newest
+from sweeps.plan.rates import Hardware, Rate, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import starts
 from sweeps.search.protocol import Protocol
 
+SCHEMA = 1
+Count = Annotated[int, Field(ge=0)]
+
+
+class PlanResult(Document):
+    """Forecast and outcome of a sweep that ended."""
+
+    hint: ClassVar[str] = "Remove the file; no result depends on it."
+
+    version: Annotated[int, only_version(SCHEMA)] = Field(SCHEMA, alias="schema")
+    """Version of the format of this file. Written as ``schema``."""
+    recipe: str
+    """Name of the recipe."""
+    model: str
+    """Name of the model."""
+    hardware: str
+    """Hardware of the forecast, as text."""
+    slots: Count
+    """Cells at a time."""
+    predicted_cells: Count
+    """Cells of the forecast."""
+    predicted_s: Seconds
+    """Forecast of the wall time."""
+    low_s: Seconds
+    """Low end of its range."""
+    high_s: Seconds
+    """High end of its range."""
+    raw_s: Seconds
+    """Same as ``predicted_s``; differs in files of earlier versions only."""
+    basis: str
+    """What the forecast comes from."""
+    estimate: bool
+    """Whether nothing was measured."""
+    cells: Count
+    """Cells that the sweep finished."""
+    failed: Count
+    """Cells that failed."""
+    wall_s: Seconds
+    """Wall time of the sweep."""
+    ended: str
+    """``done``, ``stopped`` or ``broken``."""
+
+    @property
+    def summary(self) -> str:
+        """Forecast and outcome in one sentence."""
+        cells = f"{self.cells} of {self.predicted_cells} predicted cells in {self.wall_s:.0f} s"
+        if not self.predicted_s:
+            return f"{cells}; no time was predicted"
+        kind = "estimated" if self.estimate else "predicted"
+        return f"{cells}; {kind}: {self.predicted_s:.0f} s ({self.low_s:.0f} to {self.high_s:.0f})"
+
 
 @dataclass(frozen=True)
 class Plan:
-    """A forecast, what it is for, and how earlier sweeps in this folder went."""
+    """A forecast, what it is for, and the outcomes of earlier sweeps in the same results folder."""
 
     forecast: Forecast
     model: str
     hardware: Hardware
-    outcomes: Sequence[PlanResult]
+    earlier: Sequence[PlanResult]
 
-    def close(self, protocol: Protocol, name: str, cells: int, failed: int, wall_s: float, ended: str) -> PlanResult:
-        """Write what came of it beside the results, as plans/<name>.json."""
-        outcome = plan_result_of(
-            self.forecast, protocol.recipe.name, self.model, self.hardware, cells, failed, wall_s, ended
+    def result(self, recipe: str, cells: int, failed: int, wall_s: float, ended: str) -> PlanResult:
+        """This plan with the outcome of its sweep."""
+        made = self.forecast
+        return PlanResult(
+            recipe=recipe,
+            model=self.model,
+            hardware=str(self.hardware),
+            slots=made.slots,
+            predicted_cells=made.cells,
+            predicted_s=made.wall_s,
+            low_s=made.low_s,
+            high_s=made.high_s,
+            raw_s=made.wall_s,
+            basis=made.basis,
+            estimate=made.estimate,
+            cells=cells,
+            failed=failed,
+            wall_s=wall_s,
+            ended=ended,
         )
-        write_plan_result(protocol.store, name, outcome)
-        return outcome
 
 
-def plan_of(protocol: Protocol, request: Resources, slots: int, calibrated: Rates | None = None) -> Plan:
-    """The plan of what ``protocol`` has left, ``slots`` cells at a time.
+def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rate | None = None) -> Plan:
+    """The plan of what ``protocol`` has left. slots: cells at a time.
 
-    Rates come from a calibration where there was one, else from records of the model on this hardware, else from the
-    model's size. Sweeps that were measured before correct the last two; a calibration knows nothing of their load.
+    The rate is that of ``calibration``, else of records of the model on this hardware, else of the model's size.
     """
     model = starts(protocol.recipe)[0][0]
-    hardware = hardware_of(request, protocol.recipe.precision)
-    outcomes, size = read_plan_results(protocol.store), size_of(model)
-    rates = calibrated or measured(newest(protocol.store, model), hardware, "on record here")
-    known = corrections(outcomes, model, hardware) if rates and not calibrated else []
-    if rates is None and size is not None:
-        rates = estimated(size, hardware)
-    return Plan(forecast(protocol, slots, rates, known, size), model, hardware, outcomes)
+    hardware, size = hardware_of(request, protocol.recipe.precision), size_of(model)
+    rate = calibration or recorded(newest(protocol.store, model), hardware)
+    if rate is None and size is not None:
+        rate = estimated(size, hardware)
+    return Plan(forecast(protocol, slots, rate, size), model, hardware, read_plan_results(protocol.store))
 
 
 def hardware_of(request: Resources, precision: str) -> Hardware:
-    """The hardware that a request means: this machine, or machines that are not known from here."""
-    device = request.placement.device
+    """The requested hardware: this machine, or the unknown machines of a cluster."""
+    device = request.execution.device
     here = hardware_name(device)
     unknown = request.address is not None or (device == "cuda" and "gpu" not in here)
     return Hardware(device, request.workers_per_cell, precision, None if unknown else here, request.cells_per_gpu)
+
+
+def write_plan_result(store: Store, name: str, result: PlanResult) -> None:
+    """Write plans/<name>.json."""
+    path = store.root / "plans" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)  # without parents: a results folder that was unmounted must not be created
+    text = json.dumps(result.model_dump(by_alias=True), indent=1, allow_nan=False)
+    with store.changing(f"plans/{path.name}"):
+        write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+
+
+def read_plan_results(store: Store) -> list[PlanResult]:
+    """All outcomes that can be read, oldest first. A corrupt file is skipped, since no result depends on it."""
+    return [found for path in sorted((store.root / "plans").glob("*.json")) for found in _read(path)]
+
+
+def _read(path: Path) -> list[PlanResult]:
+    try:
+        return [read_document(path, PlanResult)]
+    except UserError:
+        return []

@@ -1,11 +1,14 @@
-"""How fast a model is on some hardware: measured in earlier records, or estimated from its size. No Ray, no torch."""
+"""Seconds that a model takes for one pass on some hardware: from records, or from the size of the model.
+
+A pass is one image through the image encoder, forward. A training step on an image counts as several passes, as the
+method's card states, so one rate serves all methods. No Ray, no torch.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,38 +18,43 @@ from carft.models.availability import ModelSize
 from carft.spec.registry import method_card
 from carft.store.records import Record, Store
 
-#: newest records that are read, so that a plan over a large folder stays quick
-MOST = 400
-#: floating-point operations a second of one CPU thread, and of a GPU by precision: half of what a small cell reaches on
-#: a current server's core, and a current data-centre GPU without TF32. Good to a factor of WITHIN, no better
+#: records that are read at most, the newest first
+MAX_RECORDS = 400
+#: assumed floating-point operations per second of a CPU thread, and of a GPU by precision
 CPU_SPEED = 4e10
 GPU_SPEED = {"float32": 1.2e13, "bfloat16": 6e13}
+#: factor within which the assumed speeds are right
 WITHIN = 4.0
+
+sizes = cache(sizes_of)
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a rate is true for. machine: as in a record's provenance; None on a cluster, whose machines are not known
-    from here: then all that else fits counts. sharing: cells that share a GPU, which slow each other down."""
+    """Hardware that a rate is valid for."""
 
     device: str
+    """cpu or cuda."""
     workers: int
+    """Workers of a cell."""
     precision: str
+    """float32 or bfloat16."""
     machine: Mapping[str, Any] | None = None
+    """Machine as a record's provenance names it; None for the unknown machines of a cluster, which any record fits."""
     sharing: int = 1
+    """Cells that share a GPU."""
 
     @property
     def devices(self) -> float:
-        """GPUs, or cores, that a cell takes up."""
+        """GPUs, or cores, of one cell."""
         return self.workers / self.sharing
 
     def fits(self, record: Record) -> bool:
-        """Whether a record was made on it."""
+        """Whether a record was made on this hardware."""
         execution, machine = record.provenance.get("execution", {}), record.provenance.get("machine", {})
         found = (execution.get("device"), execution.get("workers"), execution.get("cells_per_gpu", 1))
-        same = found == (self.device, self.workers, self.sharing)
-        known = self.machine is None or all(machine.get(name) == value for name, value in self.machine.items())
-        return same and known and record.cell.precision == self.precision
+        same = found == (self.device, self.workers, self.sharing) and record.cell.precision == self.precision
+        return same and all(machine.get(name) == value for name, value in (self.machine or {}).items())
 
     def __str__(self) -> str:
         shared = f", {self.sharing} cells on each" if self.sharing > 1 else ""
@@ -57,73 +65,62 @@ class Hardware:
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Seconds per pass. methods: measured ones. other: of everything else. spread: lowest and highest as shares of the
-    middle. basis: what they rest on, in words; estimate: whether that is no measurement."""
+class Rate:
+    """Seconds for one pass."""
 
-    other: float
-    methods: Mapping[str, float] = field(default_factory=dict)
-    spread: tuple[float, float] = (1.0, 1.0)
-    basis: str = ""
+    seconds: float
+    """Median, in seconds."""
+    low: float
+    """Low end of the range, in seconds."""
+    high: float
+    """High end of the range, in seconds."""
+    basis: str
+    """What the rate comes from, as text."""
     estimate: bool = False
-
-    def of(self, method: str) -> float:
-        """Seconds of one pass in a job of this method."""
-        return self.methods.get(method, self.other)
+    """Whether nothing was measured."""
 
 
-def passes_of(method: str, sizes: Sizes, epochs: int) -> float:
-    """Passes of the image encoder, counted in images, that training and validating a cell take."""
+def passes_of(method: str, images: Sizes, epochs: int) -> float:
+    """Passes that training and validating a cell take."""
     card = method_card(method)
     validations = epochs if card.epoch_passes else 1
-    return card.first_passes * sizes.train + validations * (card.epoch_passes * sizes.train + sizes.val)
+    return card.first_passes * images.train + validations * (card.epoch_passes * images.train + images.val)
 
 
-def measured(records: Iterable[Record], hardware: Hardware, where: str) -> Rates | None:
-    """Rates from records of one model; None when none of them fits. The spread is that of the middle 80 % of cells
-    around the median of their method."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        seconds = record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
-        if seconds > 0 and method_card(record.cell.method).kind != "post-hoc" and hardware.fits(record):
-            passes = passes_of(record.cell.method, _sizes(record.cell.task), record.cell.training.epochs)
-            found[record.cell.method].append(seconds / passes)
+def recorded(records: Iterable[Record], hardware: Hardware) -> Rate | None:
+    """Median rate of the records that were made on ``hardware``; its range holds the middle 80 %. None without any."""
+    found = sorted(rate for record in records if hardware.fits(record) and (rate := _rate_of(record)) > 0)
     if not found:
         return None
-    middle = {method: statistics.median(each) for method, each in found.items()}
-    shares = sorted(rate / middle[method] for method, each in found.items() for rate in each)
-    edge = len(shares) // 10
-    trained = [rate for method, rate in middle.items() if method_card(method).kind == "trained"]
-    return Rates(
-        other=statistics.mean(trained or middle.values()),
-        methods={**middle, **({"wise_ft": middle["zeroshot"]} if "zeroshot" in middle else {})},
-        spread=(shares[edge], shares[-1 - edge]),
-        basis=f"{len(shares)} cells {where}, on {hardware}",
-    )
+    edge, basis = len(found) // 10, f"{len(found)} cells on record here, on {hardware}"
+    return Rate(statistics.median(found), found[edge], found[-1 - edge], basis)
 
 
-def newest(store: Store, model: str) -> Iterable[Record]:
-    """The newest whole records of a model in a results folder, at most ``MOST``."""
+def _rate_of(record: Record) -> float:
+    """Seconds per pass; 0 where a record does not tell."""
+    cell, seconds = record.cell, record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
+    if method_card(cell.method).kind == "post-hoc":
+        return 0.0
+    return seconds / passes_of(cell.method, sizes(cell.task), cell.training.epochs)
+
+
+def newest(store: Store, model: str) -> Iterator[Record]:
+    """The newest records of a model, at most :data:`MAX_RECORDS`."""
     paths = sorted(store.root.glob("cells/*/record.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in paths[:MOST]:
+    for path in paths[:MAX_RECORDS]:
         try:
             record = store.read(path.parent.name)
-            _sizes(record.cell.task), method_card(record.cell.method)
+            sizes(record.cell.task), method_card(record.cell.method)
         except UserError:
-            continue  # torn, or of a task or method that is not here
+            continue  # corrupt, or of a task or method that this machine does not have
         if record.cell.model == model:
             yield record
 
 
-def estimated(size: ModelSize, hardware: Hardware) -> Rates:
-    """Rates from a model's size alone: an estimate."""
+def estimated(size: ModelSize, hardware: Hardware) -> Rate:
+    """Rate from the size of a model and an assumed speed of the hardware."""
     speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
-    each = size.flop / speed / hardware.devices
-    said = f"{size.flop / 1e9:.3g} GFLOP an image at an assumed {speed / 1e12:g} TFLOP/s a worker"
-    basis = f"an estimate, not a measurement: {said}; right within a factor of {WITHIN:g} or so"
-    return Rates(other=each, spread=(1 / WITHIN, WITHIN), basis=basis, estimate=True)
-
-
-@cache
-def _sizes(task: str) -> Sizes:
-    return sizes_of(task)
+    seconds = size.flop / speed / hardware.devices
+    assumed = f"{size.flop / 1e9:.3g} GFLOP an image at an assumed {speed / 1e12:g} TFLOP/s a worker"
+    basis = f"an estimate, not a measurement: {assumed}; right within a factor of {WITHIN:g} or so"
+    return Rate(seconds, seconds / WITHIN, seconds * WITHIN, basis, estimate=True)

@@ -1,4 +1,4 @@
-"""Reaching Ray, and refusing at once what could only hang."""
+"""Connects to Ray, and raises at once where a connection would hang."""
 
 from __future__ import annotations
 
@@ -6,80 +6,72 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
+from carft.training.execution import Execution
 from sweeps.faults.watchdog import HANG_AFTER
-from sweeps.ray_backend.jobs import Placement
 
 PROBE_SECONDS = 5.0
-#: a busy head may take a while to answer; what never answers is no Ray
+#: seconds that a busy head may take to answer
 HANDSHAKE_SECONDS = 8.0
-#: seconds for which a sweep waits for a node that could run a cell, unless asked otherwise
+#: default of the seconds that a sweep waits for a node that can run a cell
 PATIENCE = 60.0
-#: what the coordinator of a cell of several workers holds, which computes nothing: a byte of memory, which every node
-#: has; Tune refuses to hold nothing
+#: resources of the coordinator of a cell of several workers, which computes nothing: one byte of memory, which every
+#: node has, since Tune requires some resource
 COORDINATOR: Mapping[str, float] = {"memory": 1.0}
-#: into how many parts Ray divides a GPU, and how many cells may share one
+#: parts into which Ray divides a GPU, and cells that may share one at most
 PARTS_OF_A_GPU = 10_000
 MOST_CELLS_PER_GPU = 100
 TOKEN_HINT = (
-    "A cluster that asks for a token wants RAY_AUTH_MODE=token here, and the token in RAY_AUTH_TOKEN or in "
+    "A cluster with token authentication requires RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN or in "
     "~/.ray/auth_token (docs/cluster.md)."
 )
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a sweep asks of the cluster: GPUs in all (0: CPU only), workers per cell, address of a running cluster.
-
-    settings: of every cell's execution besides device and workers, such as the data root. hang_after: seconds without
-    a sign of life after which a cell is ended; 0 waits for ever. patience: seconds without a node that could run a cell
-    after which the sweep ends.
-    """
+    """Resources that a sweep requests from the cluster, and the execution of its cells."""
 
     gpus: int = 0
-    workers_per_cell: int = 1
+    """GPUs of the whole sweep; 0 runs on CPU cores."""
+    execution: Execution = field(default_factory=Execution)
+    """Execution of each cell."""
     address: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Address of a running cluster; None starts Ray on this machine."""
     hang_after: float = HANG_AFTER
+    """Seconds without a heartbeat after which a cell is ended; 0 disables the limit."""
     patience: float = PATIENCE
+    """Seconds without a node that can run a cell after which the sweep ends."""
 
     @property
-    def placement(self) -> Placement:
-        return Placement(self.workers_per_cell, self.gpus > 0, self.settings, self.hang_after)
-
-    @property
-    def where(self) -> Folder:
-        """Where the data are."""
-        root = self.settings.get("data")
-        return Folder(Path(root) if root else None, self.settings.get("skip_unreadable", False))
+    def workers_per_cell(self) -> int:
+        """Workers of each cell."""
+        return self.execution.workers
 
     @property
     def cells_per_gpu(self) -> int:
-        """How many cells share a GPU."""
-        return self.settings.get("cells_per_gpu", 1)
+        """Cells that share a GPU."""
+        return self.execution.cells_per_gpu
 
     @property
-    def alone(self) -> dict[str, float]:
-        """What a cell of one worker holds; shares of a GPU as Ray counts them, in ten-thousandths, rounded down."""
+    def per_worker(self) -> dict[str, float]:
+        """Resources of a cell of one worker; the share of a GPU is rounded down to Ray's ten-thousandths."""
         gpu = {"gpu": PARTS_OF_A_GPU // self.cells_per_gpu / PARTS_OF_A_GPU} if self.gpus else {}
         return {"cpu": 1.0, **gpu}
 
     @property
     def gpus_per_cell(self) -> float:
-        """GPUs, or shares of one, that one running cell holds."""
-        return self.alone.get("gpu", 0) * self.workers_per_cell
+        """GPUs, or the share of one, of a running cell."""
+        return self.per_worker.get("gpu", 0) * self.workers_per_cell
 
     @property
     def cpus_per_cell(self) -> int:
-        """CPUs that one running cell holds."""
+        """CPUs of a running cell."""
         return self.workers_per_cell
 
     def check(self) -> None:
-        """Refuse numbers that cannot be, a dead address, and GPUs that this machine does not have."""
+        """Raise ``UserError`` for impossible numbers, a dead address, and GPUs that this machine does not have."""
         self.check_numbers()
         if self.address:
             probe(self.address)
@@ -87,9 +79,9 @@ class Resources:
             _require_gpus(self.gpus)
 
     def check_numbers(self) -> None:
-        """Refuse numbers that cannot be."""
-        if self.gpus < 0 or self.workers_per_cell < 1:
-            raise UserError("--gpus must not be negative and --workers-per-cell must be at least 1.")
+        """Raise ``UserError`` for impossible numbers."""
+        if self.gpus < 0:
+            raise UserError("--gpus must not be negative.", "Leave it out to run on CPU cores.")
         if self.gpus and self.gpus < self.workers_per_cell:
             raise UserError(
                 f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
@@ -107,9 +99,9 @@ class Resources:
 
 
 def probe(address: str) -> None:
-    """``UserError`` unless something that could be Ray listens at host:port or ray://host:port.
+    """Raise ``UserError`` unless a gRPC server, as Ray is, answers at host:port or ray://host:port.
 
-    Both of Ray's doors speak gRPC; at one that accepts and never answers Ray itself would wait for minutes.
+    Ray itself would wait for minutes at a port that accepts connections and never answers.
     """
     if address == "auto":
         return
@@ -127,10 +119,10 @@ def probe(address: str) -> None:
         _require_grpc(f"{host}:{port}", address)
 
 
-def _require_grpc(door: str, address: str) -> None:
+def _require_grpc(endpoint: str, address: str) -> None:
     import grpc
 
-    with grpc.insecure_channel(door, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with grpc.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=HANDSHAKE_SECONDS)
         except grpc.FutureTimeoutError as error:
@@ -153,10 +145,9 @@ def _require_gpus(wanted: int) -> None:
 
 def connect(request: Resources) -> None:
     """Start Ray on this machine or join the cluster; ``UserError`` when its resources can never hold one cell."""
-    # for servers of requests, which nothing here is: after SIGTERM Ray would wait for 30 s. Read when it is imported
+    # otherwise Ray waits for 30 s after SIGTERM; it reads the variable at import
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     import ray
-    from ray.exceptions import AuthenticationError
 
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -166,9 +157,9 @@ def connect(request: Resources) -> None:
             ray.init(request.address, **quiet)
         else:
             several = request.workers_per_cell > 1
-            # the clean-up of a stopped multi-worker run asks the dashboard and hangs without it
-            ray.init("local", include_dashboard=several, **quiet)  # never one that others started
-    except (ConnectionError, RuntimeError, AuthenticationError) as error:
+            # the clean-up of a stopped multi-worker run hangs without the dashboard
+            ray.init("local", include_dashboard=several, **quiet)  # never a Ray that another process started
+    except Exception as error:  # on a timeout of the start Ray raises the class itself
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise UserError(
             f"Ray could not be started or reached: {first}.", TOKEN_HINT if request.address else ""
@@ -184,7 +175,7 @@ def connect(request: Resources) -> None:
 
 
 def concurrency(request: Resources) -> int:
-    """How many cells may run now, on the nodes that are there now; at least one."""
+    """Number of cells that can run at a time on the nodes that are alive; at least 1."""
     return _at_a_time(request, [place.get("CPU", 0) for place in _places(request)])
 
 
@@ -195,21 +186,21 @@ def has_room(request: Resources) -> bool:
 
 
 def own_node() -> str:
-    """The node that this process is attached to."""
+    """Id of the node that this process is connected to."""
     import ray
 
     return ray.get_runtime_context().get_node_id()
 
 
 def is_alive(node_id: str) -> bool:
-    """Whether Ray counts a node among those that are alive; one that it does not never comes back."""
+    """Whether a node is alive for Ray; a dead node does not come back."""
     import ray
 
     return any(node["Alive"] and node["NodeID"] == node_id for node in ray.nodes())
 
 
 def _places(request: Resources) -> list[Mapping[str, float]]:
-    """What each place that a cell has to fit into holds: a node, or all together for a cell of several workers."""
+    """Resources of each place that a cell must fit into: a node, or all nodes together for several workers."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -219,12 +210,12 @@ def _places(request: Resources) -> list[Mapping[str, float]]:
 
 
 def concurrency_here(request: Resources) -> int:
-    """How many cells would run at a time in a Ray of this machine's own; at least one."""
+    """Number of cells that can run at a time when Ray starts on this machine; at least 1."""
     return _at_a_time(request, [os.cpu_count() or 1])
 
 
 def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
-    """cpus: of each place that a cell has to fit into."""
+    """cpus: CPUs of each place that a cell must fit into."""
     by_cpu = sum(int(each // request.cpus_per_cell) for each in cpus)
     by_gpu = request.gpus * request.cells_per_gpu
     return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)

@@ -21,12 +21,12 @@ from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, log_path, watchdog
 
-#: what a cell is trained for that belongs to no sweep
+#: job of a cell that belongs to no sweep
 ALONE = "train"
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """What every worker runs, under watch: train and validate the same cell; the first writes the record."""
+    """Train and validate the cell on one worker, under the watchdog; rank 0 writes the record."""
     path = log_path(config["results"], f"{config['job']}-{Cell.from_dict(config['cell']).id}")
     path.parent.mkdir(parents=is_url(config["results"]), exist_ok=True)
     with watchdog(path, config["hang_after"]):
@@ -69,9 +69,9 @@ def train_cell(
 ) -> None:
     """Train a cell with ``execution.workers`` workers and write its record, unless it is done. Ray must be running.
 
-    hang_after: seconds without a sign of life that end a worker. job: what the cell is trained for; names its log.
-    limits: of early stopping.
-    The run's name is new every time: Ray Train silently resumes a run whose name it has seen.
+    hang_after: seconds without a heartbeat after which a worker is ended. job: kind of the job, part of its log's name.
+    limits: thresholds of early stopping. The name of the run is new every time, since Ray Train silently resumes a run
+    with a known name.
     """
     store = _store(results, job)
     store.sync([cell.id])

@@ -1,5 +1,7 @@
-"""The head of a cluster, watched while a sweep runs. When it dies, Ray waits for it in native code, deaf to signals and
-exceptions, and after a while ends the process in words of its own. So we look ourselves, and leave a little earlier."""
+"""Monitors the head of a cluster, and exits before Ray's reconnect timeout kills the driver.
+
+When the head dies, the main thread waits in native code and handles neither signals nor exceptions.
+"""
 
 from __future__ import annotations
 
@@ -15,52 +17,50 @@ from typing import NoReturn
 from carft.core.errors import UserError
 from sweeps.ray_backend.connect import probe
 
-LOOK_EVERY_S = 3.0
-#: looks in a row without an answer before we leave: a single one may be slow for reasons of its own
-FEWEST_MISSES = 3
-#: seconds after which Ray ends a process whose head does not answer, unless the environment says otherwise
-RAY_LEAVES_AFTER = ("RAY_gcs_rpc_server_reconnect_timeout_s", 60.0)
-#: we leave after this share of them: a head that is started again within that time is joined again by Ray
+POLL_S = 3.0
+#: failed probes in a row before the head counts as dead; a single one may be slow
+MIN_FAILURES = 3
+#: Ray's variable, and its default in seconds, for the time after which Ray ends a driver whose head does not answer
+RECONNECT_TIMEOUT = ("RAY_gcs_rpc_server_reconnect_timeout_s", 60.0)
+#: share of that time after which the sweep exits; a head that restarts earlier is joined again by Ray
 SHARE = 2 / 3
+RESUME_HINT = "Finished cells are kept; the same command goes on where it stopped."
 
-#: called in a thread once Ray cannot go on; has to end the process, since the main thread may be stuck
-Gone = Callable[[UserError], object]
-#: ends the process with these words and this exit code
+#: called in a thread once Ray cannot go on; must end the process, since the main thread may be blocked
+OnRayLost = Callable[[UserError], object]
+#: ends the process with an error message and an exit code
 ExitProcess = Callable[[UserError, int], NoReturn]
 
 
-def exit_process(refusal: UserError, code: int) -> NoReturn:
-    """End this process, whatever its main thread is stuck in."""
+def exit_process(error: UserError, code: int) -> NoReturn:
+    """Print ``error`` and end this process, also while its main thread is blocked."""
     with contextlib.suppress(OSError):
-        print(refusal, file=sys.stderr, flush=True)
+        print(error, file=sys.stderr, flush=True)
     os._exit(code)
 
 
 @contextmanager
-def monitor_head(address: str | None, gone: Gone) -> Iterator[None]:
-    """Within the block, ``gone`` is called once the head at ``address`` has not answered for a while; None: no watch.
-
-    It is called in a thread of its own, while the main thread may be stuck in Ray: it has to end the process.
-    """
+def monitor_head(address: str | None, on_lost: OnRayLost) -> Iterator[None]:
+    """Call ``on_lost`` in a thread once the head at ``address`` has not answered for a while. None: no monitor."""
     over = threading.Event()
     if address is not None:
-        threading.Thread(target=_watch, args=(address, gone, over), daemon=True).start()
+        threading.Thread(target=_monitor, args=(address, on_lost, over), daemon=True).start()
     try:
         yield
     finally:
         over.set()
 
 
-def _watch(address: str, gone: Gone, over: threading.Event) -> None:
-    name, usual = RAY_LEAVES_AFTER
-    limit = SHARE * float(os.environ.get(name, usual))
-    answered, misses = time.monotonic(), 0
-    while not over.wait(LOOK_EVERY_S):
-        misses += 1
+def _monitor(address: str, on_lost: OnRayLost, over: threading.Event) -> None:
+    name, default = RECONNECT_TIMEOUT
+    limit = SHARE * float(os.environ.get(name, default))
+    answered, failures = time.monotonic(), 0
+    while not over.wait(POLL_S):
+        failures += 1
         if _answers(address):
-            answered, misses = time.monotonic(), 0
-        elif (silent := time.monotonic() - answered) > limit and misses >= FEWEST_MISSES and not over.is_set():
-            gone(
+            answered, failures = time.monotonic(), 0
+        elif (silent := time.monotonic() - answered) > limit and failures >= MIN_FAILURES and not over.is_set():
+            on_lost(
                 UserError(
                     f"The head of the cluster at {address} has not answered for {silent:.0f} s.",
                     "Finished cells are kept. Start it again; the same command goes on where it stopped.",
@@ -70,14 +70,14 @@ def _watch(address: str, gone: Gone, over: threading.Event) -> None:
 
 def _answers(address: str) -> bool:
     try:
-        probe(_door(address))
-    except Exception:  # whatever goes wrong in asking is no answer, and must not end the watch
+        probe(_resolved(address))
+    except Exception:  # any error counts as no answer, and must not end the thread
         return False
     return True
 
 
-def _door(address: str) -> str:
-    """Where to knock; what ``auto`` stands for is known once Ray is connected."""
+def _resolved(address: str) -> str:
+    """``address``, or the address that ``auto`` stands for once Ray is connected."""
     import ray
 
     if address == "auto" and ray.is_initialized():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
@@ -17,52 +17,44 @@ from carft.store.failure_kinds import kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, how_it_ended, log_path
 from sweeps.search.protocol import Job
 
-if TYPE_CHECKING:
-    from carft.training.execution import Execution
-
 Payload = dict[str, Any]
 
-#: into how many parts a batch is cut when memory ran out, times the parts that it already had
+#: factor on the number of parts of a batch after it ran out of memory
 PARTS = 4
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where and how cells run: workers per cell, whether each has a GPU, and other settings of the execution.
+def payload(job: Job, results: str, execution: Execution, hang_after: float = HANG_AFTER, start: str = "") -> Payload:
+    """A job as plain values, to be sent to a worker.
 
-    hang_after: seconds without a sign of life after which a cell is ended; 0 waits for ever.
+    results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
+    disables the limit. start: name of the sweep that sends the job.
     """
-
-    workers: int = 1
-    gpu: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    hang_after: float = HANG_AFTER
-
-    @property
-    def device(self) -> Literal["cpu", "cuda"]:
-        return "cuda" if self.gpu else "cpu"
-
-
-def payload(job: Job, results: str, placement: Placement, start: str = "") -> Payload:
-    """A job as plain values, to be sent to a worker. start: names the sweep that sends it."""
-    what = {"kind": job.kind, "key": job.key, "cell": job.cell.as_dict(), "keep_weights": job.keep_weights}
-    return {**what, "limits": dict(job.limits), "start": start, "results": results, **asdict(placement)}
+    return {
+        "kind": job.kind,
+        "key": job.key,
+        "cell": job.cell.as_dict(),
+        "keep_weights": job.keep_weights,
+        "limits": dict(job.limits),
+        "start": start,
+        "results": results,
+        "execution": asdict(execution),
+        "hang_after": hang_after,
+    }
 
 
 def store_of(message: Payload) -> Store:
-    """The results folder of a job; that of a sweep bears its mark."""
+    """The results folder of a job; that of a sweep must hold its sentinel file."""
     return store_at(message["results"], SWEPT if message["start"] else None)
 
 
 def execution_of(message: Payload) -> Execution:
-    """The execution of a job on the machine that it reached."""
-    from carft.training.execution import Execution
-
-    return Execution.here(device="cuda" if message["gpu"] else "cpu", **message["settings"])
+    """The execution of a job on one worker of this machine; ``UserError`` for a GPU that it does not have."""
+    return replace(Execution(**message["execution"]), workers=1).on_this_machine()
 
 
 def run_payload(message: Payload) -> dict[str, Any]:
@@ -71,7 +63,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
     try:
         store.sync(_read_by(Job(message["kind"], cell)))
         if message["kind"] in ("search", "confirm"):
-            in_parts_if_need_be(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
+            retry_in_parts(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
         else:
             _run(message, cell, store, execution_of(message))
         store.forget_failure(cell.id)
@@ -85,8 +77,8 @@ def _read_by(job: Job) -> list[str]:
     return list(dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents]))
 
 
-def keep_log(message: Payload) -> None:
-    """Send the log of a job to where its results are; nothing rests on it."""
+def upload_log(message: Payload) -> None:
+    """Upload the log of a job to the results folder. A failure is ignored, since no result depends on the log."""
     with suppress(OSError, UserError), store_of(message).changing(f"logs/{message['key']}.log"):
         pass
 
@@ -104,17 +96,17 @@ def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> No
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
         unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
-        run_cell(cell, store, execution, unseal, keep_weights, _say, by="sweep", thresholds=message["limits"])
+        run_cell(cell, store, execution, unseal, keep_weights, _log, by="sweep", thresholds=message["limits"])
 
 
-def _say(words: str) -> None:
-    print(words, flush=True)
+def _log(line: str) -> None:
+    print(line, flush=True)
 
 
-def in_parts_if_need_be(run: Callable[[Execution], None], cell: Cell, execution: Execution) -> None:
-    """Run a cell; when memory runs out, once more with each batch in more parts, at the same global batch.
+def retry_in_parts(run: Callable[[Execution], None], cell: Cell, execution: Execution) -> None:
+    """Run a cell; after an out-of-memory error once more with each batch in more parts, at the same global batch size.
 
-    The record's execution then says into how many. Methods whose loss needs the whole batch are not tried again.
+    The record's execution holds the number of parts. Methods whose loss needs the whole batch are not retried.
     """
     try:
         return run(execution)
@@ -123,8 +115,8 @@ def in_parts_if_need_be(run: Callable[[Execution], None], cell: Cell, execution:
         if kind_of(error) != "out of memory" or not _may_have_parts(cell, execution, parts):
             raise
         traceback.print_exc()
-    _say(f"Out of memory: once more with each batch in {parts} parts.")
-    _let_go()  # here, where the exception no longer holds the tensors of the first try
+    _log(f"Out of memory: once more with each batch in {parts} parts.")
+    _free_memory()  # here, where the exception no longer references the tensors of the first attempt
     run(replace(execution, accumulation=parts))
 
 
@@ -136,7 +128,7 @@ def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
     return parts <= cell.training.batch_size
 
 
-def _let_go() -> None:
+def _free_memory() -> None:
     import torch
 
     gc.collect()
@@ -145,23 +137,23 @@ def _let_go() -> None:
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:
-    """Write why a job failed; returns kind and reason."""
+    """Write the failure record of an exception; returns kind and reason."""
     traceback.print_exception(error, file=sys.stderr)
     kind, reason = kind_of(error), reason_of(error)
-    if kind in ("error", "lost") and (ended := _last_words(message))[0] != "lost":
+    if kind in ("error", "lost") and (ended := _end_in_log(message))[0] != "lost":
         kind, reason = ended  # a process of a cell that has several ended without an exception of its own
-    return write_down(message, kind, reason, "".join(traceback.format_exception(error)))
+    return record_failure(message, kind, reason, "".join(traceback.format_exception(error)))
 
 
-def _last_words(message: Payload) -> tuple[str, str]:
+def _end_in_log(message: Payload) -> tuple[str, str]:
     try:
         return how_it_ended(log_path(message["results"], message["key"]))
     except OSError:
         return "lost", ""
 
 
-def write_down(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
-    """Write a failure record; returns kind and reason. A folder that cannot be written costs the record only."""
+def record_failure(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:
+    """Write a failure record; returns kind and reason. Where it cannot be written, the reason says so."""
     cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
         log = log_path(message["results"], message["key"])

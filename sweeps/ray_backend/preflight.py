@@ -1,4 +1,4 @@
-"""What stands in the way of a sweep, found before anything starts. No Ray."""
+"""Checks before a sweep starts: resources, methods, data, weights, disk. No Ray."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sweeps.recipes import Recipe
 
 
 def obstacles(recipe: Recipe, request: Resources) -> list[UserError]:
-    """Everything that makes the sweep impossible here, each thing once: resources, methods, data, weights."""
-    found = {refusal.message: refusal for check in _checks(recipe, request) if (refusal := _refused(check))}
+    """All errors that make the sweep impossible, each once."""
+    found = {error.message: error for check in _checks(recipe, request) if (error := _error_of(check))}
     return list(found.values())
 
 
 def require_possible(recipe: Recipe, request: Resources) -> None:
-    """``UserError`` with the first thing that stands in the way, and how many others do."""
+    """Raise the first obstacle as ``UserError``, with the number of the others."""
     found = obstacles(recipe, request)
     if len(found) > 1:
         more = f"{len(found) - 1} more things stand in the way; the same command with plan lists them."
@@ -34,13 +34,13 @@ def require_possible(recipe: Recipe, request: Resources) -> None:
 
 
 def starts(recipe: Recipe) -> list[tuple[str, str]]:
-    """(model, weights) that the sweep starts from, each once; tasks may have their own."""
+    """(model, weights) that the cells start from, each once; tasks may have their own."""
     cells = [specify(task, "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained) for task in recipe.tasks]
     return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
 
 
 def require_space(results: Path, wanted: int) -> None:
-    """``UserError`` when ``wanted`` bytes do not fit on the disk of the results folder, which may not exist yet."""
+    """Raise ``UserError`` when ``wanted`` bytes do not fit on the disk of the results folder, which may not exist."""
     there = next(place for place in (results.absolute(), *results.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
     if wanted > free:
@@ -55,18 +55,18 @@ def _checks(recipe: Recipe, request: Resources) -> Iterator[Callable[[], object]
     yield request.check
     yield partial(_require_cores, request)
     for method in recipe.methods:
-        yield partial(require_parts_allowed, method, request.workers_per_cell, request.settings.get("accumulation", 1))
+        yield partial(require_parts_allowed, method, request.workers_per_cell, request.execution.accumulation)
     for task in recipe.tasks:
-        yield partial(card(task).require_sealed, request.where)
+        yield partial(card(task).require_sealed, request.execution)
     for model, weights in starts(recipe):
         yield partial(find_weights, model, weights)
 
 
-def _refused(check: Callable[[], object]) -> UserError | None:
+def _error_of(check: Callable[[], object]) -> UserError | None:
     try:
         check()
-    except UserError as refusal:
-        return refusal
+    except UserError as error:
+        return error
     return None
 
 

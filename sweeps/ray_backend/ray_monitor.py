@@ -1,7 +1,7 @@
-"""Ray, watched while a sweep runs on it: its own processes on this machine, and whether any node can run a job.
+"""Monitors Ray while a sweep runs: its processes on this machine, and whether any node can run a job.
 
-Tune waits for ever for a node that does not come back. Where the control service is gone, the main thread waits in
-native code and hears neither signals nor exceptions. So threads look, and end the process or start it again.
+Tune waits without limit for a node that does not come back. When the control service is dead, the main thread waits in
+native code and handles neither signals nor exceptions. Threads therefore poll, and end or restart the process.
 """
 
 from __future__ import annotations
@@ -14,36 +14,38 @@ from contextlib import contextmanager
 
 from carft.core.errors import UserError
 from sweeps.ray_backend.connect import Resources, has_room, is_alive, own_node
-from sweeps.ray_backend.head_monitor import Gone
+from sweeps.ray_backend.head_monitor import RESUME_HINT, OnRayLost
 
-LOOK_EVERY_S = 1.0
-KEPT = "Finished cells are kept; the same command goes on where it stopped."
-#: looks in a row at which a process of Ray has to be gone
-MISSES = 2
+POLL_S = 1.0
+#: polls in a row that must find a process of Ray dead
+MIN_FAILURES = 2
+
+#: (host, port)
+Endpoint = tuple[str, int]
 
 
 @contextmanager
-def watched_ray(request: Resources, gone: Gone) -> Iterator[None]:
-    """Within the block, ``gone`` is called once Ray, which is connected, can run nothing any more.
+def monitor_ray(request: Resources, on_lost: OnRayLost) -> Iterator[None]:
+    """Call ``on_lost`` in a thread once Ray, which is connected, can run no job any more.
 
-    That is when a process of a Ray of this machine's own died, when the cluster lost the node that this process is
-    attached to, with which Ray ends all that it started, and when for ``request.patience`` seconds no node was alive
-    that could run a job. ``gone`` has to end the process: the main thread may be stuck.
+    That is the case when a process of a Ray that this machine started died, when the node of this process is dead for
+    the cluster, or when no node that can run a job was alive for ``request.patience`` seconds. ``on_lost`` must end the
+    process, since the main thread may be blocked.
     """
     over, decided = threading.Event(), threading.Lock()
 
-    def end(refusal: UserError) -> None:
+    def end(error: UserError) -> None:
         with decided:
             if not over.is_set():
-                gone(refusal)
+                on_lost(error)
 
-    doors = _own_doors() if request.address is None else {}
-    threading.Thread(target=_watch_nodes, args=(request, own_node(), end, over), daemon=True).start()
-    threading.Thread(target=_watch_doors, args=(doors, end, over), daemon=True).start()
+    endpoints = _own_endpoints() if request.address is None else {}
+    threading.Thread(target=_monitor_nodes, args=(request, own_node(), end, over), daemon=True).start()
+    threading.Thread(target=_monitor_endpoints, args=(endpoints, end, over), daemon=True).start()
     try:
         yield
-    except Exception:  # in words of Ray's, perhaps before we looked
-        if dead := next((name for name, door in doors.items() if _refuses(door)), None):
+    except Exception:  # Ray may raise before the threads notice
+        if dead := next((name for name, endpoint in endpoints.items() if _refuses(endpoint)), None):
             end(_died(dead))
         raise
     finally:
@@ -51,8 +53,8 @@ def watched_ray(request: Resources, gone: Gone) -> Iterator[None]:
             over.set()
 
 
-def _own_doors() -> Mapping[str, tuple[str, int]]:
-    """Process of Ray -> where it listens, on this machine."""
+def _own_endpoints() -> Mapping[str, Endpoint]:
+    """Process of Ray on this machine -> its endpoint."""
     import ray
 
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
@@ -63,24 +65,24 @@ def _own_doors() -> Mapping[str, tuple[str, int]]:
     }
 
 
-def _watch_doors(doors: Mapping[str, tuple[str, int]], end: Gone, over: threading.Event) -> None:
-    misses = dict.fromkeys(doors, 0)
-    while not over.wait(LOOK_EVERY_S):
-        for name, door in doors.items():
-            misses[name] = misses[name] + 1 if _refuses(door) else 0
-            if misses[name] >= MISSES:
+def _monitor_endpoints(endpoints: Mapping[str, Endpoint], end: OnRayLost, over: threading.Event) -> None:
+    failures = dict.fromkeys(endpoints, 0)
+    while not over.wait(POLL_S):
+        for name, endpoint in endpoints.items():
+            failures[name] = failures[name] + 1 if _refuses(endpoint) else 0
+            if failures[name] >= MIN_FAILURES:
                 end(_died(name))
                 return
 
 
 def _died(name: str) -> UserError:
-    return UserError(f"Ray's {name} on this machine died.", KEPT)
+    return UserError(f"Ray's {name} on this machine died.", RESUME_HINT)
 
 
-def _refuses(door: tuple[str, int]) -> bool:
-    """Whether nobody listens there; who is only slow to answer does."""
+def _refuses(endpoint: Endpoint) -> bool:
+    """Whether the endpoint refuses connections; a timeout does not count."""
     try:
-        socket.create_connection(door, timeout=LOOK_EVERY_S).close()
+        socket.create_connection(endpoint, timeout=POLL_S).close()
     except ConnectionRefusedError:
         return True
     except OSError:
@@ -88,19 +90,19 @@ def _refuses(door: tuple[str, int]) -> bool:
     return False
 
 
-def _watch_nodes(request: Resources, own: str, end: Gone, over: threading.Event) -> None:
+def _monitor_nodes(request: Resources, own: str, end: OnRayLost, over: threading.Event) -> None:
     seen, lost = time.monotonic(), False
     where = f"the cluster at {request.address}" if request.address else "Ray on this machine"
-    while not over.wait(LOOK_EVERY_S):
+    while not over.wait(POLL_S):
         try:
             lost = not is_alive(own)
             if has_room(request):
                 seen = time.monotonic()
-        except Exception:  # whatever goes wrong in asking says nothing of the nodes
+        except Exception:  # a failed request tells nothing about the nodes
             seen = time.monotonic()
         if lost:
-            end(UserError(f"The node that the sweep itself runs on is dead for {where}.", KEPT))
+            end(UserError(f"The node that the sweep itself runs on is dead for {where}.", RESUME_HINT))
             return
         if (alone := time.monotonic() - seen) > request.patience:
-            end(UserError(f"No node of {where} that could run a cell was alive for {alone:.0f} s.", KEPT))
+            end(UserError(f"No node of {where} that could run a cell was alive for {alone:.0f} s.", RESUME_HINT))
             return

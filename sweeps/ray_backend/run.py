@@ -15,13 +15,13 @@ from carft.store.failures import settled_failures
 from carft.store.records import Store
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.lock import sweep_lock
-from sweeps.faults.restart import MOST, Again, Earlier, end_children
+from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
 from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend.connect import COORDINATOR, Resources, concurrency, connect
-from sweeps.ray_backend.head_monitor import ExitProcess, Gone, exit_process, monitor_head
+from sweeps.ray_backend.head_monitor import RESUME_HINT, ExitProcess, OnRayLost, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
-from sweeps.ray_backend.ray_monitor import KEPT, watched_ray
+from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
 from sweeps.status.writer import cells_of
@@ -29,15 +29,20 @@ from sweeps.status.writer import cells_of
 
 @dataclass(frozen=True)
 class Summary:
-    """What a sweep came to. cells_stopped: given up early, now or before. stopped: the number of the signal that
-    stopped the sweep, 0 for none."""
+    """Outcome of a sweep."""
 
     cells_done: int
+    """Cells that this sweep finished."""
     cells_failed: int
+    """Cells of jobs that failed."""
     cells_reused: int
+    """Cells that were on record before."""
     cells_stopped: int
+    """Search cells that early stopping pruned, in this sweep or before."""
     wall_s: float
+    """Wall time in seconds, over all restarts."""
     stopped: int = 0
+    """Number of the signal that stopped the sweep; 0 for none."""
 
 
 def run_sweep(
@@ -45,82 +50,88 @@ def run_sweep(
     store: Store,
     request: Resources,
     watch: Callable[[Protocol], Callable[[], None]],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     retry_failed: bool = False,
     leave: ExitProcess = exit_process,
-    earlier: Earlier | None = None,
-    again: Again | None = None,
+    state: RestartState | None = None,
+    restart: Restart | None = None,
 ) -> tuple[Protocol, Summary]:
-    """Run what the records say is missing. Ctrl-C and SIGTERM stop cleanly; the same call goes on where it stopped.
+    """Run what is not on record. Ctrl-C and SIGTERM stop cleanly; the same call then goes on.
 
-    watch: given the protocol, returns what to call after every change. say: told when the sweep has to wait for its
-    results folder. retry_failed: also run what failed for a reason of its own; cells that were lost with their machine
-    are always run again. leave: how to end the process when Ray is gone, whose calls may never return. earlier: what
-    this sweep did before Ray was started again; again: how to start again, see ``sweeps.faults.restart``; None: never.
-    ``UserError`` when another sweep works in the folder, or the folder goes away for good.
+    watch: gets the protocol, returns a callback for every change. log: gets one sentence when the sweep waits, tries a
+    job again or restarts. retry_failed: also run cells that failed before for a reason of their own; cells that were
+    lost with their machine always run again. leave: ends the process when calls into Ray may not return. state: that of
+    this sweep before a restart. restart: restarts the program, see ``sweeps.faults.restart``; None never does.
+
+    Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """
     store.require_writable()
     store = store.with_sentinel(SWEPT)
-    earlier = earlier or Earlier()
-    with sweep_lock(store, earlier.lock) as lock, sigterm_as_interrupt() as stop, stop.heard():
+    state = state or RestartState()
+    with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():
         failed = {} if retry_failed else settled_failures(store)
-        protocol = Protocol(recipe, store, failed_before={**failed, **earlier.failed}, own=earlier.done)
+        protocol = Protocol(recipe, store, failed_before={**failed, **state.failed}, own=state.done)
 
-        def gone(refusal: UserError) -> None:
-            """Ray can run nothing any more; called in a thread."""
-            own = request.address is None
-            if own:
-                end_children()
-            if number := stop.asked():
-                leave(UserError("Stopped.", KEPT), 128 + number)
-            if own and again is not None and earlier.times < MOST:
-                say(f"{refusal.message} Ray starts again, {earlier.times + 1} of {MOST} times at most.")
+        def on_lost(error: UserError) -> None:
+            own_ray = request.address is None
+            if own_ray:
+                kill_child_processes()
+            if number := stop.received():
+                leave(UserError("Stopped.", RESUME_HINT), 128 + number)
+            if own_ray and restart is not None and state.restarts < MAX_RESTARTS:
+                log(f"{error.message} Ray starts again, {state.restarts + 1} of {MAX_RESTARTS} times at most.")
                 with contextlib.suppress(OSError):
-                    again(earlier.with_progress(protocol, lock))
-            leave(refusal, 2)
+                    restart(state.with_progress(protocol, lock))
+            leave(error, 2)
 
-        with monitor_head(request.address, gone):
-            return _run(protocol, request, watch, StorageRetry(store, say), stop, earlier, gone)
+        with monitor_head(request.address, on_lost):
+            stopped = _run(protocol, request, watch, StorageRetry(store, log), stop, state.name, on_lost)
+        return protocol, _summary(protocol, state, stopped)
 
 
 def _run(
     protocol: Protocol,
     request: Resources,
     watch: Callable[[Protocol], Callable[[], None]],
-    patience: StorageRetry,
+    retry: StorageRetry,
     stop: StopSignal,
-    earlier: Earlier,
-    gone: Gone,
-) -> tuple[Protocol, Summary]:
-    nothing_to_do = patience.call(protocol.finished)
-    if not nothing_to_do:
-        require_possible(protocol.recipe, request)
-    patience.call(protocol.write_studies)
-    stopped = 0
-    if not nothing_to_do:
-        try:
-            with stop.while_ray_starts():
-                connect(request)
-                notify = watch(protocol)
-            with watched_ray(request, gone):
-                _tune(protocol, request, patience, notify, earlier.name)
-            patience.call(protocol.write_studies)
-        except KeyboardInterrupt:
-            stopped = stop.signal
-            with contextlib.suppress(OSError):  # whoever stops does not wait for a folder
-                protocol.write_studies()
-        finally:
-            _shut_down()
-    failed = sum(map(cells_of, protocol.failed))
-    done = len(protocol.done) - len(protocol.reused)
-    given_up, wall_s = len(protocol.stopped), round(time.monotonic() - earlier.clock, 2)
-    summary = Summary(done, failed, len(protocol.reused), given_up, wall_s, stopped)
-    return protocol, summary
+    name: str,
+    on_lost: OnRayLost,
+) -> int:
+    """Run the jobs of the protocol; returns the number of the signal that stopped them, 0 for none."""
+    if retry.call(protocol.finished):
+        retry.call(protocol.write_studies)
+        return 0
+    require_possible(protocol.recipe, request)
+    retry.call(protocol.write_studies)
+    try:
+        with stop.while_ray_starts():
+            connect(request)
+            notify = watch(protocol)
+        with monitor_ray(request, on_lost):
+            _tune(protocol, request, retry, notify, name)
+        retry.call(protocol.write_studies)
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):  # no retry: the user wants to stop now
+            protocol.write_studies()
+        return stop.signal
+    finally:
+        _shut_down()
+    return 0
 
 
-def _tune(
-    protocol: Protocol, request: Resources, patience: StorageRetry, notify: Callable[[], None], name: str
-) -> None:
+def _summary(protocol: Protocol, state: RestartState, stopped: int) -> Summary:
+    return Summary(
+        cells_done=len(protocol.done) - len(protocol.reused),
+        cells_failed=sum(map(cells_of, protocol.failed)),
+        cells_reused=len(protocol.reused),
+        cells_stopped=len(protocol.stopped),
+        wall_s=round(time.monotonic() - state.clock, 2),
+        stopped=stopped,
+    )
+
+
+def _tune(protocol: Protocol, request: Resources, retry: StorageRetry, notify: Callable[[], None], name: str) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
@@ -131,14 +142,13 @@ def _tune(
     from sweeps.ray_backend.trainable import CellActor
 
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(ACTORS_STARTING))
-    for name in ("ray.tune", "ray.train", "ray"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # a worker that is lost is no error of Tune's, and worth no traceback: the searcher says what happens next
+    for logger in ("ray.tune", "ray.train", "ray"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    placement = request.placement
     results, slots = protocol.store.address, lambda: concurrency(request)
-    searcher = ProtocolSearcher(protocol, results, placement, patience, slots, notify, name)
-    resources = request.alone if placement.workers == 1 else dict(COORDINATOR)
+    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, name)
+    resources = request.per_worker if request.workers_per_cell == 1 else dict(COORDINATOR)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),

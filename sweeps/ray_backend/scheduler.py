@@ -6,17 +6,16 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 
-#: how many actors may be starting at a time; Tune's own choice is one. The searcher hands out no more than there are
-#: slots
+#: actors that may start at a time; Tune's default is 1. The searcher limits the number of jobs to the slots
 ACTORS_STARTING = 10_000
 
 
 class ParallelStartScheduler(FIFOScheduler):
-    """First in, first out, but a job that waits for its actor to start goes on waiting when another actor is free.
+    """First in, first out; a job that waits for its actor to start keeps waiting when another actor is free.
 
-    Tune's own would give the job to the free actor and cancel the start: where jobs are shorter than a start, one actor
-    would do all the work, and nodes that are added would never get any. The free actor has a new job instead, or this
-    one when there is no new one: both are what Tune does with jobs that its scheduler does not choose.
+    Tune's scheduler gives such a job to the free actor and cancels the start. Where jobs are shorter than a start, one
+    actor then does all the work, and new nodes get no job. Here the free actor gets a new job, or the waiting one when
+    there is no new job: Tune does both with jobs that its scheduler does not choose.
     """
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:

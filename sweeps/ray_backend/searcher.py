@@ -11,26 +11,28 @@ from ray.tune.search import Searcher
 from carft.core.errors import UserError
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.faults.watchdog import how_it_ended, log_path
-from sweeps.ray_backend.jobs import Placement, payload, write_down
+from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.jobs import payload, record_failure
 from sweeps.search.protocol import Job, Protocol
 
-#: kind of failure -> how often a sweep tries a job that ends so; once where nothing is said. A cell that is lost with
-#: its machine did nothing wrong; one that crashed may have met bad luck.
+#: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
+#: crashed once, may succeed on the next attempt.
 ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "crash": 2}
 
 
 class ProtocolSearcher(Searcher):
-    """Asks the protocol for jobs and tells it how they ended.
+    """Asks the protocol for jobs and reports to it how they ended.
 
-    slots: how many jobs may run now; nodes come and go. notify: called after every change. name: of the sweep, in logs.
+    slots: returns the number of jobs that may run now. notify: called after every change. name: name of the sweep in
+    the logs of its jobs.
     """
 
     def __init__(
         self,
         protocol: Protocol,
         results: str,
-        placement: Placement,
-        patience: StorageRetry,
+        request: Resources,
+        retry: StorageRetry,
         slots: Callable[[], int],
         notify: Callable[[], None],
         name: str,
@@ -38,20 +40,20 @@ class ProtocolSearcher(Searcher):
         super().__init__(metric="failure", mode="max")
         self.protocol = protocol
         self.results = results
-        self.placement = placement
-        self.patience = patience
+        self.request = request
+        self.retry = retry
         self.slots = slots
         self.notify = notify
         self.name = name
         self.jobs: dict[str, Job] = {}
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
-        self.gone: UserError | None = None  # why the sweep cannot go on
+        self.error: UserError | None = None  # why the sweep cannot go on
 
     def suggest(self, trial_id: str) -> Any:
-        if self.gone is not None:
-            raise self.gone
-        job = self.patience.call(self.protocol.next_job) if len(self.jobs) < self.slots() else None
+        if self.error is not None:
+            raise self.error
+        job = self.retry.call(self.protocol.next_job) if len(self.jobs) < self.slots() else None
         if job is not None or self.ended:
             self.ended = False
             self.notify()  # here, not where a job ends: the actor that is free has its next job by now
@@ -62,51 +64,51 @@ class ProtocolSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
-        if job is None or self.gone is not None:
+        if job is None or self.error is not None:
             return
         self.ended = True
         try:
             self._settle(job, *self._end_of(job, None if error else result))
-        except UserError as refusal:  # Tune would take it for an error of the trial
-            self.gone = refusal
+        except UserError as error:  # Tune would count it as an error of the trial
+            self.error = error
 
     def _end_of(self, job: Job, result: dict[str, Any] | None) -> tuple[str, str, bool]:
-        """(kind of failure, its reason, whether it is on record); empty words for a job that is done."""
+        """(kind of failure, its reason, whether it is on record); empty strings for a job that is done."""
         if result is not None:
             return result.get("kind", ""), result["failure"], True
-        return *self.patience.call(lambda: how_it_ended(log_path(self.results, job.key))), False
+        return *self.retry.call(lambda: how_it_ended(log_path(self.results, job.key))), False
 
     def _settle(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
         if not reason:
-            self.patience.call(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
-            self.patience.call(lambda: self.protocol.end(job))
-            self.patience.call(self.protocol.write_studies)
-            self.patience.over()
+            self.retry.call(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
+            self.retry.call(lambda: self.protocol.end(job))
+            self.retry.call(self.protocol.write_studies)
+            self.retry.over()
             return
         self.attempts[job.key] += 1
         if kind == "storage":
-            self.patience.wait(reason)
-        # what the job finished here and could not send counts once it is sent, not before
-        self.patience.call(lambda: self.protocol.store.sync([cell.id for cell in job.cells()]))
+            self.retry.wait(reason)
+        # cells that the job finished but could not upload count only once they are uploaded
+        self.retry.call(lambda: self.protocol.store.sync([cell.id for cell in job.cells()]))
         if (tried := self.attempts[job.key]) < (most := ATTEMPTS.get(kind, 1)):
-            self.patience.say(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
+            self.retry.log(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
             self.protocol.give_back(job)
             return
         if not on_record:
-            reason = write_down(self._message(job), kind, reason)["failure"]
-        self.patience.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
+            reason = record_failure(self._message(job), kind, reason)["failure"]
+        self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
         self.protocol.end(job, reason)
-        self.patience.call(self.protocol.write_studies)
+        self.retry.call(self.protocol.write_studies)
 
     def _message(self, job: Job) -> dict[str, Any]:
-        return payload(job, self.results, self.placement, self.name)
+        return payload(job, self.results, self.request.execution, self.request.hang_after, self.name)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher into its own scratch folder, which nothing ever reads."""
+        """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: records are the truth, Ray's folder is scratch."""
+        """Nothing: the state is in the records."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the protocol is rebuilt from records."""

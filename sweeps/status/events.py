@@ -1,9 +1,9 @@
-"""Records for the tools people already use: TensorBoard event files and an Optuna journal, rebuilt from the records.
+"""Exports records to TensorBoard event files and an Optuna journal.
 
     events/tensorboard/<task>/<method>/<cell>/     curves over steps, and the cell's metrics at the last step
     events/optuna.journal                          every study with its trials
 
-Nothing is read back from here; the folder can be removed at any time.
+carft never reads these files; the folder can be removed at any time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STATES = {
 
 @dataclass(frozen=True)
 class Events:
-    """Where the files are, and how many cells and studies were added by this call."""
+    """Paths of the files, and numbers of cells and studies that were added."""
 
     tensorboard: Path
     journal: Path
@@ -46,19 +46,19 @@ class Events:
 
 
 def write_events(store: Store) -> Events:
-    """Write what is missing: cells are never written twice, the journal is made anew."""
+    """Write the curves of new cells, and the journal anew."""
     store.require_present()
     root = store.root / "events"
-    board, journal = root / "tensorboard", root / "optuna.journal"
-    board.mkdir(parents=True, exist_ok=True)
-    cells = sum(_write_cell(store, record, board) for record in store.records())
-    return Events(board, journal, cells, _write_journal(store, journal))
+    tensorboard, journal = root / "tensorboard", root / "optuna.journal"
+    tensorboard.mkdir(parents=True, exist_ok=True)
+    cells = sum(_write_cell(store, record, tensorboard) for record in store.records())
+    return Events(tensorboard, journal, cells, _write_journal(store, journal))
 
 
-def _write_cell(store: Store, record: Record, board: Path) -> bool:
-    """Write a trained cell's curves, unless they are there; whether they were written."""
+def _write_cell(store: Store, record: Record, tensorboard: Path) -> bool:
+    """Write the curves of a trained cell; returns whether they were new."""
     history = store.history(record.id)
-    folder = board / _plain(record.cell.task) / record.cell.method / record.id
+    folder = tensorboard / _plain(record.cell.task) / record.cell.method / record.id
     if not history or folder.is_dir():
         return False
     from tensorboardX import SummaryWriter
@@ -78,12 +78,12 @@ def _write_cell(store: Store, record: Record, board: Path) -> bool:
 
 
 def _plain(task: str) -> str:
-    """A task's name as one folder: what could lead elsewhere is replaced."""
+    """Name of a task as the name of one folder."""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in task)
 
 
 def _write_journal(store: Store, path: Path) -> int:
-    """Write all studies to a new journal, which then takes the place of the old one; how many they are."""
+    """Write all studies to a new journal that replaces the old one; returns their number."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
     reasons = {failure.cell: failure.reason for failure in failures(store)}
@@ -114,8 +114,8 @@ def _trials(
         state = STATES.get(trial.status, TrialState.WAITING)
         value = store.read(trial.cell).metrics["val/top1"] if state is TrialState.COMPLETE else None
         notes = {"cell": trial.cell, **({"reason": reasons[trial.cell]} if trial.cell in reasons else {})}
-        # a search may have tried what is outside of today's range: the range of that trial then holds it
-        ranges = {name: _holding(space[name], value) for name, value in trial.parameters.items()}
+        # earlier versions may have searched a wider range, which the range of the trial must contain
+        ranges = {name: _widened(space[name], value) for name, value in trial.parameters.items()}
         seen = {trial.stopped_after: trial.value} if state is TrialState.PRUNED else None
         parameters = dict(trial.parameters)
         yield create_trial(
@@ -128,6 +128,6 @@ def _trials(
         )
 
 
-def _holding(limits: BaseDistribution, value: float) -> BaseDistribution:
+def _widened(limits: BaseDistribution, value: float) -> BaseDistribution:
     assert isinstance(limits, FloatDistribution)
     return FloatDistribution(min(limits.low, value), max(limits.high, value), log=True)

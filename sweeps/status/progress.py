@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: counts, best per study, time left. Everything goes to stderr."""
+"""Displays the progress of a running sweep on stderr: counts, best trial of each study, time left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_EVERY_S = 15.0
 
 
 class ProgressDisplay:
-    """A live table on a terminal; elsewhere one plain line now and then."""
+    """A live table on a terminal; elsewhere one plain line every :data:`LINE_EVERY_S` seconds."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -26,7 +26,7 @@ class ProgressDisplay:
         self.last_line = 0.0
 
     def watch(self, protocol: Protocol):
-        """The callback to give to a sweep."""
+        """Start the display; returns the callback for every change."""
         self.protocol = protocol
         self.already = self._over()
         if self.console.is_terminal:
@@ -51,7 +51,7 @@ class ProgressDisplay:
         return self.update
 
     def update(self) -> None:
-        """Show the state of now."""
+        """Display the current state."""
         if self.live is not None:
             self.progress.update(self.bar, completed=self._over(), note=self._note())
             self.live.update(self._render())
@@ -60,7 +60,7 @@ class ProgressDisplay:
             self.console.print(f"{self._over()}/{self.protocol.total()} cells  {self._note()}")
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self.live is not None:
             self.live.stop()
 
@@ -83,31 +83,28 @@ class ProgressDisplay:
                 if c.id in self.protocol.done
             ]
             best = f"{100 * max(values):.1f}" if values else "-"
-            table.add_row(study.task, _method_words(study), f"{len(values)}/{self.protocol.recipe.trials}", best)
+            table.add_row(study.task, _method_label(study), f"{len(values)}/{self.protocol.recipe.trials}", best)
         return Group(self.progress, table)
 
 
 def _table(*headings: str) -> Table:
-    """An empty table in which long names of tasks go on in the next line."""
+    """An empty table that wraps long names of tasks."""
     return Table(*(Column(name, overflow="fold") for name in headings), box=None, header_style="bold")
 
 
 def winners_table(protocol: Protocol) -> Table:
-    """Per study: the winner on validation and the means over its finished confirm cells, in %.
-
-    A task without suites, or without a test set, has "-" there.
-    """
+    """Winner of each study on validation, and means over its finished confirm cells in %; "-" for a missing metric."""
     columns = ("val/top1", "test/top1", "ood/mean/top1")
     table = _table("task", "method", "winner", *columns)
     for study in protocol.studies:
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
         if not cells:
-            table.add_row(study.task, _method_words(study), *("-" for _ in range(4)))
+            table.add_row(study.task, _method_label(study), *("-" for _ in range(4)))
             continue
         metrics = [protocol.done[c.id] for c in cells]
         means = [_mean_percent(metrics, name) for name in columns]
         chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
-        table.add_row(study.task, _method_words(study), chosen, *means)
+        table.add_row(study.task, _method_label(study), chosen, *means)
     return table
 
 
@@ -117,6 +114,6 @@ def _mean_percent(metrics: Sequence[Mapping[str, float]], name: str) -> str:
     return f"{100 * sum(values) / len(values):.1f}" if len(values) == len(metrics) else "-"
 
 
-def _method_words(study: Study) -> str:
+def _method_label(study: Study) -> str:
     """The method, and which search it is where there are several."""
     return f"{study.method.name}, search {study.search}" if study.recipe.searches > 1 else study.method.name

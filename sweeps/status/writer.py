@@ -1,4 +1,4 @@
-"""Keeps the state of a running sweep on disk, for `status`: counts, what runs, time left, how busy the machine is."""
+"""Writes the state of a running sweep to disk, for `status`: counts, running jobs, time left, load."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Mapping
-from pathlib import Path
 from typing import cast
+
+import psutil
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
@@ -27,7 +28,7 @@ WRITE_EVERY_S = 3.0
 
 
 class StatusWriter:
-    """Told of every change by the sweep; a thread writes what it knows, so that no job waits for the disk."""
+    """Gets every change of the sweep; a thread writes the state, so that no job waits for the disk."""
 
     def __init__(self, store: Store, recipe: str, started: float | None = None) -> None:
         self.store, self.recipe = store, recipe
@@ -36,28 +37,28 @@ class StatusWriter:
         self.dashboard = ""
         self.slots = 0
         self._since: dict[str, tuple[float, Job]] = {}
-        self._seconds: dict[Kind, list[float]] = defaultdict(list)  # kind -> seconds a cell of every job that ended
+        self._seconds: dict[Kind, list[float]] = defaultdict(list)  # kind -> seconds per cell of each job that ended
         self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
         self._kinds: dict[str, Kind] = {}  # of the same cells
         self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
         self._load = Load()
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep_writing, daemon=True)
+        self._thread = threading.Thread(target=self._write_regularly, daemon=True)
 
     @property
     def name(self) -> str:
-        """What the files of this sweep are called."""
+        """Name, without suffix, of the files of this sweep."""
         return state_name(self.started, os.getpid())
 
     def watch(self, protocol: Protocol) -> Callable[[], None]:
-        """The callback to give to a sweep; Ray runs by now."""
+        """Start the thread; returns the callback for every change. Ray must be connected."""
         self.protocol, self.dashboard = protocol, dashboard()
         self._thread.start()
         return self.update
 
     def update(self) -> None:
-        """Note which jobs started and which ended."""
+        """Record which jobs started and which ended."""
         assert self.protocol is not None
         now, running = time.time(), dict(self.protocol.running)
         with self._lock:
@@ -68,9 +69,9 @@ class StatusWriter:
                     continue
                 cells = job.cells()
                 if not all(self.protocol.is_over(cell.id) for cell in cells):
-                    continue  # given back, to be run again
+                    continue  # it will run again
                 self._seconds[job.kind].append((now - since) / len(cells))
-                if job.kind != "oracle":  # that opens a cell which is done already
+                if job.kind != "oracle":  # an oracle job evaluates a cell that is done already
                     self._tasks |= {cell.id: cell.task for cell in cells}
                     self._kinds |= {cell.id: job.kind for cell in cells}
             self._since |= {key: (now, job) for key, job in running.items() if key not in self._since}
@@ -85,19 +86,19 @@ class StatusWriter:
         self.update()
         try:
             return self._write(outcome)
-        except (OSError, UserError):  # the folder went away; whoever ends the sweep says so
+        except (OSError, UserError):  # the folder cannot be used; the caller reports it
             return None
 
-    def _keep_writing(self) -> None:
+    def _write_regularly(self) -> None:
         while not self._over.wait(WRITE_EVERY_S):
-            self._load.look()
-            with contextlib.suppress(OSError, UserError):  # the next look may find the folder again
+            self._load.sample()
+            with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
                 self._write()
 
     def _write(self, outcome: str = "") -> SweepState:
         with self._lock:
             state = self._state(outcome)
-        with contextlib.suppress(OSError):  # a state that cannot be written is no reason to stop
+        with contextlib.suppress(OSError):  # a sweep does not end because its state cannot be written
             write_state(self.store, state)
         return state
 
@@ -106,7 +107,7 @@ class StatusWriter:
         assert protocol is not None
         done, failed, stopped = dict(protocol.done), dict(protocol.failed), dict(protocol.stopped)
         for cell in set(done) - set(self._tasks):
-            self._look_up(cell)
+            self._read_cell(cell)
         for key in set(failed) - set(self._failed_on):
             before = read_failure(self.store, key.partition("-")[2])
             self._failed_on[key] = before.spec.task if before else ""
@@ -137,8 +138,8 @@ class StatusWriter:
             searches=protocol.recipe.searches,
         )
 
-    def _look_up(self, cell: str) -> None:
-        """A cell that was found done: what it is stands in its record."""
+    def _read_cell(self, cell: str) -> None:
+        """Read task and kind of a cell that was done before from its record."""
         found = self.store.read(cell).cell
         assert self.protocol is not None
         search_seeds = {study.search_seed for study in self.protocol.studies}
@@ -160,7 +161,7 @@ class StatusWriter:
     def _time_left(
         self, done: Mapping[str, object], failed: Mapping[str, str], stopped: int
     ) -> tuple[float | None, str]:
-        """Seconds left and what that rests on: the seconds a cell of each kind took in this sweep."""
+        """(Seconds left, basis): remaining cells times the seconds per cell of their kind in this sweep."""
         measured = {kind: sum(seconds) / len(seconds) for kind, seconds in self._seconds.items()}
         if not measured or not self.slots:
             return None, "no job of this sweep has ended yet"
@@ -172,11 +173,11 @@ class StatusWriter:
             left[cast(Kind, key.partition("-")[0])] -= cells_of(key)
         fallback = max(measured.values())
         seconds = sum(max(0, count) * measured.get(kind, fallback) for kind, count in left.items())
-        said = ", ".join(f"{kind} {measured[kind]:.1f} s" for kind in sorted(measured))
+        each = ", ".join(f"{kind} {measured[kind]:.1f} s" for kind in sorted(measured))
         jobs = sum(map(len, self._seconds.values()))
         unknown = [kind for kind, count in left.items() if count > 0 and kind not in measured]
         guess = f"; {' and '.join(unknown)} not measured yet, taken as the slowest" if unknown else ""
-        return seconds / self.slots, f"seconds a cell in {jobs} jobs ({said}), {self.slots} at a time{guess}"
+        return seconds / self.slots, f"seconds a cell in {jobs} jobs ({each}), {self.slots} at a time{guess}"
 
 
 def _counts(total: int, done: int, reused: int, failed: int, running: int, stopped: int) -> Counts:
@@ -184,7 +185,7 @@ def _counts(total: int, done: int, reused: int, failed: int, running: int, stopp
 
 
 def kind_of(cell: Cell, search_seeds: Container[int]) -> Kind:
-    """Which kind of job made a cell of a sweep."""
+    """Kind of the job that computes a cell of a sweep."""
     posthoc: dict[str, Kind] = {"wise_ft": "curve", "soup": "soup"}
     if cell.method in posthoc:
         return posthoc[cell.method]
@@ -192,7 +193,7 @@ def kind_of(cell: Cell, search_seeds: Container[int]) -> Kind:
 
 
 def planned(protocol: Protocol) -> Counter[Kind]:
-    """Cells of the whole sweep by the kind of job that makes them."""
+    """Kind of job -> cells of the whole sweep that it computes."""
     recipe, studies = protocol.recipe, len(protocol.studies)
     curves = len(WISE_ALPHAS) if "wise_ft" in recipe.methods else 0
     found: Counter[Kind] = Counter()
@@ -205,12 +206,12 @@ def planned(protocol: Protocol) -> Counter[Kind]:
 
 
 def cells_of(key: str) -> int:
-    """How many cells the job of this key would have finished."""
+    """Number of cells of the job with this key."""
     return {"curve": len(WISE_ALPHAS), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
 
 def dashboard() -> str:
-    """The address of Ray's dashboard; empty where it does not run."""
+    """URL of Ray's dashboard; empty where it does not run."""
     import ray
 
     if not ray.is_initialized():
@@ -221,35 +222,33 @@ def dashboard() -> str:
 
 
 class Load:
-    """How busy this machine is: means over looks, shares of 1. Linux's own counters and nvidia-smi, where they are."""
+    """Mean load of this machine since the start, as shares in [0, 1]: of the CPU, and of GPUs that nvidia-smi knows."""
 
     def __init__(self) -> None:
-        self._first = self._last = _cpu_ticks()
+        self._first = self._last = _cpu_seconds()
         self._gpus: dict[str, list[float]] = defaultdict(list)
         self._smi = shutil.which("nvidia-smi")
 
-    def look(self) -> None:
-        """Take a look; to be called now and then."""
-        self._last = _cpu_ticks()
+    def sample(self) -> None:
+        """Take a sample; to be called regularly."""
+        self._last = _cpu_seconds()
         if self._smi:
             command = [self._smi, "--query-gpu=index,utilization.gpu", "--format=csv,noheader,nounits"]
             with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-                said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-                for line in said.splitlines():
+                printed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+                for line in printed.splitlines():
                     index, percent = line.split(",")
                     self._gpus[f"GPU {int(index)}"].append(float(percent) / 100)
 
     def means(self) -> dict[str, float]:
-        """Name -> mean share since the start; empty before the first look."""
+        """Device -> mean share; empty before the first sample."""
         (busy, total), (busy_before, total_before) = self._last, self._first
         cpu = {"CPU": (busy - busy_before) / (total - total_before)} if total > total_before else {}
-        return {**cpu, **{name: sum(seen) / len(seen) for name, seen in self._gpus.items()}}
+        return {**cpu, **{name: sum(samples) / len(samples) for name, samples in self._gpus.items()}}
 
 
-def _cpu_ticks() -> tuple[float, float]:
-    """(busy, all) ticks of all cores since boot; zeros where the system does not say."""
-    try:
-        ticks = [float(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    except (OSError, ValueError, IndexError):
-        return 0.0, 0.0
-    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)  # idle and waiting for a disk are not busy
+def _cpu_seconds() -> tuple[float, float]:
+    """(busy, all) seconds of all cores since boot; waiting for a disk is not busy."""
+    times = psutil.cpu_times()._asdict()
+    total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)  # these are in user and nice
+    return total - times["idle"] - times.get("iowait", 0.0), total

@@ -22,7 +22,7 @@ from carft.data.fixtures import picture
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
-from sweeps.plan.outcomes import PlanResult, corrections, read_plan_results, write_plan_result
+from sweeps.plan.planning import PlanResult, read_plan_results, write_plan_result
 from sweeps.recipes import Recipe, parse_recipe
 from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
 
@@ -119,14 +119,30 @@ def a_state() -> SweepState:
 
 
 def an_outcome() -> PlanResult:
-    return PlanResult("miniature", "m", "here", 2, 9, 10.0, 5.0, 20.0, 10.0, "records", False, 9, 0, 12.0, "done")
+    return PlanResult(
+        recipe="miniature",
+        model="m",
+        hardware="here",
+        slots=2,
+        predicted_cells=9,
+        predicted_s=10.0,
+        low_s=5.0,
+        high_s=20.0,
+        raw_s=10.0,
+        basis="records",
+        estimate=False,
+        cells=9,
+        failed=0,
+        wall_s=12.0,
+        ended="done",
+    )
 
 
 KEPT: dict[str, tuple[Callable[[Store], None], Callable[[Store], Any]]] = {
     "sweeps": (lambda store: write_state(store, a_state()), lambda store: [s.rate for s in read_states(store)]),
     "plans": (
         lambda store: write_plan_result(store, "one", an_outcome()),
-        lambda store: (corrections(read_plan_results(store), "m", "here"), [o.words for o in read_plan_results(store)]),
+        lambda store: [result.summary for result in read_plan_results(store)],
     ),
 }
 

@@ -184,6 +184,7 @@ def free_port(first: int, last: int) -> int:
     raise AssertionError("no port is free")
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_slurm_script_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     """On one node, with a scontrol of the test's own; Ray, its token, the sweep and the report are the real ones."""

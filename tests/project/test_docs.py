@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import importlib.util
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import MISSING, fields
@@ -113,9 +115,33 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_drawing_of_the_architecture_is_an_svg() -> None:
-    root = ElementTree.parse(ROOT / "docs" / "architecture.svg").getroot()
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+def test_the_picture_of_the_rooms_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
+    assert spec is not None and spec.loader is not None
+    rooms = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rooms)
+    drawn = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert drawn == rooms.drawing(), "run: make rooms"
+    ElementTree.fromstring(drawn)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_path_and_module_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:carft|carft_cli|sweeps|reports|tests|benchmarks|deploy|docs)/[\w./*-]+)", text)
+    for path in named:
+        assert any(ROOT.glob(path)) if "*" in path else (ROOT / path).exists(), f"{page.name} names {path}"
+    for module in re.findall(r"`((?:carft|carft_cli|sweeps|reports)(?:\.\w+)+)`", text):
+        assert is_importable(module), f"{page.name} names {module}"
+
+
+def is_importable(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        module, _, attribute = name.rpartition(".")
+        return hasattr(importlib.import_module(module), attribute)
 
 
 def test_the_readme_counts_the_cells_of_the_demo(tmp_path: Path) -> None:

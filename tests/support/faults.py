@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -110,11 +110,20 @@ def below(process: int) -> dict[int, str]:
     return found
 
 
-def titles(processes: Iterable[int]) -> set[str]:
-    """The titles of those that still run."""
+def began(process: int) -> int:
+    """When a process began, in ticks since boot; 0 for one that is gone. Numbers of processes are used again."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+    return 0
+
+
+def titles(processes: Mapping[int, int]) -> set[str]:
+    """The titles of those that still run. processes: number -> when it began."""
     found = set()
-    for process in processes:
+    for process, when in processes.items():
         with contextlib.suppress(OSError):
+            if began(process) != when:
+                continue
             found.add(Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ").strip())
     return found - {""}  # what has ended and was not asked how
 

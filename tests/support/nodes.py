@@ -32,10 +32,10 @@ class Nodes:
         """GPUs need not be there: Ray counts what it is told."""
         return self.cluster.add_node(num_cpus=cpus, num_gpus=gpus)
 
-    def sweep(self, results: Path, *arguments: object, gate: Gate | None = None, **env: str) -> Sweep:
+    def sweep(self, results: Path, *arguments: object, gate: Gate | None = None) -> Sweep:
         """A sweep of cells that compute nothing, on these nodes."""
-        env = {**dry.ENVIRONMENT, **env}
-        return Sweep(results, "miniature", *arguments, "--address", self.cluster.address, gate=gate, env=env)
+        address = self.cluster.address
+        return Sweep(results, "miniature", *arguments, "--address", address, gate=gate, env=dry.ENVIRONMENT)
 
     def jobs(self, gate: Gate, node: Any) -> set[str]:
         """The jobs on a node that are held at a gate."""

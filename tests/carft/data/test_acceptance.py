@@ -10,8 +10,9 @@ import pytest
 from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM, card
 from carft.data.checking import check
 from carft.store.records import Store
+from carft.training.execution import Execution
 from reports.build import build_report
-from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 
@@ -35,7 +36,7 @@ def swept(store: Store, tasks: list[str], data: Path | None, **changes) -> Proto
         load_recipe("downstream").smoked().changed(tasks=tasks, model="icons-resnet", pretrained="icons", **changes)
     )
     protocol = Protocol(recipe, store)
-    placement = Placement(settings={"data": None if data is None else str(data)})
+    placement = Execution(data=None if data is None else str(data))
     while (job := protocol.next_job()) is not None:
         result = run_payload(payload(job, str(store.root), placement))
         assert not result["failure"], result

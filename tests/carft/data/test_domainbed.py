@@ -26,7 +26,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report
-from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 
@@ -222,7 +222,7 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
     recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons")
     protocol = Protocol(recipe, store)
     while (job := protocol.next_job()) is not None:
-        place = Placement(settings={"data": str(root)})
+        place = Execution(data=str(root))
         assert not run_payload(payload(job, str(store.root), place))["failure"]
         protocol.end(job)
     protocol.write_studies()

@@ -27,7 +27,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report
-from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 
@@ -356,7 +356,7 @@ def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, st
     recipe = recipe.model_copy(update={"seeds": 1}).changed(tasks, model="icons-resnet", pretrained="icons")
     protocol = Protocol(recipe, store)
     while (job := protocol.next_job()) is not None:
-        failed = run_payload(payload(job, str(store.root), Placement()))["failure"]
+        failed = run_payload(payload(job, str(store.root), Execution()))["failure"]
         assert not failed
         protocol.end(job)
     protocol.write_studies()

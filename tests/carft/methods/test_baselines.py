@@ -163,9 +163,9 @@ def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, 
 
 def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) -> None:
     recipe = load_recipe("miniature").changed(methods=["ft", "flyp"])
-    for request in (Resources(workers_per_cell=2), Resources(settings={"accumulation": 2})):
+    for request in (Resources(execution=Execution(workers=2)), Resources(execution=Execution(accumulation=2))):
         with pytest.raises(UserError, match=r"'flyp'.*one piece"):
-            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, say=str)
+            run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, log=str)
     assert store.studies() == []
 
 

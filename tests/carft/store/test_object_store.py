@@ -384,6 +384,7 @@ def test_a_server_that_is_back_soon_is_not_noticed(machines: Machines, monkeypat
     assert f"cells/{CELL.id}/record.json" in machines.names()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_single_cells_and_what_is_made_of_them(machines: Machines, tmp_path: Path) -> None:
     """train on one machine, interpolate and merge on another, which has the weights from the object store."""

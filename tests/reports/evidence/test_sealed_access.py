@@ -15,7 +15,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report, sources_of
 from reports.evidence.sealed_access import EXTENDED, MARK
-from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell
 from tests.support.planted import Plan, change_study, plant
@@ -47,7 +47,7 @@ def test_every_way_of_opening_is_logged_once(store: Store, execution: Execution)
 
 def test_a_sweep_says_that_it_was_a_sweep(store: Store) -> None:
     other = quick_cell("zeroshot")
-    message = payload(Job("confirm", other), str(store.root), Placement())
+    message = payload(Job("confirm", other), str(store.root), Execution())
     assert run_payload(message) == {"failure": ""}
     assert {(line.cell, line.by) for line in store.unsealings()} == {(other.id, "sweep")}
 

@@ -20,7 +20,7 @@ from sweeps.search.protocol import Protocol
 from tests.support.breaking import environment as faulty
 from tests.support.helpers import environment, run_cli
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 DIVERGED, CRASHED, HUNG, MEMORY, KILLED = (f"icons/{n}" for n in ("transport", "weather", "tools", "places", "media"))
 #: task -> what happens to each of its two trials; "" for nothing

@@ -20,6 +20,7 @@ from tests.support.faults import (
     SWEEP,
     Files,
     Sweep,
+    began,
     below,
     finished,
     mounted,
@@ -31,7 +32,7 @@ from tests.support.faults import (
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import run_cli
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 #: of Ray's processes, those that look once a minute whether they are still needed
 AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}
@@ -208,8 +209,9 @@ def test_sigterm_while_ray_starts_ends_the_sweep_and_what_it_began(tmp_path: Pat
     sweep, seen = Sweep(tmp_path / "results", *SWEEP, gate=gate), {}
 
     def has_begun() -> bool:
-        seen.update(below(sweep.process.pid))
-        return any(begun in title for title in seen.values())
+        found = below(sweep.process.pid)
+        seen.update({process: when for process in found if (when := began(process))})
+        return any(begun in title for title in found.values())
 
     try:
         sweep.until(has_begun, f"{begun} runs")

@@ -22,7 +22,7 @@ from tests.support.gates import Gate
 from tests.support.helpers import TASK
 from tests.support.nodes import Nodes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 8
 #: of nine tasks: zero-shot, and of two methods eight trials, eight confirm cells and their curves
@@ -96,8 +96,7 @@ def test_a_sweep_whose_head_was_killed_says_so_and_goes_on_with_a_new_one(
     results, tasks = tmp_path / "results", ["icons/transport", "icons/weather"]
     asked = ("--tasks", ",".join(tasks), "--methods", "zeroshot,ft", "--trials", 6)
     nodes.add(cpus=1)
-    soon = {"RAY_gcs_rpc_server_reconnect_timeout_s": "15"}  # a minute is Ray's own
-    sweep = nodes.sweep(results, *asked, gate=gate, **soon)
+    sweep = nodes.sweep(results, *asked, gate=gate)
     try:
         sweep.until(lambda: len(records(results)) > 3 or gate.let_held(), "cells are finished")
         sweep.until(lambda: len(gate.held()) == 2, "a cell is held on each node")

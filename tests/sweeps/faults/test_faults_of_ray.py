@@ -19,14 +19,14 @@ from ray.cluster_utils import Cluster
 
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
-from sweeps.faults.restart import MOST
+from sweeps.faults.restart import MAX_RESTARTS
 from sweeps.recipes import load_recipe
 from tests.support import dry, held
 from tests.support.faults import Files, Sweep, below, finished, outcome, repeated_jobs, titles, toll
 from tests.support.helpers import ROOT, environment
 from tests.support.nodes import SOON, Nodes, raylet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 TASKS, METHODS, TRIALS = ["icons/transport", "icons/weather"], ["zeroshot", "ft"], 6
 ASKED = ("--tasks", ",".join(TASKS), "--methods", ",".join(METHODS), "--trials", TRIALS)
@@ -117,13 +117,13 @@ def test_a_sweep_whose_ray_dies_again_and_again_ends_in_a_sentence(tmp_path: Pat
     results, seen = tmp_path / "results", {}
     with sweeping(results) as sweep:
         known: dict[int, str] = {}
-        for _ in range(MOST + 1):
+        for _ in range(MAX_RESTARTS + 1):
             known |= met(sweep, os.cpu_count() or 1, known)
             seen |= below(sweep.process.pid)
             os.kill(own(sweep, "raylet/raylet"), signal.SIGKILL)
         assert sweep.end() == 2, sweep.said
     assert "Ray's raylet on this machine died. Finished cells are kept; the same command goes on" in sweep.said
-    assert sweep.said.count("Ray starts again, ") == MOST
+    assert sweep.said.count("Ray starts again, ") == MAX_RESTARTS
     require_quiet(sweep)
     (state,) = read_states(Store(results))
     assert state.outcome == "broken"

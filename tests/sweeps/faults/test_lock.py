@@ -79,7 +79,7 @@ def test_a_sweep_elsewhere_that_keeps_writing_holds_the_folder(folder: Store, mo
     monkeypatch.setattr(sole.time, "sleep", listened.append)
     with sweep_lock(folder):  # it writes no more: it was killed a moment ago
         pass
-    assert listened == [sole.LISTEN_S]
+    assert listened == [sole.STATE_WAIT_S]
     monkeypatch.setattr(
         sole.time, "sleep", lambda _: write_state(folder, state.model_copy(update={"updated": state.updated + 1}))
     )

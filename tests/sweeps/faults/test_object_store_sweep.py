@@ -23,7 +23,7 @@ from tests.support.faults import SMALL, Sweep
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import TASK, run_cli
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 PREFIX = "runs/one"
 URL = f"s3://{BUCKET}/{PREFIX}"
@@ -158,7 +158,7 @@ def test_every_opening_is_logged_once(story: Story) -> None:
 
 
 def test_a_machine_that_has_nothing_sees_all_of_it(story: Story) -> None:
-    state = json.loads(story.run("status", "--json", machine="fourth"))
+    state = json.loads(story.run("status", "--all", "--json", machine="fourth"))
     assert state["cells"] == CELLS and state["sweeps"][-1]["outcome"] == "done"
     assert len(json.loads(story.run("ls", "cells", "--json", machine="fourth"))) == CELLS
     assert "Every number holds" in story.run("report", "verify", "--out", story.place / "report")

@@ -16,12 +16,13 @@ import pytest
 
 from carft.core.errors import UserError
 from carft.store.records import Store
-from sweeps.faults.restart import Earlier
+from carft.training.execution import Execution
+from sweeps.faults.restart import RestartState
 from sweeps.faults.signals import sigterm_as_interrupt
 from sweeps.ray_backend import connect as cluster
-from sweeps.ray_backend import ray_monitor as ray_watch
+from sweeps.ray_backend import ray_monitor
 from sweeps.ray_backend.connect import Resources, has_room
-from sweeps.ray_backend.ray_monitor import watched_ray
+from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT
 from tests.sweeps.search.test_protocol import Crew, small
@@ -31,32 +32,31 @@ AGAIN = """
 import os, subprocess, sys, threading, time
 from dataclasses import replace
 from carft.store.records import Store
-from sweeps.faults.restart import end_children, start_again, taken_up
-from sweeps.faults.lock import sole_sweep
-import ray  # whose psutil is used
+from sweeps.faults.restart import kill_child_processes, load_restart_state, restart_program
+from sweeps.faults.lock import sweep_lock
 
-earlier = taken_up()
-with sole_sweep(Store(sys.argv[1]), earlier.lock) as lock:
-    if earlier.times == 0:
+earlier = load_restart_state()
+with sweep_lock(Store(sys.argv[1]), earlier.lock) as lock:
+    if earlier.restarts == 0:
         child = subprocess.Popen(["sleep", "600"])
         print(os.getpid(), child.pid, earlier.name, flush=True)
         environment = {**os.environ, "KEPT": "yes"}
-        again = replace(earlier, times=1, done=frozenset({"a"}), failed={"search-b": "why"}, lock=lock)
-        threading.Thread(target=lambda: (end_children(), start_again(again, environment))).start()
+        again = replace(earlier, restarts=1, done=frozenset({"a"}), failed={"search-b": "why"}, lock=lock)
+        threading.Thread(target=lambda: (kill_child_processes(), restart_program(again, environment))).start()
         time.sleep(600)
     print(os.getpid(), earlier.name, *earlier.done, earlier.failed["search-b"], os.environ["KEPT"], flush=True)
-    print(len(os.listdir("/dev/fd")), "CARFT_SWEEP_AGAIN" in os.environ, flush=True)
+    print(len(os.listdir("/dev/fd")), "CARFT_SWEEP_RESTART" in os.environ, flush=True)
     sys.stdin.read()
 """
 ASIDE = """
 import os, sys
 from pathlib import Path
-from sweeps.faults.stdio_log import printing_aside
+from sweeps.faults.stdio_log import redirect_stdio
 
-with printing_aside(Path(sys.argv[1])) as aside:
+with redirect_stdio(Path(sys.argv[1])) as stdio:
     os.write(2, b"native\\n")
     print("python")
-    print("for people", file=aside.people, flush=True)
+    print("for people", file=stdio.terminal, flush=True)
 print("afterwards")
 """
 
@@ -89,9 +89,9 @@ def test_what_a_sweep_finished_before_it_started_again_was_not_found_done(store:
     assert done is not None and dying is not None
     Crew(store).write(done)
     sweep.end(done)
-    earlier = Earlier().with_progress(sweep, lock=3)
+    earlier = RestartState().with_progress(sweep, lock=3)
     Crew(store).write(dying)
-    assert earlier.times == 1 and earlier.lock == 3
+    assert earlier.restarts == 1 and earlier.lock == 3
     again = Protocol(small(), store, own=earlier.done)
     again.look()
     assert again.reused == {first.cell.id}
@@ -107,34 +107,34 @@ def test_what_is_printed_aside_reaches_a_file_and_people_their_terminal(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_known_to_have_come(number: int) -> None:
-    with sigterm_as_interrupt() as stop, stop.heard():
-        assert stop.asked() == 0
+    with sigterm_as_interrupt() as stop, stop.recorded():
+        assert stop.received() == 0
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
             threading.Event().wait()
-        assert stop.asked() == number
+        assert stop.received() == number
 
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[UserError]:
     """What the watch says of a Ray whose nodes and processes a test makes up."""
-    monkeypatch.setattr(ray_watch, "LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(ray_watch, "_own_doors", dict)
-    monkeypatch.setattr(ray_watch, "has_room", lambda request: True)
-    monkeypatch.setattr(ray_watch, "own_node", lambda: "own")
-    monkeypatch.setattr(ray_watch, "is_alive", lambda node: node == "own")
+    monkeypatch.setattr(ray_monitor, "POLL_S", 0.01)
+    monkeypatch.setattr(ray_monitor, "_own_endpoints", dict)
+    monkeypatch.setattr(ray_monitor, "has_room", lambda request: True)
+    monkeypatch.setattr(ray_monitor, "own_node", lambda: "own")
+    monkeypatch.setattr(ray_monitor, "is_alive", lambda node: node == "own")
     return []
 
 
 def until_said(said: list[UserError], request: Resources) -> str:
     heard = threading.Event()
-    with watched_ray(request, lambda refusal: (said.append(refusal), heard.set())):
+    with monitor_ray(request, lambda refusal: (said.append(refusal), heard.set())):
         assert heard.wait(60)
     return said[0].message
 
 
 def test_a_cluster_without_nodes_is_noticed(looked_at: list[UserError], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_watch, "has_room", lambda request: False)
+    monkeypatch.setattr(ray_monitor, "has_room", lambda request: False)
     said = until_said(looked_at, Resources(address="10.0.0.1:6379", patience=0.05))
     assert said == "No node of the cluster at 10.0.0.1:6379 that could run a cell was alive for 0 s."
 
@@ -142,7 +142,7 @@ def test_a_cluster_without_nodes_is_noticed(looked_at: list[UserError], monkeypa
 def test_a_cluster_that_lost_the_node_of_the_sweep_itself_is_noticed(
     looked_at: list[UserError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_watch, "is_alive", lambda node: False)
+    monkeypatch.setattr(ray_monitor, "is_alive", lambda node: False)
     said = until_said(looked_at, Resources(address="10.0.0.1:6379"))
     assert said == "The node that the sweep itself runs on is dead for the cluster at 10.0.0.1:6379."
 
@@ -152,10 +152,10 @@ def test_a_process_of_ray_that_listens_no_more_is_noticed(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as lively, socket.create_server(("127.0.0.1", 0)) as dead:
         doors = {"one": lively.getsockname(), "other": dead.getsockname()}
-        monkeypatch.setattr(ray_watch, "_own_doors", lambda: doors)
+        monkeypatch.setattr(ray_monitor, "_own_endpoints", lambda: doors)
         dead.close()
         assert until_said(looked_at, Resources()) == "Ray's other on this machine died."
-    with pytest.raises(RuntimeError), watched_ray(Resources(), looked_at.append):
+    with pytest.raises(RuntimeError), monitor_ray(Resources(), looked_at.append):
         raise RuntimeError("Ray's words for it, at once")
     assert looked_at[-1].message == "Ray's one on this machine died."
 
@@ -168,11 +168,11 @@ def test_a_process_of_ray_that_listens_no_more_is_noticed(
         (Resources(), [{"CPU": 1.0}], True),
         (Resources(gpus=1), [{"CPU": 8.0}, {"GPU": 1.0}], False),
         (Resources(gpus=1), [{"CPU": 8.0, "GPU": 1.0}], True),
-        (Resources(gpus=1, settings={"cells_per_gpu": 4}), [{"CPU": 1.0, "GPU": 0.25}], True),
-        (Resources(workers_per_cell=2), [{"CPU": 1.0}, {"CPU": 1.0}], True),
-        (Resources(workers_per_cell=2), [{"CPU": 1.0}], False),
-        (Resources(gpus=2, workers_per_cell=2), [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}], True),
-        (Resources(gpus=2, workers_per_cell=2), [{"CPU": 2.0, "GPU": 1.0}], False),
+        (Resources(gpus=1, execution=Execution("cuda", cells_per_gpu=4)), [{"CPU": 1.0, "GPU": 0.25}], True),
+        (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}, {"CPU": 1.0}], True),
+        (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}], False),
+        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}], True),
+        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}], False),
     ],
 )
 def test_whether_a_cell_fits_on_the_nodes_that_are_alive(

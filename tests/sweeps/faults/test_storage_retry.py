@@ -12,10 +12,12 @@ import pytest
 from carft.core.errors import CorruptFile, UserError
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store
+from carft.training.execution import Execution
 from sweeps.faults import storage_retry as patience
 from sweeps.faults.lock import NAME
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.jobs import Placement, payload, run_payload
+from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.ray_backend.searcher import ATTEMPTS, ProtocolSearcher
 from sweeps.search.protocol import Protocol
 from tests.sweeps.search.test_protocol import Crew, small
@@ -87,7 +89,7 @@ def test_what_fails_in_a_folder_that_answers_is_not_tried_for_ever(folder: Folde
 
     with pytest.raises(UserError, match="Permission denied"):
         StorageRetry(folder.store, folder.said.append).call(act)
-    assert len(tried) == patience.TRIES + 1
+    assert len(tried) == patience.MAX_RETRIES + 1
 
 
 def test_a_corrupt_record_is_not_waited_for(folder: Folder) -> None:
@@ -102,7 +104,7 @@ def test_an_empty_place_is_not_filled(folder: Folder) -> None:
     job = Protocol(small(), folder.store).next_job()
     assert job is not None
     folder.goes()
-    result = run_payload(payload(job, str(folder.store.root), Placement(), start="a sweep"))
+    result = run_payload(payload(job, str(folder.store.root), Execution(), start="a sweep"))
     assert result["kind"] == "storage"
     assert not list(folder.store.root.rglob("*.json"))
 
@@ -114,7 +116,7 @@ class Sweep:
         self.protocol, self.said = Protocol(small(), folder.store), folder.said
         waiting = StorageRetry(folder.store, folder.said.append, limit)
         root = str(folder.store.root)
-        self.searcher = ProtocolSearcher(self.protocol, root, Placement(), waiting, lambda: 1, lambda: None, "a sweep")
+        self.searcher = ProtocolSearcher(self.protocol, root, Resources(), waiting, lambda: 1, lambda: None, "a sweep")
         self.number = 0
 
     def start(self) -> str:

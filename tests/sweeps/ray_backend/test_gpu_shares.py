@@ -11,6 +11,7 @@ from carft.core.errors import UserError
 from carft.models.availability import ModelSize
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
+from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
 from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
 from tests.support.faults import records
@@ -20,18 +21,18 @@ from tests.support.nodes import Nodes
 
 
 def shared(cells: int, gpus: int = 1, workers: int = 1) -> Resources:
-    return Resources(gpus, workers, settings={"cells_per_gpu": cells})
+    return Resources(gpus, Execution("cuda" if gpus else "cpu", workers, cells_per_gpu=cells))
 
 
 @pytest.mark.parametrize("cells", range(1, MOST_CELLS_PER_GPU + 1))
 def test_as_many_shares_as_were_asked_for_fit_on_a_gpu_and_no_more(cells: int) -> None:
-    share = round(10_000 * shared(cells).alone["gpu"])  # Ray counts ten-thousandths
+    share = round(10_000 * shared(cells).per_worker["gpu"])  # Ray counts ten-thousandths
     assert cells * share <= 10_000 < (cells + 1) * share
 
 
 def test_without_gpus_none_is_asked_of_ray() -> None:
-    assert Resources().alone == {"cpu": 1.0}
-    assert Resources(gpus=2).alone == {"cpu": 1.0, "gpu": 1.0}
+    assert Resources().per_worker == {"cpu": 1.0}
+    assert Resources(gpus=2).per_worker == {"cpu": 1.0, "gpu": 1.0}
 
 
 @pytest.mark.parametrize(("request_", "cells"), [(shared(4), 4), (shared(4, gpus=2), 8), (shared(1, 8, 2), 4)])
@@ -62,12 +63,13 @@ def test_what_cannot_be_shared_is_refused(request_: Resources, says: str) -> Non
 def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
     size = ModelSize(parameters=10**6, flop=10**9)
     alone, four = (Hardware("cuda", 1, "float32", sharing=sharing) for sharing in (1, 4))
-    assert estimated(size, four).other == 4 * estimated(size, alone).other
+    assert estimated(size, four).seconds == 4 * estimated(size, alone).seconds
     record = made_up_record(quick_cell("zeroshot"))
     record.provenance["execution"] = {"device": "cuda", "workers": 1, "cells_per_gpu": 4}  # type: ignore[index]
     assert four.fits(record) and not alone.fits(record)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_three_cells_run_at_a_time_on_the_one_gpu_of_a_cluster(nodes: Nodes, gate: Gate, tmp_path: Path) -> None:
     results = tmp_path / "results"

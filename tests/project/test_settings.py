@@ -1,0 +1,73 @@
+"""Options of commands: each reaches the settings, none is declared twice or lost."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from carft.training.execution import Execution
+from carft_cli.app import app
+from carft_cli.declare import _build, _parameters
+from carft_cli.plan import PlanSettings
+from carft_cli.sweep import SweepCommand
+from carft_cli.sweep_settings import SweepSettings
+from tests.support.helpers import ROOT
+
+
+def options_of(settings: Any) -> list[str]:
+    return [parameter.name for parameter in _parameters(settings)]
+
+
+@pytest.mark.parametrize("settings", [SweepCommand, PlanSettings])
+def test_sweep_and_plan_take_the_same_settings(settings: Any) -> None:
+    own = {"dry_run", "calibrate"}
+    assert set(options_of(settings)) - own == set(options_of(SweepSettings))
+
+
+def test_an_option_that_is_missing_is_an_error() -> None:
+    values = {parameter.name: None for parameter in _parameters(SweepSettings) if parameter.name != "patience"}
+    with pytest.raises(KeyError, match="patience"):
+        _build(SweepSettings, values)
+
+
+def test_no_option_is_declared_twice_in_the_source() -> None:
+    """The help of an option is written once; a second copy would be a second declaration."""
+    texts = [
+        parameter.annotation.__metadata__[0].help
+        for parameter in _parameters(SweepSettings)
+        if parameter.annotation.__metadata__[0].help
+    ]
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "carft_cli").glob("*.py")))
+    shared = {"Comma-separated; default: the recipe's."}
+    assert [text for text in texts if source.count(f'"{text}"') != 1 and text not in shared] == []
+
+
+def test_every_command_names_its_options_once() -> None:
+    for command in app.registered_commands:
+        assert command.callback is not None
+        names = list(inspect.signature(command.callback).parameters)
+        assert len(names) == len(set(names)), command.callback.__name__
+
+
+def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -> None:
+    """Device, workers and threads are chosen elsewhere; everything else that changes reaches the execution."""
+    parameters = {p.name: p.default for p in _parameters(SweepSettings)}
+    given = {**parameters, "recipe": "miniature", "data": tmp_path, "accumulation": 2, "compile": True}
+    given |= {"checkpoint_every": 3, "skip_unreadable": True, "feature_cache": "none", "feature_dtype": "float16"}
+    given |= {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": 1}
+    execution = _build(SweepSettings, given).resources().execution
+    plain = replace(Execution(), device=execution.device)
+    changed = {f.name for f in fields(Execution) if getattr(execution, f.name) != getattr(plain, f.name)}
+    expected = {"accumulation", "compile", "checkpoint_every", "data", "skip_unreadable", "feature_dtype"}
+    assert changed >= expected | {"cells_per_gpu"}
+    assert execution.feature_cache is None
+
+
+def test_groups_are_frozen_dataclasses() -> None:
+    groups = [hint for hint in get_type_hints(SweepSettings).values() if is_dataclass(hint)]
+    assert len(groups) >= 5
+    assert all(group.__dataclass_params__.frozen for group in groups)  # type: ignore[attr-defined]
