@@ -183,6 +183,10 @@ def every_suite(evidence: Evidence, task: str) -> Sequence[str]:
     return evidence.suites(task)
 
 
+#: where an effect is measured: its name in a table -> the sets
+PLACES: tuple[tuple[str, Sets], ...] = (("ID test", id_test), ("mean OOD", every_suite))
+
+
 def suite_set(name: str) -> Sets:
     """One suite."""
     return lambda evidence, task: [f"ood/{name}"]

@@ -35,9 +35,9 @@ def null_checks(evidence: Evidence) -> list[NullCheck]:
     return [check(name, evidence) for name, check in CHECKS.items()]
 
 
-def null_table(evidence: Evidence) -> pd.DataFrame:
+def null_table(checks: Sequence[NullCheck]) -> pd.DataFrame:
     """One row per check: passed, failed or not checkable, with why and the cells."""
-    rows = [(c.name, c.status, c.words, len(c.cells), " ".join(c.cells)) for c in null_checks(evidence)]
+    rows = [(c.name, c.status, c.words, len(c.cells), " ".join(c.cells)) for c in checks]
     return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])
 
 

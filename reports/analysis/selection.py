@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from carft.store.study import StudyFile
-from reports.analysis.contrasts import Contrast, Sets, every_suite, id_test
+from reports.analysis.contrasts import PLACES, Contrast, Sets, id_test
 from reports.analysis.pairing import difference
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
@@ -79,7 +79,7 @@ def selection_table(evidence: Evidence) -> pd.DataFrame:
     """
     rows = []
     for view in evidence.views():
-        for where, sets in (("ID test", id_test), ("mean OOD", every_suite)):
+        for where, sets in PLACES:
             rows += _selection_rows(view, where, sets)
     return pd.DataFrame(rows, columns=SELECTION_COLUMNS)
 

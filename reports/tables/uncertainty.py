@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from carft.store.study import StudyFile
-from reports.analysis.contrasts import Contrast
+from reports.analysis.contrasts import PLACES, Contrast
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.results import finished_trials
 from reports.stats.intervals import REPLICATES, Estimate
 from reports.stats.ranks import spread_of_best
-from reports.tables.basic import DIFFERENCES, PLACES
+from reports.tables.differences import DIFFERENCES
 
 COLUMNS = (
     "contrast", "where", "task", "scope", "scale", "effect", "se_groups", "se_seeds", "se_hyperparameters", "trials",
