@@ -12,6 +12,7 @@ import numpy as np
 
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
+from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict
 from reports.render.formatting import made_by, points
@@ -100,11 +101,8 @@ def _part_row(claim: str, first: Part, second: Part) -> dict[str, Any]:
     change = moved(first.estimate, second.estimate)
     low, high = change.interval()
     numbers = {
-        **{f"first_{k}": v for k, v in (("effect", first.estimate.effect), ("low", first.low), ("high", first.high))},
-        **{
-            f"second_{k}": v
-            for k, v in (("effect", second.estimate.effect), ("low", second.low), ("high", second.high))
-        },
+        **_side("first", first),
+        **_side("second", second),
         **{"difference": change.effect, "low": low, "high": high},
         "p": float(np.minimum(1.0, 2 * np.minimum(change.p_above(), change.p_below()))),
     }
@@ -166,14 +164,7 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
         path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
         if digests[0].get(f"{path}.parquet") == digests[1].get(f"{path}.parquet"):
             continue
-        a, b = first.predictions(cell, name), second.predictions(cell, name)
-        if list(a.images) != list(b.images) or not all(
-            np.array_equal(getattr(a, what), getattr(b, what))
-            for what in ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")
-        ):
-            return False
-        kept = [p.logits if isinstance(p.logits, np.ndarray) else p.logits.values for p in (a, b)]
-        if not np.array_equal(kept[0], kept[1]):
+        if not same_predictions(first.predictions(cell, name), second.predictions(cell, name)):
             return False
     return True
 

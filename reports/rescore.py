@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.errors import UserError, unknown
-from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, top1
+from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, negative_log_likelihood, top1
 from carft.data.catalog import card
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests
@@ -238,18 +238,16 @@ def kept(predictions: Predictions, keep: np.ndarray, columns: np.ndarray | None,
     logits = predictions.logits
     if not isinstance(logits, np.ndarray):
         if columns is None:
-            log_likelihood = logits.label.astype(np.float64) - logits.log_sum
-            confidence = np.exp(logits.values[:, 0].astype(np.float64) - logits.log_sum)
-            return View(logits.classes[keep][:, :TOP], *facts, log_likelihood[keep], confidence[keep], where)
+            ranked = logits.classes[keep][:, :TOP]
+            return View(ranked, *facts, predictions.log_likelihood[keep], predictions.confidence[keep], where)
         return View(_left_of(logits.classes[keep], columns), *facts, None, None, where)
     if columns is None:
-        subset = getattr(predictions, "subset", None)
-        columns = np.arange(logits.shape[1]) if subset is None else np.asarray(subset)
-    wide = logits[np.ix_(keep, columns)].astype(np.float64)
-    log_odds = wide - _log_sum(wide)[:, None]
-    order = np.argsort(-wide, axis=1, kind="stable")[:, :TOP]
-    rows, place = np.arange(len(wide)), np.searchsorted(columns, facts[0])
-    return View(columns[order], *facts, log_odds[rows, place], np.exp(log_odds[rows, order[:, 0]]), where)
+        columns = np.arange(logits.shape[1]) if predictions.subset is None else np.asarray(predictions.subset)
+    left = logits[np.ix_(keep, columns)]
+    order = np.argsort(-left, axis=1, kind="stable")[:, :TOP]
+    log_likelihood = -negative_log_likelihood(left, np.searchsorted(columns, facts[0]))
+    confidence = np.exp(-negative_log_likelihood(left, order[:, 0]))
+    return View(columns[order], *facts, log_likelihood, confidence, where)
 
 
 def _left_of(classes: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -258,11 +256,6 @@ def _left_of(classes: np.ndarray, columns: np.ndarray) -> np.ndarray:
     allowed = np.isin(classes, columns)
     order = np.argsort(~allowed, axis=1, kind="stable")[:, :width]
     return np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(classes, order, 1), -1)
-
-
-def _log_sum(wide: np.ndarray) -> np.ndarray:
-    peak = wide.max(1, keepdims=True)
-    return peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
 
 
 def _kept_classes(task: str, classes: tuple[str, ...] | None) -> np.ndarray | None:

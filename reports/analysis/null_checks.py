@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from carft.core.metrics import Predictions
 from carft.spec.cell import Cell, stable_hash
+from reports.analysis.histories import confirm_histories
+from reports.analysis.pairing import same_predictions
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
 
@@ -68,17 +69,8 @@ def _key(cell: Cell) -> str:
 
 def _same_predictions(evidence: Evidence, first: str, second: str) -> bool:
     names = ["val", *sorted(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))]
-    return all(_same(evidence.store.predictions(first, n), evidence.store.predictions(second, n)) for n in names)
-
-
-def _same(ours: Predictions, theirs: Predictions) -> bool:
-    arrays = ((_numbers(ours.logits), _numbers(theirs.logits)), (ours.context_logits, theirs.context_logits))
-    return list(ours.images) == list(theirs.images) and all(np.array_equal(a, b) for a, b in arrays)
-
-
-def _numbers(logits: Any) -> np.ndarray:
-    """All logits, or those of a large set that were kept."""
-    return logits if isinstance(logits, np.ndarray) else logits.values
+    read = evidence.store.predictions
+    return all(same_predictions(read(first, name), read(second, name)) for name in names)
 
 
 def starts_at_zero(name: str, evidence: Evidence) -> NullCheck:
@@ -128,14 +120,9 @@ def one_template(name: str, evidence: Evidence) -> NullCheck:
 
 def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
     """train/kl of the confirm cells of car_ft that have a weight above 0, by cell."""
-    found = {}
-    for view in evidence.views():
-        for study in (s for s in view.studies if s.method == "car_ft"):
-            for cell in (c for c in study.confirm if c in view.records):
-                kl = view.archive.history(cell).get("train/kl")
-                if kl is not None and len(kl):
-                    found[cell] = kl
-    return found
+    histories = confirm_histories(evidence, "car_ft")
+    found = {cell: history.get("train/kl") for _, _, cell, history in histories}
+    return {cell: kl for cell, kl in found.items() if kl is not None and len(kl)}
 
 
 def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from carft.core.errors import UserError
+from carft.core.metrics import Largest, Predictions
 from carft.spec.registry import METHODS
 from reports.evidence.evidence import Entry, Evidence, Source
 from reports.evidence.outcomes import Frame, other_images
@@ -44,6 +45,16 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     counted = whole > 0  # groups without an image of a known context add nothing to recognition
     searches = np.array([evidence.search(cell) for cell in cells])
     return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches)
+
+
+def same_predictions(first: Predictions, second: Predictions) -> bool:
+    """Whether two cells predict the same of the same images, bit for bit."""
+    arrays = ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")
+    return (
+        list(first.images) == list(second.images)
+        and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in arrays)
+        and np.array_equal(*(p.logits.values if isinstance(p.logits, Largest) else p.logits for p in (first, second)))
+    )
 
 
 @lru_cache(maxsize=64)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from reports.analysis.histories import confirm_histories
 from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.results import finished_trials, search_of, stopped_trials
 from reports.stats.ranks import expected_best_of_searches, whole_searches
@@ -63,13 +64,10 @@ def best_of_n_table(trials: pd.DataFrame) -> pd.DataFrame:
 def history_table(evidence: Evidence) -> pd.DataFrame:
     """Training curves of the confirm cells, per scope, method and epoch: means over tasks and seeds."""
     frames = []
-    for view in evidence.views():
-        for study in view.studies:
-            for cell in (c for c in study.confirm if c in view.records):
-                history = view.archive.history(cell)
-                if history:
-                    means = _per_epoch(history)
-                    frames.append(means.assign(method=study.method, scope=view.name, scale=view.scale))
+    for view, study, _, history in confirm_histories(evidence):
+        if history:
+            means = _per_epoch(history)
+            frames.append(means.assign(method=study.method, scope=view.name, scale=view.scale))
     if not frames:
         return pd.DataFrame()
     joined = pd.concat(frames, ignore_index=True)
