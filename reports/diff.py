@@ -1,4 +1,4 @@
-"""`report diff`: two results folders (versions, machines, labs): what moved, and whether more than noise moves it."""
+"""`report diff`: compares verdicts, effects and cells of two results folders."""
 
 from __future__ import annotations
 
@@ -28,23 +28,30 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """claims: one row each; parts: one row per deciding part of both; cells: counts; words: what a reader must know."""
+    """The differences of two results folders."""
 
     claims: Rows
+    """One row per claim in both."""
     parts: Rows
+    """One row per deciding part in both."""
     cells: dict[str, int]
+    """Counts: shared, identical, only_first, only_second."""
     differing_cells: list[str]
+    """Ids of shared cells with other predictions."""
     only_first: list[str]
+    """Versions and machines of the first folder only."""
     only_second: list[str]
+    """Versions and machines of the second folder only."""
     words: list[str]
+    """Sentences that explain the differences."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: numbers that do not exist are null."""
+        """Plain values for JSON; missing numbers are null."""
         return asdict(self)
 
 
 def compare(first: Store, second: Store) -> Comparison:
-    """Verdicts and effects of two folders side by side; second minus first, as two independent samples."""
+    """Compare two folders; differences are second minus first, as of two independent samples."""
     sides = sources_of(first), sources_of(second)
     parts = _parts(sides)
     claims = [_claim_row(a, b, parts) for a, b in _both(sides)]
@@ -58,12 +65,12 @@ def compare(first: Store, second: Store) -> Comparison:
         differing,
         only_first,
         only_second,
-        _words(sides, cells, differing, only_first, only_second),
+        _sentences(sides, cells, differing, only_first, only_second),
     )
 
 
 def moved(first: Estimate, second: Estimate) -> Estimate:
-    """Second minus first: variances add, degrees of freedom by Satterthwaite over all terms (Welch's t)."""
+    """Second minus first by Welch's t: variances add, degrees of freedom by Satterthwaite over all terms."""
     return Estimate(
         second.effect - first.effect,
         (*first.components, *second.components),
@@ -115,12 +122,12 @@ def _side(name: str, part: Part) -> dict[str, float]:
 
 
 def _claim_row(first: Verdict, second: Verdict, parts: Rows) -> dict[str, Any]:
-    """The verdicts, and the part that moved most surely (the first folder's headline where none is surer)."""
+    """The verdicts, and the part with the smallest p value; the first folder's headline part among ties."""
     here = [row for row in parts if row["claim"] == _name(first)]
-    shown = min(here, key=lambda r: (1.0 if r["p"] is None else r["p"], r["part"] != first.headline), default=None)
+    part = min(here, key=lambda r: (1.0 if r["p"] is None else r["p"], r["part"] != first.headline), default=None)
     row = {"claim": _name(first), "first": first.verdict, "second": second.verdict}
     row["verdict"] = "same" if first.verdict == second.verdict else "moved"
-    if shown is None:
+    if part is None:
         return {
             **row,
             "part moved most": "",
@@ -131,11 +138,11 @@ def _claim_row(first: Verdict, second: Verdict, parts: Rows) -> dict[str, Any]:
         }
     return {
         **row,
-        "part moved most": shown["part"],
-        "first effect": _with_interval(shown, "first_effect", "first_low", "first_high"),
-        "second effect": _with_interval(shown, "second_effect", "second_low", "second_high"),
-        "difference": _with_interval(shown, "difference", "low", "high"),
-        "is": shown["movement"],
+        "part moved most": part["part"],
+        "first effect": _with_interval(part, "first_effect", "first_low", "first_high"),
+        "second effect": _with_interval(part, "second_effect", "second_low", "second_high"),
+        "difference": _with_interval(part, "difference", "low", "high"),
+        "is": part["movement"],
     }
 
 
@@ -144,7 +151,7 @@ def _with_interval(row: dict[str, Any], effect: str, low: str, high: str) -> str
 
 
 def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict[str, int], list[str]]:
-    """How many cells both have and how many of them say the same of every image; the ids of those that do not."""
+    """Counts of shared and identical cells, and the ids of shared cells with other predictions."""
     ours, theirs = (s.evidence.records.keys() for s in sides)
     shared = sorted(ours & theirs)
     digests = record_digests(first), record_digests(second)
@@ -159,7 +166,7 @@ def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict
 
 
 def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[dict[str, str]]) -> bool:
-    """Whether two cells agree on every set that both were evaluated on: by file, else by the predictions in it."""
+    """Whether two cells agree on every set that both were evaluated on. Equal files are not read."""
     for name in sorted({"val", *(first.evaluated(cell) & second.evaluated(cell))}):
         path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
         if digests[0].get(f"{path}.parquet") == digests[1].get(f"{path}.parquet"):
@@ -169,7 +176,7 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
     return True
 
 
-def _words(
+def _sentences(
     sides: Sequence[Sources], cells: dict[str, int], differing: list[str], only_first: list[str], only_second: list[str]
 ) -> list[str]:
     first, second = (s.evidence for s in sides)

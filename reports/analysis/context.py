@@ -1,4 +1,4 @@
-"""Context-awareness: what is recognised before and after, how well p_ctx is calibrated, what is lost first."""
+"""Context recognition before and after fine-tuning, calibration of p_ctx, and the contexts that are lost first."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def reliability_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def lost_table(evidence: Evidence) -> pd.DataFrame:
-    """Which contexts fine-tuning loses, and where on the way: along WiSE-FT's line from pretrained (0) to tuned (1).
+    """Recognition of each context along WiSE-FT's line from the pretrained (alpha 0) to the tuned model (alpha 1).
 
-    One row per scope, method and context, most lost first: recognition at the start and the end, what was lost, and
-    ``half_at``, the smallest alpha at which half of it was gone. The line is through weights, not through time.
+    One row per scope, method and context, the largest loss first: recognition at both ends, their difference, and
+    ``half_at``, the smallest alpha with half of the loss. The line interpolates weights; it is not training time.
     """
     rows = []
     for view in evidence.views():
@@ -137,9 +137,9 @@ def _recognition(view: Evidence, entry: Entry) -> dict[str, tuple[float, int]]:
 
 
 def kl_table(evidence: Evidence) -> pd.DataFrame:
-    """The divergence over training: per scope, method and tenth of the steps, its mean over confirm cells.
+    """The KL divergence over training: per scope, method and tenth of the steps, the mean over confirm cells.
 
-    Row 0 is the first step, taken before any update; ``progress`` is the share of the steps at the tenth's end.
+    Row 0 is the first step, which is logged before any update. ``progress`` is the share of steps at the tenth's end.
     """
     curves: dict[tuple[str, str, str], list[np.ndarray]] = {}
     for view, study, _, history in confirm_histories(evidence):

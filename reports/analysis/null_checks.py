@@ -1,4 +1,4 @@
-"""Null checks: what must hold before any comparison of CAR-FT with fine-tuning means something, run on the records."""
+"""Null checks on the records: conditions for any comparison of CAR-FT with fine-tuning."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
 
 Status = Literal["passed", "failed", "not checkable"]
-ROUNDING = 1e-5  # nats that float32 may leave of a divergence of zero
-MOVED = 1e-4  # nats that a few steps of training leave behind at least
+ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
+MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
 
 
 @dataclass(frozen=True)
 class NullCheck:
-    """What a check found; cells: those it rests on, the offending ones when it failed."""
+    """The result of a check."""
 
     name: str
     status: Status
     words: str
+    """The reason for the status."""
     cells: tuple[str, ...] = ()
+    """The cells it rests on; of a failed check the cells that fail."""
 
 
 def null_checks(evidence: Evidence) -> list[NullCheck]:
@@ -81,7 +83,7 @@ def starts_at_zero(name: str, evidence: Evidence) -> NullCheck:
 
 
 def moves_away(name: str, evidence: Evidence) -> NullCheck:
-    """Later steps have a divergence above 0: a term that stays 0 does nothing."""
+    """Later steps have a divergence above 0. A term that stays 0 has no effect."""
 
     def moves(kl: np.ndarray) -> bool:
         return bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED
@@ -128,8 +130,8 @@ def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
 def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:
     """KL between the contexts that zero-shot and a tuned model give an image is the same in any order of templates.
 
-    On records this can only find logits that are torn or no numbers. That the loss itself does not care takes a model:
-    carft.posthoc.null_checks.context_order, which the tests run.
+    On records this finds only logits that are corrupt or not finite. ``carft.posthoc.null_checks.context_order``
+    checks the loss itself; it needs a model, and the tests run it.
     """
     pairs = [
         (view, str(cells[0]), str(start[0]))
@@ -169,5 +171,5 @@ CHECKS: Mapping[str, Callable[[str, Evidence], NullCheck]] = {
 
 
 def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:
-    """Checks that failed: with one of them no verdict on CAR-FT can be trusted."""
+    """The failed checks. With any of them no verdict on CAR-FT is valid."""
     return [check for check in checks if check.status == "failed"]

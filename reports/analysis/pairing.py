@@ -1,4 +1,4 @@
-"""From predictions to contributions of seeds and groups, and their paired differences."""
+"""Contributions of seeds and groups to a metric, computed from predictions, and their paired differences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reports.stats.intervals import Contributions
 
 
 class Mismatch(UserError):
-    """Two cells whose predictions are not of the same images: their difference means nothing."""
+    """Two cells were evaluated on different images, so they cannot be compared."""
 
 
 def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
@@ -50,10 +50,11 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
 def same_predictions(first: Predictions, second: Predictions) -> bool:
     """Whether two cells predict the same of the same images, bit for bit."""
     arrays = ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")
+    ours, theirs = (p.logits.values if isinstance(p.logits, Largest) else p.logits for p in (first, second))
     return (
         list(first.images) == list(second.images)
         and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in arrays)
-        and np.array_equal(*(p.logits.values if isinstance(p.logits, Largest) else p.logits for p in (first, second)))
+        and np.array_equal(ours, theirs)
     )
 
 
@@ -61,7 +62,7 @@ def same_predictions(first: Predictions, second: Predictions) -> bool:
 def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray]:
     """Group codes (N,) of each frame's images in one vocabulary, and each group's stratum (G,).
 
-    Groups that occur in the same sets are one stratum: drawings of the test set and of its renditions, new hands.
+    Groups that occur in the same sets form one stratum, such as the drawings of the test set and its renditions.
     """
     names, codes = np.unique(np.concatenate([f.group_names for f in frames]), return_inverse=True)
     parts = np.split(codes, np.cumsum([len(f.group_names) for f in frames])[:-1])

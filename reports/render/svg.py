@@ -1,4 +1,4 @@
-"""Small drawings of the page as plain coordinates: an interval against zero, and the plot of ID against OOD."""
+"""Coordinates of the SVG drawings on the page: bars of intervals, and the plot of ID against OOD."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pandas as pd
 from reports.figures.figures import colour, label, marker
 from reports.tables.rows import rows_of
 
-#: beyond this many points an interval is cut off and drawn with an arrow, so that small effects stay visible
+#: share of 1 beyond which a bar is cut off and has an arrow, so that small effects stay visible
 WIDEST = 0.10
 
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval as x positions in % of the width; zero is at 50. ``cut``: a bound lies outside the drawing."""
+    """An interval as x positions in % of the width; zero is at 50. ``cut_*``: the bound lies outside the drawing."""
 
     low: float
     high: float
@@ -43,8 +43,8 @@ def bar(effect: float, low: float, high: float, span: float, margin: float | Non
     def place(value: float) -> float:
         return round(50 + 50 * max(-1.0, min(1.0, value / span)), 2)
 
-    shown = None if margin is None or margin == 0 else place(margin)
-    return Bar(place(low), place(high), place(effect), shown, low < -span, high > span)
+    line = None if margin is None or margin == 0 else place(margin)
+    return Bar(place(low), place(high), place(effect), line, low < -span, high > span)
 
 
 #: a marker of matplotlib as an SVG path around (0, 0)
@@ -59,7 +59,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Scatter:
-    """ID against OOD as coordinates in a box of ``width`` x ``height``; every point says in ``words`` what it is."""
+    """ID against OOD as coordinates in a box of ``width`` x ``height``; ``words`` of a point is its description."""
 
     width: int
     height: int

@@ -58,7 +58,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
 
 
 def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> Estimate:
-    """ID test accuracy; the number of groups alone where a task has suites only; nothing of different images."""
+    """ID test accuracy. NaN with the number of groups where a task has suites only; no groups for different images."""
     names = evidence.set_names(task)
     has_test = "test" in names
     try:

@@ -50,14 +50,14 @@ def difference_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
-    """The winning hyperparameters behind an entry, in words."""
+    """The winning hyperparameters of an entry as text."""
     cell = evidence.cells(task, Entry(entry.parent or entry.method))[0]
     values = evidence.records[cell].cell.hyperparameters
     return ", ".join(f"{name} {value:.1e}" for name, value in values.items()) or "-"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """One row per part of a verdict. low_plain, high_plain: the raw variance sum with Satterthwaite's t, to compare."""
+    """One row per part of a verdict. low_plain and high_plain use the raw variance sum with Satterthwaite's t."""
     rows = []
     for verdict in verdicts:
         for part in verdict.parts:

@@ -12,7 +12,7 @@ from reports.evidence.evidence import Entry, Evidence
 
 
 def cell_table(evidence: Evidence) -> pd.DataFrame:
-    """Every cell a report may rest on, with the command that makes it again."""
+    """One row per cell, with the command that runs it again."""
     rows = []
     for record in sorted(evidence.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
         versions = record.provenance
@@ -41,7 +41,7 @@ def _reading(cell: Cell) -> str:
 
 
 def problem_table(evidence: Evidence) -> pd.DataFrame:
-    """What the folder holds and the report cannot use: torn, failed, of other numerics or data, not the largest."""
+    """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
     rows = [(p.what, p.where, p.words) for p in evidence.archive.problems]
     for view in evidence.views():
         for study in view.dropped:

@@ -16,13 +16,14 @@ from reports.stats.ranks import expected_best_of_searches, whole_searches
 def trial_table(evidence: Evidence) -> pd.DataFrame:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
 
-    given_up: how many other trials of its study were stopped early. search: there where a folder has several searches.
+    The column ``given_up`` is the number of pruned trials of the study. The column ``search`` exists where the folder
+    holds several searches.
     """
     rows = []
     several = any(search_of(study) > 1 for view in evidence.views() for study in view.studies)
     for view in evidence.views():
         for study in view.studies:
-            given_up = len(stopped_trials(study, view.store))
+            pruned = len(stopped_trials(study, view.store))
             for trial in finished_trials(study, view.records):
                 metrics = view.records[trial.cell].metrics
                 rows.append(
@@ -37,7 +38,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
                         "val/top1": metrics["val/top1"],
                         "val/loss": metrics["val/loss"],
                         "won": trial.cell == study.winner,
-                        "given_up": given_up,
+                        "given_up": pruned,
                         "selected_on": VALIDATION,
                         "cell": trial.cell,
                     }
@@ -48,7 +49,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
 def best_of_n_table(trials: pd.DataFrame) -> pd.DataFrame:
     """Expected best validation top-1 after n trials, mean over the tasks of a scope whose studies have that many.
 
-    Nothing for a scope in which trials were given up early.
+    A scope with pruned trials has no rows.
     """
     trials = whole_searches(trials)
     columns = ["scope", "scale", "method", "n", "expected_best", "n_tasks", "selected_on"]
@@ -75,7 +76,7 @@ def history_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _per_epoch(history: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Means over the steps of each epoch, of the values that are there; NaN where an epoch has none."""
+    """Means over the steps of each epoch, without NaN values; NaN where an epoch has no other."""
     epochs, index = np.unique(history["epoch"], return_inverse=True)
     columns = {"epoch": epochs}
     for name, values in history.items():
