@@ -128,14 +128,8 @@ def _claim_row(first: Verdict, second: Verdict, parts: Rows) -> dict[str, Any]:
     row = {"claim": _name(first), "first": first.verdict, "second": second.verdict}
     row["verdict"] = "same" if first.verdict == second.verdict else "moved"
     if part is None:
-        return {
-            **row,
-            "part moved most": "",
-            "first effect": "",
-            "second effect": "",
-            "difference": "",
-            "is": "not in both",
-        }
+        empty = dict.fromkeys(("part moved most", "first effect", "second effect", "difference"), "")
+        return {**row, **empty, "is": "not in both"}
     return {
         **row,
         "part moved most": part["part"],
