@@ -103,8 +103,9 @@ def _claims(sources: Sources) -> pd.DataFrame:
 
 def _problems(sources: Sources) -> pd.DataFrame:
     # made after all other tables: reading the evidence for them finds problems
-    for name in TABLES.keys() - {"problems"}:
-        sources.table(name)
+    for name in TABLES:
+        if name != "problems":
+            sources.table(name)
     return problem_table(sources.evidence)
 
 
