@@ -1,4 +1,4 @@
-"""`report diff`: two results folders (versions, machines, labs): what moved, and whether more than noise moves it."""
+"""`report diff`: compares verdicts, effects and cells of two results folders."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
+from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import Suggest
@@ -28,23 +29,30 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """claims: one row each; parts: one row per deciding part of both; cells: counts; words: what a reader must know."""
+    """The differences of two results folders."""
 
     claims: Rows
+    """One row per claim in both."""
     parts: Rows
+    """One row per deciding part in both."""
     cells: dict[str, int]
+    """Counts: shared, identical, only_first, only_second."""
     differing_cells: list[str]
+    """Ids of shared cells with other predictions."""
     only_first: list[str]
+    """Versions and machines of the first folder only."""
     only_second: list[str]
+    """Versions and machines of the second folder only."""
     words: list[str]
+    """Sentences that explain the differences."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: numbers that do not exist are null."""
+        """Plain values for JSON; missing numbers are null."""
         return asdict(self)
 
 
 def compare(first: Store, second: Store, suggest: Suggest | None = None) -> Comparison:
-    """Verdicts and effects of two folders side by side; second minus first, as two independent samples."""
+    """Compare two folders; differences are second minus first, as of two independent samples."""
     sides = sources_of(first, suggest), sources_of(second, suggest)
     parts = _parts(sides)
     claims = [_claim_row(a, b, parts) for a, b in _both(sides)]
@@ -58,12 +66,12 @@ def compare(first: Store, second: Store, suggest: Suggest | None = None) -> Comp
         differing,
         only_first,
         only_second,
-        _words(sides, cells, differing, only_first, only_second),
+        _sentences(sides, cells, differing, only_first, only_second),
     )
 
 
 def moved(first: Estimate, second: Estimate) -> Estimate:
-    """Second minus first: variances add, degrees of freedom by Satterthwaite over all terms (Welch's t)."""
+    """Second minus first by Welch's t: variances add, degrees of freedom by Satterthwaite over all terms."""
     return Estimate(
         second.effect - first.effect,
         (*first.components, *second.components),
@@ -101,11 +109,8 @@ def _part_row(claim: str, first: Part, second: Part) -> dict[str, Any]:
     change = moved(first.estimate, second.estimate)
     low, high = change.interval()
     numbers = {
-        **{f"first_{k}": v for k, v in (("effect", first.estimate.effect), ("low", first.low), ("high", first.high))},
-        **{
-            f"second_{k}": v
-            for k, v in (("effect", second.estimate.effect), ("low", second.low), ("high", second.high))
-        },
+        **_side("first", first),
+        **_side("second", second),
         **{"difference": change.effect, "low": low, "high": high},
         "p": float(np.minimum(1.0, 2 * np.minimum(change.p_above(), change.p_below()))),
     }
@@ -118,27 +123,21 @@ def _side(name: str, part: Part) -> dict[str, float]:
 
 
 def _claim_row(first: Verdict, second: Verdict, parts: Rows) -> dict[str, Any]:
-    """The verdicts, and the part that moved most surely (the first folder's headline where none is surer)."""
+    """The verdicts, and the part with the smallest p value; the first folder's headline part among ties."""
     here = [row for row in parts if row["claim"] == _name(first)]
-    shown = min(here, key=lambda r: (1.0 if r["p"] is None else r["p"], r["part"] != first.headline), default=None)
+    part = min(here, key=lambda r: (1.0 if r["p"] is None else r["p"], r["part"] != first.headline), default=None)
     row = {"claim": _name(first), "first": first.verdict, "second": second.verdict}
     row["verdict"] = "same" if first.verdict == second.verdict else "moved"
-    if shown is None:
-        return {
-            **row,
-            "part moved most": "",
-            "first effect": "",
-            "second effect": "",
-            "difference": "",
-            "is": "not in both",
-        }
+    if part is None:
+        empty = dict.fromkeys(("part moved most", "first effect", "second effect", "difference"), "")
+        return {**row, **empty, "is": "not in both"}
     return {
         **row,
-        "part moved most": shown["part"],
-        "first effect": _with_interval(shown, "first_effect", "first_low", "first_high"),
-        "second effect": _with_interval(shown, "second_effect", "second_low", "second_high"),
-        "difference": _with_interval(shown, "difference", "low", "high"),
-        "is": shown["movement"],
+        "part moved most": part["part"],
+        "first effect": _with_interval(part, "first_effect", "first_low", "first_high"),
+        "second effect": _with_interval(part, "second_effect", "second_low", "second_high"),
+        "difference": _with_interval(part, "difference", "low", "high"),
+        "is": part["movement"],
     }
 
 
@@ -147,7 +146,7 @@ def _with_interval(row: dict[str, Any], effect: str, low: str, high: str) -> str
 
 
 def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict[str, int], list[str]]:
-    """How many cells both have and how many of them say the same of every image; the ids of those that do not."""
+    """Counts of shared and identical cells, and the ids of shared cells with other predictions."""
     ours, theirs = (s.evidence.records.keys() for s in sides)
     shared = sorted(ours & theirs)
     digests = record_digests(first), record_digests(second)
@@ -162,24 +161,17 @@ def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict
 
 
 def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[dict[str, str]]) -> bool:
-    """Whether two cells agree on every set that both were evaluated on: by file, else by the predictions in it."""
+    """Whether two cells agree on every set that both were evaluated on. Equal files are not read."""
     for name in sorted({"val", *(first.evaluated(cell) & second.evaluated(cell))}):
         path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
         if digests[0].get(f"{path}.parquet") == digests[1].get(f"{path}.parquet"):
             continue
-        a, b = first.predictions(cell, name), second.predictions(cell, name)
-        if list(a.images) != list(b.images) or not all(
-            np.array_equal(getattr(a, what), getattr(b, what))
-            for what in ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")
-        ):
-            return False
-        kept = [p.logits if isinstance(p.logits, np.ndarray) else p.logits.values for p in (a, b)]
-        if not np.array_equal(kept[0], kept[1]):
+        if not same_predictions(first.predictions(cell, name), second.predictions(cell, name)):
             return False
     return True
 
 
-def _words(
+def _sentences(
     sides: Sequence[Sources], cells: dict[str, int], differing: list[str], only_first: list[str], only_second: list[str]
 ) -> list[str]:
     first, second = (s.evidence for s in sides)

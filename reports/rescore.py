@@ -1,4 +1,4 @@
-"""`rescore`: stored predictions under another class list, on other images, by other metrics; records stay."""
+"""`rescore`: scores stored predictions with other classes, images or metrics. Records do not change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.errors import UserError, unknown
-from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, top1
+from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, negative_log_likelihood, top1
 from carft.data.catalog import card
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests
@@ -24,31 +24,36 @@ TOP = 5
 
 @dataclass(frozen=True)
 class View:
-    """What is left of the predictions of a set. Classes are places among all classes of the task.
+    """The chosen images of a set with their predictions among the chosen classes.
 
-    ranked: (N, k) classes by logit, largest first, k up to 5; -1 where the file does not say. labels, contexts,
-    predicted_contexts: (N,). log_likelihood: (N,) of the label; confidence: (N,) of the prediction; None where the file
-    does not say. where: for messages.
+    Classes are indices among all classes of the task.
     """
 
     ranked: np.ndarray
+    """(N, k) classes by logit, largest first, k up to 5; -1 where the file does not hold the logit."""
     labels: np.ndarray
+    """(N,)."""
     contexts: np.ndarray
+    """(N,); -1 where the context is unknown."""
     predicted_contexts: np.ndarray
+    """(N,)."""
     log_likelihood: np.ndarray | None
+    """(N,) of the label, in nats; None where the file does not hold the logits."""
     confidence: np.ndarray | None
+    """(N,) of the prediction, in [0, 1]; None where the file does not hold the logits."""
     where: str
+    """Cell and set, for error messages."""
 
     @property
     def predicted(self) -> np.ndarray:
-        """(N,) class of the largest logit that is left."""
+        """(N,) class of the largest logit."""
         if (unknown_ones := int((self.ranked[:, 0] < 0).sum())) > 0:
             raise not_enough(self.where, f"in {unknown_ones} images none of these classes is among them")
         return self.ranked[:, 0]
 
 
 def not_enough(where: str, why: str) -> UserError:
-    """The refusal where a file holds only the largest logits and those do not suffice."""
+    """The error where a file holds only the largest logits and these do not suffice."""
     return UserError(
         f"The predictions of {where} hold only the largest logits of each image, and {why}.",
         "Ask for fewer changes, or run the cell again on a set small enough for all logits.",
@@ -70,7 +75,7 @@ def worst_class(view: View) -> float:
 
 
 def mean_loss(view: View) -> float:
-    """Mean negative log-likelihood in nats over the kept classes."""
+    """Mean negative log-likelihood in nats over the chosen classes."""
     if view.log_likelihood is None:
         raise not_enough(view.where, "a loss over other classes needs all of them")
     return float(np.mean(-view.log_likelihood))
@@ -102,17 +107,18 @@ METRICS: dict[str, Callable[[View], float]] = {
 
 @dataclass(frozen=True)
 class RescoreRequest:
-    """What is changed after the fact. None: as recorded.
-
-    tasks, sets: names. classes: the only ones that can be predicted; images of others are left out. images: patterns of
-    image or group names, or the names themselves. metrics: names of ``METRICS``.
-    """
+    """What is scored. None stands for all, as recorded."""
 
     tasks: tuple[str, ...] | None
+    """Names of tasks."""
     sets: tuple[str, ...] | None
+    """Names of sets."""
     classes: tuple[str, ...] | None
+    """The classes that can be predicted; images of other classes are left out."""
     images: tuple[str, ...] | None
+    """Names of images or groups, or patterns as of fnmatch."""
     metrics: tuple[str, ...]
+    """Names of ``METRICS``."""
 
     @staticmethod
     def of(
@@ -133,8 +139,8 @@ class RescoreRequest:
         chosen = tuple(tasks) if tasks else None
         return RescoreRequest(chosen, tuple(sets) if sets else None, _names(classes), _names(images), tuple(metrics))
 
-    def words(self) -> str:
-        """What was changed, in a line."""
+    def text(self) -> str:
+        """The changes in one line."""
         changes = [f"metrics {', '.join(self.metrics)}"]
         if self.classes is not None:
             changes.append(f"only {len(self.classes)} classes can be predicted ({_few(self.classes)})")
@@ -147,11 +153,14 @@ class RescoreRequest:
 
 @dataclass(frozen=True)
 class Rescored:
-    """What re-scoring wrote, what it changed, and means over seeds."""
+    """The result of re-scoring."""
 
     paths: Sequence[Path]
+    """Written files."""
     changed: str
+    """The changes in one line."""
     summary: list[dict[str, Any]]
+    """Means over seeds."""
 
 
 def rescore_to(store: Store, request: RescoreRequest, folder: Path) -> Rescored:
@@ -185,9 +194,9 @@ def rescore_to(store: Store, request: RescoreRequest, folder: Path) -> Rescored:
     used = set(table["cell"])
     digests = {k: v for k, v in record_digests(store).items() if k.endswith(".parquet") and k.split("/")[1] in used}
     what = {name: getattr(request, name) for name in ("tasks", "sets", "classes", "images", "metrics")}
-    content = {"re-scored": request.words(), "request": what, "predictions": digests}
+    content = {"re-scored": request.text(), "request": what, "predictions": digests}
     paths[2].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return Rescored(paths, request.words(), rows_of(summary))
+    return Rescored(paths, request.text(), rows_of(summary))
 
 
 def _records(store: Store, request: RescoreRequest) -> list[Record]:
@@ -230,39 +239,32 @@ def _cell(store: Store, record: Record, request: RescoreRequest, methods: Mappin
 
 
 def kept(predictions: Predictions, keep: np.ndarray, columns: np.ndarray | None, where: str) -> View:
-    """The kept images of a set under other classes (None: those it was scored over). keep: (N,) bool.
+    """The chosen images of a set with the chosen classes. Only this function reads logits.
 
-    The only place that looks at logits: all of them, or the largest with the label's and the logsumexp.
+    keep: (N,) bool, the images. columns: the classes; None for those of the record.
     """
     facts = predictions.labels[keep], predictions.contexts[keep], predictions.predicted_contexts[keep]
     logits = predictions.logits
     if not isinstance(logits, np.ndarray):
         if columns is None:
-            log_likelihood = logits.label.astype(np.float64) - logits.log_sum
-            confidence = np.exp(logits.values[:, 0].astype(np.float64) - logits.log_sum)
-            return View(logits.classes[keep][:, :TOP], *facts, log_likelihood[keep], confidence[keep], where)
+            ranked = logits.classes[keep][:, :TOP]
+            return View(ranked, *facts, predictions.log_likelihood[keep], predictions.confidence[keep], where)
         return View(_left_of(logits.classes[keep], columns), *facts, None, None, where)
     if columns is None:
-        subset = getattr(predictions, "subset", None)
-        columns = np.arange(logits.shape[1]) if subset is None else np.asarray(subset)
-    wide = logits[np.ix_(keep, columns)].astype(np.float64)
-    log_odds = wide - _log_sum(wide)[:, None]
-    order = np.argsort(-wide, axis=1, kind="stable")[:, :TOP]
-    rows, place = np.arange(len(wide)), np.searchsorted(columns, facts[0])
-    return View(columns[order], *facts, log_odds[rows, place], np.exp(log_odds[rows, order[:, 0]]), where)
+        columns = np.arange(logits.shape[1]) if predictions.subset is None else np.asarray(predictions.subset)
+    left = logits[np.ix_(keep, columns)]
+    order = np.argsort(-left, axis=1, kind="stable")[:, :TOP]
+    log_likelihood = -negative_log_likelihood(left, np.searchsorted(columns, facts[0]))
+    confidence = np.exp(-negative_log_likelihood(left, order[:, 0]))
+    return View(columns[order], *facts, log_likelihood, confidence, where)
 
 
 def _left_of(classes: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(N, 5) of the known classes (N, 10), largest first, those that are among ``columns``; -1 where none is known."""
+    """(N, 5) classes of (N, 10) that are among ``columns``, largest logit first; -1 where there are fewer."""
     width = min(TOP, len(columns))
     allowed = np.isin(classes, columns)
     order = np.argsort(~allowed, axis=1, kind="stable")[:, :width]
     return np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(classes, order, 1), -1)
-
-
-def _log_sum(wide: np.ndarray) -> np.ndarray:
-    peak = wide.max(1, keepdims=True)
-    return peak[:, 0] + np.log(np.exp(wide - peak).sum(1))
 
 
 def _kept_classes(task: str, classes: tuple[str, ...] | None) -> np.ndarray | None:
@@ -283,7 +285,7 @@ def _kept_images(predictions: Predictions, wanted: tuple[str, ...] | None) -> np
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    """Names of a file, one a line, or comma-separated; None for none."""
+    """Names from a file with one per line, or comma-separated names."""
     if text is None:
         return None
     path = Path(text)

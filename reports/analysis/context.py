@@ -1,4 +1,4 @@
-"""Context-awareness: what is recognised before and after, how well p_ctx is calibrated, what is lost first."""
+"""Context recognition before and after fine-tuning, calibration of p_ctx, and the contexts that are lost first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.metrics import BINS, calibration_bins, calibration_error
+from reports.analysis.histories import confirm_histories
 from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
 from reports.evidence.outcomes import SetOutcome
 
@@ -27,6 +28,14 @@ def _seen(evidence: Evidence, entries: Sequence[Entry]) -> Iterator[tuple[Eviden
                             yield view, entry, task, cell, name, outcome
 
 
+def _per_context(outcome: SetOutcome) -> Iterator[tuple[int, int, int]]:
+    """(context, images recognised, images) of every known context that occurs."""
+    known = outcome.frame.contexts >= 0
+    contexts = outcome.frame.contexts[known]
+    images, hits = np.bincount(contexts), np.bincount(contexts, outcome.context_hits[known])
+    return ((int(k), int(hits[k]), int(images[k])) for k in np.flatnonzero(images))
+
+
 PLAIN = tuple(entry for entry in TABLE_ENTRIES if entry.parent is None)
 
 
@@ -38,13 +47,10 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
     for view, entry, task, cell, name, outcome in _seen(evidence, PLAIN):
         templates = view.card(task).contexts
         seeds.setdefault((view.name, entry.label), set()).add(view.seed(cell))
-        known = outcome.frame.contexts >= 0
-        counts = np.bincount(outcome.frame.contexts[known], minlength=len(templates))
-        right = np.bincount(outcome.frame.contexts[known], outcome.context_hits[known], minlength=len(templates))
-        for k in np.flatnonzero(counts):
+        for k, right, count in _per_context(outcome):
             key = (view.name, view.scale, entry.label, templates[k], name)
-            hits[key] += int(right[k])
-            images[key] += int(counts[k])
+            hits[key] += right
+            images[key] += count
     rows = [(*key, hits[key], count, len(seeds[key[0], key[2]])) for key, count in images.items()]
     columns = ["scope", "scale", "method", "context", "set", "hits", "images", "n_seeds"]
     table = pd.DataFrame(rows, columns=columns)
@@ -94,10 +100,10 @@ def reliability_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def lost_table(evidence: Evidence) -> pd.DataFrame:
-    """Which contexts fine-tuning loses, and where on the way: along WiSE-FT's line from pretrained (0) to tuned (1).
+    """Recognition of each context along WiSE-FT's line from the pretrained (alpha 0) to the tuned model (alpha 1).
 
-    One row per scope, method and context, most lost first: recognition at the start and the end, what was lost, and
-    ``half_at``, the smallest alpha at which half of it was gone. The line is through weights, not through time.
+    One row per scope, method and context, the largest loss first: recognition at both ends, their difference, and
+    ``half_at``, the smallest alpha with half of the loss. The line interpolates weights; it is not training time.
     """
     rows = []
     for view in evidence.views():
@@ -124,30 +130,24 @@ def _recognition(view: Evidence, entry: Entry) -> dict[str, tuple[float, int]]:
     images: Counter[str] = Counter()
     for _, _, task, _, _, outcome in _seen(view.alone(), [entry]):
         templates = view.card(task).contexts
-        known = outcome.frame.contexts >= 0
-        contexts = outcome.frame.contexts[known]
-        hits = np.bincount(contexts, outcome.context_hits[known])
-        for k, count in enumerate(np.bincount(contexts)):
-            if count:
-                right[templates[k]] += int(hits[k])
-                images[templates[k]] += int(count)
+        for k, hits, count in _per_context(outcome):
+            right[templates[k]] += hits
+            images[templates[k]] += count
     return {context: (right[context] / count, count) for context, count in images.items()}
 
 
 def kl_table(evidence: Evidence) -> pd.DataFrame:
-    """The divergence over training: per scope, method and tenth of the steps, its mean over confirm cells.
+    """The KL divergence over training: per scope, method and tenth of the steps, the mean over confirm cells.
 
-    Row 0 is the first step, taken before any update; ``progress`` is the share of the steps at the tenth's end.
+    Row 0 is the first step, which is logged before any update. ``progress`` is the share of steps at the tenth's end.
     """
     curves: dict[tuple[str, str, str], list[np.ndarray]] = {}
-    for view in evidence.views():
-        for study in view.studies:
-            for cell in (c for c in study.confirm if c in view.records):
-                kl = view.archive.history(cell).get("train/kl")
-                if kl is not None and len(kl):
-                    tenths = np.array([part.mean() if len(part) else np.nan for part in np.array_split(kl, 10)])
-                    key = (view.name, view.scale, str(study.method))
-                    curves.setdefault(key, []).append(np.concatenate([kl[:1], tenths]))
+    for view, study, _, history in confirm_histories(evidence):
+        kl = history.get("train/kl")
+        if kl is not None and len(kl):
+            tenths = np.array([part.mean() if len(part) else np.nan for part in np.array_split(kl, 10)])
+            key = (view.name, view.scale, str(study.method))
+            curves.setdefault(key, []).append(np.concatenate([kl[:1], tenths]))
     columns = ["scope", "scale", "method", "progress", "kl", "n_cells"]
     rows: list[tuple[object, ...]] = []
     for key, of_key in curves.items():

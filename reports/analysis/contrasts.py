@@ -1,4 +1,4 @@
-"""Contrasts: a difference of two entries, per task and pooled, with what is missing from it."""
+"""Contrasts: the difference of two entries, per task and pooled, and the evidence that is missing from it."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from reports.evidence.results import search_of
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names
-ASSUMED = 0.02  # the effect whose power is asked for where others report none, beyond the margin
+ASSUMED = 0.02  # distance from the margin for the power of an effect that no source reports
 Sets = Callable[[Evidence, str], Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One contrast with its estimate. ``deciding`` parts decide the claim, the others stand beside it.
-
-    The claim wants the whole interval above the margin, or below it, or (``around``) the margin inside it. reported:
-    the effect that others report, if one is on record for this scope.
-    """
+    """One contrast with its estimate."""
 
     name: str
     estimate: Estimate
     cells: tuple[str, ...]
     tasks: tuple[str, ...]
-    flaws: tuple[str, ...] = ()  # what is missing: nothing is decided on part of the evidence
-    unequal: tuple[str, ...] = ()  # why the two sides cannot be compared: other searches, other images
+    flaws: tuple[str, ...] = ()
+    """Evidence that is missing; with a flaw nothing is decided."""
+    unequal: tuple[str, ...] = ()
+    """Reasons why the two sides cannot be compared: other searches, other images."""
     deciding: bool = True
+    """Whether the part decides its claim; otherwise it is a supporting part."""
     margin: float = 0.0
+    """A share of 1."""
     side: Literal["above", "below", "around"] = "above"
+    """The claim requires the whole interval above the margin, or below it, or the margin inside the interval."""
     selected_on: str = VALIDATION
     reported: float | None = None
+    """The effect that other sources report for this scope, a share of 1; None without one."""
 
     @property
     def assumed(self) -> float:
-        """How far beyond the margin the true effect is taken to lie when power is asked for.
+        """The distance of the true effect from the margin that the computation of power assumes.
 
-        What others report, or ``ASSUMED`` where nothing is on record. Negative on the other side of the margin; NaN for
-        ``around``, where a wide interval makes the claim easy.
+        It is the distance of the reported effect, or ``ASSUMED`` without one. It is negative on the other side of the
+        margin, and NaN for ``around``, where a wide interval makes the claim easy.
         """
         if self.side == "around":
             return math.nan
@@ -63,7 +65,7 @@ class Part:
 
     @property
     def slack(self) -> float:
-        """How far the nearer bound lies on the wanted side of the margin; negative when it does not."""
+        """Distance of the nearer bound from the margin; negative on the other side."""
         above, below = self.low - self.margin, self.margin - self.high
         return {"above": above, "below": below, "around": min(-above, -below)}[self.side]
 
@@ -86,11 +88,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Found:
-    """What a contrast came to: task -> (estimate, cells), and what stands in the way of a decision."""
+    """The estimates of a contrast, and what prevents a decision."""
 
     estimates: dict[str, tuple[Estimate, tuple[str, ...]]]
+    """Task -> (estimate, cells)."""
     flaws: tuple[str, ...] = ()
+    """Evidence that is missing."""
     unequal: tuple[str, ...] = ()
+    """Reasons why the two sides cannot be compared."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -116,7 +121,7 @@ class Contrast:
     sets: Sets = id_test
 
     def found(self, evidence: Evidence) -> Found:
-        """Estimates of the tasks that have the sets and where both entries were run, and what is amiss."""
+        """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
         estimates, mismatches = {}, []
         asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
         asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
@@ -170,7 +175,7 @@ class Contrast:
         return list(found)
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
-        """The confirm cells of an entry that are not there, or of which no interpolation is."""
+        """The confirm cells of an entry that are missing, or whose interpolation is missing."""
         studies = evidence.searches(task, entry.parent or entry.method)
         cells = evidence.cells(task, entry)
         there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
@@ -236,6 +241,10 @@ def every_suite(evidence: Evidence, task: str) -> Sequence[str]:
     return evidence.suites(task)
 
 
+#: where an effect is measured: its name in a table -> the sets
+PLACES: tuple[tuple[str, Sets], ...] = (("ID test", id_test), ("mean OOD", every_suite))
+
+
 def suite_set(name: str) -> Sets:
     """One suite."""
     return lambda evidence, task: [f"ood/{name}"]
@@ -258,7 +267,7 @@ def _uncomparable(name: str, found: Found, settings: dict[str, Any]) -> Part | N
 
 
 def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
-    """Beside a pooled part: the same mean with tasks as a sample, the luck of each search in the interval."""
+    """A supporting part: the mean with tasks as a random sample; its interval covers the variation of searches."""
     found = contrast.found(evidence)
     if len(found.estimates) < 2:
         return None

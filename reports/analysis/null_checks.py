@@ -1,33 +1,36 @@
-"""Null checks: what must hold before any comparison of CAR-FT with fine-tuning means something, run on the records."""
+"""Null checks on the records: conditions for any comparison of CAR-FT with fine-tuning."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from carft.core.metrics import Predictions
 from carft.spec.cell import Cell, stable_hash
+from reports.analysis.histories import confirm_histories
+from reports.analysis.pairing import same_predictions
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
 
 Status = Literal["passed", "failed", "not checkable"]
-ROUNDING = 1e-5  # nats that float32 may leave of a divergence of zero
-MOVED = 1e-4  # nats that a few steps of training leave behind at least
+ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
+MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
 
 
 @dataclass(frozen=True)
 class NullCheck:
-    """What a check found; cells: those it rests on, the offending ones when it failed."""
+    """The result of a check."""
 
     name: str
     status: Status
     words: str
+    """The reason for the status."""
     cells: tuple[str, ...] = ()
+    """The cells it rests on; of a failed check the cells that fail."""
 
 
 def null_checks(evidence: Evidence) -> list[NullCheck]:
@@ -35,9 +38,9 @@ def null_checks(evidence: Evidence) -> list[NullCheck]:
     return [check(name, evidence) for name, check in CHECKS.items()]
 
 
-def null_table(evidence: Evidence) -> pd.DataFrame:
+def null_table(checks: Sequence[NullCheck]) -> pd.DataFrame:
     """One row per check: passed, failed or not checkable, with why and the cells."""
-    rows = [(c.name, c.status, c.words, len(c.cells), " ".join(c.cells)) for c in null_checks(evidence)]
+    rows = [(c.name, c.status, c.words, len(c.cells), " ".join(c.cells)) for c in checks]
     return pd.DataFrame(rows, columns=["check", "status", "words", "n_cells", "cells"])
 
 
@@ -68,17 +71,8 @@ def _key(cell: Cell) -> str:
 
 def _same_predictions(evidence: Evidence, first: str, second: str) -> bool:
     names = ["val", *sorted(evidence.archive.evaluated(first) & evidence.archive.evaluated(second))]
-    return all(_same(evidence.store.predictions(first, n), evidence.store.predictions(second, n)) for n in names)
-
-
-def _same(ours: Predictions, theirs: Predictions) -> bool:
-    arrays = ((_numbers(ours.logits), _numbers(theirs.logits)), (ours.context_logits, theirs.context_logits))
-    return list(ours.images) == list(theirs.images) and all(np.array_equal(a, b) for a, b in arrays)
-
-
-def _numbers(logits: Any) -> np.ndarray:
-    """All logits, or those of a large set that were kept."""
-    return logits if isinstance(logits, np.ndarray) else logits.values
+    read = evidence.store.predictions
+    return all(same_predictions(read(first, name), read(second, name)) for name in names)
 
 
 def starts_at_zero(name: str, evidence: Evidence) -> NullCheck:
@@ -89,7 +83,7 @@ def starts_at_zero(name: str, evidence: Evidence) -> NullCheck:
 
 
 def moves_away(name: str, evidence: Evidence) -> NullCheck:
-    """Later steps have a divergence above 0: a term that stays 0 does nothing."""
+    """Later steps have a divergence above 0. A term that stays 0 has no effect."""
 
     def moves(kl: np.ndarray) -> bool:
         return bool(np.isfinite(kl).all()) and kl[1:].max() > MOVED
@@ -128,21 +122,16 @@ def one_template(name: str, evidence: Evidence) -> NullCheck:
 
 def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
     """train/kl of the confirm cells of car_ft that have a weight above 0, by cell."""
-    found = {}
-    for view in evidence.views():
-        for study in (s for s in view.studies if s.method == "car_ft"):
-            for cell in (c for c in study.confirm if c in view.records):
-                kl = view.archive.history(cell).get("train/kl")
-                if kl is not None and len(kl):
-                    found[cell] = kl
-    return found
+    histories = confirm_histories(evidence, "car_ft")
+    found = {cell: history.get("train/kl") for _, _, cell, history in histories}
+    return {cell: kl for cell, kl in found.items() if kl is not None and len(kl)}
 
 
 def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:
     """KL between the contexts that zero-shot and a tuned model give an image is the same in any order of templates.
 
-    On records this can only find logits that are torn or no numbers. That the loss itself does not care takes a model:
-    carft.posthoc.null_checks.context_order, which the tests run.
+    On records this finds only logits that are corrupt or not finite. ``carft.posthoc.null_checks.context_order``
+    checks the loss itself; it needs a model, and the tests run it.
     """
     pairs = [
         (view, str(cells[0]), str(start[0]))
@@ -182,5 +171,5 @@ CHECKS: Mapping[str, Callable[[str, Evidence], NullCheck]] = {
 
 
 def failures(checks: Sequence[NullCheck]) -> list[NullCheck]:
-    """Checks that failed: with one of them no verdict on CAR-FT can be trusted."""
+    """The failed checks. With any of them no verdict on CAR-FT is valid."""
     return [check for check in checks if check.status == "failed"]

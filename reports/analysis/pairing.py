@@ -1,4 +1,4 @@
-"""From predictions to contributions of seeds and groups, and their paired differences."""
+"""Contributions of seeds and groups to a metric, computed from predictions, and their paired differences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from carft.core.errors import UserError
+from carft.core.metrics import Largest, Predictions
 from carft.spec.registry import METHODS
 from reports.evidence.evidence import Entry, Evidence, Source
 from reports.evidence.outcomes import Frame, other_images
@@ -16,7 +17,7 @@ from reports.stats.intervals import Contributions
 
 
 class Mismatch(UserError):
-    """Two cells whose predictions are not of the same images: their difference means nothing."""
+    """Two cells were evaluated on different images, so they cannot be compared."""
 
 
 def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
@@ -46,11 +47,22 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches)
 
 
+def same_predictions(first: Predictions, second: Predictions) -> bool:
+    """Whether two cells predict the same of the same images, bit for bit."""
+    arrays = ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")
+    ours, theirs = (p.logits.values if isinstance(p.logits, Largest) else p.logits for p in (first, second))
+    return (
+        list(first.images) == list(second.images)
+        and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in arrays)
+        and np.array_equal(ours, theirs)
+    )
+
+
 @lru_cache(maxsize=64)
 def _joined(frames: tuple[Frame, ...]) -> tuple[list[np.ndarray], np.ndarray]:
     """Group codes (N,) of each frame's images in one vocabulary, and each group's stratum (G,).
 
-    Groups that occur in the same sets are one stratum: drawings of the test set and of its renditions, new hands.
+    Groups that occur in the same sets form one stratum, such as the drawings of the test set and its renditions.
     """
     names, codes = np.unique(np.concatenate([f.group_names for f in frames]), return_inverse=True)
     parts = np.split(codes, np.cumsum([len(f.group_names) for f in frames])[:-1])

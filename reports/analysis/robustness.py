@@ -1,4 +1,4 @@
-"""Robustness as the field measures it: effective robustness, worst shift, worst class, calibration."""
+"""Robustness: effective robustness, worst shift, worst class, calibration error."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from carft.core.metrics import calibration_bins, calibration_error
 from carft.spec.cell import Reading, task_key
 from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
 
-FEWEST_POINTS = 3  # of a line that is fitted, not assumed
-CLIP = 1e-3  # accuracies are kept this far from 0 and 1 before the logit
+FEWEST_POINTS = 3  # from which the line is fitted; below, its slope is assumed
+CLIP = 1e-3  # accuracies are clipped to [CLIP, 1 - CLIP] before the logit
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """OOD accuracy as a line in ID accuracy, both on logit axes: logit(ood) = intercept + slope * logit(id).
-
-    points: how many (task, model) pairs of untrained models it goes through. With fewer than three the slope is 1,
-    assumed and not fitted.
-    """
+    """OOD accuracy as a line in ID accuracy, both on logit axes: logit(ood) = intercept + slope * logit(id)."""
 
     slope: float
+    """Fitted; 1, which is assumed, with fewer than three points."""
     intercept: float
     points: int
+    """Number of (task, model) pairs of untrained models."""
     r_squared: float
+    """NaN where the slope is assumed."""
 
     def expected(self, id_accuracy: float) -> float:
         """OOD accuracy that the baseline expects at an ID accuracy."""
@@ -154,7 +153,7 @@ def _ece(view: Evidence, cells: Sequence[str], names: Sequence[str]) -> float:
 
 
 def baseline_table(evidence: Evidence) -> pd.DataFrame:
-    """The points and the line that effective robustness is measured from, per scope."""
+    """The baseline of effective robustness per scope: points and line."""
     frames = []
     for view in evidence.views():
         points = baseline_points(view)

@@ -1,4 +1,4 @@
-"""Selection: what trials bought, what oracle selection would have given, what one trial for the baseline would show."""
+"""Selection on validation against oracle selection, and the effect of unequal numbers of trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from carft.store.study import StudyFile
-from reports.analysis.contrasts import Contrast, Sets, every_suite, id_test
+from reports.analysis.contrasts import PLACES, Contrast, Sets, id_test
 from reports.analysis.pairing import difference
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
@@ -21,13 +21,15 @@ from reports.stats.ranks import expected_best_of_searches, whole_searches
 
 @dataclass(frozen=True)
 class Oracle:
-    """A contrast of the search cells that are best on test. Their one seed gives no seed term: intervals are too short.
+    """A contrast of the search cells that are best on test.
 
-    estimates: task -> difference on the same sets that selected, groups varying only.
+    Search cells have one seed, so there is no seed term and the intervals are too short.
     """
 
     estimates: Mapping[str, Estimate]
+    """Task -> difference; only groups vary."""
     cells: tuple[str, ...]
+    """The cells of both sides."""
 
     def pooled(self) -> Estimate:
         """The mean over tasks."""
@@ -35,9 +37,9 @@ class Oracle:
 
 
 def oracle(evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None) -> Oracle | None:
-    """CAR-FT minus FT where each side's search cell was selected on test; None unless every study allows it.
+    """CAR-FT minus FT of the search cells that are best on test; None unless all finished search cells are unsealed.
 
-    sets: what is compared. select_by: what selects, by default the same sets.
+    sets: where the sides are compared. select_by: where the cells are selected, by default the same sets.
     """
     estimates: dict[str, Estimate] = {}
     used: list[str] = []
@@ -53,7 +55,7 @@ def oracle(evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = No
 
 
 def _best_pairs(evidence: Evidence, task: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    """CAR-FT's and FT's search cells that are best on test, a pair a search; empty unless every study allows it."""
+    """CAR-FT's and FT's best search cells on test, one pair per search; empty unless all are unsealed."""
     ours, theirs = (
         [best_on_test(evidence, study, names) for study in evidence.searches(task, entry.method)]
         for entry in (CAR_FT, FT)
@@ -79,7 +81,7 @@ def selection_table(evidence: Evidence) -> pd.DataFrame:
     """
     rows = []
     for view in evidence.views():
-        for where, sets in (("ID test", id_test), ("mean OOD", every_suite)):
+        for where, sets in PLACES:
             rows += _selection_rows(view, where, sets)
     return pd.DataFrame(rows, columns=SELECTION_COLUMNS)
 
@@ -115,11 +117,11 @@ def _row(
 
 
 def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """What a reader would have concluded had the baseline had fewer trials, on validation, mean over tasks.
+    """A method minus FT on validation when FT has fewer trials, mean over tasks.
 
-    One row per scope, method and number of the baseline's trials: the method with as many trials as both sides have on
-    every task, minus FT with the best of n, expected over which n. The last row is the equal comparison; ``inflation``
-    is the difference to it. Nothing for a scope in which trials were given up early.
+    One row per scope, method and number n of FT's trials. The method has as many trials as both sides have on every
+    task; FT has its expected best of n trials. The last row compares equal numbers of trials, and ``inflation`` is the
+    difference to it. A scope with pruned trials has no rows.
     """
     rows = []
     trials = whole_searches(trials)

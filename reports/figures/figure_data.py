@@ -1,4 +1,4 @@
-"""The numbers behind a figure: what was drawn, read from the figure itself, so that it can be compared and reused."""
+"""The drawn numbers of a figure, read from the figure itself, so that they can be compared and reused."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ COLUMNS = ("panel", "title", "x_axis", "y_axis", "artist", "label", "x", "y", "v
 def figure_data(figure: Figure) -> pd.DataFrame:
     """One row per point of every line, marker, bar, segment and image of a figure, in drawing order.
 
-    value: the number that a colour stands for, where there is one.
+    The column ``value`` is the number that a colour stands for; NaN without one.
     """
     rows = []
     for panel, axes in enumerate(figure.axes):
-        words = (axes.get_title(), axes.get_xlabel(), axes.get_ylabel())
+        texts = (axes.get_title(), axes.get_xlabel(), axes.get_ylabel())
         for number, artist in enumerate(_data_artists(axes)):
             label = str(artist.get_label())
-            shown = "" if label.startswith("_") else label
+            public = "" if label.startswith("_") else label
             for x, y, value in _points(artist):
-                rows.append((panel, *words, number, shown, x, y, value))
+                rows.append((panel, *texts, number, public, x, y, value))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

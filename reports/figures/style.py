@@ -1,4 +1,4 @@
-"""How figures look and what they are: colour-blind safe, one marker per method, words with every figure."""
+"""Style of the figures: colours that colour-blind readers can tell apart, and one marker per method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 
 from carft.spec.registry import METHODS
 
-#: Okabe and Ito's palette, and a marker beside every colour
+#: name -> table
+Tables = Mapping[str, pd.DataFrame]
+#: entry -> colour of Okabe and Ito's palette, marker
 STYLES = {
     "zeroshot": ("#595959", "s"),
     "ft": ("#D55E00", "o"),
@@ -32,13 +34,13 @@ STYLES = {
     "car_ft_permuted": ("#000000", "^"),
     "car_ft_random": ("#000000", "<"),
 }
-#: entries that a figure of all methods shows: interpolations of other methods are in the tables only
+#: interpolations in the figures of all methods; those of other methods are in the tables only
 DRAWN_INTERPOLATIONS = ("wise_ft(ft)", "wise_ft(car_ft)")
 SPARE_STYLES = (("#009E73", "P"), ("#CC79A7", "X"), ("#000000", "*"), ("#F0E442", "h"))
 
 
 def colour(entry: str) -> str:
-    """The colour of an entry; methods that are not named above share the spare ones by registry order."""
+    """The colour of an entry; methods outside ``STYLES`` share the spare colours."""
     return _style(entry)[0]
 
 
@@ -53,7 +55,7 @@ def _style(entry: str) -> tuple[str, str]:
 
 
 def label(entry: str) -> str:
-    """An entry's name for people: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
+    """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
     method, _, rest = entry.partition("(")
     parent, _, rule = rest.partition(")")
     name = f"{rule} {METHODS[method].label}".strip()
@@ -65,17 +67,17 @@ def drawn_entries(entries: Iterable[str]) -> list[str]:
     return [e for e in dict.fromkeys(entries) if "(" not in e or e in DRAWN_INTERPOLATIONS]
 
 
-CROWDED = 500  # marks of a figure that are too many to be vectors
-FEW = 20  # points of a curve that get a marker each
+CROWDED = 500  # marks above which a figure is rasterized
+FEW = 20  # points up to which a curve has markers
 
 
 def is_crowded(marks: Sized) -> bool:
-    """Whether marks should be one picture instead of so many vectors."""
+    """Whether the marks are rasterized instead of drawn as vectors."""
     return len(marks) > CROWDED
 
 
 def few(count: int, mark: str) -> str:
-    """The marker of a curve with so many points: none when they would run together."""
+    """The marker of a curve with so many points; empty when markers would overlap."""
     return mark if count <= FEW else ""
 
 
@@ -95,19 +97,27 @@ plt.rcParams.update(
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure on disk with what to say about it."""
+    """A figure on disk."""
 
     name: str
+    """Name of its files without ending."""
     title: str
+    """Heading on the page."""
     caption: str
+    """What it shows, and what it cannot show."""
     png: Path
     svg: Path
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a figure is made from tables, and its words."""
+    """How a figure is made from the tables of one scope."""
 
     title: str
+    """Heading on the page."""
     caption: str
-    draw: Callable[[Mapping[str, pd.DataFrame]], Figure | None]
+    """What it shows, and what it cannot show."""
+    draw: Callable[[Tables], Figure | None]
+    """Draws the figure; None where the tables hold too little."""
+    needs: tuple[str, ...]
+    """Tables without which it is not drawn."""

@@ -1,4 +1,4 @@
-"""Tables and cells as a page shows them: text and numbers, ready for a template or a JSON block."""
+"""Formatting of tables and cells for templates and JSON blocks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reports.figures.figures import label
 from reports.tables.registry import Sources, TableCard
 from reports.tables.rows import rows_of
 
-#: longer tables are shown page by page from a block of data, so that the page opens at once
+#: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300
-#: what stands for a number that there is none of
+#: text of a missing number
 NOTHING = "–"
 
 
@@ -36,25 +36,28 @@ def amount(value: float | None, unit: str = "points") -> str:
 
 @dataclass(frozen=True)
 class FormattedTable:
-    """A table with formatted values. columns: heading and whether it holds numbers."""
+    """A table with formatted values."""
 
     name: str
     title: str
     note: str
     columns: Sequence[tuple[str, bool]]
+    """(heading, whether the column is numeric)."""
     rows: Sequence[Sequence[str]]
-    first: Sequence[bool]  # whether a row starts a new value of the first column
+    first: Sequence[bool]
+    """Per row, whether it starts a new value of the first column."""
     is_long: bool
+    """Whether the page pages the table from a JSON block."""
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the script of the page needs to show it page by page."""
+        """The JSON block for the script of the page."""
         return {"columns": self.columns, "rows": self.rows}
 
 
 def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable:
-    """A table as it is shown: hidden columns left out, numbers formatted as its card says."""
-    names = [c for c in table.columns if c not in card.hidden and not _says_nothing(c, table[c])]
+    """A table without hidden and constant columns, numbers formatted by its card."""
+    names = [c for c in table.columns if c not in card.hidden and not _is_constant(c, table[c])]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
     texts = [[_text(card, c, value) for value in table[c]] for c in names]
     rows = list(zip(*texts, strict=True)) if names else []
@@ -63,8 +66,8 @@ def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable
     return FormattedTable(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
 
 
-def _says_nothing(column: str, values: pd.Series) -> bool:
-    """One scope or scale for all is said above the tables; what selected is said where it was not validation alone."""
+def _is_constant(column: str, values: pd.Series) -> bool:
+    """Whether the column repeats a fact that the page states above the tables: one scope or scale, or validation."""
     if column in ("scope", "scale"):
         return values.nunique() <= 1
     return column == "selected_on" and not values.astype(str).str.startswith("test").any()
@@ -84,7 +87,7 @@ def _text(card: TableCard, column: str, value: Any) -> str:
             return NOTHING
         kind = card.format(column)
         return f"{value:.4g}" if kind == "general" else points(value, sign=kind == "points")
-    return "–" if value is None else str(value)
+    return NOTHING if value is None else str(value)
 
 
 CELL_COLUMNS = (
@@ -94,7 +97,7 @@ CELL_COLUMNS = (
 
 
 def cell_block(sources: Sources) -> dict[str, Any]:
-    """Every cell for the page: rows of the table, and what its details show. Values that repeat are stored once."""
+    """The JSON block of all cells: rows of the table and their details. Repeated values are stored once."""
     evidence, seal = sources.evidence, sources.unsealings
     settings, makers, names = _Index(), _Index(), _Index()
     rows, details = [], []
@@ -119,7 +122,7 @@ def cell_block(sources: Sources) -> dict[str, Any]:
 
 
 class _Index:
-    """Values that are stored once and named by their place."""
+    """Distinct values, referred to by index."""
 
     def __init__(self) -> None:
         self.values: list[str] = []
@@ -137,7 +140,7 @@ def _short(value: float) -> float | None:
 
 
 def _setting(spec: Mapping[str, Any]) -> str:
-    """What else a cell's specification says, in a line."""
+    """The rest of a cell's specification in one line."""
     inner = {**spec["training"], **spec["reading"]}
     training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
     return (
@@ -146,7 +149,7 @@ def _setting(spec: Mapping[str, Any]) -> str:
 
 
 def made_by(provenance: Mapping[str, Any]) -> str:
-    """Versions and machine of a record, in a line."""
+    """Versions and machine of a record in one line."""
     wanted = ("torch", "open_clip_torch", "ray", "optuna")
     packages = ", ".join(f"{k} {v}" for k, v in provenance["packages"].items() if k in wanted)
     execution, attested = provenance["execution"], provenance["digests"].get("attested", "unknown")

@@ -1,4 +1,4 @@
-"""The manifest of a report: digests of what went in and of what came out, and what it was made with."""
+"""The manifest of a report: digests of its inputs and outputs, and the versions that made it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from carft.store.records import Store
 
 NAME = "manifest.json"
 SCHEMA = 1
-#: packages that move the numbers, the drawings or the text of a report
+#: packages that can change the numbers, the drawings or the text of a report
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
-#: what a report reads below a results folder, beside the log of unsealings; weights are not among it
+#: files that a report reads in a results folder, in addition to unsealed.jsonl; it reads no weights
 INPUTS: Mapping[str, tuple[str, ...]] = {
     "cells": (".json", ".parquet"),
     "studies": (".json",),
@@ -34,16 +34,19 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """records, report: path below the results or report folder -> sha256. made_with: code, versions, machine."""
+    """The content of manifest.json."""
 
     records: Mapping[str, str]
+    """Path below the results folder -> sha256."""
     report: Mapping[str, str]
+    """Path below the report folder -> sha256."""
     made_with: Mapping[str, Any]
+    """Code digest, versions and machine."""
     schema: int = SCHEMA
 
     @property
     def fingerprint(self) -> str:
-        """One digest of all records, short enough to write down."""
+        """One digest of all records."""
         return fingerprint(self.records)
 
     def write(self, folder: Path) -> Path:
@@ -99,7 +102,7 @@ def fingerprint(records: Mapping[str, str]) -> str:
 
 
 def made_with() -> dict[str, Any]:
-    """What a report made here is made with."""
+    """Code digest, versions and machine of this process."""
     return {
         "carft": __version__,
         "numerics": NUMERICS,
@@ -112,7 +115,7 @@ def made_with() -> dict[str, Any]:
 
 @cache
 def code_digest() -> str:
-    """sha256 of all code, templates and data of ``reports``: other code may decide, word or draw otherwise."""
+    """sha256 of all code, templates and data of ``reports``."""
     root = Path(str(files("reports")))
     sources = sorted(
         (item.relative_to(root).as_posix(), item.read_bytes())

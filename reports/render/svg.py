@@ -1,9 +1,9 @@
-"""Small drawings of the page as plain coordinates: an interval against zero, and the plot of ID against OOD."""
+"""Coordinates of the SVG drawings on the page: bars of intervals, and the plot of ID against OOD."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ import pandas as pd
 from reports.figures.figures import colour, label, marker
 from reports.tables.rows import rows_of
 
-#: beyond this many points an interval is cut off and drawn with an arrow, so that small effects stay visible
+#: share of 1 beyond which a bar is cut off and has an arrow, so that small effects stay visible
 WIDEST = 0.10
 
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval as x positions in % of the width; zero is at 50. ``cut``: a bound lies outside the drawing."""
+    """An interval as x positions in % of the width; zero is at 50. ``cut_*``: the bound lies outside the drawing."""
 
     low: float
     high: float
@@ -43,8 +43,8 @@ def bar(effect: float, low: float, high: float, span: float, margin: float | Non
     def place(value: float) -> float:
         return round(50 + 50 * max(-1.0, min(1.0, value / span)), 2)
 
-    shown = None if margin is None or margin == 0 else place(margin)
-    return Bar(place(low), place(high), place(effect), shown, low < -span, high > span)
+    line = None if margin is None or margin == 0 else place(margin)
+    return Bar(place(low), place(high), place(effect), line, low < -span, high > span)
 
 
 #: a marker of matplotlib as an SVG path around (0, 0)
@@ -59,7 +59,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Scatter:
-    """ID against OOD as coordinates in a box of ``width`` x ``height``; every point says in ``words`` what it is."""
+    """ID against OOD as coordinates in a box of ``width`` x ``height``; ``words`` of a point is its description."""
 
     width: int
     height: int
@@ -72,6 +72,23 @@ class Scatter:
     diagonal: tuple[float, float, float, float]
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """A linear map from [low, high] to coordinates from ``start`` to ``end``."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """(coordinate, text) of round numbers."""
+        return [(self(value), f"{value:g}") for value in _ticks(self.low, self.high)]
+
+
 def scatter(tasks: pd.DataFrame, curves: pd.DataFrame, width: int = 720, height: int = 460) -> Scatter | None:
     """The plot of ID test against mean OOD accuracy, one point per task and entry.
 
@@ -82,48 +99,39 @@ def scatter(tasks: pd.DataFrame, curves: pd.DataFrame, width: int = 720, height:
     tasks = tasks[np.isfinite(tasks["test_top1"]) & np.isfinite(tasks["ood/mean"])]
     if tasks.empty:
         return None
-    xs, ys = 100 * tasks["test_top1"], 100 * tasks["ood/mean"]
     if not len(curves):
         curves = pd.DataFrame(columns=["task", "parent", "alpha", "test/top1", "ood/mean/top1"])
-    left, right, top, bottom = 52, width - 14, 12, height - 42
-    low_x, high_x = _padded(xs, 100 * curves["test/top1"])
-    low_y, high_y = _padded(ys, 100 * curves["ood/mean/top1"])
-
-    def x(value: float) -> float:
-        return round(left + (value - low_x) / (high_x - low_x) * (right - left), 1)
-
-    def y(value: float) -> float:
-        return round(bottom - (value - low_y) / (high_y - low_y) * (bottom - top), 1)
-
-    points = [
-        {
-            "x": x(100 * row["test_top1"]),
-            "y": y(100 * row["ood/mean"]),
-            "task": row["task"],
-            "method": row["method"],
-            "colour": colour(row["method"]),
-            "shape": _shape(row["method"]),
-            "words": f"{row['task']}, {label(row['method'])}: ID {100 * row['test_top1']:.1f} % "
-            f"({100 * row['low']:.1f} to {100 * row['high']:.1f}), OOD {100 * row['ood/mean']:.1f} %",
-        }
-        for row in rows_of(tasks)
-    ]
+    x = _Scale(*_padded(100 * tasks["test_top1"], 100 * curves["test/top1"]), 52, width - 14)
+    y = _Scale(*_padded(100 * tasks["ood/mean"], 100 * curves["ood/mean/top1"]), height - 42, 12)
+    points = [_point(row, x, y) for row in rows_of(tasks)]
     lines = [
-        {
-            "task": task,
-            "colour": colour(str(parent)),
-            "path": "M"
-            + "L".join(f"{x(100 * a)},{y(100 * b)}" for a, b in part[["test/top1", "ood/mean/top1"]].to_numpy()),
-        }
+        {"task": task, "colour": colour(str(parent)), "path": _path(part, x, y)}
         for (task, parent), part in curves.groupby(["task", "parent"])
     ]
     names = list(dict.fromkeys(tasks["method"]))
     methods = [{"name": label(m), "method": m, "colour": colour(m), "shape": _shape(m)} for m in names]
-    x_ticks = [(x(v), f"{v:g}") for v in _ticks(low_x, high_x)]
-    y_ticks = [(y(v), f"{v:g}") for v in _ticks(low_y, high_y)]
-    shared = max(low_x, low_y), min(high_x, high_y)
-    diagonal = (x(shared[0]), y(shared[0]), x(shared[1]), y(shared[1])) if shared[0] < shared[1] else (0, 0, 0, 0)
-    return Scatter(width, height, x_ticks, y_ticks, points, methods, sorted(set(tasks["task"])), lines, diagonal)
+    low, high = max(x.low, y.low), min(x.high, y.high)
+    diagonal = (x(low), y(low), x(high), y(high)) if low < high else (0, 0, 0, 0)
+    found = sorted(set(tasks["task"]))
+    return Scatter(width, height, x.ticks(), y.ticks(), points, methods, found, lines, diagonal)
+
+
+def _point(row: Mapping[str, Any], x: _Scale, y: _Scale) -> dict[str, Any]:
+    return {
+        "x": x(100 * row["test_top1"]),
+        "y": y(100 * row["ood/mean"]),
+        "task": row["task"],
+        "method": row["method"],
+        "colour": colour(row["method"]),
+        "shape": _shape(row["method"]),
+        "words": f"{row['task']}, {label(row['method'])}: ID {100 * row['test_top1']:.1f} % "
+        f"({100 * row['low']:.1f} to {100 * row['high']:.1f}), OOD {100 * row['ood/mean']:.1f} %",
+    }
+
+
+def _path(part: pd.DataFrame, x: _Scale, y: _Scale) -> str:
+    pairs = part[["test/top1", "ood/mean/top1"]].to_numpy()
+    return "M" + "L".join(f"{x(100 * a)},{y(100 * b)}" for a, b in pairs)
 
 
 def _shape(entry: str) -> str:

@@ -1,11 +1,11 @@
 """Intervals for paired differences when both seeds and groups vary (docs/statistics.md).
 
 The resampling unit of images is the group (in the icons world the drawing): renderings of one drawing are not
-independent. Seeds and groups are crossed; the variance of a mean difference is the sum of a seed term and a group
-term. The interaction, which both terms hold, is counted once, and each term keeps a t quantile of its own.
+independent. Seeds and groups are crossed. The variance of a mean difference is the sum of a seed term and a group
+term. Both terms contain the interaction, which is counted once. Each term has a t quantile of its own.
 
-Where a study was searched several times, a search takes the place of a seed: the mean over its confirm seeds is one
-replicate, so that the term holds the luck of the search as well.
+With several searches of a study, a search takes the place of a seed: the mean over its confirm seeds is one
+replicate. The term then covers the variation between searches as well.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from scipy import optimize, stats
 
 LEVEL = 0.95
 POWER = 0.80
-#: degrees of freedom from which a t is taken as normal
+#: degrees of freedom above which the t distribution is replaced by the normal
 NORMAL_FROM = 1e4
-#: sources whose number a person raises by running more cells
+#: sources whose number grows with more cells
 REPLICATES = ("seeds", "searches")
 
 
 @dataclass(frozen=True)
 class Component:
-    """One term of a variance: its raw estimate, degrees of freedom, and its source: seeds, searches, groups or tasks.
-
-    Searches are seeds and searches together. interaction: what of the raw estimate is interaction of seeds (or
-    searches) and groups, which the other term holds as well.
-    """
+    """One term of a variance."""
 
     variance: float
+    """The raw estimate; NaN where it cannot be estimated."""
     df: int
+    """Degrees of freedom."""
     source: str
+    """seeds, searches (seeds and searches together), groups or tasks."""
     interaction: float = 0.0
+    """The part of the raw estimate that is interaction of seeds (or searches) and groups."""
 
     @property
     def net(self) -> float:
-        """The raw estimate less half of the interaction, at least half of itself: so that a sum holds it once."""
+        """The raw estimate minus half of the interaction, at least half of the raw estimate."""
         return float(net(self.variance, self.interaction))
 
     def scaled(self, seeds: float, groups: float) -> Component:
-        """What the term would be with so many times the seeds (of one search; else searches) and the groups."""
+        """The term extrapolated to other numbers of replicates and groups, given as factors."""
         factors = dict.fromkeys(REPLICATES, (seeds, seeds)) | {"groups": (groups, groups)}
         own, times = factors.get(self.source, (1.0, 1.0))
         held = min(self.interaction, self.variance)
@@ -57,22 +57,22 @@ class Component:
 
 @dataclass(frozen=True)
 class Estimate:
-    """An effect with the variance components it rests on. Effects are shares of 1, not points.
-
-    n_seeds: confirm seeds, of all searches together. n_searches: independent searches; with one, the luck of the
-    search is in no component.
-    """
+    """An effect with its variance components."""
 
     effect: float
+    """A share of 1, not points."""
     components: tuple[Component, ...]
     n_seeds: int
+    """Confirm seeds of all searches together."""
     n_groups: int
-    is_plain: bool = False  # the raw sum with one t, instead of this project's rule (docs/statistics.md)
+    is_plain: bool = False
+    """Whether the raw sum with one t is used instead of this project's rule (docs/statistics.md)."""
     n_searches: int = 1
+    """Independent searches; with one, no component covers the variation between searches."""
 
     @property
     def replicates(self) -> int:
-        """What the variance over seeds was taken from: searches where there are several, else seeds."""
+        """The number of searches if there are several, else of seeds."""
         return self.n_searches if self.n_searches > 1 else self.n_seeds
 
     @cached_property
@@ -113,7 +113,7 @@ class Estimate:
         return self.effect - half, self.effect + half
 
     def plain(self) -> Estimate:
-        """The same under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
+        """The estimate under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
         return replace(self, is_plain=True)
 
     def p_above(self, margin: float = 0.0) -> float:
@@ -136,13 +136,14 @@ class Estimate:
         return 1.0 - self.p_above(margin)
 
     def smallest_visible(self) -> float:
-        """The true effect that a two-sided 5 % test would see in 80 % of repetitions."""
+        """The true effect that a two-sided 5 % test detects in 80 % of repetitions."""
         return (self.quantile((1 + LEVEL) / 2) + self.quantile(POWER)) * self.se
 
     def power(self, distance: float, alpha: float = (1 - LEVEL) / 2) -> float:
-        """The probability that a one-sided bound at level alpha clears a margin that the truth lies beyond by distance.
+        """The probability that a one-sided bound at level alpha lies beyond the margin.
 
-        A noncentral t at Satterthwaite's degrees of freedom, with this estimate's own standard error. NaN without one.
+        distance: of the true effect from the margin, a share of 1. The distribution is a noncentral t at
+        Satterthwaite's degrees of freedom with this standard error. NaN without a standard error.
         """
         if math.isnan(self.se):
             return math.nan
@@ -154,15 +155,15 @@ class Estimate:
         return float(stats.nct.sf(wanted, self.df, reached))
 
     def floor(self) -> str:
-        """Which source holds most of the variance: groups, seeds, searches or tasks; empty without any."""
+        """The source with the largest share of the variance: groups, seeds, searches or tasks; empty without any."""
         return max(self.terms, key=lambda source: self.terms[source][0], default="")
 
     def share(self, source: str) -> float:
-        """Standard error that comes from one source; 0 when the source has no term."""
+        """Standard error of one source; 0 when the source has no term."""
         return math.sqrt(self.terms[source][0]) if source in self.terms else 0.0
 
     def scaled(self, seeds: float = 1.0, groups: float = 1.0) -> Estimate:
-        """The same effect as it would be known with so many times the replicates and groups (extrapolated)."""
+        """The estimate extrapolated to other numbers of replicates and groups, given as factors."""
         parts = tuple(c.scaled(seeds, groups) for c in self.components)
         searches = round(self.n_searches * seeds) if self.n_searches > 1 else self.n_searches
         confirmed, images = round(self.n_seeds * seeds), round(self.n_groups * groups)
@@ -170,7 +171,7 @@ class Estimate:
 
 
 def net(variance: np.ndarray | float, interaction: np.ndarray | float) -> np.ndarray:
-    """Terms less half of the interaction that both of them hold, but at least half of themselves."""
+    """Terms minus half of the interaction, at least half of the terms."""
     return np.maximum(variance - np.asarray(interaction) / 2, np.asarray(variance) / 2)
 
 
@@ -187,46 +188,45 @@ def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
 
 @dataclass(frozen=True)
 class Contributions:
-    """What each seed and group adds to the metric.
-
-    values: (S, G); summing a row over groups gives the metric of that seed. strata: (G,) label of each group's
-    stratum; groups are exchangeable within a stratum only (drawings of the test set, drawings of new hands).
-    weights: (G,) what each group weighs in the metric; None for equal ones. images: (G,) how many images each group
-    has; None where nothing is counted, and then a spread of zero is taken as it is. searches: (S,) which search each
-    row comes from; None for one.
-    """
+    """Contributions of seeds and groups to a metric."""
 
     values: np.ndarray
+    """(S, G); the sum of a row over groups is the metric of that seed."""
     strata: np.ndarray
+    """(G,) label of each group's stratum. Groups are exchangeable within a stratum only."""
     weights: np.ndarray | None = None
+    """(G,) weight of each group in the metric; None for equal weights."""
     images: np.ndarray | None = None
+    """(G,) images of each group; None if unknown, and then a variance of zero has no lower bound."""
     searches: np.ndarray | None = None
+    """(S,) search of each row; None for one search."""
 
     @property
     def n_searches(self) -> int:
-        """How many searches the rows come from."""
+        """Number of searches of the rows."""
         return 1 if self.searches is None else len(np.unique(self.searches))
 
     def by_search(self) -> Contributions:
-        """One row a search: the mean over its seeds. The same where there is one search, whose seeds are the rows."""
+        """One row per search, the mean over its seeds; unchanged for a single search."""
         if self.searches is None or self.n_searches < 2:
             return self
         rows = [self.values[self.searches == label].mean(0) for label in np.unique(self.searches)]
         return replace(self, values=np.stack(rows), searches=np.arange(len(rows)))
 
     def residuals(self, members: np.ndarray) -> np.ndarray:
-        """(S, g) of one stratum: contributions less what the group's weight alone makes of the stratum's mean.
+        """(S, g) of one stratum: contributions minus the stratum's mean times the weight of the group.
 
-        A group of twice the weight adds twice as much to any metric; that is no spread (linearised ratio).
+        This is the linearised variance of a ratio: a group of twice the weight adds twice as much to any metric.
         """
         part = self.values[:, members]
         share = np.full(part.shape[1], 1.0) if self.weights is None else self.weights[members]
         return part - part.sum(1, keepdims=True) * (share / share.sum())
 
     def floor(self, members: np.ndarray) -> float:
-        """The group term of one stratum if one image spoke for and one against, in every seed; 0 if not counted.
+        """Lower bound of the group term of one stratum; 0 if the images are unknown.
 
-        A sample without any disagreement does not show that there is none (Agresti and Min 2005, for paired hits).
+        It is the term with one image for and one image against in every seed. A sample without disagreement does not
+        show that there is none (Agresti and Min 2005, for paired hits).
         """
         if self.images is None:
             return 0.0
@@ -235,11 +235,11 @@ class Contributions:
 
 
 def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
-    """Effect, and variance = seeds term + groups term; the groups term alone for what does not depend on a seed.
+    """The effect with a seeds term and a groups term; without a seeds term where the metric does not depend on seeds.
 
-    Seeds: variance over seeds of the metric, over S. Groups: per stratum of n groups, n times the variance over
-    groups of the seed-averaged residuals, but no less than the floor. Interaction: the same of what is left when both
-    means are taken off. Of several searches each is one replicate in the place of a seed.
+    The seeds term is the variance over seeds of the metric, divided by S. The groups term is, per stratum of n groups,
+    n times the variance over groups of the seed-averaged residuals, at least the floor. The interaction is the same of
+    the residuals from both means. With several searches a search takes the place of a seed.
     """
     n_seeds, searches = len(contributions.values), contributions.n_searches
     contributions = contributions.by_search()
@@ -287,7 +287,7 @@ def interaction_term(values: np.ndarray) -> np.ndarray:
 
 
 def pooled(estimates: Sequence[Estimate]) -> Estimate:
-    """Unweighted mean of independent estimates (of tasks: a fixed set, no drawings shared, runs independent)."""
+    """Unweighted mean of independent estimates, such as those of a fixed set of tasks that share no drawings."""
     squared = len(estimates) ** 2
     components = tuple(
         Component(c.variance / squared, c.df, c.source, c.interaction / squared)
@@ -304,14 +304,14 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def shifted(estimate: Estimate, by: float) -> Estimate:
-    """The estimate of the effect plus a constant that is known without error."""
+    """The estimate of the effect plus a constant without error."""
     return replace(estimate, effect=estimate.effect + by)
 
 
 def across(estimates: Sequence[Estimate]) -> Estimate:
-    """The same mean with tasks as a random sample: a t interval over the tasks' effects.
+    """Unweighted mean with tasks as a random sample: a t interval over the tasks' effects.
 
-    It holds everything in which tasks differ, the luck of their searches included.
+    The interval covers all variation between tasks, that of their searches included.
     """
     effects = np.array([e.effect for e in estimates])
     count = len(effects)

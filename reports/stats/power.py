@@ -1,4 +1,4 @@
-"""What more seeds or more images would buy, extrapolated from the variance components, in words."""
+"""The effect of more seeds or more images, extrapolated from the variance components, as text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ SEEDS_WORTH_NAMING = 50
 
 
 def power_words(estimate: Estimate, unit: str = "group", margin: float = 0.0) -> str:
-    """Sentences on what the estimate could see, and what would let it see more. Effects are shares of 1.
+    """Sentences on the smallest effect that the estimate detects, and on what would detect smaller ones.
 
-    unit: what a group is called. margin: what the effect is held against. Empty without a standard error or
-    without a seed term to extrapolate.
+    unit: name of a group. margin: a share of 1 that the effect is compared with. Empty without a standard error.
     """
     now = estimate.smallest_visible()
     if math.isnan(now) or now == 0 or "tasks" in estimate.terms:
@@ -35,12 +34,12 @@ def power_words(estimate: Estimate, unit: str = "group", margin: float = 0.0) ->
 
 
 def replicates(estimate: Estimate) -> str:
-    """What the variance over seeds was taken from: ``searches`` where there are several, else ``seeds``."""
+    """``searches`` if there are several, else ``seeds``."""
     return "searches" if estimate.n_searches > 1 else "seeds"
 
 
 def _to_see_the_effect(estimate: Estimate, unit: str, margin: float) -> str:
-    """What it would take to tell a true effect of the size that was found from the margin."""
+    """The replicates needed to tell a true effect of the estimated size from the margin."""
     size = abs(estimate.effect - margin)
     if size >= estimate.smallest_visible() or size == 0:
         return ""

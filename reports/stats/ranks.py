@@ -1,4 +1,4 @@
-"""Ranks, signs and order statistics: corrections for several looks, correlations over tasks, the best of n."""
+"""Ranks, signs and order statistics: multiple testing, correlations over tasks, the best of n."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from reports.stats.intervals import LEVEL
 
-#: one-sided level of a verdict: a 95 % interval that lies wholly on one side
+#: one-sided level of a verdict, that of a 95 % interval
 ONE_SIDED = 0.025
 #: exponent of the calibration of far tails, fitted to the simulated error of nine tasks
 TAIL = 2 / 3
@@ -32,8 +32,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def tailed(p: float) -> float:
     """A one-sided p value of an interval, calibrated in the far tail: 2.5 % x (p / 2.5 %)^TAIL below 2.5 %.
 
-    The weighted t quantile is right at 2.5 %, where the 95 % interval uses it, and too small far out, where seeds hold
-    most of the variance and three of them agree by chance (docs/statistics.md has the simulation).
+    The weighted t quantile is right at 2.5 %, where the 95 % interval uses it. It is too small in the far tail, where
+    seeds have most of the variance and three of them agree by chance (docs/statistics.md has the simulation).
     """
     return p if not p < ONE_SIDED else ONE_SIDED * (p / ONE_SIDED) ** TAIL
 
@@ -44,12 +44,12 @@ def untailed(p: float) -> float:
 
 
 def holm_one_sided(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values of one-sided p values of intervals; a single one is not calibrated, it is no tail."""
+    """Holm's adjusted p values of one-sided p values of intervals. A single p value is not calibrated."""
     return holm([tailed(p) for p in p_values]) if len(p_values) > 1 else holm(p_values)
 
 
 def sign_test(effects: Sequence[float]) -> float:
-    """Two-sided exact p value that as many effects lie on one side of zero; ties are dropped."""
+    """Two-sided exact p value of the signs of effects; zeros are dropped."""
     signs = [e > 0 for e in effects if e != 0]
     return float(stats.binomtest(sum(signs), len(signs)).pvalue) if signs else 1.0
 
@@ -88,7 +88,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], level: flo
 
 
 def _perfect(value: float, count: int, level: float) -> tuple[float, float]:
-    """Bounds for a sample correlation of exactly 1 or -1: where z is infinite, that of one swapped pair is used."""
+    """Bounds for a sample correlation of 1 or -1, whose z is infinite: those of one swapped pair of neighbours."""
     near = 1 - 6 * 2 / (count * (count**2 - 1))  # Spearman's correlation after one swap of neighbours
     half = stats.norm.ppf((1 + level) / 2) * math.sqrt((1 + near**2 / 2) / (count - 3))
     bound = math.tanh(math.atanh(near) - half)
@@ -113,14 +113,14 @@ def expected_best_of_searches(trials: pd.DataFrame) -> list[float]:
 
 
 def _log_choose(total: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Logarithm of the number of ways to choose; undefined where more are chosen than there are."""
+    """Logarithm of the binomial coefficient; undefined where ``chosen`` exceeds ``total``."""
     return special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
 
 
 def spread_of_best(values: Sequence[float]) -> float:
-    """Standard deviation of the best of as many values drawn with replacement: the luck of the search, exactly.
+    """Exact standard deviation of the best of as many values drawn with replacement; NaN for a single value.
 
-    NaN for a single value, of which nothing can be said.
+    It measures the variation of the winner over repeated searches.
     """
     if len(values) < 2:
         return math.nan
@@ -133,7 +133,7 @@ def spread_of_best(values: Sequence[float]) -> float:
 
 
 def whole_searches(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials of the scopes in which none was given up: the best of n of survivors is not that of a search."""
+    """The trials of the scopes without pruned trials. The best of n unpruned trials is not that of a search."""
     if trials.empty:
         return trials
     return trials[trials.groupby("scope")["given_up"].transform("max") == 0]

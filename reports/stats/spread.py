@@ -1,4 +1,4 @@
-"""Whether estimates of different tasks differ by more than sampling makes them differ, and what noise does to ranks."""
+"""Spread of estimates over tasks against sampling noise."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance of estimates over tasks, and what of it is noise: the mean of their squared standard errors.
-
-    df: degrees of freedom of the noise, by Satterthwaite.
-    """
+    """The variance of estimates over tasks, and the part of it that is sampling noise."""
 
     observed: float
+    """Sample variance of the estimates."""
     noise: float
+    """Mean of their squared standard errors; NaN where one is missing."""
     count: int
+    """Number of tasks."""
     df: float
+    """Satterthwaite's degrees of freedom of the noise."""
 
     @staticmethod
     def of(estimates: Sequence[Estimate]) -> Spread:
-        """NaN for noise where an estimate has no standard error."""
+        """The spread of these estimates."""
         observed = float(np.var([e.effect for e in estimates], ddof=1))
         return Spread(observed, float(np.mean([e.se**2 for e in estimates])), len(estimates), pooled(estimates).df)
 
     @property
     def reliability(self) -> float:
-        """The share of the observed variance that is no noise; 0 where there is more noise than variance."""
+        """The share of the observed variance that is not noise, at least 0."""
         return max(0.0, 1 - self.noise / self.observed) if self.observed > 0 else 0.0
 
     @property
@@ -46,11 +47,11 @@ class Spread:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the spread is no larger than sampling noise; true also where that cannot be said."""
+        """Whether the spread is no larger than sampling noise; also true where p is NaN."""
         return not self.p < LEVEL
 
     def shown(self, spread: float) -> float:
-        """The probability that the F test sees a true standard deviation over tasks of this size."""
+        """The power of the F test for a true standard deviation over tasks of this size."""
         if not self.noise > 0:
             return float(self.noise == 0 and spread > 0)
         critical = stats.f.isf(LEVEL, self.count - 1, self.df)

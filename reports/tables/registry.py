@@ -1,39 +1,52 @@
-"""The tables of a report: one card each, name -> card. To add a table, write its function and add a card to ``TABLES``.
+"""The tables of a report, name -> card.
 
-A card says how a table is made, what names its rows, how its numbers are shown, and what a number of it rests on. The
-page, the CSV files, `report why` and `report verify` all work from the cards alone.
+To add a table, write its function and add a card to ``TABLES``. The page, the CSV files, `report why` and
+`report verify` read the cards only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, Literal
 
 import pandas as pd
 
 from carft.core.errors import unknown
-from reports.analysis.null_checks import NullCheck, null_checks
+from reports.analysis.context import confusion_table, context_table, kl_table, lost_table, reliability_table
+from reports.analysis.null_checks import NullCheck, null_checks, null_table
+from reports.analysis.robustness import baseline_table, robustness_table
+from reports.analysis.selection import one_trial_table, selection_table
+from reports.claims.readings import reading_share_table, specification_table
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.caveats import caveats, said_of
-from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.evidence.evidence import Evidence
 from reports.evidence.references import imagenet_references
 from reports.evidence.sealed_access import SealedAccess
-from reports.tables import basic as make
-from reports.tables.audits import AUDIT_TABLES, AuditTable
+from reports.tables.accuracy import CURVE_METRICS, curve_table, task_table
+from reports.tables.card import INTERVAL, INTERVAL_FORMULAS, MEAN, PAIRED, Formula, TableCard
+from reports.tables.differences import difference_table, verdict_table
+from reports.tables.folder import cell_table, problem_table
+from reports.tables.row_cells import (
+    cells_in_history,
+    cells_of_method,
+    cells_of_part,
+    cells_on_curve,
+    trials_of_method,
+)
 from reports.tables.rows import rows_of
+from reports.tables.training import best_of_n_table, history_table, trial_table
+from reports.tables.uncertainty import uncertainty_table
 
-Row = Mapping[str, Any]
-Format = Literal["share", "points", "general"]
+__all__ = ["INTERVAL", "TABLES", "Formula", "Sources", "TableCard", "table_card"]
 
 
 @dataclass
 class Sources:
-    """What tables are made from: evidence, verdicts, and the tables themselves, each made once."""
+    """What tables are made from. Every part is computed once, when it is first asked for."""
 
     evidence: Evidence
+    """The records of the results folder."""
     _made: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
@@ -49,15 +62,16 @@ class Sources:
 
     @cached_property
     def unsealings(self) -> SealedAccess:
+        """Which cells were evaluated on sealed sets."""
         return SealedAccess.of(self.evidence)
 
     @cached_property
     def caveats(self) -> Mapping[str, tuple[str, ...]]:
-        """Cell -> what a reader must know of it."""
+        """Cell -> its caveats."""
         return caveats(self.evidence.records.values(), self.unsealings)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table of the registry, with rows marked whose cells call for a caution."""
+        """A table of the registry, with a column ``caution`` where cells have caveats."""
         if name not in self._made:
             card = table_card(name)
             self._made[name] = self._marked(card, card.make(self))
@@ -74,68 +88,6 @@ class Sources:
         return table.assign(caution=marks) if any(marks) else table
 
 
-def _named_cells(sources: Sources, row: Row) -> Sequence[str]:
-    return str(row.get("cells", row.get("cell", ""))).split()
-
-
-@dataclass(frozen=True)
-class Formula:
-    """How a number is computed, in words; ``metric`` names the metric of the cells whose mean it is, if it is one."""
-
-    words: str
-    metric: str | None = None
-
-
-@dataclass(frozen=True)
-class TableCard:
-    """One table.
-
-    keys: the columns that name a row, for addresses such as ``tasks.icons/transport/car_ft.test_top1``.
-    shares, points: columns that hold shares of 1, shown in % or as signed points; patterns as of fnmatch.
-    hidden: columns of the CSV that the page leaves out. formulas: column pattern -> formula.
-    rests_on: the cells behind a row; by default those of its column ``cells`` or ``cell``.
-    """
-
-    title: str
-    note: str
-    make: Callable[[Sources], pd.DataFrame]
-    keys: tuple[str, ...]
-    shares: tuple[str, ...] = ()
-    points: tuple[str, ...] = ()
-    hidden: tuple[str, ...] = ("cells",)
-    headings: Mapping[str, str] = field(default_factory=dict)
-    formulas: Mapping[str, Formula] = field(default_factory=dict)
-    rests_on: Callable[[Sources, Row], Sequence[str]] = _named_cells
-    on_page: bool = True
-
-    def cells(self, sources: Sources, row: Row) -> Sequence[str]:
-        """Ids of the cells that a row rests on."""
-        return self.rests_on(sources, row)
-
-    def format(self, column: str) -> Format:
-        """How a column is shown."""
-        for patterns, kind in ((self.shares, "share"), (self.points, "points")):
-            if any(fnmatchcase(column, pattern) for pattern in patterns):
-                return kind  # type: ignore[return-value]
-        return "general"
-
-    def formula(self, column: str) -> Formula | None:
-        """The formula of a column, if it has one of its own."""
-        found = next((f for pattern, f in self.formulas.items() if fnmatchcase(column, pattern)), None)
-        if found is None or found.metric is None or "*" not in found.metric:
-            return found
-        return Formula(found.words, found.metric.replace("*", column.split("/")[-1]))
-
-    def key(self, row: Row) -> str:
-        """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
-        names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
-        return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
-
-    def short_key(self, row: Row) -> str:
-        """The same without the scope: enough where no other scope has such a row."""
-        return "/".join(str(row[k]) for k in self.keys if k in row and k != "scope")
-
-
 def table_card(name: str) -> TableCard:
     """The card of a table; ``UserError`` with near misses for an unknown name."""
     if name not in TABLES:
@@ -144,82 +96,19 @@ def table_card(name: str) -> TableCard:
 
 
 def _claims(sources: Sources) -> pd.DataFrame:
+    """One row per verdict."""
     # scripts get null for what does not exist, tables an empty cell
     rows = [{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts]
     return pd.DataFrame(rows)
 
 
-def _parts_cells(sources: Sources, row: Row) -> Sequence[str]:
-    mine = [v for v in sources.verdicts if (v.claim, v.scope) == (row["claim"], row["scope"])]
-    return next((part.cells for v in mine for part in v.parts if part.name == row["part"]), ())
+def _problems(sources: Sources) -> pd.DataFrame:
+    # made after all other tables: reading the evidence for them finds problems
+    for name in TABLES:
+        if name != "problems":
+            sources.table(name)
+    return problem_table(sources.evidence)
 
-
-def _view(sources: Sources, row: Row) -> Evidence:
-    """The part of the evidence that a row is of: a table never pools over two scopes."""
-    return next(view for view in sources.evidence.views() if view.name == row["scope"])
-
-
-def _of_method(sources: Sources, row: Row) -> list[str]:
-    """Confirm cells of the method of a row, on every task of its scope."""
-    entry, view = next(e for e in TABLE_ENTRIES if e.label == row["method"]), _view(sources, row)
-    return [cell for task in view.tasks for cell in view.cells(task, entry)]
-
-
-def _trials_of_method(sources: Sources, row: Row) -> list[str]:
-    trials = sources.table("trials")
-    mine = (trials["method"] == row["method"]) & (trials["scope"] == row["scope"])
-    return trials.loc[mine, "cell"].tolist()
-
-
-def _on_curve(sources: Sources, row: Row) -> Sequence[str]:
-    return _view(sources, row).cells(row["task"], Entry("wise_ft", row["parent"], row["alpha"]))
-
-
-def _in_history(sources: Sources, row: Row) -> Sequence[str]:
-    studies = [s for s in _view(sources, row).studies if s.method == row["method"]]
-    return [cell for study in studies for cell in study.confirm if cell in sources.evidence.records]
-
-
-def _audit_card(name: str, table: AuditTable) -> TableCard:
-    """The card of a table of the audit, which says in its note how it is computed."""
-
-    def made(sources: Sources) -> pd.DataFrame:
-        if name == "problems":  # reading the others finds problems
-            for other in TABLES:
-                if other != name:
-                    sources.table(other)
-        return table.make(sources.evidence, sources.verdicts)
-
-    rests_on = _trials_of_method if name == "one_trial" else _named_cells
-    return TableCard(
-        table.title,
-        table.note,
-        made,
-        table.keys,
-        table.shares,
-        table.points,
-        formulas={"*": Formula(table.note)},
-        rests_on=rests_on,
-    )
-
-
-MEAN = "Mean over the cells of their"
-INTERVAL = (
-    "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds (of several searches: over the means of the "
-    "searches / searches) + sum over strata of groups x variance over "
-    "groups of the seed-averaged contributions, their interaction counted once; q = mean of the terms' t quantiles at "
-    "97.5 %, weighted by their variances (docs/statistics.md)."
-)
-INTERVAL_FORMULAS = {
-    "low": Formula(INTERVAL),
-    "high": Formula(INTERVAL),
-    "smallest_visible": Formula("(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval."),
-    "floor": Formula("The source with the largest share of the variance: groups, seeds or tasks."),
-}
-PAIRED = Formula(
-    "Mean over seeds of first minus second, paired by seed and image: sum over groups of the difference of their "
-    "contributions. A pooled part is the unweighted mean over its tasks."
-)
 
 TABLES: dict[str, TableCard] = {
     "claims": TableCard(
@@ -234,18 +123,18 @@ TABLES: dict[str, TableCard] = {
     "verdicts": TableCard(
         "Parts of the verdicts",
         "One row per part of a claim, deciding or beside it, in points.",
-        lambda sources: make.verdict_table(sources.verdicts),
+        lambda sources: verdict_table(sources.verdicts),
         ("claim", "part"),
         points=("effect", "low*", "high*", "margin", "smallest_visible"),
         formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
-        rests_on=_parts_cells,
+        rests_on=cells_of_part,
         on_page=False,
     ),
     "tasks": TableCard(
         "Task by task",
         "Top-1 in %, means over confirm seeds, with the 95 % interval of the ID test accuracy. The columns beside the "
         "ID test have no interval here; the paired differences do. WiSE-FT's alpha was chosen on validation.",
-        lambda sources: make.task_table(sources.evidence),
+        lambda sources: task_table(sources.evidence),
         ("task", "method"),
         shares=("test_top1", "low", "high", "val_top1", "test_mean_per_class", "ood/*", "*context_top1"),
         hidden=("cells", "scale", "val_top1", "test_mean_per_class"),
@@ -272,7 +161,7 @@ TABLES: dict[str, TableCard] = {
         "Paired differences",
         "In points, with the winners that the two sides were run with. “smallest visible” is the smallest true "
         "difference that would have shown in 80 % of repetitions.",
-        lambda sources: make.difference_table(sources.evidence),
+        lambda sources: difference_table(sources.evidence),
         ("contrast", "where", "task"),
         points=("effect", "low", "high"),
         shares=("smallest_visible",),
@@ -282,16 +171,16 @@ TABLES: dict[str, TableCard] = {
     "wise": TableCard(
         "WiSE-FT curves",
         "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
-        lambda sources: make.curve_table(sources.evidence),
+        lambda sources: curve_table(sources.evidence),
         ("task", "parent", "alpha"),
         shares=("*top1",),
-        formulas={name: Formula(f"{MEAN} {name}.", name) for name in make.CURVE_METRICS},
-        rests_on=_on_curve,
+        formulas={name: Formula(f"{MEAN} {name}.", name) for name in CURVE_METRICS},
+        rests_on=cells_on_curve,
     ),
     "trials": TableCard(
         "Search trials",
         "Every finished trial of every search, with validation numbers only.",
-        lambda sources: make.trial_table(sources.evidence),
+        lambda sources: trial_table(sources.evidence),
         ("task", "method", "search", "trial"),
         shares=("val/top1",),
         hidden=(),
@@ -300,7 +189,7 @@ TABLES: dict[str, TableCard] = {
     "best_of_n": TableCard(
         "Best of n",
         "Expected validation top-1 in % of the best of n trials, mean over tasks.",
-        lambda sources: make.best_of_n_table(sources.table("trials")),
+        lambda sources: best_of_n_table(sources.table("trials")),
         ("method", "n"),
         shares=("expected_best",),
         formulas={
@@ -309,24 +198,24 @@ TABLES: dict[str, TableCard] = {
                 "sum over ranks r of C(r, n - 1) x value(r) / C(trials, n)."
             )
         },
-        rests_on=_trials_of_method,
+        rests_on=trials_of_method,
     ),
     "contexts": TableCard(
         "Context recognition",
         "Images whose context is recognised, per known context and set, all tasks and seeds together.",
-        lambda sources: make.context_table(sources.evidence),
+        lambda sources: context_table(sources.evidence),
         ("method", "context", "set"),
         shares=("share",),
         formulas={"share": Formula("hits / images, summed over tasks and confirm seeds.")},
-        rests_on=_of_method,
+        rests_on=cells_of_method,
     ),
     "history": TableCard(
         "Training curves",
         "Means over tasks and confirm seeds per epoch.",
-        lambda sources: make.history_table(sources.evidence),
+        lambda sources: history_table(sources.evidence),
         ("method", "epoch"),
         formulas={"*": Formula("Mean over the cells of the mean over the epoch's steps (history.parquet).")},
-        rests_on=_in_history,
+        rests_on=cells_in_history,
         on_page=False,
     ),
     "unsealings": TableCard(
@@ -335,12 +224,13 @@ TABLES: dict[str, TableCard] = {
         lambda sources: sources.unsealings.table(),
         ("cell",),
         hidden=(),
+        formulas={"*": Formula("Copied from the records; nothing was computed.")},
         on_page=False,
     ),
     "cells": TableCard(
         "Cells",
         "Every cell with the command that makes it again.",
-        lambda sources: make.cell_table(sources.evidence),
+        lambda sources: cell_table(sources.evidence),
         ("cell",),
         shares=("val_top1",),
         formulas={"val_top1": Formula("The cell's val/top1.", "val/top1")},
@@ -357,5 +247,99 @@ TABLES: dict[str, TableCard] = {
         },
         rests_on=lambda sources, row: (),
     ),
+    "nulls": TableCard(
+        "Null checks",
+        "What must hold before any comparison means something, run on the records of this folder.",
+        lambda sources: null_table(sources.checks),
+        ("check",),
+    ),
+    "uncertainty": TableCard(
+        "Where the uncertainty comes from",
+        "Standard errors by source, in points. Groups and seeds make the intervals; the draw of hyperparameters is "
+        "estimated on validation and is in no interval; of several searches, it is in the term of seeds.",
+        lambda sources: uncertainty_table(sources.evidence),
+        ("scope", "contrast", "where", "task"),
+        points=("effect",),
+        shares=("se_*", "half_width*"),
+    ),
+    "selection": TableCard(
+        "Validation against oracle selection",
+        "CAR-FT minus FT with winners chosen on validation and, where search cells were unsealed for it, on test. A "
+        "number selected on test is an upper bound for both sides, never a result.",
+        lambda sources: selection_table(sources.evidence),
+        ("scope", "where", "selected_on"),
+        points=("effect", "low", "high", "gap"),
+    ),
+    "one_trial": TableCard(
+        "Had the baseline had fewer trials",
+        "Validation top-1 of a method's winner minus FT's expected best of n trials, mean over tasks, in points.",
+        lambda sources: one_trial_table(sources.table("trials")),
+        ("scope", "method", "ft_trials"),
+        points=("gain", "inflation"),
+        rests_on=trials_of_method,
+    ),
+    "readings": TableCard(
+        "Readings",
+        "CAR-FT minus FT under every reading of what the paper leaves open that was run.",
+        lambda sources: specification_table(sources.evidence),
+        ("scope", "reading", "where"),
+        points=("effect", "low", "high"),
+    ),
+    "reading_shares": TableCard(
+        "In how many readings each claim holds",
+        "Contradicted is after Holm over readings; undecided is neither.",
+        lambda sources: reading_share_table(sources.evidence),
+        ("scope", "claim"),
+        shares=("share",),
+    ),
+    "confusion": TableCard(
+        "Context confusion",
+        "Known against named contexts, summed over tasks and seeds.",
+        lambda sources: confusion_table(sources.evidence),
+        ("scope", "method", "where", "known", "named"),
+        shares=("share",),
+    ),
+    "reliability": TableCard(
+        "Calibration of p_ctx",
+        "15 bins of equal width; ece is that of the method and place.",
+        lambda sources: reliability_table(sources.evidence),
+        ("scope", "method", "where", "bin"),
+        shares=("confidence", "recognised", "ece"),
+    ),
+    "lost": TableCard(
+        "Which contexts are lost first",
+        "Recognition before and after, and the alpha of WiSE-FT's line at which half of the loss is there.",
+        lambda sources: lost_table(sources.evidence),
+        ("scope", "method", "context"),
+        shares=("pretrained", "tuned"),
+        points=("lost",),
+    ),
+    "kl": TableCard(
+        "The divergence over training",
+        "Means over confirm cells, in nats; progress 0 is the first step.",
+        lambda sources: kl_table(sources.evidence),
+        ("scope", "method", "progress"),
+    ),
+    "robustness": TableCard(
+        "Robustness",
+        "Effective robustness (distance from the baseline line), worst shift, worst class, calibration error "
+        "(15 bins of equal width), in %; n as stated.",
+        lambda sources: robustness_table(sources.evidence),
+        ("scope", "task", "method"),
+        shares=("id", "ood", "expected_ood", "worst_shift", "worst_class", "worst_class_ood", "ece_*"),
+        points=("effective",),
+    ),
+    "baseline": TableCard(
+        "The baseline of effective robustness",
+        "Untrained models, and the line through them on logit axes.",
+        lambda sources: baseline_table(sources.evidence),
+        ("scope", "task", "model", "pretrained"),
+        shares=("id", "ood"),
+    ),
+    "problems": TableCard(
+        "What could not be used",
+        "Torn, failed, missing, of other numerics or data, or not the largest study of its question.",
+        _problems,
+        ("what", "where"),
+    ),
 }
-TABLES |= {name: _audit_card(name, table) for name, table in AUDIT_TABLES.items()}

@@ -16,7 +16,8 @@ from carft.store.records import Store
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.scopes import FAMILIES
-from reports.tables.basic import problem_table, task_table
+from reports.tables.accuracy import task_table
+from reports.tables.folder import problem_table
 from tests.support.planted import Plan, change_study, changed, plant
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

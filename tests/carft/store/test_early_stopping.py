@@ -31,7 +31,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.analysis.selection import one_trial_table
 from reports.evidence.evidence import Evidence
-from reports.tables.basic import best_of_n_table, trial_table
+from reports.tables.training import best_of_n_table, trial_table
 from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol

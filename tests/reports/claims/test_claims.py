@@ -23,7 +23,8 @@ from reports.claims.verdicts import Verdict, ledger, verdicts
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
 from reports.evidence.scopes import HELD_OUT, family_of
-from reports.tables.basic import task_table, trial_table
+from reports.tables.accuracy import task_table
+from reports.tables.training import trial_table
 from tests.support import planted
 from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, plant, write, write_hits

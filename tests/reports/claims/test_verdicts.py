@@ -21,7 +21,7 @@ from reports.claims.verdicts import Part, Verdict, ledger, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.scopes import family_of
 from reports.stats.intervals import Component, Estimate
-from reports.tables.basic import trial_table
+from reports.tables.training import trial_table
 from tests.support.planted import Plan, change_study, plant, write
 
 ALL = "icons/all"  # a scope of its own

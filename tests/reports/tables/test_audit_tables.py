@@ -21,18 +21,20 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.analysis.null_checks import null_checks
 from reports.analysis.robustness import fit
-from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.outcomes import SUBSET, _confidence
 from reports.figures.figures import draw_all
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import power_words
-from reports.tables.audits import AUDIT_TABLES, audit_tables
-from reports.tables.basic import task_table
-from reports.tables.registry import Sources
+from reports.tables.accuracy import task_table
+from reports.tables.registry import TABLES, Sources
 from tests.support.helpers import LR, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant
 
+AUDIT = (
+    *("nulls", "uncertainty", "selection", "one_trial", "readings", "reading_shares", "confusion", "reliability"),
+    *("lost", "kl", "robustness", "baseline", "problems"),
+)
 TASKS = ("icons/body", "icons/media", "icons/tools")
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.7},
@@ -56,13 +58,13 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 @pytest.fixture(scope="module")
 def made(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    return audit_tables(evidence, verdicts(evidence))
+    sources = Sources(evidence)
+    return {name: sources.table(name) for name in AUDIT}
 
 
 def test_every_table_names_scope_scale_and_n_and_its_keys_name_rows(made: dict[str, pd.DataFrame]) -> None:
-    assert made.keys() == AUDIT_TABLES.keys()
     for name, table in made.items():
-        keys = list(AUDIT_TABLES[name].keys)
+        keys = list(TABLES[name].keys)
         assert set(keys) <= set(table.columns), name
         assert not table.duplicated(keys).any(), name
         if name not in ("nulls", "problems"):

@@ -1,0 +1,91 @@
+"""Accuracies per task, and the curves of WiSE-FT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from carft.spec.registry import METHODS, trained_methods
+from reports.analysis.pairing import Mismatch, contributions
+from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.stats.intervals import Estimate, two_way
+
+
+def task_table(evidence: Evidence) -> pd.DataFrame:
+    """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
+
+    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %.
+    """
+    rows = []
+    for view in evidence.views():
+        for task in view.tasks:
+            for entry in TABLE_ENTRIES:
+                if cells := view.cells(task, entry):
+                    rows.append(_task_row(view, task, entry, cells))
+    return pd.DataFrame(rows)
+
+
+def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
+    estimate = _accuracy(evidence, task, entry, cells)
+    low, high = estimate.interval()
+    metrics = [evidence.metrics(cell) for cell in cells]
+
+    def mean(name: str) -> float:
+        return float(np.mean([m.get(name, np.nan) for m in metrics]))
+
+    suites = {name: mean(f"{name}/top1") for name in evidence.suites(task)}
+    return {
+        "task": task,
+        "method": entry.label,
+        "scope": evidence.name,
+        "scale": evidence.scale,
+        "selected_on": entry.selected_on,
+        "n_seeds": estimate.n_seeds,
+        "n_groups": estimate.n_groups,
+        "val_top1": mean("val/top1"),
+        "test_top1": estimate.effect,
+        "low": low,
+        "high": high,
+        "test_mean_per_class": mean("test/mean_per_class"),
+        **suites,
+        "ood/mean": mean("ood/mean/top1"),
+        "context_top1": mean("test/context_top1"),
+        "ood_context_top1": mean("ood/context_top1"),
+        "cells": " ".join(cells),
+    }
+
+
+def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> Estimate:
+    """ID test accuracy. NaN with the number of groups where a task has suites only; no groups for different images."""
+    names = evidence.set_names(task)
+    has_test = "test" in names
+    try:
+        made = contributions(evidence, cells, ["test"] if has_test else names, "top1")
+    except Mismatch:
+        made = None
+    if made is None or not has_test:
+        return Estimate(np.nan, (), len(cells), 0 if made is None else made.values.shape[1])
+    return two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained")
+
+
+CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
+
+
+def curve_table(evidence: Evidence) -> pd.DataFrame:
+    """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
+    rows = []
+    for view, task, parent in _trained_entries(evidence):
+        for alpha in view.alphas():
+            cells = view.cells(task, Entry("wise_ft", parent, alpha))
+            if cells:
+                metrics = [view.metrics(cell) for cell in cells]
+                means = {k: float(np.mean([m.get(k, np.nan) for m in metrics])) for k in CURVE_METRICS}
+                where = {"task": task, "parent": parent, "alpha": alpha, "scope": view.name, "scale": view.scale}
+                rows.append({**where, "n_seeds": len(cells), **means, "cells": " ".join(cells)})
+    return pd.DataFrame(rows)
+
+
+def _trained_entries(evidence: Evidence) -> Iterator[tuple[Evidence, str, str]]:
+    return ((view, task, name) for view in evidence.views() for task in view.tasks for name in trained_methods())

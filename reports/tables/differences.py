@@ -1,0 +1,88 @@
+"""Paired differences of methods, and the parts of the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reports.analysis.contrasts import PLACES, Contrast
+from reports.claims.verdicts import Verdict
+from reports.evidence.evidence import CAR_FT, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+
+DIFFERENCES = (
+    ("CAR-FT - FT", CAR_FT, FT),
+    ("FT - zero-shot", FT, ZERO_SHOT),
+    ("CAR-FT - zero-shot", CAR_FT, ZERO_SHOT),
+    ("WiSE(CAR-FT) - WiSE(FT)", WISE_CAR, WISE),
+)
+
+
+def difference_table(evidence: Evidence) -> pd.DataFrame:
+    """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference."""
+    rows = []
+    asked = [(*contrast, *where) for contrast in DIFFERENCES for where in PLACES]
+    for view in evidence.views():
+        for name, first, second, where, sets in asked:
+            for task, (estimate, cells) in Contrast(first, second, "top1", sets).per_task(view).items():
+                low, high = estimate.interval()
+                rows.append(
+                    {
+                        "contrast": name,
+                        "where": where,
+                        "task": task,
+                        "scope": view.name,
+                        "scale": view.scale,
+                        "selected_on": VALIDATION,
+                        "effect": estimate.effect,
+                        "low": low,
+                        "high": high,
+                        "smallest_visible": estimate.smallest_visible(),
+                        "floor": estimate.floor(),
+                        "n_seeds": estimate.n_seeds,
+                        "n_groups": estimate.n_groups,
+                        "first_hyperparameters": _tuned(view, task, first),
+                        "second_hyperparameters": _tuned(view, task, second),
+                        "cells": " ".join(cells),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
+    """The winning hyperparameters of an entry as text."""
+    cell = evidence.cells(task, Entry(entry.parent or entry.method))[0]
+    values = evidence.records[cell].cell.hyperparameters
+    return ", ".join(f"{name} {value:.1e}" for name, value in values.items()) or "-"
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """One row per part of a verdict. low_plain and high_plain use the raw variance sum with Satterthwaite's t."""
+    rows = []
+    for verdict in verdicts:
+        for part in verdict.parts:
+            estimate = part.estimate
+            rows.append(
+                {
+                    "claim": verdict.claim,
+                    "verdict": verdict.verdict,
+                    "scope": verdict.scope,
+                    "scale": verdict.scale,
+                    "selected_on": part.selected_on,
+                    "part": part.name,
+                    "deciding": part.deciding,
+                    "margin": part.margin,
+                    "effect": estimate.effect,
+                    "low": part.low,
+                    "high": part.high,
+                    "low_plain": estimate.plain().interval()[0],
+                    "high_plain": estimate.plain().interval()[1],
+                    "df": estimate.df,
+                    "smallest_visible": estimate.smallest_visible(),
+                    "floor": estimate.floor(),
+                    "n_tasks": len(part.tasks),
+                    "n_seeds": estimate.n_seeds,
+                    "n_groups": estimate.n_groups,
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,60 @@
+"""What a results folder holds: its cells, and what cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from carft.spec.cell import Cell, Reading
+from carft.spec.resolve import command
+from reports.evidence.evidence import Entry, Evidence
+
+
+def cell_table(evidence: Evidence) -> pd.DataFrame:
+    """One row per cell, with the command that runs it again."""
+    rows = []
+    for record in sorted(evidence.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
+        versions = record.provenance
+        rows.append(
+            {
+                "cell": record.id,
+                "task": record.cell.task,
+                "method": record.cell.method,
+                "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in record.cell.hyperparameters.items()),
+                "seed": record.cell.seed,
+                "reading": _reading(record.cell),
+                "val_top1": record.metrics["val/top1"],
+                "carft": versions["carft"],
+                "numerics": versions["numerics"],
+                "torch": versions["packages"].get("torch", ""),
+                "command": command(record.cell, "again", unseal=bool(evidence.archive.evaluated(record.id))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _reading(cell: Cell) -> str:
+    """The factors of a cell's reading that differ from the default."""
+    plain = asdict(Reading())
+    return ", ".join(f"{k} {v}" for k, v in asdict(cell.reading).items() if v != plain[k])
+
+
+def problem_table(evidence: Evidence) -> pd.DataFrame:
+    """What the report cannot use: corrupt or failed cells, other numerics or data, studies that are not the largest."""
+    rows = [(p.what, p.where, p.words) for p in evidence.archive.problems]
+    for view in evidence.views():
+        for study in view.dropped:
+            rungs = f", rungs {study.rungs}" if study.rungs else ""
+            words = (
+                f"{study.method} on {study.task}, {len(study.trials)} trials, "
+                f"{study.training.epochs} epochs{rungs}: another recipe or fewer trials than what {view.name} "
+                f"reports."
+            )
+            rows.append(("study not used", study.id, words))
+        for study in view.studies:
+            opened = view.cells(study.task, Entry(study.method))
+            if short := [cell for cell in study.confirm if cell not in opened]:
+                words = f"{study.method} on {study.task}: {', '.join(short)} not finished, unsealed or readable."
+                rows.append(("missing seed", study.id, words))
+    return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])
