@@ -18,6 +18,9 @@ from reports.figures.style import Drawing, Plot, colour, drawn_entries, few, is_
 
 __all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
 
+#: dots per inch of a PNG
+DPI = 150
+
 
 def draw_all(tables: Mapping[str, pd.DataFrame], scale: str, folder: Path) -> list[Plot]:
     """Draw every figure whose data are there, one per scope; those after the first carry the scope in their name."""
@@ -34,7 +37,7 @@ def draw_all(tables: Mapping[str, pd.DataFrame], scale: str, folder: Path) -> li
             )
             stem = name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
             png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
-            figure.savefig(png, dpi=150, metadata={"Software": None})
+            figure.savefig(png, dpi=DPI, metadata={"Software": None})
             figure.savefig(svg, metadata={"Date": None})
             figure_data(figure).to_csv(folder / f"{stem}.csv", index=False)
             plt.close(figure)
