@@ -18,6 +18,9 @@ from reports.figures.style import Drawing, Plot, Tables, colour, label, marker
 
 __all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
 
+#: dots per inch of a PNG
+DPI = 150
+
 
 def draw_all(tables: Tables, scale: str, folder: Path) -> list[Plot]:
     """Draw every figure whose tables have rows, one per scope. Names after the first scope end in the scope."""
@@ -39,7 +42,7 @@ def _write(figure: Figure, scale: str, path: Path) -> tuple[Path, Path]:
     figure.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # type: ignore[union-attr,call-arg]
     figure.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
     png, svg, numbers = (path.parent / f"{path.name}.{ending}" for ending in ("png", "svg", "csv"))
-    figure.savefig(png, dpi=150, metadata={"Software": None})
+    figure.savefig(png, dpi=DPI, metadata={"Software": None})
     figure.savefig(svg, metadata={"Date": None})
     figure_data(figure).to_csv(numbers, index=False)
     plt.close(figure)

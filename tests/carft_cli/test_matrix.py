@@ -1,0 +1,409 @@
+"""Every command on every kind of task, for people and as JSON, in miniature.
+
+One small sweep per kind of task, then all other commands on what it left. They run in this process, with the 80 columns
+of a terminal, through ``cli.main``. What each command means is tested elsewhere. Here it ends well, shows neither an
+error nor a value that is no value, cuts nothing off, and names the tasks.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import cli
+from carft.data.catalog import CARDS, DOWNSTREAM, DOWNSTREAM_ICONS, card, data_sets
+from carft.data.folder.cards import folder_task, leave_one_out
+from carft.data.folder.layout import CONTEXTS
+from carft.store.records import Store
+from carft_cli import console
+from tests.support import few
+from tests.support.helpers import ROOT
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = 80
+BUILT_IN = ("--model", "icons-resnet", "--pretrained", "icons")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task: how it is swept. sets: what is drawn as a fixture below --data; own: how many own folders."""
+
+    recipe: str = "downstream"
+    options: Sequence[str] = ()
+    sets: Sequence[str] = ()
+    own: int = 0
+
+
+#: one seed in most: without an interval a table has the most to leave out
+KINDS = {
+    "icons task": Kind(options=("--tasks", "icons/transport")),
+    "nine icon tasks": Kind(options=("--methods", "zeroshot,ft,car_ft", "--seeds", "2")),
+    "all icons": Kind(options=("--tasks", "icons/all")),
+    "folder": Kind(own=1),
+    "folders": Kind(own=2, options=("--seeds", "2")),
+    "leave one out": Kind(own=1, options=("--leave-one-out",)),
+    "downstream": Kind(sets=DOWNSTREAM),
+    "imagenet": Kind("ood", sets=card("imagenet").data_sets),
+    # two whole families: the other three have the same layout, and DomainNet's 345 classes take minutes
+    "domainbed": Kind("domainbed", ("--tasks", "pacs/*,vlcs/*"), ("pacs", "vlcs")),
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class World:
+    """A kind of task with its sweep. planned, swept: what both commands said, as JSON or to people."""
+
+    root: Path
+    tasks: Sequence[str]
+    data: Sequence[str]
+    sets: Sequence[str]
+    sweep: Sequence[str]
+    planned: dict[bool, Said] = field(default_factory=dict)
+    swept: dict[bool, Said] = field(default_factory=dict)
+
+    @property
+    def results(self) -> str:
+        return str(self.root / "results")
+
+    def cell(self, method: str) -> str:
+        """Id of a cell of the sweep."""
+        return next(r.id for r in Store(self.results).records() if r.cell.method == method)
+
+
+def call(*arguments: object) -> Said:
+    """``cli.py`` in this process. An error that it does not know how to say is raised here."""
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
+        patch.setattr(console.out, "width", COLUMNS)
+        patch.setattr(console.err, "width", COLUMNS)
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def both(*arguments: object) -> dict[bool, Said]:
+    """The same command for people, then as JSON."""
+    return {False: call(*arguments), True: call(*arguments, "--json")}
+
+
+#: computed once for both forms of a command: it takes seconds, and only what is printed differs
+COMPUTED = {
+    "reports.build": "build_report",
+    "reports.verify": "verify",
+    "reports.why": "sources_of",
+    "reports.diff": "compare",
+    "reports.rescore": "rescore_to",
+}
+
+
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which remembers what it gave to the same arguments."""
+    known: dict[str, Any] = {}
+
+    def remembered(*arguments: Any) -> Any:
+        key = repr([str(one.root) if isinstance(one, Store) else one for one in arguments])
+        if key not in known:
+            known[key] = function(*arguments)
+        return known[key]
+
+    return remembered
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The sweep of one kind of task, planned before."""
+    root = tmp_path_factory.mktemp("matrix") / "my [old] data"  # what a shell and rich could take for more than a name
+    root.mkdir()
+    kind = KINDS[request.param]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        if kind.recipe == "ood":
+            patch.setitem(CARDS, few.TASK, few.few_templates())
+            for name, value in few.ENVIRONMENT.items():
+                patch.setenv(name, value)
+        for where, name in COMPUTED.items():
+            patch.setattr(f"{where}.{name}", once(getattr(import_module(where), name)))
+        patch.setattr("reports.figures.figures.DPI", 20)
+        made = prepared(root, kind)
+        made.planned = both("plan", *made.sweep, "--results", made.results)
+        made.swept = both("sweep", *made.sweep, "--results", made.results)
+        yield made
+
+
+def prepared(root: Path, kind: Kind) -> World:
+    """The data of a kind of task, and the options of its sweep."""
+    own = [root / f"own{number}" for number in range(kind.own)]
+    sets = [*kind.sets, *(f"folder:{folder}" for folder in own)]
+    for name in sets:
+        for data_set in data_sets(name):
+            data_set.fixture(root / "data")
+    for folder in own[1:]:  # the same images under the same names would be the same task
+        (folder / CONTEXTS).unlink()
+    data = ("--data", str(root / "data")) if kind.sets else ()
+    options = [*kind.options, *(("--tasks", ",".join(f"folder:{folder}" for folder in own)) if own else ())]
+    sweep = (kind.recipe, "--smoke", "--seeds", "1", *options, *data, *BUILT_IN)
+    return World(root, tasks_of(kind, own), data, sets, (*sweep, "--feature-cache", str(root / "cache")))
+
+
+def tasks_of(kind: Kind, own: Sequence[Path]) -> list[str]:
+    """Names of the tasks that the sweep is to run."""
+    if "--leave-one-out" in kind.options:
+        return leave_one_out(own[0])
+    if own:
+        return [folder_task(folder) for folder in own]
+    if kind.recipe == "domainbed":
+        return [name for name in CARDS if name.startswith(("pacs/", "vlcs/"))]
+    if kind.recipe == "ood":
+        return ["imagenet"]
+    if "--tasks" in kind.options:
+        return [kind.options[kind.options.index("--tasks") + 1]]
+    return list(DOWNSTREAM if kind.sets else DOWNSTREAM_ICONS)
+
+
+def assert_good(said: Said, as_json: bool, code: int = 0) -> Any:
+    """Exit code, no error shown, JSON that parses, or text that fits and has no value that is none."""
+    assert said.code == code, said.out + said.err
+    assert "Traceback" not in said.out + said.err
+    if as_json:
+        return json.loads(said.out, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
+    assert said.out.strip()
+    assert not re.search(r"\b(nan|None|NaN|inf)\b", said.out), said.out
+    assert "…" not in said.out, said.out  # rich cuts off what does not fit
+    return said.out
+
+
+def proposed(text: str) -> list[list[str]]:
+    """The commands that a text tells people to type, as a shell reads them."""
+    lines = [line for line in text.splitlines() if "python cli.py " in line]
+    return [shlex.split(line[line.index("python cli.py ") :])[2:] for line in lines]
+
+
+human_and_json = pytest.mark.parametrize("as_json", [False, True], ids=["human", "json"])
+
+
+@human_and_json
+def test_plan(world: World, as_json: bool) -> None:
+    found = assert_good(world.planned[as_json], as_json)
+    if as_json:
+        assert [row["task"] for row in found["tasks"]] == list(world.tasks)
+        assert found["obstacles"] == []
+        assert found["cells"] > 0
+    else:
+        assert proposed(found)[-1] == ["sweep", *world.sweep, "--results", world.results]
+
+
+@human_and_json
+def test_sweep(world: World, as_json: bool) -> None:
+    found = assert_good(world.swept[as_json], as_json)
+    finished = len(list(Store(world.results).records()))
+    if as_json:
+        assert (found["cells_done"], found["cells_failed"], found["cells_reused"]) == (0, 0, finished)
+        return
+    assert f"{finished} cells done, 0 found done, 0 failed" in found
+    assert proposed(found)[-1] == ["report", "--results", world.results]
+    cards = [card(task) for task in world.tasks]
+    lacking = any(not one.suites or "test" not in one.sets for one in cards)
+    assert bool(re.search(r"\s-\s", found.split("cells done")[0])) == lacking, found
+
+
+@human_and_json
+def test_data(world: World, as_json: bool) -> None:
+    options = ["--root", world.root / "data", *(["--json"] if as_json else [])]
+    for name in world.sets:
+        listed = assert_good(call("data", "ls", name, *options), as_json)
+        checked = assert_good(call("data", "check", name, *options), as_json)
+        if as_json:
+            assert {row["there"] for row in listed} == {row["status"] for row in checked} == {"fixture"}
+        else:
+            assert "fixture" in listed
+            assert f"{name}: fixture. " in checked
+
+
+@human_and_json
+def test_model_check(world: World, as_json: bool) -> None:
+    task, place = world.tasks[-1], ("--results", world.root / "zero-shot")
+    said = call("model", "check", "--task", task, *BUILT_IN, *world.data, *place, *(["--json"] if as_json else []))
+    found = assert_good(said, as_json)
+    for name in card(task).sets:
+        assert name in ([row["set"] for row in found] if as_json else found)
+
+
+#: reads what a sweep left, and changes nothing there that another test reads
+READING: dict[str, Callable[[World], Sequence[object]]] = {
+    "status": lambda w: ("status", "--all"),
+    "ls tasks": lambda w: ("ls", "tasks"),
+    "ls methods": lambda w: ("ls", "methods"),
+    "ls cells": lambda w: ("ls", "cells"),
+    "ls studies": lambda w: ("ls", "studies"),
+    "ls stale": lambda w: ("ls", "cells", "--stale"),
+    "show": lambda w: ("show", w.cell("car_ft")),
+    "rescore": lambda w: ("rescore", "--out", w.root / "rescored"),
+    "results gc": lambda w: ("results", "gc"),
+    "results events": lambda w: ("results", "events"),
+    "plan again": lambda w: ("plan", *w.sweep),
+}
+#: those that tell of every task of the sweep; for people, a narrow table breaks long names into several lines
+OF_TASKS = ("status", "ls cells", "ls studies", "rescore", "plan again")
+
+
+@human_and_json
+@pytest.mark.parametrize("name", READING)
+def test_reading(world: World, name: str, as_json: bool) -> None:
+    said = call(*READING[name](world), "--results", world.results, *(["--json"] if as_json else []))
+    assert_good(said, as_json)
+    if name in OF_TASKS and as_json:
+        assert all(json.dumps(task) in said.out for task in world.tasks)
+
+
+@pytest.fixture(scope="module")
+def reported(world: World) -> dict[bool, Said]:
+    """The report on the sweep, written twice."""
+    return both("report", "--results", world.results, "--out", world.root / "report")
+
+
+@human_and_json
+def test_report(world: World, reported: dict[bool, Said], as_json: bool) -> None:
+    found = assert_good(reported[as_json], as_json)
+    if as_json:
+        assert all(Path(path).is_file() for path in found["paths"])
+        assert "C3" in [verdict["claim"] for verdict in found["verdicts"]]
+    table = pd.read_csv(world.root / "report" / "tables" / "tasks.csv")
+    assert set(table["task"]) == set(world.tasks)
+
+
+@human_and_json
+def test_report_verify(world: World, reported: dict[bool, Said], as_json: bool) -> None:
+    arguments = ("report", "verify", "--results", world.results, "--out", world.root / "report")
+    found = assert_good(call(*arguments, *(["--json"] if as_json else [])), as_json)
+    if as_json:
+        assert found["holds"]
+    else:
+        assert "Every number holds." in found
+
+
+@human_and_json
+def test_report_why_a_claim(world: World, as_json: bool) -> None:
+    for claim in ("C1", "C3", "C4", "C5", "C6", "C7", "C12"):
+        arguments = ("report", "why", claim, "--results", world.results)
+        found = assert_good(call(*arguments, *(["--json"] if as_json else [])), as_json)
+        assert (found["address"] if as_json else found.split()[0]) == claim
+
+
+@human_and_json
+@pytest.mark.parametrize("column", ["test_top1", "ood/mean", "context_top1", "ood_context_top1", "low"])
+def test_report_why_a_number(world: World, column: str, as_json: bool) -> None:
+    address = f"tasks.{world.tasks[0]}/car_ft.{column}"
+    said = call("report", "why", address, "--results", world.results, *(["--json"] if as_json else []))
+    found = assert_good(said, as_json)
+    assert (found["address"] if as_json else found.splitlines()[0]) == address
+
+
+@pytest.fixture(scope="module")
+def archived(world: World, reported: dict[bool, Said]) -> dict[str, dict[bool, Said]]:
+    """The sweep as an archive with its report, unpacked, and merged with the original: for people, and as JSON."""
+    said: dict[str, dict[bool, Said]] = {"export": {}, "import": {}, "merge": {}}
+    for as_json in (False, True):
+        archive, theirs, merged = (world.root / f"{name}-{as_json}" for name in ("all.zip", "theirs", "merged"))
+        options = ["--json"] if as_json else []
+        kept = ("--results", world.results, "--report", world.root / "report")
+        said["export"][as_json] = call("results", "export", archive, *kept, *options)
+        said["import"][as_json] = call("results", "import", archive, "--to", theirs, *options)
+        said["merge"][as_json] = call("results", "merge", world.results, theirs, "--to", merged, *options)
+    return said
+
+
+@human_and_json
+@pytest.mark.parametrize("name", ["export", "import", "merge"])
+def test_results(world: World, archived: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
+    found = assert_good(archived[name][as_json], as_json)
+    finished = len(list(Store(world.results).records()))
+    if name != "merge":
+        assert (found["cells"] == finished) if as_json else (f"{finished} cells" in found)
+        assert all(task.partition("?")[0] in archived[name][as_json].out for task in world.tasks)
+    elif as_json:
+        assert (found["shared"], found["conflicts"]) == (finished, [])
+
+
+@human_and_json
+def test_report_diff(world: World, archived: dict[str, dict[bool, Said]], as_json: bool) -> None:
+    said = call("report", "diff", world.results, world.root / "theirs-False", *(["--json"] if as_json else []))
+    found = assert_good(said, as_json)
+    if not as_json:
+        finished = len(list(Store(world.results).records()))
+        assert f"{finished} in both, {finished} of them with the same predictions" in found
+
+
+@pytest.fixture(scope="module")
+def trained(world: World) -> dict[str, dict[bool, Said]]:
+    """Two cells on one task of the kind, then what is made of trained cells: for people, and as JSON."""
+    place = ("--results", world.root / "trained", *world.data)
+    task, cache = world.tasks[-1], ("--feature-cache", world.root / "cache")
+    train = (
+        "train",
+        "--task",
+        task,
+        "--method",
+        "ft",
+        "--epochs",
+        "1",
+        *BUILT_IN,
+        "--unseal",
+        "--keep-weights",
+        *cache,
+    )
+    said = {
+        "train": {
+            False: call(*train, "--lr", "1e-4", *place),
+            True: call(*train, "--lr", "3e-4", *place, "--json"),
+        }
+    }
+    ids = [record.id for record in Store(world.root / "trained").records()]
+    said["interpolate"] = both("interpolate", "--cell", ids[0], *place)
+    said["soup"] = both("soup", "--cells", ",".join(ids), *place)
+    said["export"] = {
+        False: call("export", ids[0], "--to", world.root / "model", *place),
+        True: call("export", ids[0], "--to", world.root / "model-json", *place, "--json"),
+    }
+    return said
+
+
+@human_and_json
+@pytest.mark.parametrize("name", ["train", "interpolate", "soup", "export"])
+def test_cells(world: World, trained: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
+    found = assert_good(trained[name][as_json], as_json)
+    kind = card(world.tasks[-1])
+    if name == "export":
+        assert all(Path(path).is_file() for path in found) if as_json else "Load it: " in found
+    elif as_json:
+        for row in found if isinstance(found, list) else [found]:
+            assert ("test/top1" in row["metrics"]) == ("test" in kind.sets)
+            assert ("ood/mean/top1" in row["metrics"]) == bool(kind.suites)
+    elif name == "interpolate":
+        lacking = not kind.suites or "test" not in kind.sets
+        assert bool(re.search(r"\s-\s", found)) == lacking, found

@@ -1,0 +1,31 @@
+"""ImageNet with two prompts a class in place of 80, for tests that need its layout and not its text.
+
+``RAY_RUNTIME_ENV_HOOK=tests.support.few.runtime_env`` makes Ray call :func:`install` in every worker of a sweep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from carft.data.card import Card
+from carft.data.catalog import CARDS, card
+
+ENVIRONMENT = {"RAY_RUNTIME_ENV_HOOK": "tests.support.few.runtime_env"}
+TASK = "imagenet"
+
+
+def runtime_env(asked: dict[str, Any] | None) -> dict[str, Any]:
+    """Ray's hook."""
+    return {**(asked or {}), "worker_process_setup_hook": "tests.support.few.install"}
+
+
+def few_templates() -> Card:
+    """The card of ImageNet with the first two templates."""
+    whole = card(TASK)
+    return replace(whole, templates=whole.templates[:2], banks={"standard": whole.bank("standard")[:2]})
+
+
+def install() -> None:
+    """Use that card in this process."""
+    CARDS[TASK] = few_templates()
