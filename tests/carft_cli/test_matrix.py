@@ -22,12 +22,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import cli
 from carft.data.catalog import CARDS, DOWNSTREAM, DOWNSTREAM_ICONS, card, data_sets
 from carft.data.folder.cards import folder_task, leave_one_out
 from carft.data.folder.layout import CONTEXTS
 from carft.store.records import Store
-from carft_cli import console
+from carft_cli import app, console
 from tests.support import few
 from tests.support.helpers import ROOT
 
@@ -101,7 +100,7 @@ def call(*arguments: object) -> Said:
         patch.setattr(console.out, "width", COLUMNS)
         patch.setattr(console.err, "width", COLUMNS)
         try:
-            cli.main()
+            app.main()
         except SystemExit as ended:
             code = ended.code or 0
     return Said(code, out.getvalue(), err.getvalue())
@@ -234,7 +233,7 @@ def test_sweep(world: World, as_json: bool) -> None:
 
 @human_and_json
 def test_data(world: World, as_json: bool) -> None:
-    options = ["--root", world.root / "data", *(["--json"] if as_json else [])]
+    options = ["--data", world.root / "data", *(["--json"] if as_json else [])]
     for name in world.sets:
         listed = assert_good(call("data", "ls", name, *options), as_json)
         checked = assert_good(call("data", "check", name, *options), as_json)
