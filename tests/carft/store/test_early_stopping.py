@@ -330,13 +330,13 @@ def test_a_real_cell_stops_at_its_rung_and_the_whole_cell_is_none_the_worse(stor
     curve = curve_of({"val/top1": float(value)} for value in values)
     assert len(curve) == 3
 
-    came = run_cell(cell, store, execution, limits={1: curve[0], 2: curve[1] + 0.01})
+    came = run_cell(cell, store, execution, thresholds={1: curve[0], 2: curve[1] + 0.01})
     assert came.status == "stopped" and came.metrics == {"val/top1": curve[1]}
     assert not store.is_done(cell.id) and store.stopped_cells() == [cell.id]
     assert not (store.folder(cell.id) / "predictions.parquet").exists()
     stop = known_pruned(store, cell, {2: curve[1] + 0.01})
     assert stop is not None and stop.curve == curve[:2]
-    assert run_cell(cell, store, execution, limits={2: curve[1]}).status == "done"
+    assert run_cell(cell, store, execution, thresholds={2: curve[1]}).status == "done"
     assert store.read(cell.id).metrics == whole.read(cell.id).metrics and not store.stopped_cells()
     assert same_predictions(store.predictions(cell.id, "val"), whole.predictions(cell.id, "val"))
 
@@ -352,9 +352,9 @@ def test_a_checkpoint_at_the_rung_does_not_save_a_trial(store: Store) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("carft.training.run.write_pruned", killed)
         with pytest.raises(KeyboardInterrupt):
-            run_cell(cell, store, execution, limits={1: 1.1})
+            run_cell(cell, store, execution, thresholds={1: 1.1})
     assert list(store.root.glob("checkpoints/*"))
-    assert run_cell(cell, store, execution, limits={1: 1.1}).status == "stopped"
+    assert run_cell(cell, store, execution, thresholds={1: 1.1}).status == "stopped"
     note = read_pruned(store, cell.id)
     assert note is not None and len(note.curve) == 1
     assert not list(store.root.glob("checkpoints/*"))

@@ -198,8 +198,7 @@ def test_of_two_studies_of_one_question_the_larger_is_used_and_the_other_named(t
 def test_unequal_search_budgets_are_not_comparable(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
-    study = next(s for s in store.studies() if (s.task, s.method) == ("icons/body", "ft"))
-    change_study(store, "icons/body", "ft", trials=[*study.trials, *study.trials])
+    plant(store, ["icons/body"], replace(GOOD, top1={"ft": GOOD.top1["ft"]}), curves=False, trials=2)
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
     assert found["C3"].verdict == "not comparable"
     assert "icons/body (1 against 2" in found["C3"].reason

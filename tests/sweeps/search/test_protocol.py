@@ -251,8 +251,8 @@ def test_searches_are_studies_of_their_own_with_own_seeds_and_the_first_is_the_o
     rates = {s.search: [p["lr"] for _, p, _ in protocol.trials(s)] for s in protocol.studies}
     assert rates[1][0] == rates[2][0] and rates[1][1] != rates[2][1]  # the same first guess, other draws
     protocol.write_studies()
-    assert [s.get("search", 1) for s in store.studies()].count(2) == 2
-    assert not any("extended_from" in study for study in store.studies())
+    assert [s.search for s in store.studies()].count(2) == 2
+    assert not any(study.extended_from for study in store.studies())
 
 
 def test_a_search_that_is_added_after_test_was_seen_says_so(store: Store) -> None:
@@ -263,8 +263,8 @@ def test_a_search_that_is_added_after_test_was_seen_says_so(store: Store) -> Non
     more.write_studies()  # as a sweep does before its first job
     Crew(store).work(more)
     more.write_studies()
-    told = {study.get("search", 1): study.get("extended_from") for study in store.studies()}
-    assert told == {1: None, 2: {"searches": 1}}
+    told = {study.search: study.extended_from for study in store.studies()}
+    assert told == {1: None, 2: Extension(searches=1)}
 
 
 def test_a_killed_sweep_that_goes_on_extends_nothing(store: Store) -> None:
