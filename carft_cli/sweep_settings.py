@@ -113,6 +113,8 @@ class SweepSettings:
         from sweeps.ray_backend.connect import Resources
 
         where = self.cluster
+        if where.workers_per_cell < 1:
+            raise UserError("--workers-per-cell must be at least 1.")
         device = "cuda" if where.gpus else "cpu"
         execution = self.compute.execution(self.data, device, where.workers_per_cell, where.cells_per_gpu)
         resources = Resources(where.gpus, execution, where.address, where.hang_after, where.patience)

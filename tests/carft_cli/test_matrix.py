@@ -31,7 +31,7 @@ from tests.support import few
 from tests.support.helpers import ROOT
 
 pytestmark = pytest.mark.slow
-
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 COLUMNS = 80
 BUILT_IN = ("--model", "icons-resnet", "--pretrained", "icons")
 

@@ -120,7 +120,7 @@ def test_torn_weights_are_refused_by_name(finished: Store, cells: dict, tmp_path
     path = Store(root).weights_path(cells["ft"].id)
     path.write_bytes(path.read_bytes()[:1000])
     arguments = ("interpolate", "--cell", cells["ft"].id, "--results", root, "--json")
-    assert_refused(*arguments, says=f"The weights '{path}' are torn")
+    assert_refused(*arguments, says=f"The weights '{path}' are corrupt")
 
 
 def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback(tmp_path: Path) -> None:

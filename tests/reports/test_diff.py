@@ -72,7 +72,7 @@ def test_other_seeds_of_the_same_truth_stay_within_noise(first: Store, tmp_path:
 def test_same_cells_with_other_predictions_are_named(first: Store, tmp_path: Path) -> None:
     shutil.copytree(first.root, tmp_path / "second")
     second = Store(tmp_path / "second")
-    cell = second.studies()[0]["confirm"][0]
+    cell = second.studies()[0].confirm[0]
     given = second.predictions(cell, "test")
     changed = replace(given, logits=np.roll(given.logits, 1, 1))
     second.add_evaluation(cell, "test", flatten("test", score(changed)), changed, {})

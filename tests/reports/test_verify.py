@@ -53,7 +53,7 @@ def differences(found: Verification) -> dict[str, tuple[str, ...]]:
 
 
 def confirm_cell(store: Store) -> str:
-    return store.studies()[0]["confirm"][0]
+    return store.studies()[0].confirm[0]
 
 
 def remake_manifest(store: Store, folder: Path) -> None:

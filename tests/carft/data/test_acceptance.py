@@ -27,7 +27,7 @@ TASKS = (
     "domainnet/sketch",
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 
 def swept(store: Store, tasks: list[str], data: Path | None, **changes) -> Protocol:

@@ -283,7 +283,7 @@ def note(name: str, content: object):
         (note("classnames.json", {"../cat": "cat"}), "'../cat', which is no class folder"),
         (note("classnames.json", {"cat": " "}), "no words for 'cat'"),
         (note("classnames.json", {"cat": "{cat}"}), "brace"),
-        (lambda tree: (tree / "split.json").write_text("{"), "cannot be read"),
+        (lambda tree: (tree / "split.json").write_text("{"), "is corrupt"),
         (split_with(holdout=["cat-000"]), "must have the keys train, val and test"),
         (split_with(val="cat-000"), "must have the keys train, val and test"),
         (split_with(val=["cat-000", "cat-999"]), "names 1 stems that no image has, 'cat-999'"),

@@ -89,7 +89,7 @@ def test_no_checkpoint_is_written_where_a_results_folder_was(bench: CellContext,
     """A share that went away leaves an empty place; the mark of the sweep is not in it."""
     store = Store(tmp_path / "gone", sentinel="sweep.lock")
     store.root.mkdir()
-    with pytest.raises(FileNotFoundError, match="went away"):
+    with pytest.raises(FileNotFoundError, match="no longer there"):
         compute(CELL, bench, store_checkpoints(CELL, store, Execution(checkpoint_every=1)))
     assert list(store.root.iterdir()) == []
     (store.root / "sweep.lock").touch()

@@ -14,6 +14,7 @@ from carft.data.folder.layout import fixture, read
 from carft.data.sets import DataSet
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
+from carft.store.study import StudyFile
 from carft.store.sweep_state import Counts, read_states
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
@@ -56,7 +57,7 @@ class Sweep:
     def failures(self) -> dict[str, Failure]:
         return {failure.cell: failure for failure in failures(Store(self.root))}
 
-    def studies(self) -> dict[str, dict[str, Any]]:
+    def studies(self) -> dict[str, StudyFile]:
         return {study.task: study for study in Store(self.root).studies()}
 
 
@@ -128,8 +129,8 @@ def test_half_of_the_trials_make_a_winner_and_none_make_none(swept: Any) -> None
         finished = [t.cell for t in studies[task].trials if t.status == "done"]
         assert [studies[task].winner] == finished and len(studies[task].confirm) == 1
     pets = studies[sweep.tasks[-1]]
-    assert pets["winner"] is None and pets["confirm"] == []
-    assert pets["too_few"] == "0 of 2 trials finished; a winner needs 1"
+    assert pets.winner is None and pets.confirm == []
+    assert pets.too_few == "0 of 2 trials finished; a winner needs 1"
     assert f"no winner: ft on {sweep.tasks[-1]}: {pets['too_few']}" in done.stdout
 
 
@@ -169,4 +170,4 @@ def test_only_what_was_lost_runs_again_until_asked(swept: Any) -> None:
     assert last.returncode == 1, last.stderr
     (failure,) = sweep.failures().values()
     assert (failure.kind, failure.attempt) == ("diverged", 2)
-    assert sweep.studies()[sweep.tasks[-1]]["winner"] is not None
+    assert sweep.studies()[sweep.tasks[-1]].winner is not None
