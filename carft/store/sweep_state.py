@@ -121,8 +121,18 @@ class SweepState(Document):
         if self.ended is not None:
             return False
         if self.host == socket.gethostname():
-            return psutil.pid_exists(self.pid)
+            return _began_before(self.pid, self.started)
         return time.time() - self.updated < SILENT
+
+
+def _began_before(pid: int, moment: float) -> bool:
+    """Whether the process ``pid`` runs and began before ``moment``: a number can be in use again."""
+    try:
+        return psutil.Process(pid).create_time() <= moment + 1
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def state_name(started: float, pid: int) -> str:
