@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.core.metrics import Predictions, score
+from carft.core.metrics import Largest, Predictions, score
 from carft.data.catalog import card
 from carft.store.records import Store
 from reports.render.manifest import record_digests
@@ -58,7 +57,7 @@ def large(predictions: Predictions, count: int = 10) -> Predictions:
     log_sum = np.log(np.exp(logits.astype(np.float64)).sum(1))
     label = logits[rows, predictions.labels]
     values = np.take_along_axis(logits, order, 1)
-    largest: Any = SimpleNamespace(classes=order, values=values, label=label, log_sum=log_sum)
+    largest = Largest(classes=order, values=values, label=label, log_sum=log_sum)
     return replace(predictions, logits=largest)
 
 
