@@ -22,7 +22,7 @@ test: $(BIN)/.installed  ## every behaviour once, with real Ray and a real brows
 	$(PYTEST) -m "not full" -n 2 --dist loadfile
 
 test-full: $(BIN)/.installed  ## what `test` leaves out: faults, every command on every kind of task, object stores
-	$(PYTEST) -m full
+	$(PYTEST) -m full $(ARGS)
 
 test-all: test test-full  ## every test
 
