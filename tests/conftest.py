@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,9 @@ from carft.training.run import run_cell
 from tests.support import faults
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
+
+# nodes and workers that a test starts import tests.support too
+os.environ["PYTHONPATH"] = str(ROOT)
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
