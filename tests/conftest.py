@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
