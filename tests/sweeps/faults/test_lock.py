@@ -21,8 +21,8 @@ from tests.support.helpers import ROOT, TASK, run_cli
 HOLD = """
 import sys, time
 from carft.store.records import Store
-from sweeps.faults.lock import sole_sweep
-with sole_sweep(Store(sys.argv[1])):
+from sweeps.faults.lock import sweep_lock
+with sweep_lock(Store(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
