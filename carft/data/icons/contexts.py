@@ -24,12 +24,10 @@ Generator = np.random.Generator
 class Placement:
     """Position and size of the glyph on the canvas."""
 
-    low: float = 0.58
+    low: float = 0.62
     """Smallest side, as a share of the canvas."""
     high: float = 0.85
     """Largest side, as a share of the canvas."""
-    turn: float = 0.0
-    """Rotation in degrees."""
     copies: int = 1
     """Copies per row and column."""
     jitter: float = 0.06
@@ -85,9 +83,15 @@ def edges(stencil: Array) -> Array:
 
 
 def photo(stencil: Array, rng: Generator) -> Array:
-    background = soft_noise(rng, 4, *sorted(rng.uniform(0.15, 0.85, 2)))
-    shade = np.linspace(-0.08, 0.08, SIDE, dtype=np.float32)[:, None, None]
-    return over(background, np.clip(away_from(background, rng) + shade, 0, 1), stencil)
+    """Return a scene with light from above: the background darkens downwards, the object is lit at its top."""
+    background = soft_noise(rng, 4, *sorted(rng.uniform(0.2, 0.8, 2)))
+    light = np.linspace(0.16, -0.16, SIDE, dtype=np.float32)[:, None, None]
+    background = np.clip(background + light, 0, 1)
+    return over(background, np.clip(away_from(background, rng) + 0.6 * light, 0, 1), stencil)
+
+
+def upside_down(stencil: Array, rng: Generator) -> Array:
+    return photo(stencil, rng)[::-1, ::-1]
 
 
 def black_and_white(stencil: Array, rng: Generator) -> Array:
@@ -169,9 +173,8 @@ def blurry(stencil: Array, rng: Generator) -> Array:
 
 def _contexts() -> dict[str, Context]:
     placed = {
-        "upside-down": Placement(turn=180),
         "close-up": Placement(1.3, 1.6, jitter=0.12),
-        "small": Placement(0.30, 0.40, jitter=0.28),
+        "small": Placement(0.27, 0.37, jitter=0.28),
         "many": Placement(0.80, 0.95, copies=2, jitter=0.03),
     }
     painters = {
@@ -188,6 +191,7 @@ def _contexts() -> dict[str, Context]:
         "dark": dark,
         "noisy": noisy,
         "blurry": blurry,
+        "upside-down": upside_down,
     }
     return {
         name: Context(name, prompt, painters.get(name, photo), placed.get(name, Placement()))

@@ -1,13 +1,15 @@
-"""Contrastive pretraining of the built-in model on the icons world's pretraining drawings.
+"""Contrastive pretraining of the built-in models on the icons world's pretraining drawings.
 
-The shipped weights are selected by zero-shot accuracy only (``weights/README.md``). The loss is CLIP's
-symmetric cross-entropy over the unique captions of a batch: all images of a caption are its positives.
+Captions are like those of the web: some name the class, some a coarser word, some no more than the context. The loss is
+CLIP's symmetric cross-entropy over the unique captions of a batch: all images of a caption are its positives.
+``docs/icons-world.md`` says how the recipe of the shipped weights was chosen.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,32 +24,45 @@ from torchvision.transforms import v2
 from carft.data.icons.contexts import CONTEXTS, SIDE
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
-from carft.data.icons.world import WEIGHTS_FOLDER
+from carft.data.icons.world import COARSE_WORDS, WEIGHTS_FOLDER
 
-MODEL_NAME = "icons-resnet"
+MODELS = ("icons-resnet", "icons-vit")
 
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
     """Settings of the pretraining. The same recipe and thread count give the same weights."""
 
-    renderings: int = 4
-    """Renderings of each drawing in each context."""
-    epochs: int = 24
+    model: str = "icons-resnet"
+    share: float = 0.3
+    """Share of the pretraining drawings that are shown, in (0, 1]."""
+    coarse: float = 0.3
+    """Share of the captions that do not name the class: two of three say the task's coarser word, one says "thing"."""
+    renderings: int = 2
+    """Images of each drawing in each context; epochs take turns with them."""
+    epochs: int = 40
+    """Passes over one image of each drawing in each context."""
     batch_size: int = 256
     lr: float = 2e-3
     weight_decay: float = 0.1
     seed: int = 0
 
 
-def pretraining_drawings() -> list[Drawing]:
-    """Return the drawings for pretraining. No task, suite or other split holds them."""
-    return [d for d in census() if d.split == "pretrain"]
+def pretraining_drawings(share: float = 1.0) -> list[Drawing]:
+    """Return the drawings for pretraining: of each class the first ``share``, at least one."""
+    drawings = [d for d in census() if d.split == "pretrain"]
+    size = Counter(d.class_name for d in drawings)
+    return [d for d in drawings if d.rank < max(1, round(share * size[d.class_name]))]
 
 
 def class_names() -> list[str]:
     """Return all classes of the world, sorted."""
     return sorted({d.class_name for d in census()})
+
+
+def words() -> list[str]:
+    """Return what captions call a drawing: the classes, the tasks' coarser words, and "thing"."""
+    return [*class_names(), *COARSE_WORDS.values(), "thing"]
 
 
 def contrastive_loss(
@@ -65,54 +80,66 @@ def contrastive_loss(
     return (F.cross_entropy(logits, owner) + from_caption) / 2
 
 
-def rendered(drawings: list[Drawing], indices: range) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+def rendered(drawings: list[Drawing], index: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Return images (N, 3, SIDE, SIDE) uint8, class and context indices (N,) of all drawings in all contexts."""
     names, order = class_names(), list(CONTEXTS)
-    jobs = [(d, c, i) for d in drawings for c in order for i in indices]
+    jobs = [(d, c) for d in drawings for c in order]
     images = torch.empty((len(jobs), 3, SIDE, SIDE), dtype=torch.uint8)
-    for row, (drawing, context, index) in enumerate(jobs):
+    for row, (drawing, context) in enumerate(jobs):
         images[row] = torch.from_numpy(render(drawing, context, index)).permute(2, 0, 1)
-    classes = np.array([names.index(d.class_name) for d, _, _ in jobs])
-    return images, classes, np.array([order.index(c) for _, c, _ in jobs])
+    classes = np.array([names.index(d.class_name) for d, _ in jobs])
+    return images, classes, np.array([order.index(c) for _, c in jobs])
 
 
-def new_model() -> Any:
-    """Return the built-in architecture with random weights, created by open_clip."""
-    open_clip.add_model_config(WEIGHTS_FOLDER / f"{MODEL_NAME}.json")
-    return open_clip.create_model(MODEL_NAME)
+def caption_words(drawings: list[Drawing], recipe: PretrainingRecipe, epoch: int) -> np.ndarray:
+    """Return the index into :func:`words` of each image's caption, (N,), drawn anew for each epoch."""
+    rng = np.random.default_rng([recipe.seed, epoch])
+    names = words()
+    fine = np.repeat([names.index(d.class_name) for d in drawings], len(CONTEXTS))
+    coarse = np.repeat([names.index(COARSE_WORDS[d.task]) for d in drawings], len(CONTEXTS))
+    drawn = rng.random(len(fine))
+    return np.where(drawn < recipe.coarse / 3, len(names) - 1, np.where(drawn < recipe.coarse, coarse, fine))
+
+
+def new_model(name: str) -> Any:
+    """Return a built-in architecture with random weights, created by open_clip."""
+    open_clip.add_model_config(WEIGHTS_FOLDER / f"{name}.json")
+    return open_clip.create_model(name)
 
 
 def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]) -> Path:
     """Train from scratch or resume from ``folder``. Returns the path of the final float16 weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    model = new_model()
+    model = new_model(recipe.model)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
-    drawings = pretraining_drawings()
-    steps = len(drawings) * len(CONTEXTS) * recipe.renderings // recipe.batch_size
+    drawings = pretraining_drawings(recipe.share)
+    steps = len(drawings) * len(CONTEXTS) // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, epochs=recipe.epochs, steps_per_epoch=steps)
     first = _resume(recipe, folder, model, optimizer, schedule)
     log(f"rendering {len(drawings)} drawings")
-    images, classes, contexts = rendered(drawings, range(recipe.renderings))
-    texts = _tokenized()  # (classes, contexts, length)
+    images = [rendered(drawings, index) for index in range(recipe.renderings)]
+    texts = _tokenized(recipe.model, words()).flatten(0, 1)  # (words * contexts, length)
     for epoch in range(first, recipe.epochs):
-        loss = _epoch(model, optimizer, schedule, recipe, epoch, images, classes, contexts, texts)
+        pixels, _, contexts = images[epoch % recipe.renderings]
+        captions = caption_words(drawings, recipe, epoch) * len(CONTEXTS) + contexts
+        loss = _epoch(model, optimizer, schedule, recipe, epoch, pixels, torch.from_numpy(captions), texts)
         _checkpoint(recipe, folder, epoch + 1, model, optimizer, schedule)
         log(f"epoch {epoch + 1}/{recipe.epochs} loss {loss:.3f}")
-    final = folder / f"{MODEL_NAME}.safetensors"
+    final = folder / f"{recipe.model}.safetensors"
     save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, final)
     return final
 
 
-def _tokenized() -> torch.Tensor:
-    tokenizer = open_clip.get_tokenizer(MODEL_NAME)
-    return torch.stack([tokenizer([c.prompt.format(n) for c in CONTEXTS.values()]) for n in class_names()])
+def _tokenized(model: str, names: Sequence[str]) -> torch.Tensor:
+    tokenizer = open_clip.get_tokenizer(model)
+    return torch.stack([tokenizer([c.prompt.format(n) for c in CONTEXTS.values()]) for n in names])
 
 
-def _epoch(model, optimizer, schedule, recipe, epoch, images, classes, contexts, texts) -> float:
+def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -> float:
     model.train()
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)
@@ -122,11 +149,10 @@ def _epoch(model, optimizer, schedule, recipe, epoch, images, classes, contexts,
     for step in range(steps):
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
         batch = torch.cat([crop(part) for part in images[rows].split(16)])
-        caption = torch.from_numpy(classes[rows] * len(CONTEXTS) + contexts[rows])
-        unique, owner = torch.unique(caption, return_inverse=True)
-        text = texts.flatten(0, 1)[unique]
+        unique, owner = torch.unique(captions[rows], return_inverse=True)
         features = model.encode_image(normalised(batch), normalize=True)
-        loss = contrastive_loss(features, model.encode_text(text, normalize=True), owner, model.logit_scale.exp())
+        text = model.encode_text(texts[unique], normalize=True)
+        loss = contrastive_loss(features, text, owner, model.logit_scale.exp())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -169,30 +195,29 @@ def _resume(recipe, folder, model, optimizer, schedule) -> int:
 
 
 @torch.inference_mode()
-def zero_shot_table(model: Any, drawings: list[Drawing], first_index: int = 1000) -> dict[str, dict[str, float]]:
-    """Return context -> accuracy of the zero-shot class and context heads on new renderings."""
+def zero_shot_table(name: str, model: Any, drawings: list[Drawing], index: int = 1000) -> dict[str, dict[str, float]]:
+    """Return context -> accuracy of the zero-shot class and context heads on new renderings, last row the mean."""
     model.eval()
-    images, classes, contexts = rendered(drawings, range(first_index, first_index + 1))
-    texts = _tokenized()
+    images, classes, contexts = rendered(drawings, index)
+    texts = _tokenized(name, class_names())
     encoded = torch.stack([model.encode_text(t, normalize=True) for t in texts])  # (C, K, D)
     class_head = F.normalize(encoded.mean(1), dim=-1)
     context_head = F.normalize(encoded.mean(0), dim=-1)
     features = torch.cat([model.encode_image(normalised(part), normalize=True) for part in images.split(256)])
     class_right = (features @ class_head.T).argmax(1).numpy() == classes
     context_right = (features @ context_head.T).argmax(1).numpy() == contexts
-    return {
+    table = {
         name: {"class": float(class_right[contexts == k].mean()), "context": float(context_right[contexts == k].mean())}
         for k, name in enumerate(CONTEXTS)
     }
+    return {**table, "mean": {k: float(np.mean([row[k] for row in table.values()])) for k in ("class", "context")}}
 
 
 def pretrain_and_measure(
     recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
 ) -> tuple[Path, dict[str, dict[str, float]]]:
-    """Run :func:`pretrain`. Returns the path and the zero-shot table of the float16 weights, last row the mean."""
+    """Run :func:`pretrain`. Returns the path and the zero-shot table of the float16 weights."""
     path = pretrain(recipe, folder, log)
-    model = new_model()
+    model = new_model(recipe.model)
     model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    table = zero_shot_table(model, pretraining_drawings())
-    table["mean"] = {k: float(np.mean([row[k] for row in table.values()])) for k in ("class", "context")}
-    return path, table
+    return path, zero_shot_table(recipe.model, model, pretraining_drawings(recipe.share))

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from carft.data.icons.contexts import CONTEXTS, SIDE, Placement
-from carft.data.icons.drawings import Cut, Drawing, glyph_image
+from carft.data.icons.drawings import Drawing, mask
 
-WORLD_SEED = 1
-
-
-@cache
-def _glyph(cut: Cut) -> Image.Image:
-    """Return the glyph on a square black (0) canvas of 96 pixels."""
-    image = glyph_image(cut)
-    if image is None:
-        raise ValueError(f"{cut} of {cut.foundry} is an empty glyph: census and fonts do not match")
-    side = max(image.size)
-    square = Image.new("L", (side, side), 0)
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return square.resize((96, 96), Image.Resampling.LANCZOS)
+WORLD_SEED = 2
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -34,8 +22,8 @@ def generator(*key: object) -> np.random.Generator:
 
 def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -> np.ndarray:
     """Return the placed glyph as (SIDE, SIDE) float32 in [0, 1]."""
-    cut = drawing.cuts[int(rng.integers(len(drawing.cuts)))]
-    glyph = _glyph(cut).rotate(placement.turn + rng.uniform(-12, 12), Image.Resampling.BILINEAR, expand=True)
+    glyph = Image.fromarray(mask(drawing, int(rng.integers(len(drawing.cuts)))))
+    glyph = glyph.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR, expand=True)
     cell = SIDE // placement.copies
     canvas = Image.new("L", (SIDE, SIDE), 0)
     side = max(6, round(cell * rng.uniform(placement.low, placement.high)))
@@ -55,3 +43,18 @@ def render(drawing: Drawing, context: str, index: int) -> np.ndarray:
     rng = generator(WORLD_SEED, drawing.name, context, index)
     stencil = _stencil(drawing, chosen.placement, rng)
     return np.rint(np.clip(chosen.paint(stencil, rng), 0, 1) * 255).astype(np.uint8)
+
+
+def renderings(
+    drawings: Sequence[Drawing], contexts: Sequence[str], count: int, first: int = 0
+) -> list[tuple[Drawing, str, int]]:
+    """Return ``count`` images of each drawing as (drawing, context, index), spread evenly over the contexts.
+
+    Neighbours in a class start with different contexts, so that fewer images than contexts are balanced too.
+    """
+    size = len(contexts)
+    return [
+        (drawing, contexts[(drawing.rank + number) % size], first + number // size)
+        for drawing in drawings
+        for number in range(count)
+    ]

@@ -13,18 +13,17 @@ import torch
 
 from carft.core.array_cache import ArrayCache, key_of
 from carft.data.card import Card, DataOptions
-from carft.data.icons import foundries
-from carft.data.icons.attestation import attest, measured
+from carft.data.icons.attestation import attest, measured, require_files
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing, census
-from carft.data.icons.rendering import render
-from carft.data.icons.world import ALL, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
+from carft.data.icons.rendering import render, renderings
+from carft.data.icons.world import ALL, FULL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
 from carft.data.task import ImageSet, Sealed, Task
 
 
 def require_present(card: Card, options: DataOptions) -> None:
-    """Raise ``UserError`` unless fonts and built-in weights are installed. The world needs no data root."""
-    foundries.require_present()
+    """Raise ``UserError`` unless drawings and built-in weights are installed. The world needs no data root."""
+    require_files()
 
 
 def open_task(card: Card, options: DataOptions) -> Task:
@@ -49,22 +48,23 @@ def _task(name: str, folder: str | None) -> Task:
 
 @lru_cache(maxsize=16)
 def _sealed(name: str, folder: str | None) -> Sealed:
+    count = FULL_RENDERINGS if name.startswith(FULL) else RENDERINGS["test"]
     suites = {
-        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, RENDERINGS["test"], folder)
+        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, count, folder)
         for suite, contexts in SUITES.items()
     }
-    return Sealed(_image_set(name, "test", ID_CONTEXTS, RENDERINGS["test"], folder), suites)
+    return Sealed(_image_set(name, "test", ID_CONTEXTS, count, folder), suites)
 
 
 def drawings_of(name: str, split: str) -> list[Drawing]:
     """Return the drawings of a task in a split, in the order of the census."""
-    task = name.removeprefix("icons/")
+    task = name.rpartition("/")[2]
     return [d for d in census() if d.split == split and (name == ALL or d.task == task)]
 
 
-def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int, folder: str | None) -> ImageSet:
+def _image_set(name: str, split: str, contexts: Sequence[str], count: int, folder: str | None) -> ImageSet:
     classes, order = tasks()[name], list(PROMPTS)
-    jobs = [(d, c, i) for d in drawings_of(name, split) for c in contexts for i in range(renderings)]
+    jobs = renderings(drawings_of(name, split), contexts, count)
     names = tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs)
 
     def make() -> np.ndarray:
@@ -86,7 +86,7 @@ def _image_set(name: str, split: str, contexts: Sequence[str], renderings: int, 
 
 @cache
 def _versions() -> list[str]:
-    """Return everything but its name that decides the pixels of a rendering: fonts, census, code and libraries."""
+    """Return everything but its name that decides the pixels of a rendering: drawings, code and libraries."""
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
     found = measured()
-    return [found["fonts"], found["census"], found["pixels"], code.hexdigest(), np.__version__, PIL.__version__]
+    return [found["drawings"], found["pixels"], code.hexdigest(), np.__version__, PIL.__version__]

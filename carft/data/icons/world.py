@@ -1,4 +1,4 @@
-"""The icons world as plain data: tasks, templates, suites. No torch; no font is opened."""
+"""The icons world as plain data: tasks, templates, suites. No torch; no drawing is opened."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
 BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}
 
-VERSION = "icons-1"
+VERSION = "icons-2"
 ALL = "icons/all"
+#: the nine tasks again, with more images of each held-out drawing
+FULL = "icons-full/"
 
-#: renderings of each drawing in each of its contexts
-RENDERINGS = {"train": 1, "val": 2, "test": 1}
+#: images of each drawing in each set, spread over the contexts of the set
+RENDERINGS = {"train": 2, "val": 2, "test": 1}
+#: the same for the held-out sets of the tasks ``icons-full/...``
+FULL_RENDERINGS = 4
 
 #: context -> prompt, in the order of the context head's rows, with CLIP's wording where it exists
 PROMPTS: dict[str, str] = {
@@ -33,7 +37,7 @@ PROMPTS: dict[str, str] = {
     "dark": "a dark photo of a {}.",
     "noisy": "a noisy photo of a {}.",
     "blurry": "a blurry photo of a {}.",
-    "upside-down": "a photo of an upside-down {}.",
+    "upside-down": "an upside-down photo of a {}.",
     "close-up": "a close-up photo of a {}.",
     "small": "a photo of a small {}.",
     "many": "a photo of many {}.",
@@ -51,6 +55,19 @@ SUITES: dict[str, tuple[str, ...]] = {
     "viewpoint": ("upside-down", "close-up", "small", "many"),
 }
 
+#: task -> the word that some captions of pretraining give instead of the class
+COARSE_WORDS = {
+    "body": "person",
+    "devices": "device",
+    "media": "media sign",
+    "places": "place",
+    "stationery": "office thing",
+    "tools": "tool",
+    "transport": "vehicle",
+    "valuables": "valuable",
+    "weather": "weather sign",
+}
+
 
 @cache
 def class_patterns() -> dict[str, dict[str, list[str]]]:
@@ -60,9 +77,13 @@ def class_patterns() -> dict[str, dict[str, list[str]]]:
 
 
 def tasks() -> dict[str, tuple[str, ...]]:
-    """Return task name -> classes, sorted. The last task holds all classes."""
-    each = {f"icons/{task}": tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
-    return {**each, ALL: tuple(sorted(name for classes in each.values() for name in classes))}
+    """Return task name -> classes, sorted. ``icons/all`` holds all classes."""
+    each = {task: tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
+    return {
+        **{f"icons/{task}": classes for task, classes in each.items()},
+        ALL: tuple(sorted(name for classes in each.values() for name in classes)),
+        **{f"{FULL}{task}": classes for task, classes in each.items()},
+    }
 
 
 def templates() -> tuple[str, ...]:

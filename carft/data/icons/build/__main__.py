@@ -1,0 +1,81 @@
+"""``python -m carft.data.icons.build PACKAGE``: build the drawings of the icons world from the unpacked npm package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from carft.data.icons.build import files
+from carft.data.icons.build.dealing import dealt, is_new_hand
+from carft.data.icons.build.merging import Found, groups, merged, without_contradictions
+from carft.data.icons.build.rasters import alpha, comparable
+from carft.data.icons.build.sources import PACKAGE, VERSION, base_name, collections, glyphs
+from carft.data.icons.drawings import TABLE
+from carft.data.icons.world import class_patterns
+
+WRONG = Path(__file__).with_name("wrong.txt")
+
+
+def main() -> None:
+    """Read the package, write the files, print the collections for NOTICE."""
+    parser = argparse.ArgumentParser(prog="python -m carft.data.icons.build", description=__doc__)
+    parser.add_argument("package", type=Path, help=f"folder of {PACKAGE} {VERSION}, unpacked")
+    parser.add_argument("--out", type=Path, default=TABLE.parent, help="folder to write to")
+    asked = parser.parse_args()
+    require_version(asked.package)
+    drawings = chosen(found_by_name(asked.package))
+    files.write(drawings, asked.out)
+    used = {cut.split(":")[0] for drawing, _ in drawings for cut in drawing.cuts}
+    for prefix, c in collections(asked.package).items():
+        if prefix in used:
+            print(f"{prefix} | {c.title} {c.version}".rstrip() + f" | {c.author} | {c.licence}")
+
+
+def require_version(package: Path) -> None:
+    """Raise ``SystemExit`` for another package or version."""
+    about = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    if (about["name"], about["version"]) != (PACKAGE, VERSION):
+        raise SystemExit(f"'{package}' holds {about['name']} {about['version']}, not {PACKAGE} {VERSION}.")
+
+
+def found_by_name(package: Path) -> list[Found]:
+    """Return every drawing whose base name matches a class, with the pixels of its cuts."""
+    patterns = [
+        (task, label, re.compile("|".join(f"(?:{p})" for p in wanted)))
+        for task, classes in class_patterns().items()
+        for label, wanted in classes.items()
+    ]
+    wrong = set(WRONG.read_text(encoding="utf-8").split())
+    found: dict[str, Found] = {}
+    for prefix in collections(package):
+        for glyph in glyphs(package, prefix):
+            base = base_name(glyph.name)
+            match = next(((t, c) for t, c, p in patterns if p.fullmatch(base)), None)
+            mask = alpha(glyph.svg) if match and glyph.drawing not in wrong else None
+            if match is None or mask is None:
+                continue
+            drawing = found.setdefault(glyph.drawing, Found(glyph.drawing, *match))
+            drawing.cuts.append(str(glyph))
+            drawing.alphas.append(mask)
+            drawing.small.append(comparable(mask))
+    return list(found.values())
+
+
+def chosen(found: list[Found]) -> list[tuple[Found, str]]:
+    """Return the drawings of the world with their splits."""
+    by_class: dict[str, list[Found]] = {}
+    for drawing in without_contradictions(found):
+        by_class.setdefault(drawing.class_name, []).append(drawing)
+    return [pair for members in by_class.values() for pair in dealt([one(group) for group in groups(members)])]
+
+
+def one(group: list[Found]) -> Found:
+    """Return a group of near-duplicates as one drawing. Where known foundries have it, a new hand's cuts are left out."""
+    known = [drawing for drawing in group if not is_new_hand(drawing)]
+    return merged(known or group)
+
+
+if __name__ == "__main__":
+    main()
