@@ -1,4 +1,4 @@
-"""The built-in world: look at it, make its weights or its census again."""
+"""The built-in world: look at it, make its weights again."""
 
 from __future__ import annotations
 
@@ -7,21 +7,33 @@ from typing import Annotated
 
 import typer
 
-from carft.core.errors import UserError
+from carft.core.errors import UserError, unknown
 from carft_cli.console import err, new_table, out, percent
 from carft_cli.options import given, writing
 
-icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights or its census again.")
+icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights again.")
 
 
 @icons.command()
-def preview(path: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("icons.png")) -> None:
+def preview(
+    path: Annotated[Path, typer.Option("--out", help="The PNG, or with --census the folder, to write.")] = Path(
+        "icons.png"
+    ),
+    census: Annotated[bool, typer.Option("--census", help="One sheet a class with all its drawings.")] = False,
+) -> None:
     """Draw a contact sheet: classes x contexts.
 
     Example: `python cli.py icons preview --out icons.png`
     """
-    from carft.data.icons.preview import contact_sheet
+    from carft.data.icons.preview import contact_sheet, write_census
 
+    if census:
+        folder = path.with_suffix("")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_census(folder)
+        out.print(f"Open: {folder.resolve()}", soft_wrap=True)
+        return
     _require_file(path, ".png")
     with writing(path):
         contact_sheet().save(path)
@@ -31,19 +43,22 @@ def preview(path: Annotated[Path, typer.Option("--out", help="The PNG to write."
 @icons.command()
 def pretrain(
     folder: Annotated[Path, typer.Option("--out", help="Where checkpoints and weights go.")] = Path("pretraining"),
+    model: Annotated[str, typer.Option(help="icons-resnet or icons-vit.")] = "icons-resnet",
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the shipped weights' recipe.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Compute threads; the shipped weights used 2.")] = 2,
 ) -> None:
-    """Make the built-in weights again: resumable, then the zero-shot table. About 20 minutes on two idle cores.
+    """Make the built-in weights again: resumable, then the zero-shot table.
 
     Example: `python cli.py icons pretrain --out pretraining`
     """
     import torch
 
-    from carft.data.icons.pretraining import PretrainingRecipe, pretrain_and_measure
+    from carft.data.icons.pretraining import MODELS, PretrainingRecipe, pretrain_and_measure
 
+    if model not in MODELS:
+        raise unknown("built-in model", model, MODELS)
     torch.set_num_threads(threads)
-    recipe = PretrainingRecipe(**given(epochs=epochs))
+    recipe = PretrainingRecipe(model=model, **given(epochs=epochs))
     with writing(folder):
         path, rows = pretrain_and_measure(recipe, folder, log=lambda line: err.print(line, style="dim"))
     table = new_table("context", "zero-shot class", "zero-shot context")
@@ -51,19 +66,6 @@ def pretrain(
         table.add_row(name, percent(row["class"]), percent(row["context"]))
     out.print(table)
     out.print(f"Weights: {path.resolve()}", soft_wrap=True)
-
-
-@icons.command()
-def census(path: Annotated[Path, typer.Option("--out", help="The CSV to write.")] = Path("drawings.csv")) -> None:
-    """Build the table of drawings, classes and splits again from the fonts.
-
-    Example: `python cli.py icons census --out drawings.csv`
-    """
-    from carft.data.icons.drawings import build_census
-
-    _require_file(path, ".csv")
-    build_census().to_csv(path, index=False)
-    out.print(f"Written: {path.resolve()}", soft_wrap=True)
 
 
 def _require_file(path: Path, suffix: str) -> None:

@@ -11,7 +11,7 @@ from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
 from carft.data.folder.cards import card_of, data_set_of
 from carft.data.folder.naming import is_folder
 from carft.data.icons.cards import CARDS as ICONS
-from carft.data.icons.world import ALL
+from carft.data.icons.world import ALL, FULL
 from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
 from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.sets import DataSet
@@ -22,7 +22,10 @@ CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAI
 DATA_SETS: dict[str, DataSet] = {**DOWNSTREAM_SETS, **IMAGENET_SETS, **DOMAINBED_SETS}
 
 #: the tasks of `sweep downstream` on the built-in world
-DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name != ALL)
+DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name != ALL and not name.startswith(FULL))
+
+#: the same tasks with more images of each held-out drawing
+FULL_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name.startswith(FULL))
 
 #: the nine tasks of `sweep downstream` on real data
 DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_CARDS)

@@ -34,16 +34,16 @@ def sizes_of(task: str) -> Sizes:
 
 def _icons(chosen: Card) -> Sizes:
     from carft.data.icons.drawings import census
-    from carft.data.icons.world import ALL, ID_CONTEXTS, RENDERINGS, SUITES
+    from carft.data.icons.world import ALL, FULL, FULL_RENDERINGS, RENDERINGS, SUITES
 
-    def images(split: str, contexts: tuple[str, ...], renderings: str) -> int:
-        task = chosen.name.removeprefix("icons/")
-        drawings = sum(d.split == split and (chosen.name == ALL or d.task == task) for d in census())
-        return drawings * len(contexts) * RENDERINGS[renderings]
+    def images(split: str, count: int) -> int:
+        task = chosen.name.rpartition("/")[2]
+        return count * sum(d.split == split and (chosen.name == ALL or d.task == task) for d in census())
 
-    suites = sum(images("hands" if s == "hands" else "test", contexts, "test") for s, contexts in SUITES.items())
-    train, val, test = (images(split, ID_CONTEXTS, split) for split in ("train", "val", "test"))
-    return Sizes(train, val, test + suites)
+    held_out = FULL_RENDERINGS if chosen.name.startswith(FULL) else RENDERINGS["test"]
+    suites = sum(images("hands" if suite == "hands" else "test", held_out) for suite in SUITES)
+    train, val = (images(split, RENDERINGS[split]) for split in ("train", "val"))
+    return Sizes(train, val, images("test", held_out) + suites)
 
 
 def _folder(chosen: Card) -> Sizes:

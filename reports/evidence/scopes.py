@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, card
+from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, card
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
@@ -56,6 +56,7 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         Family("icons", "nine", "nine icon tasks", DOWNSTREAM_ICONS, "python cli.py sweep downstream"),
+        Family("icons-full", "nine", "nine icon tasks, full test sets", FULL_ICONS, "python cli.py sweep miniature-full"),
         Family("icons/all", "single", "all icons in one task", ("icons/all",), "python cli.py sweep readings"),
         Family("downstream", "nine", "nine downstream tasks", DOWNSTREAM, "python cli.py sweep downstream --data ROOT"),
         Family("imagenet", "imagenet", "ImageNet and its shifts", ("imagenet",), "python cli.py sweep ood --data ROOT"),

@@ -57,7 +57,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 #: task -> the word that some captions of pretraining give instead of the class
 COARSE_WORDS = {
-    "body": "person",
+    "body": "body part",
     "devices": "device",
     "media": "media sign",
     "places": "place",

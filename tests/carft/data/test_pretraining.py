@@ -16,11 +16,16 @@ from safetensors.torch import load_file
 from carft.data.icons import pretraining
 from carft.data.icons.pretraining import (
     PretrainingRecipe,
+    caption_words,
     contrastive_loss,
     pretrain,
     pretraining_drawings,
+    words,
     zero_shot_table,
 )
+from carft.data.icons.contexts import CONTEXTS
+from carft.data.icons.drawings import census
+from carft.data.icons.world import COARSE_WORDS
 from carft.models.clip import load_pretrained
 
 
@@ -56,10 +61,26 @@ def test_pretraining_sees_no_drawing_of_a_task() -> None:
     assert {d.split for d in pretraining_drawings()} == {"pretrain"}
 
 
+def test_a_share_of_the_drawings_has_every_class() -> None:
+    few, all_ = pretraining_drawings(0.2), pretraining_drawings()
+    assert set(few) < set(all_) and len(few) == pytest.approx(0.2 * len(all_), rel=0.1)
+    assert {d.class_name for d in few} == {d.class_name for d in all_}
+
+
+def test_captions_name_the_class_its_kind_or_nothing() -> None:
+    drawings = pretraining_drawings()[:200]
+    said = np.array(words())[caption_words(drawings, PretrainingRecipe(coarse=0.3), epoch=3)]
+    fine = np.repeat([d.class_name for d in drawings], len(CONTEXTS))
+    assert (said == fine).mean() == pytest.approx(0.7, abs=0.03)
+    assert (said == "thing").mean() == pytest.approx(0.1, abs=0.03)
+    others = set(said[said != fine]) - {"thing"}
+    assert others == {COARSE_WORDS[d.task] for d in drawings}
+
+
 def test_pretraining_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     few = pretraining_drawings()[:8]
-    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda: few)
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda share: few)
     recipe = PretrainingRecipe(renderings=1, epochs=2, batch_size=48)
 
     def stop(line: str) -> None:
@@ -80,7 +101,7 @@ def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = pretraining_drawings()[:4]
-    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda: few)
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda share: few)
     pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=36), tmp_path, log=lambda _: None)
     lines: list[str] = []
     pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=24), tmp_path, log=lines.append)
@@ -89,8 +110,8 @@ def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
 
 @pytest.mark.slow
 def test_the_shipped_weights_know_classes_and_contexts() -> None:
-    """On renderings of the pretraining drawings that pretraining did not show."""
-    model = load_pretrained("icons-resnet", "icons").clip
-    table = zero_shot_table(model, pretraining_drawings(), first_index=1000)
-    assert np.mean([row["class"] for row in table.values()]) >= 0.70
-    assert np.mean([row["context"] for row in table.values()]) >= 0.90
+    """On new drawings, those of validation, in new renderings: all classes at once."""
+    drawings = [d for d in census() if d.split == "val"]
+    table = zero_shot_table("icons-resnet", load_pretrained("icons-resnet", "icons").clip, drawings[::3])
+    assert table["mean"]["class"] >= 0.25
+    assert min(row["context"] for row in table.values()) >= 0.85
