@@ -96,7 +96,7 @@ def measure(task: str, model: str, weights: str, renderings: int, epochs: int) -
 
 
 def _hits(start: Predictions, tuned: Sequence[Predictions]) -> Hits:
-    names, first, groups = np.unique(np.asarray(start.groups), return_index=True, return_inverse=True)
+    _, first, groups = np.unique(np.asarray(start.groups), return_index=True, return_inverse=True)
     right = [p.predicted == p.labels for p in (start, *tuned)]
     return Hits(groups, start.labels[first], right[0], np.stack(right[1:]))
 
@@ -137,7 +137,9 @@ def against_itself(hits: Hits) -> Estimate:
 def weakest_context(model: str, weights: str) -> float:
     """Return the smallest zero-shot context recognition of all contexts, on the validation drawings."""
     drawings = [d for d in census() if d.split == "val"]
-    return min(row["context"] for row in zero_shot_table(model, load_pretrained(model, weights).clip, drawings).values())
+    return min(
+        row["context"] for row in zero_shot_table(model, load_pretrained(model, weights).clip, drawings).values()
+    )
 
 
 def table(found: dict[str, float]) -> str:

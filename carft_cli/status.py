@@ -27,11 +27,12 @@ def status(
 
     Example: `python cli.py status`
     """
+    from carft.store.edges import edge_words
     from carft.store.failures import failures
     from carft.store.mirror import open_store
     from carft.store.sweep_state import read_states
 
-    store = open_store(results, "sweeps", "failures")
+    store = open_store(results, "sweeps", "failures", "studies")
     states, finished = read_states(store), store.finished()
     if not states and not finished:
         store.require_present()
@@ -49,6 +50,8 @@ def status(
         out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.", soft_wrap=True)
     for state in shown:
         _say(state, results)
+    if edges := edge_words(store.studies()):
+        out.print(edges, highlight=False)
     if failed:
         out.print(f"\n{len(failed)} failures on record:", style="bold", highlight=False)
         out.print(rows_table([_failure_row(f, results) for f in failed[:FEW]]))

@@ -87,6 +87,8 @@ class StudyFile(Document):
     """Epochs after which early stopping may prune a trial; empty without early stopping."""
     precision: str = "float32"
     """Floating point format of the computation."""
+    allow_edges: bool = False
+    """Whether the recipe allows winners at the edge of a search range."""
     oracle: bool = False
     """Whether the search cells are evaluated on the held-out sets as well, for oracle selection."""
     too_few: str = ""

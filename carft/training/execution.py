@@ -21,7 +21,7 @@ from carft.training.hardware import hardware_name
 ALWAYS_RECORDED = ("device", "workers", "threads")
 #: folders of this machine; no record holds them, since digests identify their content
 FOLDERS = ("data", "feature_cache")
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna", "qtawesome", "iconipy")
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna")
 
 
 @dataclass(frozen=True)

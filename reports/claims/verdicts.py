@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from carft.store.edges import narrow_ranges
 from reports.analysis.contrasts import Part
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims import DECIDERS
@@ -21,7 +22,7 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> l
     checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
     """
     failed = failures(null_checks(evidence) if checks is None else checks)
-    return [_doubted(verdict, evidence, failed) for verdict in _decided(evidence)]
+    return [_narrow(_doubted(verdict, evidence, failed), evidence) for verdict in _decided(evidence)]
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
@@ -34,8 +35,26 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
 
 
 def _rests_on_car_ft(verdict: Verdict, evidence: Evidence) -> bool:
-    used = {*verdict.cells, *(parent for cell in verdict.cells for parent in evidence.records[cell].cell.parents)}
+    used = _with_parents(verdict, evidence)
     return any(evidence.records[cell].cell.method == CAR_FT.method for cell in used if cell in evidence.records)
+
+
+def _narrow(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict, inconclusive where too many winners of the methods it rests on lie at the edge of their range."""
+    if verdict.verdict not in ("reproduced", "contradicted") or not verdict.cells:
+        return verdict
+    used = _with_parents(verdict, evidence)
+    ranges = narrow_ranges(study for study in evidence.studies if used & {*study.confirm, study.winner})
+    if not ranges:
+        return verdict
+    listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
+    reason = f"Search range too narrow: winners lie at the edge for {listed}. Without it: {verdict.verdict}. "
+    return replace(verdict, verdict="inconclusive", reason=reason + verdict.reason)
+
+
+def _with_parents(verdict: Verdict, evidence: Evidence) -> set[str]:
+    known = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
+    return {*verdict.cells, *(parent for cell in known for parent in cell.parents)}
 
 
 def _decided(evidence: Evidence) -> list[Verdict]:

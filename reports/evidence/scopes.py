@@ -56,7 +56,9 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         Family("icons", "nine", "nine icon tasks", DOWNSTREAM_ICONS, "python cli.py sweep downstream"),
-        Family("icons-full", "nine", "nine icon tasks, full test sets", FULL_ICONS, "python cli.py sweep miniature-full"),
+        Family(
+            "icons-full", "nine", "nine icon tasks, full test sets", FULL_ICONS, "python cli.py sweep miniature-full"
+        ),
         Family("icons/all", "single", "all icons in one task", ("icons/all",), "python cli.py sweep readings"),
         Family("downstream", "nine", "nine downstream tasks", DOWNSTREAM, "python cli.py sweep downstream --data ROOT"),
         Family("imagenet", "imagenet", "ImageNet and its shifts", ("imagenet",), "python cli.py sweep ood --data ROOT"),

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from carft.store.edges import edge_words
 from reports.analysis.contrasts import ASSUMED
 from reports.analysis.selection import scope_one_trial
 from reports.claims.amendments import Amendment, amendments, chance_words
@@ -70,7 +71,8 @@ class Content:
             answer=_answer(verdicts),
             rests_on=_rests_on(evidence, tables),
             trials_worth=_trials_worth(_of_scope(tables["best_of_n"], evidence), _of_scope(tables["trials"], evidence))
-            + _given_up(evidence),
+            + _given_up(evidence)
+            + f" {edge_words(evidence.archive.studies)}".rstrip(),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
             chance=chance_words(verdicts),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from carft.store.edges import edges_of
 from reports.analysis.histories import confirm_histories
 from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.results import finished_trials, search_of, stopped_trials
@@ -17,7 +18,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
     """Every finished search trial: task, method, hyperparameters, validation metrics, and whether it won.
 
     The column ``given_up`` is the number of pruned trials of the study. The column ``search`` exists where the folder
-    holds several searches.
+    holds several searches. ``at_edge`` names the winner's values at the edge of their search range.
     """
     rows = []
     several = any(search_of(study) > 1 for view in evidence.views() for study in view.studies)
@@ -38,6 +39,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
                         "val/top1": metrics["val/top1"],
                         "val/loss": metrics["val/loss"],
                         "won": trial.cell == study.winner,
+                        "at_edge": ", ".join(edges_of(study)) if trial.cell == study.winner else "",
                         "given_up": pruned,
                         "selected_on": VALIDATION,
                         "cell": trial.cell,

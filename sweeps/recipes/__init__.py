@@ -58,7 +58,8 @@ class Recipe(_Strict):
     unsealed as well, once their study has a winner, to show what selecting on test would have given. rungs: epochs
     after which a search trial that is behind is given up, where ``early_stopping`` is on. searches: independent
     searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
-    the luck of the search. expect: the result to expect.
+    the luck of the search. allow_edges: whether claims may rest on searches whose winners lie at the edge of their
+    range. expect: the result to expect.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Recipe(_Strict):
     rungs: list[int] = []
     early_stopping: bool = False
     searches: int = Field(default=1, ge=1)
+    allow_edges: bool = False
     expect: str
 
     def training_of(self, crop: float | None = None) -> Training:

@@ -40,6 +40,7 @@ def content_of(
         "trials": list(trials),
         "winner": winner,
         "confirm": list(confirm),
+        **({"allow_edges": True} if study.recipe.allow_edges else {}),
         **({"oracle": True} if oracle else {}),
         **({"too_few": too_few} if too_few else {}),
     }

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from carft.store.edges import at_edge
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 
@@ -93,7 +94,10 @@ def _table(*headings: str) -> Table:
 
 
 def winners_table(protocol: Protocol) -> Table:
-    """Winner of each study on validation, and means over its finished confirm cells in %; "-" for a missing metric."""
+    """Winner of each study on validation, and means over its finished confirm cells in %; "-" for a missing metric.
+
+    ``(edge)`` marks a value at the edge of its search range.
+    """
     columns = ("val/top1", "test/top1", "ood/mean/top1")
     table = _table("task", "method", "winner", *columns)
     for study in protocol.studies:
@@ -103,9 +107,15 @@ def winners_table(protocol: Protocol) -> Table:
             continue
         metrics = [protocol.done[c.id] for c in cells]
         means = [_mean_percent(metrics, name) for name in columns]
-        chosen = ", ".join(f"{name} {value:.2g}" for name, value in cells[0].hyperparameters.items())
+        chosen = ", ".join(_chosen(study, name, value) for name, value in cells[0].hyperparameters.items())
         table.add_row(study.task, _method_label(study), chosen, *means)
     return table
+
+
+def _chosen(study: Study, name: str, value: float) -> str:
+    """A winning value, marked where it lies at the edge of its range."""
+    limits = study.space.get(name)
+    return f"{name} {value:.2g}" + (" (edge)" if limits and at_edge(value, limits.low, limits.high) else "")
 
 
 def _mean_percent(metrics: Sequence[Mapping[str, float]], name: str) -> str:

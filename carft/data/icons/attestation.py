@@ -34,9 +34,7 @@ def attest() -> dict[str, str]:
     """
     expected, found = shipped(), measured()
     if found["drawings"] != expected["drawings"]:
-        raise UserError(
-            "The drawings of the icons world differ from the published ones.", "Install the project again."
-        )
+        raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
     same = found["pixels"] == expected["pixels"]
     return {**found, "attested": "yes" if same else "pixels differ"}
 

@@ -8,9 +8,11 @@ four bits a byte.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,11 +50,23 @@ class Drawing:
 def census() -> tuple[Drawing, ...]:
     """Return every drawing of the world, from the shipped table."""
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
-    cuts = table["cuts"].str.split(" ")
-    first = cuts.str.len().groupby(table["split"]).transform(lambda n: n.cumsum() - n)
-    rank = table.groupby(["split", "class"]).cumcount()
-    columns = (table["drawing"], table["foundry"], table["task"], table["class"], table["split"], cuts, first, rank)
-    return tuple(Drawing(*row[:5], tuple(row[5]), int(row[6]), int(row[7])) for row in zip(*columns, strict=True))
+    count = table["cuts"].str.count(" ") + 1
+    table["first"] = count.groupby(table["split"]).cumsum() - count
+    table["rank"] = table.groupby(["split", "class"]).cumcount()
+    return tuple(_from_row(row) for row in table.to_dict("records"))
+
+
+def _from_row(row: Mapping[Hashable, Any]) -> Drawing:
+    return Drawing(
+        name=row["drawing"],
+        foundry=row["foundry"],
+        task=row["task"],
+        class_name=row["class"],
+        split=row["split"],
+        cuts=tuple(row["cuts"].split()),
+        first=row["first"],
+        rank=row["rank"],
+    )
 
 
 @cache

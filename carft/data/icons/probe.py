@@ -18,7 +18,7 @@ GRID = 8
 
 
 def statistics(images: torch.Tensor) -> torch.Tensor:
-    """Return colour, saturation, slope and fine detail on a grid, (N, D) float32, of images (N, 3, SIDE, SIDE) uint8."""
+    """Return colour, saturation, slope and detail on a grid, (N, D) float32, of images (N, 3, SIDE, SIDE) uint8."""
     pixels = images.float() / 255
     grey = pixels.mean(1, keepdim=True)
     saturation = pixels.amax(1, keepdim=True) - pixels.amin(1, keepdim=True)
@@ -29,7 +29,7 @@ def statistics(images: torch.Tensor) -> torch.Tensor:
 
 
 def confusion(train: list[Drawing], held_out: list[Drawing], steps: int = 300) -> np.ndarray:
-    """Fit the probe on one rendering of ``train`` in each context and return the shares [shown, said] on ``held_out``."""
+    """Fit the probe on a rendering of ``train`` in each context; return the shares [shown, said] on ``held_out``."""
     x, y = _statistics_of(train)
     mean, scale = x.mean(0), x.std(0) + 1e-3
     probe = torch.nn.Linear(x.shape[1], len(CONTEXTS))

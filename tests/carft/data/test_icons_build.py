@@ -78,7 +78,9 @@ def test_near_duplicates_are_one_drawing_and_what_two_classes_share_is_dropped()
 
 def test_a_merged_drawing_keeps_its_most_different_cuts() -> None:
     ring = '<circle cx="12" cy="12" r="9" fill="none" stroke="black" stroke-width="{w}"/>'
-    drawing = merged([found("a/disc", DISC.format(r=10), DISC.format(r=9.9), *(ring.format(w=w) for w in (1, 2, 4, 7)))])
+    drawing = merged(
+        [found("a/disc", DISC.format(r=10), DISC.format(r=9.9), *(ring.format(w=w) for w in (1, 2, 4, 7)))]
+    )
     assert drawing.cuts[0] == "a:0" and "a:1" not in drawing.cuts and len(drawing.cuts) == MAX_CUTS
 
 

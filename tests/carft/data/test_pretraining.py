@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from carft.data.icons import pretraining
+from carft.data.icons.contexts import CONTEXTS
+from carft.data.icons.drawings import census
 from carft.data.icons.pretraining import (
     PretrainingRecipe,
     caption_words,
@@ -23,8 +25,6 @@ from carft.data.icons.pretraining import (
     words,
     zero_shot_table,
 )
-from carft.data.icons.contexts import CONTEXTS
-from carft.data.icons.drawings import census
 from carft.data.icons.world import COARSE_WORDS
 from carft.models.clip import load_pretrained
 

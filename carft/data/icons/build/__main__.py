@@ -72,7 +72,7 @@ def chosen(found: list[Found]) -> list[tuple[Found, str]]:
 
 
 def one(group: list[Found]) -> Found:
-    """Return a group of near-duplicates as one drawing. Where known foundries have it, a new hand's cuts are left out."""
+    """Return a group of near-duplicates as one drawing, without cuts of new hands where a known foundry has it."""
     known = [drawing for drawing in group if not is_new_hand(drawing)]
     return merged(known or group)
 

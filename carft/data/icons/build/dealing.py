@@ -9,7 +9,9 @@ import numpy as np
 from carft.data.icons.build.merging import Found
 
 #: foundries that only the suite ``hands`` shows
-NEW_HANDS = frozenset("bi ri carbon lucide icon-park ionic majesticons teenyicons basil eva pixelarticons".split())
+NEW_HANDS = frozenset(
+    ["bi", "ri", "carbon", "lucide", "icon-park", "ionic", "majesticons", "teenyicons", "basil", "eva", "pixelarticons"]
+)
 MAX_PER_CLASS = 120
 """Drawings of a class that are dealt, without those of the new hands."""
 SHARES = {"pretrain": 0.42, "train": 0.18, "val": 0.12, "test": 0.28}

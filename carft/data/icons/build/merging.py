@@ -50,9 +50,10 @@ def without_contradictions(found: list[Found]) -> list[Found]:
         rows, columns = np.nonzero(unit[start : start + 2000] @ unit.T > 0.93)
         for i, j in zip(rows + start, columns, strict=True):
             a, b = int(owner[i]), int(owner[j])
-            if i < j and found[a].class_name != found[b].class_name:
-                if overlap(stack[i : i + 1], stack[j : j + 1])[0, 0] > SAME_PIXELS_IOU:
-                    bad |= {a, b}
+            if i >= j or found[a].class_name == found[b].class_name:
+                continue
+            if overlap(stack[i : i + 1], stack[j : j + 1])[0, 0] > SAME_PIXELS_IOU:
+                bad |= {a, b}
     return [f for i, f in enumerate(found) if i not in bad]
 
 

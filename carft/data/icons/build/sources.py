@@ -21,8 +21,32 @@ LICENCES = frozenset(
 _CATEGORIES_LEFT_OUT = frozenset({"Logos", "Emoji"})
 #: emoji, brands, flags of states, diagrams and signs without pictures, which their categories do not tell
 _COLLECTIONS_LEFT_OUT = frozenset(
-    "academicons bitcoin-icons bpmn cib covid cryptocurrency devicon-plain duo-icons emojione-monotone fad file-icons flag "
-    "fluent-emoji-high-contrast formkit gcp geo ginetex k8s map nonicons osmic svg-spinners token unjs".split()
+    [
+        "academicons",
+        "bitcoin-icons",
+        "bpmn",
+        "cib",
+        "covid",
+        "cryptocurrency",
+        "devicon-plain",
+        "duo-icons",
+        "emojione-monotone",
+        "fad",
+        "file-icons",
+        "flag",
+        "fluent-emoji-high-contrast",
+        "formkit",
+        "gcp",
+        "geo",
+        "ginetex",
+        "k8s",
+        "map",
+        "nonicons",
+        "osmic",
+        "svg-spinners",
+        "token",
+        "unjs",
+    ]
 )
 
 #: foundry -> collections, where one foundry has several; every other collection is a foundry of its own
