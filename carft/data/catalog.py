@@ -11,7 +11,7 @@ from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
 from carft.data.folder.cards import card_of, data_set_of
 from carft.data.folder.naming import is_folder
 from carft.data.icons.cards import CARDS as ICONS
-from carft.data.icons.world import ALL, FULL
+from carft.data.icons.world import DOMAINS, FULL
 from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
 from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.sets import DataSet
@@ -21,11 +21,14 @@ CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAI
 #: a task is made of one or more data sets
 DATA_SETS: dict[str, DataSet] = {**DOWNSTREAM_SETS, **IMAGENET_SETS, **DOMAINBED_SETS}
 
-#: the tasks of `sweep downstream` on the built-in world
-DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name != ALL and not name.startswith(FULL))
-
-#: the same tasks with more images of each held-out drawing
+#: the same nine tasks with more images of each held-out drawing
 FULL_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name.startswith(FULL))
+
+#: the tasks of `sweep downstream` on the built-in world
+DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name.replace(FULL, "icons/") for name in FULL_ICONS)
+
+#: DomainBed's protocol on the built-in world
+ICON_DOMAINS: tuple[str, ...] = tuple(name for name in ICONS if name.startswith(DOMAINS))
 
 #: the nine tasks of `sweep downstream` on real data
 DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_CARDS)

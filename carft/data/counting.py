@@ -46,6 +46,14 @@ def _icons(chosen: Card) -> Sizes:
     return Sizes(train, val, images("test", held_out) + suites)
 
 
+def _icon_domains(chosen: Card) -> Sizes:
+    from carft.data.icons.domains import domains, parts
+
+    kept = [parts(name) for name in domains() if name not in chosen.suites]
+    train, val = (sum(len(domain[part]) for domain in kept) for part in ("train", "val"))
+    return Sizes(train, val, sum(len(domains()[name]) for name in chosen.suites))
+
+
 def _folder(chosen: Card) -> Sizes:
     from carft.data.folder.layout import read
     from carft.data.folder.naming import chosen as resolved
@@ -88,6 +96,7 @@ def _carved(count: int, share: float, sealed: int) -> Sizes:
 #: loader -> function that counts the images of its tasks
 FAMILIES: dict[str, Callable[[Card], Sizes]] = {
     "carft.data.icons.tasks": _icons,
+    "carft.data.icons.domains": _icon_domains,
     "carft.data.folder.tasks": _folder,
     "carft.data.downstream.tasks": _downstream,
     "carft.data.imagenet.tasks": _imagenet,

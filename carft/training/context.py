@@ -50,10 +50,12 @@ class CellContext:
         """
         chosen = card(cell.task)
         if chosen.version != cell.data_version:
+            holder = chosen.superseded.get(cell.data_version)
+            old = f"To run it again, install carft {holder}, which has {cell.data_version}. " if holder else ""
             raise UserError(
                 f"Cell {cell.id} was specified for data version {cell.data_version} of {cell.task}; "
                 f"here it is {chosen.version}.",
-                "Run the sweep again with this version.",
+                f"{old}Run the sweep again with this version.",
             )
         chosen.require_present(execution)  # before weights are downloaded
         pretrained = load_pretrained(cell.model, cell.pretrained)

@@ -15,6 +15,7 @@ DECIDERS: Mapping[str, Decider] = {
     "C4b": accuracy.above_zero_shot,
     "C5": accuracy.all_nine,
     "C6": domainbed.average,
+    "C6b": domainbed.above_fine_tuning,
     "C7": domainbed.state_of_the_art,
     "C8": context.matters,
     "C9": limits.shrinks,

@@ -83,6 +83,12 @@ def average(claim: Claim, evidence: Evidence) -> Verdict:
     return replace(verdict, reason=words)
 
 
+def above_fine_tuning(claim: Claim, evidence: Evidence) -> Verdict:
+    """C6b: CAR-FT minus plain fine-tuning, mean over held-out domains."""
+    gain = Contrast(CAR_FT, FT, "top1", every_suite)
+    return decide(claim, evidence, [pool(evidence, gain, "CAR-FT - FT, mean of held-out domains")], "ft and car_ft")
+
+
 def _part(
     claim: Claim,
     name: str,

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, card
+from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
@@ -60,6 +60,9 @@ FAMILIES: dict[str, Family] = {
             "icons-full", "nine", "nine icon tasks, full test sets", FULL_ICONS, "python cli.py sweep miniature-full"
         ),
         Family("icons/all", "single", "all icons in one task", ("icons/all",), "python cli.py sweep readings"),
+        Family(
+            "icons/domains", "domainbed", "icons, one domain left out", ICON_DOMAINS, "python cli.py sweep domainbed"
+        ),
         Family("downstream", "nine", "nine downstream tasks", DOWNSTREAM, "python cli.py sweep downstream --data ROOT"),
         Family("imagenet", "imagenet", "ImageNet and its shifts", ("imagenet",), "python cli.py sweep ood --data ROOT"),
         Family("domainbed", "domainbed", "DomainBed", HELD_OUT, "python cli.py sweep domainbed --data ROOT"),

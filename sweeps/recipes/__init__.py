@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from carft.core.errors import UserError, unknown
-from carft.data.catalog import CARDS, card
+from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import Reading, Training
 from carft.spec.registry import SOUPED, MethodCard, Range, method_card
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
@@ -189,9 +189,11 @@ def _require_stoppable(recipe: Recipe) -> None:
 
 
 def _resolved(patterns: list[str]) -> list[str]:
-    """Task names of names and patterns, in order, each once."""
+    """Task names of names, patterns and families (``icons/domains``), in order, each once."""
     names: list[str] = []
     for pattern in patterns:
+        if any(name.startswith(f"{pattern}/") for name in CARDS) and pattern not in (*CARDS, *DATA_SETS):
+            pattern = f"{pattern}/*"
         if not set("*?[") & set(pattern) or pattern.startswith("folder:"):
             names.append(card(pattern).name)
             continue

@@ -28,7 +28,7 @@ COMMANDS = (
         ("model", "export"),
         ("model", "check"),
     ),
-    *(("icons", "preview"), ("icons", "pretrain"), ("icons", "census")),
+    *(("icons", "preview"), ("icons", "pretrain")),
     *(("data", "ls"), ("data", "check"), ("data", "fetch"), ("data", "fixture")),
     *(("report", "verify"), ("report", "why"), ("report", "diff"), ("rescore",)),
 )

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
-from carft.data.icons.world import ALL, PROMPTS, VERSION, suites, tasks, templates
+from carft.data.icons.world import DOMAINS, PROMPTS, SUPERSEDED, VERSION, suites, tasks, templates
+
+#: classes of the largest of the nine tasks are fewer
+MOST = 100
 
 
 def _card(name: str, classes: tuple[str, ...]) -> Card:
+    held_out = name.removeprefix(DOMAINS) if name.startswith(DOMAINS) else ""
+    left_out = f"; {held_out} are left out of training" if held_out else ""
     return Card(
         name=name,
-        measures=f"{'All' if name == ALL else 'Which'} drawn things: {', '.join(classes[:4])}, ...",
+        measures=f"{'All' if len(classes) > MOST else 'Which'} drawn things: {', '.join(classes[:4])}, ...{left_out}",
         scale="miniature",
         version=VERSION,
+        superseded=SUPERSEDED,
         classes=classes,
         templates=templates(),
-        suites=suites(),
+        suites=(held_out,) if held_out else suites(),
+        has_test=not held_out,
         group="drawing",
         metric="top1",
         licence="Icons under MIT, Apache-2.0, ISC, OFL-1.1, BSD-3-Clause, CC0-1.0, CC-BY-3.0 and CC-BY-4.0 (NOTICE)",
         source="Collections of the npm package @iconify/json",
         model="icons-resnet",
         pretrained="icons",
-        loader="carft.data.icons.tasks",
+        loader="carft.data.icons.domains" if held_out else "carft.data.icons.tasks",
         banks={STANDARD: templates(), "imagenet": imagenet_templates(), "domains": _bare()},
         contexts=templates(),
     )

@@ -63,8 +63,13 @@ def drawings_of(name: str, split: str) -> list[Drawing]:
 
 
 def _image_set(name: str, split: str, contexts: Sequence[str], count: int, folder: str | None) -> ImageSet:
+    return image_set(name, [(drawing, contexts) for drawing in drawings_of(name, split)], count, folder)
+
+
+def image_set(name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: int, folder: str | None) -> ImageSet:
+    """Return ``count`` images of each drawing in its contexts, rendered or from the disk cache in ``folder``."""
     classes, order = tasks()[name], list(PROMPTS)
-    jobs = renderings(drawings_of(name, split), contexts, count)
+    jobs = [job for drawing, contexts in shown for job in renderings([drawing], contexts, count)]
     names = tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs)
 
     def make() -> np.ndarray:

@@ -12,9 +12,13 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}
 
 VERSION = "icons-2"
+#: earlier world -> the version of this package that has it
+SUPERSEDED = {"icons-1": "0.1.0"}
 ALL = "icons/all"
 #: the nine tasks again, with more images of each held-out drawing
 FULL = "icons-full/"
+#: all classes, one suite left out of training
+DOMAINS = "icons/domains/"
 
 #: images of each drawing in each set, spread over the contexts of the set
 RENDERINGS = {"train": 2, "val": 2, "test": 1}
@@ -79,10 +83,12 @@ def class_patterns() -> dict[str, dict[str, list[str]]]:
 def tasks() -> dict[str, tuple[str, ...]]:
     """Return task name -> classes, sorted. ``icons/all`` holds all classes."""
     each = {task: tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
+    every = tuple(sorted(name for classes in each.values() for name in classes))
     return {
         **{f"icons/{task}": classes for task, classes in each.items()},
-        ALL: tuple(sorted(name for classes in each.values() for name in classes)),
+        ALL: every,
         **{f"{FULL}{task}": classes for task, classes in each.items()},
+        **{f"{DOMAINS}{suite}": every for suite in SUITES},
     }
 
 

@@ -98,5 +98,5 @@ def test_a_record_says_where_it_comes_from(finished: Store, cells: dict[str, Cel
     assert provenance["packages"]["torch"] == torch.__version__
     assert provenance["execution"] == {"device": "cpu", "workers": 1, "threads": 1}
     digests = provenance["digests"]
-    assert {"census", "fonts", "weights"} <= set(digests)
-    assert all(len(digests[name]) == 64 for name in ("census", "fonts", "weights"))
+    assert {"drawings", "pixels", "weights"} <= set(digests)
+    assert all(len(digests[name]) == 64 for name in ("drawings", "pixels", "weights"))

@@ -1,0 +1,32 @@
+"""World icons-2 was registered before its weights existed: the history of the repository shows the order."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.support.helpers import ROOT
+
+REGISTRATION = "benchmarks/icons_gate.yaml"
+WEIGHTS = "carft/data/icons/weights/icons-resnet.safetensors"
+
+
+def git(*arguments: str) -> list[str]:
+    done = subprocess.run(("git", *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no git history here: {done.stderr.strip()}")
+    return done.stdout.split()
+
+
+def test_criteria_and_candidates_are_older_than_the_weights() -> None:
+    if git("rev-parse", "--is-shallow-repository") == ["true"]:
+        pytest.skip("the history of this checkout is cut off")
+    registered = git("log", "--diff-filter=A", "--format=%H", "--", REGISTRATION)
+    weights = git("log", "--format=%H", "--", WEIGHTS)
+    if not registered or not weights:
+        pytest.skip("the history of this checkout does not hold registration and weights")
+    newest = weights[0]
+    assert registered[-1] != newest
+    git_order = subprocess.run(("git", "merge-base", "--is-ancestor", registered[-1], newest), cwd=ROOT, check=False)
+    assert git_order.returncode == 0
