@@ -45,7 +45,7 @@ def pretrain(
     folder: Annotated[Path, typer.Option("--out", help="Where checkpoints and weights go.")] = Path("pretraining"),
     model: Annotated[str, typer.Option(help="icons-resnet or icons-vit.")] = "icons-resnet",
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the shipped weights' recipe.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Compute threads; the shipped weights used 2.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Compute threads; the shipped weights used 1.")] = 1,
 ) -> None:
     """Make the built-in weights again: resumable, then the zero-shot table.
 

@@ -26,7 +26,8 @@ from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
 from carft.data.icons.world import COARSE_WORDS, WEIGHTS_FOLDER
 
-MODELS = ("icons-resnet", "icons-vit")
+#: built-in model -> peak learning rate of its pretraining
+MODELS = {"icons-resnet": 2e-3, "icons-vit": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,22 @@ class PretrainingRecipe:
     """Settings of the pretraining. The same recipe and thread count give the same weights."""
 
     model: str = "icons-resnet"
-    share: float = 0.3
+    share: float = 0.15
     """Share of the pretraining drawings that are shown, in (0, 1]."""
     coarse: float = 0.3
     """Share of the captions that do not name the class: two of three say the task's coarser word, one says "thing"."""
     renderings: int = 2
     """Images of each drawing in each context; epochs take turns with them."""
-    epochs: int = 40
+    epochs: int = 80
     """Passes over one image of each drawing in each context."""
     batch_size: int = 256
-    lr: float = 2e-3
     weight_decay: float = 0.1
     seed: int = 0
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate."""
+        return MODELS[self.model]
 
 
 def pretraining_drawings(share: float = 1.0) -> list[Drawing]:

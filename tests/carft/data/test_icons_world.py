@@ -13,11 +13,12 @@ import torch
 
 from carft.core.errors import UserError
 from carft.data.card import Folder
-from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, card
+from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.icons.attestation import measured, shipped
 from carft.data.icons.build.dealing import NEW_HANDS
 from carft.data.icons.build.sources import FOUNDRY_OF
 from carft.data.icons.contexts import CONTEXTS
+from carft.data.icons.domains import domains, parts
 from carft.data.icons.drawings import SPLITS, census, mask
 from carft.data.icons.probe import confusion
 from carft.data.icons.rendering import render
@@ -34,7 +35,7 @@ def contexts_of(images: ImageSet) -> set[str]:
 def test_the_world_has_nine_tasks_and_one_that_holds_them_all() -> None:
     expected = ["body", "devices", "media", "places", "stationery", "tools", "transport", "valuables", "weather"]
     assert list(DOWNSTREAM_ICONS) == [f"icons/{name}" for name in expected]
-    assert {name for name in CARDS if name.startswith("icons/")} == {*DOWNSTREAM_ICONS, ALL}
+    assert {name for name in CARDS if name.startswith("icons/")} == {*DOWNSTREAM_ICONS, ALL, *ICON_DOMAINS}
     assert [name.replace("icons-full/", "icons/") for name in FULL_ICONS] == list(DOWNSTREAM_ICONS)
     union = [name for task in DOWNSTREAM_ICONS for name in card(task).classes]
     assert sorted(union) == list(card(ALL).classes)
@@ -119,6 +120,27 @@ def test_full_tasks_show_each_held_out_drawing_in_every_context() -> None:
     assert len(full.test) == FULL_RENDERINGS * len(few.test)
     assert set(few.test.names) <= set(full.test.names)
     assert card(name).open(Folder()).train.names == card(TASK).open(Folder()).train.names
+
+
+def test_domains_share_no_drawing_and_show_none_of_pretraining() -> None:
+    names = Counter(d.name for drawings in domains().values() for d in drawings)
+    assert max(names.values()) == 1
+    assert not set(names) & {d.name for d in census() if d.split == "pretrain"}
+    for name in domains():
+        train, val = ({d.name for d in parts(name)[part]} for part in ("train", "val"))
+        assert not train & val
+        assert len(val) == pytest.approx(0.2 * len(domains()[name]), abs=1)
+
+
+def test_the_domain_that_is_left_out_is_not_trained_on() -> None:
+    name = "icons/domains/sketches"
+    task, sealed = card(name).open(Folder()), card(name).unseal(Folder())
+    assert sealed.test is None
+    assert list(sealed.sets()) == ["ood/sketches"]
+    assert contexts_of(sealed.suites["sketches"]) == set(SUITES["sketches"])
+    for images in (task.train, task.val):
+        assert contexts_of(images) == set(PROMPTS) - set(SUITES["sketches"])
+        assert not set(images.groups) & set(sealed.suites["sketches"].groups)
 
 
 def test_training_validation_and_test_share_no_drawing_and_no_image() -> None:
