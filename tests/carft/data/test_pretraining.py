@@ -113,5 +113,5 @@ def test_the_shipped_weights_know_classes_and_contexts() -> None:
     """On new drawings, those of validation, in new renderings: all classes at once."""
     drawings = [d for d in census() if d.split == "val"]
     table = zero_shot_table("icons-resnet", load_pretrained("icons-resnet", "icons").clip, drawings[::3])
-    assert table["mean"]["class"] >= 0.25
+    assert table["mean"]["class"] >= 0.35
     assert min(row["context"] for row in table.values()) >= 0.85
