@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import subprocess
 
 import pytest
@@ -30,3 +32,11 @@ def test_criteria_and_candidates_are_older_than_the_weights() -> None:
     assert registered[-1] != newest
     git_order = subprocess.run(("git", "merge-base", "--is-ancestor", registered[-1], newest), cwd=ROOT, check=False)
     assert git_order.returncode == 0
+
+
+def test_the_page_names_the_digests_of_what_passed() -> None:
+    page = (ROOT / "docs" / "icons-world.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"\| `(carft/data/icons/\S+)` \| `([0-9a-f]{64})` \|", page))
+    assert WEIGHTS in named
+    for path, digest in named.items():
+        assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == digest, path
