@@ -155,7 +155,7 @@ class Recipe(_Strict):
                 "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
             )
         for name in recipe.space:
-            if not any(name in method_card(method).space for method in recipe.methods):
+            if not any(name in method_card(method).space for method in (*self.methods, *recipe.methods)):
                 raise UserError(f"No method of this recipe has a hyperparameter '{name}'.")
         for reading in recipe.all_readings():
             for task in recipe.tasks:

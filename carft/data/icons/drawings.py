@@ -71,7 +71,7 @@ def _from_row(row: Mapping[Hashable, Any]) -> Drawing:
 
 @cache
 def _masks(split: str) -> np.ndarray:
-    with np.load(MASKS) as archive:
+    with np.load(MASKS, allow_pickle=False) as archive:
         return archive[split]
 
 

@@ -69,7 +69,7 @@ def test_every_task_of_the_catalog_can_be_counted() -> None:
 def test_an_untouched_folder_has_everything_to_run(store: Store) -> None:
     found = forecast_of(store, recipe())
     assert (found.total, found.done, found.cells) == (1 + 4 + 3 + 15, 0, 23)
-    per_cell = -(-sizes_of(TASK).train // 32) * 5
+    per_cell = -(-sizes_of(TASK).train // 32) * recipe().training.epochs
     assert found.steps == (4 + 3) * per_cell
 
 
