@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,6 +41,9 @@ class SearchOptions:
     searches: Annotated[
         int | None, option(SEARCH, "Independent searches of each method on each task; 2 or more cover tuning luck.")
     ] = None
+    space: Annotated[
+        list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
+    ] = field(default_factory=list)
     oracle: Annotated[
         bool,
         option(
@@ -94,8 +98,9 @@ class SweepSettings:
         if self.data.data is None and recipe.without_data and not own:
             recipe = load_recipe(recipe.without_data)
         tasks = self._tasks(tasks)
+        ranges = search_ranges(self.search.space)
         model, pretrained = self.model.weights()
-        return (recipe.smoked() if self.run.smoke else recipe).changed(
+        changed = (recipe.smoked() if self.run.smoke else recipe).changed(
             tasks,
             split(self.run.methods),
             self.search.trials,
@@ -107,6 +112,7 @@ class SweepSettings:
             oracle=self.search.oracle or None,
             early_stopping=self.search.early_stopping,
         )
+        return changed.with_ranges(ranges) if ranges else changed
 
     def resources(self) -> Resources:
         """What is asked of Ray; ``UserError`` for numbers that cannot be."""
@@ -132,3 +138,24 @@ class SweepSettings:
         if not tasks or not all(map(is_folder, tasks)):
             raise UserError("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
         return [held_out for task in tasks for held_out in leave_one_out(parse(task).path)]
+
+
+def search_ranges(given: list[str]) -> dict[str, tuple[float, float]]:
+    """NAME=LOW:HIGH options as ranges; ``UserError`` for what is no such range."""
+    ranges: dict[str, tuple[float, float]] = {}
+    for text in given:
+        name, _, limits = text.partition("=")
+        name = name.strip()
+        try:
+            low, high = map(float, limits.split(":"))
+        except ValueError:
+            low = high = math.nan
+        if not (name and 0 < low < high < math.inf):
+            raise UserError(
+                f"--space {text} is not a search range: it needs two numbers above 0, the smaller first.",
+                "Write it as --space lr=1e-5:1e-2",
+            )
+        if name in ranges:
+            raise UserError(f"--space gives {name} twice.", "Give each range once.")
+        ranges[name] = (low, high)
+    return ranges

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -98,6 +99,25 @@ class Recipe(_Strict):
             if name in method.space
         }
         return {**method.space, **own}
+
+    def with_ranges(self, ranges: Mapping[str, tuple[float, float]]) -> Recipe:
+        """The recipe with other search ranges, by hyperparameter; ``UserError`` for one that no method searches.
+
+        All methods that have the hyperparameter get the range. Their first guess stays when they share it and the range
+        holds it. Otherwise it is the middle of the range in the logarithm.
+        """
+        searched = [card for name in self.methods if (card := method_card(name)).kind == "trained"]
+        space = dict(self.space)
+        for name, (low, high) in ranges.items():
+            guesses = {self.space_of(card)[name].first_guess for card in searched if name in card.space}
+            if not guesses:
+                known = dict.fromkeys(name for card in searched for name in card.space)
+                raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(known)}.")
+            first = guesses.pop()
+            middle = math.sqrt(low) * math.sqrt(high)
+            kept = not guesses and low <= first <= high
+            space[name] = SearchRange(low=low, high=high, first_guess=first if kept else middle)
+        return self.model_copy(update={"space": space})
 
     def stopping_rungs(self) -> list[int]:
         """The rungs that are in force, in order: those before the last epoch, when early stopping is on."""
