@@ -18,7 +18,7 @@ from reports.evidence.comparability import differences
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.outcomes import SetOutcome
 from reports.evidence.results import Problem, Results, finished_trials, search_of, stopped_trials
-from reports.evidence.scopes import Scope, named
+from reports.evidence.scopes import Scope, named, own_families
 
 Source = tuple[str, ...]  # cells of one entry, by seed
 Choices = tuple[tuple[str, Any], ...]  # factors of a reading that differ from the default, sorted
@@ -88,12 +88,13 @@ class Evidence:
         named. suggest: the sampler of the searches, where trials that were struck out are looked for.
         """
         archive = Results.of(store, suggest)
+        own = own_families({study.task for study in archive.studies}, archive.named)
         by_scope: dict[Scope, list[StudyFile]] = {}
         for study in archive.studies:
             try:
-                by_scope.setdefault(Scope.of(study), []).append(study)
+                by_scope.setdefault(Scope.of(study, own), []).append(study)
             except UserError as error:
-                archive.problems.append(Problem("unknown task", str(study.task), error.message))
+                archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
         scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
         views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
         for view in views:
@@ -151,6 +152,10 @@ class Evidence:
 
     def card(self, task: str) -> Card:
         return card(task)
+
+    def label(self, task: str) -> str:
+        """What people are shown of a task."""
+        return self.archive.label(task)
 
     @cached_property
     def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
@@ -282,7 +287,7 @@ def choices(study: StudyFile) -> Choices:
 def _departures(archive: Results) -> list[Problem]:
     """What stands against decisions that rest on the studies of a folder."""
     conduct, what = archive.conduct, DEPARTED
-    named = {s.id: f"{s.method} on {s.task}{_which(s)}" for s in archive.studies}
+    named = {s.id: f"{s.method} on {archive.label(s.task)}{_which(s)}" for s in archive.studies}
     found = [Problem(what, named[study], "; ".join(words)) for study, words in conduct.departures.items()]
     return found + [Problem(what, "of no study here", words) for words in conduct.elsewhere]
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from carft.core.errors import UserError, unknown
+from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import Reading, Training
 from carft.spec.registry import SOUPED, MethodCard, Range, method_card
@@ -245,32 +245,4 @@ def load_recipe(name: str) -> Recipe:
 
 def parse_recipe(text: str, source: str) -> Recipe:
     """A recipe from YAML text; unknown keys and wrong types are refused with their line."""
-    try:
-        return Recipe.model_validate(yaml.safe_load(text))
-    except ValidationError as error:
-        raise _invalid(error, text, source) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"The recipe {source} is not YAML: {str(error).splitlines()[0]}.") from error
-
-
-def _invalid(error: ValidationError, text: str, source: str) -> UserError:
-    """What is wrong first, with its line."""
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    line = _line(yaml.compose(text), path)
-    return UserError(f"{source}, line {line}: {'.'.join(path) or 'recipe'}: {first['msg']}.")
-
-
-def _line(node: yaml.Node | None, path: list[str]) -> int:
-    """The line, from 1, of the deepest part of ``path`` that the document has."""
-    line = 1
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == part), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-            node = node.value[int(part)]
-            line = node.start_mark.line + 1
-    return line
+    return parse_yaml(Recipe, text, source, "recipe")
