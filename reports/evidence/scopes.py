@@ -182,9 +182,10 @@ class Scope:
 
     @property
     def sort_key(self) -> tuple[object, ...]:
-        """Paper scale first, then the families' order, current data before old."""
+        """Paper scale first, then the families' order, then single tasks of your own; current data before old."""
         name, order = self.family.name, [*FAMILIES, self.family.name]
-        return (self.scale != "paper", order.index(name), name, self.stale, self.model, self.pretrained)
+        place = (order.index(name), self.family.is_own and self.family.kind == "single", name)
+        return (self.scale != "paper", *place, self.stale, self.model, self.pretrained)
 
 
 def named(scopes: Sequence[Scope]) -> dict[Scope, str]:

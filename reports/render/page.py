@@ -122,7 +122,7 @@ def _names(verdicts: Sequence[Verdict], several: bool) -> list[str]:
     """Claims; of several scopes with the scope, or where they are many with the number of scopes: ``C3 on 8``."""
     asked = [(v.claim, v.scope if several and v.verdict != "not run" else "") for v in verdicts]
     if len({scope for _, scope in asked if scope}) <= NAMED_SCOPES:
-        return [f"{claim} on {scope}" if scope else claim for claim, scope in asked]
+        return list(dict.fromkeys(f"{claim} on {scope}" if scope else claim for claim, scope in asked))
     counts = Counter(claim for claim, _ in asked)
     return [f"{claim} on {count}" for claim, count in counts.items()]
 
