@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.data.catalog import Card, card
+from carft.data.catalog import Card
 from carft.spec.cell import Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.spec.selection import best_alpha
@@ -151,7 +151,7 @@ class Evidence:
         return [*family, *(t for t in self.tasks if t not in family)]
 
     def card(self, task: str) -> Card:
-        return card(task)
+        return self.archive.card(task)
 
     def label(self, task: str) -> str:
         """What people are shown of a task."""
@@ -218,7 +218,7 @@ class Evidence:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
         if self.scope is None:
             return False
-        version = self.scope.stale or card(task).version
+        version = self.scope.stale or self.card(task).version
         start = (version, self.scope.model, self.scope.pretrained)
         return (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
 
@@ -248,7 +248,7 @@ class Evidence:
 
     def set_names(self, task: str) -> list[str]:
         """The sealed sets of a task: ``test`` where there is one, and ``ood/<suite>``."""
-        return list(card(task).sets)
+        return list(self.card(task).sets)
 
     def suites(self, task: str) -> list[str]:
         """Names of the sets under shift: ``ood/<suite>``."""

@@ -12,6 +12,8 @@ import numpy as np
 from carft import NUMERICS
 from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import ood_means
+from carft.data.catalog import Card, card
+from carft.data.folder.cards import named_card
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import labels
 from carft.spec.cell import task_key
@@ -89,6 +91,14 @@ class Results:
     def labels(self) -> Mapping[str, str]:
         """Task -> what people are shown of it, over all tasks of the folder."""
         return labels([*(study.task for study in self.studies), *(r.cell.task for r in self.records.values())])
+
+    @cached_property
+    def _named_cards(self) -> Mapping[str, Card]:
+        return {task.name: named_card(task) for task in self.named}
+
+    def card(self, task: str) -> Card:
+        """The card of a task: of a named task as this folder knows it, of any other that of the catalog."""
+        return self._named_cards.get(task) or card(task)
 
     def label(self, task: str) -> str:
         """What people are shown of a task."""

@@ -147,6 +147,23 @@ def test_a_merged_folder_still_knows_its_tasks(own: SimpleNamespace, tmp_path: P
     }
 
 
+def test_a_plan_takes_the_tasks_of_a_file_and_refuses_domains_beside_it(own: SimpleNamespace, tmp_path: Path) -> None:
+    path = own.root / "tasks.yaml"
+    path.write_text(f"tasks:\n  - {{name: zoo/food, path: food}}\n  - {{name: zoo/people, path: {TASKS[2]}}}\n")
+    asked = ("plan", "downstream", "--model", "icons-resnet", "--pretrained", "icons", "--tasks-file", path, "--json")
+    planned = run_cli(*asked, "--results", tmp_path)
+    assert [row["task"] for row in json.loads(planned.stdout)["tasks"]] == ["zoo/food", "zoo/people"]
+    chosen = run_cli(*asked, "--results", tmp_path, "--tasks", "zoo/people")
+    assert [row["task"] for row in json.loads(chosen.stdout)["tasks"]] == ["zoo/people"]
+    for more, says in (
+        (("--tasks", "zoo/peple"), "Did you mean zoo/people?"),
+        (("--id-domains", "apple"), "The domains stand in"),
+        (("--leave-one-out",), "chooses the domains itself"),
+    ):
+        refused = run_cli(*asked, *more, "--results", tmp_path)
+        assert refused.returncode == 2 and says in " ".join(refused.stderr.split()), refused.stderr
+
+
 # which tasks are pooled
 
 
