@@ -103,7 +103,8 @@ def train(settings: TrainSettings) -> None:
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
-    cell, store = settings.cell(), writable(settings.output.results)
+    cell = settings.cell()
+    store = writable(settings.output.results, [cell.task])
     print_setting([cell.task], cell.model, cell.pretrained, settings.data_sets.data, cell.reading.context_templates)
 
     from carft.training.run import check_execution, check_runnable, run_cell

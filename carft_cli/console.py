@@ -76,6 +76,14 @@ def cell_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def labelled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with what people are shown of each task in place of its name."""
+    from carft.data.folder.naming import labels
+
+    shown = labels(str(row["task"]) for row in rows if "task" in row)
+    return [{**row, "task": shown[str(row["task"])]} if "task" in row else dict(row) for row in rows]
+
+
 def split(text: str | None) -> list[str] | None:
     """Comma-separated names, each once; None where the option was not given, ``UserError`` where it names nothing."""
     if text is None:

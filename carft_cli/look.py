@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from carft.core.errors import UserError, unknown
-from carft_cli.console import metrics_table, out, print_json, print_rows
+from carft_cli.console import labelled, metrics_table, out, print_json, print_rows
 from carft_cli.options import AsJson, Results
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
@@ -37,7 +37,7 @@ def ls(
     if as_json:
         print_json(rows)
         return
-    print_rows(rows, "nothing is stale" if stale else "nothing yet")
+    print_rows(labelled(rows), "nothing is stale" if stale else "nothing yet")
 
 
 def show(

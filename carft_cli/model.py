@@ -47,7 +47,7 @@ def check(settings: CheckSettings) -> None:
 
     model, pretrained = settings.weights.weights()
     cell = specify(settings.task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
-    store = writable(settings.output.results)
+    store = writable(settings.output.results, [cell.task])
     print_setting([settings.task], cell.model, cell.pretrained, settings.data)
 
     from carft.training.execution import Execution

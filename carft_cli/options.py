@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,25 +119,53 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class DomainOptions:
-    """Domains of ``folder:`` tasks."""
+    """Domains of tasks on your own data."""
 
     id_domains: Annotated[
-        str | None, option(MORE_DATA, "folder: tasks: comma-separated domains to train on; default: the first.")
+        str | None, option(MORE_DATA, "Your own data: comma-separated domains to train on; default: the first.")
     ] = None
     ood_domains: Annotated[
-        str | None, option(MORE_DATA, "folder: tasks: comma-separated domains under shift; default: the others.")
+        str | None, option(MORE_DATA, "Your own data: comma-separated domains under shift; default: the others.")
     ] = None
 
+    tasks_file: Annotated[
+        Path | None, option(MORE_DATA, "YAML file of named tasks on your own data (docs/folder.md).")
+    ] = None
+
+    def from_file(self, names: list[str] | None) -> list[str]:
+        """The names of tasks of the tasks file, by default all of them, known to this process afterwards."""
+        from carft.data.catalog import declare_tasks
+        from carft.data.folder.tasks_file import chosen_tasks, tasks_in
+
+        assert self.tasks_file is not None
+        if self.id_domains or self.ood_domains:
+            raise UserError(f"The domains stand in '{self.tasks_file}'.", "Leave --id-domains and --ood-domains out.")
+        found = tasks_in(self.tasks_file)
+        chosen = found if names is None else chosen_tasks(found, names, self.tasks_file)
+        declare_tasks(chosen)
+        return [task.name for task in chosen]
+
     def chosen(self, task: str) -> str:
-        """The name of ``task`` with these domains; ``UserError`` for a task whose domains are fixed."""
+        """The name of ``task`` with these domains; ``UserError`` for a task whose domains are fixed.
+
+        A task of the tasks file, or one given as ``NAME=PATH``, is known to this process by its name afterwards.
+        """
+        if self.tasks_file is not None:
+            return self.from_file([task])[0]
+        from carft.data.catalog import declare_tasks
         from carft.data.folder.cards import folder_task
+        from carft.data.folder.named import is_named, named_task, split_name
         from carft.data.folder.naming import is_folder, parse
 
+        if is_named(task):
+            found = named_task(*split_name(task), split(self.id_domains) or (), split(self.ood_domains) or ())
+            declare_tasks([found])
+            return found.name
         if not (self.id_domains or self.ood_domains):
             return task
         if not is_folder(task):
             raise UserError(
-                f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for folder:PATH tasks."
+                f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for your own data."
             )
         return folder_task(parse(task).path, split(self.id_domains) or (), split(self.ood_domains) or ())
 
@@ -212,26 +240,35 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"'{path}' cannot be written: {error.strerror or error}.", "Give another path.") from error
 
 
-def writable(results: str) -> Store:
-    """The results folder, made if it does not exist; ``UserError`` when it cannot be written."""
-    from carft.store.mirror import open_store
+def writable(results: str, tasks: Iterable[str]) -> Store:
+    """The results folder, made if it does not exist; ``UserError`` when it cannot be written.
 
+    tasks: what runs in it. Named tasks are those of the command line, whatever the folder knew of them.
+    """
+    from carft.store.mirror import open_store
+    from carft.store.named_tasks import keep_tasks, known_tasks
+
+    named = known_tasks(tasks)
     store = open_store(results, writable=True)
     store.require_writable()
+    keep_tasks(store, named)
     return store
 
 
 def print_setting(tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard") -> None:
     """Print the first line of a run: its data, model and scale; then warnings."""
     from carft.data.catalog import card
+    from carft.data.folder.naming import labels
 
     scale = card(tasks[0]).scale
-    named = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks: {', '.join(tasks[:3])}, ..."
+    shown = labels(tasks)
+    few = ", ".join(shown[task] for task in tasks[:3])
+    named = few if len(tasks) == 1 else f"{len(tasks)} tasks: {few}{', ...' * (len(tasks) > 3)}"
     world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
     known = pretrained.partition(DIGEST_MARK)[0]
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)
     if fakes := [task for task in tasks if _is_fixture(task, data)]:
-        fake = ", ".join(fakes)
+        fake = ", ".join(shown[task] for task in fakes)
         err.print(f"Warning: fixtures, no real image: {fake}. No number of them means anything.", soft_wrap=True)
     for warning in (w for task in tasks for w in card(task).warnings(bank)):
         err.print(f"Warning: {warning}", soft_wrap=True)
@@ -241,8 +278,9 @@ def _is_fixture(task: str, data: Path | None) -> bool:
     """Whether any data set of a task is a fake tree."""
     from carft.data.catalog import data_sets
     from carft.data.fixtures import is_fixture
-    from carft.data.folder.naming import is_folder, parse
+    from carft.data.folder.named import declared, located
+    from carft.data.folder.naming import is_folder
 
-    if is_folder(task):
-        return is_fixture(parse(task).path)
+    if is_folder(task) or declared(task):
+        return is_fixture(located(task)[0].root)
     return data is not None and any(is_fixture(data / one.folder) for one in data_sets(task))

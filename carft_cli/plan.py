@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.core.errors import UserError
-from carft_cli.console import err, headed, out, print_json, rows_table
+from carft_cli.console import err, headed, labelled, out, print_json, rows_table
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
@@ -50,13 +50,18 @@ def print_plan(settings: SweepSettings, calibrate: bool = False) -> None:
     """Print what a sweep with these settings would take; ``SystemExit`` with code 1 when something is in its way."""
     chosen, request = settings.chosen_recipe(), settings.resources()
 
+    from carft.data.catalog import declare_tasks
     from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
+    from carft.store.named_tasks import known_tasks
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.search.protocol import Protocol
 
-    store, found = open_store(settings.output.results), obstacles(chosen, request)
+    named = known_tasks(chosen.tasks)
+    store = open_store(settings.output.results)
+    declare_tasks(named)  # those of the command line, whatever the folder knows of them
+    found = obstacles(chosen, request)
     slots = _slots(request, found)
     protocol = Protocol(chosen, store, failed_before={} if settings.run.retry_failed else settled_failures(store))
     made = plan_of(protocol, request, slots)
@@ -172,7 +177,7 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
         f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}.",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
-    out.print(rows_table(_rows(chosen, forecast)))
+    out.print(rows_table(labelled(_rows(chosen, forecast))))
     hours = forecast.busy_s * made.hardware.devices / 3600
     out.print(f"{time_line(forecast)} {hours:.3g} {device}-hours.", soft_wrap=True, highlight=False, markup=False)
     there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())

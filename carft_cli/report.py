@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from carft.core.errors import UserError
-from carft_cli.console import counted, new_table, out, print_json, rows_table, split
+from carft_cli.console import counted, labelled, new_table, out, print_json, rows_table, split
 from carft_cli.options import AsJson, Results, local_folder, results_path
 
 ReportFolder = Annotated[
@@ -106,7 +106,6 @@ def verify(
     """
     from carft.store.archive import opened
     from carft.store.mirror import open_store
-    from carft.store.records import Store
     from reports.verify import verify as check_report
 
     if archive is None:
@@ -118,7 +117,7 @@ def verify(
                 raise UserError(
                     f"'{archive}' holds no report.", "Export one with: results export ARCHIVE --report report"
                 )
-            found = check_report(Store(folder), folder / "report", allow_other_code, suggest_again)
+            found = check_report(open_store(folder), folder / "report", allow_other_code, suggest_again)
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint
@@ -223,6 +222,6 @@ def rescore(
     if as_json:
         print_json({"paths": [str(p) for p in found.paths], "changed": found.changed, "rows": found.summary})
         return
-    out.print(rows_table(found.summary))
+    out.print(rows_table(labelled(found.summary)))
     out.print(f"Re-scored: {found.changed}", soft_wrap=True, markup=False, highlight=False)
     out.print(f"Written: {', '.join(map(str, found.paths))}", soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft_cli.console import out, print_json, rows_table
+from carft_cli.console import labelled, out, print_json, rows_table
 from carft_cli.options import AsJson, Results
 
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def _say(state: SweepState, results: str) -> None:
         out.print(busy_line(state.busy), highlight=False)
     if state.dashboard:
         out.print(f"Ray's dashboard: {state.dashboard}", soft_wrap=True)
-    out.print(rows_table([{"task": name, **task.model_dump()} for name, task in state.tasks.items()]))
+    out.print(rows_table(labelled([{"task": name, **task.model_dump()} for name, task in state.tasks.items()])))
     if state.is_alive() and state.running:
         rows = [
             {"job": r.job, "task": r.task, "method": r.method, "for": duration(time.time() - r.since),
              "log": _log(results, f"{r.job}-{r.cell}")} for r in state.running[:FEW]
         ]  # fmt: skip
         out.print("")
-        out.print(rows_table(rows))
+        out.print(rows_table(labelled(rows)))
 
 
 def searches_words(searches: int) -> str:

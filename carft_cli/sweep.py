@@ -55,7 +55,7 @@ def run(settings: SweepSettings) -> None:
     """Run what the records say is missing; ``SystemExit`` with the exit code of the command when it is not 0."""
     recipe, request, results = settings.chosen_recipe(), settings.resources(), settings.output.results
     request.check()
-    store = writable(results)
+    store = writable(results, recipe.tasks)
     from carft.spec.resolve import specify
 
     first = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
@@ -176,6 +176,7 @@ def _log(message: str) -> None:
 
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
+    from carft.data.folder.naming import labels
     from carft.store.failure_kinds import PASSING
     from carft.store.failures import failures
     from sweeps.status.progress import winners_table
@@ -193,9 +194,12 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     for key, reason in protocol.failed.items():
         what = f"{known[key].title}: {known[key].kind}: " if key in known else ""
         out.print(f"failed: {key}: {what}{reason}", soft_wrap=True, markup=False, highlight=False)
+    shown = labels(study.task for study in protocol.studies)
     for study in protocol.studies:
         if too_few := protocol.too_few(study):
-            out.print(f"no winner: {study.method.name} on {study.task}: {too_few}", soft_wrap=True, highlight=False)
+            out.print(
+                f"no winner: {study.method.name} on {shown[study.task]}: {too_few}", soft_wrap=True, highlight=False
+            )
     if summary.stopped:
         out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
     again = shlex.join(["python", "cli.py", *sys.argv[1:]])

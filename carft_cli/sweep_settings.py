@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 
+#: what to do where --leave-one-out cannot be
+LEAVE_ONE_OUT = "DomainBed has a recipe: sweep domainbed"
+
 
 @dataclass(frozen=True)
 class RunOptions:
     """What to run."""
 
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of the recipe, such as downstream.")]
-    tasks: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
+    tasks: Annotated[
+        str | None, option(RUN, "Comma-separated; your own data as FAMILY/NAME=PATH; default: the recipe's.")
+    ] = None
     methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
     smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
     precision: Annotated[str | None, option(MORE_RUN, "float32 or bfloat16; default: the recipe's.")] = None
@@ -40,6 +46,9 @@ class SearchOptions:
     searches: Annotated[
         int | None, option(SEARCH, "Independent searches of each method on each task; 2 or more cover tuning luck.")
     ] = None
+    space: Annotated[
+        list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
+    ] = field(default_factory=list)
     oracle: Annotated[
         bool,
         option(
@@ -82,20 +91,23 @@ class SweepSettings:
     domains: DomainOptions
     output: OutputOptions
     leave_one_out: Annotated[
-        bool, option(MORE_DATA, "folder: tasks: one task for each domain that is held out.", "--leave-one-out")
+        bool, option(MORE_DATA, "Your own data: one task for each domain that is held out.", "--leave-one-out")
     ] = False
 
     def chosen_recipe(self) -> Recipe:
         """The recipe as these settings change it; ``UserError`` for settings that exclude each other."""
+        from carft.data.folder.named import is_named
+        from carft.data.folder.naming import is_folder
         from sweeps.recipes import load_recipe
 
         recipe, tasks = load_recipe(self.run.recipe), split(self.run.tasks)
-        own = any(task.startswith("folder:") for task in tasks or [])
+        own = self.domains.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
         if self.data.data is None and recipe.without_data and not own:
             recipe = load_recipe(recipe.without_data)
         tasks = self._tasks(tasks)
+        ranges = search_ranges(self.search.space)
         model, pretrained = self.model.weights()
-        return (recipe.smoked() if self.run.smoke else recipe).changed(
+        changed = (recipe.smoked() if self.run.smoke else recipe).changed(
             tasks,
             split(self.run.methods),
             self.search.trials,
@@ -107,6 +119,7 @@ class SweepSettings:
             oracle=self.search.oracle or None,
             early_stopping=self.search.early_stopping,
         )
+        return changed.with_ranges(ranges) if ranges else changed
 
     def resources(self) -> Resources:
         """What is asked of Ray; ``UserError`` for numbers that cannot be."""
@@ -122,13 +135,52 @@ class SweepSettings:
         return resources
 
     def _tasks(self, tasks: list[str] | None) -> list[str] | None:
+        if not self.leave_one_out and self.domains.tasks_file:
+            return self.domains.from_file(tasks)
         if not self.leave_one_out:
             return [self.domains.chosen(task) for task in tasks] if tasks else tasks
-        if self.domains.id_domains or self.domains.ood_domains:
-            raise UserError("--leave-one-out chooses the domains itself.", "Leave --id-domains and --ood-domains out.")
-        from carft.data.folder.cards import leave_one_out
-        from carft.data.folder.naming import is_folder, parse
+        if self.domains.id_domains or self.domains.ood_domains or self.domains.tasks_file:
+            raise UserError(
+                "--leave-one-out chooses the domains itself.",
+                "Leave --id-domains, --ood-domains and --tasks-file out.",
+            )
+        if not tasks:
+            raise UserError("--leave-one-out is for --tasks folder:PATH or NAME=PATH.", LEAVE_ONE_OUT)
+        return [held_out for task in tasks for held_out in _held_out(task)]
 
-        if not tasks or not all(map(is_folder, tasks)):
-            raise UserError("--leave-one-out is for --tasks folder:PATH.", "DomainBed has a recipe: sweep domainbed")
-        return [held_out for task in tasks for held_out in leave_one_out(parse(task).path)]
+
+def _held_out(task: str) -> list[str]:
+    """The leave-one-domain-out tasks of your own data; ``UserError`` for any other task."""
+    from carft.data.catalog import declare_tasks
+    from carft.data.folder.cards import leave_one_out
+    from carft.data.folder.named import held_out_tasks, is_named, split_name
+    from carft.data.folder.naming import is_folder, parse
+
+    if is_named(task):
+        found = held_out_tasks(*split_name(task))
+        declare_tasks(found)
+        return [one.name for one in found]
+    if not is_folder(task):
+        raise UserError(f"--leave-one-out is for --tasks folder:PATH or NAME=PATH, not for {task}.", LEAVE_ONE_OUT)
+    return leave_one_out(parse(task).path)
+
+
+def search_ranges(given: list[str]) -> dict[str, tuple[float, float]]:
+    """NAME=LOW:HIGH options as ranges; ``UserError`` for what is no such range."""
+    ranges: dict[str, tuple[float, float]] = {}
+    for text in given:
+        name, _, limits = text.partition("=")
+        name = name.strip()
+        try:
+            low, high = map(float, limits.split(":"))
+        except ValueError:
+            low = high = math.nan
+        if not (name and 0 < low < high < math.inf):
+            raise UserError(
+                f"--space {text} is not a search range: it needs two numbers above 0, the smaller first.",
+                "Write it as --space lr=1e-5:1e-2",
+            )
+        if name in ranges:
+            raise UserError(f"--space gives {name} twice.", "Give each range once.")
+        ranges[name] = (low, high)
+    return ranges

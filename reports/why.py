@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from carft.core.errors import UserError, unknown
+from carft.spec.cell import Cell
 from carft.spec.resolve import command
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of
-from reports.claims.verdicts import ledger
+from reports.claims.verdicts import as_asked, ledger
 from reports.evidence.conduct import Suggest
 from reports.render.formatting import amount, points
 from reports.stats.intervals import LEVEL
@@ -119,7 +120,8 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
     found = {v.scope: v for v in sources.verdicts if v.claim == name}
     if scope and scope not in found:
         raise unknown(f"scope of {name}", scope, found)
-    verdict, claim = found[scope or next(iter(found))], ledger()[name]
+    verdict = found[scope or next(iter(found))]
+    claim = as_asked(verdict, sources.evidence)
     facts = [
         ("claim", claim.statement),
         ("rule", claim.rule),
@@ -201,8 +203,14 @@ def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
     for name in cells:
         cell, metrics = sources.evidence.records[name].cell, sources.evidence.metrics(name)
         shown = {metric: metrics[metric] for metric in BEHIND_CLAIMS if metric in metrics}
-        rows.append({"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed, **shown})
+        rows.append(
+            {"cell": name, "task": sources.evidence.label(cell.task), "method": cell.method, "seed": cell.seed, **shown}
+        )
     return rows
+
+
+def _what(sources: Sources, cell: Cell) -> dict[str, Any]:
+    return {"task": sources.evidence.label(cell.task), "method": cell.method, "seed": cell.seed}
 
 
 def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
@@ -212,5 +220,13 @@ def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
         cell = records[name].cell
         # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
         again = command(cell, root if cell.parents else AGAIN, unseal=name in sources.unsealings.openings)
-        rows.append({"cell": name, "task": cell.task, "method": cell.method, "seed": cell.seed, "command": again})
+        rows.append(
+            {
+                "cell": name,
+                "task": sources.evidence.label(cell.task),
+                "method": cell.method,
+                "seed": cell.seed,
+                "command": again,
+            }
+        )
     return rows

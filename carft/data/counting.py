@@ -55,12 +55,9 @@ def _icon_domains(chosen: Card) -> Sizes:
 
 
 def _folder(chosen: Card) -> Sizes:
-    from carft.data.folder.layout import read
-    from carft.data.folder.naming import chosen as resolved
-    from carft.data.folder.naming import parse
+    from carft.data.folder.named import located
 
-    tree = read(parse(chosen.name).path)
-    name = resolved(parse(chosen.name), tree.domains)
+    tree, name = located(chosen.name)
 
     def images(split: str, domains: tuple[str, ...]) -> int:
         return sum(len(tree.part(domain, split)) for domain in domains)

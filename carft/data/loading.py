@@ -14,6 +14,7 @@ from carft.data.card import Card, DataOptions
 from carft.data.catalog import data_set
 from carft.data.checking import attest, unreadable_of
 from carft.data.files import Files
+from carft.data.folder.named import declared
 from carft.data.sets import Index
 from carft.data.task import ImageSet
 
@@ -84,9 +85,10 @@ def require_every_class(images: ImageSet, card: Card) -> ImageSet:
     """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
     present = set(images.labels.tolist())
     if missing := [name for label, name in enumerate(card.classes) if label not in present]:
+        what = card.name if declared(card.name) is None else "folder:PATH"
         raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",
-            f"Find out why with: python cli.py data check {card.name} --data ROOT",
+            f"Find out why with: python cli.py data check {what} --data ROOT",
         )
     return images
 

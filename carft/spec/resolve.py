@@ -11,6 +11,7 @@ from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.card import Card
 from carft.data.catalog import card
+from carft.data.folder.named import declared
 from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
 from carft.spec.registry import OWN_OPTIONS, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
@@ -147,7 +148,7 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
         return f"python cli.py soup --cells {','.join(cell.parents)}{rule} --results {shlex.quote(results)}"
     if cell.parents:
         return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
-    parts = ["python cli.py train", f"--task {shlex.quote(cell.task)}", f"--method {cell.method}"]
+    parts = ["python cli.py train", *_task_options(cell.task), f"--method {cell.method}"]
     parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
     plain = specify(cell.task, cell.method, cell.hyperparameters)
     if cell.seed:
@@ -174,6 +175,18 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
     if unseal:
         parts.append("--unseal")
     return " ".join([*parts, f"--results {shlex.quote(results)}"])
+
+
+def _task_options(task: str) -> list[str]:
+    """Return the options that name a task. Where the folder of a named task lies is left open."""
+    named = declared(task)
+    if named is None:
+        return [f"--task {shlex.quote(task)}"]
+    if named.in_file:
+        return [f"--task {shlex.quote(task)}", "--tasks-file FILE"]
+    sides = {"--id-domains": named.id_domains, "--ood-domains": named.ood_domains}
+    domains = [f"{option} {shlex.quote(','.join(names))}" for option, names in sides.items()]
+    return [f"--task {shlex.quote(f'{task}=PATH')}", *domains]
 
 
 def _of_file(model: str) -> list[str]:

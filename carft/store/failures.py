@@ -10,6 +10,8 @@ from pydantic import Field
 
 from carft.core.errors import UserError, corrupt
 from carft.core.files import write_json
+from carft.data.folder.named import declared
+from carft.data.folder.naming import labels
 from carft.spec.cell import Cell
 from carft.store.document import Document, read_document, utc_now
 from carft.store.failure_kinds import PASSING, printable
@@ -62,7 +64,7 @@ class Failure(Document):
     @property
     def title(self) -> str:
         """Method, task and seed in words."""
-        return f"{self.spec.method} on {self.spec.task}, seed {self.spec.seed}"
+        return f"{self.spec.method} on {labels([self.spec.task])[self.spec.task]}, seed {self.spec.seed}"
 
 
 def write_failure(
@@ -76,16 +78,22 @@ def write_failure(
     failure = Failure(
         cell=cell.id,
         spec=FailedSpec.model_validate(cell.as_dict()),
-        reason=printable(reason),
-        details=printable(details),
+        reason=_without_folder(cell.task, printable(reason)),
+        details=_without_folder(cell.task, printable(details)),
         kind=kind,
         job=job,
         attempt=before.attempt + 1 if before is not None and before.job == job else 1,
         when=utc_now(),
-        log=tail(log),
+        log=_without_folder(cell.task, tail(log)),
     )
     put_failure(store, failure)
     return failure
+
+
+def _without_folder(task: str, text: str) -> str:
+    """The text without the path of a named task: reports and archives hold failures."""
+    known = declared(task)
+    return text.replace(known.folder, task) if known is not None and known.folder else text
 
 
 def put_failure(store: Store, failure: Failure) -> None:

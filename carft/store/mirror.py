@@ -24,13 +24,14 @@ from typing import Any
 from uuid import uuid4
 
 from carft.core.errors import UserError
+from carft.store.named_tasks import load_tasks
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: folders that are downloaded; no code reads the logs and superseded cells of other machines
-SHARED = ("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps")
+SHARED = ("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json")
 #: files that mark the end of a cell, the one that takes precedence first
 ENDS = ("record.json", "stopped.json")
 THREADS = 16
@@ -54,7 +55,7 @@ def store_at(results: str | Path, sentinel: str | None = None) -> Store:
 
 
 def open_store(results: str | Path, *prefixes: str, writable: bool = False, weights: bool = False) -> Store:
-    """A results folder by path or URL, up to date.
+    """A results folder by path or URL, up to date. Its named tasks are known to this process afterwards.
 
     Args:
         results: Path or URL.
@@ -71,6 +72,7 @@ def open_store(results: str | Path, *prefixes: str, writable: bool = False, weig
         if writable:
             store.flush()
         store.pull(prefixes or SHARED, lambda name: weights or not _is_weights(name))
+    load_tasks(store)
     return store
 
 

@@ -145,18 +145,19 @@ class Contrast:
         flaws = []
         if absent := [task for task in asked if task not in estimates]:
             are = "is" if len(absent) == 1 else "are"
-            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(absent)})")
+            flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(evidence, absent)})")
         for task, (estimate, _) in estimates.items():
+            shown = evidence.label(task)
             if math.isnan(estimate.se):
-                flaws.append(f"{task} has no interval: it has one seed or one {evidence.card(task).group}")
+                flaws.append(f"{shown} has no interval: it has one seed or one {evidence.card(task).group}")
             seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides()]
             if len(seeds) == 2 and seeds[0] != seeds[1]:
-                flaws.append(f"{task} has seeds that only one side was run with")
+                flaws.append(f"{shown} has seeds that only one side was run with")
             for entry in self._trained_sides():
                 if not evidence.finished_trials(task, entry.parent or entry.method):
-                    flaws.append(f"{task}: no trial of {entry.parent or entry.method} is left")
+                    flaws.append(f"{shown}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
-                    flaws.append(f"{task}: {lost} of {entry.label} not finished or not readable")
+                    flaws.append(f"{shown}: {lost} of {entry.label} not finished or not readable")
         flaws += self._departures(evidence, list(estimates))
         return tuple(dict.fromkeys(flaws))
 
@@ -170,7 +171,9 @@ class Contrast:
                 counts = tuple(len(study.confirm) for study in evidence.searches(task, method))
                 numbers.setdefault(counts, []).append(task)
             if len(numbers) > 1:
-                words = ", ".join(f"{_sum(counts)} on {_named(numbers[counts])}" for counts in sorted(numbers))
+                words = ", ".join(
+                    f"{_sum(counts)} on {_named(evidence, numbers[counts])}" for counts in sorted(numbers)
+                )
                 found[f"the tasks have different numbers of confirm seeds of {method}: {words}"] = None
         return list(found)
 
@@ -189,10 +192,11 @@ class Contrast:
         for task in estimates:
             counts = [evidence.ended_by_search(task, e.parent or e.method) for e in self._trained_sides()]
             if len(counts) == 2 and counts[0] != counts[1]:
-                uneven.append(f"the searches on {task} ({_sum(counts[0])} against {_sum(counts[1])} finished trials)")
+                numbers = f"{_sum(counts[0])} against {_sum(counts[1])} finished trials"
+                uneven.append(f"the searches on {evidence.label(task)} ({numbers})")
             for what in self._differences(evidence, task):
                 differing.setdefault(what, []).append(task)
-        return [*uneven, *(f"{what} on {_named(tasks)}" for what, tasks in differing.items())]
+        return [*uneven, *(f"{what} on {_named(evidence, tasks)}" for what, tasks in differing.items())]
 
     def _differences(self, evidence: Evidence, task: str) -> list[str]:
         """What the two sides differ in on a task, besides the method."""
@@ -218,7 +222,7 @@ def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[st
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
     elsewhere = evidence.archive.conduct.elsewhere
     own = [(task, words) for task in tasks for words in evidence.departures(task, method)]
-    return [*(f"{task}, {method}: {words}" for task, words in own), *elsewhere]
+    return [*(f"{evidence.label(task)}, {method}: {words}" for task, words in own), *elsewhere]
 
 
 def _sum(counts: Sequence[int]) -> str:
@@ -226,9 +230,9 @@ def _sum(counts: Sequence[int]) -> str:
     return " + ".join(map(str, counts)) or "0"
 
 
-def _named(tasks: Sequence[str]) -> str:
+def _named(evidence: Evidence, tasks: Sequence[str]) -> str:
     """The first few tasks by name."""
-    return ", ".join(tasks[:NAMED]) + (", ..." if len(tasks) > NAMED else "")
+    return ", ".join(map(evidence.label, tasks[:NAMED])) + (", ..." if len(tasks) > NAMED else "")
 
 
 def every_set(evidence: Evidence, task: str) -> Sequence[str]:

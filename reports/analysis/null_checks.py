@@ -114,7 +114,8 @@ def one_template(name: str, evidence: Evidence) -> NullCheck:
     if not histories:
         return NullCheck(name, "not checkable", "No task with one template was run with car_ft.")
     wrong = tuple(cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all())
-    words = f"car_ft is plain fine-tuning on {', '.join(sorted({evidence.records[c].cell.task for c in histories}))}"
+    tasks = sorted({evidence.label(evidence.records[c].cell.task) for c in histories})
+    words = f"car_ft is plain fine-tuning on {', '.join(tasks)}"
     if wrong:
         return NullCheck(name, "failed", f"{len(wrong)} of {len(histories)} cells have a divergence above 0.", wrong)
     return NullCheck(name, "passed", f"{len(histories)} cells; {words}.", tuple(histories))

@@ -62,7 +62,9 @@ def baseline_points(view: Evidence) -> pd.DataFrame:
             if fits and view.archive.is_open(record.id, task, view.set_names(task)):
                 metrics = view.metrics(record.id)
                 if {"test/top1", "ood/mean/top1"} <= metrics.keys():
-                    rows.append((task, cell.model, cell.pretrained, metrics["test/top1"], metrics["ood/mean/top1"]))
+                    rows.append(
+                        (view.label(task), cell.model, cell.pretrained, metrics["test/top1"], metrics["ood/mean/top1"])
+                    )
     return pd.DataFrame(rows, columns=["task", "model", "pretrained", "id", "ood"])
 
 
@@ -96,7 +98,7 @@ def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Ba
     return {
         "scope": view.name,
         "scale": view.scale,
-        "task": task,
+        "task": view.label(task),
         "method": entry.label,
         "selected_on": entry.selected_on,
         "n_seeds": len(cells),

@@ -96,7 +96,7 @@ def all_nine(claim: Claim, evidence: Evidence) -> Verdict:
     contrast = Contrast(CAR_FT, FT)
     found = contrast.found(evidence)
     parts: list[Part | None] = [
-        replace(part_of(f"CAR-FT - FT, {task}", found, estimate), cells=cells, tasks=(task,))
+        replace(part_of(f"CAR-FT - FT, {evidence.label(task)}", found, estimate), cells=cells, tasks=(task,))
         for task, (estimate, cells) in found.estimates.items()
     ]
     mean = "CAR-FT - FT, mean of tasks"

@@ -45,11 +45,11 @@ def held_out(evidence: Evidence, entry: Entry) -> HeldOut:
             unequal.append(mismatch.message.removesuffix("."))
             continue
         if made is None:
-            flaws.append(f"{task} is missing")
+            flaws.append(f"{evidence.label(task)} is missing")
             continue
         estimate = two_way(made)
         if math.isnan(estimate.se):
-            flaws.append(f"{task} has no interval: it has one seed")
+            flaws.append(f"{evidence.label(task)} has no interval: it has one seed")
         sets.setdefault(task.partition("/")[0], {})[task] = (estimate, cells)
     tasks = [task for of_set in sets.values() for task in of_set]
     return HeldOut(sets, (*flaws, *departures(evidence, tasks, entry.method)), tuple(unequal))

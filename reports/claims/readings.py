@@ -62,7 +62,9 @@ def specifications(evidence: Evidence) -> list[Specified]:
             for suite in view.suite_names()
         ]
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
-        per_task = [part(f"CAR-FT - FT, {task}", on_test, one) for task, (one, _) in on_test.estimates.items()]
+        per_task = [
+            part(f"CAR-FT - FT, {view.label(task)}", on_test, one) for task, (one, _) in on_test.estimates.items()
+        ]
         parts = {"C3": [whole], "C4": [p for p in suites if p is not None], "C5": per_task}
         shown = {"ID test": whole} | ({"mean OOD": mean} if mean else {}) | {p.name: p for p in parts["C4"]}
         found.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))

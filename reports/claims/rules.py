@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
@@ -14,6 +14,7 @@ import yaml
 from reports.analysis.contrasts import Part
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
+from reports.evidence.scopes import Family
 from reports.stats.power import power_words
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
@@ -44,9 +45,27 @@ class Claim:
         """The margin as a share of 1."""
         return self.margin_points / 100
 
+    def asked_of_family(self, family: Family) -> Claim:
+        """The claim in the words in which it is asked of a family: on your own data it counts that family's tasks."""
+        if not family.is_own:
+            return self
+        count = len(family.tasks)
+        whole = f"ll {count} tasks of {family.name}"
+        words = {f"{a}ll nine downstream tasks": f"{a}{whole}" for a in "aA"} | {"all nine": f"all {count}"}
+        if "five shifts" in self.statement:
+            words |= {"each of the five shifts": "each shift", "all five lower": "all lower"}
+        title, statement, rule = (_reworded(text, words) for text in (self.title, self.statement, self.rule))
+        return replace(self, title=title, statement=statement, rule=rule)
+
     def reference(self, name: str) -> float | None:
         """The reference number of a set, as a share of 1."""
         return next((r["value"] / 100 for r in self.references if r["set"] == name), None)
+
+
+def _reworded(text: str, words: Mapping[str, str]) -> str:
+    for old, new in words.items():
+        text = text.replace(old, new)
+    return text
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,9 @@ def _validated(evidence: Evidence) -> list[tuple[str, Part]]:
     if evidence.scope and evidence.scope.family.kind == "nine":
         per_task = Contrast(CAR_FT, FT).found(evidence)
         for task, (estimate, cells) in per_task.estimates.items():
-            found.append(("C5", replace(part(f"C5: {task}", per_task, estimate), tasks=(task,), cells=cells)))
+            found.append(
+                ("C5", replace(part(f"C5: {evidence.label(task)}", per_task, estimate), tasks=(task,), cells=cells))
+            )
     return [(claim, p) for claim, p in found if p is not None]
 
 

@@ -13,7 +13,7 @@ from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 from reports.evidence.scopes import FAMILIES
 
-__all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]
+__all__ = ["Answer", "Claim", "Part", "Verdict", "as_asked", "ledger", "verdicts"]
 
 
 def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> list[Verdict]:
@@ -65,10 +65,21 @@ def _decided(evidence: Evidence) -> list[Verdict]:
         if not claim.asked_of:
             found.append(decider(claim, evidence))
         elif asked:
-            found += [decider(claim, view) for view in asked]
+            found += [decider(_as_asked(claim, view), view) for view in asked]
         else:
             found.append(_nowhere(claim, evidence))
     return found
+
+
+def as_asked(verdict: Verdict, evidence: Evidence) -> Claim:
+    """The claim of a verdict in the words in which it was asked of the verdict's scope."""
+    view = next((view for view in evidence.views() if view.name == verdict.scope), None)
+    claim = ledger()[verdict.claim]
+    return claim if view is None else _as_asked(claim, view)
+
+
+def _as_asked(claim: Claim, view: Evidence) -> Claim:
+    return claim if view.scope is None else claim.asked_of_family(view.scope.family)
 
 
 def _is_asked(claim: Claim, view: Evidence) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.data.catalog import Card, card
+from carft.data.catalog import Card
 from carft.spec.cell import Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.spec.selection import best_alpha
@@ -18,7 +18,7 @@ from reports.evidence.comparability import differences
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.outcomes import SetOutcome
 from reports.evidence.results import Problem, Results, finished_trials, search_of, stopped_trials
-from reports.evidence.scopes import Scope, named
+from reports.evidence.scopes import Scope, named, own_families
 
 Source = tuple[str, ...]  # cells of one entry, by seed
 Choices = tuple[tuple[str, Any], ...]  # factors of a reading that differ from the default, sorted
@@ -88,12 +88,13 @@ class Evidence:
         named. suggest: the sampler of the searches, where trials that were struck out are looked for.
         """
         archive = Results.of(store, suggest)
+        own = own_families({study.task for study in archive.studies}, archive.named)
         by_scope: dict[Scope, list[StudyFile]] = {}
         for study in archive.studies:
             try:
-                by_scope.setdefault(Scope.of(study), []).append(study)
+                by_scope.setdefault(Scope.of(study, own), []).append(study)
             except UserError as error:
-                archive.problems.append(Problem("unknown task", str(study.task), error.message))
+                archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
         scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
         views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
         for view in views:
@@ -150,7 +151,11 @@ class Evidence:
         return [*family, *(t for t in self.tasks if t not in family)]
 
     def card(self, task: str) -> Card:
-        return card(task)
+        return self.archive.card(task)
+
+    def label(self, task: str) -> str:
+        """What people are shown of a task."""
+        return self.archive.label(task)
 
     @cached_property
     def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
@@ -213,7 +218,7 @@ class Evidence:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
         if self.scope is None:
             return False
-        version = self.scope.stale or card(task).version
+        version = self.scope.stale or self.card(task).version
         start = (version, self.scope.model, self.scope.pretrained)
         return (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
 
@@ -243,7 +248,7 @@ class Evidence:
 
     def set_names(self, task: str) -> list[str]:
         """The sealed sets of a task: ``test`` where there is one, and ``ood/<suite>``."""
-        return list(card(task).sets)
+        return list(self.card(task).sets)
 
     def suites(self, task: str) -> list[str]:
         """Names of the sets under shift: ``ood/<suite>``."""
@@ -282,7 +287,7 @@ def choices(study: StudyFile) -> Choices:
 def _departures(archive: Results) -> list[Problem]:
     """What stands against decisions that rest on the studies of a folder."""
     conduct, what = archive.conduct, DEPARTED
-    named = {s.id: f"{s.method} on {s.task}{_which(s)}" for s in archive.studies}
+    named = {s.id: f"{s.method} on {archive.label(s.task)}{_which(s)}" for s in archive.studies}
     found = [Problem(what, named[study], "; ".join(words)) for study, words in conduct.departures.items()]
     return found + [Problem(what, "of no study here", words) for words in conduct.elsewhere]
 

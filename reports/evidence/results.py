@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,11 +12,16 @@ import numpy as np
 from carft import NUMERICS
 from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import ood_means
+from carft.data.catalog import Card, card
+from carft.data.folder.cards import named_card
+from carft.data.folder.named import NamedTask
+from carft.data.folder.naming import labels
 from carft.spec.cell import task_key
 from carft.spec.registry import METHODS
 from carft.store.document import read_document
 from carft.store.early_stopping import known_curve
 from carft.store.failures import each_failure
+from carft.store.named_tasks import load_tasks
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile, Trial
 from carft.store.unsealing import Evaluation
@@ -37,7 +42,7 @@ class Problem:
 class Results:
     """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.
 
-    suggest: the sampler of the searches, where trials that were struck out are looked for.
+    suggest: the sampler of the searches, where trials that were struck out are looked for. named: the named tasks.
     """
 
     store: Store
@@ -50,6 +55,7 @@ class Results:
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
     suggest: Suggest | None = None
+    named: Sequence[NamedTask] = ()
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.store)
@@ -58,6 +64,7 @@ class Results:
     def of(store: Store, suggest: Suggest | None = None) -> Results:
         """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
         problems: list[Problem] = []
+        named = load_tasks(store)
         records: dict[str, Record] = {}
         older: Counter[int] = Counter()
         for cell in store.ids():
@@ -75,13 +82,31 @@ class Results:
                 f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
-        for cell, failure in each_failure(store):
-            if isinstance(failure, UserError):
-                problems.append(Problem("torn failure", cell, failure.message))
-                continue
-            words = f"{failure.title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})"
-            problems.append(Problem("failed cell", cell, words))
-        return Results(store, records, _studies(store, problems), problems, suggest=suggest)
+        torn: list[Problem] = []
+        found = Results(store, records, _studies(store, torn), problems, suggest=suggest, named=named)
+        problems += [*_failed(store, found), *torn, *_without_winner(found)]
+        return found
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """Task -> what people are shown of it, over all tasks of the folder."""
+        return labels([*(study.task for study in self.studies), *(r.cell.task for r in self.records.values())])
+
+    @cached_property
+    def _named_cards(self) -> Mapping[str, Card]:
+        return {task.name: named_card(task) for task in self.named}
+
+    def card(self, task: str) -> Card:
+        """The card of a task: of a named task as this folder knows it, of any other that of the catalog."""
+        return self._named_cards.get(task) or card(task)
+
+    def label(self, task: str) -> str:
+        """What people are shown of a task."""
+        return self.labels.get(task, task)
+
+    def task(self, label: str) -> str:
+        """The task with this label."""
+        return next((task for task, shown in self.labels.items() if shown == label), label)
 
     @cached_property
     def conduct(self) -> Conduct:
@@ -198,7 +223,19 @@ def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:
         if study is None:
             continue
         found.append(study)
-        if study.too_few:
-            where = f"{study.method} on {study.task}"
-            problems.append(Problem("no winner", where, f"{where}: {study.too_few}."))
     return found
+
+
+def _failed(store: Store, results: Results) -> Iterator[Problem]:
+    for cell, failure in each_failure(store):
+        if isinstance(failure, UserError):
+            yield Problem("torn failure", cell, failure.message)
+            continue
+        title = f"{failure.spec.method} on {results.label(failure.spec.task)}, seed {failure.spec.seed}"
+        yield Problem("failed cell", cell, f"{title}: {failure.reason} ({failure.kind}, attempt {failure.attempt})")
+
+
+def _without_winner(results: Results) -> Iterator[Problem]:
+    for study in (s for s in results.studies if s.too_few):
+        where = f"{study.method} on {results.label(study.task)}"
+        yield Problem("no winner", where, f"{where}: {study.too_few}.")

@@ -6,14 +6,19 @@ A scope is a family of tasks at one scale, with one model, one set of weights an
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
+from carft.data.folder.named import NamedTask
+from carft.data.folder.naming import Name, is_folder, labels, parse
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
 DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
+#: how a sweep over tasks that are named begins
+SWEEP = "python cli.py sweep downstream --tasks"
 DOMAINBED = {
     "vlcs": "VLCS",
     "pacs": "PACS",
@@ -45,6 +50,11 @@ class Family:
         """The scale of its tasks."""
         return card(self.tasks[0]).scale
 
+    @property
+    def is_own(self) -> bool:
+        """Whether its tasks are on your own data."""
+        return self.name not in FAMILIES
+
     def has(self, what: str) -> bool:
         """Whether its tasks have what a claim needs, as far as their cards say."""
         first = card(self.tasks[0])
@@ -70,12 +80,77 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def family_of(task: str) -> Family:
-    """The family of a task; a task that belongs to none is a family of its own."""
+def family_of(task: str, own: Mapping[str, Family] | None = None) -> Family:
+    """The family of a task; a task that belongs to none is a family of its own. own: those of :func:`own_families`."""
     for family in FAMILIES.values():
         if task in family.tasks:
             return family
-    return Family(task, "single", task, (task,), f"python cli.py sweep downstream --tasks {shlex.quote(task)}")
+    if own and task in own:
+        return own[task]
+    return Family(task, "single", task, (task,), f"{SWEEP} {shlex.quote(task)}")
+
+
+def own_families(studied: Iterable[str], named: Iterable[NamedTask]) -> dict[str, Family]:
+    """Task on your own data -> its family.
+
+    Named tasks form a family if their names share what stands before the last slash. The leave-one-domain-out tasks of
+    one folder form one. Any other task stands alone.
+
+    Args:
+        studied: The tasks of all studies of a results folder.
+        named: Its named tasks. A claim on a family needs all of them.
+    """
+    folders = [task for task in studied if is_folder(task)]
+    shown = labels(folders)
+    alone = [Family(shown[task], "single", shown[task], (task,), f"{SWEEP} {shlex.quote(task)}") for task in folders]
+    by_family = groupby(sorted(named, key=_family_key), _family_key)
+    families = [*alone, *_left_out(folders), *(_named_family(list(tasks)) for _, tasks in by_family)]
+    return {task: family for family in families for task in family.tasks}
+
+
+def _left_out(folders: Sequence[str]) -> list[Family]:
+    """The folders of which at least two domains were held out, each with all others in distribution."""
+    found: dict[Name, set[str]] = {}
+    for task in folders:
+        name = parse(task)
+        if len(name.ood_domains) == 1:
+            whole = Name(name.path, tuple(sorted((*name.id_domains, *name.ood_domains))))
+            found.setdefault(whole, set()).add(task)
+    wholes = {whole: tasks for whole, tasks in found.items() if len(tasks) > 1}
+    shown = labels(f"folder:{whole.path}" for whole in wholes)
+    families = []
+    for whole in wholes:
+        title = f"{shown[f'folder:{whole.path}']}, one domain left out"
+        tasks = [str(Name(whole.path, _without(whole.id_domains, one), (one,))) for one in whole.id_domains]
+        command = f"{SWEEP} {shlex.quote(f'folder:{whole.path}')} --leave-one-out"
+        families.append(Family(title, "domainbed", title, tuple(tasks), command))
+    return families
+
+
+def _without(domains: Sequence[str], one: str) -> tuple[str, ...]:
+    return tuple(domain for domain in domains if domain != one)
+
+
+def _family_key(task: NamedTask) -> tuple[str, bool]:
+    return (task.family or task.name, task.held_out)
+
+
+def _named_family(tasks: Sequence[NamedTask]) -> Family:
+    first, names = tasks[0], tuple(sorted(task.name for task in tasks))
+    if first.held_out:
+        title = f"{first.family}, one domain left out"
+        return Family(title, "domainbed", title, names, f"{SWEEP} {shlex.quote(first.family)}=PATH --leave-one-out")
+    sides = {(task.id_domains, task.ood_domains) for task in tasks}
+    more = "" if len(names) == 1 else ",..."
+    command = f"{SWEEP} {shlex.quote(names[0])}=PATH{more}"
+    if len(sides) > 1 or any(task.in_file for task in tasks):
+        command = f"{SWEEP.removesuffix(' --tasks')} --tasks-file FILE"
+    else:
+        command += f" --id-domains {shlex.quote(','.join(first.id_domains))}"
+        command += f" --ood-domains {shlex.quote(','.join(first.ood_domains))}"
+    if len(names) == 1:
+        return Family(names[0], "single", names[0], names, command)
+    return Family(first.family, "nine", f"the {len(names)} tasks of {first.family}", names, command)
 
 
 @dataclass(frozen=True)
@@ -89,11 +164,11 @@ class Scope:
     stale: str = ""
 
     @staticmethod
-    def of(study: StudyFile) -> Scope:
-        """The scope of a study; ``UserError`` when its task is not in the catalog."""
+    def of(study: StudyFile, own: Mapping[str, Family] | None = None) -> Scope:
+        """The scope of a study; ``UserError`` when its task is not in the catalog. own: see :func:`own_families`."""
         known = card(study.task)
         stale = "" if study.data_version == known.version else study.data_version
-        return Scope(family_of(known.name), known.scale, study.model, study.pretrained, stale)
+        return Scope(family_of(known.name, own), known.scale, study.model, study.pretrained, stale)
 
     @property
     def name(self) -> str:
@@ -107,9 +182,10 @@ class Scope:
 
     @property
     def sort_key(self) -> tuple[object, ...]:
-        """Paper scale first, then the families' order, current data before old."""
-        order = [*FAMILIES, self.family.name]
-        return (self.scale != "paper", order.index(self.family.name), self.stale, self.model, self.pretrained)
+        """Paper scale first, then the families' order, then single tasks of your own; current data before old."""
+        name, order = self.family.name, [*FAMILIES, self.family.name]
+        place = (order.index(name), self.family.is_own and self.family.kind == "single", name)
+        return (self.scale != "paper", *place, self.stale, self.model, self.pretrained)
 
 
 def named(scopes: Sequence[Scope]) -> dict[Scope, str]:

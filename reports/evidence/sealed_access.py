@@ -70,7 +70,7 @@ class SealedAccess:
             openings,
             {cell: tuple(sorted(names)) for cell, names in by.items()},
             roles,
-            {r.id: (r.cell.task, r.cell.method) for r in evidence.records.values()},
+            {r.id: (evidence.label(r.cell.task), r.cell.method) for r in evidence.records.values()},
             planned,
             seen,
             seen | _descendants(evidence, studies, seen),

@@ -19,7 +19,7 @@ from reports.analysis.contrasts import ASSUMED
 from reports.analysis.selection import scope_one_trial
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.power import ENOUGH
-from reports.claims.verdicts import Claim, Verdict, ledger
+from reports.claims.verdicts import Claim, Verdict, as_asked
 from reports.evidence.evidence import Evidence
 from reports.evidence.results import stopped_trials
 from reports.figures.figures import Plot, label
@@ -36,6 +36,9 @@ ICONS = {
     "not comparable": "≠",
     "not run": "…",
 }
+
+#: scopes that the counts of verdicts name
+NAMED_SCOPES = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Content:
             seal=sources.unsealings.words(),
             chance=chance_words(verdicts),
             amendments=amendments(),
-            claims=[(ledger()[v.claim], v) for v in verdicts],
+            claims=[(as_asked(v, evidence), v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=[formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
             scatter=scatter(_of_scope(tables["tasks"], evidence), _of_scope(tables["wise"], evidence)),
@@ -116,7 +119,12 @@ def _is_several(verdicts: Sequence[Verdict]) -> bool:
 
 
 def _names(verdicts: Sequence[Verdict], several: bool) -> list[str]:
-    return [f"{v.claim} on {v.scope}" if several and v.scope and v.verdict != "not run" else v.claim for v in verdicts]
+    """Claims; of several scopes with the scope, or where they are many with the number of scopes: ``C3 on 8``."""
+    asked = [(v.claim, v.scope if several and v.verdict != "not run" else "") for v in verdicts]
+    if len({scope for _, scope in asked if scope}) <= NAMED_SCOPES:
+        return list(dict.fromkeys(f"{claim} on {scope}" if scope else claim for claim, scope in asked))
+    counts = Counter(claim for claim, _ in asked)
+    return [f"{claim} on {count}" for claim, count in counts.items()]
 
 
 def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:

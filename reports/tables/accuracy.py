@@ -37,7 +37,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
 
     suites = {name: mean(f"{name}/top1") for name in evidence.suites(task)}
     return {
-        "task": task,
+        "task": evidence.label(task),
         "method": entry.label,
         "scope": evidence.name,
         "scale": evidence.scale,
@@ -82,7 +82,13 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
             if cells:
                 metrics = [view.metrics(cell) for cell in cells]
                 means = {k: float(np.mean([m.get(k, np.nan) for m in metrics])) for k in CURVE_METRICS}
-                where = {"task": task, "parent": parent, "alpha": alpha, "scope": view.name, "scale": view.scale}
+                where = {
+                    "task": view.label(task),
+                    "parent": parent,
+                    "alpha": alpha,
+                    "scope": view.name,
+                    "scale": view.scale,
+                }
                 rows.append({**where, "n_seeds": len(cells), **means, "cells": " ".join(cells)})
     return pd.DataFrame(rows)
 

@@ -30,7 +30,7 @@ def difference_table(evidence: Evidence) -> pd.DataFrame:
                     {
                         "contrast": name,
                         "where": where,
-                        "task": task,
+                        "task": view.label(task),
                         "scope": view.name,
                         "scale": view.scale,
                         "selected_on": VALIDATION,

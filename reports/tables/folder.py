@@ -19,7 +19,7 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
         rows.append(
             {
                 "cell": record.id,
-                "task": record.cell.task,
+                "task": evidence.label(record.cell.task),
                 "method": record.cell.method,
                 "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in record.cell.hyperparameters.items()),
                 "seed": record.cell.seed,
@@ -47,7 +47,7 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
         for study in view.dropped:
             rungs = f", rungs {study.rungs}" if study.rungs else ""
             words = (
-                f"{study.method} on {study.task}, {len(study.trials)} trials, "
+                f"{study.method} on {view.label(study.task)}, {len(study.trials)} trials, "
                 f"{study.training.epochs} epochs{rungs}: another recipe or fewer trials than what {view.name} "
                 f"reports."
             )
@@ -55,6 +55,6 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
         for study in view.studies:
             opened = view.cells(study.task, Entry(study.method))
             if short := [cell for cell in study.confirm if cell not in opened]:
-                words = f"{study.method} on {study.task}: {', '.join(short)} not finished, unsealed or readable."
-                rows.append(("missing seed", study.id, words))
+                title, cells = f"{study.method} on {view.label(study.task)}", ", ".join(short)
+                rows.append(("missing seed", study.id, f"{title}: {cells} not finished, unsealed or readable."))
     return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])

@@ -44,7 +44,9 @@ def trials_of_method(sources: Sources, row: Row) -> list[str]:
 
 def cells_on_curve(sources: Sources, row: Row) -> Sequence[str]:
     """Interpolations of the parent of a row with its alpha."""
-    return _view(sources, row).cells(row["task"], Entry("wise_ft", row["parent"], row["alpha"]))
+    return _view(sources, row).cells(
+        sources.evidence.archive.task(row["task"]), Entry("wise_ft", row["parent"], row["alpha"])
+    )
 
 
 def cells_in_history(sources: Sources, row: Row) -> Sequence[str]:

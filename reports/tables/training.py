@@ -29,7 +29,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
                 metrics = view.records[trial.cell].metrics
                 rows.append(
                     {
-                        "task": study.task,
+                        "task": view.label(study.task),
                         "method": study.method,
                         **({"search": search_of(study)} if several else {}),
                         "trial": trial.number,

@@ -40,7 +40,7 @@ def uncertainty_table(evidence: Evidence) -> pd.DataFrame:
                 spreads = {task: _search_spread(view, task, (first, second)) for task in found.estimates}
                 for task, (estimate, _) in found.estimates.items():
                     trials = view.ended_trials(task, first.parent or first.method)
-                    rows.append(_row(view, name, where, task, estimate, spreads[task], trials))
+                    rows.append(_row(view, name, where, view.label(task), estimate, spreads[task], trials))
                 if len(spreads) > 1:
                     mean = math.sqrt(sum(value**2 for value in spreads.values())) / len(spreads)
                     rows.append(_row(view, name, where, "mean of tasks", found.pooled(), mean, ""))

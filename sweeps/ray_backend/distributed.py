@@ -15,6 +15,7 @@ from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, known_pruned
 from carft.store.mirror import store_at
+from carft.store.named_tasks import require_task
 from carft.store.object_store import is_url
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -44,6 +45,7 @@ def _train(config: dict[str, Any]) -> None:
     if execution.device == "cuda":
         torch.cuda.set_device(ray.train.torch.get_device())  # workers of one node see the same GPUs
     cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
+    require_task(store, cell.task)
     bench = CellContext.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
     computed = compute(cell, bench, checkpoints, thresholds=config["limits"])

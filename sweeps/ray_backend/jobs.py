@@ -16,6 +16,7 @@ from carft.spec.registry import SOUP_RULES, require_parts_allowed
 from carft.store.failure_kinds import kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
+from carft.store.named_tasks import require_task
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
@@ -61,6 +62,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
     cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
+        require_task(store, cell.task)
         store.sync(_read_by(Job(message["kind"], cell)))
         if message["kind"] in ("search", "confirm"):
             retry_in_parts(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import math
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from carft.core.errors import UserError, unknown
+from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import Reading, Training
 from carft.spec.registry import SOUPED, MethodCard, Range, method_card
@@ -98,6 +99,25 @@ class Recipe(_Strict):
             if name in method.space
         }
         return {**method.space, **own}
+
+    def with_ranges(self, ranges: Mapping[str, tuple[float, float]]) -> Recipe:
+        """The recipe with other search ranges, by hyperparameter; ``UserError`` for one that no method searches.
+
+        All methods that have the hyperparameter get the range. Their first guess stays when they share it and the range
+        holds it. Otherwise it is the middle of the range in the logarithm.
+        """
+        searched = [card for name in self.methods if (card := method_card(name)).kind == "trained"]
+        space = dict(self.space)
+        for name, (low, high) in ranges.items():
+            guesses = {self.space_of(card)[name].first_guess for card in searched if name in card.space}
+            if not guesses:
+                known = dict.fromkeys(name for card in searched for name in card.space)
+                raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(known)}.")
+            first = guesses.pop()
+            middle = math.sqrt(low) * math.sqrt(high)
+            kept = not guesses and low <= first <= high
+            space[name] = SearchRange(low=low, high=high, first_guess=first if kept else middle)
+        return self.model_copy(update={"space": space})
 
     def stopping_rungs(self) -> list[int]:
         """The rungs that are in force, in order: those before the last epoch, when early stopping is on."""
@@ -225,32 +245,4 @@ def load_recipe(name: str) -> Recipe:
 
 def parse_recipe(text: str, source: str) -> Recipe:
     """A recipe from YAML text; unknown keys and wrong types are refused with their line."""
-    try:
-        return Recipe.model_validate(yaml.safe_load(text))
-    except ValidationError as error:
-        raise _invalid(error, text, source) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"The recipe {source} is not YAML: {str(error).splitlines()[0]}.") from error
-
-
-def _invalid(error: ValidationError, text: str, source: str) -> UserError:
-    """What is wrong first, with its line."""
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    line = _line(yaml.compose(text), path)
-    return UserError(f"{source}, line {line}: {'.'.join(path) or 'recipe'}: {first['msg']}.")
-
-
-def _line(node: yaml.Node | None, path: list[str]) -> int:
-    """The line, from 1, of the deepest part of ``path`` that the document has."""
-    line = 1
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == part), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-            node = node.value[int(part)]
-            line = node.start_mark.line + 1
-    return line
+    return parse_yaml(Recipe, text, source, "recipe")

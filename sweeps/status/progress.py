@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from carft.data.folder.naming import labels
 from carft.store.edges import at_edge
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
@@ -77,6 +78,7 @@ class ProgressDisplay:
 
     def _render(self) -> Group:
         table = _table("task", "method", "trials done", "best val/top1")
+        shown = labels(study.task for study in self.protocol.studies)
         for study in self.protocol.studies:
             values = [
                 self.protocol.done[c.id]["val/top1"]
@@ -84,7 +86,7 @@ class ProgressDisplay:
                 if c.id in self.protocol.done
             ]
             best = f"{100 * max(values):.1f}" if values else "-"
-            table.add_row(study.task, _method_label(study), f"{len(values)}/{self.protocol.recipe.trials}", best)
+            table.add_row(shown[study.task], _method_label(study), f"{len(values)}/{self.protocol.recipe.trials}", best)
         return Group(self.progress, table)
 
 
@@ -100,15 +102,16 @@ def winners_table(protocol: Protocol) -> Table:
     """
     columns = ("val/top1", "test/top1", "ood/mean/top1")
     table = _table("task", "method", "winner", *columns)
+    shown = labels(study.task for study in protocol.studies)
     for study in protocol.studies:
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
         if not cells:
-            table.add_row(study.task, _method_label(study), *("-" for _ in range(4)))
+            table.add_row(shown[study.task], _method_label(study), *("-" for _ in range(4)))
             continue
         metrics = [protocol.done[c.id] for c in cells]
         means = [_mean_percent(metrics, name) for name in columns]
         chosen = ", ".join(_chosen(study, name, value) for name, value in cells[0].hyperparameters.items())
-        table.add_row(study.task, _method_label(study), chosen, *means)
+        table.add_row(shown[study.task], _method_label(study), chosen, *means)
     return table
 
 

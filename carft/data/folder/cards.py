@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
-from carft.data.folder.layout import Tree, read
-from carft.data.folder.naming import PREFIX, Name, chosen, parse
+from carft.data.folder.layout import read
+from carft.data.folder.named import NamedTask, checked_domains, located, version_of
+from carft.data.folder.naming import PREFIX, Name, parse
 from carft.data.sets import DataSet
 
 LICENCE = "Yours; carft copies nothing"
-#: not allowed as the name of a suite: records use it for means over suites
-RESERVED = "mean"
 
 
 def card_of(name: str) -> Card:
@@ -22,24 +21,38 @@ def card_of(name: str) -> Card:
 
     The name of the card is the canonical one: all domains are listed and the path is absolute.
     """
-    tree, parts = _opened(parse(name))
+    tree, parts = located(name)
+    facts = NamedTask(
+        str(parts),
+        version_of(tree),
+        parts.id_domains,
+        parts.ood_domains,
+        tree.words,
+        tree.prompts,
+        folder=str(tree.root),
+    )
+    return replace(named_card(facts), source=f"the folder '{tree.root}'")
+
+
+def named_card(task: NamedTask) -> Card:
+    """Return the card of a named task. It does not say where the folder lies."""
     return Card(
-        name=str(parts),
-        measures=f"Your own data: trained on {', '.join(parts.id_domains)}; shift to {', '.join(parts.ood_domains)}",
+        name=task.name,
+        measures=f"Your own data: trained on {', '.join(task.id_domains)}; shift to {', '.join(task.ood_domains)}",
         scale="own",
-        version=f"folder-{tree.digest}",
-        classes=tree.words,
+        version=task.version,
+        classes=task.classes,
         templates=imagenet_templates(),
-        suites=parts.ood_domains,
+        suites=task.ood_domains,
         group="file stem",
         metric="top1",
         licence=LICENCE,
-        source=f"the folder '{tree.root}'",
+        source="your own folder",
         model="ViT-B-16",
         pretrained="openai",
         loader="carft.data.folder.tasks",
-        banks={STANDARD: imagenet_templates(), "domains": tree.prompts},
-        contexts=tree.prompts,
+        banks={STANDARD: imagenet_templates(), "domains": task.prompts},
+        contexts=task.prompts,
     )
 
 
@@ -47,17 +60,10 @@ def _absolute(path: Path | str) -> Path:
     return Path(path).expanduser().resolve()
 
 
-def _opened(asked: Name) -> tuple[Tree, Name]:
-    tree = read(asked.path)
-    parts = chosen(asked, tree.domains)
-    if RESERVED in parts.ood_domains:
-        raise UserError(f"A domain out of distribution cannot be called '{RESERVED}'.", "Rename its folder.")
-    return tree, parts
-
-
 def folder_task(path: Path | str, id_domains: Sequence[str] = (), ood_domains: Sequence[str] = ()) -> str:
     """Return the canonical name of the task on ``path``. Default: the first domain is in distribution."""
-    return str(_opened(Name(_absolute(path), tuple(id_domains), tuple(ood_domains)))[1])
+    tree = read(_absolute(path))
+    return str(checked_domains(Name(tree.root, tuple(id_domains), tuple(ood_domains)), tree))
 
 
 def leave_one_out(path: Path | str) -> list[str]:
@@ -80,6 +86,6 @@ def data_set_of(name: str) -> DataSet:
         licence=LICENCE,
         source=f"the folder '{root}'",
         layout="carft.data.folder.layout",
-        version=f"folder-{tree.digest}" if tree else "",
+        version=version_of(tree) if tree else "",
         labels=tree.folders if tree else (),
     )

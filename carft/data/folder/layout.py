@@ -165,7 +165,7 @@ def _note(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path) -> dict[str, str]:
+def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path | str) -> dict[str, str]:
     """Return the strings of a JSON file by name. Raises ``UserError`` for an unknown name or another type of value."""
     for name, value in note.items():
         if name not in known:
@@ -175,7 +175,7 @@ def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path)
     return dict(note)
 
 
-def _words(classes: Sequence[str], note: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+def _words(classes: Sequence[str], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
     given = _named(note, classes, "class folder", path)
     words = [given.get(name, name.replace("_", " ")).strip() for name in classes]
     seen: dict[str, str] = {}
@@ -190,7 +190,7 @@ def _words(classes: Sequence[str], note: Mapping[str, Any], path: Path) -> tuple
     return tuple(words)
 
 
-def _prompts(domains: Sequence[str], note: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+def _prompts(domains: Sequence[str], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
     given = _named(note, domains, "domain", path)
     prompts = tuple(given.get(name, f"a {_plain(name)} of a {{}}.") for name in domains)
     for name, prompt in zip(domains, prompts, strict=True):
@@ -200,6 +200,20 @@ def _prompts(domains: Sequence[str], note: Mapping[str, Any], path: Path) -> tup
                 f"Write it in '{path}', for example: " + '{"sketch": "a pencil sketch of a {}."}',
             )
     return prompts
+
+
+def words_of(
+    tree: Tree, class_names: Mapping[str, str], prompts: Mapping[str, str], source: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return class names and prompts of a tree, after those that are given: class folder -> words, domain -> prompt.
+
+    source: what gives them, for messages. Raises ``UserError`` for those that cannot be.
+    """
+    _named(class_names, tree.folders, "class folder", source)
+    _named(prompts, tree.domains, "domain", source)
+    words = dict(zip(tree.folders, tree.words, strict=True)) | dict(class_names)
+    shown = dict(zip(tree.domains, tree.prompts, strict=True)) | dict(prompts)
+    return _words(tree.folders, words, source), _prompts(tree.domains, shown, source)
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -11,6 +12,8 @@ from urllib.parse import quote, unquote
 from carft.core.errors import UserError
 
 PREFIX = "folder:"
+#: most characters of what a task is called in tables
+LONGEST = 48
 _OPTIONS = re.compile(r"(?:id|ood)=[^=&]*(?:&(?:id|ood)=[^=&]*)?")
 
 
@@ -79,3 +82,62 @@ def chosen(name: Name, domains: Sequence[str]) -> Name:
 
 def _without(domains: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
     return tuple(d for d in domains if d not in others)
+
+
+def labels(tasks: Iterable[str]) -> dict[str, str]:
+    """Return task -> what people are shown of it: its name, or for ``folder:`` tasks the name of the folder.
+
+    No two tasks have one label. Folders of one name are told apart by the folders above them, tasks on one folder by
+    their domains.
+    """
+    every = sorted(set(tasks))
+    names = {task: name for task in every if (name := _parsed(task)) is not None}
+    found = {task: task for task in every if task not in names}
+    ends = _ends({name.path for name in names.values()})
+    for task, name in names.items():
+        label = _short(ends[name.path] + _domains_shown(name, [n for n in names.values() if n.path == name.path]))
+        taken = set(found.values())
+        found[task] = next(one for one in _numbered(label) if one not in taken)
+    return found
+
+
+def _parsed(task: str) -> Name | None:
+    try:
+        return parse(task) if is_folder(task) else None
+    except UserError:
+        return None
+
+
+def _ends(paths: set[Path]) -> dict[Path, str]:
+    """Return path -> its shortest ending that no other path has."""
+    found: dict[Path, str] = {}
+    count = 1
+    while left := paths - set(found):
+        ends = {path: "/".join(path.parts[-count:]) for path in paths}
+        often = Counter(ends.values())
+        found |= {path: ends[path] for path in left if often[ends[path]] == 1 or count >= len(path.parts)}
+        count += 1
+    return found
+
+
+def _domains_shown(name: Name, same: Sequence[Name]) -> str:
+    """Return what tells the tasks on one folder apart: nothing for one task, else the domains under shift, or both."""
+    if len(same) == 1:
+        return ""
+    shift = "+".join(name.ood_domains)
+    alone = sum(other.ood_domains == name.ood_domains for other in same) == 1
+    return f"/{shift}" if alone else f"/{'+'.join(name.id_domains)} to {shift}"
+
+
+def _short(label: str) -> str:
+    plain = "".join(c if c.isprintable() else "?" for c in label)
+    half = LONGEST // 2
+    return plain if len(plain) <= LONGEST else f"{plain[: half - 1]}…{plain[-half:]}"
+
+
+def _numbered(label: str) -> Iterator[str]:
+    yield label
+    number = 2
+    while True:
+        yield f"{label} ({number})"
+        number += 1

@@ -11,15 +11,16 @@ from carft.data.checking import left_out, unreadable_of
 from carft.data.fixtures import is_fixture
 from carft.data.folder.cards import data_set_of
 from carft.data.folder.layout import Tree, read
-from carft.data.folder.naming import PREFIX, Name, chosen, parse
+from carft.data.folder.named import located, version_of
+from carft.data.folder.naming import PREFIX
 from carft.data.loading import image_set, joined, require_every_class
 from carft.data.task import ImageSet, Sealed, Task
 
 
 def require_present(card: Card, options: DataOptions) -> None:
     """Raise ``UserError`` if the tree changed after the card was made, or if a split or class is empty."""
-    tree, name = _resolved(card)
-    if f"folder-{tree.digest}" != card.version:
+    tree, name = located(card.name)
+    if not card.version.startswith(version_of(tree)):
         raise UserError(f"'{tree.root}' changed since this task was named.", "Run the command again.")
     everywhere = [tree.part(domain, "train") for domain in name.id_domains]
     trained = {label for index in everywhere for label in index.labels}
@@ -39,7 +40,7 @@ def require_present(card: Card, options: DataOptions) -> None:
 
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images of the domains in distribution."""
-    tree, name = _resolved(card)
+    tree, name = located(card.name)
     broken = _broken(tree, options)
     train, val = (joined([_images(tree, d, split, broken) for d in name.id_domains]) for split in ("train", "val"))
     require_every_class(train, card)
@@ -48,18 +49,12 @@ def open_task(card: Card, options: DataOptions) -> Task:
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:
     """Open the test stems: those of the domains in distribution as test set, those of each other domain as a suite."""
-    tree, name = _resolved(card)
+    tree, name = located(card.name)
     broken = _broken(tree, options)
     return Sealed(
         test=joined([_images(tree, d, "test", broken) for d in name.id_domains]),
         suites={d: _images(tree, d, "test", broken) for d in name.ood_domains},
     )
-
-
-def _resolved(card: Card) -> tuple[Tree, Name]:
-    name = parse(card.name)
-    tree = read(name.path)
-    return tree, chosen(name, tree.domains)
 
 
 def _images(tree: Tree, domain: str, split: str, broken: frozenset[Path]) -> ImageSet:

@@ -362,11 +362,14 @@ def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, st
     protocol.write_studies()
     built = build_report(store, tmp_path / "report")
     table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
-    assert set(table["task"]) == set(tasks)
+    assert set(table["task"]) == {"pets/photo", "pets/scan", "pets/sketch"}
     assert set(table["method"]) >= {"zeroshot", "ft", "car_ft"}
     assert set(table["scale"]) == {"own"}
     assert {f"ood/{domain}" for domain in DOMAINS} <= set(table.columns)
-    assert {verdict.scale for verdict in built.verdicts if verdict.cells} == {"own"}
+    decided = [verdict for verdict in built.verdicts if verdict.cells]
+    assert {verdict.scale for verdict in decided} == {"own"}
+    assert {verdict.scope for verdict in decided} == {"pets, one domain left out"}
+    assert {verdict.n_tasks for verdict in decided if verdict.claim == "C6b"} == {3}
 
 
 def test_a_tree_of_your_own_can_be_checked_as_a_data_set(original: Path) -> None:

@@ -16,6 +16,7 @@ from moto.core.responses import ActionAuthenticatorMixin
 
 from carft import NUMERICS
 from carft.core.errors import StorageUnavailable, UserError
+from carft.data.folder.named import NamedTask
 from carft.spec.cell import Cell
 from carft.spec.registry import WISE_ALPHAS
 from carft.store import object_store as remote
@@ -23,6 +24,7 @@ from carft.store.early_stopping import write_pruned
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
 from carft.store.mirror import SHARED, MirroredStore, open_store
+from carft.store.named_tasks import keep_tasks, named_tasks, require_task
 from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
@@ -65,6 +67,15 @@ def test_what_one_machine_writes_another_one_reads(machines: Machines) -> None:
     assert second.metrics(CELL.id)["test/top1"] == 0.25
     assert second.studies() == first.studies() and second.failed() == [OTHER.id]
     assert machines.names().keys() == {*map(str, sorted(first._below("")))} - {"sweep.lock"}
+
+
+def test_named_tasks_reach_other_machines(machines: Machines) -> None:
+    task = NamedTask("zoo/cats", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder="/data/cats")
+    keep_tasks(machines.store("first"), [task])
+    assert {"folders.json", "tasks"} == {name.partition("/")[0] for name in machines.names()}
+    assert named_tasks(machines.store("second")) == []
+    require_task(second := machines.store("second"), "nobody/here")  # one that this process does not know
+    assert named_tasks(second) == [task]
 
 
 def test_a_cell_is_done_there_only_when_all_of_it_is_there(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:

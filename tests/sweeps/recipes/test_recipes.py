@@ -14,6 +14,7 @@ from carft.data.catalog import DOWNSTREAM, DOWNSTREAM_ICONS, card
 from carft.spec.registry import METHODS
 from reports.evidence.references import reference_numbers
 from sweeps.recipes import Recipe, load_recipe, parse_recipe, recipe_names
+from sweeps.search.study import studies_of
 
 TEXT = files("sweeps.recipes").joinpath("miniature.yaml").read_text(encoding="utf-8")
 
@@ -150,6 +151,15 @@ def test_what_the_command_line_overrides_is_overridden_and_nothing_else() -> Non
     assert (changed.tasks, changed.methods, changed.trials, changed.seeds) == (["icons/body"], ["ft"], 7, 2)
     assert changed.training == recipe.training
     assert changed.round_size == recipe.round_size
+
+
+def test_a_range_of_the_command_line_is_that_of_every_method_that_has_it() -> None:
+    recipe = load_recipe("miniature").changed().with_ranges({"lr": (1e-5, 1e-2), "kl_weight": (2.0, 200.0)})
+    spaces = {s.method.name: s.content["space"] for s in studies_of(recipe, [METHODS["ft"], METHODS["car_ft"]])}
+    assert spaces["ft"]["lr"] == spaces["car_ft"]["lr"] == [1e-5, 1e-2, 3e-4]  # the first guess lies in the range
+    assert spaces["car_ft"]["kl_weight"] == [2.0, 200.0, pytest.approx(20.0)]  # 1 does not
+    paper = load_recipe("downstream").with_ranges({"lr": (1e-6, 1e-4)})
+    assert paper.space_of(METHODS["ft"])["lr"].first_guess == 3e-5  # that of the recipe
 
 
 def test_a_smoke_run_is_the_same_experiment_made_small() -> None:

@@ -1,0 +1,156 @@
+"""Named tasks on your own data, such as ``emoji/animals``. A process knows those that were declared to it. No torch.
+
+The specification of a cell holds the name and the version of the data. Where the folder lies is known to this machine
+alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from carft.core.errors import UserError
+from carft.data.folder.layout import Tree, read, words_of
+from carft.data.folder.naming import Name, chosen, is_folder, parse
+
+#: between a name and a path
+EQUALS = "="
+#: most characters of a name that a user gives
+LONGEST = 60
+_PART = r"[^\W_][\w .+()-]*"
+_NAME = re.compile(rf"{_PART}(?:/{_PART})?")
+#: not allowed as the name of a suite: records use it for means over suites
+RESERVED = "mean"
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A named task."""
+
+    name: str
+    """``family/task``, or one word for a task without a family."""
+    version: str
+    """Version of the data: the digest of the tree, and that of domains, class names and prompts."""
+    id_domains: tuple[str, ...]
+    """Domains in distribution, sorted."""
+    ood_domains: tuple[str, ...]
+    """Domains under shift, sorted."""
+    classes: tuple[str, ...]
+    """Class names in prompts, in label order."""
+    prompts: tuple[str, ...]
+    """One prompt for each domain of the tree, by domain."""
+    held_out: bool = False
+    """Whether the task is one of a folder's leave-one-domain-out tasks."""
+    in_file: bool = False
+    """Whether a tasks file describes the task."""
+    folder: str = ""
+    """Path of the folder on this machine; empty where that is not known."""
+
+    @property
+    def family(self) -> str:
+        """What stands before the last slash of the name; empty for a task without a family."""
+        return self.name.rpartition("/")[0]
+
+
+_declared: dict[str, NamedTask] = {}
+
+
+def declare(tasks: Iterable[NamedTask]) -> None:
+    """Make named tasks known to this process. A later task of one name takes the place of an earlier one."""
+    for task in tasks:
+        _declared[task.name] = task
+
+
+def declared(name: str) -> NamedTask | None:
+    """Return the named task of this name; None if this process knows none."""
+    return _declared.get(name)
+
+
+def is_named(task: str) -> bool:
+    """Return whether ``task`` names a folder, as ``emoji/animals=PATH``."""
+    return not is_folder(task) and EQUALS in task
+
+
+def split_name(task: str) -> tuple[str, Path]:
+    """Return name and path of ``emoji/animals=PATH``. Raises ``UserError`` for a name that cannot be."""
+    name, _, path = task.partition(EQUALS)
+    name, path = checked_name(name.strip()), path.strip()
+    if not path:
+        raise UserError(f"The task '{name}' has no folder.", f"Write {name}=PATH.")
+    return name, Path(path).expanduser().resolve()
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a task unchanged. Raises ``UserError`` for one that cannot be."""
+    if not _NAME.fullmatch(name) or len(name) > LONGEST:
+        raise UserError(
+            f"'{name}' cannot be the name of a task.",
+            f"Write NAME or FAMILY/NAME, with at most {LONGEST} letters, digits, spaces or . + - _ ( ).",
+        )
+    return name
+
+
+def named_task(
+    name: str,
+    path: Path,
+    id_domains: Sequence[str] = (),
+    ood_domains: Sequence[str] = (),
+    class_names: Mapping[str, str] | None = None,
+    prompts: Mapping[str, str] | None = None,
+    held_out: bool = False,
+    file: str = "",
+) -> NamedTask:
+    """Return the named task on the tree below ``path``.
+
+    class_names: class folder -> words, prompts: domain -> prompt; both before the JSON files of the tree. file: the
+    tasks file that gives them. Raises ``UserError`` for an invalid tree, domain, class name or prompt.
+    """
+    tree = read(path)
+    domains = checked_domains(Name(tree.root, tuple(id_domains), tuple(ood_domains)), tree)
+    words, shown = words_of(tree, class_names or {}, prompts or {}, file or name)
+    facts = [domains.id_domains, domains.ood_domains, words, shown]
+    version = f"{version_of(tree)}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
+    chosen_domains = domains.id_domains, domains.ood_domains
+    return NamedTask(name, version, *chosen_domains, words, shown, held_out, bool(file), str(tree.root))
+
+
+def held_out_tasks(name: str, path: Path) -> list[NamedTask]:
+    """Return one named task for each domain of ``path``, with that domain under shift and all others not."""
+    domains = read(path).domains
+    others = {held_out: [d for d in domains if d != held_out] for held_out in domains}
+    return [named_task(f"{name}/{one}", path, rest, [one], held_out=True) for one, rest in others.items()]
+
+
+def version_of(tree: Tree) -> str:
+    """Return the version of the data of a tree."""
+    return f"folder-{tree.digest}"
+
+
+def checked_domains(asked: Name, tree: Tree) -> Name:
+    """Return the choice of domains, filled in. Raises ``UserError`` for one that cannot be."""
+    found = chosen(asked, tree.domains)
+    if RESERVED in found.ood_domains:
+        raise UserError(f"A domain out of distribution cannot be called '{RESERVED}'.", "Rename its folder.")
+    return found
+
+
+def located(task: str) -> tuple[Tree, Name]:
+    """Return the tree of a task on your own data, and its domains.
+
+    Raises ``UserError`` for an invalid tree, and for a named task whose folder is not known here.
+    """
+    if is_folder(task):
+        asked = parse(task)
+    else:
+        known = declared(task)
+        if known is None or not known.folder:
+            raise UserError(
+                f"Where the images of '{task}' lie on this machine is not known.", f"Name the folder: {task}=PATH"
+            )
+        asked = Name(Path(known.folder), known.id_domains, known.ood_domains)
+    tree = read(asked.path)
+    return tree, checked_domains(asked, tree)

@@ -1,0 +1,203 @@
+"""Named tasks on your own data: names, identity, tasks files, and what people are shown of ``folder:`` tasks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.core.errors import UserError
+from carft.data.catalog import card, declare_tasks
+from carft.data.folder.cards import folder_task
+from carft.data.folder.layout import fixture
+from carft.data.folder.named import NamedTask, held_out_tasks, located, named_task, split_name
+from carft.data.folder.naming import LONGEST, labels
+from carft.data.folder.tasks_file import tasks_in
+from carft.data.sets import DataSet
+from carft.spec.resolve import command, specify
+from carft.store.failures import write_failure
+from carft.store.named_tasks import keep_tasks, load_tasks, named_tasks
+from carft.store.records import Store
+
+FT = {"lr": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example tree: photo, scan, sketch. Do not change it."""
+    root = tmp_path_factory.mktemp("own")
+    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), root)
+    return root / "pets"
+
+
+def cell_id(task: NamedTask) -> str:
+    declare_tasks([task])
+    return specify(task.name, "ft", FT).id
+
+
+def test_name_and_content_identify_a_task_and_its_place_does_not(pets: Path, tmp_path: Path) -> None:
+    first = cell_id(named_task("zoo/cats", pets))
+    shutil.copytree(pets, tmp_path / "elsewhere")
+    assert cell_id(named_task("zoo/cats", tmp_path / "elsewhere")) == first
+    others = [
+        named_task("zoo/dogs", pets),
+        named_task("zoo/cats", pets, id_domains=["scan"]),
+        named_task("zoo/cats", pets, class_names={"cat": "tabby"}),
+        named_task("zoo/cats", pets, prompts={"scan": "a scanned {}."}),
+    ]
+    assert len({first, *map(cell_id, others)}) == 5
+    (tmp_path / "elsewhere" / "contexts.json").write_text(json.dumps({"photo": "one {}"}))
+    assert cell_id(named_task("zoo/cats", tmp_path / "elsewhere")) != first
+
+
+def test_a_named_task_is_the_folder_s_with_another_name(pets: Path) -> None:
+    declare_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
+    named, plain = card(task.name), card(folder_task(pets, ["photo", "scan"]))
+    assert (named.classes, named.suites, named.contexts, named.banks) == (
+        plain.classes,
+        plain.suites,
+        plain.contexts,
+        plain.banks,
+    )
+    assert str(pets.parent) not in repr(named)
+    assert located(task.name)[0].root == pets.resolve()
+
+
+def test_the_command_of_a_cell_leaves_the_place_open(pets: Path) -> None:
+    declare_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
+    again = command(specify(task.name, "ft", FT), "again")
+    assert "--task zoo/cats=PATH --id-domains photo,scan --ood-domains sketch" in again
+    assert str(pets) not in again
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("icons/mine=x", "'icons' is a name of the catalog"),
+        ("pets=x", "'pets' is a name of the catalog"),
+        ("a/b/c=x", "cannot be the name of a task"),
+        ("/a=x", "cannot be the name"),
+        (f"{'x' * 61}=x", "at most 60"),
+        ("zoo/cats=", "has no folder"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(given: str, says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        name, path = split_name(given)
+        declare_tasks([NamedTask(name, "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder=str(path))])
+    assert says in str(refused.value)
+
+
+def test_a_task_whose_folder_is_not_known_here_is_refused_with_the_way_to_name_it() -> None:
+    declare_tasks([NamedTask("zoo/away", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"))])
+    with pytest.raises(UserError) as refused:
+        located("zoo/away")
+    assert refused.value.hint == "Name the folder: zoo/away=PATH"
+
+
+def test_a_results_folder_keeps_its_tasks_and_their_places_apart(pets: Path, store: Store) -> None:
+    tasks = held_out_tasks("zoo", pets)
+    keep_tasks(store, tasks)
+    assert [task.name for task in tasks] == ["zoo/photo", "zoo/scan", "zoo/sketch"]
+    assert load_tasks(store) == tasks
+    assert not any(str(pets) in path.read_text() for path in (store.root / "tasks").iterdir())
+    (store.root / "folders.json").unlink()
+    assert [(task.name, task.folder) for task in named_tasks(store)] == [(task.name, "") for task in tasks]
+
+
+def test_a_failure_does_not_say_where_the_folder_lies(pets: Path, store: Store) -> None:
+    declare_tasks([task := named_task("zoo/cats", pets)])
+    where = f"The image '{pets.resolve()}/photo/cat/1.jpg' cannot be read"
+    failure = write_failure(store, specify(task.name, "ft", FT), "error", where, where)
+    assert failure.reason == failure.details == "The image 'zoo/cats/photo/cat/1.jpg' cannot be read"
+
+
+# tasks files
+
+
+def tasks_file(folder: Path, text: str) -> Path:
+    path = folder / "tasks.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_tasks_file_says_what_a_command_line_says_and_more(pets: Path) -> None:
+    text = """
+tasks:
+  - name: zoo/cats
+    path: pets
+    id_domains: [photo, scan]
+    class_names: {guinea_pig: cavy}
+    prompts: {sketch: "a pencil drawing of a {}."}
+  - {name: zoo/dogs, path: pets}
+"""
+    cats, dogs = tasks_in(tasks_file(pets.parent, text))
+    assert cats.classes == ("cat", "dog", "cavy")
+    assert cats.prompts[2] == "a pencil drawing of a {}."
+    assert (cats.id_domains, cats.ood_domains) == (("photo", "scan"), ("sketch",))
+    assert dogs.version == named_task("zoo/dogs", pets).version
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tasks:\n  - name: zoo/a\n    path: pets\n    domains: [x]\n", "tasks.yaml, line 4: tasks.0.domains"),
+        ("tasks:\n  - name: 3\n    path: pets\n", "tasks.yaml, line 2: tasks.0.name"),
+        ("tasks: []\n", "tasks.yaml, line 1: tasks"),
+        ("tasks: [\n", "is not YAML"),
+        ("tasks:\n  - {name: a, path: pets}\n  - {name: a, path: pets}\n", "two tasks called 'a'"),
+        ("tasks:\n  - {name: a, path: pets, class_names: {zebra: z}}\n", "names 'zebra', which is no class folder"),
+        ("tasks:\n  - {name: a, path: pets, prompts: {photo: photo}}\n", "exactly one {}"),
+        ("tasks:\n  - {name: a, path: pets, id_domains: [film]}\n", "has no domain 'film'"),
+        ("tasks:\n  - {name: a, path: nowhere}\n", "There is no folder"),
+    ],
+)
+def test_a_mistake_in_a_tasks_file_is_named_with_its_place(text: str, says: str, pets: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        tasks_in(tasks_file(pets.parent, text))
+    assert says in str(refused.value)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_tasks_file_or_refused_in_words(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(UserError):
+        tasks_in(path)
+
+
+# what people are shown
+
+
+def test_a_folder_is_shown_by_its_name() -> None:
+    task = "folder:/data/a place/pets?id=photo&ood=scan"
+    assert labels([task, "icons/tools", "zoo/cats"]) == {
+        task: "pets",
+        "icons/tools": "icons/tools",
+        "zoo/cats": "zoo/cats",
+    }
+
+
+def test_folders_and_tasks_that_are_alike_are_told_apart() -> None:
+    tasks = [
+        "folder:/data/one/pets?id=photo&ood=scan",
+        "folder:/data/two/pets?id=photo&ood=scan",
+        "folder:/data/two/pets?id=photo&ood=sketch",
+        "folder:/x/zoo?id=a&ood=c",
+        "folder:/x/zoo?id=b&ood=c",
+    ]
+    shown = ["one/pets", "two/pets/scan", "two/pets/sketch", "zoo/a to c", "zoo/b to c"]
+    assert list(labels(tasks).values()) == shown
+    assert labels(["folder:/x/a?id=b&ood=c", "a"])["folder:/x/a?id=b&ood=c"] == "a (2)"
+
+
+@given(st.lists(st.text(min_size=1, max_size=80), max_size=6))
+def test_labels_are_short_and_differ(names: list[str]) -> None:
+    tasks = {f"folder:/data/{name.replace(chr(0), '')}?id=a&ood=b" for name in names}
+    shown = labels(tasks)
+    assert len(set(shown.values())) == len(tasks)
+    assert all(len(label) <= LONGEST + 5 or label.startswith("folder:") for label in shown.values())

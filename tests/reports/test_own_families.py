@@ -1,0 +1,197 @@
+"""A family of one's own: six named folders of three domains, swept once; what the report, archive and commands say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from carft.data.fixtures import picture
+from carft.data.folder.named import NamedTask
+from carft.data.folder.splits import SPLITS, split_of
+from carft.store.records import Store
+from reports.claims.rules import ledger
+from reports.evidence.scopes import own_families
+from tests.support.helpers import run_cli
+
+TASKS = ("animals-and-nature", "objects-of-everyday-life", "people", "places", "food", "signs-and-symbols-of-all-kinds")
+DOMAINS = ("apple", "google", "openmoji")
+#: of which the path of no folder may be found in anything that is published
+SECRET = "home-of-somebody"
+
+
+def draw(root: Path) -> None:
+    """Six folders of three domains and three classes, three stems a split."""
+    for k, task in enumerate(TASKS):
+        for label, kind in enumerate(("first", "second", "third")):
+            numbered = [f"{kind}-{n}" for n in range(60)]
+            stems = [stem for split in SPLITS for stem in [s for s in numbered if split_of(s) == split][:3]]
+            for d, domain in enumerate(DOMAINS):
+                (root / task / domain / kind).mkdir(parents=True)
+                for n, stem in enumerate(stems):
+                    picture(label + 3 * k, d, n).save(root / task / domain / kind / f"{stem}.png")
+
+
+def swept(root: Path, results: Path) -> Any:
+    """The sweep of the family; a second one finds everything done."""
+    tasks = ",".join(f"emoji/{task}={root / task}" for task in TASKS)
+    model = ("--model", "icons-resnet", "--pretrained", "icons", "--methods", "zeroshot,ft,car_ft")
+    domains = ("--id-domains", "apple,google", "--ood-domains", "openmoji")
+    space = ("--space", "lr=1e-5:1e-2")
+    asked = ("sweep", "downstream", "--smoke", "--tasks", tasks, *domains, *model, *space)
+    done = run_cli(*asked, "--results", results, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Data, results and report of the family. Do not change them."""
+    root = tmp_path_factory.mktemp(SECRET)
+    draw(root)
+    results, report = root.parent / f"results-{root.name[-1]}", root.parent / f"report-{root.name[-1]}"
+    swept(root, results)
+    built = run_cli("report", "--results", results, "--out", report, "--json")
+    assert built.returncode == 0, built.stderr
+    return SimpleNamespace(root=root, results=results, report=report, verdicts=json.loads(built.stdout)["verdicts"])
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_family_has_one_verdict_a_claim(own: SimpleNamespace) -> None:
+    claims = [verdict["claim"] for verdict in own.verdicts]
+    assert claims == list(ledger())
+    found = {verdict["claim"]: verdict for verdict in own.verdicts}
+    assert {found[claim]["scope"] for claim in ("C1", "C2", "C3", "C4", "C5", "C9")} == {"emoji"}
+    assert found["C3"]["n_tasks"] == found["C9"]["n_tasks"] == 6
+    parts = pd.read_csv(own.report / "tables" / "verdicts.csv")
+    deciding = parts[(parts["claim"] == "C5") & parts["deciding"]]
+    assert set(deciding["part"]) == {f"CAR-FT - FT, emoji/{task}" for task in TASKS}
+
+
+def test_the_report_names_tasks_and_no_folder(own: SimpleNamespace) -> None:
+    assert set(pd.read_csv(own.report / "tables" / "tasks.csv")["task"]) == {f"emoji/{task}" for task in TASKS}
+    page = (own.report / "index.html").read_text(encoding="utf-8")
+    assert "All 6 tasks of emoji gain" in page and "CAR-FT beats fine-tuning on all 6 tasks of emoji." in page
+    published = [p for p in own.report.rglob("*") if p.is_file()]
+    assert [p.name for p in published if SECRET.encode() in p.read_bytes()] == []
+
+
+def test_the_search_range_of_the_command_line_is_on_record(own: SimpleNamespace) -> None:
+    ranges = {(study.method, tuple(study.space["lr"])) for study in Store(own.results).studies()}
+    assert ranges == {("ft", (1e-5, 1e-2, 3e-5)), ("car_ft", (1e-5, 1e-2, 3e-5))}
+
+
+def test_the_same_command_finds_everything_done(own: SimpleNamespace) -> None:
+    again = swept(own.root, own.results)
+    assert again["cells_done"] == 0 and again["cells_reused"] > 0
+
+
+def test_an_archive_holds_everything_but_the_place(own: SimpleNamespace, tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    packed = run_cli("results", "export", archive, "--report", own.report, "--results", own.results)
+    assert packed.returncode == 0, packed.stderr
+    assert "hold the path" not in packed.stderr
+    with zipfile.ZipFile(archive) as stream:
+        assert [name for name in stream.namelist() if SECRET.encode() in stream.read(name)] == []
+    checked = run_cli("report", "verify", archive)
+    assert checked.returncode == 0, checked.stdout
+    assert run_cli("results", "import", archive, "--to", tmp_path / "theirs").returncode == 0
+    theirs = run_cli("report", "--results", tmp_path / "theirs", "--out", tmp_path / "report", "--json")
+    assert [v["verdict"] for v in json.loads(theirs.stdout)["verdicts"]] == [v["verdict"] for v in own.verdicts]
+    cell = trained(Store(tmp_path / "theirs"))
+    refused = run_cli("interpolate", "--cell", cell, "--results", tmp_path / "theirs")
+    assert refused.returncode == 2
+
+
+def trained(store: Store, task: str = "emoji/food") -> str:
+    """A confirm cell of CAR-FT."""
+    return next(s.confirm[0] for s in store.studies() if (s.task, s.method) == (task, "car_ft"))
+
+
+def test_every_number_holds_and_has_an_address(own: SimpleNamespace) -> None:
+    checked = run_cli("report", "verify", "--results", own.results, "--out", own.report)
+    assert checked.returncode == 0, checked.stdout
+    told = run_cli("report", "why", "tasks.emoji/food/ft.test_top1", "--results", own.results)
+    assert told.returncode == 0 and "--task emoji/food=PATH" in told.stdout
+    told = run_cli("report", "why", "C5", "--results", own.results)
+    assert "on all 6 tasks of emoji" in told.stdout
+
+
+def test_a_cell_is_interpolated_and_scored_again_by_its_name(own: SimpleNamespace, tmp_path: Path) -> None:
+    shutil.copytree(own.results, tmp_path / "results")
+    cell = trained(Store(tmp_path / "results"))
+    done = run_cli("interpolate", "--cell", cell, "--results", tmp_path / "results", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 5
+    scored = run_cli(
+        *("rescore", "--tasks", "emoji/food", "--sets", "ood/openmoji", "--results", own.results),
+        *("--out", tmp_path / "rescored", "--json"),
+    )
+    assert scored.returncode == 0, scored.stderr
+    assert {row["task"] for row in json.loads(scored.stdout)["rows"]} == {"emoji/food"}
+
+
+def test_a_merged_folder_still_knows_its_tasks(own: SimpleNamespace, tmp_path: Path) -> None:
+    merged = run_cli("results", "merge", own.results, own.results, "--to", tmp_path / "both")
+    assert merged.returncode == 0, merged.stderr
+    assert {path.name for path in (tmp_path / "both" / "tasks").iterdir()} == {
+        path.name for path in (own.results / "tasks").iterdir()
+    }
+
+
+def test_a_plan_takes_the_tasks_of_a_file_and_refuses_domains_beside_it(own: SimpleNamespace, tmp_path: Path) -> None:
+    path = own.root / "tasks.yaml"
+    path.write_text(f"tasks:\n  - {{name: zoo/food, path: food}}\n  - {{name: zoo/people, path: {TASKS[2]}}}\n")
+    asked = ("plan", "downstream", "--model", "icons-resnet", "--pretrained", "icons", "--tasks-file", path, "--json")
+    planned = run_cli(*asked, "--results", tmp_path)
+    assert [row["task"] for row in json.loads(planned.stdout)["tasks"]] == ["zoo/food", "zoo/people"]
+    chosen = run_cli(*asked, "--results", tmp_path, "--tasks", "zoo/people")
+    assert [row["task"] for row in json.loads(chosen.stdout)["tasks"]] == ["zoo/people"]
+    for more, says in (
+        (("--tasks", "zoo/peple"), "Did you mean zoo/people?"),
+        (("--id-domains", "apple"), "The domains stand in"),
+        (("--leave-one-out",), "chooses the domains itself"),
+    ):
+        refused = run_cli(*asked, *more, "--results", tmp_path)
+        assert refused.returncode == 2 and says in " ".join(refused.stderr.split()), refused.stderr
+
+
+# which tasks are pooled
+
+
+def named(name: str, held_out: bool = False) -> NamedTask:
+    return NamedTask(name, "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), held_out)
+
+
+def test_two_families_are_never_pooled() -> None:
+    tasks = [named("emoji/a"), named("emoji/b"), named("zoo/a"), named("zoo/b"), named("zoo/c", held_out=True)]
+    tasks += [named("zoo/d", held_out=True), named("alone"), named("only/one")]
+    families = own_families([], tasks)
+    pooled = {family.name: (family.kind, len(family.tasks)) for family in families.values()}
+    assert pooled == {
+        "emoji": ("nine", 2),
+        "zoo": ("nine", 2),
+        "zoo, one domain left out": ("domainbed", 2),
+        "alone": ("single", 1),
+        "only/one": ("single", 1),
+    }
+
+
+def test_the_left_out_domains_of_one_folder_are_a_family_and_other_folders_stand_alone() -> None:
+    left_out = ["folder:/x/pets?id=b,c&ood=a", "folder:/x/pets?id=a,c&ood=b"]
+    alone = ["folder:/x/zoo?id=a&ood=b", "folder:/y/zoo?id=a&ood=b", "folder:/x/pets?id=a&ood=b"]
+    families = own_families([*left_out, *alone], [])
+    pets = families[left_out[0]]
+    assert (pets.name, pets.kind) == ("pets, one domain left out", "domainbed")
+    assert pets.tasks == (*left_out, "folder:/x/pets?id=a,b&ood=c")  # that of c is missing and will be named
+    assert families[left_out[1]] == pets
+    assert [families[task].kind for task in alone] == ["single"] * 3
+    assert families[alone[0]].name == "x/zoo"
