@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from rich.text import Text
 from carft.core.errors import UserError
 
 # markup is off: a path with [brackets] in it is shown as it is
-out = Console(width=None if sys.stdout.isatty() else 160, markup=False)
+# what is no terminal is as wide as COLUMNS says
+out = Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 160, markup=False)
 err = Console(stderr=True, markup=False)
 
 
