@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from carft.spec.registry import METHODS
+from carft.store.edges import edge_words, narrow_ranges
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
-from reports.analysis.null_checks import NullCheck
+from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.notes import doubt_of
 from reports.claims.rules import Verdict
 from reports.claims.verdicts import NEEDS
@@ -55,7 +56,8 @@ class PageAnswer:
         """
         found = [_Measured.of(topic, evidence) for topic in TOPICS]
         several = len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
-        sentences = [_sentence(one, evidence, verdicts, several) for one in found]
+        doubt = _doubt(evidence, checks)
+        sentences = [_sentence(one, evidence, verdicts, several, doubt) for one in found]
         return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, found))
 
 
@@ -104,10 +106,19 @@ class _Measured:
         )
 
 
-def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], several: bool) -> Sentence:
+def _doubt(evidence: Evidence, checks: Sequence[NullCheck]) -> str:
+    """What keeps every comparison of CAR-FT with FT undecided, as in the verdicts; mostly empty."""
+    if failures(checks):
+        return "a null check failed"
+    searched = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
+    return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
+
+
+def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], several: bool, doubt: str) -> Sentence:
+    """The sentence of a topic. several: whether verdicts are on more than one scope. doubt: on anything of CAR-FT."""
     own = [v for v in verdicts if v.claim in found.topic.claims and v.scope == evidence.name and v.verdict != "not run"]
     where = f"on {evidence.name}, " if several else ""
-    clauses = [where + (_clauses(found, own) or f"not measured: {_missing(found, evidence)}")]
+    clauses = [where + (_clauses(found, own, doubt) or f"not measured: {_missing(found, evidence)}")]
     if own and found.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
     if several and (elsewhere := _elsewhere(found.topic, evidence, verdicts)):
@@ -115,10 +126,9 @@ def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict],
     return Sentence(found.topic.title, "; ".join(clauses) + ".")
 
 
-def _clauses(found: _Measured, own: Sequence[Verdict]) -> str:
+def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
     """The measured differences in words; empty without any. Context recognition begins with zero-shot."""
-    doubt = next(filter(None, map(doubt_of, own)), "")
-    between = _between(found.over, doubt)
+    between = _between(found.over, doubt or next(filter(None, map(doubt_of, own)), ""))
     start = _against_start(found)
     clauses = [start, between] if found.topic.metric == "context" else [between, start]
     return "; ".join(filter(None, clauses))
@@ -243,7 +253,8 @@ def _search(evidence: Evidence) -> str:
         return "one trial a study. Nothing was tuned: read nothing into the verdicts."
     searches = _searches(evidence)
     spent = f"{high} trials" if low == high else f"{low} to {high} trials"
-    return f"{spent} in each of {searches} searches a study." if searches > 1 else f"{spent} a study, one search."
+    words = f"{spent} in each of {searches} searches a study." if searches > 1 else f"{spent} a study, one search."
+    return f"{words} {edge_words(evidence.studies)}".rstrip()
 
 
 def _searches(evidence: Evidence) -> int:
@@ -264,7 +275,7 @@ def _checked(checks: Sequence[NullCheck]) -> str:
     """The null checks, counted; the failed ones by name."""
     if not checks:
         return ""
-    failed = [check.name for check in checks if check.status == "failed"]
+    failed = [check.name for check in failures(checks)]
     if failed:
         return f"FAILED: {'; '.join(failed)}. Nothing is decided about CAR-FT."
     counts = Counter(check.status for check in checks)
