@@ -58,6 +58,15 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     return table
 
 
+def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
+    """Rows of plain values with a line for each field, for long reasons and paths; the fields of ``head`` go first."""
+    for row in rows:
+        out.print("  ".join(cell_text(row[name]) for name in head), soft_wrap=True, style="bold", highlight=False)
+        for name, value in row.items():
+            if name not in head and value not in (None, ""):
+                out.print(f"  {name}: {cell_text(value)}", soft_wrap=True, markup=False, highlight=False)
+
+
 def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:
     """Rows of plain values for people; thousands of them as plain lines, which rich would take seconds to lay out."""
     if len(rows) <= LAID_OUT:

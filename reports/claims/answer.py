@@ -135,10 +135,9 @@ def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
 
 
 def _missing(found: _Measured, evidence: Evidence) -> str:
-    if not evidence.tasks or found.is_asked:
-        known = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
-        return f"fine-tuned cells were not evaluated yet (run: {known})"
-    return found.topic.lacking
+    """Why there is no number at all; the claims say what would run it."""
+    asked = found.is_asked or not evidence.tasks
+    return "fine-tuned cells were not evaluated yet" if asked else found.topic.lacking
 
 
 def _against_start(found: _Measured) -> str:

@@ -92,10 +92,10 @@ def _best_of_n(tables: Tables) -> str:
 def _one_trial(tables: Tables) -> str:
     table = tables["one_trial"]
     ends = [
-        _listed(_means(table[table["ft_trials"] == n], "gain", ()), "{:+.1%}")
+        _listed({m: 100 * v for m, v in _means(table[table["ft_trials"] == n], "gain", ()).items()}, "{:+.1f}")
         for n in (table["ft_trials"].min(), table["ft_trials"].max())
     ]
-    return f"Lead over FT with its fewest trials: {ends[0]}; with as many trials: {ends[1]}."
+    return f"Lead over FT in points, with its fewest trials: {ends[0]}; with as many trials: {ends[1]}."
 
 
 def _by_method(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -135,7 +135,7 @@ def _lost(tables: Tables) -> str:
     parts = []
     for method, part in ((m, p) for m, p in _by_method(tables["lost"]) if m in COMPARED):
         top = part.sort_values("lost").iloc[-1]
-        parts.append(f"{label(method)} loses most on “{top['context']}” ({100 * top['lost']:+.1f} points)")
+        parts.append(f"{label(method)} loses most on “{top['context']}” ({100 * top['lost']:.1f} points)")
     return f"{'; '.join(parts)}." if parts else ""
 
 

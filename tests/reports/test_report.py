@@ -23,6 +23,8 @@ from carft.store.records import Store
 from carft_cli.console import out
 from reports.build import Built, build_report
 from reports.claims.verdicts import ledger
+from reports.figures.figures import DRAWINGS
+from reports.figures.findings import FINDINGS
 from reports.render.page import latex, markdown
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
@@ -220,6 +222,17 @@ def test_the_numbers_of_others_wear_no_mark_of_a_reproduced_claim(built: Built) 
     assert "holds in others' numbers" in row and "✔" not in row
     verdict = next(v for v in built.verdicts if v.claim == "C7")
     assert verdict.verdict == "reproduced" and verdict.basis == "reference numbers"
+
+
+def test_every_figure_says_what_it_shows_in_words_of_its_own(built: Built) -> None:
+    assert set(FINDINGS) == set(DRAWINGS)
+    text = built.page.with_name("report.md").read_text(encoding="utf-8")
+    found = re.findall(r"!\[(.+)\]\(figures/(.+)\.png\)", text)
+    assert {name for _, name in found} <= set(DRAWINGS) and len(found) > 8
+    for words, name in found:
+        assert re.search(r"\d", words), name
+        assert words not in (DRAWINGS[name].title, DRAWINGS[name].caption)
+        assert not re.search(r"\bnan\b|None", words), name
 
 
 def test_page_says_scale_and_what_the_trials_are_worth(built: Built) -> None:

@@ -117,7 +117,7 @@ def test_a_method_that_was_not_run_is_not_told_of(tmp_path: Path) -> None:
         assert "plain fine-tuning" in sentence.words and "CAR-FT" not in sentence.words
         assert "claim" not in sentence.words
     found = answer_of(Evidence.of(Store(tmp_path / "nothing")))
-    assert all("python cli.py sweep downstream" in sentence.words for sentence in found.sentences)
+    assert all("fine-tuned cells were not evaluated yet" in sentence.words for sentence in found.sentences)
 
 
 def test_unequal_searches_are_not_compared(tmp_path: Path) -> None:

@@ -232,6 +232,37 @@ def test_no_verdict_is_printed_over_its_number_on_a_phone(content: Content, open
             assert beside or said["y"] + said["height"] <= number["y"] or number["y"] + number["height"] <= said["y"]
 
 
+CONTRAST = """selector => {
+  const light = text => {
+    const parts = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
+    const [r, g, b] = parts.map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const style = getComputedStyle(document.querySelector(selector));
+  const pair = [style.color, getComputedStyle(document.body).backgroundColor].map(light).sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_by_day_and_by_night(content: Content, open_page: Open, scheme: str) -> None:
+    page = open_page(content)
+    page.emulate_media(color_scheme=scheme)
+    for kind in (
+        "reproduced",
+        "contradicted",
+        "inconclusive",
+        "not-decidable-at-this-size",
+        "not-run",
+        "soft",
+        "badge",
+    ):
+        page.evaluate("kind => document.querySelector('h1').className = kind", kind)
+        assert page.evaluate(CONTRAST, "h1") >= 4.5, kind
+    for part in ("body", "main a", ".trust dd", "dialog"):
+        assert page.evaluate(CONTRAST, part) >= 4.5, part
+
+
 def test_paper_shows_what_was_closed(content: Content, open_page: Open) -> None:
     page = open_page(content)
     closed = "document.querySelectorAll('details:not([open])').length"
