@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from rich.text import Text
 from carft.core.errors import UserError
 
 # markup is off: a path with [brackets] in it is shown as it is
-out = Console(width=None if sys.stdout.isatty() else 160, markup=False)
+# what is no terminal is as wide as COLUMNS says
+out = Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 160, markup=False)
 err = Console(stderr=True, markup=False)
 
 
@@ -54,6 +56,15 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     for row in rows:
         table.add_row(*(cell_text(row.get(name)) for name in headings))
     return table
+
+
+def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
+    """Rows of plain values with a line for each field, for long reasons and paths; the fields of ``head`` go first."""
+    for row in rows:
+        out.print("  ".join(cell_text(row[name]) for name in head), soft_wrap=True, style="bold", highlight=False)
+        for name, value in row.items():
+            if name not in head and value not in (None, ""):
+                out.print(f"  {name}: {cell_text(value)}", soft_wrap=True, markup=False, highlight=False)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:

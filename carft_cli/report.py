@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Column, Table
 from rich.text import Text
 
 from carft.core.errors import UserError
-from carft_cli.console import counted, labelled, new_table, out, print_json, rows_table, split
+from carft_cli.console import counted, labelled, out, print_json, rows_table, split
 from carft_cli.options import AsJson, Results, local_folder, results_path
+
+if TYPE_CHECKING:
+    from reports.build import Built
+    from reports.claims.verdicts import Verdict
 
 ReportFolder = Annotated[
     Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="The report folder, on this machine.")
@@ -60,7 +65,6 @@ def build(
         return
     from carft.store.mirror import open_store
     from reports.build import build_report
-    from reports.render.formatting import NOTHING, amount
 
     store = open_store(results)
     store.require_present()
@@ -71,22 +75,54 @@ def build(
                 "paths": [str(p) for p in built.paths],
                 "verdicts": [v.as_dict() for v in built.verdicts],
                 "warnings": list(built.warnings),
+                "answer": list(built.answer),
             }
         )
         return
-    table = new_table("claim", "verdict", "contrast", "effect", "95 % interval", "rests on", "scope", "scale")
-    for v in built.verdicts:
-        low, high = amount(v.low, v.unit), amount(v.high, v.unit)
-        interval = low if low == high == NOTHING else f"{low} to {high}"
-        sizes = {"task": v.n_tasks, "seed": v.n_seeds, "group": v.n_groups}
-        counts = ", ".join(counted(n, what) for what, n in sizes.items()) if v.n_tasks else v.basis
-        numbers = ("", "", "") if v.verdict == "not run" else (amount(v.effect, v.unit), interval, counts)
-        verdict = Text.assemble(v.verdict, (f"\n! {v.caution}" if v.caution else "", "bold"))
-        table.add_row(v.claim, verdict, v.headline, *numbers, v.scope, v.scale)
-    out.print(table)
+    _print(built)
+
+
+def _print(built: Built) -> None:
+    """Print warnings, the answer, one row a claim, and where to open the page."""
     for words in built.warnings:
         out.print(f"! {words}", soft_wrap=True, markup=False, highlight=False)
+    for sentence in built.answer:
+        topic, words = sentence.split(":", 1)
+        out.print(Text.assemble((f"{topic}:", "bold"), words))
+    out.print(_claims_table([v for v in built.verdicts if v.verdict != "not run"]))
+    if untested := [v for v in built.verdicts if v.verdict == "not run"]:
+        out.print("Not run:", style="bold")
+    for v in untested:
+        out.print(f"  {v.claim} {v.title}: {v.command}", soft_wrap=True, highlight=False)
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
+
+
+#: kind of a verdict -> its colour
+COLOURS = {
+    "reproduced": "green",
+    "contradicted": "red",
+    "inconclusive": "yellow",
+    "not-decidable-at-this-size": "magenta",
+    "on-record": "cyan",
+}
+
+
+def _claims_table(verdicts: Sequence[Verdict]) -> Table:
+    """One row a claim: title and contrast, verdict and numbers; what does not fit goes on in the next line."""
+    from reports.claims.notes import first_sight
+    from reports.render.formatting import amount, interval, mark_of, rests_on
+
+    table = Table(Column("claim", overflow="fold"), Column("verdict, points (95 %)", overflow="fold"), box=None)
+    several = len({v.scope for v in verdicts if v.scope}) > 1
+    for v in verdicts:
+        mark, bounds = mark_of(v), interval(v)
+        scope = f" ({v.scope})" if several and v.scope else ""
+        lines = [v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)]
+        left = Text.assemble((f"{v.claim} {v.title}{scope}", "bold"), *(f"\n  {line}" for line in lines if line))
+        right = Text(f"{mark.icon} {mark.words}", COLOURS.get(mark.kind, "dim"))
+        right.append(f"\n{amount(v.effect, v.unit)}" + (f" ({bounds})" if bounds else ""), "default")
+        table.add_row(left, right.append(f"\n! {v.caution}" if v.caution else "", "bold"))
+    return table
 
 
 @report.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft_cli.console import labelled, out, print_json, rows_table
+from carft_cli.console import labelled, out, print_json, print_stacked, rows_table
 from carft_cli.options import AsJson, Results
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def status(
         out.print(edges, highlight=False)
     if failed:
         out.print(f"\n{len(failed)} failures on record:", style="bold", highlight=False)
-        out.print(rows_table([_failure_row(f, results) for f in failed[:FEW]]))
+        print_stacked([_failure_row(f, results) for f in failed[:FEW]], ("cell", "what"))
         if len(failed) > FEW:
             out.print(f"and {len(failed) - FEW} more; all with --json")
 
@@ -84,7 +84,7 @@ def _say(state: SweepState, results: str) -> None:
              "log": _log(results, f"{r.job}-{r.cell}")} for r in state.running[:FEW]
         ]  # fmt: skip
         out.print("")
-        out.print(rows_table(labelled(rows)))
+        print_stacked(labelled(rows), ("job", "task", "method"))
 
 
 def searches_words(searches: int) -> str:

@@ -28,6 +28,7 @@ class Built:
     paths: Sequence[Path]
     verdicts: Sequence[Verdict]
     warnings: Sequence[str]  # where studies left the protocol
+    answer: Sequence[str]  # the sentences at the top of the page
 
 
 def build_report(store: Store, folder: Path, suggest: Suggest | None = None) -> Built:
@@ -49,7 +50,8 @@ def build_report(store: Store, folder: Path, suggest: Suggest | None = None) -> 
     paths = [*pages, *tables, *drawings]
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     warnings = [f"{p.what}: {p.where}: {p.words}" for p in sources.evidence.archive.problems if p.what == DEPARTED]
-    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings)
+    answer = [sentence.text for sentence in sources.answer.sentences]
+    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer)
 
 
 def sources_of(store: Store, suggest: Suggest | None = None) -> Sources:

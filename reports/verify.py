@@ -14,7 +14,7 @@ import csv
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -306,7 +306,7 @@ def _pages(case: Case) -> Found:
         yield 1, None if case.allow_other_code else f"{words}: check with the code that made it, or --allow-other-code"
         return
     shown = case.folder / "figures"
-    own = [Plot(p.name, p.title, p.caption, shown / p.png.name, shown / p.svg.name) for p in case.plots]
+    own = [replace(plot, png=shown / plot.png.name, svg=shown / plot.svg.name) for plot in case.plots]
     content = Content.of(case.sources, own, manifests.fingerprint(case.records))
     for path in write_pages(content, case.scratch):
         yield _compare_bytes(case.folder / path.name, path, path.name)

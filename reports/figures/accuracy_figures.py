@@ -18,6 +18,43 @@ NOT_FACTORS = {
 }  # fmt: skip
 
 
+#: place of the table of levels -> title of its panel
+PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
+#: points that a panel is wide at least, so that a small difference does not look like a large one
+NARROWEST = 10.0
+
+
+def levels(tables: Tables) -> Figure | None:
+    """Zero-shot, FT and CAR-FT as dots with intervals: context recognition, ID and OOD, all on one scale."""
+    table = tables["levels"]
+    panels = [place for place in PANELS if (table["place"] == place).any()]
+    if not panels:
+        return None
+    methods = list(dict.fromkeys(table["method"]))[::-1]
+    bounds = {
+        place: 100 * table.loc[table["place"] == place, ["value", "low", "high"]].to_numpy(float) for place in panels
+    }
+    ends = {place: (float(np.nanmin(found)), float(np.nanmax(found))) for place, found in bounds.items()}
+    width = max(NARROWEST, 1.3 * max(high - low for low, high in ends.values()))
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.4, 1.75), sharey=True, squeeze=False, layout="constrained")
+    for axis, place in zip(axes.flat, panels, strict=True):
+        _level_panel(axis, table[table["place"] == place], methods)
+        middle = sum(ends[place]) / 2
+        axis.set(title=PANELS[place], xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
+        axis.set_yticks(range(len(methods)), [label(method) for method in methods])
+    figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
+    return figure
+
+
+def _level_panel(axis: plt.Axes, part: pd.DataFrame, methods: Sequence[str]) -> None:
+    for method, numbers in zip(part["method"], part[["value", "low", "high"]].to_numpy(float), strict=True):
+        (value, low, high), height = 100 * numbers, methods.index(method)
+        axis.hlines(height, low, high, color=colour(method), lw=2)
+        axis.plot(value, height, marker(method), color=colour(method), ms=7)
+        axis.annotate(f"{value:.1f}", (value, height), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axis.title.set_fontsize(9)
+
+
 def differences(tables: Tables) -> Figure | None:
     table = tables["differences"]
     table = table[table["contrast"] == "CAR-FT - FT"]

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from reports.figures import accuracy_figures, context_figures, search_figures
 from reports.figures.figure_data import figure_data
+from reports.figures.findings import finding
 from reports.figures.style import Drawing, Plot, Tables, colour, label, marker
 
 __all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
@@ -33,7 +34,8 @@ def draw_all(tables: Tables, scale: str, folder: Path) -> list[Plot]:
             if (figure := drawing.draw(part)) is not None:
                 stem = name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
                 title = drawing.title + (f" ({scope})" if scope else "")
-                plots.append(Plot(stem, title, drawing.caption, *_write(figure, of_scope, folder / stem)))
+                files = _write(figure, of_scope, folder / stem)
+                plots.append(Plot(stem, title, drawing.caption, *files, finding(name, part)))
     return plots
 
 
@@ -63,6 +65,13 @@ def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
 
 
 DRAWINGS: dict[str, Drawing] = {
+    "answer": Drawing(
+        "What came out",
+        "Means over tasks with 95 % intervals (seeds and test images); the panels are equally wide in points. Two "
+        "intervals that overlap do not show that the methods are equal: the paired differences are narrower.",
+        accuracy_figures.levels,
+        needs=("levels",),
+    ),
     "differences": Drawing(
         "CAR-FT against FT, task by task",
         "Each triangle is CAR-FT minus FT on one task, paired by seed and image, with its 95 % interval (seeds and "

@@ -107,6 +107,8 @@ class Plot:
     """What it shows, and what it cannot show."""
     png: Path
     svg: Path
+    finding: str = ""
+    """What it shows on these records, in a sentence: the text alternative of the image."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from carft.spec.registry import METHODS
+from reports.claims.verdicts import Verdict
 from reports.figures.figures import label
 from reports.tables.registry import Sources, TableCard
 from reports.tables.rows import rows_of
@@ -18,6 +19,50 @@ from reports.tables.rows import rows_of
 LONGEST = 300
 #: text of a missing number
 NOTHING = "–"
+
+
+ICONS = {
+    "reproduced": "✔",
+    "contradicted": "✘",
+    "inconclusive": "≈",
+    "not decidable at this size": "∅",
+    "not comparable": "≠",
+    "not run": "…",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How page and terminal show a verdict."""
+
+    icon: str
+    words: str
+    kind: str
+    """The class of its style."""
+
+
+def mark_of(verdict: Verdict) -> Mark:
+    """The mark of a verdict; one of its own for a claim that the numbers of others decide, without any run."""
+    answer = verdict.verdict
+    if verdict.basis != "records" and answer in ("reproduced", "contradicted"):
+        holds = "holds" if answer == "reproduced" else "fails"
+        return Mark("○", f"{holds} in others' numbers", "on-record")
+    return Mark(ICONS[answer], answer, answer.replace(" ", "-"))
+
+
+def interval(verdict: Verdict) -> str:
+    """The 95 % interval of a verdict; empty without one."""
+    if verdict.low is None or verdict.high is None or not math.isfinite(verdict.low):
+        return ""
+    return f"{amount(verdict.low, verdict.unit)} to {amount(verdict.high, verdict.unit)}"
+
+
+def rests_on(verdict: Verdict) -> str:
+    """The numbers of tasks, seeds and groups behind a verdict; its basis where nothing was run."""
+    if not verdict.n_tasks:
+        return "" if verdict.verdict == "not run" else verdict.basis
+    sizes = {"task": verdict.n_tasks, "seed": verdict.n_seeds, "group": verdict.n_groups}
+    return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in sizes.items())
 
 
 def points(value: float | None, sign: bool = True) -> str:

@@ -18,24 +18,31 @@ from carft.store.edges import edge_words
 from reports.analysis.contrasts import ASSUMED
 from reports.analysis.selection import scope_one_trial
 from reports.claims.amendments import Amendment, amendments, chance_words
+from reports.claims.answer import PageAnswer
+from reports.claims.notes import first_sight
 from reports.claims.power import ENOUGH
 from reports.claims.verdicts import Claim, Verdict, as_asked
 from reports.evidence.evidence import Evidence
 from reports.evidence.results import stopped_trials
 from reports.figures.figures import Plot, label
-from reports.render.formatting import FormattedTable, amount, cell_block, formatted, made_by, points
+from reports.render.formatting import (
+    ICONS,
+    FormattedTable,
+    amount,
+    cell_block,
+    formatted,
+    interval,
+    made_by,
+    mark_of,
+    points,
+    rests_on,
+)
 from reports.render.svg import Scatter, bar, scatter, span_of
 from reports.tables.registry import TABLES, Sources
 from reports.tables.rows import rows_of
 
-ICONS = {
-    "reproduced": "✔",
-    "contradicted": "✘",
-    "inconclusive": "≈",
-    "not decidable at this size": "∅",
-    "not comparable": "≠",
-    "not run": "…",
-}
+#: a hyphen that is the sign of a number
+SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
 #: scopes that the counts of verdicts name
 NAMED_SCOPES = 3
@@ -47,7 +54,8 @@ class Content:
 
     scale: str
     question: str
-    answer: str
+    answer: PageAnswer
+    counts: str
     rests_on: str
     trials_worth: str
     one_trial: str
@@ -71,7 +79,8 @@ class Content:
         return Content(
             scale=evidence.scale,
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
-            answer=_answer(verdicts),
+            answer=sources.answer,
+            counts=_counts(verdicts),
             rests_on=_rests_on(evidence, tables),
             trials_worth=_trials_worth(_of_scope(tables["best_of_n"], evidence), _of_scope(tables["trials"], evidence))
             + _given_up(evidence)
@@ -92,6 +101,11 @@ class Content:
         )
 
     @property
+    def first_plot(self) -> Plot | None:
+        """The figure beside the answer."""
+        return next((plot for plot in self.plots if plot.name == "answer"), None)
+
+    @property
     def has_scopes(self) -> bool:
         """Whether verdicts are on several things that must not be pooled."""
         return _is_several([v for _, v in self.claims])
@@ -103,7 +117,7 @@ class Content:
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
 
 
-def _answer(verdicts: Sequence[Verdict]) -> str:
+def _counts(verdicts: Sequence[Verdict]) -> str:
     """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``; C7 apart."""
     several = _is_several(verdicts)
     ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
@@ -235,7 +249,8 @@ def _environment(**settings: Any) -> Environment:
     environment.filters["amount"] = amount
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
-    environment.globals.update(icons=ICONS, bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH)
+    environment.filters.update(mark=mark_of, interval=interval, rests_on=rests_on, first_sight=first_sight)
+    environment.globals.update(bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH)
     return environment
 
 
@@ -246,6 +261,11 @@ def _embedded(plot: Plot) -> str:
 def _minus(text: Any) -> Any:
     """A number with the minus sign that printers use."""
     return text.replace("-", "−", 1) if isinstance(text, str) and re.match(r"-\d", text) else text
+
+
+def _minuses(text: str) -> str:
+    """Words whose negative numbers have the minus sign that printers use."""
+    return SIGN.sub("−", text)
 
 
 def markdown(value: Any) -> Any:
@@ -280,7 +300,7 @@ def latex(value: Any) -> Any:
 @cache
 def _environments() -> dict[str, Environment]:
     html = _environment(autoescape=select_autoescape(["html"]))
-    html.filters.update(embed=_embedded, minus=_minus)
+    html.filters.update(embed=_embedded, minus=_minus, minuses=_minuses)
     return {
         "index.html": html,
         "report.md": _environment(finalize=markdown),

@@ -14,9 +14,11 @@ import pandas as pd
 
 from carft.core.errors import unknown
 from reports.analysis.context import confusion_table, context_table, kl_table, lost_table, reliability_table
+from reports.analysis.levels import level_table
 from reports.analysis.null_checks import NullCheck, null_checks, null_table
 from reports.analysis.robustness import baseline_table, robustness_table
 from reports.analysis.selection import one_trial_table, selection_table
+from reports.claims.answer import PageAnswer
 from reports.claims.readings import reading_share_table, specification_table
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.caveats import caveats, said_of
@@ -59,6 +61,11 @@ class Sources:
     def checks(self) -> list[NullCheck]:
         """The null checks."""
         return null_checks(self.evidence)
+
+    @cached_property
+    def answer(self) -> PageAnswer:
+        """The sentences at the top of the page, and how far to trust them."""
+        return PageAnswer.of(self.evidence, self.verdicts, self.checks)
 
     @cached_property
     def unsealings(self) -> SealedAccess:
@@ -129,6 +136,22 @@ TABLES: dict[str, TableCard] = {
         formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
         rests_on=cells_of_part,
         on_page=False,
+    ),
+    "levels": TableCard(
+        "What each method reaches",
+        "Means in % over the tasks that zero-shot, FT and CAR-FT all have, with 95 % intervals. The intervals of two "
+        "methods do not tell whether they differ; the paired differences do.",
+        lambda sources: level_table(sources.evidence),
+        ("place", "method"),
+        shares=("value", "low", "high"),
+        formulas={
+            "value": Formula(
+                "Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition (macro "
+                "over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
+                "over the suites."
+            ),
+            **INTERVAL_FORMULAS,
+        },
     ),
     "tasks": TableCard(
         "Task by task",

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from carft_cli.console import out, rows_table
+from carft_cli.console import out, print_stacked, rows_table
 from tests.support.helpers import run_cli
 
 ID = "0123456789abcdef"
@@ -40,6 +40,27 @@ def test_rows_with_different_columns_stay_under_their_headings() -> None:
     heading, *lines = (line.split() for line in shown(rows, 80).splitlines())
     assert heading == ["task", "test", "ood"]
     assert lines == [["cifar10", "0.5", "-"], ["pacs", "-", "0.25"]]
+
+
+def test_stacked_fields_keep_ids_reasons_and_paths_whole() -> None:
+    row = {
+        "cell": ID,
+        "what": f"search of ft on {LONG}",
+        "reason": "some words " * 9,
+        "attempt": 2,
+        "log": f"/logs/{ID}",
+    }
+    before, out.width = out._width, 40
+    try:
+        with out.capture() as captured:
+            print_stacked([row, {**row, "reason": ""}], ("cell", "what"))
+    finally:
+        out._width = before
+    lines = captured.get().splitlines()
+    assert lines[0] == lines[4] == f"{ID}  search of ft on {LONG}"
+    assert lines[1].rstrip() == f"  reason: {'some words ' * 9}".rstrip()
+    assert [line.strip() for line in lines[2:4]] == ["attempt: 2", f"log: /logs/{ID}"]
+    assert not any("reason" in line for line in lines[4:])
 
 
 def test_a_path_with_brackets_is_shown_as_it_is() -> None:

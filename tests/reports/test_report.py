@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -19,9 +20,13 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.resolve import specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
+from carft_cli.console import out
 from reports.build import Built, build_report
 from reports.claims.verdicts import ledger
+from reports.figures.figures import DRAWINGS
+from reports.figures.findings import FINDINGS
 from reports.render.page import latex, markdown
+from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
 
 PLAN = Plan(
@@ -181,6 +186,53 @@ def test_a_report_leaves_nothing_of_an_earlier_one(store: Store, tmp_path: Path)
 def copied(store: Store, folder: Path) -> Store:
     shutil.copytree(store.root, folder)
     return Store(folder)
+
+
+def test_page_markdown_terminal_and_json_say_the_same_three_sentences(
+    built: Built, store: Store, tmp_path: Path
+) -> None:
+    assert len(built.answer) == 3
+    page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
+    text = built.page.with_name("report.md").read_text(encoding="utf-8").replace("**", "")
+    assert all(sentence in page and sentence in text for sentence in built.answer)
+    made = ("report", "--results", store.root, "--out", tmp_path)
+    found = json.loads(run_cli(*made, "--json").stdout)
+    assert set(found) == {"paths", "verdicts", "warnings", "answer"}
+    assert found["answer"] == list(built.answer)
+    said = run_cli(*made).stdout
+    joined = " ".join(said.split())
+    assert all(" ".join(sentence.split()) in joined for sentence in built.answer)
+    assert said.index(built.answer[0][:20]) < said.index("C1 Fine-tuning") < said.index("Open: ")
+
+
+def test_a_terminal_of_80_columns_cuts_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out, "_width", 80)
+    said = run_cli("report", "--results", store.root, "--out", tmp_path).stdout
+    assert "…" not in said
+    table, _, untested = said.partition("Not run:")
+    assert max(map(len, table.splitlines())) <= 80
+    for claim in ledger().values():
+        shown = f"{claim.id} {claim.title}"
+        assert f"  {shown}: python cli.py " in untested or f" {shown[:44]}" in table
+    assert "∅ not decidable at this size" in table and "○ holds in others' numbers" in table
+
+
+def test_the_numbers_of_others_wear_no_mark_of_a_reproduced_claim(built: Built) -> None:
+    row = next(line for line in built.page.with_name("report.md").read_text().splitlines() if line.startswith("| C7"))
+    assert "holds in others' numbers" in row and "✔" not in row
+    verdict = next(v for v in built.verdicts if v.claim == "C7")
+    assert verdict.verdict == "reproduced" and verdict.basis == "reference numbers"
+
+
+def test_every_figure_says_what_it_shows_in_words_of_its_own(built: Built) -> None:
+    assert set(FINDINGS) == set(DRAWINGS)
+    text = built.page.with_name("report.md").read_text(encoding="utf-8")
+    found = re.findall(r"!\[(.+)\]\(figures/(.+)\.png\)", text)
+    assert {name for _, name in found} <= set(DRAWINGS) and len(found) > 8
+    for words, name in found:
+        assert re.search(r"\d", words), name
+        assert words not in (DRAWINGS[name].title, DRAWINGS[name].caption)
+        assert not re.search(r"\bnan\b|None", words), name
 
 
 def test_page_says_scale_and_what_the_trials_are_worth(built: Built) -> None:

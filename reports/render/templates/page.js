@@ -28,9 +28,32 @@ function makeSortable(table, sort) {
   });
 }
 
+/* The rows that a query finds. All its words must match: whole cells where a cell is that word ("FT" is not "CAR-FT"),
+   else beginnings of words, else any part of the row. */
+const WORD = /[\s/,;:()=]+/;
+function finder(rows) {
+  const cells = rows.map(row => row.map(text => text.trim().toLowerCase()));
+  const texts = cells.map(row => row.join(" ")), words = cells.map(row => row.flatMap(text => [text, ...text.split(WORD)]));
+  const whole = new Set(cells.flat());
+  return query => {
+    const wanted = query.trim().toLowerCase(), asked = wanted.split(/\s+/).filter(Boolean), all = rows.map((_, k) => k);
+    if (!asked.length) return all;
+    const begins = (k, word) => words[k].some(other => other.startsWith(word));
+    const ways = [
+      k => cells[k].includes(wanted),
+      k => asked.every(word => whole.has(word) ? cells[k].includes(word) : begins(k, word)),
+      k => asked.every(word => begins(k, word)),
+      k => asked.every(word => texts[k].includes(word)),
+    ];
+    for (const way of ways) { const found = all.filter(way); if (found.length) return found; }
+    return [];
+  };
+}
+
 /* A table whose rows are in the page. */
 function inPage(table, input, count) {
-  const body = table.tBodies[0], rows = [...body.rows];
+  const body = table.tBodies[0], rows = [...body.rows], original = [...rows];
+  const find = finder(rows.map(row => [...row.cells].map(cell => cell.textContent)));
   makeSortable(table, (column, down) => {
     const text = row => row.cells[column].textContent;
     rows.sort((a, b) => (down ? -1 : 1) * compare(text(a), text(b)));
@@ -39,8 +62,8 @@ function inPage(table, input, count) {
   });
   const tell = () => { count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length} rows`; };
   input.addEventListener("input", () => {
-    const wanted = input.value.toLowerCase();
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    const found = new Set(find(input.value));
+    original.forEach((row, k) => { row.hidden = !found.has(k); });
     tell();
   });
   tell();
@@ -50,14 +73,14 @@ function inPage(table, input, count) {
 const LEAF = 50;
 function paged(table, data, input, count, pager, fill) {
   const body = table.tBodies[0], [back, forth] = pager.querySelectorAll("button");
-  const texts = data.rows.map(row => row.join(" ").toLowerCase());
+  const find = finder(data.rows);
   let order = data.rows.map((_, k) => k), start = 0;
   let shown = order;
   const draw = () => {
     body.replaceChildren(...shown.slice(start, start + LEAF).map(k => {
       const row = element("tr");
       data.rows[k].forEach((text, column) => {
-        const cell = element("td", undefined, data.columns[column][1] ? { class: "r" } : {});
+        const cell = column === 0 ? element("th", undefined, { scope: "row" }) : element("td", undefined, data.columns[column][1] ? { class: "r" } : {});
         if (!fill || !fill(cell, k, column)) cell.textContent = text;
         row.append(cell);
       });
@@ -68,7 +91,7 @@ function paged(table, data, input, count, pager, fill) {
       (shown.length < data.rows.length ? ` found among ${total}` : "") : `none of ${total}`;
     back.disabled = start === 0; forth.disabled = last >= shown.length;
   };
-  const filter = () => { const wanted = input.value.toLowerCase(); shown = wanted ? order.filter(k => texts[k].includes(wanted)) : order; start = 0; draw(); };
+  const filter = () => { const found = new Set(find(input.value)); shown = order.filter(k => found.has(k)); start = 0; draw(); };
   makeSortable(table, (column, down) => {
     order = [...order].sort((a, b) => (down ? -1 : 1) * compare(data.rows[a][column], data.rows[b][column]));
     filter();
@@ -109,7 +132,11 @@ dialog.querySelector(".copy").addEventListener("click", () => {
   if (navigator.clipboard) navigator.clipboard.writeText(range.toString()).catch(() => {});
 });
 dialog.addEventListener("close", () => { if (location.hash.startsWith("#cell-")) history.replaceState(null, "", location.pathname + location.search); });
-const follow = () => { if (location.hash.startsWith("#cell-")) openCell(location.hash.slice(6)); };
+const follow = () => {
+  if (location.hash.startsWith("#cell-")) { openCell(location.hash.slice(6)); return; }
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+};
 addEventListener("hashchange", follow);
 
 for (const table of document.querySelectorAll("table[data-table]")) {

@@ -18,6 +18,7 @@ from playwright import sync_api
 from carft.store.records import Store
 from reports.build import redrawn, sources_of
 from reports.claims.verdicts import ledger
+from reports.render.formatting import mark_of
 from reports.render.page import PAGES, Content
 from tests.support.helpers import TASK
 from tests.support.planted import Plan, plant
@@ -93,7 +94,7 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
 
 
 def column(page: Any, table: str, number: int) -> list[str]:
-    cells = page.locator(f"table[data-table={table}] tbody tr:visible td:nth-child({number})")
+    cells = page.locator(f"table[data-table={table}] tbody tr:visible > :nth-child({number})")
     return [text.strip() for text in cells.all_inner_texts()]
 
 
@@ -101,14 +102,29 @@ def values(texts: list[str]) -> list[float]:
     return [float(text.replace("−", "-")) for text in texts if text != "–"]
 
 
-def test_the_first_screen_has_every_answer(content: Content, open_page: Open) -> None:
+def test_the_first_screen_says_what_was_asked_what_came_out_and_how_far_to_trust_it(
+    content: Content, open_page: Open
+) -> None:
     page = open_page(content)
-    rows = page.locator(".answers tbody tr")
-    assert rows.count() == len(ledger())
-    for row, (claim, verdict) in zip(rows.all(), content.claims, strict=True):
-        text = row.inner_text()
-        assert claim.id in text and verdict.verdict in text and verdict.scale in text
-    assert page.locator("h1").bounding_box()["y"] < 200
+    page.set_viewport_size({"width": 1280, "height": 800})
+    told = page.locator(".found li")
+    assert [text.split(":")[0] for text in told.all_inner_texts()] == [s.topic for s in content.answer.sentences]
+    for part in ("h1", ".found", ".opening img", ".trust", ".trust dl div:last-child"):
+        box = page.locator(part).bounding_box()
+        assert box["height"] > 0 and box["y"] >= 0 and box["y"] + box["height"] <= 800
+    assert page.locator("main").count() == 1
+
+
+def test_every_claim_has_a_row_with_its_answer(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    rows = {row.locator(".id").inner_text(): row.inner_text() for row in page.locator(".answers tbody tr").all()}
+    assert set(rows) == set(ledger())
+    for claim, verdict in content.claims:
+        text = rows[claim.id]
+        assert verdict.title in text and mark_of(verdict).words in text and verdict.scale in text
+    untested = page.locator(".answers tr.untested").all_inner_texts()
+    assert len(untested) == sum(verdict.verdict == "not run" for _, verdict in content.claims)
+    assert all("python cli.py" in text for text in untested)
     page.locator(".answers a").nth(2).click()
     assert page.url.endswith("#claim-C3")
 
@@ -127,6 +143,43 @@ def test_a_table_sorts_both_ways_and_filters(content: Content, open_page: Open) 
     page.locator(".tools[data-for=tasks] input").fill("wise")
     assert column(page, "tasks", 2) and all("WiSE" in name for name in column(page, "tasks", 2))
     assert "4 of 10" in page.locator(".tools[data-for=tasks] output").inner_text()
+
+
+def test_the_words_of_a_filter_must_all_match_and_whole_cells_go_first(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+
+    def shown(query: str) -> list[tuple[str, str]]:
+        page.locator(".tools[data-for=tasks] input").fill(query)
+        return list(zip(column(page, "tasks", 1), column(page, "tasks", 2), strict=True))
+
+    assert shown("FT") == [("icons/tools", "FT"), (TASK, "FT")]
+    assert shown("tools car-ft") == [("icons/tools", "CAR-FT")]
+    assert [method for _, method in shown("wise ft transport")] == ["WiSE-FT of FT"]
+    assert shown("WiSE-FT of CAR-FT") == [("icons/tools", "WiSE-FT of CAR-FT"), (TASK, "WiSE-FT of CAR-FT")]
+    assert {task for task, _ in shown("ransp")} == {TASK}
+    assert shown("transport nothing") == []
+
+
+def test_tables_have_captions_and_row_headers_and_images_say_what_they_show(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    assert page.locator("table:not(:has(caption))").count() == 0
+    assert page.locator("tbody tr:not(:has(th[scope=row]))").count() == 0
+    for image in page.locator("img").all():
+        words = image.get_attribute("alt")
+        assert words and words not in [text for plot in content.plots for text in (plot.title, plot.caption)]
+
+
+def test_a_link_to_an_untested_claim_opens_it(content: Content, open_page: Open) -> None:
+    page = open_page(content, "#claim-C11")
+    assert page.locator("#claim-C11 dl").is_visible()
+
+
+def test_open_verdicts_differ_from_decided_ones_without_colour(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    for row in page.locator(".answers tr:has(.bar)").all():
+        is_open = "inconclusive" in row.inner_text() or "not decidable" in row.inner_text()
+        style = row.locator(".range").evaluate("bar => getComputedStyle(bar).borderTopStyle")
+        assert style == ("dashed" if is_open else "none")
 
 
 def test_a_cell_opens_with_the_command_that_makes_it_again(content: Content, open_page: Open) -> None:
@@ -161,10 +214,53 @@ def test_the_plot_speaks_to_mouse_and_keyboard(content: Content, open_page: Open
     assert page.locator(".plot .curve.on").count() == 2
 
 
-def test_a_narrow_screen_needs_no_sideways_scrolling(content: Content, open_page: Open) -> None:
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_narrow_screen_needs_no_sideways_scrolling(content: Content, open_page: Open, width: int) -> None:
     page = open_page(content)
-    page.set_viewport_size({"width": 420, "height": 900})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_no_verdict_is_printed_over_its_number_on_a_phone(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    for width in (320, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for row in page.locator(".answers tbody tr:not(.untested)").all():
+            said, number = (row.locator(part).bounding_box() for part in (".answer", ".number strong"))
+            beside = said["x"] + said["width"] <= number["x"] or number["x"] + number["width"] <= said["x"]
+            assert beside or said["y"] + said["height"] <= number["y"] or number["y"] + number["height"] <= said["y"]
+
+
+CONTRAST = """selector => {
+  const light = text => {
+    const parts = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
+    const [r, g, b] = parts.map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const style = getComputedStyle(document.querySelector(selector));
+  const pair = [style.color, getComputedStyle(document.body).backgroundColor].map(light).sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_by_day_and_by_night(content: Content, open_page: Open, scheme: str) -> None:
+    page = open_page(content)
+    page.emulate_media(color_scheme=scheme)
+    for kind in (
+        "reproduced",
+        "contradicted",
+        "inconclusive",
+        "not-decidable-at-this-size",
+        "not-run",
+        "soft",
+        "badge",
+    ):
+        page.evaluate("kind => document.querySelector('h1').className = kind", kind)
+        assert page.evaluate(CONTRAST, "h1") >= 4.5, kind
+    for part in ("body", "main a", ".trust dd", "dialog"):
+        assert page.evaluate(CONTRAST, part) >= 4.5, part
 
 
 def test_paper_shows_what_was_closed(content: Content, open_page: Open) -> None:

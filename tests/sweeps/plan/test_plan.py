@@ -102,7 +102,7 @@ def test_time_is_the_work_over_the_slots_but_never_less_than_the_longest_chain(s
     one, two, many = (forecast_of(store, recipe("ft"), slots) for slots in (1, 2, 1000))
     assert one.wall_s - START_S == pytest.approx(2 * (two.wall_s - START_S))
     assert one.busy_s == pytest.approx(many.busy_s)
-    cell = passes_of("ft", sizes_of(TASK), 5) * 0.001
+    cell = passes_of("ft", sizes_of(TASK), recipe().training.epochs) * 0.001
     assert many.wall_s - START_S == pytest.approx(
         3 * cell + sizes_of(TASK).sealed * 0.001
     )  # two rounds, a confirm cell

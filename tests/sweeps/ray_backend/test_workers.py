@@ -40,9 +40,9 @@ def test_two_workers_agree_with_one(on_two: tuple[Store, dict], finished: Store,
         assert outcome["metrics"][name] == pytest.approx(value, abs=tolerance), name
     for name in ("val", *finished.evaluated(cell)):
         found, wanted = store.predictions(cell, name), finished.predictions(cell, name)
-        np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=3e-3, err_msg=name)
         second, first = np.sort(wanted.logits, axis=1)[:, -2:].T
-        assert (first - second)[found.predicted != wanted.predicted].max(initial=0) < 2e-3, name
+        assert (first - second)[found.predicted != wanted.predicted].max(initial=0) < 6e-3, name
         assert list(found.images) == list(wanted.images)
 
 

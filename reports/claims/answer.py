@@ -1,0 +1,290 @@
+"""The answer at the top of a report: three sentences, and how far to trust them. Both follow from the evidence.
+
+There are three sentences for any number of scopes: they tell of the scope that is reported first, and count the
+verdicts of the others. Numbers are differences in points with 95 % intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from carft.spec.registry import METHODS
+from carft.store.edges import edge_words, narrow_ranges
+from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
+from reports.analysis.null_checks import NullCheck, failures
+from reports.claims.notes import doubt_of
+from reports.claims.rules import Verdict
+from reports.claims.verdicts import NEEDS
+from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+
+#: a gain over zero-shot below this, a share of 1, counts as learning little
+LITTLE = 0.01
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of the answer."""
+
+    topic: str
+    """What it is about: context recognition, or accuracy in or out of distribution."""
+    words: str
+    """The rest of the sentence."""
+
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return f"{self.topic}: {self.words}"
+
+
+@dataclass(frozen=True)
+class PageAnswer:
+    """What came out, and how far to trust it."""
+
+    sentences: tuple[Sentence, ...]
+    """Three of them, in the order of ``TOPICS``."""
+    trust: tuple[tuple[str, str], ...]
+    """(what, words) of everything that limits the sentences."""
+
+    @staticmethod
+    def of(evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> PageAnswer:
+        """The answer of a results folder.
+
+        verdicts: of all scopes. checks: the null checks of the folder.
+        """
+        found = [_Measured.of(topic, evidence) for topic in TOPICS]
+        several = len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
+        doubt = _doubt(evidence, checks)
+        sentences = [_sentence(one, evidence, verdicts, several, doubt) for one in found]
+        return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, found))
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a sentence is about."""
+
+    title: str
+    claims: tuple[str, ...]
+    """Claims whose verdicts the sentence names."""
+    metric: str
+    sets: Sets
+    needs: str
+    """What a scope must have, as in the ledger."""
+    lacking: str
+    """Why there is no number where the scope does not have it."""
+
+
+TOPICS = (
+    Topic("Context recognition", ("C1", "C2"), "context", every_set, "contexts", "no image here has a known context"),
+    Topic("In distribution", ("C3",), "top1", id_test, "test", "these tasks have no test set in distribution"),
+    Topic("Out of distribution", ("C4", "C6b"), "top1", every_suite, "suites", "these tasks have no shifted sets"),
+)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The three differences of a topic; None where a side was not evaluated."""
+
+    topic: Topic
+    is_asked: bool
+    tuned: Part | None
+    """FT minus zero-shot."""
+    kept: Part | None
+    """CAR-FT minus zero-shot."""
+    over: Part | None
+    """CAR-FT minus FT."""
+
+    @staticmethod
+    def of(topic: Topic, evidence: Evidence) -> _Measured:
+        if not evidence.tasks or not NEEDS[topic.needs](evidence):
+            return _Measured(topic, False, None, None, None)
+        sides = ((FT, ZERO_SHOT), (CAR_FT, ZERO_SHOT), (CAR_FT, FT))
+        return _Measured(
+            topic, True, *(pool(evidence, Contrast(*pair, topic.metric, topic.sets), topic.title) for pair in sides)
+        )
+
+
+def _doubt(evidence: Evidence, checks: Sequence[NullCheck]) -> str:
+    """What keeps every comparison of CAR-FT with FT undecided, as in the verdicts; mostly empty."""
+    if failures(checks):
+        return "a null check failed"
+    searched = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
+    return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
+
+
+def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], several: bool, doubt: str) -> Sentence:
+    """The sentence of a topic. several: whether verdicts are on more than one scope. doubt: on anything of CAR-FT."""
+    own = [v for v in verdicts if v.claim in found.topic.claims and v.scope == evidence.name and v.verdict != "not run"]
+    where = f"on {evidence.name}, " if several else ""
+    clauses = [where + (_clauses(found, own, doubt) or f"not measured: {_missing(found, evidence)}")]
+    if own and found.over is not None:
+        clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
+    if several and (elsewhere := _elsewhere(found.topic, evidence, verdicts)):
+        clauses.append(elsewhere)
+    return Sentence(found.topic.title, "; ".join(clauses) + ".")
+
+
+def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
+    """The measured differences in words; empty without any. Context recognition begins with zero-shot."""
+    between = _between(found.over, doubt or next(filter(None, map(doubt_of, own)), ""))
+    start = _against_start(found)
+    clauses = [start, between] if found.topic.metric == "context" else [between, start]
+    return "; ".join(filter(None, clauses))
+
+
+def _missing(found: _Measured, evidence: Evidence) -> str:
+    """Why there is no number at all; the claims say what would run it."""
+    asked = found.is_asked or not evidence.tasks
+    return "fine-tuned cells were not evaluated yet" if asked else found.topic.lacking
+
+
+def _against_start(found: _Measured) -> str:
+    """What each of the two gained or lost against zero-shot."""
+    sides = [("plain fine-tuning", found.tuned), ("CAR-FT", found.kept)]
+    told = [f"{name} {_moved(part)}" for name, part in sides if part is not None]
+    return f"against zero-shot, {' and '.join(told)}" if told else ""
+
+
+def _moved(part: Part) -> str:
+    effect = part.estimate.effect
+    if math.isnan(effect):
+        return "cannot be compared"
+    size = f"{abs(100 * effect):.1f} points ({interval_words(part)})"
+    if part.low > 0 or part.high < 0:
+        return f"{'gained' if effect > 0 else 'lost'} {size}"
+    return f"moved by {100 * effect:+.1f} ({interval_words(part)})"
+
+
+def _between(part: Part | None, doubt: str) -> str:
+    """CAR-FT against plain fine-tuning; without a direction where the interval has none or nothing is decided."""
+    if part is None:
+        return ""
+    effect = part.estimate.effect
+    if math.isnan(effect):
+        return (
+            f"CAR-FT and plain fine-tuning cannot be compared, since {doubt or 'they differ in more than the method'}"
+        )
+    size = f"{100 * effect:+.1f} points ({interval_words(part)})"
+    if doubt:
+        return f"CAR-FT minus plain fine-tuning is {size}, which decides nothing: {doubt}"
+    if math.isnan(part.low):
+        return f"CAR-FT minus plain fine-tuning is {size}, which decides nothing"
+    if part.low > 0 or part.high < 0:
+        direction = "above" if effect > 0 else "below"
+        return f"CAR-FT is {abs(100 * effect):.1f} points {direction} plain fine-tuning ({interval_words(part)})"
+    return f"CAR-FT minus plain fine-tuning is {size}, so neither is shown to be better"
+
+
+def interval_words(part: Part) -> str:
+    """The interval in points; why there is none where it cannot be computed."""
+    if math.isnan(part.low):
+        return "one seed, no interval" if part.estimate.n_seeds == 1 else "no interval"
+    return f"{100 * part.low:+.1f} to {100 * part.high:+.1f}"
+
+
+def _elsewhere(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
+    """How the claims of a topic came out in the other scopes, counted."""
+    others = [v for v in verdicts if v.claim in topic.claims and v.scope not in ("", evidence.name)]
+    counts = Counter(v.verdict for v in others)
+    scopes = len({v.scope for v in others})
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"on {scopes} other scope{'s' * (scopes > 1)}: {counted}" if counted else ""
+
+
+SCALES = {
+    "miniature": "miniature: drawings and a tiny CLIP. No evidence for or against the paper's numbers.",
+    "paper": "paper: the data sets of the paper.",
+    "own": "own: your images. No evidence for or against the paper's numbers.",
+}
+
+
+def _trust(
+    evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], found: Sequence[_Measured]
+) -> tuple[tuple[str, str], ...]:
+    contexts, inside, outside = found
+    main = next((one for one in (inside, outside, contexts) if one.over is not None), inside)
+    lines = [
+        ("Scale", SCALES.get(evidence.scale, evidence.scale)),
+        ("Rests on", _size(evidence, main.over)),
+        ("Fine-tuning itself", _learned(inside if inside.tuned is not None else outside)),
+        ("Search", _search(evidence)),
+        ("Intervals", _left_out(evidence)),
+        ("Null checks", _checked(checks)),
+        ("Warnings", _warnings(evidence, verdicts)),
+    ]
+    return tuple((what, words) for what, words in lines if words)
+
+
+def _size(evidence: Evidence, part: Part | None) -> str:
+    if part is None or not part.tasks:
+        return "no pair of FT and CAR-FT cells yet"
+    tasks, wanted, seeds = len(part.tasks), len(evidence.wanted_tasks), part.estimate.n_seeds
+    of = f" of {wanted}" if wanted > tasks else ""
+    unit = evidence.card(part.tasks[0]).group
+    alone = ": no interval" if seeds == 1 else ""
+    return (
+        f"{tasks}{of} task{'s' * (max(tasks, wanted) > 1)}, {seeds} seed{'s' * (seeds != 1)}{alone}, "
+        f"{part.estimate.n_groups:,} test {unit}s."
+    )
+
+
+def _learned(found: _Measured) -> str:
+    """What plain fine-tuning gained over zero-shot, and whether that is little."""
+    part = found.tuned
+    if part is None or math.isnan(part.estimate.effect):
+        return "not measured against zero-shot."
+    where = found.topic.title.lower()
+    gained = f"{100 * part.estimate.effect:+.1f} points over zero-shot {where} ({interval_words(part)})"
+    little = part.estimate.effect < LITTLE or not part.low > 0
+    return f"{gained}. It learned little here, so little can tell the methods apart." if little else f"{gained}."
+
+
+def _search(evidence: Evidence) -> str:
+    """Trials of every study, and whether anything was tuned."""
+    trained = [s for s in evidence.studies if METHODS[s.method].kind == "trained"]
+    ended = [n for s in trained for n in evidence.ended_by_search(s.task, s.method)]
+    if not ended:
+        return "none."
+    low, high = min(ended), max(ended)
+    if high <= 1:
+        return "one trial a study. Nothing was tuned: read nothing into the verdicts."
+    searches = _searches(evidence)
+    spent = f"{high} trials" if low == high else f"{low} to {high} trials"
+    words = f"{spent} in each of {searches} searches a study." if searches > 1 else f"{spent} a study, one search."
+    return f"{words} {edge_words(evidence.studies)}".rstrip()
+
+
+def _searches(evidence: Evidence) -> int:
+    """Independent searches that every study has at least."""
+    trained = [s for s in evidence.studies if METHODS[s.method].kind == "trained"]
+    return min((len(evidence.searches(s.task, s.method)) for s in trained), default=0)
+
+
+def _left_out(evidence: Evidence) -> str:
+    """What the intervals cover, and what they leave out."""
+    missing = ["other tasks"] if len(evidence.tasks) > 1 else []
+    missing += ["the luck of the search"] if _searches(evidence) == 1 else []
+    left = ", ".join([*missing, "other models and data"])
+    return f"the brackets are 95 % intervals over seeds and test images. They leave out {left}."
+
+
+def _checked(checks: Sequence[NullCheck]) -> str:
+    """The null checks, counted; the failed ones by name."""
+    if not checks:
+        return ""
+    failed = [check.name for check in failures(checks)]
+    if failed:
+        return f"FAILED: {'; '.join(failed)}. Nothing is decided about CAR-FT."
+    counts = Counter(check.status for check in checks)
+    return ", ".join(f"{counts[status]} {status}" for status in ("passed", "not checkable") if counts[status]) + "."
+
+
+def _warnings(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
+    """Cautions on verdicts, and departures from the protocol."""
+    cautions = list(dict.fromkeys(words for v in verdicts if v.caution for words in v.caution.split("; ")))
+    departed = len(evidence.archive.conduct.departures) + len(evidence.archive.conduct.elsewhere)
+    if departed:
+        cautions.append(f"{departed} departure{'s' * (departed > 1)} from the protocol")
+    return f"{'; '.join(cautions)}." if cautions else ""

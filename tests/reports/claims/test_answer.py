@@ -1,0 +1,187 @@
+"""The sentences at the top of a report: they say what the intervals and verdicts say, and no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.store.records import Store
+from reports.analysis.contrasts import Part
+from reports.analysis.levels import LEVELS, level_table
+from reports.analysis.null_checks import NullCheck, null_checks
+from reports.claims.answer import PageAnswer
+from reports.claims.notes import first_sight
+from reports.claims.rules import UNDECIDABLE, Verdict, decide, ledger
+from reports.claims.verdicts import verdicts
+from reports.evidence.evidence import Evidence
+from reports.stats.intervals import Component, Estimate
+from tests.support.planted import Plan, change_study, plant
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+ALL = "icons/all"  # a scope of its own
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.88},
+    groups=30,
+)
+DECIDES_NOTHING = "which decides nothing"
+
+
+def evidence_of(folder: Path, plan: Plan = PLAN, tasks: Sequence[str] = (ALL,), trials: int = 2) -> Evidence:
+    store = Store(folder)
+    plant(store, tasks, plan, curves=False, trials=trials)
+    return Evidence.of(store)
+
+
+def answer_of(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> PageAnswer:
+    checks = null_checks(evidence) if checks is None else checks
+    return PageAnswer.of(evidence, verdicts(evidence, checks), checks)
+
+
+def words(answer: PageAnswer) -> dict[str, str]:
+    return {sentence.topic: sentence.words for sentence in answer.sentences}
+
+
+def test_planted_effects_are_told_with_the_numbers_of_the_verdicts(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS)
+    found = answer_of(evidence)
+    told, by_claim = words(found), {v.claim: v for v in verdicts(evidence)}
+    assert list(told) == ["Context recognition", "In distribution", "Out of distribution"]
+    lost, gained = by_claim["C1"].parts[0], by_claim["C3"].parts[0]
+    assert f"plain fine-tuning lost {-100 * lost.estimate.effect:.1f} points" in told["Context recognition"]
+    assert f"({100 * lost.low:+.1f} to {100 * lost.high:+.1f})" in told["Context recognition"]
+    assert f"CAR-FT is {100 * gained.estimate.effect:.1f} points above plain" in told["In distribution"]
+    for topic, claims in (("Context", ("C1", "C2")), ("In", ("C3",)), ("Out", ("C4",))):
+        sentence = next(text for name, text in told.items() if name.startswith(topic))
+        assert all(f"{claim} {by_claim[claim].verdict}" in sentence for claim in claims)
+        assert DECIDES_NOTHING not in sentence
+    trust = dict(found.trust)
+    assert trust["Rests on"] == "9 tasks, 3 seeds, 270 test drawings."
+    assert "learned little" not in trust["Fine-tuning itself"]
+    assert trust["Search"] == "2 trials a study, one search."
+    assert "the luck of the search" in trust["Intervals"]
+
+
+def test_no_direction_is_given_where_the_interval_has_none(tmp_path: Path) -> None:
+    plan = replace(
+        PLAN,
+        top1=dict.fromkeys(PLAN.top1, 0.6),
+        context=dict.fromkeys(PLAN.context, 0.8),
+        spread=0.2,
+    )
+    found = answer_of(evidence_of(tmp_path, plan))
+    for sentence in found.sentences:
+        assert "neither is shown to be better" in sentence.words
+        assert not re.search("above|below", sentence.words)
+        moves = re.findall(r"(gained|lost|moved by) [^()]*\((\S+) to (\S+)\)", sentence.words)
+        assert len(moves) == 2
+        for verb, low, high in moves:
+            assert (verb == "moved by") == (float(low) <= 0 <= float(high))
+    assert "It learned little here" in dict(found.trust)["Fine-tuning itself"]
+
+
+def test_part_of_the_evidence_decides_nothing(tmp_path: Path) -> None:
+    found = answer_of(evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS[:2]))
+    for sentence in found.sentences:
+        assert f"{DECIDES_NOTHING}: 7 of 9 tasks are missing" in sentence.words
+        assert not re.search("CAR-FT is .* (above|below)", sentence.words)
+    assert dict(found.trust)["Rests on"].startswith("2 of 9 tasks, ")
+
+
+def test_one_seed_gives_no_interval_and_no_direction(tmp_path: Path) -> None:
+    found = answer_of(evidence_of(tmp_path, replace(PLAN, seeds=(1,))))
+    for sentence in found.sentences:
+        assert "one seed, no interval" in sentence.words and DECIDES_NOTHING in sentence.words
+        assert not re.search("above|below|gained|lost", sentence.words)
+    assert "1 seed: no interval" in dict(found.trust)["Rests on"]
+
+
+def test_what_a_task_does_not_have_is_said(tmp_path: Path) -> None:
+    told = words(answer_of(evidence_of(tmp_path / "held-out", tasks=("pacs/sketch",))))
+    assert told["In distribution"] == "not measured: these tasks have no test set in distribution."
+    assert "CAR-FT" in told["Out of distribution"]
+    told = words(answer_of(evidence_of(tmp_path / "test-only", tasks=("cifar10",))))
+    assert told["Out of distribution"] == "not measured: these tasks have no shifted sets."
+
+
+def test_a_method_that_was_not_run_is_not_told_of(tmp_path: Path) -> None:
+    plan = replace(PLAN, top1={m: v for m, v in PLAN.top1.items() if m != "car_ft"})
+    found = answer_of(evidence_of(tmp_path, plan))
+    for sentence in found.sentences:
+        assert "plain fine-tuning" in sentence.words and "CAR-FT" not in sentence.words
+        assert "claim" not in sentence.words
+    found = answer_of(Evidence.of(Store(tmp_path / "nothing")))
+    assert all("fine-tuned cells were not evaluated yet" in sentence.words for sentence in found.sentences)
+
+
+def test_unequal_searches_are_not_compared(tmp_path: Path) -> None:
+    evidence_of(tmp_path, trials=3)
+    store = Store(tmp_path)
+    study = next(s for s in store.studies() if s.method == "ft")
+    change_study(store, ALL, "ft", trials=[trial.model_dump() for trial in study.trials[:-1]])
+    for sentence in answer_of(Evidence.of(store)).sentences:
+        assert "the two sides differ in more than the method" in sentence.words
+        assert not re.search("CAR-FT is .* (above|below)", sentence.words)
+
+
+def test_a_failed_null_check_stands_in_every_sentence_and_in_the_box(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path)
+    found = answer_of(evidence, [NullCheck("the KL is 0 at the first step", "failed", "2 of 3 cells start above 0.")])
+    assert all("a null check failed" in sentence.words for sentence in found.sentences)
+    assert dict(found.trust)["Null checks"].startswith("FAILED: the KL is 0 at the first step.")
+
+
+def test_several_scopes_take_three_sentences(tmp_path: Path) -> None:
+    found = answer_of(evidence_of(tmp_path, tasks=(*DOWNSTREAM_ICONS[:2], ALL, "cifar10")))
+    assert len(found.sentences) == 3
+    first = words(found)["In distribution"]
+    assert first.startswith("on downstream, ")
+    assert re.search(r"; on 2 other scopes: (\d [a-z ]+(, )?)+\.$", first)
+
+
+def test_untuned_studies_are_named_as_such(tmp_path: Path) -> None:
+    found = answer_of(evidence_of(tmp_path, trials=1))
+    assert "Nothing was tuned" in dict(found.trust)["Search"]
+
+
+def test_levels_bound_the_means_that_the_sentences_compare(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS[:2])
+    table = level_table(evidence)
+    assert list(table["place"].unique()) == list(LEVELS)
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+    value = table.set_index(["place", "method"])["value"]
+    part = next(v for v in verdicts(evidence) if v.claim == "C3").parts[0]
+    gap = value["ID test", "car_ft"] - value["ID test", "ft"]
+    assert gap == pytest.approx(part.estimate.effect)
+
+
+def made(name: str, effect: float, se: float, margin: float = 0.0) -> Part:
+    """A part with an interval of about two standard errors to either side."""
+    estimate = Estimate(effect, (Component(se**2, 10_000, "groups"),), 3, 60)
+    return Part(name, estimate, (), (name,), margin=margin)
+
+
+def decided(evidence: Evidence, claim: str, *parts: Part) -> Verdict:
+    return decide(ledger()[claim], evidence, parts, "nothing")
+
+
+def test_a_verdict_that_looks_wrong_at_first_sight_explains_itself(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path)
+    shifts = [made(f"CAR-FT - FT, shift {k}", 0.02, 0.01) for k in range(4)]
+    holm = decided(evidence, "C4", made("CAR-FT - FT, worst", -0.022, 0.01), *shifts)
+    assert holm.verdict in ("inconclusive", UNDECIDABLE) and holm.high is not None and holm.high < 0
+    assert first_sight(holm) == "The interval lies below 0, but not after Holm's correction over 5 parts."
+    reaching = decided(evidence, "C3", made("CAR-FT - FT", -0.006, 0.002, margin=-0.005))
+    assert first_sight(reaching) == "The interval lies below 0, but it reaches the margin of -0.5 points."
+    allowed = decided(evidence, "C3", made("CAR-FT - FT", 0.0, 0.001, margin=-0.005))
+    assert first_sight(allowed) == "The interval includes 0; the claim allows a loss of 0.5 points."
+    own = decided(evidence, "C2", made("CAR-FT - zero-shot", -0.05, 0.01, margin=-0.02))
+    assert (own.verdict, first_sight(own)) == ("contradicted", "The margin of 2 points is this audit's own.")
+    plain = decided(evidence, "C4", made("CAR-FT - FT", 0.05, 0.01))
+    assert (plain.verdict, first_sight(plain)) == ("reproduced", "")
