@@ -16,9 +16,15 @@ from rich.text import Text
 
 from carft.core.errors import UserError
 
+
+def _width() -> int | None:
+    """What is no terminal is as wide as COLUMNS says; rich measures a terminal."""
+    asked = os.environ.get("COLUMNS", "")
+    return None if sys.stdout.isatty() else int(asked) if asked.isdecimal() and int(asked) else 160
+
+
 # markup is off: a path with [brackets] in it is shown as it is
-# what is no terminal is as wide as COLUMNS says
-out = Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 160, markup=False)
+out = Console(width=_width(), markup=False)
 err = Console(stderr=True, markup=False)
 
 

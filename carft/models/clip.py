@@ -71,8 +71,8 @@ class Pretrained:
 
 
 def register_built_in() -> None:
-    """Register the built-in architecture with open_clip."""
-    open_clip.add_model_config(WEIGHTS_FOLDER / "icons-resnet.json")
+    """Register the built-in architectures with open_clip."""
+    open_clip.add_model_config(WEIGHTS_FOLDER)
 
 
 def with_activation(model: str, pretrained: str, activation: str | None) -> str:

@@ -91,7 +91,8 @@ def _is_asked(claim: Claim, view: Evidence) -> bool:
 def _nowhere(claim: Claim, evidence: Evidence) -> Verdict:
     """No scope of this folder can be asked: what would have to be there."""
     able = [f for f in FAMILIES.values() if f.kind in claim.asked_of and f.has(claim.needs)]
-    family = next((f for f in able if f.scale == evidence.scale), able[0])
+    scale = evidence.scale if claim.scale == "any" else claim.scale
+    family = next((f for f in able if f.scale == scale), able[0])
     command = "python cli.py sweep readings" if claim.needs == "readings" else family.command
     missing = "readings other than the default" if claim.needs == "readings" else f"studies of {family.title}"
     found = not_run(claim, evidence, missing, command, "" if claim.scale == "any" else claim.scale)
