@@ -14,7 +14,7 @@ from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import Reading, Training
-from carft.spec.registry import SOUPED, MethodCard, Range, method_card
+from carft.spec.registry import METHODS, SOUPED, MethodCard, Range, method_card
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
 from sweeps.recipes.readings import Readings
@@ -174,9 +174,10 @@ class Recipe(_Strict):
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
                 "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
             )
+        known = {name for method in METHODS.values() for name in method.space}
         for name in recipe.space:
-            if not any(name in method_card(method).space for method in (*self.methods, *recipe.methods)):
-                raise UserError(f"No method of this recipe has a hyperparameter '{name}'.")
+            if name not in known:
+                raise unknown("hyperparameter", name, known)
         for reading in recipe.all_readings():
             for task in recipe.tasks:
                 card(task).bank(reading.context_templates)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carft.data.catalog import DATA_SETS, data_set
-from carft_cli import app
+from carft_cli import app, console
 from tests.support.helpers import run_cli
 
 Call = Callable[..., tuple[int, str, str]]
@@ -21,6 +21,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["cli.py", *map(str, arguments)])
+        monkeypatch.setattr(console.out, "width", 160)
         with pytest.raises(SystemExit) as done:
             app.main()
         captured = capsys.readouterr()
