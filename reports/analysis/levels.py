@@ -13,7 +13,7 @@ from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 from reports.stats.intervals import Estimate, pooled, two_way
 
 COMPARED = (ZERO_SHOT, FT, CAR_FT)
-#: name of a place -> (metric, sets)
+#: what is measured -> (metric, the sets it is measured on)
 LEVELS: dict[str, tuple[str, Sets]] = {
     "contexts": ("context", every_set),
     "ID test": ("top1", id_test),

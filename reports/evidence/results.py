@@ -82,9 +82,9 @@ class Results:
                 f"{count} cells were computed under NUMERICS {numerics}; this report holds NUMERICS {NUMERICS} only."
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
-        torn: list[Problem] = []
-        found = Results(store, records, _studies(store, torn), problems, suggest=suggest, named=named)
-        problems += [*_failed(store, found), *torn, *_without_winner(found)]
+        unreadable: list[Problem] = []
+        found = Results(store, records, _studies(store, unreadable), problems, suggest=suggest, named=named)
+        problems += [*_failed(store, found), *unreadable, *_without_winner(found)]
         return found
 
     @cached_property
