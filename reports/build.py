@@ -17,7 +17,7 @@ from reports.figures.figures import Plot, draw_all
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import PAGES, Content
-from reports.tables.registry import Sources
+from reports.tables.registry import Tables
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ def build_report(store: Store, folder: Path, suggest: Suggest | None = None) -> 
     return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer)
 
 
-def sources_of(store: Store, suggest: Suggest | None = None) -> Sources:
+def sources_of(store: Store, suggest: Suggest | None = None) -> Tables:
     """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
     evidence = Evidence.of(store, suggest)
     if not evidence.tasks:
         raise UserError(f"'{store.name}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
-    return Sources(evidence)
+    return Tables(evidence)
 
 
-def write_tables(sources: Sources, folder: Path) -> list[Path]:
+def write_tables(sources: Tables, folder: Path) -> list[Path]:
     """One CSV per table of the registry."""
     folder.mkdir(parents=True, exist_ok=True)
     return [_write_csv(table, folder / f"{name}.csv") for name, table in sources.tables().items()]
@@ -78,7 +78,7 @@ def write_pages(content: Content, folder: Path) -> list[Path]:
     return paths
 
 
-def redrawn(sources: Sources, folder: Path) -> list[Plot]:
+def redrawn(sources: Tables, folder: Path) -> list[Plot]:
     """Every figure drawn once more, elsewhere."""
     return draw_all(sources.tables(), sources.evidence.scale, folder)
 

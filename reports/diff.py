@@ -20,7 +20,7 @@ from reports.render.formatting import made_by, points
 from reports.render.manifest import record_digests
 from reports.stats.intervals import Estimate
 from reports.stats.ranks import holm
-from reports.tables.registry import Sources
+from reports.tables.registry import Tables
 
 LEVEL = 0.05
 NAMED = 5
@@ -81,7 +81,7 @@ def moved(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
-def _both(sides: Sequence[Sources]) -> list[tuple[Verdict, Verdict]]:
+def _both(sides: Sequence[Tables]) -> list[tuple[Verdict, Verdict]]:
     """Verdicts on the same claim in the same scope."""
     theirs = {_name(v): v for v in sides[1].verdicts}
     return [(v, theirs[_name(v)]) for v in sides[0].verdicts if _name(v) in theirs]
@@ -91,7 +91,7 @@ def _name(verdict: Verdict) -> str:
     return f"{verdict.claim}@{verdict.scope}".removesuffix("@")
 
 
-def _parts(sides: Sequence[Sources]) -> Rows:
+def _parts(sides: Sequence[Tables]) -> Rows:
     """Every deciding part that both folders have, with Holm over all of them."""
     rows = []
     for a, b in _both(sides):
@@ -145,7 +145,7 @@ def _with_interval(row: dict[str, Any], effect: str, low: str, high: str) -> str
     return f"{points(row[effect])} ({points(row[low])} to {points(row[high])})"
 
 
-def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict[str, int], list[str]]:
+def _shared(first: Store, second: Store, sides: Sequence[Tables]) -> tuple[dict[str, int], list[str]]:
     """Counts of shared and identical cells, and the ids of shared cells with other predictions."""
     ours, theirs = (s.evidence.records.keys() for s in sides)
     shared = sorted(ours & theirs)
@@ -172,7 +172,7 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
 
 
 def _sentences(
-    sides: Sequence[Sources], cells: dict[str, int], differing: list[str], only_first: list[str], only_second: list[str]
+    sides: Sequence[Tables], cells: dict[str, int], differing: list[str], only_first: list[str], only_second: list[str]
 ) -> list[str]:
     first, second = (s.evidence for s in sides)
     words = [

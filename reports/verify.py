@@ -33,7 +33,7 @@ from reports.figures.figures import Plot
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import Content
-from reports.tables.registry import TABLES, Sources
+from reports.tables.registry import TABLES, Tables
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
@@ -64,7 +64,7 @@ class Case:
         return manifests.record_digests(self.store)
 
     @cached_property
-    def sources(self) -> Sources:
+    def sources(self) -> Tables:
         return sources_of(self.store, self.suggest)
 
     @cached_property

@@ -20,7 +20,7 @@ from reports.claims.verdicts import as_asked, ledger
 from reports.evidence.conduct import Suggest
 from reports.render.formatting import amount, points
 from reports.stats.intervals import LEVEL
-from reports.tables.registry import INTERVAL, TABLES, Formula, Sources, table_card
+from reports.tables.registry import INTERVAL, TABLES, Formula, Tables, table_card
 from reports.tables.rows import rows_of
 
 Rows = list[dict[str, Any]]
@@ -93,7 +93,7 @@ def _mean_words(values: Sequence[float], metric: str) -> str:
     return f"({' + '.join(f'{v:.6g}' for v in values)}) / {len(values)} = {sum(values) / len(values):.6g}"
 
 
-def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]:
+def _found(sources: Tables, name: str, rest: str) -> tuple[dict[str, Any], str]:
     """The row and column of an address."""
     card, table = TABLES[name], sources.table(name)
     if table.empty:
@@ -116,7 +116,7 @@ def _columns(table: pd.DataFrame) -> list[str]:
     return [str(c) for c in table.columns]
 
 
-def _claim(sources: Sources, name: str, scope: str) -> Chain:
+def _claim(sources: Tables, name: str, scope: str) -> Chain:
     found = {v.scope: v for v in sources.verdicts if v.claim == name}
     if scope and scope not in found:
         raise unknown(f"scope of {name}", scope, found)
@@ -198,7 +198,7 @@ def _variance_rows(part: Part) -> Rows:
     ]
 
 
-def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
+def _cell_rows(sources: Tables, cells: Sequence[str]) -> Rows:
     rows = []
     for name in cells:
         cell, metrics = sources.evidence.records[name].cell, sources.evidence.metrics(name)
@@ -209,11 +209,11 @@ def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
     return rows
 
 
-def _what(sources: Sources, cell: Cell) -> dict[str, Any]:
+def _what(sources: Tables, cell: Cell) -> dict[str, Any]:
     return {"task": sources.evidence.label(cell.task), "method": cell.method, "seed": cell.seed}
 
 
-def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
+def _commands(sources: Tables, cells: Sequence[str]) -> Rows:
     records, root = sources.evidence.records, sources.evidence.store.name
     rows = []
     for name in (c for c in cells if c in records):

@@ -12,7 +12,7 @@ import pandas as pd
 from carft.spec.registry import METHODS
 from reports.claims.verdicts import Verdict
 from reports.figures.figures import label
-from reports.tables.registry import Sources, TableCard
+from reports.tables.registry import TableCard, Tables
 from reports.tables.rows import rows_of
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
@@ -141,7 +141,7 @@ CELL_COLUMNS = (
 )
 
 
-def cell_block(sources: Sources) -> dict[str, Any]:
+def cell_block(sources: Tables) -> dict[str, Any]:
     """The JSON block of all cells: rows of the table and their details. Repeated values are stored once."""
     evidence, seal = sources.evidence, sources.unsealings
     settings, makers, names = _Index(), _Index(), _Index()

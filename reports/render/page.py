@@ -38,7 +38,7 @@ from reports.render.formatting import (
     rests_on,
 )
 from reports.render.svg import Scatter, bar, scatter, span_of
-from reports.tables.registry import TABLES, Sources
+from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
 
 #: a hyphen that is the sign of a number
@@ -73,7 +73,7 @@ class Content:
     fingerprint: str
 
     @staticmethod
-    def of(sources: Sources, plots: Sequence[Plot], fingerprint: str) -> Content:
+    def of(sources: Tables, plots: Sequence[Plot], fingerprint: str) -> Content:
         """Gather the words and numbers of a report. fingerprint: of the records it was made from."""
         evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
         return Content(

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
 
 from reports.tables.row_cells import Row, named_cells
-
-if TYPE_CHECKING:
-    from reports.tables.registry import Sources
+from reports.tables.sources import Sources
 
 Format = Literal["share", "points", "general"]
 

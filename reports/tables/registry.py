@@ -6,25 +6,19 @@ To add a table, write its function and add a card to ``TABLES``. The page, the C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from carft.core.errors import unknown
 from reports.analysis.context import confusion_table, context_table, kl_table, lost_table, reliability_table
 from reports.analysis.levels import level_table
-from reports.analysis.null_checks import NullCheck, null_checks, null_table
+from reports.analysis.null_checks import null_table
 from reports.analysis.robustness import baseline_table, robustness_table
 from reports.analysis.selection import one_trial_table, selection_table
-from reports.claims.answer import PageAnswer
 from reports.claims.readings import reading_share_table, specification_table
-from reports.claims.verdicts import Verdict, verdicts
-from reports.evidence.caveats import caveats, said_of
-from reports.evidence.evidence import Evidence
+from reports.evidence.caveats import said_of
 from reports.evidence.references import imagenet_references
-from reports.evidence.sealed_access import SealedAccess
 from reports.tables.accuracy import CURVE_METRICS, curve_table, task_table
 from reports.tables.card import INTERVAL, INTERVAL_FORMULAS, MEAN, PAIRED, Formula, TableCard
 from reports.tables.differences import difference_table, verdict_table
@@ -37,48 +31,24 @@ from reports.tables.row_cells import (
     trials_of_method,
 )
 from reports.tables.rows import rows_of
-from reports.tables.training import best_of_n_table, history_table, trial_table
+from reports.tables.sources import Sources
+from reports.tables.training import best_of_n_table, history_table
 from reports.tables.uncertainty import uncertainty_table
 
-__all__ = ["INTERVAL", "TABLES", "Formula", "Sources", "TableCard", "table_card"]
+__all__ = ["INTERVAL", "TABLES", "Formula", "TableCard", "Tables", "table_card"]
 
 
 @dataclass
-class Sources:
-    """What tables are made from. Every part is computed once, when it is first asked for."""
+class Tables(Sources):
+    """The tables of a report. Each is made once, when it is first asked for."""
 
-    evidence: Evidence
-    """The records of the results folder."""
     _made: dict[str, pd.DataFrame] = field(default_factory=dict)
-
-    @cached_property
-    def verdicts(self) -> list[Verdict]:
-        """The verdicts, each with the cautions of its cells: page, tables, terminal and JSON all show these."""
-        found = verdicts(self.evidence, self.checks)
-        return [replace(verdict, caution=said_of(verdict.cells, self.caveats)) for verdict in found]
-
-    @cached_property
-    def checks(self) -> list[NullCheck]:
-        """The null checks."""
-        return null_checks(self.evidence)
-
-    @cached_property
-    def answer(self) -> PageAnswer:
-        """The sentences at the top of the page, and how far to trust them."""
-        return PageAnswer.of(self.evidence, self.verdicts, self.checks)
-
-    @cached_property
-    def unsealings(self) -> SealedAccess:
-        """Which cells were evaluated on sealed sets."""
-        return SealedAccess.of(self.evidence)
-
-    @cached_property
-    def caveats(self) -> Mapping[str, tuple[str, ...]]:
-        """Cell -> its caveats."""
-        return caveats(self.evidence.records.values(), self.unsealings)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of the registry, with a column ``caution`` where cells have caveats."""
+        if name == "problems":  # reading the evidence for the other tables finds problems
+            for other in (known for known in TABLES if known != name):
+                self.table(other)
         if name not in self._made:
             card = table_card(name)
             self._made[name] = self._marked(card, card.make(self))
@@ -107,14 +77,6 @@ def _claims(sources: Sources) -> pd.DataFrame:
     # scripts get null for what does not exist, tables an empty cell
     rows = [{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts]
     return pd.DataFrame(rows)
-
-
-def _problems(sources: Sources) -> pd.DataFrame:
-    # made after all other tables: reading the evidence for them finds problems
-    for name in TABLES:
-        if name != "problems":
-            sources.table(name)
-    return problem_table(sources.evidence)
 
 
 TABLES: dict[str, TableCard] = {
@@ -203,7 +165,7 @@ TABLES: dict[str, TableCard] = {
     "trials": TableCard(
         "Search trials",
         "Every finished trial of every search, with validation numbers only.",
-        lambda sources: trial_table(sources.evidence),
+        lambda sources: sources.trials,
         ("task", "method", "search", "trial"),
         shares=("val/top1",),
         hidden=(),
@@ -212,7 +174,7 @@ TABLES: dict[str, TableCard] = {
     "best_of_n": TableCard(
         "Best of n",
         "Expected validation top-1 in % of the best of n trials, mean over tasks.",
-        lambda sources: best_of_n_table(sources.table("trials")),
+        lambda sources: best_of_n_table(sources.trials),
         ("method", "n"),
         shares=("expected_best",),
         formulas={
@@ -296,7 +258,7 @@ TABLES: dict[str, TableCard] = {
     "one_trial": TableCard(
         "Had the baseline had fewer trials",
         "Validation top-1 of a method's winner minus FT's expected best of n trials, mean over tasks, in points.",
-        lambda sources: one_trial_table(sources.table("trials")),
+        lambda sources: one_trial_table(sources.trials),
         ("scope", "method", "ft_trials"),
         points=("gain", "inflation"),
         rests_on=trials_of_method,
@@ -362,7 +324,7 @@ TABLES: dict[str, TableCard] = {
     "problems": TableCard(
         "What could not be used",
         "Torn, failed, missing, of other numerics or data, or not the largest study of its question.",
-        _problems,
+        lambda sources: problem_table(sources.evidence),
         ("what", "where"),
     ),
 }

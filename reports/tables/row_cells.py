@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
-
-if TYPE_CHECKING:
-    from reports.tables.registry import Sources
+from reports.tables.sources import Sources
 
 Row = Mapping[str, Any]
 
@@ -37,7 +35,7 @@ def cells_of_method(sources: Sources, row: Row) -> list[str]:
 
 def trials_of_method(sources: Sources, row: Row) -> list[str]:
     """Search cells of the method of a row, on every task of its scope."""
-    trials = sources.table("trials")
+    trials = sources.trials
     mine = (trials["method"] == row["method"]) & (trials["scope"] == row["scope"])
     return trials.loc[mine, "cell"].tolist()
 

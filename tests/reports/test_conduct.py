@@ -18,7 +18,7 @@ from carft.store.unsealing import append_to_log
 from reports.build import build_report, sources_of
 from reports.evidence.conduct import DEPARTED, conduct_of, replay_differences, replayed
 from reports.evidence.sealed_access import EXTENDED
-from reports.tables.registry import Sources
+from reports.tables.registry import Tables
 from reports.verify import CHECKS, Case, Verification, verify
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
@@ -54,7 +54,7 @@ def case(planted: Store, tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def sources(store: Store) -> Sources:
+def sources(store: Store) -> Tables:
     return sources_of(store, suggest_again)
 
 

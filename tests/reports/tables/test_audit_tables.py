@@ -27,7 +27,7 @@ from reports.figures.figures import draw_all
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import power_words
 from reports.tables.accuracy import task_table
-from reports.tables.registry import TABLES, Sources
+from reports.tables.registry import TABLES, Tables
 from tests.support.helpers import LR, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant
 
@@ -58,7 +58,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 @pytest.fixture(scope="module")
 def made(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    sources = Sources(evidence)
+    sources = Tables(evidence)
     return {name: sources.table(name) for name in AUDIT}
 
 
@@ -87,7 +87,7 @@ def test_no_row_mixes_scopes(made: dict[str, pd.DataFrame]) -> None:
 
 
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
-    plots = draw_all(Sources(evidence).tables(), evidence.scale, tmp_path)
+    plots = draw_all(Tables(evidence).tables(), evidence.scale, tmp_path)
     names = {plot.name for plot in plots}
     wanted = {"confusion", "reliability", "lost", "effective", "uncertainty", "readings-icons-all"}
     assert wanted <= names and "readings" not in names
