@@ -29,6 +29,10 @@ TOKEN_HINT = (
 )
 
 
+class RayNotStarted(UserError):
+    """The Ray of this sweep did not start in Ray's own 30 s, as happens on a busy machine."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """Resources that a sweep requests from the cluster, and the execution of its cells."""
@@ -144,7 +148,12 @@ def _require_gpus(wanted: int) -> None:
 
 
 def connect(request: Resources) -> None:
-    """Start Ray on this machine or join the cluster; ``UserError`` when its resources can never hold one cell."""
+    """Start Ray on this machine or join the cluster.
+
+    Raises:
+        RayNotStarted: Ray does not start on this machine.
+        UserError: The cluster cannot be reached, or its resources can never hold one cell.
+    """
     # otherwise Ray waits for 30 s after SIGTERM; it reads the variable at import
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     import ray
@@ -161,9 +170,9 @@ def connect(request: Resources) -> None:
             ray.init("local", include_dashboard=several, **quiet)  # never a Ray that another process started
     except Exception as error:  # on a timeout of the start Ray raises the class itself
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
-        raise UserError(
-            f"Ray could not be started or reached: {first}.", TOKEN_HINT if request.address else ""
-        ) from error
+        if request.address:
+            raise UserError(f"The Ray cluster cannot be reached: {first}.", TOKEN_HINT) from error
+        raise RayNotStarted(f"Ray could not be started: {first}.") from error
     found = ray.cluster_resources()
     for resource, needed in (("CPU", request.cpus_per_cell), ("GPU", request.gpus)):
         if found.get(resource, 0) < needed:

@@ -18,7 +18,7 @@ from sweeps.faults.lock import sweep_lock
 from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
 from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.connect import COORDINATOR, Resources, concurrency, connect
+from sweeps.ray_backend.connect import COORDINATOR, RayNotStarted, Resources, concurrency, connect
 from sweeps.ray_backend.head_monitor import RESUME_HINT, ExitProcess, OnRayLost, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import monitor_ray
@@ -85,7 +85,12 @@ def run_sweep(
             leave(error, 2)
 
         with monitor_head(request.address, on_lost):
-            stopped = _run(protocol, request, watch, StorageRetry(store, log), stop, state.name, on_lost)
+            try:
+                stopped = _run(protocol, request, watch, StorageRetry(store, log), stop, state.name, on_lost)
+            except RayNotStarted as error:
+                if restart is not None:
+                    on_lost(error)
+                raise
         return protocol, _summary(protocol, state, stopped)
 
 

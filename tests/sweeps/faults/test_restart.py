@@ -10,7 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,7 +21,8 @@ from sweeps.faults.restart import RestartState
 from sweeps.faults.signals import sigterm_as_interrupt
 from sweeps.ray_backend import connect as cluster
 from sweeps.ray_backend import ray_monitor
-from sweeps.ray_backend.connect import Resources, has_room
+from sweeps.ray_backend import run as sweep_run
+from sweeps.ray_backend.connect import RayNotStarted, Resources, has_room
 from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT
@@ -185,3 +186,40 @@ def test_whether_a_cell_fits_on_the_nodes_that_are_alive(
     assert has_room(request_) is room
     if request_.workers_per_cell == 1:
         assert cluster.concurrency(replace(request_, gpus=0)) == max(1, sum(int(n.get("CPU", 0)) for n in nodes))
+
+
+class _Ended(Exception):
+    """The program would end here."""
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+def test_a_ray_that_does_not_start_is_started_again_twice_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: int
+) -> None:
+    reason = "Ray could not be started: the current node timed out."
+
+    def not_started(request: Resources) -> None:
+        raise RayNotStarted(reason)
+
+    seen: dict[str, Any] = {}
+
+    def restart(state: RestartState) -> NoReturn:
+        seen["state"] = state
+        raise _Ended
+
+    def leave(error: UserError, code: int) -> NoReturn:
+        seen["left"] = (error.message, code)
+        raise _Ended
+
+    monkeypatch.setattr(sweep_run, "connect", not_started)
+    monkeypatch.setattr(sweep_run, "kill_child_processes", lambda: None)
+    store, state, said = Store(tmp_path / "results"), RestartState(restarts=restarts), list[str]()
+    with pytest.raises(_Ended):
+        sweep_run.run_sweep(
+            small(), store, Resources(), lambda _: lambda: None, said.append, False, leave, state, restart
+        )
+    if restarts == 0:
+        assert seen["state"].restarts == 1 and seen["state"].name == state.name
+        assert said == [f"{reason} Ray starts again, 1 of 2 times at most."]
+    else:
+        assert seen["left"] == (reason, 2)
