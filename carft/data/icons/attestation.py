@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
+import numpy as np
+import PIL
+
+from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
@@ -22,17 +28,31 @@ def require_files() -> None:
 
 
 @cache
-def measured() -> dict[str, str]:
-    """Return the digests of the drawings and of a sample of rendered pixels on this machine."""
-    return {"drawings": drawings_digest(), "pixels": _pixels_digest()}
+def measured(folder: str | None = None) -> dict[str, str]:
+    """Return the digests of the drawings and of a sample of rendered pixels on this machine.
+
+    folder: a disk cache. With it the sample is rendered once per machine and version of code and libraries.
+    """
+    if folder is None:
+        pixels = _pixels_digest()
+    else:
+        entry = f"icons-digest-{key_of({'world': _versions(), 'host': platform.node()})}"
+        pixels = ArrayCache(Path(folder)).get(entry, 1, 32, np.dtype("uint8"), _digest_row).tobytes()
+    return {"drawings": drawings_digest(), "pixels": pixels.hex()}
 
 
-def attest() -> dict[str, str]:
+def pixel_versions(folder: str | None) -> list[str]:
+    """Return everything but its name that decides the pixels of a rendering: drawings, code, libraries, machine."""
+    return [*_versions(), measured(folder)["pixels"]]
+
+
+def attest(folder: str | None = None) -> dict[str, str]:
     """Return the digests with ``attested``: ``yes``, or ``pixels differ`` if Pillow renders differently.
 
-    Raises ``UserError`` for other drawings, since the world is then another one.
+    folder: a disk cache, see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another
+    one.
     """
-    expected, found = shipped(), measured()
+    expected, found = shipped(), measured(folder)
     if found["drawings"] != expected["drawings"]:
         raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
     same = found["pixels"] == expected["pixels"]
@@ -44,10 +64,20 @@ def shipped() -> dict[str, str]:
     return json.loads(files("carft.data.icons").joinpath("attested.json").read_text(encoding="utf-8"))
 
 
-def _pixels_digest() -> str:
+@cache
+def _versions() -> list[str]:
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    return [drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
+
+
+def _digest_row() -> np.ndarray:
+    return np.frombuffer(_pixels_digest(), np.uint8)[None]
+
+
+def _pixels_digest() -> bytes:
     """Return sha256 over one rendering of every 40th test drawing in every context."""
     digest = hashlib.sha256()
     for drawing in [d for d in census() if d.split == "test"][::40]:
         for context in CONTEXTS:
             digest.update(render(drawing, context, 0).tobytes())
-    return digest.hexdigest()
+    return digest.digest()

@@ -28,7 +28,7 @@ def require_present(card: Card, options: DataOptions) -> None:
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images of the domains that are not held out."""
     parts = {name: _images(card, options, name) for name in ("train", "val")}
-    return Task(name=card.name, train=parts["train"], val=parts["val"], digests=attest())
+    return Task(name=card.name, train=parts["train"], val=parts["val"], digests=attest(options.feature_cache))
 
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import PIL
 import torch
 
 from carft.core.array_cache import ArrayCache, key_of
 from carft.data.card import Card, DataOptions
-from carft.data.icons.attestation import attest, measured, require_files
+from carft.data.icons.attestation import attest, pixel_versions, require_files
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render, renderings
@@ -42,7 +40,7 @@ def _task(name: str, folder: str | None) -> Task:
         name=name,
         train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"], folder),
         val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"], folder),
-        digests=attest(),
+        digests=attest(folder),
     )
 
 
@@ -78,7 +76,7 @@ def image_set(name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: 
     if folder is None:
         pixels = make()
     else:
-        entry = f"icons-{key_of({'world': _versions(), 'names': names})}"
+        entry = f"icons-{key_of({'world': pixel_versions(folder), 'names': names})}"
         pixels = ArrayCache(Path(folder)).get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
@@ -87,11 +85,3 @@ def image_set(name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: 
         names=names,
         groups=tuple(d.name for d, _, _ in jobs),
     )
-
-
-@cache
-def _versions() -> list[str]:
-    """Return everything but its name that decides the pixels of a rendering: drawings, code and libraries."""
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
-    found = measured()
-    return [found["drawings"], found["pixels"], code.hexdigest(), np.__version__, PIL.__version__]
