@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from carft.core.errors import Diverged, StorageUnavailable, UserError
+from carft_cli.audit import audit
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, plan, sweep, status, interpolate, soup, rescore, ls, show):
+for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, ls, show):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
 GROUPS = {"report": report, "results": results_group, "model": model_group, "data": data_group, "icons": icons}

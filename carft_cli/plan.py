@@ -62,7 +62,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False) -> None:
     store = open_store(settings.output.results)
     declare_tasks(named)  # those of the command line, whatever the folder knows of them
     found = obstacles(chosen, request)
-    slots = _slots(request, found)
+    slots = slots_of(request, found)
     protocol = Protocol(chosen, store, failed_before={} if settings.run.retry_failed else settled_failures(store))
     made = plan_of(protocol, request, slots)
     if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
@@ -88,7 +88,7 @@ def time_line(forecast: Forecast) -> str:
     return f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
 
 
-def _slots(request: Resources, found: list[UserError]) -> int:
+def slots_of(request: Resources, found: list[UserError]) -> int:
     """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way."""
     from sweeps.ray_backend.connect import concurrency, concurrency_here, connect
 

@@ -79,10 +79,10 @@ def build(
             }
         )
         return
-    _print(built)
+    print_built(built)
 
 
-def _print(built: Built) -> None:
+def print_built(built: Built) -> None:
     """Print warnings, the answer, one row a claim, and where to open the page."""
     for words in built.warnings:
         out.print(f"! {words}", soft_wrap=True, markup=False, highlight=False)

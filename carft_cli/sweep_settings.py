@@ -77,6 +77,18 @@ class ClusterOptions:
         float, option(MORE_WHERE, "Seconds to wait for a node that can run a cell when none is alive.", min=0)
     ] = 60
 
+    def resources(self, compute: ComputeOptions, data: DataOptions) -> Resources:
+        """What is asked of Ray; ``UserError`` for numbers that cannot be."""
+        from sweeps.ray_backend.connect import Resources
+
+        if self.workers_per_cell < 1:
+            raise UserError("--workers-per-cell must be at least 1.")
+        device = "cuda" if self.gpus else "cpu"
+        execution = compute.execution(data, device, self.workers_per_cell, self.cells_per_gpu)
+        resources = Resources(self.gpus, execution, self.address, self.hang_after, self.patience)
+        resources.check_numbers()
+        return resources
+
 
 @dataclass(frozen=True)
 class SweepSettings:
@@ -123,16 +135,7 @@ class SweepSettings:
 
     def resources(self) -> Resources:
         """What is asked of Ray; ``UserError`` for numbers that cannot be."""
-        from sweeps.ray_backend.connect import Resources
-
-        where = self.cluster
-        if where.workers_per_cell < 1:
-            raise UserError("--workers-per-cell must be at least 1.")
-        device = "cuda" if where.gpus else "cpu"
-        execution = self.compute.execution(self.data, device, where.workers_per_cell, where.cells_per_gpu)
-        resources = Resources(where.gpus, execution, where.address, where.hang_after, where.patience)
-        resources.check_numbers()
-        return resources
+        return self.cluster.resources(self.compute, self.data)
 
     def _tasks(self, tasks: list[str] | None) -> list[str] | None:
         if not self.leave_one_out and self.domains.tasks_file:

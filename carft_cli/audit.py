@@ -1,0 +1,174 @@
+"""All sweeps of an audit, one after another, and their report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carft_cli.console import counted, err, headed, out, print_json, rows_table, split
+from carft_cli.declare import MORE_RUN, OUTPUT, RUN, option, takes
+from carft_cli.options import ComputeOptions, DataOptions, OutputOptions, local_folder, writable
+from carft_cli.plan import slots_of
+from carft_cli.report import print_built, suggest_again
+from carft_cli.status import duration
+from carft_cli.sweep import Session
+from carft_cli.sweep_settings import ClusterOptions
+
+if TYPE_CHECKING:
+    from carft.core.errors import UserError
+    from carft.store.records import Store
+    from sweeps.plan.planning import Plan
+    from sweeps.ray_backend.connect import Resources
+    from sweeps.recipes.audit import AuditSweep
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """Everything that `audit` is asked for."""
+
+    cluster: ClusterOptions
+    compute: ComputeOptions
+    data: DataOptions
+    output: OutputOptions
+    name: Annotated[str, typer.Argument(metavar="AUDIT", help="Name of the audit, or a YAML file.")] = "miniature"
+    only: Annotated[str | None, option(RUN, "Comma-separated parts; default: all.", "--only")] = None
+    smoke: Annotated[bool, option(RUN, "Every part at its smallest: to see that everything runs.", "--smoke")] = False
+    retry_failed: Annotated[
+        bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
+    ] = False
+    out: Annotated[Path, option(OUTPUT, "The report folder.", "--out", parser=local_folder, metavar="PATH")] = Path(
+        "report"
+    )
+    dry_run: Annotated[bool, option(OUTPUT, "Print the plan, run nothing.", "--dry-run")] = False
+
+
+@takes(AuditSettings)
+def audit(settings: AuditSettings) -> None:
+    """Run every sweep of an audit into one results folder, then write the report. Runs only what is missing.
+
+    Exit code: 0 when everything is done, 1 when cells failed, 2 when refused, 130 after Ctrl-C, 143 after SIGTERM.
+
+    Example: `python cli.py audit --smoke`
+    """
+    from sweeps.recipes.audit import load_audit
+
+    asked = load_audit(settings.name)
+    sweeps = asked.sweeps(split(settings.only), settings.smoke)
+    request = settings.cluster.resources(settings.compute, settings.data)
+    request.check()
+    _require_possible(sweeps, request, settings.dry_run)
+    store = writable(settings.output.results, [task for one in sweeps for task in one.recipe.tasks])
+    plans = _plans(sweeps, store, request)
+    if settings.output.as_json and settings.dry_run:
+        print_json({"audit": asked.name, "parts": [_facts(*pair) for pair in zip(sweeps, plans, strict=True)]})
+        return
+    (err if settings.output.as_json else out).print(*_plan_lines(asked.question, sweeps, plans), sep="\n")
+    if settings.dry_run:
+        out.print(f"Next: {_again()}", soft_wrap=True, markup=False)
+        return
+    failed = [_run(one, f"Part {k} of {len(sweeps)}", store, request, settings) for k, one in enumerate(sweeps, 1)]
+    _report(store, settings, sum(failed))
+    if any(failed):
+        raise SystemExit(1)
+
+
+def _require_possible(sweeps: list[AuditSweep], request: Resources, dry_run: bool) -> None:
+    """Refuse before the first part starts what any part misses; a dry run names it and goes on."""
+    from sweeps.ray_backend.preflight import obstacles
+
+    found: dict[str, UserError] = {}
+    for one in sweeps:
+        found |= {refusal.message: refusal for refusal in obstacles(one.recipe, request)}
+    if found and not dry_run:
+        raise next(iter(found.values()))
+    for refusal in found.values():
+        err.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
+
+
+def _plans(sweeps: list[AuditSweep], store: Store, request: Resources) -> list[Plan]:
+    """What each part has left. Parts that share cells each count them."""
+    from carft.store.failures import settled_failures
+    from sweeps.plan.planning import plan_of
+    from sweeps.search.protocol import Protocol
+
+    slots = slots_of(request, [])
+    failed = settled_failures(store)
+    return [plan_of(Protocol(one.recipe, store, failed_before=failed), request, slots) for one in sweeps]
+
+
+def _facts(sweep: AuditSweep, plan: Plan) -> dict[str, Any]:
+    forecast = plan.forecast
+    return {
+        "part": sweep.part.name,
+        "recipe": sweep.recipe.name,
+        "cells": forecast.total,
+        "left": forecast.cells,
+        "wall_s": forecast.wall_s,
+        "low_s": forecast.low_s,
+        "high_s": forecast.high_s,
+        "basis": forecast.basis,
+    }
+
+
+def _plan_lines(question: str, sweeps: list[AuditSweep], plans: list[Plan]) -> list[Any]:
+    """The question, one row a part, and the time of all of them."""
+    rows = [
+        {
+            "part": one.part.name,
+            "cells": plan.forecast.total,
+            "to run": plan.forecast.cells,
+            "time": duration(plan.forecast.wall_s) if plan.forecast.wall_s else "-",
+            "answers": one.part.answers,
+        }
+        for one, plan in zip(sweeps, plans, strict=True)
+    ]
+    low, middle, high = (sum(getattr(plan.forecast, name) for plan in plans) for name in ("low_s", "wall_s", "high_s"))
+    bases = "; ".join(dict.fromkeys(plan.forecast.basis for plan in plans if plan.forecast.cells))
+    total = f"Time: about {duration(middle)} ({duration(low)} to {duration(high)}); from {bases}."
+    return [headed(question, ""), rows_table(rows), total if middle else "Nothing is left to run."]
+
+
+def _run(sweep: AuditSweep, title: str, store: Store, request: Resources, settings: AuditSettings) -> int:
+    """Run a part; returns the number of its cells that failed. A signal ends the command."""
+    from carft.store.failures import settled_failures
+    from sweeps.search.protocol import Protocol
+
+    name = f"{title}: {sweep.part.name}"
+    failed = {} if settings.retry_failed else settled_failures(store)
+    if Protocol(sweep.recipe, store, failed_before=failed).finished() and not failed:
+        err.print(f"{name}: done before.", highlight=False)
+        return 0
+    err.print(headed(f"{name}.", f" {sweep.part.answers[0].upper()}{sweep.part.answers[1:]}."), highlight=False)
+    session = Session(sweep.recipe, store, request)
+    _, summary, state = session.run(settings.retry_failed)
+    session.write_result(summary, state)
+    err.print(
+        f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "
+        f"{summary.cells_failed} failed, {duration(summary.wall_s)}.",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    if summary.stopped:
+        err.print(f"Stopped. Finished cells are kept; go on: {_again()}", soft_wrap=True, markup=False)
+        raise SystemExit(128 + summary.stopped)
+    return summary.cells_failed
+
+
+def _report(store: Store, settings: AuditSettings, failed: int) -> None:
+    from reports.build import build_report
+
+    built = build_report(store, settings.out, suggest_again)
+    if settings.output.as_json:
+        print_json({"cells_failed": failed, "verdicts": [v.as_dict() for v in built.verdicts]})
+        return
+    print_built(built)
+    if failed:
+        out.print(f"{counted(failed, 'cell')} failed. Why: {settings.output.results}/failures/", soft_wrap=True)
+
+
+def _again() -> str:
+    return shlex.join(["python", "cli.py", *(a for a in sys.argv[1:] if a != "--dry-run")])

@@ -1,0 +1,111 @@
+"""Audits: several sweeps that share a results folder and one report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from carft.core.errors import UserError, unknown
+from carft.core.yaml_file import parse_yaml
+from sweeps.recipes import Recipe, load_recipe
+
+FOLDER = "audits"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Part(_Strict):
+    """One sweep of an audit: a recipe, and what it changes of it."""
+
+    name: str
+    """Name on the command line."""
+    answers: str
+    """What the part decides, as a clause."""
+    recipe: str
+    """Name of a shipped recipe."""
+    tasks: list[str] | None = None
+    """Tasks or patterns in place of the recipe's."""
+    methods: list[str] | None = None
+    """Methods in place of the recipe's."""
+    trials: int | None = Field(default=None, ge=1)
+    """Search trials in place of the recipe's."""
+    seeds: int | None = Field(default=None, ge=1)
+    """Confirm seeds in place of the recipe's."""
+    searches: int | None = Field(default=None, ge=1)
+    """Independent searches in place of the recipe's."""
+    model: str | None = None
+    """Model in place of the tasks' own."""
+    pretrained: str | None = None
+    """Weights in place of the tasks' own."""
+    oracle: bool = False
+    """Whether search cells are evaluated on the held-out sets as well."""
+
+    def chosen(self, smoke_tasks: Mapping[str, str] | None = None) -> Recipe:
+        """The recipe of the part. smoke_tasks: recipe -> the only task, for the smallest run."""
+        recipe, tasks = load_recipe(self.recipe), self.tasks
+        if smoke_tasks is not None:
+            recipe, tasks = recipe.smoked(), [smoke_tasks[self.recipe]] if self.recipe in smoke_tasks else tasks
+        return recipe.changed(
+            tasks,
+            self.methods,
+            None if smoke_tasks is not None else self.trials,
+            None if smoke_tasks is not None else self.seeds,
+            None if smoke_tasks is not None else self.searches,
+            model=self.model,
+            pretrained=self.pretrained,
+            oracle=self.oracle or None,
+        )
+
+
+class Audit(_Strict):
+    """The parts of an audit, in the order in which they run."""
+
+    name: str
+    question: str
+    parts: list[Part] = Field(min_length=1)
+    smoke_tasks: dict[str, str] = {}
+    """Recipe -> the only task of its parts in the smallest run; a recipe that is not named keeps its tasks."""
+
+    def sweeps(self, only: Sequence[str] | None = None, smoke: bool = False) -> list[AuditSweep]:
+        """The sweeps of the audit, or of some of its parts; ``UserError`` for a part that it does not have."""
+        names = [part.name for part in self.parts]
+        for name in only or ():
+            if name not in names:
+                raise unknown("part", name, names)
+        small = self.smoke_tasks if smoke else None
+        return [AuditSweep(part, part.chosen(small)) for part in self.parts if only is None or part.name in only]
+
+
+@dataclass(frozen=True)
+class AuditSweep:
+    """A part of an audit and the recipe that it runs."""
+
+    part: Part
+    recipe: Recipe
+
+
+def audit_names() -> list[str]:
+    """Names of the shipped audits."""
+    return sorted(p.name.removesuffix(".yaml") for p in files("sweeps.recipes").joinpath(FOLDER).iterdir())
+
+
+def load_audit(name: str) -> Audit:
+    """A shipped audit by name, or your own: a file that ends in .yaml. ``UserError`` for what is neither."""
+    if name.endswith((".yaml", ".yml")):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"The audit '{name}' cannot be read: {error}.", f"Shipped: {', '.join(audit_names())}."
+            ) from error
+        return parse_yaml(Audit, text, name, "audit")
+    if name not in audit_names():
+        raise unknown("audit", name, audit_names())
+    text = files("sweeps.recipes").joinpath(FOLDER, f"{name}.yaml").read_text(encoding="utf-8")
+    return parse_yaml(Audit, text, f"{name}.yaml", "audit")

@@ -1,0 +1,56 @@
+"""`audit`: several sweeps and one report, from one command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.helpers import run_cli
+
+AUDIT = """
+name: mine
+question: Does it hold?
+parts:
+  - {name: untrained, answers: what the pretrained model does, recipe: miniature, methods: [zeroshot]}
+  - {name: trained, answers: C3, recipe: miniature, methods: [zeroshot, ft], seeds: 1}
+smoke_tasks: {miniature: icons/transport}
+"""
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    root = tmp_path_factory.mktemp("audit")
+    (root / "mine.yaml").write_text(AUDIT, encoding="utf-8")
+    return [root / "mine.yaml", "--smoke", "--results", root / "results", "--out", root / "report"]
+
+
+@pytest.mark.slow
+def test_an_audit_runs_its_parts_in_order_once_and_writes_one_report(asked: list[object], tmp_path: Path) -> None:
+    plan = run_cli("audit", *asked, "--dry-run", "--json")
+    facts = json.loads(plan.stdout)["parts"]
+    assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 1), ("trained", 4, 4)]
+
+    first = run_cli("audit", *asked)
+    assert first.returncode == 0, first.stderr
+    heads = [line for line in first.stderr.splitlines() if line.startswith("Part ")]
+    assert heads[0] == "Part 1 of 2: untrained. What the pretrained model does."
+    assert heads[1].startswith("Part 1 of 2: untrained: 1 cell done, 0 found done, 0 failed")
+    assert heads[2] == "Part 2 of 2: trained. C3."
+    assert heads[3].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")
+    assert "Does it hold?" in first.stdout and "not run" in first.stdout.lower()
+    assert Path(str(asked[-1]), "index.html").is_file()
+
+    again = run_cli("audit", *asked, "--json")
+    assert again.returncode == 0, again.stderr
+    assert "Part 1 of 2: untrained: done before." in again.stderr and "Nothing is left to run." in again.stderr
+    assert {verdict["claim"] for verdict in json.loads(again.stdout)["verdicts"]} >= {"C1", "C3"}
+
+
+def test_a_part_that_cannot_run_stops_the_audit_before_it_starts(tmp_path: Path) -> None:
+    asked = ("paper", "--data", tmp_path, "--results", tmp_path / "results", "--out", tmp_path / "report")
+    refused = run_cli("audit", *asked)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "is not here" in refused.stderr
+    assert not (tmp_path / "results").exists() and not (tmp_path / "report").exists()
