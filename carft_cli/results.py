@@ -94,6 +94,9 @@ def export(
     archive: Annotated[Path, typer.Argument(help="The archive to write, such as results.zip.")],
     report: Annotated[Path | None, typer.Option(help="A report on these results, to be published with them.")] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Also the trained weights.")] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Predictions without logits, and none of search trials: a small archive.")
+    ] = False,
     results: Results = "results",
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +107,12 @@ def export(
     from carft.store.archive import pack
     from carft.store.mirror import open_store
 
-    packed = pack(open_store(results, weights=weights), archive, report, weights)
+    if compact and report is not None:
+        raise UserError(
+            "A report in a compact archive must be made from the compact records.",
+            "Export with --compact, import the archive, write the report, export that folder with --report.",
+        )
+    packed = pack(open_store(results, weights=weights), archive, report, weights, compact)
     if as_json:
         print_json({"archive": str(archive), **_facts(packed)})
         return

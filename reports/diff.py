@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from carft.store.records import Store
+from carft.store.shared_predictions import COLUMNS
 from reports.analysis.contrasts import Part
 from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
@@ -164,9 +165,17 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
     """Whether two cells agree on every set that both were evaluated on. Equal files are not read."""
     for name in sorted({"val", *(first.evaluated(cell) & second.evaluated(cell))}):
         path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
-        if digests[0].get(f"{path}.parquet") == digests[1].get(f"{path}.parquet"):
+        known = [each.get(f"{path}.parquet") for each in digests]
+        if known[0] is not None and known[0] == known[1]:
             continue
-        if not same_predictions(first.predictions(cell, name), second.predictions(cell, name)):
+        if not all(store.has_predictions(cell, name) for store in (first, second)):
+            continue
+        if not all(store.has_logits(cell, name) for store in (first, second)):
+            tables = [store.prediction_table(cell, name) for store in (first, second)]
+            ours, theirs = (table.select(list(COLUMNS)).replace_schema_metadata(None) for table in tables)
+            if not ours.equals(theirs):
+                return False
+        elif not same_predictions(first.predictions(cell, name), second.predictions(cell, name)):
             return False
     return True
 

@@ -19,12 +19,13 @@ from functools import cached_property
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.core.metrics import flatten, score
+from carft.core.metrics import flatten, score, score_classes
 from carft.spec.cell import Training
 from carft.spec.selection import Candidate, best
 from carft.spec.study import identity, sampler_seed, study_id
 from carft.store.early_stopping import known_curve, rungs_of
 from carft.store.records import Record, Store
+from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import redrawn, sources_of, write_pages, write_tables
 from reports.evidence.conduct import Suggest, replay_differences
@@ -54,6 +55,19 @@ class Case:
     allow_other_code: bool = False
     suggest: Suggest | None = None
     notes: list[str] = field(default_factory=list)
+    without_logits: int = 0
+    left_out: int = 0
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the records come from a compact archive."""
+        return (self.store.root / SHARED).is_dir()
+
+    @cached_property
+    def left_out_by_design(self) -> set[str]:
+        """Search cells, whose predictions a compact archive leaves out."""
+        studies = self.store.studies() if self.is_compact else []
+        return {trial.cell for study in studies for trial in study.trials}
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -159,13 +173,30 @@ def _recorded_metrics(case: Case) -> Found:
         recorded = {"val": record.metrics, **{k: v.metrics for k, v in case.store.evaluations(record.id).items()}}
         for name, metrics in recorded.items():
             try:
-                yield from _one_set(case.store, record.id, name, metrics)
+                yield from _one_set(case, record.id, name, metrics)
             except Exception as error:  # whatever a damaged file raises; the next file is still checked
                 why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
                 yield 1, f"cell {record.id}, {name}: {why}"
+    if case.is_compact:
+        case.notes.append(
+            f"The records are a compact archive: {case.without_logits} sets of predictions hold classes and contexts "
+            f"without logits, so losses and calibration are as recorded; of {case.left_out} search cells there are "
+            "metrics alone."
+        )
 
 
-def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Found:
+def _one_set(case: Case, cell: str, name: str, recorded: Mapping[str, float]) -> Found:
+    store = case.store
+    if not store.has_logits(cell, name) and store.has_predictions(cell, name):
+        case.without_logits += 1
+        return _metrics(cell, name, recorded, flatten(name, score_classes(store.outcomes(cell, name))), ("/loss",))
+    if name == "val" and cell in case.left_out_by_design and not store.has_predictions(cell, name):
+        case.left_out += 1
+        return iter(())
+    return _with_logits(store, cell, name, recorded)
+
+
+def _with_logits(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Found:
     predictions, outcomes = store.predictions(cell, name), store.outcomes(cell, name)
     for what, shown, given in (
         ("class", outcomes.predicted, predictions.predicted),
@@ -176,9 +207,15 @@ def _one_set(store: Store, cell: str, name: str, recorded: Mapping[str, float]) 
             1,
             f"cell {cell}, {name}: the {what} of {wrong} images is not that of the largest logit" if wrong else None,
         )
-    given_metrics = flatten(name, score(predictions))
-    for metric in (m for m in recorded if m.startswith(f"{name}/")):
-        given_value = given_metrics.get(metric, math.nan)
+    yield from _metrics(cell, name, recorded, flatten(name, score(predictions)))
+
+
+def _metrics(
+    cell: str, name: str, recorded: Mapping[str, float], given: Mapping[str, float], but: tuple[str, ...] = ()
+) -> Found:
+    """Recorded metrics of a set against given ones. but: endings of metrics that are not compared."""
+    for metric in (m for m in recorded if m.startswith(f"{name}/") and not m.endswith(but)):
+        given_value = given.get(metric, math.nan)
         if not _equal(recorded[metric], given_value):
             yield 1, f"cell {cell}: {metric} is recorded as {recorded[metric]!r}; its predictions give {given_value!r}"
         else:

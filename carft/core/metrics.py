@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -130,8 +131,11 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarra
 def calibration_bins(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
     """(3, BINS) float64: images, sum of confidences and number of hits per bin of confidence.
 
-    confidence: (N,) in [0, 1]. hits: (N,) bool. The bins of several sets can be added.
+    confidence: (N,) in [0, 1], NaN where it is not known: such an image is in no bin. hits: (N,) bool. The bins of
+    several sets can be added.
     """
+    known = ~np.isnan(confidence)
+    confidence, hits = confidence[known], hits[known]
     index = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return np.stack([np.bincount(index, part, minlength=BINS).astype(float) for part in (None, confidence, hits)])
 
@@ -145,14 +149,27 @@ def calibration_error(bins: np.ndarray) -> float:
     return float(np.abs(hits - confidence).sum() / count.sum()) if count.sum() else float("nan")
 
 
+class Classified(Protocol):
+    """Images with their labels and what was predicted of them; arrays (N,)."""
+
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def predicted(self) -> np.ndarray: ...
+    @property
+    def contexts(self) -> np.ndarray: ...
+    @property
+    def predicted_contexts(self) -> np.ndarray: ...
+
+
 def score(predictions: Predictions) -> dict[str, float]:
-    """Return top1, mean_per_class, loss and, where contexts are known, context_top1 (mean over contexts)."""
-    p = predictions
-    scores = {
-        "top1": top1(p.predicted, p.labels),
-        "mean_per_class": macro(p.predicted, p.labels),
-        "loss": float(np.mean(-p.log_likelihood)),
-    }
+    """Return loss and the metrics of :func:`score_classes`."""
+    return {**score_classes(predictions), "loss": float(np.mean(-predictions.log_likelihood))}
+
+
+def score_classes(p: Classified) -> dict[str, float]:
+    """Return top1, mean_per_class and, where contexts are known, context_top1 (mean over contexts)."""
+    scores = {"top1": top1(p.predicted, p.labels), "mean_per_class": macro(p.predicted, p.labels)}
     known = p.contexts >= 0
     if known.any():
         scores["context_top1"] = macro(p.predicted_contexts[known], p.contexts[known])

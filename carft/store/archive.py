@@ -4,6 +4,7 @@
     LICENCES.md     the same licences as text
     cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
     tasks/          the named tasks, without the path of their folders
+    predictions/    of a compact archive: see carft.store.shared_predictions
     report/         a report on the results, optional
 
 Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
@@ -33,10 +34,12 @@ from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.data.catalog import DATA_SETS, card
 from carft.store.document import Document, only_version, parse_document
 from carft.store.records import Store
+from carft.store.shared_predictions import COLUMNS, write_shared
+from carft.store.shared_predictions import FOLDER as SHARED
 
 SCHEMA = 1
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
-FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks")
+FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", SHARED)
 LOG = "unsealed.jsonl"
 #: most bytes of a manifest that are read; it has a few hundred bytes for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -45,7 +48,7 @@ CHUNK = 2**20
 _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
 _LAYOUT = re.compile(
     rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|tasks/{_NAME}\.json|"
-    rf"report/({_NAME}/)?{_NAME}|unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
+    rf"{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
 )
 
 
@@ -102,7 +105,9 @@ class Packed:
     """Licences of the data of all tasks."""
 
 
-def pack(store: Store, archive: Path, report: Path | None = None, weights: bool = False) -> Packed:
+def pack(
+    store: Store, archive: Path, report: Path | None = None, weights: bool = False, compact: bool = False
+) -> Packed:
     """Write a results folder, and a report on it, to a zip archive. The same records give the same bytes.
 
     Args:
@@ -110,13 +115,23 @@ def pack(store: Store, archive: Path, report: Path | None = None, weights: bool 
         archive: The file to write; it must not exist.
         report: Folder of a report on the results.
         weights: Whether the archive holds the weights that were kept.
+        compact: Whether predictions are stored without logits, and those of search cells on validation images and
+            their histories not at all. Accuracy and context recognition can be made again from such an archive, losses
+            and calibration cannot.
     """
+    with tempfile.TemporaryDirectory() as scratch:
+        return _pack(store, archive, report, weights, Path(scratch) / SHARED if compact else None)
+
+
+def _pack(store: Store, archive: Path, report: Path | None, weights: bool, shared: Path | None) -> Packed:
     store.require_present()
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     if not archive.parent.is_dir():
         raise UserError(f"There is no folder '{archive.parent}'.", "Create it, or name another path.")
     sources = _sources(store, report, weights)
+    if shared is not None:
+        sources = _compacted(store, sources, shared)
     data = _licences(store)
     notes = _licence_page(data).encode()
     listed = {name: _measured(path) for name, path in sources.items()}
@@ -128,7 +143,7 @@ def pack(store: Store, archive: Path, report: Path | None = None, weights: bool 
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:
             stream.writestr(_entry(MANIFEST), json.dumps(manifest.content(), indent=0, sort_keys=True))
             stream.writestr(_entry(LICENCES), notes)
-            for name, path in sources.items():
+            for name, path in sorted(sources.items()):
                 with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
                     shutil.copyfileobj(source, copy, CHUNK)
 
@@ -149,6 +164,25 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
         if not _LAYOUT.fullmatch(name):
             raise UserError(f"'{found[name]}' is no file of a results folder or report.", "Move it elsewhere.")
     return found
+
+
+def _compacted(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The files of a compact archive. Predictions without logits are written to ``folder``."""
+    studies = store.studies()
+    trials = {t.cell for study in studies for t in study.trials} - {c for study in studies for c in study.confirm}
+    dropped = re.compile(rf"cells/({_NAME})/(evaluations/{_NAME}\.parquet|predictions\.parquet|history\.parquet)")
+    kept = {
+        name: path
+        for name, path in sources.items()
+        if not (found := dropped.fullmatch(name)) or (found[2] == "history.parquet" and found[1] not in trials)
+    }
+    tables = (
+        (cell, name, store.prediction_table(cell, name).select(list(COLUMNS)))
+        for cell in store.ids()
+        for name in [*([] if cell in trials else ["val"]), *sorted(store.evaluated(cell))]
+    )
+    written = {f"{SHARED}/{path.name}": path for path in write_shared(tables, folder)}
+    return {name: path for name, path in kept.items() if not name.startswith(f"{SHARED}/")} | written
 
 
 def _measured(path: Path) -> ArchivedFile:

@@ -16,6 +16,7 @@ from carft.store.failures import failures, put_failure
 from carft.store.named_tasks import keep_tasks, named_tasks
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
+from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from carft.store.unsealing import as_line
 
@@ -66,6 +67,10 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
     stores = (first, second)
     for store in stores:
         store.require_present()
+        if (store.root / SHARED).is_dir():
+            raise UserError(
+                f"'{store.name}' comes from a compact archive, which cannot be merged.", "Merge the originals."
+            )
     merged = Merged()
     agreeing = _compare(stores, merged, 1 if keep == "second" else 0)
     studies = _studies(stores, merged, 1 if keep == "second" else 0)

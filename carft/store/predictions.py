@@ -64,9 +64,13 @@ def _logit_columns(logits: np.ndarray | Largest) -> dict[str, object]:
     }
 
 
-def read_predictions(path: Path) -> Predictions:
-    """The inverse of :func:`write_predictions`; ``UserError`` when the file is corrupt."""
-    table = read_parquet(path)
+def has_logits(table: pa.Table) -> bool:
+    """Whether a table of predictions holds logits, of all classes or the largest."""
+    return "context_logits" in table.column_names
+
+
+def predictions_of(table: pa.Table) -> Predictions:
+    """The inverse of :func:`write_predictions`, from the table in its file, which must have logits."""
     subset = (table.schema.metadata or {}).get(SUBSET)
     logits: np.ndarray | Largest
     if "logits" in table.column_names:
@@ -89,11 +93,9 @@ def read_predictions(path: Path) -> Predictions:
     )
 
 
-def read_outcomes(path: Path) -> Outcomes:
-    """The outcomes in a file of predictions; ``UserError`` when the file is corrupt."""
-    columns = ["group", "label", "pred", "context", "context_pred"]
-    table = read_parquet(path, columns)
-    group, *numbers = (table[column] for column in columns)
+def outcomes_of(table: pa.Table) -> Outcomes:
+    """The outcomes in a table of predictions."""
+    group, *numbers = (table[column] for column in ("group", "label", "pred", "context", "context_pred"))
     return Outcomes(np.asarray(group.to_pylist()), *(column.to_numpy() for column in numbers))
 
 
@@ -110,6 +112,6 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A Parquet file, or some of its columns; ``UserError`` when it is corrupt."""
     try:
-        return pq.read_table(path, columns=columns)
+        return pq.ParquetFile(path).read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise corrupt(path, str(error).splitlines()[0]) from error

@@ -2,6 +2,7 @@
 
     cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
+    predictions/                                       see carft.store.shared_predictions
     cells/<id>/stopped.json                            see carft.store.early_stopping
     failures/<id>.json                                 see carft.store.failures; removed when the cell is done
     studies/<id>/study.json                            see carft.store.study
@@ -21,6 +22,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -36,7 +38,9 @@ from carft.core.files import plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
 from carft.spec.cell import Cell
 from carft.store.document import Document, Metrics, only_version, read_document, utc_now
-from carft.store.predictions import Outcomes, read_outcomes, read_parquet, read_predictions, write_predictions
+from carft.store.predictions import Outcomes, has_logits, outcomes_of, predictions_of, read_parquet, write_predictions
+from carft.store.shared_predictions import FOLDER as SHARED
+from carft.store.shared_predictions import SharedPredictions
 from carft.store.study import StudyFile
 from carft.store.unsealing import Access, Evaluation, append_to_log, read_log
 
@@ -231,12 +235,36 @@ class Store:
         return {name: np.asarray(table[name].cast(pa.float64()).to_numpy()) for name in table.column_names}
 
     def predictions(self, cell: str, name: str) -> Predictions:
-        """Predictions of a cell on ``val`` or on an unsealed set."""
-        return read_predictions(self.predictions_path(cell, name))
+        """Predictions of a cell on ``val`` or on an unsealed set; ``UserError`` where they have no logits."""
+        table = self.prediction_table(cell, name)
+        if not has_logits(table):
+            raise UserError(
+                f"The predictions of cell {cell} on {name} hold no logits: they come from a compact archive.",
+                "Run the cell again; `show` has its command.",
+            )
+        return predictions_of(table)
 
     def outcomes(self, cell: str, name: str) -> Outcomes:
         """Predictions without their logits."""
-        return read_outcomes(self.predictions_path(cell, name))
+        return outcomes_of(self.prediction_table(cell, name))
+
+    def prediction_table(self, cell: str, name: str) -> pa.Table:
+        """The same as a table, from the cell's own file or from a shared one, which has no logits."""
+        path = self.predictions_path(cell, name)
+        shared = None if path.is_file() else self._shared.table(cell, name)
+        return read_parquet(path) if shared is None else shared
+
+    def has_predictions(self, cell: str, name: str) -> bool:
+        """Whether the folder holds predictions of a cell on a set; a compact archive leaves those of trials out."""
+        return self.predictions_path(cell, name).is_file() or self._shared.table(cell, name) is not None
+
+    def has_logits(self, cell: str, name: str) -> bool:
+        """Whether the predictions of a cell on a set hold logits."""
+        return self.predictions_path(cell, name).is_file()
+
+    @cached_property
+    def _shared(self) -> SharedPredictions:
+        return SharedPredictions(self.root / SHARED)
 
     def evaluated(self, cell: str) -> set[str]:
         """Names of the sets the cell was unsealed on."""

@@ -18,6 +18,7 @@ from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
 
 Status = Literal["passed", "failed", "not checkable"]
 ROUNDING = 1e-5  # nats; a divergence of zero in float32 is at most this
+NO_LOGITS = "The folder holds no logits: it comes from a compact archive."
 MOVED = 1e-4  # nats; the divergence exceeds this after a few steps of training
 
 
@@ -55,6 +56,8 @@ def weight_zero_is_ft(name: str, evidence: Evidence) -> NullCheck:
     if not zero:
         words = "No car_ft cell with kl_weight 0 has an ft cell of the same learning rate and seed."
         return NullCheck(name, "not checkable", words)
+    if not all(evidence.store.has_logits(cell, "val") for pair in zero.items() for cell in pair):
+        return NullCheck(name, "not checkable", NO_LOGITS)
     apart = [pair for pair in zero.items() if not _same_predictions(evidence, *pair)]
     if apart:
         cells = tuple(cell for pair in apart for cell in pair)
@@ -142,6 +145,8 @@ def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:
     ]
     if not pairs:
         return NullCheck(name, "not checkable", "No task has both an unsealed zero-shot and car_ft cell.")
+    if not all(view.store.has_logits(cell, "val") for view, *pair in pairs for cell in pair):
+        return NullCheck(name, "not checkable", NO_LOGITS)
     wrong: list[str] = []
     used: list[str] = []
     for view, tuned, before in pairs:

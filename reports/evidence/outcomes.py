@@ -6,13 +6,11 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from carft.core.errors import corrupt
+from carft.store.predictions import has_logits
 from carft.store.records import Store
 
 THREADS = 4
@@ -37,7 +35,10 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class SetOutcome:
-    """A cell's predictions on a set, in the frame's order: classes and contexts (N,), and their probabilities (N,)."""
+    """A cell's predictions on a set, in the frame's order: classes and contexts (N,), and their probabilities (N,).
+
+    The probabilities are NaN where the folder holds no logits.
+    """
 
     frame: Frame
     predicted: np.ndarray
@@ -74,14 +75,9 @@ class Reader:
     def read(self, cell: str, task: str, names: Sequence[str]) -> None:
         """Read a cell's sets side by side: Arrow decodes outside the interpreter. ``UserError`` when one is corrupt."""
         wanted = [name for name in names if (cell, name) not in self._outcomes]
-        paths = [self._path(cell, name) for name in wanted]
-        for name, table in zip(wanted, list(self._threads.map(_table, paths)), strict=True):
+        tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), wanted))
+        for name, table in zip(wanted, tables, strict=True):
             self._outcomes[cell, name] = self._made(task, name, table)
-
-    def _path(self, cell: str, name: str) -> Path:
-        if name == "val":
-            return self.store.folder(cell) / "predictions.parquet"
-        return self.store.folder(cell) / "evaluations" / f"{name.replace('/', '-')}.parquet"
 
     def _made(self, task: str, name: str, table: pa.Table) -> SetOutcome:
         images = table["image"].combine_chunks()
@@ -128,18 +124,13 @@ def _facts(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return table["label"].to_numpy().astype(np.int16), table["context"].to_numpy().astype(np.int16)
 
 
-def _table(path: Path) -> pa.Table:
-    try:
-        return pq.ParquetFile(path).read(use_threads=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise corrupt(path, str(error).splitlines()[0]) from error
-
-
 def _confidence(table: pa.Table, column: str) -> np.ndarray:
     """(N,) float32 probability of the largest logit, over the classes that the set is scored over.
 
-    Files of large sets hold the largest logits and their log-sum-exp instead of all of them.
+    Files of large sets hold the largest logits and their log-sum-exp instead of all of them. NaN without logits.
     """
+    if not has_logits(table):
+        return np.full(len(table), np.nan, np.float32)
     if column not in table.column_names:
         largest = _matrix(table["largest_logits"]).max(1)
         return np.exp(largest - table["logsumexp"].to_numpy()).astype(np.float32)

@@ -29,6 +29,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "studies": (".json",),
     "failures": (".json",),
     "unsealed": (".jsonl",),
+    "predictions": (".parquet",),
 }
 
 

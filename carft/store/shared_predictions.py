@@ -1,0 +1,116 @@
+"""Predictions of many cells in two files per set, without logits: the smallest exact form of classes and contexts.
+
+predictions/<set>.<key>.images.parquet    one row for each image: image, group, label, context
+predictions/<set>.<key>.cells.parquet     one row for each cell: cell, and pred and context_pred of every image
+
+key is a digest of the images, so cells that were evaluated on other images of a set have files of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from carft.core.errors import UserError, corrupt
+
+FOLDER = "predictions"
+IMAGES, CELLS = ".images.parquet", ".cells.parquet"
+#: key of a file's metadata that names the set, such as ``ood/hands``
+SET = b"carft:set"
+SHARED_COLUMNS = ("image", "group", "label", "context")
+OWN_COLUMNS = ("pred", "context_pred")
+#: columns of predictions without logits, in the order of a cell's own file
+COLUMNS = ("image", "group", "label", "pred", "context", "context_pred")
+
+
+class SharedPredictions:
+    """The shared files of a results folder. They are opened when they are first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._tables: dict[Path, pa.Table] = {}
+
+    def table(self, cell: str, name: str) -> pa.Table | None:
+        """The predictions of a cell on a set as its own file has them, without logits; None where there are none.
+
+        Raises ``CorruptFile`` for a file that cannot be read.
+        """
+        if (cell, name) not in self._places:
+            return None
+        path, row = self._places[cell, name]
+        images = self._read(path.with_name(path.name.removesuffix(CELLS) + IMAGES))
+        cells = self._read(path)
+        own = {column: np.asarray(cells[column][row].values, np.int64) for column in OWN_COLUMNS}
+        if any(len(values) != len(images) for values in own.values()):
+            raise corrupt(path, f"cell {cell} has other images than the set")
+        shared = {column: images[column] for column in SHARED_COLUMNS}
+        return pa.table({**shared, **own}).select(list(COLUMNS))
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str], tuple[Path, int]]:
+        """(cell, set) -> file and row."""
+        found: dict[tuple[str, str], tuple[Path, int]] = {}
+        for path in sorted(self.folder.glob(f"*{CELLS}")):
+            table = self._read(path)
+            name = (table.schema.metadata or {}).get(SET, b"").decode()
+            found |= {(cell, name): (path, row) for row, cell in enumerate(table["cell"].to_pylist())}
+        return found
+
+    def _read(self, path: Path) -> pa.Table:
+        if path not in self._tables:
+            try:
+                self._tables[path] = pq.ParquetFile(path).read(use_threads=False)
+            except (OSError, pa.ArrowInvalid) as error:
+                raise corrupt(path, str(error).splitlines()[0]) from error
+        return self._tables[path]
+
+
+def write_shared(tables: Iterable[tuple[str, str, pa.Table]], folder: Path) -> list[Path]:
+    """Write the predictions of cells to ``folder``, which may not exist, and return the paths of the files, sorted.
+
+    tables: (cell, set, predictions as of :func:`carft.store.predictions.write_predictions`). The same predictions give
+    the same bytes in whatever order they come.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    images: dict[str, pa.Table] = {}
+    rows: dict[str, dict[str, tuple[np.ndarray, ...]]] = {}
+    sets: dict[str, str] = {}
+    for cell, name, table in tables:
+        if missing := {*SHARED_COLUMNS, *OWN_COLUMNS} - set(table.column_names):
+            raise UserError(f"The predictions of cell {cell} on {name} have no {', '.join(sorted(missing))}.")
+        shared = table.select(list(SHARED_COLUMNS)).replace_schema_metadata(None).combine_chunks()
+        stem = f"{name.replace('/', '-')}.{_digest(shared)}"
+        images.setdefault(stem, shared)
+        sets[stem] = name
+        rows.setdefault(stem, {})[cell] = tuple(table[column].to_numpy() for column in OWN_COLUMNS)
+    for stem, shared in images.items():
+        _write(shared, folder / f"{stem}{IMAGES}")
+        _write(_cells_table(rows[stem], sets[stem]), folder / f"{stem}{CELLS}")
+    return sorted(folder / f"{stem}{end}" for stem in images for end in (IMAGES, CELLS))
+
+
+def _cells_table(rows: Mapping[str, tuple[np.ndarray, ...]], name: str) -> pa.Table:
+    ids = sorted(rows)
+    columns: dict[str, pa.Array] = {"cell": pa.array(ids)}
+    for place, column in enumerate(OWN_COLUMNS):
+        values = np.stack([rows[cell][place] for cell in ids])
+        small = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+        columns[column] = pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1])
+    return pa.table(columns).replace_schema_metadata({SET: name.encode()})
+
+
+def _digest(images: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for column in SHARED_COLUMNS:
+        digest.update("\0".join(map(str, images[column].to_pylist())).encode() + b"\1")
+    return digest.hexdigest()[:12]
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd", compression_level=19)

@@ -1,0 +1,146 @@
+"""A compact archive: small, and whatever can be made again from classes and contexts alone is checked."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from carft.core.errors import UserError
+from carft.core.files import read_json, write_json
+from carft.store.archive import pack, unpack
+from carft.store.merge import merge
+from carft.store.records import Store
+from carft.store.shared_predictions import CELLS, COLUMNS, FOLDER
+from reports.build import build_report
+from reports.diff import compare
+from reports.verify import verify
+from tests.reports.test_verify import PLAN, differences
+from tests.support.helpers import run_cli
+from tests.support.planted import plant
+
+TASKS = ["icons/transport", "icons/weather"]
+Folders = tuple[Store, Path]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    root = tmp_path_factory.mktemp("full")
+    store = Store(root / "results")
+    plant(store, TASKS, PLAN)
+    build_report(store, root / "report")
+    return store, root / "report"
+
+
+@pytest.fixture(scope="module")
+def compact(full: Folders, tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """The same results after export and import, and a report on them."""
+    root = tmp_path_factory.mktemp("compact")
+    pack(full[0], root / "compact.zip", compact=True)
+    unpack(root / "compact.zip", root / "results")
+    build_report(Store(root / "results"), root / "report")
+    return Store(root / "results"), root / "report"
+
+
+@pytest.fixture
+def case(compact: Folders, tmp_path: Path) -> Folders:
+    shutil.copytree(compact[0].root, tmp_path / "results")
+    return Store(tmp_path / "results"), compact[1]
+
+
+def searched(store: Store) -> set[str]:
+    return {trial.cell for study in store.studies() for trial in study.trials}
+
+
+def test_classes_and_contexts_of_every_evaluation_are_what_they_were(full: Folders, compact: Folders) -> None:
+    before, after = full[0], compact[0]
+    assert after.ids() == before.ids()
+    for cell in before.ids():
+        for name in (*(["val"] if cell not in searched(before) else []), *before.evaluated(cell)):
+            was = before.prediction_table(cell, name).select(list(COLUMNS)).replace_schema_metadata(None)
+            assert after.prediction_table(cell, name).equals(was), (cell, name)
+            assert before.has_logits(cell, name) and not after.has_logits(cell, name)
+    assert not any(after.has_predictions(cell, "val") for cell in searched(before))
+
+
+def test_the_archive_is_smaller_than_the_whole_one(full: Folders, compact: Folders, tmp_path: Path) -> None:
+    pack(full[0], tmp_path / "full.zip")
+    assert (compact[0].root.parent / "compact.zip").stat().st_size < (tmp_path / "full.zip").stat().st_size / 2
+
+
+def test_the_same_records_give_the_same_bytes_also_from_the_compact_folder(compact: Folders, tmp_path: Path) -> None:
+    for number, options in enumerate(({"compact": True}, {})):
+        archive = tmp_path / f"{number}.zip"
+        pack(compact[0], archive, **options)
+        assert archive.read_bytes() == (compact[0].root.parent / "compact.zip").read_bytes()
+
+
+def test_verdicts_and_accuracies_are_the_same_and_calibration_is_empty(full: Folders, compact: Folders) -> None:
+    def table(folders: Folders, name: str) -> pd.DataFrame:
+        return pd.read_csv(folders[1] / "tables" / f"{name}.csv")
+
+    for name in ("claims", "verdicts", "tasks", "trials", "wise", "confusion"):
+        pd.testing.assert_frame_equal(table(full, name), table(compact, name))
+    assert table(full, "robustness")["ece_id"].notna().all() and table(compact, "robustness")["ece_id"].isna().all()
+    page = (compact[1] / "index.html").read_text(encoding="utf-8")
+    assert "comes from a compact archive" in page
+
+
+def test_a_report_on_a_compact_archive_is_verified_and_says_what_was_not(compact: Folders, tmp_path: Path) -> None:
+    found = verify(*compact)
+    assert found.holds, differences(found)
+    assert any("losses and calibration are as recorded" in note for note in found.notes)
+    pack(compact[0], tmp_path / "with-report.zip", compact[1])
+    done = run_cli("report", "verify", tmp_path / "with-report.zip")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_predictions_that_do_not_give_the_metrics_are_caught(case: Folders) -> None:
+    store, folder = case
+    cell = store.studies()[0].confirm[0]
+    path = next(p for p in (store.root / FOLDER).glob(f"test.*{CELLS}") if cell in pq.read_table(p)["cell"].to_pylist())
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    number = table["cell"].to_pylist().index(cell)
+    rows[number]["pred"] = rows[number]["pred"][::-1]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    found = differences(verify(Store(store.root), folder))
+    assert f"{FOLDER}/{path.name} was changed" in found["records"][0]
+    assert any(f"cell {cell}: test/" in words for words in found["recorded"])
+
+
+def test_a_changed_metric_of_a_search_cell_is_caught_by_its_digest(case: Folders) -> None:
+    store, folder = case
+    path = store.folder(sorted(searched(store))[0]) / "record.json"
+    content = read_json(path)
+    content["metrics"]["val/top1"] = 1.0
+    write_json(path, content)
+    assert f"cells/{path.parent.name}/record.json was changed" in differences(verify(store, folder))["records"][0]
+
+
+def test_a_confirm_cell_without_predictions_is_caught(case: Folders) -> None:
+    store, folder = case
+    for path in (store.root / FOLDER).glob(f"val.*{CELLS}"):
+        path.unlink()
+    assert differences(verify(Store(store.root), folder))["recorded"]
+
+
+def test_two_folders_are_compared_with_and_without_logits(full: Folders, compact: Folders) -> None:
+    found = compare(full[0], compact[0])
+    assert "the same predictions" in " ".join(found.words) and not found.differing_cells
+
+
+def test_what_needs_logits_or_both_originals_is_refused(full: Folders, compact: Folders, tmp_path: Path) -> None:
+    cell = compact[0].studies()[0].confirm[0]
+    with pytest.raises(UserError, match="hold no logits"):
+        compact[0].predictions(cell, "test")
+    with pytest.raises(UserError, match="cannot be merged"):
+        merge(full[0], compact[0], tmp_path / "both")
+    refused = run_cli(
+        "results", "export", tmp_path / "a.zip", "--compact", "--report", full[1], "--results", full[0].root
+    )
+    assert refused.returncode == 2 and "must be made from the compact records" in refused.stderr
