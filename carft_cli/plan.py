@@ -17,6 +17,7 @@ from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
+    from sweeps.plan.needs import Cost, Needs
     from sweeps.plan.planning import Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
@@ -33,6 +34,9 @@ class PlanSettings:
     calibrate: Annotated[
         bool, option(OUTPUT, "Measure a few batches here first, in place of what records say.", "--calibrate")
     ] = False
+    price_per_gpu_hour: Annotated[
+        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
+    ] = None
 
 
 @takes(PlanSettings)
@@ -43,17 +47,24 @@ def plan(settings: PlanSettings) -> None:
 
     Example: `python cli.py plan downstream --gpus 8 --data ROOT`
     """
-    print_plan(settings.sweep, settings.calibrate)
+    print_plan(settings.sweep, settings.calibrate, settings.price_per_gpu_hour)
 
 
-def print_plan(settings: SweepSettings, calibrate: bool = False) -> None:
-    """Print what a sweep with these settings would take; ``SystemExit`` with code 1 when something is in its way."""
-    chosen, request = settings.chosen_recipe(), settings.resources()
+def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | None = None) -> None:
+    """Print what a sweep with these settings would take; ``SystemExit`` with code 1 when something is in its way.
+
+    price: of a GPU for an hour; None leaves the cost out.
+    """
+    if price is not None and not settings.cluster.gpus:
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
+    chosen = settings.chosen_recipe()
+    request = settings.resources(chosen)
 
     from carft.data.catalog import declare_tasks
     from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
     from carft.store.named_tasks import known_tasks
+    from sweeps.plan.needs import cost_of
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.search.protocol import Protocol
@@ -68,14 +79,15 @@ def print_plan(settings: SweepSettings, calibrate: bool = False) -> None:
     if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
         made = _calibrated(chosen, request, protocol, made, found)
     try:
-        require_space(store.root, made.forecast.bytes)
+        require_space(store.root, made.forecast.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         found.append(refusal)
     downloads = _downloads(chosen)
+    cost = None if price is None else cost_of(made.forecast, made.hardware, request.gpus, price)
     if settings.output.as_json:
-        print_json(_as_json(chosen, made, found, downloads))
+        print_json(_as_json(chosen, made, found, downloads, cost))
     else:
-        _say(chosen, made, found, downloads, store.root)
+        _say(chosen, made, found, downloads, store.root, cost)
     if found:
         raise SystemExit(1)
 
@@ -135,7 +147,9 @@ def _downloads(chosen: Recipe) -> list[str]:
     return [place for place in places if place]
 
 
-def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str]) -> dict[str, Any]:
+def _as_json(
+    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], cost: Cost | None
+) -> dict[str, Any]:
     forecast = made.forecast
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
@@ -149,6 +163,8 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
         "steps": forecast.steps,
         "bytes": forecast.bytes,
         "device_hours": forecast.busy_s * made.hardware.devices / 3600,
+        "needs": asdict(made.needs),
+        "cost": None if cost is None else asdict(cost),
         "tasks": _rows(chosen, forecast),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
@@ -167,7 +183,9 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path) -> None:
+def _say(
+    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path, cost: Cost | None
+) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     failed += f", {forecast.stopped} were stopped early" if forecast.stopped else ""
@@ -187,6 +205,8 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
         "of features (10 GiB at most).",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
+    for line in needs_lines(made.needs, device, cost):
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
     for source in downloads:
         out.print(f"Weights will be downloaded: {source}", soft_wrap=True, markup=False, highlight=False)
     for result in made.earlier[-FEW:]:
@@ -198,3 +218,39 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
     if not found:
         same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json", "--dry-run")]
         out.print(f"Next: {shlex.join(['python', 'cli.py', 'sweep', *same])}", soft_wrap=True, markup=False)
+
+
+def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
+    """What the machines need, which cells want several GPUs, and the cost, one sentence each. device: GPU or core."""
+    each = "GPU of a node" if device == "GPU" else "cell at a time"
+    cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache" if needs.cache_bytes else ""
+    lines = [
+        checkpoint_line(needs),
+        f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
+        f"memory{cache}.",
+    ]
+    if needs.long_cells:
+        few = needs.long_cells[:FEW]
+        listed = ", ".join(f"{one.kind} of {one.method} on {one.task} ({one.hours:.1f} h)" for one in few)
+        more = f" and {len(needs.long_cells) - FEW} more" if len(needs.long_cells) > FEW else ""
+        lines.append(f"Cells that want more than one GPU: {listed}{more}. --workers-per-cell trains each on several.")
+    if needs.wider > 1:
+        lines.append(
+            f"At first {needs.first_jobs} jobs can run, and there is room for {needs.slots}: "
+            f"--workers-per-cell {needs.wider} uses all GPUs."
+        )
+    if cost is not None:
+        lines.append(f"Cost: {cost.busy:,.2f} for busy GPUs, {cost.reserved:,.2f} with all of them from start to end.")
+    return lines
+
+
+def checkpoint_line(needs: Needs) -> str:
+    """How often cells write checkpoints, and what these take."""
+    if not needs.checkpoint_minutes:
+        return "Checkpoints: by time none."
+    size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
+    return f"Checkpoints: every {needs.checkpoint_minutes:g} min, {size} in the results folder, removed with each cell."
+
+
+def _gib(number: float) -> str:
+    return f"{number / 2**30:.2g} GiB"

@@ -121,15 +121,17 @@ class SweepSettings:
         )
         return changed.with_ranges(ranges) if ranges else changed
 
-    def resources(self) -> Resources:
-        """What is asked of Ray; ``UserError`` for numbers that cannot be."""
+    def resources(self, recipe: Recipe) -> Resources:
+        """What is asked of Ray for a recipe; ``UserError`` for numbers that cannot be."""
         from sweeps.ray_backend.connect import Resources
 
         where = self.cluster
         if where.workers_per_cell < 1:
             raise UserError("--workers-per-cell must be at least 1.")
         device = "cuda" if where.gpus else "cpu"
-        execution = self.compute.execution(self.data, device, where.workers_per_cell, where.cells_per_gpu)
+        execution = self.compute.execution(
+            self.data, device, where.workers_per_cell, where.cells_per_gpu, recipe.checkpoint_minutes
+        )
         resources = Resources(where.gpus, execution, where.address, where.hang_after, where.patience)
         resources.check_numbers()
         return resources
