@@ -233,11 +233,11 @@ def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
         few = needs.long_cells[:FEW]
         listed = ", ".join(f"{one.kind} of {one.method} on {one.task} ({one.hours:.1f} h)" for one in few)
         more = f" and {len(needs.long_cells) - FEW} more" if len(needs.long_cells) > FEW else ""
-        lines.append(f"Cells that want more than one GPU: {listed}{more}. --workers-per-cell trains each on several.")
-    if needs.wider > 1:
+        lines.append(f"Cells that want more than one GPU, with their hours on one: {listed}{more}.")
+    if needs.wider > needs.workers:
         lines.append(
-            f"At first {needs.first_jobs} jobs can run, and there is room for {needs.slots}: "
-            f"--workers-per-cell {needs.wider} uses all GPUs."
+            f"At first {needs.first_searches} trainings can run on {needs.gpus} GPUs: "
+            f"--workers-per-cell {needs.wider} uses all of them."
         )
     if cost is not None:
         lines.append(f"Cost: {cost.busy:,.2f} for busy GPUs, {cost.reserved:,.2f} with all of them from start to end.")

@@ -31,13 +31,13 @@ LONG_H = 1.0
 
 @dataclass(frozen=True)
 class LongCells:
-    """Cells of one kind that take long on the workers they have."""
+    """Cells of one kind that take long."""
 
     task: str
     method: str
     kind: str
     hours: float
-    """Of one cell."""
+    """Of one cell on one GPU."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,20 @@ class Needs:
     cache_bytes: int
     """Bytes of disk on every node for the cache of features."""
     long_cells: tuple[LongCells, ...]
-    """Cells that take more than :data:`LONG_H` hours each, the longest first; of GPUs only."""
-    first_jobs: int
-    """Jobs that can run at the start, when rounds of a search wait for results."""
-    slots: int
-    """Cells at a time that the machines have room for."""
+    """Cells that take more than :data:`LONG_H` hours each on one GPU, the longest first; of GPUs only."""
+    first_searches: int
+    """Search cells that can run at the start: later rounds of a search wait for their results."""
+    gpus: int
+    """GPUs of the sweep."""
+    workers: int
+    """Workers of a cell."""
 
     @property
     def wider(self) -> int:
-        """Workers a cell that would use all GPUs at the start, when there are fewer jobs than room; 1 otherwise."""
-        return max(1, self.slots // self.first_jobs) if self.long_cells and self.first_jobs else 1
+        """Workers a cell that use all GPUs at the start, where long cells leave some idle; otherwise what they are."""
+        if not self.long_cells or not self.first_searches:
+            return self.workers
+        return max(self.workers, math.ceil(self.gpus / self.first_searches))
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,10 @@ def needs_of(recipe: Recipe, request: Resources, made: Forecast, hardware: Hardw
         cores_per_device=sharing + _decoders(recipe, made, second * hardware.devices),
         memory_per_device=sharing * (PROCESS_BYTES + one),
         cache_bytes=ArrayCache.limit if request.execution.feature_cache else 0,
-        long_cells=_long_cells(made.left, second) if request.gpus else (),
-        first_jobs=_first_jobs(recipe, made.left),
-        slots=made.slots,
+        long_cells=_long_cells(made.left, second * hardware.devices) if request.gpus else (),
+        first_searches=sum(min(recipe.round_size, one.jobs) for one in made.left if one.kind == "search"),
+        gpus=request.gpus,
+        workers=request.workers_per_cell,
     )
 
 
@@ -116,15 +121,10 @@ def _decoders(recipe: Recipe, made: Forecast, seconds: float) -> int:
 
 
 def _long_cells(left: tuple[PendingWork, ...], second: float) -> tuple[LongCells, ...]:
+    """second: seconds of a pass on one GPU."""
     found = [
         LongCells(one.task, one.method, one.kind, one.passes * second / 3600)
         for one in left
         if one.kind in ("search", "confirm") and one.steps
     ]
     return tuple(sorted((one for one in found if one.hours > LONG_H), key=lambda one: -one.hours))
-
-
-def _first_jobs(recipe: Recipe, left: tuple[PendingWork, ...]) -> int:
-    """Jobs that wait for nothing: untrained cells, and the first round of every search."""
-    searches = sum(min(recipe.round_size, one.jobs) for one in left if one.kind == "search")
-    return searches + sum(one.jobs for one in left if not one.study)

@@ -68,12 +68,21 @@ def _train(config: dict[str, Any]) -> None:
     require_task(store, cell.task)
     bench = CellContext.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
-    computed = compute(cell, bench, checkpoints, thresholds=config["limits"])
-    if ray.train.get_context().get_world_rank() == 0:
+    first = ray.train.get_context().get_world_rank() == 0
+    computed = compute(cell, bench, checkpoints, _log if first else _silent, config["limits"])
+    if first:
         store.sync([cell.id])
         write(cell, computed, bench, store, config["keep_weights"])
         checkpoints.remove()
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)
+
+
+def _silent(line: str) -> None:
+    """Nothing: the first worker logs for all."""
 
 
 def _store(results: str, job: str) -> Store:

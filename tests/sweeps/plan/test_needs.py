@@ -57,8 +57,9 @@ def test_cells_of_hours_want_several_gpus_and_short_ones_do_not(store: Store) ->
     first = found.long_cells[0]
     assert first.kind == "confirm" and first.hours > found.long_cells[-1].hours > 1
     recipe = imagenet()
-    assert found.first_jobs == 1 + min(recipe.round_size, recipe.trials)
-    assert found.wider == 8 // found.first_jobs
+    assert found.first_searches == min(recipe.round_size, recipe.trials)
+    assert found.wider == 8 // found.first_searches
+    assert "--workers-per-cell 4 uses all" in needs_lines(found, "GPU", None)[-1]
     short = needs(store, load_recipe("miniature"), 8)
     assert short.long_cells == () and short.wider == 1
 
@@ -75,7 +76,10 @@ def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path:
     said = run_cli("plan", *asked)
     assert said.returncode == 1 and "In the way:" in said.stdout
     assert "Checkpoints: every 10 min, " in said.stdout and "GPU of a node" in said.stdout
-    assert "Cells that want more than one GPU: confirm of " in said.stdout and "Cost: " in said.stdout
+    assert (
+        "Cells that want more than one GPU, with their hours on one: confirm of " in said.stdout
+        and "Cost: " in said.stdout
+    )
     found = json.loads(run_cli("plan", *asked, "--checkpoint-minutes", 3, "--json").stdout)
     assert found["needs"]["checkpoint_minutes"] == 3 and found["needs"]["checkpoint_bytes"] > 2**30
     assert found["needs"]["cache_bytes"] == ArrayCache.limit and found["cost"]["reserved"] >= found["cost"]["busy"] > 0
