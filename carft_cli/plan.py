@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from carft.core.errors import UserError
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table
 from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.needs import needs_lines
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
-    from sweeps.plan.needs import Cost, Needs
+    from sweeps.plan.needs import Cost
     from sweeps.plan.planning import Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
@@ -218,39 +219,3 @@ def _say(
     if not found:
         same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json", "--dry-run")]
         out.print(f"Next: {shlex.join(['python', 'cli.py', 'sweep', *same])}", soft_wrap=True, markup=False)
-
-
-def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
-    """What the machines need, which cells want several GPUs, and the cost, one sentence each. device: GPU or core."""
-    each = "GPU of a node" if device == "GPU" else "cell at a time"
-    cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache" if needs.cache_bytes else ""
-    lines = [
-        checkpoint_line(needs),
-        f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
-        f"memory{cache}.",
-    ]
-    if needs.long_cells:
-        few = needs.long_cells[:FEW]
-        listed = ", ".join(f"{one.kind} of {one.method} on {one.task} ({one.hours:.1f} h)" for one in few)
-        more = f" and {len(needs.long_cells) - FEW} more" if len(needs.long_cells) > FEW else ""
-        lines.append(f"Cells that want more than one GPU, with their hours on one: {listed}{more}.")
-    if needs.wider > needs.workers:
-        lines.append(
-            f"At first {needs.first_searches} trainings can run on {needs.gpus} GPUs: "
-            f"--workers-per-cell {needs.wider} uses all of them."
-        )
-    if cost is not None:
-        lines.append(f"Cost: {cost.busy:,.2f} for busy GPUs, {cost.reserved:,.2f} with all of them from start to end.")
-    return lines
-
-
-def checkpoint_line(needs: Needs) -> str:
-    """How often cells write checkpoints, and what these take."""
-    if not needs.checkpoint_minutes:
-        return "Checkpoints: by time none."
-    size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
-    return f"Checkpoints: every {needs.checkpoint_minutes:g} min, {size} in the results folder, removed with each cell."
-
-
-def _gib(number: float) -> str:
-    return f"{number / 2**30:.2g} GiB"

@@ -13,6 +13,8 @@ import psutil
 
 #: seconds that cells have after SIGTERM to write their checkpoints, of the thirty that schedulers give by default
 GRACE_S = 20.0
+#: title of the processes that run cells of one worker: Tune's name for an actor class with resources
+CELLS = "ray::ResourceTrainable"
 
 
 def end_cells(grace: float = GRACE_S) -> None:
@@ -23,7 +25,7 @@ def end_cells(grace: float = GRACE_S) -> None:
     cells = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if "".join(process.cmdline()[:1]).startswith("ray::CellActor"):
+            if "".join(process.cmdline()[:1]).startswith(CELLS):
                 process.terminate()
                 cells.append(process)
     psutil.wait_procs(cells, timeout=grace)

@@ -86,7 +86,7 @@ class ProtocolSearcher(Searcher):
 
     def is_over(self) -> bool:
         """Whether no job runs and none is left, or the sweep cannot go on."""
-        return self.error is not None or (not self.jobs and self.protocol.finished())
+        return self.error is not None or (not self.jobs and self.retry.call(self.protocol.finished))
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take back the job of an actor that runs no job and holds its GPU."""
@@ -96,7 +96,7 @@ class ProtocolSearcher(Searcher):
 
     def _require_devices(self) -> None:
         """Raise ``UserError`` when jobs are left and too few GPUs for one of them."""
-        if self.gpus.devices.aside and self.slots() < 1 and not self.protocol.finished():
+        if self.gpus.devices.aside and self.slots() < 1 and not self.retry.call(self.protocol.finished):
             self.error = self.gpus.devices.none_left()
             raise self.error
 

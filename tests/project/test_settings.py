@@ -24,7 +24,7 @@ def options_of(settings: Any) -> list[str]:
 
 @pytest.mark.parametrize("settings", [SweepCommand, PlanSettings])
 def test_sweep_and_plan_take_the_same_settings(settings: Any) -> None:
-    own = {"dry_run", "calibrate"}
+    own = {"dry_run", "calibrate", "price_per_gpu_hour"}
     assert set(options_of(settings)) - own == set(options_of(SweepSettings))
 
 
