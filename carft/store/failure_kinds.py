@@ -38,7 +38,12 @@ _OF_A_DEVICE = re.compile(
     re.IGNORECASE,
 )
 #: what CUDA says of a mistake of the program, which it would make on any GPU
-_OF_THE_PROGRAM = ("device-side assert", "invalid argument", "invalid configuration argument")
+_OF_THE_PROGRAM = (
+    "device-side assert", "invalid argument", "invalid configuration argument", "no kernel image", "invalid usage",
+    "STATUS_NOT_SUPPORTED", "STATUS_BAD_PARAM", "STATUS_INVALID_VALUE",
+)  # fmt: skip
+#: messages of allocators, lower case
+_NO_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
 #: error numbers of the operating system for a lack of memory
 _MEMORY = (errno.ENOMEM,)
 
@@ -120,7 +125,7 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _MEMORY
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return isinstance(error, RuntimeError) and any(said in text for said in _NO_MEMORY)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
