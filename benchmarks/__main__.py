@@ -19,7 +19,19 @@ from rich.table import Table
 from benchmarks.measuring import machine, versions
 from benchmarks.page import write_page
 
-THEMES = ("steps", "loop", "data", "settings", "evaluation", "startup", "growth", "cells", "stopping", "gpu")
+THEMES = (
+    "steps",
+    "loop",
+    "data",
+    "settings",
+    "evaluation",
+    "checkpoints",
+    "startup",
+    "growth",
+    "cells",
+    "stopping",
+    "gpu",
+)
 RESULTS = Path(__file__).parent / "results.json"
 out = Console(width=200)
 

@@ -59,11 +59,11 @@ def audit(settings: AuditSettings) -> None:
 
     asked = load_audit(settings.name)
     sweeps = asked.sweeps(split(settings.only), settings.smoke)
-    request = settings.cluster.resources(settings.compute, settings.data)
-    request.check()
-    _require_possible(sweeps, request, settings.dry_run)
+    requests = [settings.cluster.resources(settings.compute, settings.data, one.recipe) for one in sweeps]
+    requests[0].check()
+    _require_possible(sweeps, requests, settings.dry_run)
     store = writable(settings.output.results, [task for one in sweeps for task in one.recipe.tasks])
-    plans = _plans(sweeps, store, request)
+    plans = _plans(sweeps, store, requests)
     if settings.output.as_json and settings.dry_run:
         print_json({"audit": asked.name, "parts": [_facts(*pair) for pair in zip(sweeps, plans, strict=True)]})
         return
@@ -71,18 +71,21 @@ def audit(settings: AuditSettings) -> None:
     if settings.dry_run:
         out.print(f"Next: {_again()}", soft_wrap=True, markup=False)
         return
-    failed = [_run(one, f"Part {k} of {len(sweeps)}", store, request, settings) for k, one in enumerate(sweeps, 1)]
+    failed = [
+        _run(one, f"Part {number} of {len(sweeps)}", store, request, settings)
+        for number, (one, request) in enumerate(zip(sweeps, requests, strict=True), 1)
+    ]
     _report(store, settings, sum(failed))
     if any(failed):
         raise SystemExit(1)
 
 
-def _require_possible(sweeps: list[AuditSweep], request: Resources, dry_run: bool) -> None:
+def _require_possible(sweeps: list[AuditSweep], requests: list[Resources], dry_run: bool) -> None:
     """Refuse before the first part starts what any part misses; a dry run names it and goes on."""
     from sweeps.ray_backend.preflight import obstacles
 
     found: dict[str, UserError] = {}
-    for one in sweeps:
+    for one, request in zip(sweeps, requests, strict=True):
         found |= {refusal.message: refusal for refusal in obstacles(one.recipe, request)}
     if found and not dry_run:
         raise next(iter(found.values()))
@@ -90,15 +93,18 @@ def _require_possible(sweeps: list[AuditSweep], request: Resources, dry_run: boo
         err.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
 
 
-def _plans(sweeps: list[AuditSweep], store: Store, request: Resources) -> list[Plan]:
+def _plans(sweeps: list[AuditSweep], store: Store, requests: list[Resources]) -> list[Plan]:
     """What each part has left. Parts that share cells each count them."""
     from carft.store.failures import settled_failures
     from sweeps.plan.planning import plan_of
     from sweeps.search.protocol import Protocol
 
-    slots = slots_of(request, [])
+    slots = slots_of(requests[0], [])
     failed = settled_failures(store)
-    return [plan_of(Protocol(one.recipe, store, failed_before=failed), request, slots) for one in sweeps]
+    return [
+        plan_of(Protocol(one.recipe, store, failed_before=failed), request, slots)
+        for one, request in zip(sweeps, requests, strict=True)
+    ]
 
 
 def _facts(sweep: AuditSweep, plan: Plan) -> dict[str, Any]:

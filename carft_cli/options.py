@@ -178,7 +178,13 @@ class ComputeOptions:
         int, option(MORE_WHERE, "Parts that a worker's batch is computed in, to save memory.", min=1)
     ] = 1
     compile: Annotated[bool, option(MORE_WHERE, "Compile the network with torch.compile.", "--compile")] = False
-    checkpoint_every: Annotated[int, option(MORE_WHERE, "Steps between checkpoints of a cell; 0: none.", min=0)] = 0
+    checkpoint_minutes: Annotated[
+        float | None,
+        option(MORE_WHERE, "Minutes between checkpoints of a cell; 0: none; default: 10, or the recipe's.", min=0),
+    ] = None
+    checkpoint_every: Annotated[
+        int, option(MORE_WHERE, "Also a checkpoint after every so many steps; 0: only by time.", min=0)
+    ] = 0
     feature_cache: Annotated[
         str,
         option(MORE_WHERE, "Folder of pretrained features and drawings, 10 GiB at most; 'none' stores nothing."),
@@ -188,10 +194,21 @@ class ComputeOptions:
         option(MORE_WHERE, "Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
     ] = "float32"
 
-    def execution(self, data: DataOptions, device: str, workers: int, cells_per_gpu: int = 1) -> Execution:
-        """The execution that these options describe; ``UserError`` for a value outside its range."""
-        from carft.training.execution import Execution
+    def execution(
+        self,
+        data: DataOptions,
+        device: str,
+        workers: int,
+        cells_per_gpu: int = 1,
+        checkpoint_minutes: float | None = None,
+    ) -> Execution:
+        """The execution that these options describe; ``UserError`` for a value outside its range.
 
+        checkpoint_minutes: in force unless the option is given; None: the default of an execution.
+        """
+        from carft.training.execution import CHECKPOINT_MINUTES, Execution
+
+        minutes = checkpoint_minutes if self.checkpoint_minutes is None else self.checkpoint_minutes
         cache = None if self.feature_cache == "none" else str(Path(self.feature_cache).expanduser().resolve())
         return Execution(
             device=device,
@@ -200,6 +217,7 @@ class ComputeOptions:
             compile=self.compile,
             data=absolute(data.data),
             checkpoint_every=self.checkpoint_every,
+            checkpoint_minutes=CHECKPOINT_MINUTES if minutes is None else minutes,
             skip_unreadable=data.skip_unreadable,
             feature_cache=cache,
             feature_dtype=self.feature_dtype,

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from carft.core.errors import UserError
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table
 from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.needs import needs_lines
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
+    from sweeps.plan.needs import Cost
     from sweeps.plan.planning import Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
@@ -33,6 +35,9 @@ class PlanSettings:
     calibrate: Annotated[
         bool, option(OUTPUT, "Measure a few batches here first, in place of what records say.", "--calibrate")
     ] = False
+    price_per_gpu_hour: Annotated[
+        float | None, option(OUTPUT, "Price of a GPU for an hour, in any currency: also print the cost.", min=0)
+    ] = None
 
 
 @takes(PlanSettings)
@@ -43,17 +48,24 @@ def plan(settings: PlanSettings) -> None:
 
     Example: `python cli.py plan downstream --gpus 8 --data ROOT`
     """
-    print_plan(settings.sweep, settings.calibrate)
+    print_plan(settings.sweep, settings.calibrate, settings.price_per_gpu_hour)
 
 
-def print_plan(settings: SweepSettings, calibrate: bool = False) -> None:
-    """Print what a sweep with these settings would take; ``SystemExit`` with code 1 when something is in its way."""
-    chosen, request = settings.chosen_recipe(), settings.resources()
+def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | None = None) -> None:
+    """Print what a sweep with these settings would take; ``SystemExit`` with code 1 when something is in its way.
+
+    price: of a GPU for an hour; None leaves the cost out.
+    """
+    if price is not None and not settings.cluster.gpus:
+        raise UserError("--price-per-gpu-hour is for a sweep on GPUs, and --gpus asks for none.", "Give --gpus N too.")
+    chosen = settings.chosen_recipe()
+    request = settings.resources(chosen)
 
     from carft.data.catalog import declare_tasks
     from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
     from carft.store.named_tasks import known_tasks
+    from sweeps.plan.needs import cost_of
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.search.protocol import Protocol
@@ -68,14 +80,15 @@ def print_plan(settings: SweepSettings, calibrate: bool = False) -> None:
     if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
         made = _calibrated(chosen, request, protocol, made, found)
     try:
-        require_space(store.root, made.forecast.bytes)
+        require_space(store.root, made.forecast.bytes + made.needs.checkpoint_bytes)
     except UserError as refusal:
         found.append(refusal)
     downloads = _downloads(chosen)
+    cost = None if price is None else cost_of(made.forecast, made.hardware, request.gpus, price)
     if settings.output.as_json:
-        print_json(_as_json(chosen, made, found, downloads))
+        print_json(_as_json(chosen, made, found, downloads, cost))
     else:
-        _say(chosen, made, found, downloads, store.root)
+        _say(chosen, made, found, downloads, store.root, cost)
     if found:
         raise SystemExit(1)
 
@@ -135,7 +148,9 @@ def _downloads(chosen: Recipe) -> list[str]:
     return [place for place in places if place]
 
 
-def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str]) -> dict[str, Any]:
+def _as_json(
+    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], cost: Cost | None
+) -> dict[str, Any]:
     forecast = made.forecast
     plain = {name: value for name, value in asdict(forecast).items() if name != "left"}
     return {
@@ -149,6 +164,8 @@ def _as_json(chosen: Recipe, made: Plan, found: list[UserError], downloads: list
         "steps": forecast.steps,
         "bytes": forecast.bytes,
         "device_hours": forecast.busy_s * made.hardware.devices / 3600,
+        "needs": asdict(made.needs),
+        "cost": None if cost is None else asdict(cost),
         "tasks": _rows(chosen, forecast),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
@@ -167,7 +184,9 @@ def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path) -> None:
+def _say(
+    chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str], place: Path, cost: Cost | None
+) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     failed += f", {forecast.stopped} were stopped early" if forecast.stopped else ""
@@ -187,6 +206,8 @@ def _say(chosen: Recipe, made: Plan, found: list[UserError], downloads: list[str
         "of features (10 GiB at most).",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
+    for line in needs_lines(made.needs, device, cost):
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
     for source in downloads:
         out.print(f"Weights will be downloaded: {source}", soft_wrap=True, markup=False, highlight=False)
     for result in made.earlier[-FEW:]:

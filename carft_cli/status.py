@@ -75,6 +75,8 @@ def _say(state: SweepState, results: str) -> None:
         out.print(f"Time left: {time_left}, from {state.basis}", soft_wrap=True, highlight=False)
     if state.busy:
         out.print(busy_line(state.busy), highlight=False)
+    for gpu, reason in state.gpus_set_aside.items():
+        out.print(f"{gpu} is set aside: {reason}", soft_wrap=True, markup=False, highlight=False)
     if state.dashboard:
         out.print(f"Ray's dashboard: {state.dashboard}", soft_wrap=True)
     out.print(rows_table(labelled([{"task": name, **task.model_dump()} for name, task in state.tasks.items()])))

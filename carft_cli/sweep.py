@@ -53,7 +53,8 @@ def sweep(command: SweepCommand) -> None:
 
 def run(settings: SweepSettings) -> None:
     """Run what the records say is missing; ``SystemExit`` with the exit code of the command when it is not 0."""
-    recipe, request, results = settings.chosen_recipe(), settings.resources(), settings.output.results
+    recipe, results = settings.chosen_recipe(), settings.output.results
+    request = settings.resources(recipe)
     request.check()
     store = writable(results, recipe.tasks)
     from carft.spec.resolve import specify
@@ -64,7 +65,7 @@ def run(settings: SweepSettings) -> None:
     protocol, summary, state = session.run(settings.run.retry_failed)
     result = session.write_result(summary, state)
     if settings.output.as_json:
-        counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s")
+        counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s", "gpus_set_aside")
         plan = None if result is None else result.model_dump(exclude={"version"})
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
@@ -81,14 +82,16 @@ class Session:
     """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
+        from sweeps.faults.devices import Devices
         from sweeps.faults.restart import load_restart_state
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter
 
         self.recipe, self.store, self.request = recipe, store, request
+        self.devices = Devices()
         self.environment, self.restart_state = dict(os.environ), load_restart_state()
         self.display = ProgressDisplay(err)
-        self.writer = StatusWriter(store, recipe.name, self.restart_state.started)
+        self.writer = StatusWriter(store, recipe.name, self.restart_state.started, self.devices.aside)
         self.plan: Plan | None = None
 
     def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
@@ -109,6 +112,7 @@ class Session:
                     self._leave,
                     self.restart_state,
                     self._restart,
+                    self.devices,
                 )
                 outcome = "stopped" if summary.stopped else "done"
             finally:
@@ -138,7 +142,7 @@ class Session:
 
         self.plan = plan_of(protocol, self.request, concurrency(self.request))
         forecast = self.plan.forecast
-        require_space(self.store.root, forecast.bytes)
+        require_space(self.store.root, forecast.bytes + self.plan.needs.checkpoint_bytes)
         err.print(f"{forecast.cells} cells to run. {time_line(forecast)}", soft_wrap=True)
         show, write = self.display.watch(protocol), self.writer.watch(protocol)
         if self.writer.dashboard:
@@ -190,6 +194,8 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     )
     if state is not None and state.busy:
         out.print(busy_line(state.busy), highlight=False)
+    for gpu, reason in summary.gpus_set_aside.items():
+        out.print(f"{gpu} was set aside: {reason}", soft_wrap=True, markup=False, highlight=False)
     known = {failure.key: failure for failure in failures(protocol.store)}
     for key, reason in protocol.failed.items():
         what = f"{known[key].title}: {known[key].kind}: " if key in known else ""

@@ -77,14 +77,16 @@ class ClusterOptions:
         float, option(MORE_WHERE, "Seconds to wait for a node that can run a cell when none is alive.", min=0)
     ] = 60
 
-    def resources(self, compute: ComputeOptions, data: DataOptions) -> Resources:
-        """What is asked of Ray; ``UserError`` for numbers that cannot be."""
+    def resources(self, compute: ComputeOptions, data: DataOptions, recipe: Recipe) -> Resources:
+        """What is asked of Ray for a recipe; ``UserError`` for numbers that cannot be."""
         from sweeps.ray_backend.connect import Resources
 
         if self.workers_per_cell < 1:
             raise UserError("--workers-per-cell must be at least 1.")
         device = "cuda" if self.gpus else "cpu"
-        execution = compute.execution(data, device, self.workers_per_cell, self.cells_per_gpu)
+        execution = compute.execution(
+            data, device, self.workers_per_cell, self.cells_per_gpu, recipe.checkpoint_minutes
+        )
         resources = Resources(self.gpus, execution, self.address, self.hang_after, self.patience)
         resources.check_numbers()
         return resources
@@ -133,9 +135,9 @@ class SweepSettings:
         )
         return changed.with_ranges(ranges) if ranges else changed
 
-    def resources(self) -> Resources:
-        """What is asked of Ray; ``UserError`` for numbers that cannot be."""
-        return self.cluster.resources(self.compute, self.data)
+    def resources(self, recipe: Recipe) -> Resources:
+        """What is asked of Ray for a recipe; ``UserError`` for numbers that cannot be."""
+        return self.cluster.resources(self.compute, self.data, recipe)
 
     def _tasks(self, tasks: list[str] | None) -> list[str] | None:
         if not self.leave_one_out and self.domains.tasks_file:

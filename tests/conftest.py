@@ -19,6 +19,8 @@ from tests.support import faults
 from tests.support.gates import Gate, closed_gate
 from tests.support.helpers import LR, ROOT, quick_cell
 
+#: why a test of the gpu lane is skipped
+NO_GPU = "torch sees no GPU on this machine"
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
 
@@ -29,6 +31,22 @@ settings.load_profile("carft")
 
 #: a shell's background jobs ignore it, and so would the sweeps that tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip(NO_GPU)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests had no GPU, also without ``-rs``."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_GPU in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests of the gpu lane were skipped: {NO_GPU}.")
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,17 @@ class StorageUnavailable(OSError):
         return str(self.strerror)
 
 
+class DeviceFailed(RuntimeError):
+    """A GPU does not compute. ``gpu`` is its UUID, or its number and host where it tells no UUID."""
+
+    def __init__(self, why: str, gpu: str) -> None:
+        super().__init__(why, gpu)
+        self.why, self.gpu = why, gpu
+
+    def __str__(self) -> str:
+        return f"{self.gpu}: {self.why}"
+
+
 class Diverged(RuntimeError):
     """The training loss of a cell is no longer finite."""
 

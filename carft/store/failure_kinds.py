@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Mapping
 
-from carft.core.errors import Diverged, StorageUnavailable, UnreadableImage, UserError
+from carft.core.errors import DeviceFailed, Diverged, StorageUnavailable, UnreadableImage, UserError
 
 #: kind -> what it means
 KINDS: Mapping[str, str] = {
@@ -13,6 +14,7 @@ KINDS: Mapping[str, str] = {
     "out of memory": "also when a batch was computed in parts",
     "unreadable image": "an image file cannot be decoded",
     "refused": "the cell cannot be run as asked for, here",
+    "device": "a GPU, or what drives it, does not work",
     "crash": "native code brought the process down",
     "hang": "nothing moved for longer than --hang-after",
     "storage": "a file or a service could not be read or written",
@@ -20,7 +22,7 @@ KINDS: Mapping[str, str] = {
     "error": "anything else",
 }
 #: kinds that do not depend on the cell: the same command runs such a cell again
-PASSING = ("storage", "lost")
+PASSING = ("storage", "lost", "device")
 #: names of Ray's exceptions for a process or a node that is gone
 _LOST = (
     "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
@@ -29,6 +31,19 @@ _LOST = (
 )  # fmt: skip
 #: messages of gloo and NCCL to the workers of a cell when one of them is gone
 _LEFT = ("connection closed by peer", "connection reset by peer", "remote process exited")
+#: what CUDA, its libraries and its driver say of a GPU that does not work
+_OF_A_DEVICE = re.compile(
+    r"CUDA error|CUDNN_STATUS|cuDNN error|CUBLAS_STATUS|CUFFT_|NCCL error|ncclUnhandledCudaError|ncclSystemError"
+    r"|No CUDA GPUs are available|CUDA driver error|\bXid\b|fallen off the bus|uncorrectable ECC",
+    re.IGNORECASE,
+)
+#: what CUDA says of a mistake of the program, which it would make on any GPU
+_OF_THE_PROGRAM = (
+    "device-side assert", "invalid argument", "invalid configuration argument", "no kernel image", "invalid usage",
+    "STATUS_NOT_SUPPORTED", "STATUS_BAD_PARAM", "STATUS_INVALID_VALUE",
+)  # fmt: skip
+#: messages of allocators, lower case
+_NO_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
 #: error numbers of the operating system for a lack of memory
 _MEMORY = (errno.ENOMEM,)
 
@@ -40,10 +55,18 @@ def kind_of(error: BaseException) -> str:
 
 def reason_of(error: BaseException) -> str:
     """An exception in one sentence: that of the cause which decides its kind."""
-    cause = _judged(error)[1]
+    kind, cause = _judged(error)
+    if isinstance(cause, DeviceFailed):
+        return printable(str(cause))
     if isinstance(cause, UserError | StorageUnavailable):
         return printable(str(cause.message if isinstance(cause, UserError) else cause))
-    return printable(f"{type(cause).__name__}: {cause}")
+    said = f"{type(cause).__name__}: {cause}"
+    return printable(said.splitlines()[0] if kind == "device" else said)  # CUDA adds advice for who debugs it
+
+
+def gpu_in(error: BaseException) -> str:
+    """The GPU that an exception, or one that it wraps, says has failed; empty where none does."""
+    return next((cause.gpu for cause in _causes(error) if isinstance(cause, DeviceFailed)), "")
 
 
 def printable(text: str) -> str:
@@ -59,6 +82,8 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
             return "diverged", cause
         if _is_lack_of_memory(cause):
             return "out of memory", cause
+        if is_of_a_device(cause):
+            return "device", cause
         if isinstance(cause, UnreadableImage):
             return "unreadable image", cause
         if isinstance(cause, UserError):
@@ -76,6 +101,19 @@ def _is_of_safetensors(error: BaseException) -> bool:
     return type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
 
 
+def is_of_a_device(error: BaseException) -> bool:
+    """Whether an exception says that a GPU does not work, and not that the program misuses it."""
+    if isinstance(error, DeviceFailed):
+        return True
+    left = any(text in str(error).lower() for text in _LEFT)
+    return isinstance(error, RuntimeError) and not _wrapped(error) and not left and names_a_device(str(error))
+
+
+def names_a_device(text: str) -> bool:
+    """Whether a text holds what CUDA, its libraries or its driver say of a GPU that does not work."""
+    return bool(_OF_A_DEVICE.search(text)) and not any(mistake in text for mistake in _OF_THE_PROGRAM)
+
+
 def _is_a_loss(error: BaseException) -> bool:
     text = str(error).lower()
     return type(error).__name__ in _LOST or (isinstance(error, RuntimeError) and any(left in text for left in _LEFT))
@@ -87,7 +125,7 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _MEMORY
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return isinstance(error, RuntimeError) and any(said in text for said in _NO_MEMORY)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -102,6 +102,8 @@ class SweepState(Document):
     """Device -> mean share of the time that it was busy, in [0, 1]."""
     dashboard: str = ""
     """URL of Ray's dashboard; empty where it does not run."""
+    gpus_set_aside: dict[str, str] = Field(default_factory=dict)
+    """GPU that the sweep does not use any more -> reason."""
     searches: int = Field(1, ge=1)
     """Independent searches of each method on each task."""
 

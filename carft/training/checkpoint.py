@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +34,29 @@ def _make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
+@dataclass
+class _Writer:
+    """Writes checkpoints in a thread, one at a time."""
+
+    since: float = field(default_factory=time.monotonic)
+    """Monotonic time of the last checkpoint, or of the start, in seconds."""
+    writing: Future[None] | None = None
+    """The checkpoint that is being written."""
+
+    def start(self, write: Callable[[], None]) -> None:
+        """Begin to write, once the checkpoint before is written."""
+        self.wait()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.writing = pool.submit(write)
+        pool.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """Wait until nothing is being written; raises what the writing raised."""
+        writing, self.writing = self.writing, None
+        if writing is not None:
+            writing.result()
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoint file of one cell. Every worker reads it; the first worker writes it.
@@ -42,27 +68,63 @@ class Checkpoints:
     path: Path
     """The file."""
     every: int = 0
-    """Steps between checkpoints; 0 writes none."""
+    """Steps between checkpoints that are written at once, inside the step; 0 writes none of these."""
     make: Callable[[Path], object] = _make
     """Creates the folder of the file. Raises ``OSError`` where none should be created."""
+    minutes: float = 0.0
+    """Minutes of training between checkpoints that are written beside the steps; 0 writes none of these."""
+    _writer: _Writer = field(default_factory=_Writer, repr=False, compare=False)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether checkpoints are written at all."""
+        return bool(self.every or self.minutes)
+
+    def begin(self) -> None:
+        """Start to count the minutes."""
+        self._writer.since = time.monotonic()
 
     def save(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, worker: WorkerRank
     ) -> None:
-        """Write a checkpoint if one is due at this step."""
-        if not self.every or progress.step % self.every or worker.rank:
+        """Write a checkpoint if one is due at this step. Raises the ``OSError`` of a writing beside the steps."""
+        if worker.rank:
             return
+        if self.every and progress.step % self.every == 0:
+            self.save_now(network, optimizer, progress, worker)
+        elif self.minutes and time.monotonic() - self._writer.since >= 60 * self.minutes:
+            self._writer.start(self._snapshot(network, optimizer, progress))
+            self.begin()
+
+    def save_now(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, worker: WorkerRank
+    ) -> None:
+        """Write a checkpoint at this step and return when it is there. Does nothing where checkpoints are off."""
+        if worker.rank or not self.is_on:
+            return
+        self._writer.wait()
+        self._snapshot(network, optimizer, progress)()
+        self.begin()
+
+    def _snapshot(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Callable[[], None]:
+        """What writes the state of this step, from copies: steps that follow do not change it."""
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        note = {"progress": json.dumps({"step": progress.step, "history": progress.history})}
-        self.make(self.path.parent)
-        write_atomic(self.path, lambda part: save_file(tensors, part, note))
+        copies = {name: _copied(value) for name, value in tensors.items()}
+        history = [*progress.history[:-1], *map(dict, progress.history[-1:])]  # only the last row changes later
+        step = progress.step
+
+        def write() -> None:
+            note = {"progress": json.dumps({"step": step, "history": history})}
+            self.make(self.path.parent)
+            write_atomic(self.path, lambda part: save_file(copies, part, note))
+
+        return write
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
         """Load the last checkpoint into network and optimiser; None when there is none, or when it is corrupt."""
-        if not self.every or not self.path.is_file():
+        if not self.is_on or not self.path.is_file():
             return None
         try:
             with safe_open(self.path, framework="pt") as stream:
@@ -81,9 +143,16 @@ class Checkpoints:
         return progress
 
     def remove(self) -> None:
-        """Remove the checkpoint, once the record is written."""
-        if self.every:
+        """Remove the checkpoint, once nobody needs it: the record is written, or the loss diverged."""
+        if self.is_on:
+            with suppress(OSError, SafetensorError):  # that it could not be written harms nobody any more
+                self._writer.wait()
             self.path.unlink(missing_ok=True)
+
+
+def _copied(value: torch.Tensor) -> torch.Tensor:
+    """A copy in the memory of the host, as safetensors wants it: contiguous, and sharing no memory."""
+    return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
@@ -92,4 +161,4 @@ def _laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
 
 
 #: for a training without checkpoints
-NONE = Checkpoints(Path(), every=0)
+NONE = Checkpoints(Path())

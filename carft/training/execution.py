@@ -5,6 +5,7 @@ Torch is imported inside functions, so that a driver can build and send an ``Exe
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,6 +22,8 @@ from carft.training.hardware import hardware_name
 ALWAYS_RECORDED = ("device", "workers", "threads")
 #: folders of this machine; no record holds them, since digests identify their content
 FOLDERS = ("data", "feature_cache")
+#: minutes of training between checkpoints unless a recipe or an option says otherwise
+CHECKPOINT_MINUTES = 10.0
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna")
 
 
@@ -41,7 +44,9 @@ class Execution:
     data: str | None = None
     """The data root, for tasks that need one."""
     checkpoint_every: int = 0
-    """Steps between checkpoints, at least 0; 0 writes none."""
+    """Steps between checkpoints that are written inside a step, at least 0; 0 writes none of these."""
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+    """Minutes of training between checkpoints that are written beside the steps, at least 0; 0 writes none of these."""
     skip_unreadable: bool = False
     """Whether images that cannot be decoded are left out; the record then says so."""
     feature_cache: str | None = None
@@ -56,6 +61,8 @@ class Execution:
             raise UserError(f"There is no device '{self.device}'.", "Known: auto, cpu, cuda.")
         if self.workers < 1 or self.accumulation < 1 or self.checkpoint_every < 0:
             raise UserError("Workers and accumulation must be at least 1, steps between checkpoints at least 0.")
+        if not 0 <= self.checkpoint_minutes < math.inf:
+            raise UserError("Minutes between checkpoints must be a number of at least 0.", "0 writes none.")
         if self.feature_dtype not in ("float32", "float16"):
             raise UserError(f"Features cannot be stored as '{self.feature_dtype}'.", "Known: float32, float16.")
 

@@ -6,6 +6,7 @@ The loop calls a method's hooks (:class:`carft.methods.ft.FineTune`). A method n
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
+from carft.training.preemption import Preemption, sigterm_noted
 from carft.training.schedule import Part, draws, learning_rates, order, parts_of_epoch
 
 #: validation metrics that a history holds, at the last step of every epoch
@@ -56,13 +58,21 @@ def train(
     """Fine-tune ``network`` in place. Every worker of a cell calls this.
 
     Resumes from the last checkpoint, with the same bits. Ends after an epoch whose validation is below ``thresholds``.
-    Raises ``Diverged`` when the loss is not finite.
+    At SIGTERM writes a checkpoint after the step and ends the process. Raises ``Diverged`` when the loss is not finite.
     """
     solved = method.setup(network, context.task.train)
     if not method.trainable_parameters(network):
         return Trained(solved)
-    trainer = Trainer(cell, context, network, method, checkpoints)
+    with sigterm_noted() if checkpoints.is_on else nullcontext(Preemption()) as preemption:
+        return train_epochs(Trainer(cell, context, network, method, checkpoints, preemption), thresholds, log)
+
+
+def train_epochs(trainer: Trainer, thresholds: Thresholds, log: Callable[[str], None]) -> Trained:
+    """The epochs that are left, each with its validation."""
+    cell, context, network, method = trainer.cell, trainer.context, trainer.network, trainer.method
     history, predictions = trainer.progress.history, None
+    if trainer.progress.step:
+        log(f"goes on after step {trainer.progress.step} from a checkpoint")
     for epoch in range(trainer.first_epoch, cell.training.epochs):
         if thresholds and trainer.is_pruned(curve_of(history), thresholds):
             break
@@ -81,16 +91,24 @@ class Trainer:
     """Updates a network on the loss of a method: AdamW, warm-up and cosine, gradients clipped at a global norm."""
 
     def __init__(
-        self, cell: Cell, context: CellContext, network: Network, method: FineTune, checkpoints: Checkpoints = NONE
+        self,
+        cell: Cell,
+        context: CellContext,
+        network: Network,
+        method: FineTune,
+        checkpoints: Checkpoints = NONE,
+        preemption: Preemption | None = None,
     ) -> None:
         self.cell, self.context, self.network, self.method = cell, context, network, method
-        self.checkpoints, self.worker = checkpoints, WorkerRank.current()
+        self.checkpoints, self.preemption = checkpoints, preemption or Preemption()
+        self.worker = WorkerRank.current()
         self.device = next(network.parameters()).device
         self.parameters = method.trainable_parameters(network)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=0.0, weight_decay=cell.training.weight_decay, eps=1e-8, fused=True
         )
         self.progress = checkpoints.restore(network, self.optimizer) or Progress()
+        checkpoints.begin()
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
         self.steps_per_epoch = math.ceil(len(context.task.train) / cell.training.batch_size)
@@ -169,8 +187,12 @@ class Trainer:
         return bool(behind)
 
     def save(self) -> None:
-        """Write a checkpoint if one is due."""
-        self.checkpoints.save(self.network, self.optimizer, self.progress, self.worker)
+        """Write a checkpoint if one is due. After SIGTERM write it now, and raise ``SystemExit``."""
+        state = (self.network, self.optimizer, self.progress, self.worker)
+        if self.preemption.arrived:
+            self.checkpoints.save_now(*state)
+            raise SystemExit(128 + signal.SIGTERM)
+        self.checkpoints.save(*state)
 
 
 def wrapped(network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:

@@ -82,7 +82,11 @@ def compute(
     trained = Trained([])
     if method_card(cell.method).kind == "trained":
         method = method_card(cell.method).load()(cell, context.pretrained, context.prompts)
-        trained = train(cell, context, network, method, checkpoints, thresholds, log)
+        try:
+            trained = train(cell, context, network, method, checkpoints, thresholds, log)
+        except Diverged:
+            checkpoints.remove()  # the same steps would diverge again
+            raise
     ended = time.perf_counter()
     predictions = trained.predictions or context.predict(cell, network, context.task.val)
     metrics = {**_last_epoch(trained.history), **flatten("val", score(predictions))}
@@ -152,7 +156,7 @@ def check_execution(cell: Cell, execution: Execution) -> None:
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
     """The checkpoints of a cell, in the results folder."""
     path = store.root / "checkpoints" / f"{cell.id}.safetensors"
-    return Checkpoints(path, execution.checkpoint_every, store.make)
+    return Checkpoints(path, execution.checkpoint_every, store.make, execution.checkpoint_minutes)
 
 
 def write(cell: Cell, computed: Computed, context: CellContext, store: Store, keep_weights: bool) -> None:
@@ -180,7 +184,9 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
         return network
     path = store.find_weights(cell.id)
     if not path.is_file():
-        again = compute(cell, context, store_checkpoints(cell, store, context.execution))
+        checkpoints = store_checkpoints(cell, store, context.execution)
+        again = compute(cell, context, checkpoints)
+        checkpoints.remove()
         if again.metrics != dict(store.read(cell.id).metrics):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import psutil
 
+from sweeps.faults.devices import Devices
 from sweeps.search.protocol import Protocol
 
 #: restarts of one sweep at most
@@ -45,17 +46,19 @@ class RestartState:
     """Ids of cells that the sweep finished, or that ran when Ray died."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Job key -> reason."""
+    aside: Mapping[str, str] = field(default_factory=dict)
+    """GPU that is set aside -> reason."""
     lock: int | None = None
     """File descriptor of the lock on the results folder."""
     forecast: Mapping[str, Any] | None = None
     """Fields of the forecast of the whole sweep."""
 
-    def with_progress(self, protocol: Protocol, lock: int) -> RestartState:
+    def with_progress(self, protocol: Protocol, lock: int, devices: Devices) -> RestartState:
         """The state for one more restart, now."""
         running = {cell.id for job in list(protocol.running.values()) for cell in job.cells()}
         done = (set(protocol.done) | running) - protocol.reused
-        failed = dict(protocol.failed)
-        return replace(self, restarts=self.restarts + 1, done=frozenset(done), failed=failed, lock=lock)
+        state = replace(self, restarts=self.restarts + 1, done=frozenset(done), lock=lock)
+        return replace(state, failed=dict(protocol.failed), aside=dict(devices.aside))
 
 
 #: restarts the sweep

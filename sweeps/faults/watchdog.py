@@ -12,11 +12,12 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from carft.core.heartbeat import on_heartbeat
+from carft.store.failure_kinds import names_a_device
 from carft.store.failures import tail
 from carft.store.mirror import local_folder
 from carft.store.object_store import is_url
@@ -28,6 +29,10 @@ SEARCHED = 200_000
 #: lines that faulthandler writes
 _HUNG = re.compile(r"^Timeout \(([^)]*)\)!", re.MULTILINE)
 _CRASHED = re.compile(r"^Fatal Python error: (.+)", re.MULTILINE)
+#: lines of :func:`open_job_log` and :func:`end_process`
+_GPU = re.compile(r"^GPU of the job: (.+)$", re.MULTILINE)
+_FAILED_ON_GPU = re.compile(r"^The process ends, since its GPU failed: (.+)$", re.MULTILINE)
+_LEFT_UNUSABLE = re.compile(r"^The process ends, since its CUDA context is unusable: (.+)$", re.MULTILINE)
 
 
 def log_path(results: str | Path, key: str) -> Path:
@@ -35,8 +40,11 @@ def log_path(results: str | Path, key: str) -> Path:
     return local_folder(results) / "logs" / f"{key}.log"
 
 
-def open_job_log(message: Mapping[str, Any]) -> None:
-    """Start the log of a job. It holds all attempts of one sweep; the log of another sweep is overwritten."""
+def open_job_log(message: Mapping[str, Any], gpu: str = "") -> None:
+    """Start the log of a job. It holds all attempts of one sweep; the log of another sweep is overwritten.
+
+    gpu: the name of the GPU that the job runs on; empty on a CPU, and for a job of several workers.
+    """
     path = log_path(message["results"], message["key"])
     path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)  # never a folder that was unmounted
     mark = f"[job {message['start']}]"
@@ -44,17 +52,47 @@ def open_job_log(message: Mapping[str, Any]) -> None:
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with path.open("a" if same else "w", encoding="utf-8") as stream:
         stream.write(f"{when} {message['key']}, process {os.getpid()} {mark}\n")
+        if gpu:
+            stream.write(f"GPU of the job: {gpu}\n")
+
+
+def end_process(path: Path, reason: str, by_job: bool) -> NoReturn:
+    """End this process, so that its CUDA context ends too, after a line in the log that says why.
+
+    by_job: whether the job failed on the GPU; otherwise an earlier job of this process left the context unusable, and
+    this job did not begin.
+    """
+    why = "its GPU failed" if by_job else "its CUDA context is unusable"
+    with suppress(OSError), path.open("a", encoding="utf-8") as stream:
+        stream.write(f"The process ends, since {why}: {' '.join(reason.split())}\n")
+    os._exit(1)
+
+
+def gpu_of(path: Path) -> str:
+    """The GPU of the last attempt in a log; empty where it names none."""
+    found = _GPU.search(_last_attempt(path))
+    return found[1] if found else ""
 
 
 def how_it_ended(path: Path) -> tuple[str, str]:
     """(kind, reason) of a process that ended without an exception, from the last attempt in the log."""
-    text = tail(path, SEARCHED)
-    text = text[text.rfind("[job ") :]
+    text = _last_attempt(path)
+    if failed := _FAILED_ON_GPU.search(text):
+        return "device", failed[1]
+    if unusable := _LEFT_UNUSABLE.search(text):
+        return "lost", f"an earlier job left the CUDA context of its process unusable: {unusable[1]}"
     if hung := _HUNG.search(text):
         return "hang", f"nothing moved for {hung[1]} (hours:minutes:seconds)"
-    if crashed := _CRASHED.search(text):
+    if (crashed := _CRASHED.search(text)) and names_a_device(text):
+        return "device", f"native code brought its process down after an error of CUDA: {crashed[1]}"
+    if crashed:
         return "crash", f"native code brought its process down: {crashed[1]}"
     return "lost", "its worker process died"
+
+
+def _last_attempt(path: Path) -> str:
+    text = tail(path, SEARCHED)
+    return text[text.rfind("[job ") :]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from carft.store.records import Store
 from carft.store.sweep_state import Seconds
 from carft.training.hardware import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
+from sweeps.plan.needs import Needs, needs_of
 from sweeps.plan.rates import Hardware, Rate, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import starts
@@ -80,12 +81,13 @@ class PlanResult(Document):
 
 @dataclass(frozen=True)
 class Plan:
-    """A forecast, what it is for, and the outcomes of earlier sweeps in the same results folder."""
+    """A forecast, what it is for, the outcomes of earlier sweeps in the same results folder, and what it needs."""
 
     forecast: Forecast
     model: str
     hardware: Hardware
     earlier: Sequence[PlanResult]
+    needs: Needs
 
     def result(self, recipe: str, cells: int, failed: int, wall_s: float, ended: str) -> PlanResult:
         """This plan with the outcome of its sweep."""
@@ -119,7 +121,9 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rat
     rate = calibration or recorded(newest(protocol.store, model), hardware)
     if rate is None and size is not None:
         rate = estimated(size, hardware)
-    return Plan(forecast(protocol, slots, rate, size), model, hardware, read_plan_results(protocol.store))
+    made = forecast(protocol, slots, rate, size)
+    needs = needs_of(protocol.recipe, request, made, hardware, size)
+    return Plan(made, model, hardware, read_plan_results(protocol.store), needs)
 
 
 def hardware_of(request: Resources, precision: str) -> Hardware:

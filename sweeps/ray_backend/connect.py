@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from carft.core.errors import UserError
@@ -183,9 +183,17 @@ def connect(request: Resources) -> None:
             )
 
 
-def concurrency(request: Resources) -> int:
-    """Number of cells that can run at a time on the nodes that are alive; at least 1."""
-    return _at_a_time(request, [place.get("CPU", 0) for place in _places(request)])
+def concurrency(request: Resources, aside: int = 0) -> int:
+    """Number of cells that can run at a time on the nodes that are alive; at least 1, unless GPUs are set aside.
+
+    aside: GPUs of these nodes that the sweep does not use.
+    """
+    places = _places(request)
+    cpus = [place.get("CPU", 0) for place in places]
+    if not aside:
+        return _at_a_time(request, cpus)
+    gpus = min(request.gpus, int(sum(place.get("GPU", 0) for place in places)) - aside)
+    return _at_a_time(replace(request, gpus=gpus), cpus) if gpus >= request.workers_per_cell else 0
 
 
 def has_room(request: Resources) -> bool:

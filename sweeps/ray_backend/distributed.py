@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -11,13 +13,15 @@ import ray.train
 import ray.train.torch
 from ray.train.torch import TorchTrainer
 
-from carft.core.errors import UserError
+from carft.core.errors import DeviceFailed, UserError
 from carft.spec.cell import Cell
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, known_pruned
+from carft.store.failure_kinds import is_of_a_device
 from carft.store.mirror import store_at
 from carft.store.named_tasks import require_task
 from carft.store.object_store import is_url
 from carft.store.records import Store
+from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, log_path, watchdog
@@ -30,30 +34,55 @@ def _worker(config: dict[str, Any]) -> None:
     """Train and validate the cell on one worker, under the watchdog; rank 0 writes the record."""
     path = log_path(config["results"], f"{config['job']}-{Cell.from_dict(config['cell']).id}")
     path.parent.mkdir(parents=is_url(config["results"]), exist_ok=True)
-    with watchdog(path, config["hang_after"]):
+    with watchdog(path, config["hang_after"]), _gpu_named(config["execution"]["device"]):
         _train(config)
 
 
-def _train(config: dict[str, Any]) -> None:
+@contextmanager
+def _gpu_named(wanted: str) -> Iterator[None]:
+    """Use the GPU of this worker, once it computes. A failure of it within the block is raised with its name."""
+    if wanted == "cpu":
+        yield
+        return
     import torch
 
+    number = ray.train.torch.get_device().index  # workers of one node see the same GPUs
+    gpu = device.gpu_name(number)
+    try:
+        torch.cuda.set_device(number)
+        device.probe("cuda", gpu)
+        yield
+    except RuntimeError as error:
+        if not is_of_a_device(error) or isinstance(error, DeviceFailed):
+            raise
+        raise DeviceFailed(str(error).splitlines()[0], gpu) from error
+
+
+def _train(config: dict[str, Any]) -> None:
     from carft.training.context import CellContext
     from carft.training.run import compute, store_checkpoints, write
 
     execution = Execution(**config["execution"])
     execution.prepare()
-    if execution.device == "cuda":
-        torch.cuda.set_device(ray.train.torch.get_device())  # workers of one node see the same GPUs
     cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
     require_task(store, cell.task)
     bench = CellContext.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
-    computed = compute(cell, bench, checkpoints, thresholds=config["limits"])
-    if ray.train.get_context().get_world_rank() == 0:
+    first = ray.train.get_context().get_world_rank() == 0
+    computed = compute(cell, bench, checkpoints, _log if first else _silent, config["limits"])
+    if first:
         store.sync([cell.id])
         write(cell, computed, bench, store, config["keep_weights"])
         checkpoints.remove()
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
+
+
+def _log(line: str) -> None:
+    print(line, flush=True)
+
+
+def _silent(line: str) -> None:
+    """Nothing: the first worker logs for all."""
 
 
 def _store(results: str, job: str) -> Store:

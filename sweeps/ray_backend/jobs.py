@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, require_parts_allowed
-from carft.store.failure_kinds import kind_of, reason_of
+from carft.store.failure_kinds import gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.named_tasks import require_task
@@ -29,11 +29,18 @@ Payload = dict[str, Any]
 PARTS = 4
 
 
-def payload(job: Job, results: str, execution: Execution, hang_after: float = HANG_AFTER, start: str = "") -> Payload:
+def payload(
+    job: Job,
+    results: str,
+    execution: Execution,
+    hang_after: float = HANG_AFTER,
+    start: str = "",
+    aside: Iterable[str] = (),
+) -> Payload:
     """A job as plain values, to be sent to a worker.
 
     results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
-    disables the limit. start: name of the sweep that sends the job.
+    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run.
     """
     return {
         "kind": job.kind,
@@ -45,6 +52,7 @@ def payload(job: Job, results: str, execution: Execution, hang_after: float = HA
         "results": results,
         "execution": asdict(execution),
         "hang_after": hang_after,
+        "aside": sorted(aside),
     }
 
 
@@ -144,7 +152,8 @@ def failure(message: Payload, error: Exception) -> dict[str, Any]:
     kind, reason = kind_of(error), reason_of(error)
     if kind in ("error", "lost") and (ended := _end_in_log(message))[0] != "lost":
         kind, reason = ended  # a process of a cell that has several ended without an exception of its own
-    return record_failure(message, kind, reason, "".join(traceback.format_exception(error)))
+    written = record_failure(message, kind, reason, "".join(traceback.format_exception(error)))
+    return {**written, "gpu": gpu_in(error)}
 
 
 def _end_in_log(message: Payload) -> tuple[str, str]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from carft.core.errors import UserError
 from carft.store.failures import settled_failures
 from carft.store.records import Store
+from sweeps.faults.devices import Devices
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.lock import sweep_lock
 from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
-from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
+from sweeps.faults.signals import StopSignal, end_cells, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend.connect import COORDINATOR, RayNotStarted, Resources, concurrency, connect
 from sweeps.ray_backend.head_monitor import RESUME_HINT, ExitProcess, OnRayLost, exit_process, monitor_head
@@ -43,6 +45,8 @@ class Summary:
     """Wall time in seconds, over all restarts."""
     stopped: int = 0
     """Number of the signal that stopped the sweep; 0 for none."""
+    gpus_set_aside: Mapping[str, str] = field(default_factory=dict)
+    """GPU -> why the sweep did not use it any more."""
 
 
 def run_sweep(
@@ -55,19 +59,22 @@ def run_sweep(
     leave: ExitProcess = exit_process,
     state: RestartState | None = None,
     restart: Restart | None = None,
+    devices: Devices | None = None,
 ) -> tuple[Protocol, Summary]:
     """Run what is not on record. Ctrl-C and SIGTERM stop cleanly; the same call then goes on.
 
     watch: gets the protocol, returns a callback for every change. log: gets one sentence when the sweep waits, tries a
     job again or restarts. retry_failed: also run cells that failed before for a reason of their own; cells that were
     lost with their machine always run again. leave: ends the process when calls into Ray may not return. state: that of
-    this sweep before a restart. restart: restarts the program, see ``sweeps.faults.restart``; None never does.
+    this sweep before a restart. restart: restarts the program, see ``sweeps.faults.restart``; None never does. devices:
+    gets the GPUs that fail.
 
     Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """
     store.require_writable()
     store = store.with_sentinel(SWEPT)
-    state = state or RestartState()
+    state, devices = state or RestartState(), devices or Devices()
+    devices.aside.update(state.aside)
     with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():
         failed = {} if retry_failed else settled_failures(store)
         protocol = Protocol(recipe, store, failed_before={**failed, **state.failed}, own=state.done)
@@ -81,17 +88,18 @@ def run_sweep(
             if own_ray and restart is not None and state.restarts < MAX_RESTARTS:
                 log(f"{error.message} Ray starts again, {state.restarts + 1} of {MAX_RESTARTS} times at most.")
                 with contextlib.suppress(OSError):
-                    restart(state.with_progress(protocol, lock))
+                    restart(state.with_progress(protocol, lock, devices))
             leave(error, 2)
 
         with monitor_head(request.address, on_lost):
+            retry = StorageRetry(store, log)
             try:
-                stopped = _run(protocol, request, watch, StorageRetry(store, log), stop, state.name, on_lost)
+                stopped = _run(protocol, request, watch, retry, stop, state.name, on_lost, devices)
             except RayNotStarted as error:
                 if restart is not None:
                     on_lost(error)
                 raise
-        return protocol, _summary(protocol, state, stopped)
+        return protocol, _summary(protocol, state, stopped, devices)
 
 
 def _run(
@@ -102,6 +110,7 @@ def _run(
     stop: StopSignal,
     name: str,
     on_lost: OnRayLost,
+    devices: Devices,
 ) -> int:
     """Run the jobs of the protocol; returns the number of the signal that stopped them, 0 for none."""
     if retry.call(protocol.finished):
@@ -114,9 +123,11 @@ def _run(
             connect(request)
             notify = watch(protocol)
         with monitor_ray(request, on_lost):
-            _tune(protocol, request, retry, notify, name)
+            _tune(protocol, request, retry, notify, name, devices)
         retry.call(protocol.write_studies)
     except KeyboardInterrupt:
+        if stop.signal == signal.SIGTERM:
+            end_cells()
         with contextlib.suppress(OSError):  # no retry: the user wants to stop now
             protocol.write_studies()
         return stop.signal
@@ -125,7 +136,7 @@ def _run(
     return 0
 
 
-def _summary(protocol: Protocol, state: RestartState, stopped: int) -> Summary:
+def _summary(protocol: Protocol, state: RestartState, stopped: int, devices: Devices) -> Summary:
     return Summary(
         cells_done=len(protocol.done) - len(protocol.reused),
         cells_failed=sum(map(cells_of, protocol.failed)),
@@ -133,15 +144,24 @@ def _summary(protocol: Protocol, state: RestartState, stopped: int) -> Summary:
         cells_stopped=len(protocol.stopped),
         wall_s=round(time.monotonic() - state.clock, 2),
         stopped=stopped,
+        gpus_set_aside=dict(devices.aside),
     )
 
 
-def _tune(protocol: Protocol, request: Resources, retry: StorageRetry, notify: Callable[[], None], name: str) -> None:
+def _tune(
+    protocol: Protocol,
+    request: Resources,
+    retry: StorageRetry,
+    notify: Callable[[], None],
+    name: str,
+    devices: Devices,
+) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     from ray import tune
 
+    from sweeps.ray_backend.gpus import Gpus, Holders
     from sweeps.ray_backend.scheduler import ACTORS_STARTING, ParallelStartScheduler
     from sweeps.ray_backend.searcher import ProtocolSearcher
     from sweeps.ray_backend.trainable import CellActor
@@ -151,15 +171,17 @@ def _tune(protocol: Protocol, request: Resources, retry: StorageRetry, notify: C
         logging.getLogger(logger).setLevel(logging.ERROR)
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    results, slots = protocol.store.address, lambda: concurrency(request)
-    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, name)
+    results, slots = protocol.store.address, lambda: concurrency(request, len(devices.aside))
+    several, holders = request.workers_per_cell > 1, Holders()
+    gpus = Gpus(devices, retry.log, holders.hold) if several else Gpus(devices, retry.log)
+    searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, name, gpus)
     resources = request.per_worker if request.workers_per_cell == 1 else dict(COORDINATOR)
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=ParallelStartScheduler(),
+                scheduler=ParallelStartScheduler(searcher.is_over),
                 num_samples=-1,
                 reuse_actors=True,
                 metric="failure",

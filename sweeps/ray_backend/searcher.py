@@ -4,27 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from carft.core.errors import UserError
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.faults.watchdog import how_it_ended, log_path
+from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.gpus import Gpus
 from sweeps.ray_backend.jobs import payload, record_failure
+from sweeps.ray_backend.scheduler import HOLDS
 from sweeps.search.protocol import Job, Protocol
 
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
-#: crashed once, may succeed on the next attempt.
-ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "crash": 2}
+#: crashed once, may succeed on the next attempt. Two failures set a GPU aside, so a third attempt is on another one.
+ATTEMPTS: Mapping[str, int] = {"lost": 3, "storage": 3, "device": 3, "crash": 2}
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job ended. All but ``gpu`` is empty for a job that is done."""
+
+    kind: str = ""
+    """Kind of failure."""
+    reason: str = ""
+    """Its reason in one sentence."""
+    on_record: bool = True
+    """Whether the failure has a record."""
+    gpu: str = ""
+    """The GPU that the job ran on; empty where that is not known."""
 
 
 class ProtocolSearcher(Searcher):
     """Asks the protocol for jobs and reports to it how they ended.
 
     slots: returns the number of jobs that may run now. notify: called after every change. name: name of the sweep in
-    the logs of its jobs.
+    the logs of its jobs. gpus: gets how jobs end on GPUs.
     """
 
     def __init__(
@@ -36,6 +53,7 @@ class ProtocolSearcher(Searcher):
         slots: Callable[[], int],
         notify: Callable[[], None],
         name: str,
+        gpus: Gpus | None = None,
     ) -> None:
         super().__init__(metric="failure", mode="max")
         self.protocol = protocol
@@ -45,6 +63,7 @@ class ProtocolSearcher(Searcher):
         self.slots = slots
         self.notify = notify
         self.name = name
+        self.gpus = gpus or Gpus()
         self.jobs: dict[str, Job] = {}
         self.attempts: Counter[str] = Counter()  # job key -> times it ended without being done
         self.ended = False  # whether a job ended since the last notification
@@ -58,9 +77,28 @@ class ProtocolSearcher(Searcher):
             self.ended = False
             self.notify()  # here, not where a job ends: the actor that is free has its next job by now
         if job is None:
-            return None if self.jobs else Searcher.FINISHED
+            if self.jobs:
+                return None
+            self._require_devices()
+            return Searcher.FINISHED
         self.jobs[trial_id] = job
         return {"job": self._message(job)}
+
+    def is_over(self) -> bool:
+        """Whether no job runs and none is left, or the sweep cannot go on."""
+        return self.error is not None or (not self.jobs and self.retry.call(self.protocol.finished))
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Take back the job of an actor that runs no job and holds its GPU."""
+        if result.get(HOLDS) and (job := self.jobs.pop(trial_id, None)) is not None:
+            self.gpus.held(result)
+            self.protocol.give_back(job)
+
+    def _require_devices(self) -> None:
+        """Raise ``UserError`` when jobs are left and too few GPUs for one of them."""
+        if self.gpus.devices.aside and self.slots() < 1 and not self.retry.call(self.protocol.finished):
+            self.error = self.gpus.devices.none_left()
+            raise self.error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
@@ -68,17 +106,29 @@ class ProtocolSearcher(Searcher):
             return
         self.ended = True
         try:
-            self._settle(job, *self._end_of(job, None if error else result))
+            end = self._end_of(job, None if error else result)
+            self.gpus.ended(end.gpu, job.key, end.kind, end.reason)
+            self._settle(job, end)
         except UserError as error:  # Tune would count it as an error of the trial
             self.error = error
 
-    def _end_of(self, job: Job, result: dict[str, Any] | None) -> tuple[str, str, bool]:
-        """(kind of failure, its reason, whether it is on record); empty strings for a job that is done."""
+    def _end_of(self, job: Job, result: dict[str, Any] | None) -> End:
+        """result: of the job's actor; None when the actor died."""
         if result is not None:
-            return result.get("kind", ""), result["failure"], True
-        return *self.retry.call(lambda: how_it_ended(log_path(self.results, job.key))), False
+            return End(result.get("kind", ""), result["failure"], True, result.get("gpu", ""))
+        log = log_path(self.results, job.key)
+        kind, reason = self.retry.call(lambda: how_it_ended(log))
+        return End(kind, reason, self._is_recorded(job, kind), self.retry.call(lambda: gpu_of(log)))
 
-    def _settle(self, job: Job, kind: str, reason: str, on_record: bool) -> None:
+    def _is_recorded(self, job: Job, kind: str) -> bool:
+        """Whether the process of a job wrote a failure record before it ended."""
+        if kind != "device":
+            return False
+        self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
+        return self.protocol.store.failure_path(job.cell.id).is_file()
+
+    def _settle(self, job: Job, end: End) -> None:
+        kind, reason = end.kind, end.reason
         if not reason:
             self.retry.call(lambda: self.protocol.store.refresh(*(f"cells/{cell.id}" for cell in job.cells())))
             self.retry.call(lambda: self.protocol.end(job))
@@ -94,14 +144,15 @@ class ProtocolSearcher(Searcher):
             self.retry.log(f"{job.key} runs again, {tried + 1} of {most} times at most: {kind}: {reason}")
             self.protocol.give_back(job)
             return
-        if not on_record:
+        if not end.on_record:
             reason = record_failure(self._message(job), kind, reason)["failure"]
         self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
         self.protocol.end(job, reason)
         self.retry.call(self.protocol.write_studies)
 
     def _message(self, job: Job) -> dict[str, Any]:
-        return payload(job, self.results, self.request.execution, self.request.hang_after, self.name)
+        aside = self.gpus.devices.aside
+        return payload(job, self.results, self.request.execution, self.request.hang_after, self.name, aside)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 import ray
 from ray import tune
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from carft.core.errors import DeviceFailed
 from carft.spec.cell import Cell
+from carft.training import device
 from carft.training.execution import Execution
-from sweeps.faults.watchdog import log_path, open_job_log, watchdog
+from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
 from sweeps.ray_backend.jobs import failure, retry_in_parts, run_payload, upload_log
+from sweeps.ray_backend.scheduler import HOLDS
+
+#: seconds between two signs of life of an actor that holds a GPU
+HOLD_S = 2.0
 
 
 class CellActor(tune.Trainable):
-    """Runs the job in its config in one step. Imports, models and rendered images stay for the next job."""
+    """Runs the job in its config in one step. Imports, models and rendered images stay for the next job.
+
+    On a GPU it runs no job unless the GPU computes. An actor whose GPU is set aside, or does not compute from the
+    start, holds the GPU until the sweep is over, so that Ray gives it to no other actor of the sweep.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         self.message = config["job"]
+        self.gpu = _gpu_of(self.message)
+        self.used = self.holds = False
         import_module("carft.training.run")  # here, since no watchdog runs yet: imports may be slow
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -28,20 +42,54 @@ class CellActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        if self.holds:
+            time.sleep(HOLD_S)
+            return self._held()
+        if self.gpu in self.message["aside"]:
+            return self._held()
         try:
-            open_job_log(self.message)
+            open_job_log(self.message, self.gpu)
         except OSError as error:  # the results folder does not answer
             return {**failure(self.message, error), "done": True}
+        if self.gpu and (broken := self._broken()):
+            return self._held(broken)
+        self.used = True
         run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
         result = run(self.message)
         upload_log(self.message)
-        return {**result, "done": True}
+        if self.gpu and result.get("kind") == "device":
+            end_process(self._log(), result["failure"], by_job=True)
+        return {"gpu": self.gpu, **result, "done": True}
+
+    def _broken(self) -> str:
+        """Why the GPU does not compute in this new process; empty if it does. A used process ends instead."""
+        try:
+            device.probe("cuda", self.gpu)
+        except DeviceFailed as error:
+            if self.used:
+                end_process(self._log(), error.why, by_job=False)
+            return error.why
+        return ""
+
+    def _held(self, broken: str = "") -> dict[str, Any]:
+        """The result of an actor that runs no job and holds its GPU. broken: why the GPU does not compute."""
+        self.holds = True
+        return {"failure": "", HOLDS: self.gpu, "broken": broken, "done": False}
+
+    def _log(self) -> Path:
+        return log_path(self.message["results"], self.message["key"])
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: records are the state."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: records are the state."""
+
+
+def _gpu_of(message: dict[str, Any]) -> str:
+    """The GPU of a job's actor; empty on a CPU, and for a job of several workers, whose actor has none."""
+    execution = message["execution"]
+    return device.gpu_name() if execution["device"] == "cuda" and execution["workers"] == 1 else ""
 
 
 def run_watched(message: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from carft.spec.cell import Reading, Training
 from carft.spec.registry import METHODS, SOUPED, MethodCard, Range, method_card
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
+from carft.training.execution import CHECKPOINT_MINUTES
 from sweeps.recipes.readings import Readings
 
 
@@ -60,7 +61,8 @@ class Recipe(_Strict):
     after which a search trial that is behind is given up, where ``early_stopping`` is on. searches: independent
     searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
     the luck of the search. allow_edges: whether claims may rest on searches whose winners lie at the edge of their
-    range. expect: the result to expect.
+    range. checkpoint_minutes: minutes of training between checkpoints of a cell, 0 for none. expect: the result to
+    expect.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Recipe(_Strict):
     early_stopping: bool = False
     searches: int = Field(default=1, ge=1)
     allow_edges: bool = False
+    checkpoint_minutes: float = Field(default=CHECKPOINT_MINUTES, ge=0)
     expect: str
 
     def training_of(self, crop: float | None = None) -> Training:

@@ -30,9 +30,12 @@ WRITE_EVERY_S = 3.0
 class StatusWriter:
     """Gets every change of the sweep; a thread writes the state, so that no job waits for the disk."""
 
-    def __init__(self, store: Store, recipe: str, started: float | None = None) -> None:
+    def __init__(
+        self, store: Store, recipe: str, started: float | None = None, aside: Mapping[str, str] | None = None
+    ) -> None:
         self.store, self.recipe = store, recipe
         self.started = time.time() if started is None else started
+        self.aside = {} if aside is None else aside  # GPU that is set aside -> reason; the sweep adds to it
         self.protocol: Protocol | None = None
         self.dashboard = ""
         self.slots = 0
@@ -135,6 +138,7 @@ class StatusWriter:
             slots=self.slots,
             busy=self._load.means(),
             dashboard=self.dashboard,
+            gpus_set_aside=dict(self.aside),
             searches=protocol.recipe.searches,
         )
 

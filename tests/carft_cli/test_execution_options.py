@@ -17,7 +17,12 @@ FIXED = {"threads"}
 
 def asked(tmp_path: Path, device: str) -> Execution:
     options = ComputeOptions(
-        accumulation=2, compile=True, checkpoint_every=3, feature_cache=str(tmp_path), feature_dtype="float16"
+        accumulation=2,
+        compile=True,
+        checkpoint_every=3,
+        checkpoint_minutes=5,
+        feature_cache=str(tmp_path),
+        feature_dtype="float16",
     )
     return options.execution(DataOptions(tmp_path, skip_unreadable=True), device, workers=4, cells_per_gpu=5)
 

@@ -24,7 +24,7 @@ def options_of(settings: Any) -> list[str]:
 
 @pytest.mark.parametrize("settings", [SweepCommand, PlanSettings])
 def test_sweep_and_plan_take_the_same_settings(settings: Any) -> None:
-    own = {"dry_run", "calibrate"}
+    own = {"dry_run", "calibrate", "price_per_gpu_hour"}
     assert set(options_of(settings)) - own == set(options_of(SweepSettings))
 
 
@@ -57,12 +57,27 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
     """Device, workers and threads are chosen elsewhere; everything else that changes reaches the execution."""
     parameters = {p.name: p.default for p in _parameters(SweepSettings)}
     given = {**parameters, "recipe": "miniature", "data": tmp_path, "accumulation": 2, "compile": True}
-    given |= {"checkpoint_every": 3, "skip_unreadable": True, "feature_cache": "none", "feature_dtype": "float16"}
+    given |= {
+        "checkpoint_minutes": 5.0,
+        "checkpoint_every": 3,
+        "skip_unreadable": True,
+        "feature_cache": "none",
+        "feature_dtype": "float16",
+    }
     given |= {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": 1}
-    execution = _build(SweepSettings, given).resources().execution
+    settings = _build(SweepSettings, given)
+    execution = settings.resources(settings.chosen_recipe()).execution
     plain = replace(Execution(), device=execution.device)
     changed = {f.name for f in fields(Execution) if getattr(execution, f.name) != getattr(plain, f.name)}
-    expected = {"accumulation", "compile", "checkpoint_every", "data", "skip_unreadable", "feature_dtype"}
+    expected = {
+        "accumulation",
+        "compile",
+        "checkpoint_every",
+        "checkpoint_minutes",
+        "data",
+        "skip_unreadable",
+        "feature_dtype",
+    }
     assert changed >= expected | {"cells_per_gpu"}
     assert execution.feature_cache is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 
 import pytest
 import torch
@@ -11,10 +12,10 @@ from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from safetensors import SafetensorError
 
-from carft.core.errors import Diverged, UnreadableImage, UserError
+from carft.core.errors import DeviceFailed, Diverged, UnreadableImage, UserError
 from carft.core.files import write_json
 from carft.spec.selection import enough
-from carft.store.failure_kinds import KINDS, kind_of, reason_of
+from carft.store.failure_kinds import KINDS, PASSING, gpu_in, kind_of, reason_of
 from carft.store.failures import (
     failures,
     read_failure,
@@ -32,6 +33,17 @@ CASES = [
     (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
     (MemoryError(), "out of memory"),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+    (RuntimeError("CUDA error: out of memory"), "out of memory"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "out of memory"),
+    (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), "device"),
+    (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
+    (RuntimeError("CUDA error: unspecified launch failure"), "device"),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
+    (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp, unhandled cuda error"), "device"),
+    (RuntimeError("No CUDA GPUs are available"), "device"),
+    (DeviceFailed("a small product is wrong", "GPU-1"), "device"),
+    (RuntimeError("CUDA error: device-side assert triggered"), "error"),
+    (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "error"),
     (UnreadableImage("The image 'a.jpg' cannot be read."), "unreadable image"),
     (UserError("There is no GPU on this machine."), "refused"),
     (OSError(errno.ENOSPC, "No space left on device"), "storage"),
@@ -61,6 +73,19 @@ def test_processes_that_lost_touch_with_one_that_is_gone_are_lost_themselves() -
     assert kind_of(WorkerGroupError("both failed", {0: RuntimeError(said), 1: ValueError("why")})) == "error"
 
 
+def test_nccl_whose_peer_is_gone_is_lost_and_not_sick() -> None:
+    said = "NCCL error in: ProcessGroupNCCL.cpp, remote process exited or there was a network error"
+    assert kind_of(RuntimeError(said)) == "lost"
+
+
+def test_the_gpu_of_a_worker_is_found_in_what_the_workers_of_a_cell_raise() -> None:
+    failed = DeviceFailed("it is lost", "GPU-7")
+    raised = WorkerGroupError("two failed", {0: RuntimeError("Connection closed by peer"), 1: failed})
+    assert (kind_of(raised), gpu_in(raised), reason_of(raised)) == ("device", "GPU-7", "GPU-7: it is lost")
+    assert gpu_in(pickle.loads(pickle.dumps(failed))) == "GPU-7"
+    assert gpu_in(ValueError("why")) == ""
+
+
 def test_attempts_are_counted_until_the_cell_is_done(store: Store) -> None:
     for attempt in (1, 2):
         assert write_failure(store, CELL, "hang", "nothing moved", job="search").attempt == attempt
@@ -73,9 +98,7 @@ def test_what_was_lost_is_not_settled(store: Store) -> None:
     cells = {kind: quick_cell("ft", seed=seed, lr=LR) for seed, kind in enumerate(KINDS)}
     for kind, cell in cells.items():
         write_failure(store, cell, kind, "why", job="search")
-    assert set(settled_failures(store)) == {
-        f"search-{cell.id}" for kind, cell in cells.items() if kind not in ("lost", "storage")
-    }
+    assert set(settled_failures(store)) == {f"search-{cell.id}" for kind, cell in cells.items() if kind not in PASSING}
 
 
 def test_a_failure_record_of_before_is_read_and_not_held_against_the_cell(store: Store) -> None:

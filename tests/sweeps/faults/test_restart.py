@@ -17,6 +17,7 @@ import pytest
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.training.execution import Execution
+from sweeps.faults.devices import Devices
 from sweeps.faults.restart import RestartState
 from sweeps.faults.signals import sigterm_as_interrupt
 from sweeps.ray_backend import connect as cluster
@@ -90,9 +91,9 @@ def test_what_a_sweep_finished_before_it_started_again_was_not_found_done(store:
     assert done is not None and dying is not None
     Crew(store).write(done)
     sweep.end(done)
-    earlier = RestartState().with_progress(sweep, lock=3)
+    earlier = RestartState().with_progress(sweep, 3, Devices({"GPU-a": "it is sick"}))
     Crew(store).write(dying)
-    assert earlier.restarts == 1 and earlier.lock == 3
+    assert earlier.restarts == 1 and earlier.lock == 3 and earlier.aside == {"GPU-a": "it is sick"}
     again = Protocol(small(), store, own=earlier.done)
     again.look()
     assert again.reused == {first.cell.id}

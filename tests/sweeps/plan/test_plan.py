@@ -18,6 +18,7 @@ from carft.training.execution import Execution
 from carft.training.hardware import hardware_name
 from sweeps.plan.calibration import calibrated
 from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast
+from sweeps.plan.needs import needs_of
 from sweeps.plan.planning import Plan, plan_of, read_plan_results, write_plan_result
 from sweeps.plan.rates import Hardware, Rate, estimated, passes_of, recorded
 from sweeps.ray_backend.connect import Resources
@@ -144,7 +145,8 @@ def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> N
 
 def test_forecast_and_outcome_are_stored_and_corrupt_files_skipped(store: Store) -> None:
     store.require_writable()
-    plan = Plan(forecast_of(store, recipe()), "icons-resnet", HERE, ())
+    made = forecast_of(store, recipe())
+    plan = Plan(made, "icons-resnet", HERE, (), needs_of(recipe(), Resources(), made, HERE, SMALL))
     done = plan.result("miniature", plan.forecast.cells, 0, 99.0, "done")
     write_plan_result(store, "20260101T000000Z-1", done)
     stopped = plan.result("miniature", 3, 0, 1.0, "stopped")

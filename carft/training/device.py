@@ -1,0 +1,62 @@
+"""The GPU of this process: its name, and whether it computes. On a CPU there is nothing to ask."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+
+from carft.core.errors import DeviceFailed
+
+#: side of the matrices that a probe multiplies
+SIDE = 64
+#: seconds that nvidia-smi may take to name the GPUs
+NAMING_S = 20
+
+
+def gpu_name(number: int = 0) -> str:
+    """UUID of a GPU that this process may use; its number and host where nvidia-smi does not tell.
+
+    number: position among the GPUs of this process, from 0. Neither torch nor CUDA is asked, since a broken GPU may
+    bring either down.
+    """
+    given = [one.strip() for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    chosen = given[number] if number < len(given) else str(number)
+    if chosen.startswith(("GPU-", "MIG-")):
+        return chosen
+    return _uuids().get(chosen, f"GPU {chosen} of {socket.gethostname()}")
+
+
+def _uuids() -> dict[str, str]:
+    """Number of a GPU of this machine -> its UUID; empty where nvidia-smi does not tell."""
+    if (smi := shutil.which("nvidia-smi")) is None:
+        return {}
+    command = [smi, "--query-gpu=index,uuid", "--format=csv,noheader"]
+    try:
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=NAMING_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    pairs = (line.split(",") for line in printed.splitlines() if line.count(",") == 1)
+    return {index.strip(): uuid.strip() for index, uuid in pairs}
+
+
+def probe(device: str, gpu: str) -> None:
+    """Compute a small product on the GPU of this process; does nothing when ``device`` is cpu.
+
+    gpu: the name of the GPU for the error. Raises ``DeviceFailed`` when it cannot be computed or is wrong, also where
+    an earlier job of this process left its CUDA context unusable. Memory that is full is no failure of the GPU.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        ones = torch.ones(SIDE, SIDE, device=device)
+        found = float((ones @ ones).sum())
+    except torch.OutOfMemoryError:
+        return
+    except RuntimeError as error:
+        raise DeviceFailed(f"a small product could not be computed: {str(error).splitlines()[0]}", gpu) from error
+    if found != SIDE**3:
+        raise DeviceFailed(f"a small product is wrong: {found} instead of {SIDE**3}", gpu)

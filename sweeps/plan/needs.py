@@ -1,0 +1,130 @@
+"""What the machines of a sweep need beside time, which cells want several GPUs, and what it costs. No Ray.
+
+Cores for decoding and memory of a process are estimates: they are computed from the constants below.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from carft.core.array_cache import ArrayCache
+from carft.data.catalog import card
+from carft.models.availability import ModelSize
+from carft.spec.registry import method_card
+from sweeps.plan.forecast import Forecast, PendingWork
+from sweeps.plan.rates import Hardware
+from sweeps.ray_backend.connect import Resources
+from sweeps.recipes import Recipe
+
+#: CPU seconds to decode and crop a photo of 500 x 375, measured once on one core of an AMD EPYC
+DECODE_S = 2.3e-3
+#: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
+PROCESS_BYTES = 4 * 2**30
+#: copies of the trained numbers in a checkpoint: weights and AdamW's two moments
+COPIES = 3
+#: bytes of a number in a checkpoint
+FLOAT = 4
+#: hours of a cell on one GPU above which a second GPU is worth its overhead
+LONG_H = 1.0
+
+
+@dataclass(frozen=True)
+class LongCells:
+    """Cells of one kind that take long."""
+
+    task: str
+    method: str
+    kind: str
+    hours: float
+    """Of one cell on one GPU."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the machines of a sweep need."""
+
+    checkpoint_minutes: float
+    """Minutes between checkpoints; 0 for none."""
+    checkpoint_bytes: int
+    """Bytes of the checkpoints of all cells that run at a time, in the results folder; 0 where the size is unknown."""
+    cores_per_device: int
+    """CPU cores for each GPU, or for each cell on a CPU: one that computes, the others decode."""
+    memory_per_device: int
+    """Bytes of host memory for each GPU, or for each cell on a CPU."""
+    cache_bytes: int
+    """Bytes of disk on every node for the cache of features."""
+    long_cells: tuple[LongCells, ...]
+    """Cells that take more than :data:`LONG_H` hours each on one GPU, the longest first; of GPUs only."""
+    first_searches: int
+    """Search cells that can run at the start: later rounds of a search wait for their results."""
+    gpus: int
+    """GPUs of the sweep."""
+    workers: int
+    """Workers of a cell."""
+
+    @property
+    def wider(self) -> int:
+        """Workers a cell that use all GPUs at the start, where long cells leave some idle; otherwise what they are."""
+        if not self.long_cells or not self.first_searches:
+            return self.workers
+        return max(self.workers, math.ceil(self.gpus / self.first_searches))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Price of the GPUs of a sweep, in the currency of the price."""
+
+    busy: float
+    """Of the hours in which cells compute."""
+    reserved: float
+    """Of all GPUs from the start to the end of the sweep."""
+
+
+def needs_of(recipe: Recipe, request: Resources, made: Forecast, hardware: Hardware, size: ModelSize | None) -> Needs:
+    """The needs of what is left of a sweep."""
+    minutes = request.execution.checkpoint_minutes
+    one = COPIES * FLOAT * size.parameters if size and minutes else 0
+    second = _seconds_per_pass(made)
+    sharing = request.cells_per_gpu
+    return Needs(
+        checkpoint_minutes=minutes,
+        checkpoint_bytes=one * made.slots,
+        cores_per_device=sharing + _decoders(recipe, made, second * hardware.devices),
+        memory_per_device=sharing * (PROCESS_BYTES + one),
+        cache_bytes=ArrayCache.limit if request.execution.feature_cache else 0,
+        long_cells=_long_cells(made.left, second * hardware.devices) if request.gpus else (),
+        first_searches=sum(min(recipe.round_size, one.jobs) for one in made.left if one.kind == "search"),
+        gpus=request.gpus,
+        workers=request.workers_per_cell,
+    )
+
+
+def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> Cost:
+    """The cost at a price per GPU and hour."""
+    return Cost(made.busy_s * hardware.devices / 3600 * price, gpus * made.wall_s / 3600 * price)
+
+
+def _seconds_per_pass(made: Forecast) -> float:
+    """Seconds of one pass of an image on the devices of one cell; 0 when no rate is known."""
+    passes = sum(one.jobs * one.passes for one in made.left)
+    return made.busy_s / passes if passes else 0.0
+
+
+def _decoders(recipe: Recipe, made: Forecast, seconds: float) -> int:
+    """Cores that decode as fast as one device trains. seconds: of a pass on one device."""
+    per_image = [found for name in recipe.methods if (found := method_card(name).epoch_passes)]
+    in_memory = all(card(task).scale == "miniature" for task in recipe.tasks)
+    if in_memory or not seconds or not per_image:
+        return 0
+    return math.ceil(DECODE_S / (seconds * min(per_image)))
+
+
+def _long_cells(left: tuple[PendingWork, ...], second: float) -> tuple[LongCells, ...]:
+    """second: seconds of a pass on one GPU."""
+    found = [
+        LongCells(one.task, one.method, one.kind, one.passes * second / 3600)
+        for one in left
+        if one.kind in ("search", "confirm") and one.steps
+    ]
+    return tuple(sorted((one for one in found if one.hours > LONG_H), key=lambda one: -one.hours))

@@ -1,0 +1,132 @@
+"""What only a card can show: `pytest -m gpu`, about ten minutes. Without one every test is skipped, aloud."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from carft.models.clip import load_pretrained
+from carft.spec.cell import Cell, Training
+from carft.spec.resolve import specify
+from carft.training.checkpoint import Checkpoints
+from carft.training.context import CellContext
+from carft.training.device import gpu_name, probe
+from carft.training.execution import Execution
+from carft.training.loop import Trainer
+from carft.training.run import compute
+from sweeps.ray_backend.jobs import PARTS, retry_in_parts
+from tests.support.helpers import LR, TASK, quick_cell, run_cli
+
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+
+DEVICE = "cuda"
+CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
+
+
+class Killed(Exception):
+    """A kill at a known place."""
+
+
+def context_of(cell: Cell, **options: Any) -> CellContext:
+    execution = Execution(DEVICE, **options)
+    execution.prepare()
+    return CellContext.of(cell, execution)
+
+
+@pytest.fixture(autouse=True)
+def back_on_the_cpu() -> Any:
+    """Other tests of this process find the pretrained models where they left them."""
+    yield
+    load_pretrained(CELL.model, CELL.pretrained).clip.to("cpu")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_context_divergence_is_zero_at_the_first_step(precision: str) -> None:
+    cell = replace(CELL, precision=precision)
+    history = compute(cell, context_of(cell)).history
+    assert abs(history[0]["train/kl"]) < 1e-6 < history[-1]["train/kl"]
+
+
+def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = context_of(CELL)
+    plain, update = compute(CELL, context), Trainer.update
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", minutes=1e-9)
+
+    def killed(self: Trainer, step: int, *rest: Any) -> Any:
+        if step == 7:
+            checkpoints._writer.wait()
+            raise Killed
+        return update(self, step, *rest)
+
+    monkeypatch.setattr(Trainer, "update", killed)
+    with pytest.raises(Killed):
+        compute(CELL, context, checkpoints)
+    monkeypatch.setattr(Trainer, "update", update)
+    resumed = compute(CELL, context, checkpoints)
+    assert resumed.history == plain.history and resumed.metrics == plain.metrics
+    assert np.array_equal(resumed.predictions.logits, plain.predictions.logits)
+
+
+def test_two_gpus_agree_with_one(tmp_path: Path) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    asked = f"--task {TASK} --method car_ft --lr {LR} --kl-weight 1 --epochs 1 --device {DEVICE} --unseal --json"
+    found = []
+    for workers in (1, 2):
+        done = run_cli("train", *asked.split(), "--workers", workers, "--results", tmp_path / str(workers), timeout=900)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout)["metrics"])
+    for name, value in found[0].items():
+        assert found[1][name] == pytest.approx(value, abs=1e-3 if name.endswith("loss") else 0.02), name
+
+
+def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch() -> None:
+    training = Training(epochs=1, batch_size=128)
+    cell = specify(TASK, "ft", {"lr": LR}, 0, training, None, "ViT-B-32", "random")
+    peaks, used = {}, []
+
+    def run(execution: Execution) -> None:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        used.append(execution.accumulation)
+        compute(cell, context_of(cell, accumulation=execution.accumulation))
+        peaks[execution.accumulation] = torch.cuda.max_memory_reserved()
+
+    for parts in (1, PARTS):
+        run(Execution(DEVICE, accumulation=parts))
+    limit = (peaks[1] + peaks[PARTS]) / 2 / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(limit)
+    try:
+        retry_in_parts(run, cell, Execution(DEVICE))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert used == [1, PARTS, 1, PARTS]
+
+
+def test_float32_is_float32_in_products_and_convolutions() -> None:
+    Execution(DEVICE).prepare()
+    random = torch.manual_seed(0)
+    a, b = (torch.randn(1024, 1024, generator=random) for _ in range(2))
+    images, kernel = torch.randn(8, 64, 32, 32, generator=random), torch.randn(64, 64, 3, 3, generator=random)
+    pairs = [
+        (a.to(DEVICE) @ b.to(DEVICE), a.double() @ b.double()),
+        (
+            torch.nn.functional.conv2d(images.to(DEVICE), kernel.to(DEVICE)),
+            torch.nn.functional.conv2d(images.double(), kernel.double()),
+        ),
+    ]
+    for found, exact in pairs:  # TensorFloat-32 keeps ten bits of a number, and errs by about 1e-3
+        assert float((found.cpu().double() - exact).abs().max() / exact.abs().max()) < 1e-5
+
+
+def test_the_card_has_a_name_and_computes() -> None:
+    assert gpu_name().startswith(("GPU-", "MIG-"))
+    probe(DEVICE, gpu_name())

@@ -1,0 +1,149 @@
+"""When a GPU is set aside, and what becomes of its jobs. Without Ray and without a GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carft.core.errors import DeviceFailed, UserError
+from carft.store.records import Store
+from carft.training.device import gpu_name, probe
+from carft.training.execution import Execution
+from sweeps.faults import watchdog
+from sweeps.faults.devices import Devices
+from sweeps.faults.storage_retry import StorageRetry
+from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.gpus import Gpus
+from sweeps.ray_backend.searcher import ProtocolSearcher
+from sweeps.recipes import load_recipe
+from sweeps.search.protocol import Protocol
+from tests.support.helpers import TASK, environment
+
+A, B, C = "GPU-a", "GPU-b", "GPU-c"
+
+
+def test_a_gpu_is_set_aside_after_two_failures_in_a_row() -> None:
+    devices = Devices()
+    assert not devices.failed(A, "first", "why")
+    devices.succeeded(A)
+    assert not devices.failed(A, "second", "why")
+    assert devices.failed(A, "second", "why again")
+    assert devices.aside == {A: "why again"}
+
+
+def test_a_job_that_fails_everywhere_costs_one_gpu_at_most() -> None:
+    devices = Devices()
+    for gpu in (A, A, B, B, C, C):
+        devices.failed(gpu, "faulty", "why")
+    assert set(devices.aside) == {A}
+    assert not devices.failed(B, "other", "why")
+    assert devices.failed(B, "another", "why")
+
+
+def test_a_gpu_that_does_not_compute_in_a_new_process_is_set_aside_at_once() -> None:
+    devices = Devices({B: "before"})
+    devices.broken(A, "a small product is wrong")
+    devices.broken(B, "later")
+    assert devices.aside == {A: "a small product is wrong", B: "before"}
+    message = devices.none_left().message
+    assert A in message and B in message and "before" in message
+
+
+def test_the_probe_does_nothing_on_a_cpu_and_names_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe("cpu", A)
+    monkeypatch.setattr("torch.ones", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("CUDA error: lost\nmore")))
+    with pytest.raises(DeviceFailed, match=f"{A}: .*CUDA error: lost$"):
+        probe("cuda", A)
+
+
+def test_a_gpu_is_named_by_its_uuid_where_the_driver_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf '0, GPU-zero\\n3, GPU-three\\n'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-given,7")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert [gpu_name(0), gpu_name(1)] == ["GPU-three", "GPU-given"]
+    assert gpu_name(2).startswith("GPU 7 of ")
+
+
+@pytest.mark.parametrize(("by_job", "kind"), [(True, "device"), (False, "lost")])
+def test_a_process_that_ends_for_its_gpu_says_so_in_the_log(tmp_path: Path, by_job: bool, kind: str) -> None:
+    log = watchdog.log_path(tmp_path, "search-1")
+    code = (
+        "import sys; from pathlib import Path; from sweeps.faults.watchdog import *\n"
+        f"open_job_log({{'results': sys.argv[1], 'key': 'search-1', 'start': 's'}}, '{A}')\n"
+        f"end_process(log_path(sys.argv[1], 'search-1'), 'CUDA error:\\n illegal', {by_job})"
+    )
+    (tmp_path / "logs").mkdir()
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment())
+    assert ended.returncode == 1
+    found, reason = watchdog.how_it_ended(log)
+    assert found == kind and reason.endswith("CUDA error: illegal") and watchdog.gpu_of(log) == A
+
+
+def test_a_crash_after_an_error_of_cuda_is_one_of_the_device(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "now process 1 [job s]\nwhat():  CUDA error: unspecified launch failure\nFatal Python error: Aborted\n"
+    )
+    assert watchdog.how_it_ended(log)[0] == "device"
+    log.write_text("now process 1 [job s]\nFatal Python error: Aborted\n")
+    assert watchdog.how_it_ended(log)[0] == "crash"
+
+
+class Sweep:
+    """A searcher on pretended GPUs, whose trials a test starts and ends."""
+
+    def __init__(self, root: Path, gpus: int) -> None:
+        recipe = load_recipe("miniature").smoked().changed([TASK], ["ft"], 4, 1)
+        self.protocol, self.said = Protocol(recipe, Store(root)), list[str]()
+        self.gpus, retry = Gpus(log=self.said.append), StorageRetry(self.protocol.store, self.said.append)
+        request, aside = Resources(gpus, Execution("cuda")), self.gpus.devices.aside
+        self.searcher = ProtocolSearcher(
+            self.protocol, str(root), request, retry, lambda: gpus - len(aside), lambda: None, "s", self.gpus
+        )
+
+    def start(self, trial: str) -> dict[str, Any]:
+        return self.searcher.suggest(trial)["job"]
+
+
+def held(gpu: str, broken: str = "") -> dict[str, Any]:
+    return {"failure": "", "holds": gpu, "broken": broken, "done": False}
+
+
+def test_a_job_is_taken_back_from_an_actor_that_holds_its_gpu_and_goes_elsewhere(store: Store) -> None:
+    sweep = Sweep(store.root, gpus=2)
+    first = sweep.start("one")
+    assert first["aside"] == []
+    sweep.searcher.on_trial_result("one", held(A, "it computes nothing"))
+    assert A in sweep.said[0] and "it computes nothing" in sweep.said[0]
+    again = sweep.start("two")
+    assert (again["key"], again["aside"]) == (first["key"], [A])
+    assert sweep.searcher.suggest("three") is None  # one GPU is left, and it is taken
+    sweep.searcher.on_trial_result("one", held(A))
+    assert len(sweep.said) == 1 and not sweep.searcher.is_over()
+    assert not sweep.searcher.attempts
+
+
+def test_a_job_fails_for_good_after_three_attempts_on_gpus(store: Store) -> None:
+    sweep = Sweep(store.root, gpus=4)
+    keys = []
+    for number, gpu in enumerate((A, A, B)):
+        keys.append(sweep.start(str(number))["key"])
+        result = {"failure": "CUDA error: why", "kind": "device", "gpu": gpu}
+        sweep.searcher.on_trial_complete(str(number), result)
+    assert len(set(keys)) == 1 and sweep.protocol.failed == {keys[0]: "CUDA error: why"}
+    assert set(sweep.gpus.devices.aside) == {A}
+
+
+def test_a_sweep_without_gpus_ends_in_words(store: Store) -> None:
+    sweep = Sweep(store.root, gpus=1)
+    sweep.start("one")
+    sweep.searcher.on_trial_result("one", held(A, "it computes nothing"))
+    with pytest.raises(UserError, match="Too few GPUs work for one more cell; set aside: GPU-a"):
+        sweep.searcher.suggest("two")
+    assert sweep.searcher.is_over()

@@ -1,0 +1,96 @@
+"""What a plan says of the machines: checkpoints, cores, memory, cells that want several GPUs, cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from carft.core.array_cache import ArrayCache
+from carft.models.availability import ModelSize
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft_cli.needs import needs_lines
+from sweeps.plan.forecast import forecast
+from sweeps.plan.needs import DECODE_S, PROCESS_BYTES, Needs, cost_of, needs_of
+from sweeps.plan.rates import Hardware, Rate
+from sweeps.ray_backend.connect import Resources
+from sweeps.recipes import Recipe, load_recipe, parse_recipe
+from sweeps.search.protocol import Protocol
+from tests.support.helpers import run_cli
+
+SIZE = ModelSize(flop=10**9, parameters=86_000_000)
+GPU = Hardware("cuda", 1, "bfloat16")
+#: seconds of a pass: 1,000 trained images a second at three passes each
+PASS_S = 1 / 3000
+
+
+def needs(store: Store, recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
+    request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
+    made = forecast(Protocol(recipe, store), gpus or 2, Rate(seconds, seconds, seconds, "a test"), SIZE)
+    return needs_of(recipe, request, made, GPU, SIZE)
+
+
+def imagenet() -> Recipe:
+    return load_recipe("ood").changed(["imagenet"], ["zeroshot", "ft"])
+
+
+def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time(store: Store) -> None:
+    found = needs(store, imagenet(), 8)
+    assert (found.checkpoint_minutes, found.checkpoint_bytes) == (10, 8 * 12 * SIZE.parameters)
+    assert found.memory_per_device == PROCESS_BYTES + 12 * SIZE.parameters
+    none = needs(store, imagenet(), 8, checkpoint_minutes=0)
+    assert none.checkpoint_bytes == 0 and needs_lines(none, "GPU", None)[0] == "Checkpoints: by time none."
+
+
+def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not(store: Store) -> None:
+    assert needs(store, imagenet(), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
+    assert needs(store, imagenet(), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(4000 * DECODE_S + 0.5)
+    assert needs(store, load_recipe("miniature"), 8).cores_per_device == 1
+
+
+def test_cells_of_hours_want_several_gpus_and_short_ones_do_not(store: Store) -> None:
+    found = needs(store, imagenet(), 8)
+    assert {(one.kind, one.method) for one in found.long_cells} == {("search", "ft"), ("confirm", "ft")}
+    first = found.long_cells[0]
+    assert first.kind == "confirm" and first.hours > found.long_cells[-1].hours > 1
+    recipe = imagenet()
+    assert found.first_searches == min(recipe.round_size, recipe.trials)
+    assert found.wider == 8 // found.first_searches
+    assert "--workers-per-cell 4 uses all" in needs_lines(found, "GPU", None)[-1]
+    short = needs(store, load_recipe("miniature"), 8)
+    assert short.long_cells == () and short.wider == 1
+
+
+def test_the_cost_is_that_of_hours(store: Store) -> None:
+    made = forecast(Protocol(imagenet(), store), 8, Rate(PASS_S, PASS_S, PASS_S, "a test"), SIZE)
+    made = replace(made, busy_s=7200.0, wall_s=3600.0)
+    cost = cost_of(made, GPU, gpus=8, price=2.5)
+    assert (cost.busy, cost.reserved) == (5.0, 20.0)
+
+
+def test_plan_says_it_in_words_and_in_json_also_where_the_data_are_not(tmp_path: Path) -> None:
+    asked = ("ood", "--gpus", 8, "--data", tmp_path, "--results", tmp_path / "results", "--price-per-gpu-hour", 2)
+    said = run_cli("plan", *asked)
+    assert said.returncode == 1 and "In the way:" in said.stdout
+    assert "Checkpoints: every 10 min, " in said.stdout and "GPU of a node" in said.stdout
+    assert (
+        "Cells that want more than one GPU, with their hours on one: confirm of " in said.stdout
+        and "Cost: " in said.stdout
+    )
+    found = json.loads(run_cli("plan", *asked, "--checkpoint-minutes", 3, "--json").stdout)
+    assert found["needs"]["checkpoint_minutes"] == 3 and found["needs"]["checkpoint_bytes"] > 2**30
+    assert found["needs"]["cache_bytes"] == ArrayCache.limit and found["cost"]["reserved"] >= found["cost"]["busy"] > 0
+
+
+def test_a_price_without_gpus_is_refused(tmp_path: Path) -> None:
+    refused = run_cli("plan", "miniature", "--price-per-gpu-hour", 2, "--results", tmp_path)
+    assert refused.returncode == 2 and "--gpus" in refused.stderr
+
+
+@pytest.mark.parametrize("minutes", ["3", "0", "2.5"])
+def test_a_recipe_says_how_often_its_cells_write_checkpoints(minutes: str) -> None:
+    text = (Path("sweeps/recipes/miniature.yaml").read_text()) + f"\ncheckpoint_minutes: {minutes}\n"
+    assert parse_recipe(text, "own.yaml").checkpoint_minutes == float(minutes)
