@@ -102,13 +102,23 @@ class FormattedTable:
 
 def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable:
     """A table without hidden and constant columns, numbers formatted by its card."""
-    names = [c for c in table.columns if c not in card.hidden and not _is_constant(c, table[c])]
+    hidden = {*card.hidden, *_repeated(table)}
+    names = [c for c in table.columns if c not in hidden and not _is_constant(c, table[c])]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
     texts = [[_text(card, c, value) for value in table[c]] for c in names]
     rows = list(zip(*texts, strict=True)) if names else []
     first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
     return FormattedTable(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
+
+
+def _repeated(table: pd.DataFrame) -> Sequence[str]:
+    """Columns that repeat others: the metrics of the rows where all of them are top-1."""
+    of_card = ("card_metric", "test_card_metric", "card_low", "card_high")
+    names = [c for c in ("card_metric", "metric") if c in table.columns]
+    if not names or not all((table[c] == "top1").all() for c in names):
+        return ()
+    return (*of_card, "metric")
 
 
 def _is_constant(column: str, values: pd.Series) -> bool:
