@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from carft.core.errors import UserError, unknown
-from carft.spec.cell import require_not_negative, require_positive
+from carft.spec.training import require_not_negative, require_positive
 
 Kind = Literal["untrained", "trained", "post-hoc"]
 

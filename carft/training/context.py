@@ -41,6 +41,8 @@ class CellContext:
     """The task's card."""
     execution: Execution
     """Where and how the cell is computed."""
+    target_split: str = "all"
+    """Images of a held-out domain that are evaluated, as of the cell."""
 
     @staticmethod
     def of(cell: Cell, execution: Execution) -> CellContext:
@@ -64,25 +66,25 @@ class CellContext:
         bank = cell.reading.context_templates
         prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
         heartbeat()
-        opened = chosen.open(execution)
+        opened = chosen.open(execution, cell.holdout)
         heartbeat()
-        return CellContext(opened, pretrained, prompts, chosen, execution)
+        return CellContext(opened, pretrained, prompts, chosen, execution, cell.target_split)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
         """A trainable network at the start of training: zero-shot, unless its head is random."""
         return Network.of(self.pretrained, self.prompts, kind, seed)
 
     def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
-        """Predictions of a network at the cell's precision."""
+        """Predictions of a network at the cell's precision, in its evaluation view."""
         return self.predict_each(cell, [network], images)[0]
 
     def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
         """Predictions of several networks at the cell's precision; every image is decoded once."""
-        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision)
+        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision, cell.eval_view)
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name. Only unsealing calls this."""
-        return self.card.unseal(self.execution).sets()
+        return self.card.unseal(self.execution, self.target_split).sets()
 
     def provenance(self) -> dict[str, object]:
         """The provenance of a record that is made in this context."""

@@ -17,8 +17,15 @@ from carft import NUMERICS
 from carft.core.array_cache import ArrayCache, key_of
 from carft.models.clip import Pretrained
 from carft.spec.cell import Cell
+from carft.spec.training import OPTIONAL
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
+
+
+def _optional(cell: Cell) -> list[str]:
+    """What else the images of an epoch depend on; empty for a recipe without optional settings."""
+    used = {name: value for name, value in cell.training.as_dict().items() if name in OPTIONAL}
+    return [f"{name} {value}" for name, value in used.items()] + [f"epochs {cell.training.epochs}"] * ("steps" in used)
 
 
 class FeatureCache:
@@ -54,7 +61,7 @@ class FeatureCache:
             "weights": context.pretrained.digest,
             "model": cell.model,
             "task": [cell.task, cell.data_version, names],
-            "augmentation": [cell.seed, cell.training.crop, context.pretrained.side],
+            "augmentation": [cell.seed, cell.training.crop, context.pretrained.side, *_optional(cell)],
             "batch": [cell.training.batch_size, worker.rank, worker.workers, execution.accumulation],
             "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
         }

@@ -6,11 +6,13 @@ The loop calls a method's hooks (:class:`carft.methods.ft.FineTune`). A method n
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -18,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from carft.core.errors import Diverged
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.views import TrainView, batches
+from carft.data.views import batches
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
 from carft.spec.cell import Cell
@@ -28,7 +30,7 @@ from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
-from carft.training.schedule import Part, draws, learning_rates, order, parts_of_epoch
+from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
 #: validation metrics that a history holds, at the last step of every epoch
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
@@ -93,24 +95,26 @@ class Trainer:
         self.progress = checkpoints.restore(network, self.optimizer) or Progress()
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
-        self.steps_per_epoch = math.ceil(len(context.task.train) / cell.training.batch_size)
-        steps = self.steps_per_epoch * cell.training.epochs
-        self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], steps))
+        self.images = context.task.train
+        domains = max(1, context.card.domains)
+        self.bounds = cell.training.bounds(len(self.images), domains)
+        self.batch_size = cell.training.images_per_step(domains)
+        self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], self.bounds[-1]))
 
     @property
     def first_epoch(self) -> int:
         """The epoch of the next step."""
-        return self.progress.step // self.steps_per_epoch
+        return bisect_right(self.bounds, self.progress.step) - 1
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
-        images, training, seed = self.context.task.train, self.cell.training, self.cell.seed
-        permutation = order(seed, epoch, len(images))
-        steps = parts_of_epoch(permutation, training.batch_size, self.worker, self.context.execution.accumulation)
+        permutation = self.open_epoch(epoch)
+        steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
         self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
-        left = steps[self.progress.step - epoch * self.steps_per_epoch :]
-        view = TrainView(draws(seed, epoch, len(images)), self.context.pretrained.side, training.crop)
-        pixels = batches(images.images, [part.rows for parts in left for part in parts], view)
+        left = steps[self.progress.step - self.bounds[epoch] :]
+        count, side = len(self.images), self.context.pretrained.side
+        view = train_view(self.cell.training, self.cell.seed, epoch, count, side)
+        pixels = batches(self.images.images, [part.rows for parts in left for part in parts], view)
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
@@ -119,6 +123,15 @@ class Trainer:
             if number < len(left):
                 self.save()
         self.cache.end_epoch()
+
+    def open_epoch(self, epoch: int) -> np.ndarray:
+        """Set the images of an epoch; returns the order in which they are seen, a permutation of their rows."""
+        train, training, seed = self.context.task.train, self.cell.training, self.cell.seed
+        if not training.is_drawn:
+            return order(seed, epoch, len(train))
+        rows = drawn_rows(training, seed, epoch, self.bounds, train.contexts.numpy())
+        self.images = train.rows(rows)
+        return np.arange(len(rows))
 
     def update(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float) -> Row:
         """Forward, loss, backward, optimiser step; returns what to log, the same on every worker.
@@ -153,7 +166,7 @@ class Trainer:
         images = self.context.pretrained.normalise(pixels.to(self.device, non_blocking=True))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
             logits, features = self.model(images)
-        labels = self.context.task.train.labels[part.rows].to(self.device)
+        labels = self.images.labels[part.rows].to(self.device)
         pretrained_features = partial(self.cache.features, images, part.position)
         return Batch(self.network, images, labels, logits, features, pretrained_features, step)
 

@@ -22,6 +22,9 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
     "round size": lambda study: study.round_size,
     "precision": lambda study: study.precision,
+    "evaluation view": lambda study: study.eval_view,
+    "holdout": lambda study: study.holdout,
+    "target split": lambda study: study.target_split,
     "early stopping": lambda study: f"at epochs {', '.join(map(str, study.rungs))}" if study.rungs else "off",
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from carft.core.errors import UserError
 from carft.data.catalog import Card
-from carft.spec.cell import Cell, Reading, Training, task_key
+from carft.spec.cell import PROTOCOLS, Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.spec.selection import best_alpha
 from carft.store.records import Record, Store
@@ -220,7 +220,8 @@ class Evidence:
             return False
         version = self.scope.stale or self.card(task).version
         start = (version, self.scope.model, self.scope.pretrained)
-        return (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+        same = (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+        return same and all(getattr(cell, name) == getattr(self.studies[0], name) for name in PROTOCOLS)
 
     def _is_elsewhere(self, task: str) -> Callable[[Record], bool]:
         """Whether a cell was computed at another precision than the task's studies."""
@@ -325,7 +326,8 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
 
 def _budget(study: StudyFile) -> dict[str, Any]:
     """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
-    return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs}
+    protocol = {name: getattr(study, name) for name in PROTOCOLS}
+    return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs, **protocol}
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:

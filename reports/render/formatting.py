@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from carft.spec.cell import PROTOCOLS
 from carft.spec.registry import METHODS
 from reports.claims.verdicts import Verdict
 from reports.figures.figures import label
@@ -200,6 +201,7 @@ def _setting(spec: Mapping[str, Any]) -> str:
     training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
     return (
         f"{spec['model']}, weights '{spec['pretrained']}', data {spec['data_version']}, {spec['precision']}; {training}"
+        + "".join(f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec)
     )
 
 
