@@ -106,11 +106,15 @@ class TrainSettings:
         """The cell that is asked for."""
         from carft.core.errors import UserError
         from carft.spec.cell import Reading, Training
+        from carft.spec.registry import method_card
         from carft.spec.resolve import specify
 
         named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)
         if twice := named.keys() & more.keys():
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
+        for name in method_card(self.method).own_training:
+            if getattr(self.training, name) is not None:
+                raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
         training, reading = Training(**given(**vars(self.training))), Reading(**given(**vars(self.reading)))
         weights = self.pretrained_model.weights()
         task = self.domains.chosen(self.task)

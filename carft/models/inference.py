@@ -12,6 +12,7 @@ from carft.data.task import ImageSet
 from carft.data.views import batches
 from carft.models.clip import Pretrained
 from carft.models.network import Network
+from carft.models.precision import autocast
 
 #: images of one forward pass; on the CPU, 64 is the fastest for two processes side by side
 BATCH = {"cpu": 64, "cuda": 512}
@@ -43,6 +44,6 @@ def forward(
     plan = [rows[first : first + size] for first in range(0, len(rows), size)]
     for pixels in batches(images.images, plan, EVAL_VIEWS[view](pretrained.side)):
         shown = pretrained.normalise(pixels.to(device))
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with autocast(device.type, precision):
             answers = [network(shown) for network in networks]
         yield [(features, class_logits) for class_logits, features in answers]

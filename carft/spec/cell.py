@@ -25,7 +25,7 @@ READINGS: Mapping[str, tuple[str, ...]] = {
     "context_scale": get_args(ContextScale),
     "class_head": get_args(ClassHead),
 }
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "tf32", "float16")
 #: optional fields of a cell -> allowed values, the default first; a cell that uses none has the id of one without them
 PROTOCOLS: dict[str, tuple[str, ...]] = {
     "eval_view": ("centre", "centre-bilinear", "stretch"),
@@ -95,7 +95,8 @@ class Cell:
     training: Training = field(default_factory=Training)
     reading: Reading = field(default_factory=Reading)
     precision: str = "float32"
-    """Precision of the forward and backward pass. Weights, optimiser and evaluation logits are float32."""
+    """Precision of the forward and backward pass. ``tf32``: float32 with TensorFloat-32 products on a GPU. ``float16``:
+    the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are float32."""
     eval_view: str = "centre"
     """View of evaluated images. ``centre``: CLIP's, shorter side to the model's side, bicubic, centre square.
     ``centre-bilinear``: the same, bilinear (CLIPood). ``stretch``: all of the image to a square, bilinear

@@ -62,7 +62,7 @@ def specify(
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
-        training=Training() if untrained else training or Training(),
+        training=Training() if untrained else replace(training or Training(), **method_card(method).own_training),
         reading=_read(method, reading or Reading()),
         precision=precision,
         **protocol,

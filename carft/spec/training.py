@@ -8,6 +8,8 @@ from typing import Any
 
 from carft.core.errors import UserError
 
+#: a global norm of gradients that nothing reaches: no clipping
+NO_CLIP = 1e9
 #: optional settings of a recipe -> allowed values, the default first
 CHOICES = {"augmentation": ("crop", "domainbed", "clipood"), "schedule": ("cosine", "constant")}
 #: settings that a recipe holds only when they are not the default

@@ -25,6 +25,8 @@ class Progress:
     """Steps done, at least 0."""
     history: list[Row] = field(default_factory=list)
     """One row per step done."""
+    scaler: dict[str, float] = field(default_factory=dict)
+    """State of the scale of the loss in float16; empty in any other precision."""
 
 
 def _make(folder: Path) -> None:
@@ -56,7 +58,7 @@ class Checkpoints:
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        note = {"progress": json.dumps({"step": progress.step, "history": progress.history})}
+        note = {"progress": json.dumps(vars(progress))}
         self.make(self.path.parent)
         write_atomic(self.path, lambda part: save_file(tensors, part, note))
 

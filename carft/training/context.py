@@ -20,6 +20,7 @@ from carft.data.catalog import card
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
+from carft.models.precision import use_tf32
 from carft.spec.cell import Cell, ClassHead
 from carft.training.evaluate import predict_each
 from carft.training.execution import Execution, provenance
@@ -59,6 +60,7 @@ class CellContext:
                 f"here it is {chosen.version}.",
                 f"{old}Run the sweep again with this version.",
             )
+        use_tf32(False)  # the heads are float32 in every cell
         chosen.require_present(execution)  # before weights are downloaded
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
@@ -68,6 +70,7 @@ class CellContext:
         heartbeat()
         opened = chosen.open(execution, cell.holdout)
         heartbeat()
+        use_tf32(cell.precision == "tf32")
         return CellContext(opened, pretrained, prompts, chosen, execution, cell.target_split)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:

@@ -23,13 +23,16 @@ from carft.core.metrics import Predictions, flatten, score
 from carft.data.views import batches
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
+from carft.models.precision import autocast
 from carft.spec.cell import Cell
+from carft.spec.registry import method_card
 from carft.store.early_stopping import NO_THRESHOLDS, Curve, Thresholds, curve_of, pruned_after
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
+from carft.training.gathered import Compared
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
 #: validation metrics that a history holds, at the last step of every epoch
@@ -93,6 +96,10 @@ class Trainer:
             self.parameters, lr=0.0, weight_decay=cell.training.weight_decay, eps=1e-8, fused=True
         )
         self.progress = checkpoints.restore(network, self.optimizer) or Progress()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=cell.precision == "float16")
+        if self.progress.scaler:
+            self.scaler.load_state_dict(self.progress.scaler)
+        checkpoint_activations(network, context.execution.grad_checkpointing)
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
         self.images = context.task.train
@@ -142,17 +149,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        means: dict[str, torch.Tensor] = {}
-        for part in parts:
-            with self.without_exchange() if part is not parts[-1] else nullcontext():
-                batch = self.forward(step, part, next(pixels))
-                loss, logged = self.method.loss(batch)
-                (loss * (part.share * workers)).backward()  # DistributedDataParallel divides by the number of workers
-            for name, value in {"loss": loss.detach(), **logged}.items():
-                weighted = value * part.share
-                means[name] = means[name] + weighted if name in means else weighted
+        in_pieces = workers > 1 or len(parts) > 1
+        compared = in_pieces and method_card(self.cell.method).compares
+        means = (self.compared_backward if compared else self.backward)(step, parts, pixels)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         if workers > 1:
             for value in means.values():
                 dist.all_reduce(value)
@@ -161,14 +164,51 @@ class Trainer:
             raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
         return {**row, "grad_norm": float(norm)}
 
+    def backward(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
+        means: dict[str, torch.Tensor] = {}
+        for part in parts:
+            with self.without_exchange() if part is not parts[-1] else nullcontext():
+                batch = self.forward(step, part, next(pixels))
+                loss, logged = self.method.loss(batch)
+                # DistributedDataParallel divides by the number of workers
+                self.scaler.scale(loss * (part.share * self.worker.workers)).backward()
+            for name, value in {"loss": loss.detach(), **logged}.items():
+                weighted = value * part.share
+                means[name] = means[name] + weighted if name in means else weighted
+        return means
+
+    def compared_backward(
+        self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The same of a loss that compares all images of the global batch (:mod:`carft.training.gathered`)."""
+        shown = [next(pixels) for _ in parts]
+        with torch.no_grad():
+            embedded = [
+                self.method.embed(self.forward(step, part, images)) for part, images in zip(parts, shown, strict=True)
+            ]
+        share = sum(part.share for part in parts)
+        mine = torch.cat(embedded) if share else embedded[0][:0]
+        loss = Compared(self.method, mine, parts[0].whole, self.worker)
+        first = 0
+        for part, images in zip(parts, shown, strict=True):
+            with self.without_exchange() if part is not parts[-1] else nullcontext():
+                again = self.method.embed(self.forward(step, part, images))
+                surrogate = loss.surrogate(again, first, self.worker.workers) if share else 0 * again.sum()
+                last = loss.of_parameters() if part is parts[-1] else 0
+                self.scaler.scale(surrogate + last).backward()
+            first += len(again)
+        return {"loss": loss.loss * share}
+
     def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
         """The forward pass of the network on a part of a batch."""
         images = self.context.pretrained.normalise(pixels.to(self.device, non_blocking=True))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
+        with autocast(self.device.type, self.cell.precision):
             logits, features = self.model(images)
         labels = self.images.labels[part.rows].to(self.device)
         pretrained_features = partial(self.cache.features, images, part.position)
-        return Batch(self.network, images, labels, logits, features, pretrained_features, step)
+        places = torch.from_numpy(part.places).to(self.device)
+        return Batch(self.network, images, labels, logits, features, pretrained_features, step, places, part.whole)
 
     def without_exchange(self) -> AbstractContextManager[None]:
         """A context in which forward and backward leave the gradients on this worker."""
@@ -183,7 +223,15 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint if one is due."""
+        self.progress.scaler = self.scaler.state_dict()
         self.checkpoints.save(self.network, self.optimizer, self.progress, self.worker)
+
+
+def checkpoint_activations(network: Network, wanted: bool) -> None:
+    """Whether the encoders of a network keep their activations for the backward pass, or compute them again."""
+    for module in network.modules():  # the image encoder's transformer, and that of a text tower that is trained too
+        if hasattr(module, "grad_checkpointing"):
+            setattr(module, "grad_checkpointing", wanted)  # noqa: B010  (an attribute of open_clip's classes)
 
 
 def wrapped(network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:

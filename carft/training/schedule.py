@@ -78,6 +78,10 @@ class Part:
     """How many images this worker computes before them in the epoch."""
     share: float
     """Their weight in the mean over the global batch: their number over its size, or 0 for a part of no weight."""
+    places: np.ndarray
+    """Their places in the global batch."""
+    whole: int
+    """Images of the global batch."""
 
 
 def parts_of_epoch(permutation: np.ndarray, batch_size: int, worker: WorkerRank, accumulation: int) -> list[list[Part]]:
@@ -90,11 +94,12 @@ def parts_of_epoch(permutation: np.ndarray, batch_size: int, worker: WorkerRank,
     position = 0
     for first in range(0, len(permutation), batch_size):
         batch = permutation[first : first + batch_size]
-        mine = batch[worker.rank :: worker.workers]
-        pieces = np.array_split(mine, min(accumulation, len(mine))) if len(mine) else [batch[:1]]
+        mine = np.arange(worker.rank, len(batch), worker.workers)
+        pieces = np.array_split(mine, min(accumulation, len(mine))) if len(mine) else [np.arange(1)]
         parts = []
-        for rows in pieces:
-            parts.append(Part(rows, position, share=len(rows) / len(batch) if len(mine) else 0.0))
-            position += len(rows)
+        for places in pieces:
+            share = len(places) / len(batch) if len(mine) else 0.0
+            parts.append(Part(batch[places], position, share, places, len(batch)))
+            position += len(places)
         steps.append(parts)
     return steps

@@ -313,7 +313,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
         best: dict[tuple[str, str, int], StudyFile] = {}
         for study in found:
             key = (study.task, study.method, search_of(study))
-            if _budget(study) != budget or study.method not in METHODS:
+            if study.method not in METHODS or not _same_budget(study, budget):
                 dropped.append(study)
                 continue
             if key in best:
@@ -328,6 +328,13 @@ def _budget(study: StudyFile) -> dict[str, Any]:
     """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
     protocol = {name: getattr(study, name) for name in PROTOCOLS}
     return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs, **protocol}
+
+
+def _same_budget(study: StudyFile, budget: Mapping[str, Any]) -> bool:
+    """Whether a study has a budget, but for the training settings that its method fixes."""
+    own = METHODS[study.method].own_training
+    ours, theirs = ({k: v for k, v in found.items() if k not in own} for found in (_budget(study), budget))
+    return ours == theirs
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from carft.store.records import Record, Store
 MAX_RECORDS = 400
 #: assumed floating-point operations per second of a CPU thread, and of a GPU by precision
 CPU_SPEED = 4e10
-GPU_SPEED = {"float32": 1.2e13, "bfloat16": 6e13}
+GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
 #: factor within which the assumed speeds are right
 WITHIN = 4.0
 

@@ -67,7 +67,7 @@ class Study:
         return self.recipe.search_seed_of(self.search)
 
     def _training(self) -> dict[str, Any]:
-        settings = self.recipe.training.settings()
+        settings = {**self.recipe.training.settings(), **self.method.own_training}
         return settings if self.choice.crop is None else {**settings, "crop": self.choice.crop}
 
     @cached_property
@@ -76,8 +76,8 @@ class Study:
 
     @cached_property
     def seed(self) -> int:
-        """Seed of the sampler, the same for every method and reading of a task, another for every search."""
-        return sampler_seed(self.content, self.recipe.training.settings())
+        """Seed of the sampler, the same for every reading, and every method that keeps the recipe's training."""
+        return sampler_seed(self.content, {**self.recipe.training.settings(), **self.method.own_training})
 
     @cached_property
     def _cells(self) -> dict[tuple[frozenset, int], Cell]:
