@@ -35,6 +35,8 @@ from carft.training.feature_cache import FeatureCache
 from carft.training.gathered import Compared
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
+#: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
+SCALE = 1024.0
 #: validation metrics that a history holds, at the last step of every epoch
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
@@ -96,7 +98,7 @@ class Trainer:
             self.parameters, lr=0.0, weight_decay=cell.training.weight_decay, eps=1e-8, fused=True
         )
         self.progress = checkpoints.restore(network, self.optimizer) or Progress()
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=cell.precision == "float16")
+        self.scaler = torch.amp.GradScaler(self.device.type, SCALE, enabled=cell.precision == "float16")
         if self.progress.scaler:
             self.scaler.load_state_dict(self.progress.scaler)
         checkpoint_activations(network, context.execution.grad_checkpointing)
