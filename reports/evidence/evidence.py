@@ -221,7 +221,8 @@ class Evidence:
         version = self.scope.stale or self.card(task).version
         start = (version, self.scope.model, self.scope.pretrained)
         same = (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
-        return same and all(getattr(cell, name) == getattr(self.studies[0], name) for name in PROTOCOLS)
+        protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOLS}
+        return same and all(getattr(cell, name) == protocol.get(name, known[0]) for name, known in PROTOCOLS.items())
 
     def _is_elsewhere(self, task: str) -> Callable[[Record], bool]:
         """Whether a cell was computed at another precision than the task's studies."""
