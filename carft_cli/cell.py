@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -30,7 +30,7 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.spec.cell import Cell
+    from carft.spec.cell import Cell, ProtocolFields
     from carft.training.execution import Execution
 
 
@@ -55,6 +55,25 @@ class TrainingOptions:
     warmup: Annotated[float | None, option(MORE_RUN, "Share of the steps with rising learning rate.")] = None
     clip: Annotated[float | None, option(MORE_RUN, "Largest global gradient norm.")] = None
     crop: Annotated[float | None, option(MORE_RUN, "Smallest area share of a training crop.")] = None
+    steps: Annotated[
+        int | None, option(MORE_RUN, "Updates of the whole training; --epochs is then the number of validations.")
+    ] = None
+    domain_balanced: Annotated[
+        bool, option(MORE_RUN, "DomainBed: a batch of each training domain in every step.", "--domain-balanced")
+    ] = False
+    augmentation: Annotated[str | None, option(MORE_RUN, "crop, domainbed or clipood.")] = None
+    schedule: Annotated[str | None, option(MORE_RUN, "cosine, or constant, after the warm-up.")] = None
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """How images are held out and evaluated; what is not given is the project's default."""
+
+    eval_view: Annotated[str | None, option(MORE_RUN, "centre, centre-bilinear, or stretch (DomainBed).")] = None
+    holdout: Annotated[str | None, option(MORE_RUN, "Validation of DomainBed tasks: stable, or domainbed.")] = None
+    target_split: Annotated[
+        str | None, option(MORE_RUN, "With --holdout domainbed: all of the held-out domain, in (80 %), out (20 %).")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +92,7 @@ class TrainSettings:
     pretrained_model: ModelOptions
     precision: CellPrecision = "float32"
     reading: ReadingOptions
+    protocol: ProtocolOptions
     workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.", min=1)] = 1
     device: Device = "auto"
     compute: ComputeOptions
@@ -86,15 +106,20 @@ class TrainSettings:
         """The cell that is asked for."""
         from carft.core.errors import UserError
         from carft.spec.cell import Reading, Training
+        from carft.spec.registry import method_card
         from carft.spec.resolve import specify
 
         named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)
         if twice := named.keys() & more.keys():
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
+        for name in method_card(self.method).own_training:
+            if getattr(self.training, name) is not None:
+                raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
         training, reading = Training(**given(**vars(self.training))), Reading(**given(**vars(self.reading)))
         weights = self.pretrained_model.weights()
         task = self.domains.chosen(self.task)
-        return specify(task, self.method, {**named, **more}, self.seed, training, reading, *weights, self.precision)
+        asked, protocol = {**named, **more}, cast("ProtocolFields", given(**vars(self.protocol)))
+        return specify(task, self.method, asked, self.seed, training, reading, *weights, self.precision, **protocol)
 
 
 @takes(TrainSettings)

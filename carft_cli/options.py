@@ -49,7 +49,7 @@ AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "
 Data = Annotated[Path | None, option(DATA, "The folder that holds the data sets.", "--data")]
 Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto, cpu or cuda.")]
-CellPrecision = Annotated[str, option(MORE_RUN, "float32 or bfloat16 (autocast).")]
+CellPrecision = Annotated[str, option(MORE_RUN, "float32, bfloat16 or float16 (autocast), or tf32 on a GPU.")]
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class ComputeOptions:
     accumulation: Annotated[
         int, option(MORE_WHERE, "Parts that a worker's batch is computed in, to save memory.", min=1)
     ] = 1
-    compile: Annotated[bool, option(MORE_WHERE, "Compile the network with torch.compile.", "--compile")] = False
+    compile: Annotated[bool, option(MORE_WHERE, "Compile the image encoders with torch.compile.", "--compile")] = False
     checkpoint_minutes: Annotated[
         float | None,
         option(MORE_WHERE, "Minutes between checkpoints of a cell; 0: none; default: 10, or the recipe's.", min=0),

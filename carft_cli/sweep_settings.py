@@ -31,7 +31,9 @@ class RunOptions:
     ] = None
     methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
     smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
-    precision: Annotated[str | None, option(MORE_RUN, "float32 or bfloat16; default: the recipe's.")] = None
+    precision: Annotated[
+        str | None, option(MORE_RUN, "float32, bfloat16, float16, or tf32 on a GPU; default: the recipe's.")
+    ] = None
     retry_failed: Annotated[
         bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
     ] = False

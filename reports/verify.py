@@ -20,7 +20,7 @@ from pathlib import Path
 
 from carft.core.errors import UserError
 from carft.core.metrics import flatten, score, score_classes
-from carft.spec.cell import Training
+from carft.spec.cell import PROTOCOLS, Training
 from carft.spec.selection import Candidate, best
 from carft.spec.study import identity, sampler_seed, study_id
 from carft.store.early_stopping import known_curve, rungs_of
@@ -307,8 +307,9 @@ def _is_strange(study: StudyFile, record: Record) -> bool:
     cell, training = record.cell, {**asdict(Training()), **study.training.content()}
     said = (study.task, study.data_version, study.model, study.pretrained, study.method)
     done = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method)
-    settings = (study.search_seed, study.precision, training)
-    return said != done or settings != (cell.seed, cell.precision, asdict(cell.training))
+    settings = (study.search_seed, study.precision, training, *(getattr(study, name) for name in PROTOCOLS))
+    computed = (cell.seed, cell.precision, asdict(cell.training), *(getattr(cell, name) for name in PROTOCOLS))
+    return said != done or settings != computed
 
 
 def _tables(case: Case) -> Found:

@@ -177,6 +177,7 @@ def _part_row(part: Part) -> dict[str, Any]:
     return {
         "part": part.name,
         "deciding": "yes" if part.deciding else "beside",
+        "metric": part.metric,
         "effect": points(part.estimate.effect),
         "low": points(part.low),
         "high": points(part.high),

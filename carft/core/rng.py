@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 #: kinds of draws, the last part of a generator's key; a new kind takes the next number
-ORDER, CROPS, PERMUTATION, CONTEXTS, TEXTS, TEMPLATES = range(6)
+ORDER, CROPS, PERMUTATION, CONTEXTS, TEXTS, TEMPLATES, DRAWN = range(7)
 
 
 def generator(seed: int, index: int, stream: int) -> np.random.Generator:

@@ -86,6 +86,8 @@ class Card:
     """Earlier version of the data -> the version of this package that can run cells on it."""
     data_sets: tuple[str, ...] = ()
     """Names of the data sets that the task is made of."""
+    domains: int = 0
+    """Number of training domains of a DomainBed task, whose contexts are the domains; 0 for any other task."""
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -123,15 +125,17 @@ class Card:
         if hasattr(importlib.import_module(self.loader), "require_sealed"):
             self._loader("require_sealed")(self, options)
 
-    def open(self, options: DataOptions) -> Task:
-        """Open training and validation images."""
+    def open(self, options: DataOptions, holdout: str = "stable") -> Task:
+        """Open training and validation images. holdout: as of a cell."""
         self.require_present(options)
-        return self._loader("open_task")(self, options)
+        chosen = () if holdout == "stable" else (holdout,)
+        return self._loader("open_task")(self, options, *chosen)
 
-    def unseal(self, options: DataOptions) -> Sealed:
-        """Open the test set and the suites. Only unsealing calls this."""
+    def unseal(self, options: DataOptions, target_split: str = "all") -> Sealed:
+        """Open the test set and the suites. Only unsealing calls this. target_split: as of a cell."""
         self.require_present(options)
-        return self._loader("open_sealed")(self, options)
+        chosen = () if target_split == "all" else (target_split,)
+        return self._loader("open_sealed")(self, options, *chosen)
 
     def _loader(self, function: str) -> Callable[..., Any]:
         return getattr(importlib.import_module(self.loader), function)

@@ -16,6 +16,7 @@ from carft.methods.ft import Batch, FineTune, Row
 from carft.models.clip import Pretrained
 from carft.models.heads import class_head
 from carft.models.network import Network, Prompts
+from carft.models.precision import autocast
 from carft.spec.cell import Cell
 
 
@@ -26,7 +27,9 @@ class FinetuneLikePretrain(FineTune):
     the card's list for each image and step; both L2-normalised. Trained: image encoder, text tower and logit scale s.
     Pair i is the only positive of row i: two images of one class in a batch count as negatives of each other, as in
     the authors' code (locuslab/FLYP calls ClipLoss without labels). The class head is not trained: before every
-    validation it is set to s * W_cls of the current text tower, with bias 0.
+    validation it is set to s * W_cls of the current text tower, with bias 0. As in the authors' code neither gradients
+    nor s are clipped (locuslab/FLYP at 215d5bb, src/models/flyp_loss.py; open_clip's own training clips s at 100).
+    Several workers and parts of a batch compare all its pairs (:mod:`carft.training.gathered`).
     """
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
@@ -42,22 +45,37 @@ class FinetuneLikePretrain(FineTune):
     def setup(self, network: Network, images: ImageSet) -> list[Row]:
         """Add the text tower to the network, so that checkpoints hold it."""
         network.add_module("text", self.text)
+        network.head.requires_grad_(False)
         return []
 
     def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
         return [*network.visual.parameters(), *self.text.parameters()]
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        similarity = self.text.logit_scale.exp() * batch.features @ self.captions(batch).T
-        pairs = torch.arange(len(batch.labels), device=similarity.device)
-        loss = (F.cross_entropy(similarity, pairs) + F.cross_entropy(similarity.T, pairs)) / 2
-        return loss, {}
+        return self.contrast(batch.features, self.captions(batch)), {}
+
+    def contrast(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        """The loss of pairs: features (B, D) of images and of their texts."""
+        similarity = self.text.logit_scale.exp() * images @ texts.T
+        pairs = torch.arange(len(images), device=similarity.device)
+        return (F.cross_entropy(similarity, pairs) + F.cross_entropy(similarity.T, pairs)) / 2
+
+    def embed(self, batch: Batch) -> torch.Tensor:
+        return torch.cat([batch.features, self.captions(batch)], dim=1)
+
+    def compare(self, embedded: torch.Tensor) -> torch.Tensor:
+        return self.contrast(*embedded.chunk(2, dim=1))
+
+    def compared_parameters(self) -> list[nn.Parameter]:
+        return [self.text.logit_scale]
 
     def captions(self, batch: Batch) -> torch.Tensor:
         """Text features (B, D) of one prompt for each image of the batch."""
-        drawn = generator(self.cell.seed, batch.step, TEMPLATES).integers(0, len(self.tokens), len(batch.labels))
+        whole = len(batch.labels) if batch.whole is None else batch.whole
+        drawn = generator(self.cell.seed, batch.step, TEMPLATES).integers(0, len(self.tokens), whole)
         templates = torch.from_numpy(drawn).to(batch.labels.device)
-        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
+        templates = templates if batch.places is None else templates[batch.places]
+        with autocast(batch.images.device.type, self.cell.precision):
             features = self.text.encode_text(self.tokens[templates, batch.labels])
         return F.normalize(features.float(), dim=-1)
 
@@ -69,3 +87,4 @@ class FinetuneLikePretrain(FineTune):
 
     def teardown(self, network: Network) -> None:
         del network.text
+        network.head.requires_grad_(not network.frozen_head)

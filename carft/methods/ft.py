@@ -37,6 +37,10 @@ class Batch:
     at most once per batch."""
     step: int = 0
     """Number of the update, from 0. A random draw of a loss is a function of (cell's seed, step)."""
+    places: torch.Tensor | None = None
+    """(B,) places of the images in the global batch; None where these are all of it, in order."""
+    whole: int | None = None
+    """Images of the global batch; None where these are all of it."""
 
 
 class FineTune:
@@ -62,6 +66,18 @@ class FineTune:
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, a scalar mean over the batch, and its named parts to log."""
         return F.cross_entropy(batch.logits, batch.labels), {}
+
+    def embed(self, batch: Batch) -> torch.Tensor:
+        """(B, D) what :meth:`compare` needs of each image. Only of a method whose card says ``compares``."""
+        raise NotImplementedError
+
+    def compare(self, embedded: torch.Tensor) -> torch.Tensor:
+        """The loss of a global batch from the embeddings (B, D) of all its images, in any order."""
+        raise NotImplementedError
+
+    def compared_parameters(self) -> list[nn.Parameter]:
+        """The parameters that :meth:`compare` uses itself."""
+        return []
 
     def before_evaluation(self, network: Network) -> None:
         """Set ``network.head`` before a validation, for a method that does not train it."""

@@ -80,7 +80,7 @@ class LinearProbe(FineTune):
         """Solve the probe on the features of the network, write the solution into its head, and return it as a row."""
         head = network.head
         device = head.weight.device
-        features = embed(network, images, self.pretrained, self.cell.precision)
+        features = embed(network, images, self.pretrained, self.cell.precision, self.cell.eval_view)
         found = logistic_regression(
             features.to(device), images.labels.to(device), head.out_features, self.cell.hyperparameters["l2"]
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import open_clip
@@ -80,7 +79,7 @@ def _model_card(cell: str, store: Store) -> str:
         cell=record.cell,
         card=card(record.cell.task),
         metrics=store.metrics(cell),
-        training=asdict(record.cell.training),
+        training=record.cell.training.as_dict(),
         reading=record.cell.reading.factors(),
         command=command(record.cell, "again", unseal=True),
     )

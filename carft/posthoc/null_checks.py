@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from carft.core.errors import UserError
-from carft.data.views import CentreView, batches
+from carft.data.reference_views import EVAL_VIEWS
+from carft.data.views import batches
 from carft.methods.ft import Batch
 from carft.models.network import Prompts
 from carft.spec.cell import Cell
@@ -58,7 +59,7 @@ def _loss(cell: Cell, context: CellContext, prompts: Prompts) -> float:
         parameter.mul_(1.02)  # so that the divergence is not 0
     device = next(network.parameters()).device
     shown = context.task.val.rows(range(min(IMAGES, len(context.task.val))))
-    (pixels,) = batches(shown.images, [np.arange(len(shown))], CentreView(context.pretrained.side))
+    (pixels,) = batches(shown.images, [np.arange(len(shown))], EVAL_VIEWS[cell.eval_view](context.pretrained.side))
     images, labels = context.pretrained.normalise(pixels.to(device)), shown.labels.to(device)
     method = method_card(cell.method).load()(cell, context.pretrained, prompts)
     cache = FeatureCache(context.pretrained, cell.precision)

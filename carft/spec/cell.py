@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from carft.core.errors import UserError
+from carft.spec.training import Training, require_choices, require_positive, without_defaults
+
+__all__ = ["Cell", "Reading", "Training"]
 
 Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -23,7 +25,22 @@ READINGS: Mapping[str, tuple[str, ...]] = {
     "context_scale": get_args(ContextScale),
     "class_head": get_args(ClassHead),
 }
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "tf32", "float16")
+#: optional fields of a cell -> allowed values, the default first; a cell that uses none has the id of one without them
+PROTOCOLS: dict[str, tuple[str, ...]] = {
+    "eval_view": ("centre", "centre-bilinear", "stretch"),
+    "holdout": ("stable", "domainbed"),
+    "target_split": ("all", "in", "out"),
+}
+
+
+class ProtocolFields(TypedDict, total=False):
+    """The optional fields of a cell; see :class:`Cell`."""
+
+    eval_view: str
+    holdout: str
+    target_split: str
+
 
 #: between the path of a weights file and the sha256 of its content, in ``Cell.pretrained``
 DIGEST_MARK = "#sha256:"
@@ -62,36 +79,6 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Training:
-    """The training recipe, which a search does not change. Raises ``UserError`` for a value out of range."""
-
-    epochs: int = 5
-    """Passes over the training set, at least 1."""
-    batch_size: int = 32
-    """Images per step over all workers, at least 1."""
-    weight_decay: float = 0.1
-    """Weight decay of AdamW on every trained tensor, at least 0."""
-    warmup: float = 0.1
-    """Share of the steps with a linear warm-up, in [0, 1). A cosine schedule follows."""
-    clip: float = 1.0
-    """Largest global norm of the gradient, above 0."""
-    crop: float = 0.9
-    """Smallest share of the area in RandomResizedCrop, in (0, 1]."""
-
-    def __post_init__(self) -> None:
-        for name, value in (("number of epochs", self.epochs), ("batch size", self.batch_size)):
-            if value < 1:
-                raise UserError(f"The {name} must be at least 1, not {value}.")
-        require_positive("gradient clip", self.clip)
-        require_positive("crop", self.crop)
-        require_not_negative("weight decay", self.weight_decay)
-        if not 0 <= self.warmup < 1:
-            raise UserError(f"The warm-up must lie in [0, 1), not {self.warmup}.")
-        if self.crop > 1:
-            raise UserError(f"The crop must lie in (0, 1], not {self.crop}.")
-
-
-@dataclass(frozen=True)
 class Cell:
     """One fully specified run. Raises ``UserError`` for an unknown precision."""
 
@@ -108,13 +95,29 @@ class Cell:
     training: Training = field(default_factory=Training)
     reading: Reading = field(default_factory=Reading)
     precision: str = "float32"
-    """Precision of the forward and backward pass. Weights, optimiser and evaluation logits are float32."""
+    """Precision of the forward and backward pass. ``tf32``: float32 with TensorFloat-32 products on a GPU. ``float16``:
+    the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are float32."""
+    eval_view: str = "centre"
+    """View of evaluated images. ``centre``: CLIP's, shorter side to the model's side, bicubic, centre square.
+    ``centre-bilinear``: the same, bilinear (CLIPood). ``stretch``: all of the image to a square, bilinear
+    (DomainBed)."""
+    holdout: str = "stable"
+    """How validation images of a task with several training domains are held out: by a stable hash of their names, a
+    share of each class; or as in DomainBed's code, a random fifth of each domain, its trial seed being 0."""
+    target_split: str = "all"
+    """Images of the held-out domain that are evaluated: all, or one side of DomainBed's split of it, ``in`` (80 %,
+    which DomainBed reports) or ``out`` (20 %, which CLIPood reports)."""
     parents: tuple[str, ...] = ()
     """Ids of the combined cells of a post-hoc cell, whose id depends on them and its hyperparameters only."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UserError(f"There is no precision '{self.precision}'.", f"Known: {', '.join(PRECISIONS)}.")
+        require_choices(self, PROTOCOLS)
+        if self.target_split != "all" and self.holdout != "domainbed":
+            raise UserError(
+                f"The target split '{self.target_split}' is a side of DomainBed's split.", "Give --holdout domainbed."
+            )
 
     @cached_property
     def id(self) -> str:
@@ -134,11 +137,11 @@ class Cell:
         return hash(self.id)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the specification as JSON values."""
-        spec = {f.name: getattr(self, f.name) for f in fields(self)}
+        """Return the specification as JSON values, without optional fields at their default."""
+        spec = without_defaults(self, tuple(PROTOCOLS))
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
-        spec["training"], spec["reading"] = dict(vars(self.training)), dict(vars(self.reading))
+        spec["training"], spec["reading"] = self.training.as_dict(), dict(vars(self.reading))
         return spec
 
     @staticmethod
@@ -162,7 +165,8 @@ class Cell:
 def _require_types(cell: Cell) -> None:
     """Raise ``UserError`` for a name that is not a string or a number that is not numeric."""
     names = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
-    numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, cell.seed]
+    steps = [] if cell.training.steps is None else [cell.training.steps]
+    numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, *steps, cell.seed]
     if not all(isinstance(name, str) for name in (*names, *cell.hyperparameters)):
         raise UserError("A cell cannot be read: a name in it is not a string.")
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
@@ -193,15 +197,3 @@ def _canonical(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_canonical(v) for v in value]
     raise TypeError(f"{type(value).__name__} has no canonical form")
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raise ``UserError`` unless ``value`` is finite and above zero."""
-    if not (math.isfinite(value) and value > 0):
-        raise UserError(f"The {name} must be a finite number above 0, not {value}.")
-
-
-def require_not_negative(name: str, value: float) -> None:
-    """Raise ``UserError`` unless ``value`` is finite and at least zero."""
-    if not (math.isfinite(value) and value >= 0):
-        raise UserError(f"The {name} must be a finite number of at least 0, not {value}.")

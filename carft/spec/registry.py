@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from carft.core.errors import UserError, unknown
-from carft.spec.cell import require_not_negative, require_positive
+from carft.spec.training import NO_CLIP, require_not_negative, require_positive
 
 Kind = Literal["untrained", "trained", "post-hoc"]
 
@@ -30,7 +30,7 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodCard:
-    """A method's entry in the registry. No field has a default, so a card that forgets one fails at import."""
+    """A method's entry in the registry. A card that forgets a field without a default fails at import."""
 
     name: str
     """Name on the command line, in recipes and in records."""
@@ -54,8 +54,7 @@ class MethodCard:
     """Reading factors that training depends on. Cells leave the others at their default, so that no cell runs twice
     under two ids."""
     whole_batch: bool
-    """Whether the loss compares the images of a batch with each other. Several workers and accumulation are then an
-    error."""
+    """Whether the loss needs all images of a batch at once. Several workers and accumulation are then an error."""
     first_passes: int
     """Passes of the image encoder over the training set before the first epoch."""
     epoch_passes: int
@@ -63,6 +62,11 @@ class MethodCard:
     3; the pretrained model's features, or a text tower that is trained too, as 1 more."""
     in_soups: bool
     """Whether a sweep with soups averages the search cells of this method."""
+    compares: bool = False
+    """Whether the loss compares the images of a batch through ``embed`` and ``compare``, which several workers and
+    accumulation need in the place of ``loss``."""
+    own_training: Mapping[str, Any] = field(default_factory=dict)
+    """Training settings that the method fixes, whatever the recipe says."""
 
     def load(self) -> Any:
         """Import the implementation."""
@@ -200,10 +204,12 @@ METHODS: dict[str, MethodCard] = {
             space={"lr": LEARNING_RATE},
             shares={},
             reads=(),
-            whole_batch=True,
+            whole_batch=False,
             first_passes=0,
             epoch_passes=4,
             in_soups=False,
+            compares=True,
+            own_training={"clip": NO_CLIP},
         ),
         MethodCard(
             name="lipsum_ft",
@@ -329,7 +335,8 @@ def require_parts_allowed(name: str, workers: int, accumulation: int) -> None:
     if method_card(name).whole_batch and (workers > 1 or accumulation > 1):
         raise UserError(
             f"The loss of '{name}' compares the images of a batch with each other and needs it in one piece.",
-            "Run it with one worker and without accumulation.",
+            "Run it with one worker and without accumulation; the same results folder takes it. In a sweep, name the "
+            "other methods with --methods first, then this one without these options.",
         )
 
 

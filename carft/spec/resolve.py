@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Unpack
 
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.card import Card
 from carft.data.catalog import card
 from carft.data.folder.named import declared
-from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
+from carft.spec.cell import DIGEST_MARK, PROTOCOLS, Cell, ProtocolFields, Reading, Training
 from carft.spec.registry import OWN_OPTIONS, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: prefixes of model names that point to a configuration with weights
@@ -35,11 +36,12 @@ def specify(
     model: str | None = None,
     pretrained: str | None = None,
     precision: str = "float32",
+    **protocol: Unpack[ProtocolFields],
 ) -> Cell:
     """Return the cell of a request. Raises ``UserError`` for unknown names and invalid values.
 
     Model and weights default to those of the task's card. Untrained methods ignore seed and training recipe, so that
-    they have one cell.
+    they have one cell. protocol: the optional fields of a cell that :data:`carft.spec.cell.PROTOCOLS` lists.
     """
     chosen = card(task)
     if method_card(method).kind == "post-hoc":
@@ -50,6 +52,8 @@ def specify(
         raise UserError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
     untrained = method_card(method).kind == "untrained"
     model, pretrained = _model_and_weights(chosen, model, pretrained)
+    if not chosen.domains:
+        _require_domains(chosen, training or Training(), protocol)
     return Cell(
         task=chosen.name,
         data_version=chosen.version,
@@ -58,10 +62,22 @@ def specify(
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
-        training=Training() if untrained else training or Training(),
+        training=Training() if untrained else replace(training or Training(), **method_card(method).own_training),
         reading=_read(method, reading or Reading()),
         precision=precision,
+        **protocol,
     )
+
+
+def _require_domains(chosen: Card, training: Training, protocol: ProtocolFields) -> None:
+    """Raise ``UserError`` for settings that need training domains, on a task that has none."""
+    asked = ["holdout"] * (protocol.get("holdout", "stable") != "stable")
+    asked += ["domain_balanced"] * training.domain_balanced
+    if asked:
+        raise UserError(
+            f"{chosen.name} has no training domains, which {asked[0].replace('_', ' ')} needs.",
+            "Only the tasks of DomainBed have them, such as pacs/sketch.",
+        )
 
 
 def _read(method: str, reading: Reading) -> Reading:
@@ -94,19 +110,7 @@ def _named_weights(pretrained: str) -> str:
 def interpolation(parent: Cell, alpha: float) -> Cell:
     """Return the WiSE-FT cell of a trained cell at ``alpha``, in [0, 1]."""
     check_hyperparameters("wise_ft", {"alpha": alpha})
-    return Cell(
-        task=parent.task,
-        data_version=parent.data_version,
-        model=parent.model,
-        pretrained=parent.pretrained,
-        method="wise_ft",
-        hyperparameters={"alpha": alpha},
-        seed=parent.seed,
-        training=parent.training,
-        reading=parent.reading,
-        precision=parent.precision,
-        parents=(parent.id,),
-    )
+    return replace(parent, method="wise_ft", hyperparameters={"alpha": alpha}, parents=(parent.id,))
 
 
 def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
@@ -155,8 +159,10 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
         parts.append(f"--seed {cell.seed}")
     for name, value in asdict(cell.training).items():
         if value != getattr(plain.training, name):
-            parts.append(f"--{name.replace('_', '-')} {value!r}")
+            parts.append(f"--{name.replace('_', '-')}" if value is True else f"--{name.replace('_', '-')} {value}")
     parts += [f"--{name.replace('_', '-')} {value}" for name, value in cell.reading.factors().items()]
+    chosen = {name: getattr(cell, name) for name, known in PROTOCOLS.items() if getattr(cell, name) != known[0]}
+    parts += [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
     shown = {"model": cell.model, "pretrained": cell.pretrained, "precision": cell.precision}
     if cell.model.startswith(ADDRESSES):
         del shown["pretrained"]

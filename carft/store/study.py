@@ -87,6 +87,12 @@ class StudyFile(Document):
     """Epochs after which early stopping may prune a trial; empty without early stopping."""
     precision: str = "float32"
     """Floating point format of the computation."""
+    eval_view: str = "centre"
+    """View of evaluated images, as of a cell."""
+    holdout: str = "stable"
+    """How validation images are held out, as of a cell."""
+    target_split: str = "all"
+    """Images of a held-out domain that are evaluated, as of a cell."""
     allow_edges: bool = False
     """Whether the recipe allows winners at the edge of a search range."""
     oracle: bool = False

@@ -28,6 +28,8 @@ class Progress:
     """Steps done, at least 0."""
     history: list[Row] = field(default_factory=list)
     """One row per step done."""
+    scaler: dict[str, float] = field(default_factory=dict)
+    """State of the scale of the loss in float16; empty in any other precision."""
 
 
 def _make(folder: Path) -> None:
@@ -113,10 +115,10 @@ class Checkpoints:
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
         copies = {name: _copied(value) for name, value in tensors.items()}
         history = [*progress.history[:-1], *map(dict, progress.history[-1:])]  # only the last row changes later
-        step = progress.step
+        state = {**vars(progress), "history": history, "scaler": dict(progress.scaler)}
 
         def write() -> None:
-            note = {"progress": json.dumps({"step": step, "history": history})}
+            note = {"progress": json.dumps(state)}
             self.make(self.path.parent)
             write_atomic(self.path, lambda part: save_file(copies, part, note))
 

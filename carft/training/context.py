@@ -20,6 +20,7 @@ from carft.data.catalog import card
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
+from carft.models.precision import use_tf32
 from carft.spec.cell import Cell, ClassHead
 from carft.training.evaluate import predict_each
 from carft.training.execution import Execution, provenance
@@ -41,6 +42,8 @@ class CellContext:
     """The task's card."""
     execution: Execution
     """Where and how the cell is computed."""
+    target_split: str = "all"
+    """Images of a held-out domain that are evaluated, as of the cell."""
 
     @staticmethod
     def of(cell: Cell, execution: Execution) -> CellContext:
@@ -57,6 +60,7 @@ class CellContext:
                 f"here it is {chosen.version}.",
                 f"{old}Run the sweep again with this version.",
             )
+        use_tf32(False)  # the heads are float32 in every cell
         chosen.require_present(execution)  # before weights are downloaded
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
@@ -64,25 +68,26 @@ class CellContext:
         bank = cell.reading.context_templates
         prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
         heartbeat()
-        opened = chosen.open(execution)
+        opened = chosen.open(execution, cell.holdout)
         heartbeat()
-        return CellContext(opened, pretrained, prompts, chosen, execution)
+        use_tf32(cell.precision == "tf32")
+        return CellContext(opened, pretrained, prompts, chosen, execution, cell.target_split)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
         """A trainable network at the start of training: zero-shot, unless its head is random."""
         return Network.of(self.pretrained, self.prompts, kind, seed)
 
     def predict(self, cell: Cell, network: Network, images: ImageSet) -> Predictions:
-        """Predictions of a network at the cell's precision."""
+        """Predictions of a network at the cell's precision, in its evaluation view."""
         return self.predict_each(cell, [network], images)[0]
 
     def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
         """Predictions of several networks at the cell's precision; every image is decoded once."""
-        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision)
+        return predict_each(networks, images, self.pretrained, self.prompts, cell.precision, cell.eval_view)
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name. Only unsealing calls this."""
-        return self.card.unseal(self.execution).sets()
+        return self.card.unseal(self.execution, self.target_split).sets()
 
     def provenance(self) -> dict[str, object]:
         """The provenance of a record that is made in this context."""

@@ -19,14 +19,19 @@ from carft.training.distributed import WorkerRank
 
 
 def predict(
-    network: Network, images: ImageSet, pretrained: Pretrained, prompts: Prompts, precision: str = "float32"
+    network: Network,
+    images: ImageSet,
+    pretrained: Pretrained,
+    prompts: Prompts,
+    precision: str = "float32",
+    view: str = "centre",
 ) -> Predictions:
     """Class and context logits of every image, without augmentation.
 
     Context logits are those of the known contexts at the pretrained scale, whatever the reading, so that all cells are
     measured in the same way. Several workers share the images, and every worker returns the predictions of all images.
     """
-    return predict_each([network], images, pretrained, prompts, precision)[0]
+    return predict_each([network], images, pretrained, prompts, precision, view)[0]
 
 
 @torch.inference_mode()
@@ -36,13 +41,17 @@ def predict_each(
     pretrained: Pretrained,
     prompts: Prompts,
     precision: str = "float32",
+    view: str = "centre",
 ) -> list[Predictions]:
-    """Predictions of several networks, with the bits of one network at a time; every image is decoded once."""
+    """Predictions of several networks, with the bits of one network at a time; every image is decoded once.
+
+    view: the ``eval_view`` of the cell.
+    """
     worker = WorkerRank.current()
     mine = np.arange(worker.rank, len(images), worker.workers)
     logits: list[list[torch.Tensor]] = [[] for _ in networks]
     contexts: list[list[torch.Tensor]] = [[] for _ in networks]
-    for found in forward(networks, images, mine, pretrained, precision):
+    for found in forward(networks, images, mine, pretrained, precision, view):
         for number, (features, class_logits) in enumerate(found):
             logits[number].append(class_logits.cpu())
             contexts[number].append(context_logits(features, prompts.known, pretrained.scale, 1.0).float().cpu())

@@ -39,8 +39,10 @@ class Execution:
     """Compute threads of a CPU worker, always 1."""
     accumulation: int = 1
     """Parts in which a worker computes its share of a batch, one after another, to save memory; at least 1."""
+    grad_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, to save memory; ResNets of CLIP cannot do it."""
     compile: bool = False
-    """Whether the network goes through torch.compile."""
+    """Whether the image encoders, trained and frozen, go through torch.compile."""
     data: str | None = None
     """The data root, for tasks that need one."""
     checkpoint_every: int = 0

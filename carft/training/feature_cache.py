@@ -12,20 +12,31 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from carft import NUMERICS
 from carft.core.array_cache import ArrayCache, key_of
 from carft.models.clip import Pretrained
+from carft.models.precision import autocast
 from carft.spec.cell import Cell
+from carft.spec.training import OPTIONAL
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
+
+
+def _optional(cell: Cell) -> list[str]:
+    """What else the images of an epoch depend on; empty for a recipe without optional settings."""
+    used = {name: value for name, value in cell.training.as_dict().items() if name in OPTIONAL}
+    return [f"{name} {value}" for name, value in used.items()] + [f"epochs {cell.training.epochs}"] * ("steps" in used)
 
 
 class FeatureCache:
     """L2-normalised features of the pretrained model, read from the store, or computed by a forward pass.
 
-    A batch that was just computed is used as it is stored, so a first and a later run have the same bits. Without a
-    store every batch is computed. key: a hash of everything but the epoch that the features depend on.
+    compiled: whether the image encoder goes through torch.compile, as the trained one then does; otherwise the KL term
+    at the first step would measure the compiler. A batch that was just computed is used as it is stored, so a first and
+    a later run have the same bits. Without a store every batch is computed. key: a hash of everything but the epoch
+    that the features depend on.
     """
 
     def __init__(
@@ -35,8 +46,11 @@ class FeatureCache:
         store: ArrayCache | None = None,
         key: str = "",
         dtype: str = "float32",
+        compiled: bool = False,
     ) -> None:
         self.pretrained = pretrained
+        visual = pretrained.clip.visual
+        self.visual: nn.Module = torch.compile(visual) if compiled else visual  # type: ignore[assignment]
         self.precision = precision
         self.store = store
         self.key = key
@@ -48,18 +62,20 @@ class FeatureCache:
         """The cache of a cell's training images, shared by all cells that see the same crops."""
         execution, worker = context.execution, WorkerRank.current()
         if execution.feature_cache is None:
-            return FeatureCache(context.pretrained, cell.precision)
+            return FeatureCache(context.pretrained, cell.precision, compiled=execution.compile)
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
         depends_on = {
             "weights": context.pretrained.digest,
             "model": cell.model,
             "task": [cell.task, cell.data_version, names],
-            "augmentation": [cell.seed, cell.training.crop, context.pretrained.side],
+            "augmentation": [cell.seed, cell.training.crop, context.pretrained.side, *_optional(cell)],
             "batch": [cell.training.batch_size, worker.rank, worker.workers, execution.accumulation],
             "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
+            **({"compiled": True} if execution.compile else {}),
         }
         store = ArrayCache(Path(execution.feature_cache))
-        return FeatureCache(context.pretrained, cell.precision, store, key_of(depends_on), execution.feature_dtype)
+        key, dtype = key_of(depends_on), execution.feature_dtype
+        return FeatureCache(context.pretrained, cell.precision, store, key, dtype, execution.compile)
 
     def begin_epoch(self, epoch: int, rows: int) -> None:
         """Start an epoch. rows: how many images this worker computes in the whole epoch."""
@@ -106,6 +122,6 @@ class FeatureCache:
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, D) float32 by a forward pass of the pretrained model."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            features = self.pretrained.clip.visual(images)
+        with autocast(images.device.type, self.precision):
+            features = self.visual(images)
         return F.normalize(features.float(), dim=-1)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import signal
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -19,19 +21,24 @@ from torch.nn.parallel import DistributedDataParallel
 
 from carft.core.errors import Diverged
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.views import TrainView, batches
+from carft.data.views import batches
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
+from carft.models.precision import autocast
 from carft.spec.cell import Cell
+from carft.spec.registry import method_card
 from carft.store.early_stopping import NO_THRESHOLDS, Curve, Thresholds, curve_of, pruned_after
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache
+from carft.training.gathered import Compared
 from carft.training.preemption import Preemption, sigterm_noted
-from carft.training.schedule import Part, draws, learning_rates, order, parts_of_epoch
+from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
+#: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
+SCALE = 1024.0
 #: validation metrics that a history holds, at the last step of every epoch
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
@@ -109,26 +116,32 @@ class Trainer:
         )
         self.progress = checkpoints.restore(network, self.optimizer) or Progress()
         checkpoints.begin()
+        self.scaler = torch.amp.GradScaler(self.device.type, SCALE, enabled=cell.precision == "float16")
+        if self.progress.scaler:
+            self.scaler.load_state_dict(self.progress.scaler)
+        checkpoint_activations(network, context.execution.grad_checkpointing)
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
-        self.steps_per_epoch = math.ceil(len(context.task.train) / cell.training.batch_size)
-        steps = self.steps_per_epoch * cell.training.epochs
-        self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], steps))
+        self.images = context.task.train
+        domains = max(1, context.card.domains)
+        self.bounds = cell.training.bounds(len(self.images), domains)
+        self.batch_size = cell.training.images_per_step(domains)
+        self.rates = list(learning_rates(cell.training, cell.hyperparameters["lr"], self.bounds[-1]))
 
     @property
     def first_epoch(self) -> int:
         """The epoch of the next step."""
-        return self.progress.step // self.steps_per_epoch
+        return bisect_right(self.bounds, self.progress.step) - 1
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
-        images, training, seed = self.context.task.train, self.cell.training, self.cell.seed
-        permutation = order(seed, epoch, len(images))
-        steps = parts_of_epoch(permutation, training.batch_size, self.worker, self.context.execution.accumulation)
+        permutation = self.open_epoch(epoch)
+        steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
         self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
-        left = steps[self.progress.step - epoch * self.steps_per_epoch :]
-        view = TrainView(draws(seed, epoch, len(images)), self.context.pretrained.side, training.crop)
-        pixels = batches(images.images, [part.rows for parts in left for part in parts], view)
+        left = steps[self.progress.step - self.bounds[epoch] :]
+        count, side = len(self.images), self.context.pretrained.side
+        view = train_view(self.cell.training, self.cell.seed, epoch, count, side)
+        pixels = batches(self.images.images, [part.rows for parts in left for part in parts], view)
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
@@ -137,6 +150,15 @@ class Trainer:
             if number < len(left):
                 self.save()
         self.cache.end_epoch()
+
+    def open_epoch(self, epoch: int) -> np.ndarray:
+        """Set the images of an epoch; returns the order in which they are seen, a permutation of their rows."""
+        train, training, seed = self.context.task.train, self.cell.training, self.cell.seed
+        if not training.is_drawn:
+            return order(seed, epoch, len(train))
+        rows = drawn_rows(training, seed, epoch, self.bounds, train.contexts.numpy())
+        self.images = train.rows(rows)
+        return np.arange(len(rows))
 
     def update(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float) -> Row:
         """Forward, loss, backward, optimiser step; returns what to log, the same on every worker.
@@ -147,17 +169,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        means: dict[str, torch.Tensor] = {}
-        for part in parts:
-            with self.without_exchange() if part is not parts[-1] else nullcontext():
-                batch = self.forward(step, part, next(pixels))
-                loss, logged = self.method.loss(batch)
-                (loss * (part.share * workers)).backward()  # DistributedDataParallel divides by the number of workers
-            for name, value in {"loss": loss.detach(), **logged}.items():
-                weighted = value * part.share
-                means[name] = means[name] + weighted if name in means else weighted
+        in_pieces = workers > 1 or len(parts) > 1
+        compared = in_pieces and method_card(self.cell.method).compares
+        means = (self.compared_backward if compared else self.backward)(step, parts, pixels)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         if workers > 1:
             for value in means.values():
                 dist.all_reduce(value)
@@ -166,14 +184,51 @@ class Trainer:
             raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
         return {**row, "grad_norm": float(norm)}
 
+    def backward(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
+        means: dict[str, torch.Tensor] = {}
+        for part in parts:
+            with self.without_exchange() if part is not parts[-1] else nullcontext():
+                batch = self.forward(step, part, next(pixels))
+                loss, logged = self.method.loss(batch)
+                # DistributedDataParallel divides by the number of workers
+                self.scaler.scale(loss * (part.share * self.worker.workers)).backward()
+            for name, value in {"loss": loss.detach(), **logged}.items():
+                weighted = value * part.share
+                means[name] = means[name] + weighted if name in means else weighted
+        return means
+
+    def compared_backward(
+        self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The same of a loss that compares all images of the global batch (:mod:`carft.training.gathered`)."""
+        shown = [next(pixels) for _ in parts]
+        with torch.no_grad():
+            embedded = [
+                self.method.embed(self.forward(step, part, images)) for part, images in zip(parts, shown, strict=True)
+            ]
+        share = sum(part.share for part in parts)
+        mine = torch.cat(embedded) if share else embedded[0][:0]
+        loss = Compared(self.method, mine, parts[0].whole, self.worker)
+        first = 0
+        for part, images in zip(parts, shown, strict=True):
+            with self.without_exchange() if part is not parts[-1] else nullcontext():
+                again = self.method.embed(self.forward(step, part, images))
+                surrogate = loss.surrogate(again, first, self.worker.workers) if share else 0 * again.sum()
+                last = loss.of_parameters() if part is parts[-1] else 0
+                self.scaler.scale(surrogate + last).backward()
+            first += len(again)
+        return {"loss": loss.loss * share}
+
     def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
         """The forward pass of the network on a part of a batch."""
         images = self.context.pretrained.normalise(pixels.to(self.device, non_blocking=True))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cell.precision == "bfloat16"):
+        with autocast(self.device.type, self.cell.precision):
             logits, features = self.model(images)
-        labels = self.context.task.train.labels[part.rows].to(self.device)
+        labels = self.images.labels[part.rows].to(self.device)
         pretrained_features = partial(self.cache.features, images, part.position)
-        return Batch(self.network, images, labels, logits, features, pretrained_features, step)
+        places = torch.from_numpy(part.places).to(self.device)
+        return Batch(self.network, images, labels, logits, features, pretrained_features, step, places, part.whole)
 
     def without_exchange(self) -> AbstractContextManager[None]:
         """A context in which forward and backward leave the gradients on this worker."""
@@ -188,11 +243,19 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint if one is due. After SIGTERM write it now, and raise ``SystemExit``."""
+        self.progress.scaler = self.scaler.state_dict()
         state = (self.network, self.optimizer, self.progress, self.worker)
         if self.preemption.arrived:
             self.checkpoints.save_now(*state)
             raise SystemExit(128 + signal.SIGTERM)
         self.checkpoints.save(*state)
+
+
+def checkpoint_activations(network: Network, wanted: bool) -> None:
+    """Whether the encoders of a network keep their activations for the backward pass, or compute them again."""
+    for module in network.modules():  # the image encoder's transformer, and that of a text tower that is trained too
+        if hasattr(module, "grad_checkpointing"):
+            setattr(module, "grad_checkpointing", wanted)  # noqa: B010  (an attribute of open_clip's classes)
 
 
 def wrapped(network: Network, execution: Execution, worker: WorkerRank) -> nn.Module:

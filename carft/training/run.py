@@ -20,6 +20,7 @@ from carft.core.metrics import Predictions, flatten, score
 from carft.data.catalog import card
 from carft.methods.ft import Row
 from carft.models.network import Network
+from carft.models.precision import require_precision
 from carft.spec.cell import Cell
 from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.store.document import utc_now
@@ -149,7 +150,8 @@ def check_runnable(cell: Cell) -> None:
 
 
 def check_execution(cell: Cell, execution: Execution) -> None:
-    """``UserError`` when the execution splits a batch and the method's loss needs it whole."""
+    """``UserError`` when the device has not the precision, or a batch is split whose loss needs it whole."""
+    require_precision(cell.precision, execution.device)
     require_parts_allowed(cell.method, execution.workers, execution.accumulation)
 
 

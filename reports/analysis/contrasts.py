@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -17,7 +17,11 @@ from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names
 ASSUMED = 0.02  # distance from the margin for the power of an effect that no source reports
+#: metric -> what a name adds
+METRIC_WORDS = {"top1": "", "mean_per_class": ", mean per class", "context": ", contexts"}
 Sets = Callable[[Evidence, str], Sequence[str]]
+#: for a contrast in the metric that each task's card names as usual
+OF_CARD = "card"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Part:
     selected_on: str = VALIDATION
     reported: float | None = None
     """The effect that other sources report for this scope, a share of 1; None without one."""
+    metric: str = "top1"
+    """``top1``, ``mean_per_class`` or ``context``; several are joined by a comma, in the order of the tasks."""
 
     @property
     def assumed(self) -> float:
@@ -96,6 +102,13 @@ class Found:
     """Evidence that is missing."""
     unequal: tuple[str, ...] = ()
     """Reasons why the two sides cannot be compared."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Task -> the metric of its estimate."""
+
+    @property
+    def metric(self) -> str:
+        """The metrics of all tasks, each once."""
+        return ", ".join(dict.fromkeys(self.metrics.values()))
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -118,6 +131,7 @@ class Contrast:
     first: Entry
     second: Entry
     what: str = "top1"
+    """``top1``, ``mean_per_class``, ``context``, or ``OF_CARD`` for the metric of each task's card."""
     sets: Sets = id_test
 
     def found(self, evidence: Evidence) -> Found:
@@ -127,14 +141,21 @@ class Contrast:
         asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
         for task in (t for t in asked if t in evidence.tasks):
             try:
-                pair = paired(evidence, task, self.first, self.second, self.sets(evidence, task), self.what)
+                pair = paired(
+                    evidence, task, self.first, self.second, self.sets(evidence, task), self.metric(evidence, task)
+                )
             except Mismatch as mismatch:
                 mismatches.append(mismatch.message.removesuffix("."))
                 continue
             if pair is not None:
                 estimates[task] = (two_way(pair[0]), pair[1])
         unequal = (*self._uneven(evidence, estimates), *mismatches)
-        return Found(estimates, self._flaws(evidence, asked, estimates), unequal)
+        metrics = {task: self.metric(evidence, task) for task in estimates}
+        return Found(estimates, self._flaws(evidence, asked, estimates), unequal, metrics)
+
+    def metric(self, evidence: Evidence, task: str) -> str:
+        """The metric of a task."""
+        return evidence.card(task).metric if self.what == OF_CARD else self.what
 
     def per_task(self, evidence: Evidence) -> dict[str, tuple[Estimate, tuple[str, ...]]]:
         """task -> (estimate, cells)."""
@@ -281,4 +302,18 @@ def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) 
 
 def part(name: str, found: Found, estimate: Estimate, **settings: Any) -> Part:
     """A part of what was found."""
-    return Part(name, estimate, found.cells, tuple(found.estimates), found.flaws, found.unequal, **settings)
+    tasks = tuple(found.estimates)
+    return Part(name, estimate, found.cells, tasks, found.flaws, found.unequal, metric=found.metric, **settings)
+
+
+def parts_of_tasks(evidence: Evidence, found: Found, name: str) -> list[Part]:
+    """One part for each task. name: of the contrast; a metric other than top-1 stands in the part's name."""
+    return [
+        replace(
+            part(f"{name}{evidence.label(task)}{METRIC_WORDS[found.metrics[task]]}", found, estimate),
+            cells=cells,
+            tasks=(task,),
+            metric=found.metrics[task],
+        )
+        for task, (estimate, cells) in found.estimates.items()
+    ]

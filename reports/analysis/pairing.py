@@ -23,8 +23,8 @@ class Mismatch(UserError):
 def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str], what: str) -> Contributions | None:
     """Contributions of a metric averaged over the named sets, for the cells of one entry (one row per cell).
 
-    what: ``top1``, ``class`` for mean per class, or ``context`` for context recognition, macro-averaged over the
-    known contexts of each set; None when a set has no known context. ``Mismatch`` when the cells were not evaluated
+    what: ``top1``, ``mean_per_class``, or ``context`` for context recognition, macro-averaged over the known contexts
+    of each set; None when a set has no known context. ``Mismatch`` when the cells were not evaluated
     on the same images.
     """
     frames = tuple(evidence.outcome(cells[0], name).frame for name in names)

@@ -36,17 +36,21 @@ class Oracle:
         return pooled(list(self.estimates.values()))
 
 
-def oracle(evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None) -> Oracle | None:
+def oracle(
+    evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None, what: str = "top1"
+) -> Oracle | None:
     """CAR-FT minus FT of the search cells that are best on test; None unless all finished search cells are unsealed.
 
-    sets: where the sides are compared. select_by: where the cells are selected, by default the same sets.
+    sets: where the sides are compared. select_by: where the cells are selected by top-1, by default the same sets.
+    what: the metric of the comparison, as of :class:`Contrast`.
     """
     estimates: dict[str, Estimate] = {}
     used: list[str] = []
+    contrast = Contrast(CAR_FT, FT, what, sets)
     for task in evidence.tasks:
         names, by = sets(evidence, task), (select_by or sets)(evidence, task)
         pairs = _best_pairs(evidence, task, by)
-        made = difference(evidence, pairs, names, "top1") if names and pairs else None
+        made = difference(evidence, pairs, names, contrast.metric(evidence, task)) if names and pairs else None
         if made is None:
             return None
         estimates[task] = two_way(made[0], seeds_vary=False)

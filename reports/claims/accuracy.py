@@ -6,8 +6,7 @@ import math
 from dataclasses import replace
 
 from carft.spec.registry import METHODS
-from reports.analysis.contrasts import Contrast, Part, every_suite, pool, sampled, suite_set
-from reports.analysis.contrasts import part as part_of
+from reports.analysis.contrasts import OF_CARD, Contrast, Part, every_suite, parts_of_tasks, pool, sampled, suite_set
 from reports.claims.rules import Claim, Verdict, decide, supporting
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.stats.ranks import sign_test
@@ -92,21 +91,25 @@ def _against_references(claim: Claim, evidence: Evidence, parts: dict[str, Part]
 
 
 def all_nine(claim: Claim, evidence: Evidence) -> Verdict:
-    """C5: one deciding part per task."""
-    contrast = Contrast(CAR_FT, FT)
+    """C5: one deciding part per task, in the metric of the task's card; top-1 stands beside another metric."""
+    contrast, mean = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT, mean of tasks"
     found = contrast.found(evidence)
-    parts: list[Part | None] = [
-        replace(part_of(f"CAR-FT - FT, {evidence.label(task)}", found, estimate), cells=cells, tasks=(task,))
-        for task, (estimate, cells) in found.estimates.items()
-    ]
-    mean = "CAR-FT - FT, mean of tasks"
+    parts: list[Part | None] = [*parts_of_tasks(evidence, found, "CAR-FT - FT, ")]
     parts += supporting(pool(evidence, contrast, mean, deciding=False), sampled(evidence, contrast, mean))
+    others = {task for task, metric in found.metrics.items() if metric != "top1"}
+    if others:
+        plain = parts_of_tasks(evidence, Contrast(CAR_FT, FT).found(evidence), "CAR-FT - FT, ")
+        parts += [replace(p, name=f"{p.name}, top-1", deciding=False) for p in plain if p.tasks[0] in others]
     verdict = decide(claim, evidence, parts, "ft and car_ft")
     if verdict.verdict == "not run" or not found.estimates:
         return verdict
     effects = [estimate.effect for estimate, _ in found.estimates.values()]
     gained = f"{sum(e > 0 for e in effects)} of {len(effects)} tasks gain"
-    return replace(verdict, reason=f"{verdict.reason} {gained} (sign test p = {sign_test(effects):.2f}).")
+    words = f"{verdict.reason} {gained} (sign test p = {sign_test(effects):.2f})."
+    if others:
+        by = ", ".join(evidence.label(task) for task in found.estimates if task in others)
+        words += f" Decided on mean per class, the usual metric of: {by}; top-1 stands beside it."
+    return replace(verdict, reason=words)
 
 
 def weight_averaging(claim: Claim, evidence: Evidence) -> Verdict:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from carft.spec.training import Training
 from reports.analysis.contrasts import Contrast, Part, departures, every_suite, pool
 from reports.analysis.pairing import Mismatch, contributions
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
@@ -80,7 +81,21 @@ def average(claim: Claim, evidence: Evidence) -> Verdict:
         return replace(verdict, verdict="inconclusive", reason=words)
     half = 100 * (parts[0].high - parts[0].low) / 2 if parts[0] else 0.0
     words = f"{verdict.reason} Effects are measured minus claimed; the interval is {half:.1f} points to either side."
-    return replace(verdict, reason=words)
+    return replace(verdict, reason=f"{words} {_protocol_words(evidence)}")
+
+
+def _protocol_words(evidence: Evidence) -> str:
+    """Under which protocol of training and evaluation the studies ran; what CAR-FT chose is not known."""
+    study = next(s for s in evidence.studies if s.method == CAR_FT.method)
+    training = Training(**{**study.training.content(), "epochs": study.training.epochs})
+    length = f"{training.epochs} passes" if training.steps is None else f"{training.steps:,} steps"
+    images = f"{training.batch_size} images {'of each domain' if training.domain_balanced else 'of all domains'} a step"
+    named = {
+        "augmentation": training.augmentation, "schedule": training.schedule, "evaluation view": study.eval_view,
+        "holdout": study.holdout, "images of the held-out domain": study.target_split,
+    }  # fmt: skip
+    settings = ", ".join(f"{name} {value}" for name, value in named.items())
+    return f"Protocol: {length}, {images}, {settings}. What CAR-FT used is not published."
 
 
 def above_fine_tuning(claim: Claim, evidence: Evidence) -> Verdict:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from carft.spec.cell import Reading, Training
-from reports.analysis.contrasts import Contrast, Part, every_suite, part, pool, suite_set
+from reports.analysis.contrasts import OF_CARD, Contrast, Part, every_suite, part, parts_of_tasks, pool, suite_set
 from reports.claims.rules import Answer, answer_of, ledger, weakest_of
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
@@ -62,9 +62,7 @@ def specifications(evidence: Evidence) -> list[Specified]:
             for suite in view.suite_names()
         ]
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
-        per_task = [
-            part(f"CAR-FT - FT, {view.label(task)}", on_test, one) for task, (one, _) in on_test.estimates.items()
-        ]
+        per_task = parts_of_tasks(view, Contrast(CAR_FT, FT, OF_CARD).found(view), "CAR-FT - FT, ")
         parts = {"C3": [whole], "C4": [p for p in suites if p is not None], "C5": per_task}
         shown = {"ID test": whole} | ({"mean OOD": mean} if mean else {}) | {p.name: p for p in parts["C4"]}
         found.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))

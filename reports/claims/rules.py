@@ -76,7 +76,8 @@ class Verdict:
     power: what more seeds or groups would buy, in words. command: what would run what is missing. n_searches: how many
     independent searches each side has; 0 where nothing was searched for the verdict. power_to_show: the probability
     that an effect as large as others report, or 2 points beyond the margin, would show; None where it cannot be said.
-    caution: what a reader must know of the cells that it rests on; mostly empty.
+    caution: what a reader must know of the cells that it rests on; mostly empty. metric: of the part that stands for
+    the claim, as of :class:`reports.analysis.contrasts.Part`.
     """
 
     claim: str
@@ -103,6 +104,7 @@ class Verdict:
     caution: str = ""
     n_searches: int = 0
     power_to_show: float | None = None
+    metric: str = "top1"
 
     @property
     def tuning(self) -> str:
@@ -122,7 +124,7 @@ class Verdict:
         words["caution"] = self.caution
         covers = self.n_searches > 1 if self.n_searches else None
         searched = {"n_searches": self.n_searches, "covers_tuning_luck": covers}
-        return {**found, **words, **searched, "power_to_show": self.power_to_show}
+        return {**found, **words, **searched, "power_to_show": self.power_to_show, "metric": self.metric}
 
 
 def _plain(value: Any) -> Any:
@@ -191,6 +193,7 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
         power=power_words(estimate, group, shown.margin),
         n_searches=min(part.estimate.n_searches for part in deciding) if estimate.n_seeds else 0,
         power_to_show=None if math.isnan(power) else power,
+        metric=shown.metric,
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from reports.analysis.contrasts import Contrast, Part, every_suite, id_test, part, pool, suite_set
+from reports.analysis.contrasts import OF_CARD, Contrast, Part, every_suite, id_test, parts_of_tasks, pool, suite_set
 from reports.analysis.selection import oracle
 from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, Evidence
@@ -108,18 +108,15 @@ def _validated(evidence: Evidence) -> list[tuple[str, Part]]:
         contrast = Contrast(CAR_FT, FT, "top1", suite_set(suite))
         found.append(("C4", pool(evidence, contrast, f"C4: {suite}")))
     if evidence.scope and evidence.scope.family.kind == "nine":
-        per_task = Contrast(CAR_FT, FT).found(evidence)
-        for task, (estimate, cells) in per_task.estimates.items():
-            found.append(
-                ("C5", replace(part(f"C5: {evidence.label(task)}", per_task, estimate), tasks=(task,), cells=cells))
-            )
+        per_task = Contrast(CAR_FT, FT, OF_CARD).found(evidence)
+        found += [("C5", one) for one in parts_of_tasks(evidence, per_task, "C5: ")]
     return [(claim, p) for claim, p in found if p is not None]
 
 
 def _pieces(evidence: Evidence, validated: Sequence[tuple[str, Part]]) -> list[Both] | None:
     """Every part with its twin under oracle selection: C3 and C5 by the test set, C4 by the mean of the suites."""
-    on_test = oracle(evidence, id_test)
-    if on_test is None:
+    on_test, of_card = oracle(evidence, id_test), oracle(evidence, id_test, what=OF_CARD)
+    if on_test is None or of_card is None:
         return None
     pieces = []
     for claim, under_validation in validated:
@@ -132,7 +129,7 @@ def _pieces(evidence: Evidence, validated: Sequence[tuple[str, Part]]) -> list[B
             estimate, cells = on_suites.pooled(), on_suites.cells
         else:
             task = under_validation.tasks[0]
-            estimate = on_test.pooled() if claim == "C3" else on_test.estimates[task]
+            estimate = on_test.pooled() if claim == "C3" else of_card.estimates[task]
             cells = on_test.cells
         twin = Part(
             f"{under_validation.name}, oracle",
@@ -142,6 +139,7 @@ def _pieces(evidence: Evidence, validated: Sequence[tuple[str, Part]]) -> list[B
             deciding=False,
             margin=under_validation.margin,
             selected_on=ORACLE,
+            metric=under_validation.metric,
         )
         pieces.append(Both(claim, under_validation, twin))
     return pieces

@@ -22,6 +22,9 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
     "round size": lambda study: study.round_size,
     "precision": lambda study: study.precision,
+    "evaluation view": lambda study: study.eval_view,
+    "holdout": lambda study: study.holdout,
+    "target split": lambda study: study.target_split,
     "early stopping": lambda study: f"at epochs {', '.join(map(str, study.rungs))}" if study.rungs else "off",
 }
 
@@ -39,7 +42,8 @@ def differences(first: StudyFile, second: StudyFile) -> list[str]:
         if pair[0] != pair[1]:
             found.append(_words(what, names, pair))
     recipes = [{**asdict(Training()), **study.training.content()} for study in (first, second)]
-    for name in sorted({*recipes[0], *recipes[1]}):
+    own = {name for study in (first, second) if (known := METHODS.get(study.method)) for name in known.own_training}
+    for name in sorted({*recipes[0], *recipes[1]} - own):
         pair = [recipe.get(name) for recipe in recipes]
         if pair[0] != pair[1]:
             found.append(_words(f"training recipe ({name.replace('_', ' ')})", names, pair))

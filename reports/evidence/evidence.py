@@ -9,7 +9,7 @@ from typing import Any
 
 from carft.core.errors import UserError
 from carft.data.catalog import Card
-from carft.spec.cell import Cell, Reading, Training, task_key
+from carft.spec.cell import PROTOCOLS, Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
 from carft.spec.selection import best_alpha
 from carft.store.records import Record, Store
@@ -220,7 +220,9 @@ class Evidence:
             return False
         version = self.scope.stale or self.card(task).version
         start = (version, self.scope.model, self.scope.pretrained)
-        return (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+        same = (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+        protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOLS}
+        return same and all(getattr(cell, name) == protocol.get(name, known[0]) for name, known in PROTOCOLS.items())
 
     def _is_elsewhere(self, task: str) -> Callable[[Record], bool]:
         """Whether a cell was computed at another precision than the task's studies."""
@@ -312,7 +314,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
         best: dict[tuple[str, str, int], StudyFile] = {}
         for study in found:
             key = (study.task, study.method, search_of(study))
-            if _budget(study) != budget or study.method not in METHODS:
+            if study.method not in METHODS or not _same_budget(study, budget):
                 dropped.append(study)
                 continue
             if key in best:
@@ -325,7 +327,15 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
 
 def _budget(study: StudyFile) -> dict[str, Any]:
     """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
-    return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs}
+    protocol = {name: getattr(study, name) for name in PROTOCOLS}
+    return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs, **protocol}
+
+
+def _same_budget(study: StudyFile, budget: Mapping[str, Any]) -> bool:
+    """Whether a study has a budget, but for the training settings that its method fixes."""
+    own = METHODS[study.method].own_training
+    ours, theirs = ({k: v for k, v in found.items() if k not in own} for found in (_budget(study), budget))
+    return ours == theirs
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:

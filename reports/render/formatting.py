@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from carft.spec.cell import PROTOCOLS
 from carft.spec.registry import METHODS
 from reports.claims.verdicts import Verdict
 from reports.figures.figures import label
@@ -102,13 +103,23 @@ class FormattedTable:
 
 def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable:
     """A table without hidden and constant columns, numbers formatted by its card."""
-    names = [c for c in table.columns if c not in card.hidden and not _is_constant(c, table[c])]
+    hidden = {*card.hidden, *_repeated(table)}
+    names = [c for c in table.columns if c not in hidden and not _is_constant(c, table[c])]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in names]
     texts = [[_text(card, c, value) for value in table[c]] for c in names]
     rows = list(zip(*texts, strict=True)) if names else []
     first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
     return FormattedTable(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
+
+
+def _repeated(table: pd.DataFrame) -> Sequence[str]:
+    """Columns that repeat others: the metrics of the rows where all of them are top-1."""
+    of_card = ("card_metric", "test_card_metric", "card_low", "card_high")
+    names = [c for c in ("card_metric", "metric") if c in table.columns]
+    if not names or not all((table[c] == "top1").all() for c in names):
+        return ()
+    return (*of_card, "metric")
 
 
 def _is_constant(column: str, values: pd.Series) -> bool:
@@ -190,6 +201,7 @@ def _setting(spec: Mapping[str, Any]) -> str:
     training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
     return (
         f"{spec['model']}, weights '{spec['pretrained']}', data {spec['data_version']}, {spec['precision']}; {training}"
+        + "".join(f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec)
     )
 
 

@@ -16,7 +16,8 @@ from reports.stats.intervals import Estimate, two_way
 def task_table(evidence: Evidence) -> pd.DataFrame:
     """One row per task and entry: n, test_top1 with its interval, every suite, mean OOD and context recognition.
 
-    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %.
+    Values are shares of 1, means over confirm seeds; low and high bound test_top1 at 95 %. test_card_metric is the
+    accuracy in the metric that the task's card names (card_metric), with its interval.
     """
     rows = []
     for view in evidence.views():
@@ -28,8 +29,10 @@ def task_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
-    estimate = _accuracy(evidence, task, entry, cells)
+    estimate, metric = _accuracy(evidence, task, entry, cells, "top1"), evidence.card(task).metric
+    of_card = estimate if metric == "top1" else _accuracy(evidence, task, entry, cells, metric)
     low, high = estimate.interval()
+    card_low, card_high = of_card.interval()
     metrics = [evidence.metrics(cell) for cell in cells]
 
     def mean(name: str) -> float:
@@ -54,15 +57,22 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
         "context_top1": mean("test/context_top1"),
         "ood_context_top1": mean("ood/context_top1"),
         "cells": " ".join(cells),
+        "card_metric": metric,
+        "test_card_metric": of_card.effect,
+        "card_low": card_low,
+        "card_high": card_high,
     }
 
 
-def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> Estimate:
-    """ID test accuracy. NaN with the number of groups where a task has suites only; no groups for different images."""
+def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str], what: str) -> Estimate:
+    """ID test accuracy in a metric.
+
+    NaN with the number of groups where a task has suites only; no groups for different images.
+    """
     names = evidence.set_names(task)
     has_test = "test" in names
     try:
-        made = contributions(evidence, cells, ["test"] if has_test else names, "top1")
+        made = contributions(evidence, cells, ["test"] if has_test else names, what)
     except Mismatch:
         made = None
     if made is None or not has_test:

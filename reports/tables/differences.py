@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.analysis.contrasts import PLACES, Contrast
+from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, id_test
 from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 
@@ -19,17 +19,25 @@ DIFFERENCES = (
 
 
 def difference_table(evidence: Evidence) -> pd.DataFrame:
-    """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference."""
+    """Paired differences per task, ID and mean OOD, with intervals and the smallest visible difference.
+
+    All are in top-1. A task whose card names another metric has one more row for the ID test, in that metric.
+    """
     rows = []
-    asked = [(*contrast, *where) for contrast in DIFFERENCES for where in PLACES]
+    asked = [(*names, Contrast(*names[1:], "top1", sets), place) for names in DIFFERENCES for place, sets in PLACES]
+    asked += [(*names, Contrast(*names[1:], OF_CARD, id_test), "ID test") for names in DIFFERENCES]
     for view in evidence.views():
-        for name, first, second, where, sets in asked:
-            for task, (estimate, cells) in Contrast(first, second, "top1", sets).per_task(view).items():
+        for name, first, second, contrast, place in asked:
+            found = contrast.found(view)
+            for task, (estimate, cells) in found.estimates.items():
+                metric = found.metrics[task]
+                if contrast.what == OF_CARD and metric == "top1":
+                    continue
                 low, high = estimate.interval()
                 rows.append(
                     {
                         "contrast": name,
-                        "where": where,
+                        "where": f"{place}{METRIC_WORDS[metric]}",
                         "task": view.label(task),
                         "scope": view.name,
                         "scale": view.scale,
@@ -44,6 +52,7 @@ def difference_table(evidence: Evidence) -> pd.DataFrame:
                         "first_hyperparameters": _tuned(view, task, first),
                         "second_hyperparameters": _tuned(view, task, second),
                         "cells": " ".join(cells),
+                        "metric": metric,
                     }
                 )
     return pd.DataFrame(rows)
@@ -83,6 +92,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
                     "n_tasks": len(part.tasks),
                     "n_seeds": estimate.n_seeds,
                     "n_groups": estimate.n_groups,
+                    "metric": part.metric,
                 }
             )
     return pd.DataFrame(rows)

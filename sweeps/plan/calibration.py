@@ -31,7 +31,8 @@ def calibrated(recipe: Recipe, request: Resources) -> Rate:
     """
     execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
-    start = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
+    asked = recipe.protocol()
+    start = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained, **asked)
     context = CellContext.of(start, execution)
     train = context.task.train
     images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train))))
@@ -57,7 +58,8 @@ def _predicting(context: CellContext, cell: Cell, images: ImageSet) -> list[floa
 
 def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:
     """Seconds per pass of each measurement of training with a method."""
-    training = recipe.training.model_copy(update={"epochs": TIMES + 1})
+    drawn = {"steps": None, "domain_balanced": False}  # passes over these images, whatever the budget
+    training = recipe.training.model_copy(update={**drawn, "epochs": TIMES + 1})
     study = Study(context.task.name, card, recipe.model_copy(update={"training": training}))
     cell = study.cell({name: limits.first_guess for name, limits in study.space.items()}, recipe.search_seed)
     context = replace(context, task=replace(context.task, train=images))

@@ -147,9 +147,9 @@ def _left_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
         steps = trained if kind in ("search", "confirm") else 0
         return PendingWork(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
-    epochs = recipe.training.epochs
-    trained = math.ceil(images.train / recipe.training.batch_size) * epochs if study.method.epoch_passes else 0
-    training, sealed = passes_of(name, images, epochs), images.sealed
+    budget = recipe.training_of()
+    trained = budget.bounds(images.train, max(1, card(task).domains))[-1] if study.method.epoch_passes else 0
+    training, sealed = passes_of(name, task, images, budget), images.sealed
     small, whole = _predictions(task, replace(images, sealed=0)), _predictions(task, images)
     souped = "soup" in recipe.methods and name in SOUPED and recipe.trials > 1
     stored = weights if souped or recipe.oracle else 0

@@ -13,16 +13,18 @@ from functools import cache
 from typing import Any
 
 from carft.core.errors import UserError
+from carft.data.catalog import card
 from carft.data.counting import Sizes, sizes_of
 from carft.models.availability import ModelSize
 from carft.spec.registry import method_card
+from carft.spec.training import Training
 from carft.store.records import Record, Store
 
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
 #: assumed floating-point operations per second of a CPU thread, and of a GPU by precision
 CPU_SPEED = 4e10
-GPU_SPEED = {"float32": 1.2e13, "bfloat16": 6e13}
+GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
 #: factor within which the assumed speeds are right
 WITHIN = 4.0
 
@@ -80,11 +82,12 @@ class Rate:
     """Whether nothing was measured."""
 
 
-def passes_of(method: str, images: Sizes, epochs: int) -> float:
+def passes_of(method: str, task: str, images: Sizes, training: Training) -> float:
     """Passes that training and validating a cell take."""
-    card = method_card(method)
-    validations = epochs if card.epoch_passes else 1
-    return card.first_passes * images.train + validations * (card.epoch_passes * images.train + images.val)
+    chosen = method_card(method)
+    validations = training.epochs if chosen.epoch_passes else 1
+    seen = training.images_seen(images.train, max(1, card(task).domains))
+    return chosen.first_passes * images.train + chosen.epoch_passes * seen + validations * images.val
 
 
 def recorded(records: Iterable[Record], hardware: Hardware) -> Rate | None:
@@ -101,7 +104,7 @@ def _rate_of(record: Record) -> float:
     cell, seconds = record.cell, record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
     if method_card(cell.method).kind == "post-hoc":
         return 0.0
-    return seconds / passes_of(cell.method, sizes(cell.task), cell.training.epochs)
+    return seconds / passes_of(cell.method, cell.task, sizes(cell.task), cell.training)
 
 
 def newest(store: Store, model: str) -> Iterator[Record]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES, require_parts_allowed
+from carft.spec.registry import SOUP_RULES
 from carft.store.failure_kinds import gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
@@ -21,12 +20,10 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, how_it_ended, log_path
+from sweeps.ray_backend.memory import run_in_memory
 from sweeps.search.protocol import Job
 
 Payload = dict[str, Any]
-
-#: factor on the number of parts of a batch after it ran out of memory
-PARTS = 4
 
 
 def payload(
@@ -73,7 +70,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
         require_task(store, cell.task)
         store.sync(_read_by(Job(message["kind"], cell)))
         if message["kind"] in ("search", "confirm"):
-            retry_in_parts(lambda execution: _run(message, cell, store, execution), cell, execution_of(message))
+            run_in_memory(lambda execution: _run(message, cell, store, execution), cell, execution_of(message), log)
         else:
             _run(message, cell, store, execution_of(message))
         store.forget_failure(cell.id)
@@ -106,44 +103,11 @@ def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> No
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
         unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
-        run_cell(cell, store, execution, unseal, keep_weights, _log, by="sweep", thresholds=message["limits"])
+        run_cell(cell, store, execution, unseal, keep_weights, log, by="sweep", thresholds=message["limits"])
 
 
-def _log(line: str) -> None:
+def log(line: str) -> None:
     print(line, flush=True)
-
-
-def retry_in_parts(run: Callable[[Execution], None], cell: Cell, execution: Execution) -> None:
-    """Run a cell; after an out-of-memory error once more with each batch in more parts, at the same global batch size.
-
-    The record's execution holds the number of parts. Methods whose loss needs the whole batch are not retried.
-    """
-    try:
-        return run(execution)
-    except Exception as error:
-        parts = execution.accumulation * PARTS
-        if kind_of(error) != "out of memory" or not _may_have_parts(cell, execution, parts):
-            raise
-        traceback.print_exc()
-    _log(f"Out of memory: once more with each batch in {parts} parts.")
-    _free_memory()  # here, where the exception no longer references the tensors of the first attempt
-    run(replace(execution, accumulation=parts))
-
-
-def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
-    try:
-        require_parts_allowed(cell.method, execution.workers, parts)
-    except UserError:
-        return False
-    return parts <= cell.training.batch_size
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:

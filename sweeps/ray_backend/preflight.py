@@ -54,6 +54,7 @@ def require_space(results: Path, wanted: int) -> None:
 def _checks(recipe: Recipe, request: Resources) -> Iterator[Callable[[], object]]:
     yield request.check
     yield partial(_require_cores, request)
+    yield partial(_require_precision, recipe.precision, request.execution.device)
     for method in recipe.methods:
         yield partial(require_parts_allowed, method, request.workers_per_cell, request.execution.accumulation)
     for task in recipe.tasks:
@@ -68,6 +69,14 @@ def _error_of(check: Callable[[], object]) -> UserError | None:
     except UserError as error:
         return error
     return None
+
+
+def _require_precision(precision: str, device: str) -> None:
+    """Refuse what no CPU has. What a GPU has is known where it is."""
+    if precision == "tf32" and device == "cpu":
+        from carft.models.precision import require_precision
+
+        require_precision(precision, device)
 
 
 def _require_cores(request: Resources) -> None:

@@ -16,7 +16,8 @@ from carft.spec.cell import Cell
 from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
-from sweeps.ray_backend.jobs import failure, retry_in_parts, run_payload, upload_log
+from sweeps.ray_backend.jobs import failure, log, run_payload, upload_log
+from sweeps.ray_backend.memory import run_in_memory
 from sweeps.ray_backend.scheduler import HOLDS
 
 #: seconds between two signs of life of an actor that holds a GPU
@@ -113,7 +114,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
 
     try:
         if message["kind"] in ("search", "confirm") and cell.hyperparameters:
-            retry_in_parts(train, cell, wanted)
+            run_in_memory(train, cell, wanted, log)
         if message["kind"] == "search":
             return {"failure": ""}
         # outside the trial's placement group, which holds a token only

@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
-from carft.spec.cell import Reading, Training
+from carft.spec.cell import ProtocolFields, Reading, Training
 from carft.spec.registry import METHODS, SOUPED, MethodCard, Range, method_card
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
@@ -34,6 +35,14 @@ class TrainingRecipe(_Strict):
     warmup: float = Field(ge=0, lt=1)
     clip: float = Field(gt=0)
     crop: float = Field(gt=0, le=1)
+    steps: int | None = Field(default=None, ge=1)
+    domain_balanced: bool = False
+    augmentation: str = "crop"
+    schedule: str = "cosine"
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as a study holds them: without optional ones at their default."""
+        return self.model_dump(exclude_defaults=True)
 
 
 class Smoke(_Strict):
@@ -42,6 +51,7 @@ class Smoke(_Strict):
     trials: int = Field(ge=1)
     seeds: int = Field(ge=1)
     epochs: int = Field(ge=1)
+    steps: int | None = Field(default=None, ge=1)
 
 
 class SearchRange(_Strict):
@@ -78,6 +88,9 @@ class Recipe(_Strict):
     model: str | None = None
     pretrained: str | None = None
     precision: str = "float32"
+    eval_view: str = "centre"
+    holdout: str = "stable"
+    target_split: str = "all"
     space: dict[str, SearchRange] = {}
     readings: Readings | None = None
     without_data: str | None = None
@@ -91,8 +104,12 @@ class Recipe(_Strict):
 
     def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
-        settings = self.training.model_dump()
+        settings = self.training.settings()
         return Training(**settings if crop is None else {**settings, "crop": crop})
+
+    def protocol(self) -> ProtocolFields:
+        """The optional fields of a cell."""
+        return ProtocolFields(eval_view=self.eval_view, holdout=self.holdout, target_split=self.target_split)
 
     def space_of(self, method: MethodCard) -> dict[str, Range]:
         """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
@@ -137,7 +154,8 @@ class Recipe(_Strict):
     def smoked(self) -> Recipe:
         """The recipe at smoke size, every trial trained to its end."""
         smoke = self.smoke
-        training = self.training.model_copy(update={"epochs": smoke.epochs})
+        budget = {"epochs": smoke.epochs, **({} if smoke.steps is None else {"steps": smoke.steps})}
+        training = self.training.model_copy(update=budget)
         small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1, "early_stopping": False}
         return self.model_copy(update={**small, "training": training})
 

@@ -310,7 +310,15 @@ class Protocol:
     def untrained_cell(self, task: str, method: str) -> Cell:
         """The one cell of an untrained method on a task."""
         recipe = self.recipe
-        return specify(task, method, {}, model=recipe.model, pretrained=recipe.pretrained, precision=recipe.precision)
+        return specify(
+            task,
+            method,
+            {},
+            model=recipe.model,
+            pretrained=recipe.pretrained,
+            precision=recipe.precision,
+            **recipe.protocol(),
+        )
 
     def _missing(self, jobs: Iterator[Job]) -> Iterator[Job]:
         return (job for job in jobs if not self._settled(job))

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from carft.data.catalog import card
-from carft.spec.cell import Cell
+from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.registry import MethodCard, Range
 from carft.spec.resolve import specify
 from carft.spec.study import sampler_seed, study_id
@@ -59,7 +59,7 @@ class Study:
             content["rungs"] = rungs
         if self.recipe.precision != "float32":
             content["precision"] = self.recipe.precision
-        return content
+        return {**content, **{k: v for k, v in self.recipe.protocol().items() if v != PROTOCOLS[k][0]}}
 
     @property
     def search_seed(self) -> int:
@@ -67,7 +67,7 @@ class Study:
         return self.recipe.search_seed_of(self.search)
 
     def _training(self) -> dict[str, Any]:
-        settings = self.recipe.training.model_dump()
+        settings = {**self.recipe.training.settings(), **self.method.own_training}
         return settings if self.choice.crop is None else {**settings, "crop": self.choice.crop}
 
     @cached_property
@@ -76,8 +76,8 @@ class Study:
 
     @cached_property
     def seed(self) -> int:
-        """Seed of the sampler, the same for every method and reading of a task, another for every search."""
-        return sampler_seed(self.content, self.recipe.training.model_dump())
+        """Seed of the sampler, the same for every reading, and every method that keeps the recipe's training."""
+        return sampler_seed(self.content, {**self.recipe.training.settings(), **self.method.own_training})
 
     @cached_property
     def _cells(self) -> dict[tuple[frozenset, int], Cell]:
@@ -105,6 +105,7 @@ class Study:
             self.recipe.model,
             self.recipe.pretrained,
             self.recipe.precision,
+            **self.recipe.protocol(),
         )
 
 

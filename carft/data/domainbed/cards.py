@@ -165,6 +165,7 @@ def _card(data_set: DataSet, held_out: str) -> Card:
         has_test=False,
         folder=data_set.folder,
         data_sets=(data_set.name,),
+        domains=len(FAMILIES[data_set.name].domains) - 1,
     )
 
 

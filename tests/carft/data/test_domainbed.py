@@ -233,5 +233,5 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
     assert pacs["test_top1"].isna().all() and pacs["ood/sketch"].notna().all() and (pacs["n_groups"] == 14).all()
     assert pets["test_top1"].notna().all() and pets["ood/mean"].isna().all() and pets["context_top1"].isna().all()
     differences = pd.read_csv(built.page.parent / "tables" / "differences.csv")
-    assert set(differences[differences["task"] == "pets"]["where"]) == {"ID test"}
+    assert set(differences[differences["task"] == "pets"]["where"]) == {"ID test", "ID test, mean per class"}
     assert set(differences[differences["task"] == "pacs/sketch"]["where"]) == {"mean OOD"}

@@ -18,6 +18,7 @@ from carft.models.network import Network
 from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell, Training
 from carft.spec.registry import METHODS, WISE_ALPHAS, method_card
+from carft.spec.training import NO_CLIP
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
@@ -26,6 +27,7 @@ from carft.training.run import check_execution, compute, run_cell
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
+from sweeps.search.study import studies_of
 from tests.carft.posthoc.test_null_checks import a_batch
 from tests.support.helpers import quick_cell, same_predictions
 from tests.support.processes import computed_on
@@ -154,7 +156,27 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(trained, bench: CellCo
         )
 
 
-@pytest.mark.parametrize("method", ["flyp", "car_ft_permuted"])
+def test_flyp_in_parts_has_the_loss_and_gradient_of_the_whole_batch(bench: CellContext) -> None:
+    """Images of all parts are compared with each other: contrasts inside the parts alone give a smaller loss."""
+    cell = first_guess("flyp")
+    whole = compute(cell, bench).history
+    in_parts = compute(cell, replace(bench, execution=Execution(accumulation=3))).history
+    for column in ("train/loss", "grad_norm"):
+        np.testing.assert_allclose(
+            [row[column] for row in in_parts], [row[column] for row in whole], rtol=5e-3, atol=1e-3, err_msg=column
+        )
+
+
+def test_flyp_clips_nothing_whatever_the_recipe_says(bench: CellContext) -> None:
+    cell = first_guess("flyp")
+    assert cell.training.clip == NO_CLIP and first_guess("ft").training.clip == 1.0
+    assert max(row["grad_norm"] for row in compute(cell, bench).history) > 1.0
+    (study,) = studies_of(load_recipe("miniature").changed([cell.task], ["flyp"]), [METHODS["flyp"]])
+    assert study.content["training"]["clip"] == NO_CLIP
+    assert study.cell({"lr": 1e-4}, 0).training.clip == NO_CLIP
+
+
+@pytest.mark.parametrize("method", ["car_ft_permuted"])
 @pytest.mark.parametrize("execution", [Execution(workers=2), Execution(accumulation=2)])
 def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, execution: Execution) -> None:
     with pytest.raises(UserError, match="one piece"):
@@ -162,9 +184,9 @@ def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, 
 
 
 def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) -> None:
-    recipe = load_recipe("miniature").changed(methods=["ft", "flyp"])
+    recipe = load_recipe("miniature").changed(methods=["ft", "car_ft_permuted"])
     for request in (Resources(execution=Execution(workers=2)), Resources(execution=Execution(accumulation=2))):
-        with pytest.raises(UserError, match=r"'flyp'.*one piece"):
+        with pytest.raises(UserError, match=r"'car_ft_permuted'.*one piece"):
             run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, log=str)
     assert store.studies() == []
 

@@ -17,13 +17,16 @@ from carft.data.files import Files, decode
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, TrainView, batches
 from carft.spec.cell import Cell
+from carft.spec.registry import method_card
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
+from carft.training.distributed import WorkerRank
 from carft.training.evaluate import predict
 from carft.training.execution import Execution
+from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell, store_checkpoints
-from carft.training.schedule import draws
+from carft.training.schedule import draws, parts_of_epoch
 from tests.support.helpers import LR, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
@@ -109,12 +112,63 @@ def test_bfloat16_starts_at_no_divergence_and_learns(bench: CellContext) -> None
     assert all(p.dtype == torch.float32 for p in computed.network.parameters())
 
 
+def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, tmp_path: Path) -> None:
+    """The scale is large at first, so that small gradients do not vanish; logged values are those without it."""
+    cell = replace(quick_cell("car_ft", lr=LR, kl_weight=1.0), precision="float16")
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=1)
+    whole = compute(cell, bench, checkpoints)
+    assert whole.history[0]["train/kl"] == pytest.approx(0, abs=1e-6)
+    assert whole.history[0]["grad_norm"] == pytest.approx(compute(CELL, bench).history[0]["grad_norm"], rel=0.05)
+    assert whole.history[-1]["train/loss"] < whole.history[0]["train/loss"]
+    assert all(p.dtype == torch.float32 for p in whole.network.parameters())
+    network = bench.network()
+    method = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts)
+    trainer = Trainer(cell, bench, network, method, checkpoints)
+    assert trainer.progress.scaler["scale"] == trainer.scaler.get_scale() >= 1.0
+    assert compute(cell, bench, checkpoints).history == whole.history
+
+
+def test_float16_skips_a_step_whose_gradients_overflow(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = replace(quick_cell("ft", lr=LR), precision="float16")
+    network, method = bench.network(), method_card("ft").load()(cell, bench.pretrained, bench.prompts)
+    trainer, start = Trainer(cell, bench, network, method), bench.network().state_dict()
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    (parts,) = parts_of_epoch(np.arange(4), 4, WorkerRank(), 1)
+    pixels = bench.task.train.images[:4]
+    for step in range(200):
+        trainer.update(step, parts, iter([pixels]), LR)
+        if not torch.equal(network.head.weight, start["head.weight"]):
+            break
+        assert all(torch.equal(value, start[name]) for name, value in network.state_dict().items())
+    assert 0 < step < 199 and trainer.scaler.get_scale() < 2.0**40
+
+
+def test_a_cpu_refuses_tensorfloat_32_before_it_starts(store: Store) -> None:
+    cell = replace(quick_cell("ft", lr=LR), precision="tf32")
+    with pytest.raises(UserError, match="TensorFloat-32"):
+        run_cell(cell, store, Execution())
+    assert not store.ids()
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("tf32", True), ("float32", False)])
+def test_only_tf32_cells_use_tensorfloat_32(precision: str, allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not allowed)
+    before = torch.get_float32_matmul_precision()
+    CellContext.of(replace(quick_cell("ft", lr=LR), precision=precision), Execution())
+    found = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision() == "high"
+    torch.set_float32_matmul_precision(before)
+    assert found == (allowed, allowed)
+
+
 @pytest.mark.slow
 def test_a_compiled_training_agrees(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced forward and backward; without the C++ that torch would write next, which takes minutes."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    cell = quick_cell("ft", lr=LR)
+    compiled, traced = [], partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or traced(module))
+    cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     found = compute(cell, replace(bench, execution=Execution(compile=True)))
+    assert bench.pretrained.clip.visual in compiled and len(compiled) == 2  # the frozen encoder and the trained network
+    assert found.history[0]["train/kl"] == pytest.approx(0, abs=1e-6)
     whole = compute(cell, bench)
     losses = [[row["train/loss"] for row in computed.history] for computed in (whole, found)]
     np.testing.assert_allclose(*losses, rtol=1e-3, atol=1e-3)

@@ -113,6 +113,7 @@ def test_c6_is_reproduced_when_the_number_lies_in_the_interval(domainbed: list[s
     assert found.effect == pytest.approx(0.775 - 0.785)
     vlcs = next(p for p in found.parts if "VLCS" in p.name)
     assert vlcs.estimate.effect == pytest.approx(0.775 - 0.855) and not vlcs.deciding
+    assert "Protocol: " in found.reason and "evaluation view centre" in found.reason
 
 
 def test_a_scope_without_a_test_set_is_reported_whole(

@@ -12,7 +12,7 @@ from carft.data.card import Folder
 from carft.data.catalog import CARDS, card
 from carft.data.counting import sizes_of
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
-from carft.spec.cell import Cell
+from carft.spec.cell import Cell, Training
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from carft.training.hardware import hardware_name
@@ -103,7 +103,7 @@ def test_time_is_the_work_over_the_slots_but_never_less_than_the_longest_chain(s
     one, two, many = (forecast_of(store, recipe("ft"), slots) for slots in (1, 2, 1000))
     assert one.wall_s - START_S == pytest.approx(2 * (two.wall_s - START_S))
     assert one.busy_s == pytest.approx(many.busy_s)
-    cell = passes_of("ft", sizes_of(TASK), recipe().training.epochs) * 0.001
+    cell = passes_of("ft", TASK, sizes_of(TASK), recipe().training_of()) * 0.001
     assert many.wall_s - START_S == pytest.approx(
         3 * cell + sizes_of(TASK).sealed * 0.001
     )  # two rounds, a confirm cell
@@ -117,7 +117,7 @@ def test_the_range_is_that_of_the_rate_with_time_that_no_record_holds(store: Sto
 
 def test_a_rate_is_the_median_of_the_records_that_fit() -> None:
     cells = [quick_cell("ft", seed, lr=LR) for seed in range(3)]
-    passes = passes_of("ft", sizes_of(TASK), 1)
+    passes = passes_of("ft", TASK, sizes_of(TASK), Training(epochs=1))
     records = [made(cell, seconds) for cell, seconds in zip(cells, (1.0, 2.0, 6.0), strict=True)]
     elsewhere = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2)]
     rate = recorded([*records, *elsewhere], HERE)

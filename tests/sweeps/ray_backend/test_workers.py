@@ -58,14 +58,15 @@ def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cell
     assert on_two[0].read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
 
 
+@pytest.mark.parametrize("method", ["car_ft", "flyp"])
 def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(
-    tmp_path: Path, bench: CellContext
+    tmp_path: Path, bench: CellContext, method: str
 ) -> None:
     """Two workers, an odd batch size, and one image left for the last batch: the second worker then has none.
 
     Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.
     """
-    cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
+    cell = quick_cell("flyp", lr=1e-5) if method == "flyp" else quick_cell("car_ft", lr=LR, kl_weight=1.0)
     count = len(bench.task.train)
     size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
     cell = replace(cell, training=replace(cell.training, batch_size=size))
@@ -77,3 +78,13 @@ def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batc
         for found, expected in zip(worker["history"], alone.history, strict=True):
             assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-3, abs=1e-4)
             assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.full
+def test_a_sweep_with_flyp_runs_on_two_workers_per_cell(tmp_path: Path) -> None:
+    arguments = f"--tasks {TASK} --methods zeroshot,flyp --smoke --seeds 1 --workers-per-cell 2 --json"
+    done = run_cli("sweep", "miniature", *arguments.split(), "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    store = Store(tmp_path)
+    trained = [store.read(cell) for cell in store.ids() if store.read(cell).cell.method == "flyp"]
+    assert len(trained) == 2 and {r.provenance["execution"]["workers"] for r in trained} == {2}

@@ -1,0 +1,110 @@
+"""The image views of DomainBed's and CLIPood's code. They work on Pillow images, as that code does.
+
+Sources: facebookresearch/DomainBed at b93c22a, domainbed/datasets.py (MultipleEnvironmentImageFolder); thuml/CLIPood at
+bc0d874, README.md (the transforms that take their place there). Their normalisation is no part of a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tv
+
+from carft.data.views import CentreView, View, crop_box
+
+#: smallest share of the area of a crop
+LEAST = 0.7
+#: largest relative change of brightness, contrast and saturation, and largest shift of hue in turns
+JITTER = 0.3
+#: probability of a mirrored and of a grey image
+FLIP, GREY = 0.5, 0.1
+#: uniform draws of an image: 4 of the crop, 1 of the flip, 4 of the order and 4 of the strength of the colour changes,
+#: 1 of grey
+DRAWS = 14
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to one image."""
+
+    box: tuple[int, int, int, int]
+    """Top, left, height and width of the crop."""
+    flip: bool
+    """Whether it is mirrored."""
+    colours: tuple[tuple[int, float], ...] = ()
+    """Colour changes in their order: 0 brightness, 1 contrast, 2 saturation (factors) or 3 hue (turns); strength."""
+    grey: bool = False
+    """Whether it becomes grey."""
+
+    @staticmethod
+    def of(draw: np.ndarray, height: int, width: int, colour: bool) -> Change:
+        """The change of an image for its uniform draws (DRAWS,) in [0, 1). colour: whether colours change too."""
+        box, flip = crop_box(draw, height, width, LEAST), bool(draw[4] < FLIP)
+        if not colour:
+            return Change(box, flip)
+        strengths = JITTER * (2 * draw[9:13] - 1) + np.array([1.0, 1.0, 1.0, 0.0])
+        order = np.argsort(draw[5:9], kind="stable")
+        return Change(box, flip, tuple((int(k), float(strengths[k])) for k in order), bool(draw[13] < GREY))
+
+    def applied(self, image: Image.Image, side: int) -> Image.Image:
+        """The changed image, side x side."""
+        image = tv.resized_crop(image, *self.box, [side, side], interpolation=InterpolationMode.BILINEAR)
+        image = tv.hflip(image) if self.flip else image
+        kinds = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
+        for kind, strength in self.colours:
+            image = kinds[kind](image, strength)
+        return tv.rgb_to_grayscale(image, num_output_channels=3) if self.grey else image
+
+
+@dataclass(frozen=True)
+class ReferenceTrainView:
+    """RandomResizedCrop of 70 to 100 % of the area, bilinear, and a flip; in DomainBed also colour jitter and grey."""
+
+    draws: np.ndarray
+    """(N, DRAWS) uniform draws in [0, 1), one row per image of the set."""
+    side: int
+    """Side of the view in pixels."""
+    colour: bool
+    """Whether colours change: DomainBed's view; CLIPood's leaves them."""
+
+    def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
+        change = Change.of(self.draws[row], image.shape[-2], image.shape[-1], self.colour)
+        return _tensor(change.applied(tv.to_pil_image(image), self.side))
+
+
+@dataclass(frozen=True)
+class StretchView:
+    """DomainBed's evaluation view: resized to side x side, bilinear, whatever the shape."""
+
+    side: int
+
+    def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
+        return _tensor(tv.resize(tv.to_pil_image(image), [self.side, self.side], InterpolationMode.BILINEAR))
+
+
+@dataclass(frozen=True)
+class BilinearCentreView:
+    """CLIPood's evaluation view: shorter side to ``side``, bilinear, then the centre square."""
+
+    side: int
+
+    def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
+        resized = tv.resize(tv.to_pil_image(image), [self.side], InterpolationMode.BILINEAR)
+        return _tensor(tv.center_crop(resized, [self.side, self.side]))
+
+
+#: ``eval_view`` of a cell -> the class of the view
+EVAL_VIEWS: dict[str, Callable[[int], View]] = {
+    "centre": CentreView,
+    "centre-bilinear": BilinearCentreView,
+    "stretch": StretchView,
+}
+
+
+def _tensor(image: Image.Image) -> torch.Tensor:
+    return tv.pil_to_tensor(image)

@@ -1,0 +1,94 @@
+"""Cells that run out of memory: their batches are computed in more parts, at the same global batch size."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+from carft.core.errors import UserError
+from carft.spec.cell import Cell
+from carft.spec.registry import require_parts_allowed
+from carft.store.failure_kinds import kind_of
+from carft.training.execution import Execution
+
+#: images of a part below which gradient checkpointing is tried before smaller parts
+SMALL = 32
+
+Setting = tuple[int, bool]  # parts of a batch, gradient checkpointing
+#: (model, precision, batch size, device, workers) -> what fitted last; a process lives for the whole sweep
+_known: dict[tuple[str, str, int, str, int], Setting] = {}
+
+
+def run_in_memory(
+    run: Callable[[Execution], None], cell: Cell, execution: Execution, log: Callable[[str], None]
+) -> None:
+    """Run a cell; after each out-of-memory error again with twice as many parts, until it fits.
+
+    Where parts of :data:`SMALL` images do not fit, activations are computed again in the backward pass. What fitted is
+    where the next cell of the model starts on this device. The record's execution holds both. Raises the last error
+    when single images do not fit, or when the method's loss needs the whole batch.
+    """
+    key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
+    if key in _known and _may_have_parts(cell, execution, _known[key][0]):
+        execution = _with(execution, _larger(_known[key], (execution.accumulation, execution.grad_checkpointing)))
+    failed = False
+    while True:
+        try:
+            run(execution)
+            if failed:
+                _known[key] = execution.accumulation, execution.grad_checkpointing
+            return
+        except Exception as error:
+            following = next_setting(cell, execution)
+            if kind_of(error) != "out of memory" or following is None:
+                raise
+            traceback.print_exc()
+        execution, failed = _with(execution, following), True
+        log(f"Out of memory: once more with {_words(following)}.")
+        _free_memory()  # here, where the exception no longer references the tensors of the attempt
+
+
+def next_setting(cell: Cell, execution: Execution) -> Setting | None:
+    """What takes less memory than an execution; None where nothing is left to try."""
+    parts, checkpointing = execution.accumulation, execution.grad_checkpointing
+    images = -(-cell.training.batch_size // (execution.workers * parts))
+    if images <= SMALL and not checkpointing:
+        return parts, True
+    doubled = 2 * parts
+    return (doubled, checkpointing) if images > 1 and _may_have_parts(cell, execution, doubled) else None
+
+
+def forget() -> None:
+    """Forget what fitted."""
+    _known.clear()
+
+
+def _larger(one: Setting, other: Setting) -> Setting:
+    return max(one[0], other[0]), one[1] or other[1]
+
+
+def _with(execution: Execution, setting: Setting) -> Execution:
+    return replace(execution, accumulation=setting[0], grad_checkpointing=setting[1])
+
+
+def _words(setting: Setting) -> str:
+    again = " and activations computed again in the backward pass" if setting[1] else ""
+    return f"each batch in {setting[0]} part{'s' * (setting[0] > 1)}{again}"
+
+
+def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
+    try:
+        require_parts_allowed(cell.method, execution.workers, parts)
+    except UserError:
+        return False
+    return True
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,108 @@
+"""A task is decided in the metric of its card; top-1 stands beside it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from carft.core.metrics import Predictions
+from carft.data.catalog import DOWNSTREAM, card
+from carft.store.records import Store
+from reports.claims.rules import Verdict
+from reports.evidence.evidence import Evidence
+from reports.render.formatting import formatted
+from reports.tables.registry import Tables, table_card
+from tests.support import planted
+from tests.support.planted import Plan, plant
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+#: images of the first class, and of each other class
+COMMON, RARE = 400, 4
+GOOD = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
+#: what a method gets right of pets: of the common class and of the rare ones
+RARE_GAIN = {"zeroshot": (0.5, 0.5), "ft": (0.9, 0.5), "car_ft": (0.6, 0.8)}
+RARE_LOSS = {"zeroshot": (0.5, 0.5), "ft": (0.6, 0.8), "car_ft": (0.9, 0.5)}
+
+
+def unbalanced(shares: dict[str, tuple[float, float]]):
+    """Predictions of pets in which a method is right on a share of the common class and another share of the rare."""
+    ordinary, by_top1 = planted.predictions, {GOOD.top1[name]: share for name, share in shares.items()}
+
+    def predictions(task: str, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator):
+        if task != "pets" or name == "val":
+            return ordinary(task, name, top1, context, plan, rng)
+        width = len(card(task).classes)
+        labels = np.repeat(np.arange(width), [COMMON, *[RARE] * (width - 1)])
+        place = np.concatenate([np.arange(COMMON) / COMMON, np.tile(np.arange(RARE) / RARE, width - 1)])
+        common, rare = by_top1[top1]
+        right = place + rng.normal(0, plan.spread, len(labels)) < np.where(labels == 0, common, rare)
+        logits = np.zeros((len(labels), width), np.float32)
+        logits[np.arange(len(labels)), np.where(right, labels, (labels + 1) % width)] = 5.0
+        names = [f"{name}-{k}" for k in range(len(labels))]
+        return Predictions(names, names, labels, np.full(len(labels), -1), logits, logits[:, :1])
+
+    return predictions
+
+
+def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Tables:
+    monkeypatch.setattr(planted, "predictions", unbalanced(shares))
+    plant(store, DOWNSTREAM, GOOD, curves=False)
+    return Tables(Evidence.of(store))
+
+
+def nine(found: Tables) -> Verdict:
+    return next(v for v in found.verdicts if v.claim == "C5")
+
+
+@pytest.fixture(scope="module")
+def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """Evidence in which CAR-FT gains on rare pets and loses on common ones; no test changes it."""
+    with pytest.MonkeyPatch.context() as patched:
+        return sources(Store(tmp_path_factory.mktemp("rare")), patched, RARE_GAIN)
+
+
+def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Tables) -> None:
+    found = rare_gain
+    verdict = nine(found)
+    parts = {part.name: part for part in verdict.parts}
+    ours, beside = parts["CAR-FT - FT, pets, mean per class"], parts["CAR-FT - FT, pets, top-1"]
+    assert ours.deciding and ours.low > 0 and ours.metric == "mean_per_class"
+    assert not beside.deciding and beside.high < 0 and beside.metric == "top1"
+    assert verdict.verdict == "reproduced" and "Decided on mean per class, the usual metric of:" in verdict.reason
+    assert sum(not p.deciding and p.name.endswith(", top-1") for p in verdict.parts) == 3  # pets, flowers, aircraft
+
+
+def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = nine(sources(store, monkeypatch, RARE_LOSS))
+    assert verdict.verdict == "contradicted" and verdict.headline == "CAR-FT - FT, pets, mean per class"
+    assert json.loads(json.dumps(verdict.as_dict()))["metric"] == "mean_per_class"
+    beside = next(part for part in verdict.parts if part.name == "CAR-FT - FT, pets, top-1")
+    assert beside.low > 0
+
+
+def test_tables_and_page_show_both_metrics(rare_gain: Tables) -> None:
+    found = rare_gain
+    tasks = found.table("tasks")
+    row = tasks[(tasks["task"] == "pets") & (tasks["method"] == "car_ft")].iloc[0]
+    assert row["card_metric"] == "mean_per_class"
+    assert row["test_card_metric"] == pytest.approx(row["test_mean_per_class"]) != row["test_top1"]
+    assert row["card_low"] < row["test_card_metric"] < row["card_high"]
+    plain = tasks[tasks["task"] == "dtd"].iloc[0]
+    assert plain["card_metric"] == "top1" and plain["test_card_metric"] == plain["test_top1"]
+    differences = found.table("differences").set_index(["contrast", "task", "where"])["effect"]
+    assert differences["CAR-FT - FT", "pets", "ID test"] < 0
+    assert differences["CAR-FT - FT", "pets", "ID test, mean per class"] > 0
+    assert ("CAR-FT - FT", "dtd", "ID test, mean per class") not in differences
+    headings = [name for name, _ in formatted("tasks", table_card("tasks"), tasks).columns]
+    assert "usual metric" in headings and "ID test in it" in headings
+
+
+def test_the_page_leaves_the_usual_metric_out_where_it_is_always_top_1(store: Store) -> None:
+    plant(store, ["icons/transport"], GOOD, curves=False)
+    tasks = Tables(Evidence.of(store)).table("tasks")
+    assert (tasks["card_metric"] == "top1").all()
+    headings = [name for name, _ in formatted("tasks", table_card("tasks"), tasks).columns]
+    assert "usual metric" not in headings and "ID test in it" not in headings
