@@ -13,7 +13,7 @@ from rich.text import Text
 from carft.core.errors import UserError
 from carft_cli.console import cell_text, err, new_table, out, print_json
 from carft_cli.declare import DATA, option, takes
-from carft_cli.options import AsJson, Data
+from carft_cli.options import AsJson, Data, DomainOptions
 
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
 
@@ -86,17 +86,35 @@ def data_ls(settings: ListSettings) -> None:
     out.print("Licences and sources: --json, and docs/data.md")
 
 
+@dataclass(frozen=True)
+class CheckSettings:
+    """A data set in a folder, or your own data."""
+
+    name: SetName
+    folder: FolderOptions
+    domains: DomainOptions
+    as_json: AsJson = False
+
+    def chosen(self) -> tuple[list[Any], Path]:
+        """The data sets and the folder that holds them; your own data need no folder."""
+        from carft.data.catalog import data_sets
+        from carft.data.folder.named import declared
+        from carft.data.folder.naming import is_folder
+
+        name = self.domains.chosen(self.name)
+        found = _some(name, data_sets(name))
+        own = is_folder(name) or declared(name) is not None
+        return found, (self.folder.chosen or Path()) if own else self.folder.required
+
+
 @data_group.command("check")
-@takes(SetSettings)
-def data_check(settings: SetSettings) -> None:
+@takes(CheckSettings)
+def data_check(settings: CheckSettings) -> None:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
     Example: `python cli.py data check pets --data data`
     """
-    name, root, as_json = settings.name, settings.folder.required, settings.as_json
-    from carft.data.catalog import data_sets
-
-    chosen = _some(name, data_sets(name))
+    (chosen, root), as_json = settings.chosen(), settings.as_json
     for data_set in chosen:
         data_set.require_present(root)
 

@@ -13,6 +13,7 @@ from carft_cli.options import (
     CellPrecision,
     Data,
     Device,
+    DomainOptions,
     ModelOptions,
     OutputOptions,
     Task,
@@ -30,6 +31,7 @@ class CheckSettings:
 
     weights: ModelOptions
     output: OutputOptions
+    domains: DomainOptions
     task: Task = "imagenet"
     precision: CellPrecision = "float32"
     device: Device = "auto"
@@ -46,9 +48,10 @@ def check(settings: CheckSettings) -> None:
     from carft.spec.resolve import specify
 
     model, pretrained = settings.weights.weights()
-    cell = specify(settings.task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
+    task = settings.domains.chosen(settings.task)
+    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
     store = writable(settings.output.results, [cell.task])
-    print_setting([settings.task], cell.model, cell.pretrained, settings.data)
+    print_setting([cell.task], cell.model, cell.pretrained, settings.data)
 
     from carft.training.execution import Execution
     from carft.training.run import run_cell

@@ -282,5 +282,5 @@ def _is_fixture(task: str, data: Path | None) -> bool:
     from carft.data.folder.naming import is_folder
 
     if is_folder(task) or declared(task):
-        return is_fixture(located(task)[0].root)
+        return is_fixture(located(task)[0].base)
     return data is not None and any(is_fixture(data / one.folder) for one in data_sets(task))

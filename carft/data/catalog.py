@@ -42,7 +42,7 @@ TAKEN = {"downstream", "domainbed", *(name.partition("/")[0] for name in (*CARDS
 
 def data_set(name: str) -> DataSet:
     """Return the entry of a data set or of your own data. Raises ``UserError`` for an unknown name."""
-    if is_folder(name):
+    if is_folder(name) or declared(name) is not None:
         return data_set_of(name)
     if name not in DATA_SETS:
         raise unknown("data set", name, DATA_SETS)
