@@ -12,6 +12,7 @@ from carft_cli.icons import icons
 from carft_cli.look import ls, show
 from carft_cli.model import model_group
 from carft_cli.plan import plan
+from carft_cli.recipes import recipes_group
 from carft_cli.report import report, rescore
 from carft_cli.results import results_group
 from carft_cli.status import status
@@ -26,7 +27,14 @@ app = typer.Typer(
 for command in (train, plan, sweep, status, interpolate, soup, rescore, ls, show):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
-GROUPS = {"report": report, "results": results_group, "model": model_group, "data": data_group, "icons": icons}
+GROUPS = {
+    "report": report,
+    "recipes": recipes_group,
+    "results": results_group,
+    "model": model_group,
+    "data": data_group,
+    "icons": icons,
+}
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 

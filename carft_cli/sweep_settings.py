@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,7 +105,11 @@ class SweepSettings:
         own = self.domains.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
         if self.data.data is None and recipe.without_data and not own:
             recipe = load_recipe(recipe.without_data)
-        tasks = self._tasks(tasks)
+        if recipe.tasks_file and not own:
+            self._require_no_domains(recipe.tasks_file)
+            tasks = tasks_of(recipe, tasks)
+        else:
+            tasks = self._tasks(tasks)
         ranges = search_ranges(self.search.space)
         model, pretrained = self.model.weights()
         changed = (recipe.smoked() if self.run.smoke else recipe).changed(
@@ -134,6 +139,13 @@ class SweepSettings:
         resources.check_numbers()
         return resources
 
+    def _require_no_domains(self, file: str) -> None:
+        if self.domains.id_domains or self.domains.ood_domains or self.leave_one_out:
+            raise UserError(
+                f"The recipe's tasks file '{file}' chooses the domains.",
+                "Leave --id-domains, --ood-domains and --leave-one-out out.",
+            )
+
     def _tasks(self, tasks: list[str] | None) -> list[str] | None:
         if not self.leave_one_out and self.domains.tasks_file:
             return self.domains.from_file(tasks)
@@ -147,6 +159,16 @@ class SweepSettings:
         if not tasks:
             raise UserError("--leave-one-out is for --tasks folder:PATH or NAME=PATH.", LEAVE_ONE_OUT)
         return [held_out for task in tasks for held_out in _held_out(task)]
+
+
+def tasks_of(recipe: Recipe, names: list[str] | None = None) -> list[str] | None:
+    """The tasks of the recipe's tasks file, known to this process afterwards; None for a recipe without one.
+
+    names: of some of them; default: those that the recipe names, or all.
+    """
+    if recipe.tasks_file is None:
+        return None
+    return DomainOptions(tasks_file=Path(recipe.tasks_file)).from_file(names or recipe.tasks or None)
 
 
 def _held_out(task: str) -> list[str]:

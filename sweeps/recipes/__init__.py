@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
@@ -17,6 +18,7 @@ from carft.spec.cell import Reading, Training
 from carft.spec.registry import METHODS, SOUPED, MethodCard, Range, method_card
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
+from sweeps.recipes.extending import ENDINGS, base_of, extended, with_place
 from sweeps.recipes.readings import Readings
 
 
@@ -60,7 +62,8 @@ class Recipe(_Strict):
     after which a search trial that is behind is given up, where ``early_stopping`` is on. searches: independent
     searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
     the luck of the search. allow_edges: whether claims may rest on searches whose winners lie at the edge of their
-    range. expect: the result to expect.
+    range. tasks_file: YAML file of named tasks on your own data; ``tasks`` are then names in it, none for all of them.
+    expect: the result to expect.
     """
 
     name: str
@@ -79,12 +82,23 @@ class Recipe(_Strict):
     space: dict[str, SearchRange] = {}
     readings: Readings | None = None
     without_data: str | None = None
+    tasks_file: str | None = None
     oracle: bool = False
     rungs: list[int] = []
     early_stopping: bool = False
     searches: int = Field(default=1, ge=1)
     allow_edges: bool = False
     expect: str
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: list[str]) -> list[str]:
+        for name in methods:
+            try:
+                method_card(name)
+            except UserError as error:
+                raise ValueError(str(error).removesuffix(".")) from error
+        return methods
 
     def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
@@ -232,9 +246,16 @@ def recipe_names() -> list[str]:
 
 def load_recipe(name: str) -> Recipe:
     """A shipped recipe by name, or your own: a file that ends in .yaml."""
-    if name.endswith((".yaml", ".yml")):
+    return _loaded(name, ())
+
+
+def _loaded(name: str, extending: tuple[str, ...]) -> Recipe:
+    """The recipe of this name. extending: the files that extend it, the outermost first."""
+    if name in extending:
+        raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
+    if name.endswith(ENDINGS):
         try:
-            return parse_recipe(Path(name).read_text(encoding="utf-8"), name)
+            return parse_recipe(Path(name).read_text(encoding="utf-8"), name, extending)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"The recipe '{name}' cannot be read: {error}.", f"Shipped: {', '.join(recipe_names())}."
@@ -244,6 +265,16 @@ def load_recipe(name: str) -> Recipe:
     return parse_recipe(files("sweeps.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
 
 
-def parse_recipe(text: str, source: str) -> Recipe:
-    """A recipe from YAML text; unknown keys and wrong types are refused with their line."""
-    return parse_yaml(Recipe, text, source, "recipe")
+def parse_recipe(text: str, source: str, extending: tuple[str, ...] = ()) -> Recipe:
+    """A recipe from YAML text; unknown keys and wrong types are refused with their line.
+
+    source: name of the file. extending: the files that extend this one.
+    """
+
+    def complete(content: Any) -> Any:
+        content = with_place(content, source)
+        if not (base := base_of(content, source)):
+            return content
+        return extended(content, _loaded(base, (*extending, source)).model_dump(), source)
+
+    return parse_yaml(Recipe, text, source, "recipe", complete)
