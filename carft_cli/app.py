@@ -11,6 +11,7 @@ from carft_cli.data import data_group
 from carft_cli.icons import icons
 from carft_cli.look import ls, show
 from carft_cli.model import model_group
+from carft_cli.new import new_group
 from carft_cli.plan import plan
 from carft_cli.recipes import recipes_group
 from carft_cli.report import report, rescore
@@ -30,6 +31,7 @@ app.command(hidden=True)(export)  # its home is `model export`
 GROUPS = {
     "report": report,
     "recipes": recipes_group,
+    "new": new_group,
     "results": results_group,
     "model": model_group,
     "data": data_group,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sweeps.recipes import Recipe
 
 recipes_group = typer.Typer(no_args_is_help=True, help="Recipes: list, show, check.", rich_markup_mode="markdown")
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="File with a method of your own.")]
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a file that ends in .yaml.")]
 
 
@@ -33,15 +35,17 @@ def ls(as_json: AsJson = False) -> None:
 
 
 @recipes_group.command()
-def show(recipe: Name, as_json: AsJson = False) -> None:
+def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Print a recipe in full, with what it takes from the one that it extends.
 
     Example: `python cli.py recipes show downstream`
     """
     import yaml
 
+    from carft.spec.plugins import load_files
     from sweeps.recipes import load_recipe
 
+    load_files(plugin or [])
     content = load_recipe(recipe).model_dump(exclude_defaults=True)
     if as_json:
         print_json(content)
@@ -51,14 +55,16 @@ def show(recipe: Name, as_json: AsJson = False) -> None:
 
 
 @recipes_group.command()
-def check(recipe: Name, as_json: AsJson = False) -> None:
+def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Read a recipe and everything that it names, and say what a sweep of it would run. Exit code 2 for a mistake.
 
     Example: `python cli.py recipes check mine.yaml`
     """
     from carft.data.catalog import card
+    from carft.spec.plugins import load_files
     from sweeps.recipes import load_recipe
 
+    load_files(plugin or [])
     loaded = load_recipe(recipe)
     found = loaded.changed(tasks_of(loaded))
     warnings = [words for task in found.tasks for words in card(task).warnings()]

@@ -12,7 +12,7 @@ import typer
 from carft.core.errors import UserError
 from carft_cli.console import split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, option
-from carft_cli.options import ComputeOptions, DataOptions, DomainOptions, ModelOptions, OutputOptions
+from carft_cli.options import ComputeOptions, DataOptions, DomainOptions, ModelOptions, OutputOptions, PluginOptions
 
 if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
@@ -91,6 +91,7 @@ class SweepSettings:
     data: DataOptions
     domains: DomainOptions
     output: OutputOptions
+    plugins: PluginOptions
     leave_one_out: Annotated[
         bool, option(MORE_DATA, "Your own data: one task for each domain that is held out.", "--leave-one-out")
     ] = False
@@ -101,6 +102,7 @@ class SweepSettings:
         from carft.data.folder.naming import is_folder
         from sweeps.recipes import load_recipe
 
+        self.plugins.load()
         recipe, tasks = load_recipe(self.run.recipe), split(self.run.tasks)
         own = self.domains.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
         if self.data.data is None and recipe.without_data and not own:

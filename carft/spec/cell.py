@@ -111,6 +111,8 @@ class Cell:
     """Precision of the forward and backward pass. Weights, optimiser and evaluation logits are float32."""
     parents: tuple[str, ...] = ()
     """Ids of the combined cells of a post-hoc cell, whose id depends on them and its hyperparameters only."""
+    plugin: str = ""
+    """Digest of the source of a method that is no part of this package; empty for all others."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -139,6 +141,8 @@ class Cell:
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
         spec["training"], spec["reading"] = dict(vars(self.training)), dict(vars(self.reading))
+        if not self.plugin:
+            del spec["plugin"]
         return spec
 
     @staticmethod
@@ -161,7 +165,7 @@ class Cell:
 
 def _require_types(cell: Cell) -> None:
     """Raise ``UserError`` for a name that is not a string or a number that is not numeric."""
-    names = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
+    names = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, cell.plugin, *cell.parents)
     numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, cell.seed]
     if not all(isinstance(name, str) for name in (*names, *cell.hyperparameters)):
         raise UserError("A cell cannot be read: a name in it is not a string.")

@@ -14,7 +14,7 @@ from carft.data.catalog import card
 from carft.data.folder.named import declared
 from carft.data.folder.naming import without_place
 from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
-from carft.spec.registry import OWN_OPTIONS, SOUP_RULES, check_hyperparameters, method_card, not_trainable
+from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: prefixes of model names that point to a configuration with weights
 ADDRESSES = ("hf-hub:", "local-dir:")
@@ -62,6 +62,7 @@ def specify(
         training=Training() if untrained else training or Training(),
         reading=_read(method, reading or Reading()),
         precision=precision,
+        plugin=PLUGGED.get(method, ""),
     )
 
 
@@ -178,6 +179,8 @@ def command(cell: Cell, results: str, unseal: bool = False, published: bool = Fa
     for name, value in shown.items():
         if value != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
+    if cell.plugin:
+        parts.append("--plugin FILE")
     if card(cell.task).folder:
         parts.append("--data ROOT")
     if unseal:

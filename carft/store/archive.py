@@ -4,6 +4,7 @@
     LICENCES.md     the same licences as text
     cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
     tasks/          the named tasks, without the path of their folders
+    methods/        the cards of methods that are no part of this package
     report/         a report on the results, optional
 
 Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
@@ -36,7 +37,7 @@ from carft.store.records import Store
 
 SCHEMA = 1
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
-FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks")
+FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "methods")
 LOG = "unsealed.jsonl"
 #: most bytes of a manifest that are read; it has a few hundred bytes for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -44,7 +45,7 @@ CHUNK = 2**20
 
 _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
 _LAYOUT = re.compile(
-    rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|tasks/{_NAME}\.json|"
+    rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|(tasks|methods)/{_NAME}\.json|"
     rf"report/({_NAME}/)?{_NAME}|unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
 )
 

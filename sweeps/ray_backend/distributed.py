@@ -13,6 +13,7 @@ from ray.train.torch import TorchTrainer
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
+from carft.spec.plugins import texts
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, known_pruned
 from carft.store.mirror import store_at
 from carft.store.named_tasks import require_task
@@ -21,6 +22,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, log_path, watchdog
+from sweeps.ray_backend.jobs import load_plugins
 
 #: job of a cell that belongs to no sweep
 ALONE = "train"
@@ -40,6 +42,7 @@ def _train(config: dict[str, Any]) -> None:
     from carft.training.context import CellContext
     from carft.training.run import compute, store_checkpoints, write
 
+    load_plugins(config["plugins"])
     execution = Execution(**config["execution"])
     execution.prepare()
     if execution.device == "cuda":
@@ -92,6 +95,7 @@ def train_cell(
                 "hang_after": hang_after,
                 "job": job,
                 "limits": dict(limits),
+                "plugins": texts(),
             },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources

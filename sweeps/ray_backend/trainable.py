@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from carft.spec.cell import Cell
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import log_path, open_job_log, watchdog
-from sweeps.ray_backend.jobs import failure, retry_in_parts, run_payload, upload_log
+from sweeps.ray_backend.jobs import failure, load_plugins, retry_in_parts, run_payload, upload_log
 
 
 class CellActor(tune.Trainable):
@@ -58,6 +58,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     from sweeps.ray_backend.distributed import train_cell
 
     cell, wanted = Cell.from_dict(message["cell"]), Execution(**message["execution"])
+    load_plugins(message["plugins"])
 
     def train(execution: Execution) -> None:
         given = (message["keep_weights"], message["hang_after"], message["kind"], message["limits"])

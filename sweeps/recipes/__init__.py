@@ -15,7 +15,7 @@ from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import Reading, Training
-from carft.spec.registry import METHODS, SOUPED, MethodCard, Range, method_card
+from carft.spec.registry import METHODS, MethodCard, Range, method_card, souped_methods
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
 from sweeps.recipes.extending import ENDINGS, base_of, extended, with_place
@@ -179,8 +179,8 @@ class Recipe(_Strict):
         kinds = [method_card(method).kind for method in recipe.methods]
         if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
-        if "soup" in recipe.methods and not set(SOUPED) & set(recipe.methods):
-            raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
+        if "soup" in recipe.methods and not set(souped := souped_methods()) & set(recipe.methods):
+            raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
         if recipe.early_stopping:
             _require_stoppable(recipe)
         if recipe.searches > 1 and recipe.seeds >= SEED_BLOCK - 1:
