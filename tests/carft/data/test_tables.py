@@ -7,14 +7,17 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import card, declare_tasks
+from carft.data.duplicates import near_duplicates
 from carft.data.fixtures import picture
 from carft.data.folder.cards import folder_task, leave_one_out
 from carft.data.folder.layout import read
@@ -224,5 +227,36 @@ def test_data_check_takes_a_name_with_its_file(drawn: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     (found,) = json.loads(checked.stdout)
     assert (found["data_set"], found["counts"]) == ("vet/one", {"clinic": 36, "home": 36})
+    assert {near["split"] for near in found["near_duplicates"]} <= {"val", "test"}
     unknown = run_cli("data", "check", "vet/on", "--tasks-file", drawn / "named.yaml")
     assert unknown.returncode == 2 and "Did you mean vet/one?" in unknown.stderr
+
+
+# near-duplicates
+
+
+def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path) -> None:
+    rng = np.random.default_rng(0)
+    (drawn / "near").mkdir()
+    rows = []
+    for split, count in (("train", 8), ("val", 3), ("test", 4)):
+        for k in range(count):
+            path = drawn / "near" / f"{split}{k}.png"
+            picture = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+            picture.resize((96, 96), Image.Resampling.BICUBIC).save(path)
+            rows.append({"path": f"near/{path.name}", "class": "ab"[k % 2], "group": path.stem, "split": split})
+    with Image.open(
+        drawn / "near" / "train0.png"
+    ) as original:  # smaller, compressed: of the same class, and of another
+        for k, split in ((0, "test"), (1, "test")):
+            original.convert("RGB").resize((64, 64)).save(drawn / "near" / f"copy{k}.jpg", quality=70)
+            rows.append({"path": f"near/copy{k}.jpg", "class": "ab"[k], "group": f"copy{k}", "split": split})
+    pd.DataFrame(rows).to_csv(drawn / "near.csv", index=False)
+    (found,) = near_duplicates(read(drawn / "near.csv"), ["images"])
+    assert found.split == "test" and found.images == 6 and found.same_class == 1
+    assert found.pairs == (("near/copy0.jpg", "near/train0.png"), ("near/copy1.jpg", "near/train0.png"))
+    assert "up to 16.7 points" in found.words and "1 of them have another class" in found.words
+    joined = pd.DataFrame(rows).replace({"group": {"train0": "one", "copy0": "one", "copy1": "one"}})
+    joined.loc[joined["group"] == "one", "split"] = "train"
+    joined.to_csv(drawn / "joined.csv", index=False)
+    assert near_duplicates(read(drawn / "joined.csv"), ["images"]) == []

@@ -132,6 +132,13 @@ def test_an_installed_method_is_found_by_its_entry_point(
         sys.modules.pop("near", None)
 
 
+def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:
+    words = {"name": "my_method", "label": "my method", "kind": "MyMethod"}
+    write_template(tmp_path / "my_method.py", "method.py.txt", words)
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    assert f"```py\n{(tmp_path / 'my_method.py').read_text()}```" in page
+
+
 # commands
 
 
@@ -149,18 +156,21 @@ def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(plugin: Path, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    asked = ("sweep", "miniature", "--smoke", "--tasks", "icons/tools", "--plugin", plugin)
-    swept = run_cli(*asked, "--methods", f"zeroshot,ft,{NAME}", "--results", results, "--json")
+    """One sweep for the plugin, a claim of one's own on it, and the ledgers of WiSE-FT and FLYP."""
+    results, report = tmp_path / "results", tmp_path / "report"
+    methods = f"zeroshot,ft,lp_ft,flyp,{NAME},wise_ft"
+    asked = ("sweep", "miniature", "--smoke", "--tasks", "icons/tools", "--plugin", plugin, "--methods", methods)
+    swept = run_cli(*asked, "--results", results, "--json")
     assert swept.returncode == 0, swept.stderr
     cells = [record.cell for record in Store(results).records() if record.cell.method == NAME]
     assert cells and len({cell.plugin for cell in cells}) == 1 and cells[0].plugin
-    again = run_cli(*asked, "--methods", f"zeroshot,ft,{NAME}", "--results", results, "--json")
-    assert json.loads(again.stdout)["cells_done"] == 0
+    assert json.loads(run_cli(*asked, "--results", results, "--json").stdout)["cells_done"] == 0
     ledger = tmp_path / "claims.yaml"
-    ledger.write_text("claims:\n  - {id: N1, title: Near is no worse, first: near, second: ft, set: id, margin: -50}\n")
-    reported = run_cli("report", "--results", results, "--out", tmp_path / "report", "--claims", ledger, "--json")
-    assert reported.returncode == 0, reported.stderr
-    (verdict,) = [v for v in json.loads(reported.stdout)["verdicts"] if v["claim"] == "N1"]
-    assert verdict["verdict"] == "reproduced" and verdict["effect"] is not None
-    assert run_cli("report", "verify", "--results", results, "--out", tmp_path / "report").returncode == 0
+    ledger.write_text("claims:\n  - {id: N1, title: no worse, first: near, second: ft, set: id, margin: -50}\n")
+    for claims, ids in ((ledger, ["N1"]), ("wise-ft", ["W1", "W2", "W3"]), ("flyp", ["F1", "F2", "F3", "F4"])):
+        reported = run_cli("report", "--results", results, "--out", report, "--claims", claims, "--json")
+        assert reported.returncode == 0, reported.stderr
+        found = {v["claim"]: v for v in json.loads(reported.stdout)["verdicts"]}
+        assert all(found[name]["effect"] is not None for name in ids)
+    verified = run_cli("report", "verify", "--results", results, "--out", report)
+    assert verified.returncode == 0, verified.stdout
