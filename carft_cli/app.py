@@ -9,6 +9,7 @@ from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
 from carft_cli.icons import icons
+from carft_cli.init import init
 from carft_cli.look import ls, show
 from carft_cli.model import model_group
 from carft_cli.new import new_group
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, plan, sweep, status, interpolate, soup, rescore, ls, show):
+for command in (train, plan, sweep, status, interpolate, soup, rescore, ls, show, init):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
 GROUPS = {

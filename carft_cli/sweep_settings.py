@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carft.core.errors import UserError
-from carft_cli.console import split
+from carft_cli.console import err, split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, option
 from carft_cli.options import ComputeOptions, DataOptions, DomainOptions, ModelOptions, OutputOptions, PluginOptions
 
@@ -126,6 +126,7 @@ class SweepSettings:
             oracle=self.search.oracle or None,
             early_stopping=self.search.early_stopping,
         )
+        ranges = {**range_of_model(changed, recipe), **ranges}
         return changed.with_ranges(ranges) if ranges else changed
 
     def resources(self) -> Resources:
@@ -161,6 +162,32 @@ class SweepSettings:
         if not tasks:
             raise UserError("--leave-one-out is for --tasks folder:PATH or NAME=PATH.", LEAVE_ONE_OUT)
         return [held_out for task in tasks for held_out in _held_out(task)]
+
+
+def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, float]]:
+    """The learning rates to search, by the size of the model, where the recipe has none for it; else empty.
+
+    changed: the recipe as the command line changes it.
+    """
+    from carft.data.catalog import card
+    from carft.models.availability import size_of
+    from carft.spec.ranges import learning_rates
+    from carft.spec.registry import method_card
+
+    model, known = changed.model, recipe.model or card(changed.tasks[0]).model
+    if model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):
+        return {}
+    if not any("lr" in method_card(name).space for name in changed.methods):
+        return {}
+    if (size := size_of(model)) is None:
+        err.print(
+            f"The size of {model} is not known here; give its learning rates: --space lr=LOW:HIGH", soft_wrap=True
+        )
+        return {}
+    low, high = learning_rates(size.parameters)
+    size_words = f"an image encoder of {size.parameters / 1e6:.3g} million parameters"
+    err.print(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH", soft_wrap=True)
+    return {"lr": (low, high)}
 
 
 def tasks_of(recipe: Recipe, names: list[str] | None = None) -> list[str] | None:

@@ -9,6 +9,8 @@ from typing import Any
 from carft.core.errors import UserError
 
 EXTENDS, TASKS_FILE = "extends", "tasks_file"
+#: the hyperparameter whose range depends on the model
+LR = "lr"
 #: fields of which single entries are replaced
 MERGED = ("training", "smoke", "space")
 #: fields that hold for a recipe itself, and not for those that extend it
@@ -34,10 +36,13 @@ def extended(content: Mapping[str, Any], base: Mapping[str, Any], source: str) -
     """Return the content of a recipe with what it does not say from ``base``.
 
     Name and expectation are not inherited, nor is the recipe that runs without data. Of training, smoke and space only
-    the entries that the recipe names are replaced. With a tasks file and without tasks all tasks of the file are meant.
+    the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a tasks
+    file and without tasks all tasks of the file are meant.
     """
     own = {name: value for name, value in content.items() if name != EXTENDS}
     kept = {name: value for name, value in base.items() if name not in OWN}
+    if own.get("model", kept["model"]) != kept["model"]:
+        kept["space"] = {name: given for name, given in kept["space"].items() if name != LR}
     for name in MERGED:
         if isinstance(own.get(name), dict) and isinstance(kept.get(name), dict):
             own[name] = {**kept[name], **own[name]}

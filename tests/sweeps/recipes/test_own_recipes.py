@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.data.folder.layout import fixture
 from carft.data.sets import DataSet
+from carft.spec.ranges import learning_rates
+from carft_cli.sweep_settings import range_of_model
 from sweeps.recipes import load_recipe
 from tests.support.helpers import run_cli
 
@@ -35,7 +37,8 @@ def mine(tmp_path: Path) -> Path:
 def test_five_lines_are_a_recipe(mine: Path) -> None:
     recipe, base = load_recipe(str(mine)), load_recipe("downstream")
     assert (recipe.name, recipe.trials, recipe.model) == ("mine", 6, "icons-resnet")
-    assert (recipe.methods, recipe.training, recipe.space) == (base.methods, base.training, base.space)
+    assert (recipe.methods, recipe.training) == (base.methods, base.training)
+    assert recipe.space == {}  # the learning rates of ViT-B/16 are not those of this model
     assert recipe.without_data is None and recipe.tasks == [] and "downstream" in recipe.expect
 
 
@@ -43,7 +46,9 @@ def test_of_a_section_only_what_is_named_is_replaced(mine: Path) -> None:
     mine.write_text(f"{FIVE}training: {{epochs: 2}}\nspace: {{kl_weight: {{low: 1, high: 2, first_guess: 1}}}}\n")
     recipe, base = load_recipe(str(mine)), load_recipe("downstream")
     assert recipe.training == base.training.model_copy(update={"epochs": 2})
-    assert set(recipe.space) == {"lr", "kl_weight"} and recipe.space["lr"] == base.space["lr"]
+    assert set(recipe.space) == {"kl_weight"}
+    mine.write_text(mine.read_text().replace("model: icons-resnet\n", ""))
+    assert load_recipe(str(mine)).space == {**recipe.space, **base.space}
 
 
 def test_a_recipe_extends_one_s_own_from_its_folder(mine: Path) -> None:
@@ -72,6 +77,31 @@ def test_a_mistake_is_named_with_its_line(mine: Path, line: str, says: str) -> N
     with pytest.raises(UserError) as refused:
         load_recipe(str(mine))
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "lr", "expected"),
+    [
+        ("icons-resnet", None, {"lr": (1e-4, 3e-3)}),
+        ("ViT-B-16", None, {}),  # the recipe's own model
+        ("icons-resnet", "  lr: {low: 1.0e-5, high: 1.0e-2, first_guess: 1.0e-4}", {}),
+    ],
+)
+def test_the_learning_rates_are_those_of_the_model(
+    mine: Path, model: str, lr: str | None, expected: dict[str, tuple[float, float]]
+) -> None:
+    text = FIVE.replace("tasks_file: carft.yaml", "tasks: [icons/tools]").replace("icons-resnet", model)
+    mine.write_text(text + (f"space:\n{lr}\n" if lr else ""))
+    recipe = load_recipe(str(mine))
+    assert range_of_model(recipe.changed(), recipe) == expected
+
+
+def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
+    recipe = load_recipe("downstream")
+    changed = recipe.changed(["icons/tools"], model="icons-resnet", pretrained="icons")
+    assert range_of_model(changed, recipe) == {"lr": (1e-4, 3e-3)}
+    assert range_of_model(load_recipe("miniature").changed(["icons/tools"]), load_recipe("miniature")) == {}
+    assert learning_rates(86_000_000) == (3e-6, 1e-4) and learning_rates(38_000_000) == (1e-5, 1e-3)
 
 
 keys = st.sampled_from(["extends", "tasks", "training", "space", "methods", "trials", "tasks_file", "smoke"])
@@ -108,6 +138,7 @@ def test_the_commands_list_show_and_check(mine: Path) -> None:
 
 def test_a_plan_of_it_is_made(mine: Path) -> None:
     planned = run_cli("plan", mine, "--results", mine.parent / "results", "--json")
+    assert "Learning rates: 0.0001 to 0.003, for an image encoder of 1.36 million" in " ".join(planned.stderr.split())
     found = json.loads(planned.stdout)
     assert [row["task"] for row in found["tasks"]] == ["zoo/pets"] and found["tasks"][0]["search"] == 12
     refused = run_cli("plan", mine, "--id-domains", "photo", "--results", mine.parent / "results")
