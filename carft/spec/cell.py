@@ -112,7 +112,7 @@ class Cell:
     parents: tuple[str, ...] = ()
     """Ids of the combined cells of a post-hoc cell, whose id depends on them and its hyperparameters only."""
     plugin: str = ""
-    """Digest of the source of a method that is no part of this package; empty for all others."""
+    """Digests of the source of method and task, as far as they are no part of this package; else empty."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

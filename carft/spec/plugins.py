@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from carft.core.errors import UserError
 from carft.core.source import installed, loaded, module_digest, text_digest
+from carft.data.catalog import card as task_card
+from carft.data.installed import data_digest
 from carft.spec.cell import Reading
 from carft.spec.registry import METHODS, PLUGGED, MethodCard, Range
 
@@ -176,12 +178,18 @@ def load_again(card: MethodCard, error: Exception) -> Any:
     return METHODS[card.name].load()
 
 
-def require_source(method: str, digest: str) -> None:
-    """Raise ``UserError`` if a cell of this method was specified with another source than the one that is loaded."""
-    here = PLUGGED.get(method, "")
+def source_of(method: str, task: str) -> str:
+    """Return the digest of the source of method and task, as far as they are no part of this package; else empty."""
+    return "+".join(filter(None, (PLUGGED.get(method, ""), data_digest(task))))
+
+
+def require_source(method: str, task: str, digest: str) -> None:
+    """Raise ``UserError`` if a cell of this method and task was specified with another source than the loaded one."""
+    task_card(task)
+    here = source_of(method, task)
     if here != digest:
         raise UserError(
-            f"The cell is of another text of the method '{method}' ({digest or 'built in'}) than the one that is "
+            f"The cell is of another text of '{method}' on '{task}' ({digest or 'built in'}) than the one that is "
             f"loaded ({here or 'built in'}).",
             "Give the text that it was specified with: --plugin FILE",
         )

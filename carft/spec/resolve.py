@@ -14,6 +14,7 @@ from carft.data.catalog import card
 from carft.data.folder.named import declared
 from carft.data.folder.naming import without_place
 from carft.spec.cell import DIGEST_MARK, Cell, Reading, Training
+from carft.spec.plugins import source_of
 from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: prefixes of model names that point to a configuration with weights
@@ -62,7 +63,7 @@ def specify(
         training=Training() if untrained else training or Training(),
         reading=_read(method, reading or Reading()),
         precision=precision,
-        plugin=PLUGGED.get(method, ""),
+        plugin=source_of(method, chosen.name),
     )
 
 
@@ -179,7 +180,7 @@ def command(cell: Cell, results: str, unseal: bool = False, published: bool = Fa
     for name, value in shown.items():
         if value != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
-    if cell.plugin:
+    if PLUGGED.get(cell.method):
         parts.append("--plugin FILE")
     if card(cell.task).folder:
         parts.append("--data ROOT")

@@ -143,7 +143,7 @@ def check_runnable(cell: Cell) -> None:
     if method_card(cell.method).kind == "post-hoc":
         raise not_trainable(cell.method)
     check_hyperparameters(cell.method, cell.hyperparameters)
-    require_source(cell.method, cell.plugin)
+    require_source(cell.method, cell.task, cell.plugin)
 
 
 def check_execution(cell: Cell, execution: Execution) -> None:

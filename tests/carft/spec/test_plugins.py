@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.core.source import installed
 from carft.spec.cell import Cell
-from carft.spec.plugins import FILES, MODULE, check_card, load_files, load_installed, load_text, require_source
+from carft.spec.plugins import (
+    FILES,
+    MODULE,
+    check_card,
+    load_files,
+    load_installed,
+    load_text,
+    require_source,
+    source_of,
+)
 from carft.spec.registry import METHODS, PLUGGED, method_card
 from carft.spec.resolve import command, specify
 from carft.store.plugin_methods import keep_methods, load_methods
@@ -65,8 +74,8 @@ def test_another_text_is_another_cell(plugin: Path) -> None:
     METHODS.pop(NAME), PLUGGED.pop(NAME)
     load_text("near.py", plugin.read_text() + "# changed\n")
     assert specify("icons/tools", NAME, VALUES).id != first.id
-    with pytest.raises(UserError, match="another text of the method"):
-        require_source(NAME, first.plugin)
+    with pytest.raises(UserError, match="another text of"):
+        require_source(NAME, first.task, first.plugin)
 
 
 def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> None:
@@ -130,6 +139,34 @@ def test_an_installed_method_is_found_by_its_entry_point(
     finally:
         installed.cache_clear()
         sys.modules.pop("near", None)
+
+
+def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo-1.0.dist-info").mkdir()
+    (tmp_path / "zoo-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.0\n")
+    (tmp_path / "zoo-1.0.dist-info" / "entry_points.txt").write_text(
+        "[carft.data]\nzootasks = zootasks:CARDS\nzoobad = zootasks:BAD\nzoonone = zootasks:NONE\n"
+    )
+    (tmp_path / "zootasks.py").write_text(
+        "from dataclasses import replace\n"
+        "from carft.data.catalog import CARDS as KNOWN\n"
+        "CARDS = [replace(KNOWN['icons/tools'], name='zootasks/tools', scale='own')]\n"
+        "BAD = replace(CARDS[0], name='zoobad', templates=('no place',))\nNONE = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    try:
+        cell = specify("zootasks/tools", "ft", {"lr": 1e-4})
+        assert cell.plugin and cell.plugin == source_of("ft", "zootasks/tools")
+        require_source("ft", "zootasks/tools", cell.plugin)
+        for name, says in (("zoobad", "exactly one {}"), ("zoonone", "no card of a task"), ("zootasks/x", "no task")):
+            with pytest.raises(UserError, match=says):
+                specify(name, "ft", {"lr": 1e-4})
+    finally:
+        installed.cache_clear()
+        sys.modules.pop("zootasks", None)
 
 
 def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:
