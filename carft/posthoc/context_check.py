@@ -11,8 +11,10 @@ from carft.spec.cell import Cell
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 
-#: shares of the largest entropy above which the distribution is near uniform, and below which it is one template
-UNIFORM, SINGLE = 0.98, 0.02
+#: share of the largest entropy above which the distribution of an image is near uniform
+UNIFORM = 0.98
+#: templates over all images below which all images have one context
+SAME = 1.5
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class ContextCheck:
     entropy: float
     """Mean entropy over images as a share of ln K, in [0, 1]; 0 with one template."""
     effective: float
-    """exp of the mean entropy: as many templates share the probability."""
+    """exp of the mean entropy: as many templates share the probability of one image."""
+    spread: float
+    """exp of the entropy of the mean distribution: as many templates share the probability over all images."""
     scale: float
     """Logit scale of the model."""
 
@@ -33,11 +37,14 @@ class ContextCheck:
         """What it means for CAR-FT, in a sentence."""
         if self.templates == 1:
             return "There is one context template: the KL term is 0, and CAR-FT is fine-tuning."
-        known = f"{self.effective:.1f} of {self.templates} context templates share the probability of an image"
+        known = (
+            f"{self.effective:.1f} of {self.templates} context templates share the probability of an image, "
+            f"{self.spread:.1f} that of all images"
+        )
         if self.entropy > UNIFORM:
             return f"{known}: the context distribution is near uniform, and the KL term of CAR-FT has little to hold."
-        if self.entropy < SINGLE:
-            return f"{known}: nearly all lies on one template, and the KL term of CAR-FT hardly moves the features."
+        if self.spread < SAME:
+            return f"{known}: all images have nearly one context, and the KL term of CAR-FT has little to hold."
         return f"{known}: the KL term of CAR-FT has something to hold."
 
 
@@ -48,5 +55,8 @@ def context_check(cell: Cell, execution: Execution) -> ContextCheck:
     features = embed(context.network(), context.task.val, context.pretrained, cell.precision)
     shares = context_logits(features, head, scale, cell.reading.context_temperature).log_softmax(-1)
     entropy = float(-(shares.exp() * shares).sum(-1).mean())
+    mean = shares.exp().mean(0).clamp_min(1e-12)
+    spread = math.exp(float(-(mean * mean.log()).sum()))
     count = len(head)
-    return ContextCheck(count, entropy / math.log(count) if count > 1 else 0.0, math.exp(entropy), float(scale))
+    share = entropy / math.log(count) if count > 1 else 0.0
+    return ContextCheck(count, share, math.exp(entropy), spread, float(scale))

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from carft.core.errors import UserError
+from carft.data.catalog import card
 from carft.models.availability import require_architecture
 from carft.models.clip import (
     BUILT_IN_WEIGHTS,
@@ -198,8 +199,10 @@ def test_a_model_with_a_sigmoid_loss_is_refused_with_the_reason() -> None:
 def test_the_context_distribution_is_measured_before_training() -> None:
     cell, execution = quick_cell("zeroshot", epochs=1), Execution("cpu")
     found = context_check(cell, execution)
-    assert found.templates == 80 and 0 < found.entropy < 1 and 1 < found.effective < 80
+    assert found.templates == len(card(cell.task).bank("standard")) == 18
+    assert 0 < found.entropy < 1 and 1 < found.effective < found.spread < 18
     assert "has something to hold" in found.words
     flat = replace(cell, reading=Reading(context_temperature=1e4))
     assert "near uniform" in context_check(flat, execution).words
-    assert "CAR-FT is fine-tuning" in ContextCheck(1, 0.0, 1.0, 100.0).words
+    assert "CAR-FT is fine-tuning" in ContextCheck(1, 0.0, 1.0, 1.0, 100.0).words
+    assert "nearly one context" in ContextCheck(80, 0.01, 1.1, 1.2, 100.0).words
