@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
-from carft.spec.registry import METHODS, method_card
+from carft.spec.registry import METHODS, PLUGGED, method_card
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, pool, sampled, suite_set
 from reports.claims.rules import Claim, Decider, Verdict, decide, set_own, supporting
 from reports.evidence.evidence import Entry, Evidence
@@ -140,7 +140,8 @@ def _command(evidence: Evidence, first: Entry, second: Entry) -> str:
     """The sweep that runs both sides."""
     wanted = {name for entry in (first, second) for name in (entry.method, entry.parent) if name}
     known = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
-    return f"{known} --methods {','.join(name for name in METHODS if name in wanted | {'zeroshot'})}"
+    plugin = " --plugin FILE" if wanted & set(PLUGGED) else ""
+    return f"{known} --methods {','.join(name for name in METHODS if name in wanted | {'zeroshot'})}{plugin}"
 
 
 def read_claims(text: str, source: str) -> list[OwnClaim]:

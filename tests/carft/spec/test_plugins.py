@@ -192,6 +192,7 @@ def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(plugin: Path, tmp_path: Path) -> None:
     """One sweep for the plugin, a claim of one's own on it, and the ledgers of WiSE-FT and FLYP."""
     results, report = tmp_path / "results", tmp_path / "report"
