@@ -10,9 +10,12 @@ from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
 from carft_cli.icons import icons
+from carft_cli.init import init
 from carft_cli.look import ls, show
 from carft_cli.model import model_group
+from carft_cli.new import new_group
 from carft_cli.plan import plan
+from carft_cli.recipes import recipes_group
 from carft_cli.report import report, rescore
 from carft_cli.results import results_group
 from carft_cli.status import status
@@ -24,10 +27,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, ls, show):
+for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, ls, show, init):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
-GROUPS = {"report": report, "results": results_group, "model": model_group, "data": data_group, "icons": icons}
+GROUPS = {
+    "report": report,
+    "recipes": recipes_group,
+    "new": new_group,
+    "results": results_group,
+    "model": model_group,
+    "data": data_group,
+    "icons": icons,
+}
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 

@@ -20,6 +20,7 @@ from carft_cli.options import (
     DomainOptions,
     ModelOptions,
     OutputOptions,
+    PluginOptions,
     Results,
     Task,
     absolute,
@@ -98,6 +99,7 @@ class TrainSettings:
     compute: ComputeOptions
     data_sets: DataOptions
     domains: DomainOptions
+    plugins: PluginOptions
     unseal: Annotated[bool, option(OUTPUT, "Evaluate on the held-out sets too: test set, suites.", "--unseal")] = False
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
     output: OutputOptions
@@ -109,6 +111,7 @@ class TrainSettings:
         from carft.spec.registry import method_card
         from carft.spec.resolve import specify
 
+        self.plugins.load()
         named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)
         if twice := named.keys() & more.keys():
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")

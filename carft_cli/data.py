@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -13,8 +13,13 @@ from rich.text import Text
 from carft.core.errors import UserError
 from carft_cli.console import cell_text, err, new_table, out, print_json
 from carft_cli.declare import DATA, option, takes
-from carft_cli.options import AsJson, Data
+from carft_cli.options import AsJson, Data, DomainOptions
 
+if TYPE_CHECKING:
+    from carft.data.duplicates import NearDuplicates
+
+#: near-duplicates that a person is shown
+FEW = 5
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
 
 
@@ -86,25 +91,48 @@ def data_ls(settings: ListSettings) -> None:
     out.print("Licences and sources: --json, and docs/data.md")
 
 
+@dataclass(frozen=True)
+class CheckSettings:
+    """A data set in a folder, or your own data."""
+
+    name: SetName
+    folder: FolderOptions
+    domains: DomainOptions
+    as_json: AsJson = False
+
+    def chosen(self) -> tuple[list[Any], Path, str]:
+        """The data sets, the folder that holds them, and the task for your own data, which need no folder."""
+        from carft.data.catalog import data_sets
+        from carft.data.folder.named import declared
+        from carft.data.folder.naming import is_folder
+
+        name = self.domains.chosen(self.name)
+        found = _some(name, data_sets(name))
+        own = is_folder(name) or declared(name) is not None
+        if own:
+            return found, self.folder.chosen or Path(), name
+        return found, self.folder.required, ""
+
+
 @data_group.command("check")
-@takes(SetSettings)
-def data_check(settings: SetSettings) -> None:
+@takes(CheckSettings)
+def data_check(settings: CheckSettings) -> None:
     """Read every image and compare with the catalog: counts, classes, digests. Exit code 1 when something differs.
 
     Example: `python cli.py data check pets --data data`
     """
-    name, root, as_json = settings.name, settings.folder.required, settings.as_json
-    from carft.data.catalog import data_sets
-
-    chosen = _some(name, data_sets(name))
+    (chosen, root, own), as_json = settings.chosen(), settings.as_json
     for data_set in chosen:
         data_set.require_present(root)
 
     from carft.data.checking import check
 
     found = [check(data_set, root) for data_set in chosen]
+    near = _near_duplicates(own) if own else []
     if as_json:
-        print_json([one.as_dict() for one in found])
+        print_json(
+            [{**one.as_dict(), **({"near_duplicates": [asdict(n) for n in near]} if own else {})} for one in found]
+        )
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
@@ -114,8 +142,23 @@ def data_check(settings: SetSettings) -> None:
                 out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
             for file, reason in one.unreadable.items():
                 out.print(f"  {file}: {reason}", soft_wrap=True, highlight=False, markup=False)
+        for copies in near:
+            out.print(f"  {copies.words}", soft_wrap=True, highlight=False, markup=False)
+            for held, trained in copies.pairs[:FEW]:
+                out.print(f"    {held} looks like {trained}", soft_wrap=True, highlight=False, markup=False)
+            if len(copies.pairs) > FEW:
+                out.print(f"    and {len(copies.pairs) - FEW} more; all with --json", highlight=False)
     if any(one.status == "failed" for one in found):
         raise SystemExit(1)
+
+
+def _near_duplicates(task: str) -> list[NearDuplicates]:
+    from carft.data.catalog import card
+    from carft.data.duplicates import near_duplicates
+    from carft.data.folder.named import located
+
+    tree, name = located(card(task).name)
+    return near_duplicates(tree, name.id_domains)
 
 
 @data_group.command("fetch")

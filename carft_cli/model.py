@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import typer
 
@@ -13,6 +13,7 @@ from carft_cli.options import (
     CellPrecision,
     Data,
     Device,
+    DomainOptions,
     ModelOptions,
     OutputOptions,
     Task,
@@ -30,6 +31,7 @@ class CheckSettings:
 
     weights: ModelOptions
     output: OutputOptions
+    domains: DomainOptions
     task: Task = "imagenet"
     precision: CellPrecision = "float32"
     device: Device = "auto"
@@ -39,35 +41,45 @@ class CheckSettings:
 @model_group.command()
 @takes(CheckSettings)
 def check(settings: CheckSettings) -> None:
-    """Measure the zero-shot row and hold it against what others measured, before any training.
+    """Measure the zero-shot row and the context row, and hold them against what others measured, before any training.
 
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
     from carft.spec.resolve import specify
 
     model, pretrained = settings.weights.weights()
-    cell = specify(settings.task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
+    task = settings.domains.chosen(settings.task)
+    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
     store = writable(settings.output.results, [cell.task])
-    print_setting([settings.task], cell.model, cell.pretrained, settings.data)
+    print_setting([cell.task], cell.model, cell.pretrained, settings.data)
 
+    from carft.data.catalog import card
+    from carft.posthoc.context_check import context_check
     from carft.training.execution import Execution
     from carft.training.run import run_cell
     from reports.evidence.references import zero_shot_check
 
     execution = Execution(settings.device, data=absolute(settings.data)).on_this_machine()
     run_cell(cell, store, execution, unseal=True)
-    rows = zero_shot_check(store, cell)
+    rows, contexts = zero_shot_check(store, cell), len(card(cell.task).contexts)
+    found = context_check(cell, execution)
     if settings.output.as_json:
-        print_json(rows)
+        print_json([{**row, "context": {**asdict(found), "words": found.words}} for row in rows])
     else:
-        table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer")
+        table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", "contexts")
         for row in rows:
             interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
             others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
             difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
             counts = (str(row["images"]), percent(row["top1"]))
-            table.add_row(row["set"], *counts, interval, others, difference, row["answer"])
+            table.add_row(
+                row["set"], *counts, interval, others, difference, row["answer"], percent(row["context_top1"])
+            )
         out.print(table)
+        if contexts > 1:
+            chance = f"context recognition by chance is {100 / contexts:.1f}"
+            out.print(f"Contexts: {contexts} known; {chance}. Near it, fine-tuning has none to lose.", highlight=False)
+        out.print(f"Context distribution on validation: {found.words}", soft_wrap=True, highlight=False)
     if any(row["answer"] == "differs" for row in rows):
         err.print("The zero-shot row differs from every reference: mend the pipeline before any training.")
         raise SystemExit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -225,6 +225,21 @@ class ComputeOptions:
         )
 
 
+@dataclass(frozen=True)
+class PluginOptions:
+    """Code that is no part of this package."""
+
+    plugin: Annotated[
+        list[Path], option(RUN, "Python file with a method of your own; as often as needed (docs/extending.md).")
+    ] = field(default_factory=list)
+
+    def load(self) -> None:
+        """Run the files and register their methods."""
+        from carft.spec.plugins import load_files
+
+        load_files(self.plugin)
+
+
 def absolute(data: Path | None) -> str | None:
     """The data folder as an ``Execution`` states it."""
     return None if data is None else str(data.resolve())
@@ -265,11 +280,13 @@ def writable(results: str, tasks: Iterable[str]) -> Store:
     """
     from carft.store.mirror import open_store
     from carft.store.named_tasks import keep_tasks, known_tasks
+    from carft.store.plugin_methods import keep_methods
 
     named = known_tasks(tasks)
     store = open_store(results, writable=True)
     store.require_writable()
     keep_tasks(store, named)
+    keep_methods(store)
     return store
 
 
@@ -300,5 +317,5 @@ def _is_fixture(task: str, data: Path | None) -> bool:
     from carft.data.folder.naming import is_folder
 
     if is_folder(task) or declared(task):
-        return is_fixture(located(task)[0].root)
+        return is_fixture(located(task)[0].base)
     return data is not None and any(is_fixture(data / one.folder) for one in data_sets(task))

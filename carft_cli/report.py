@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 ReportFolder = Annotated[
     Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="The report folder, on this machine.")
 ]
+Claims = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
+]
 METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
 #: differences that are printed of one check; --json has all
 FEW = 20
@@ -41,6 +45,17 @@ def suggest_again(*asked: Any) -> Mapping[str, float]:
     return suggest_again(*asked)
 
 
+def _asked(claims: str | None) -> str:
+    """The text of a file of claims of one's own, which are asked from here on; empty for none."""
+    if claims is None:
+        return ""
+    from reports.claims.own import ask, claims_text
+
+    text = claims_text(claims)
+    ask(text, claims)
+    return text
+
+
 report = typer.Typer(rich_markup_mode="markdown")
 
 
@@ -49,6 +64,7 @@ def build(
     context: typer.Context,
     results: Results = "results",
     out_dir: ReportFolder = Path("report"),
+    claims: Claims = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn records into verdicts, tables, figures and one self-contained page; or check, explain, compare them.
@@ -68,7 +84,7 @@ def build(
 
     store = open_store(results)
     store.require_present()
-    built = build_report(store, out_dir, suggest_again)
+    built = build_report(store, out_dir, suggest_again, _asked(claims))
     if as_json:
         print_json(
             {
@@ -178,6 +194,7 @@ def verify(
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
     results: Results = "results",
+    claims: Claims = None,
     as_json: AsJson = False,
 ) -> None:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
@@ -189,6 +206,7 @@ def why(
 
     store = open_store(results)
     store.require_present()
+    _asked(claims)
     chain = explain(store, address, suggest_again)
     if as_json:
         print_json(chain.as_dict())

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from carft.core.errors import UserError
-from carft_cli.console import split
+from carft_cli.console import err, split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, option
-from carft_cli.options import ComputeOptions, DataOptions, DomainOptions, ModelOptions, OutputOptions
+from carft_cli.options import ComputeOptions, DataOptions, DomainOptions, ModelOptions, OutputOptions, PluginOptions
 
 if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
@@ -106,6 +107,7 @@ class SweepSettings:
     data: DataOptions
     domains: DomainOptions
     output: OutputOptions
+    plugins: PluginOptions
     leave_one_out: Annotated[
         bool, option(MORE_DATA, "Your own data: one task for each domain that is held out.", "--leave-one-out")
     ] = False
@@ -116,11 +118,16 @@ class SweepSettings:
         from carft.data.folder.naming import is_folder
         from sweeps.recipes import load_recipe
 
+        self.plugins.load()
         recipe, tasks = load_recipe(self.run.recipe), split(self.run.tasks)
         own = self.domains.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
         if self.data.data is None and recipe.without_data and not own:
             recipe = load_recipe(recipe.without_data)
-        tasks = self._tasks(tasks)
+        if recipe.tasks_file and not own:
+            self._require_no_domains(recipe.tasks_file)
+            tasks = tasks_of(recipe, tasks)
+        else:
+            tasks = self._tasks(tasks)
         ranges = search_ranges(self.search.space)
         model, pretrained = self.model.weights()
         changed = (recipe.smoked() if self.run.smoke else recipe).changed(
@@ -135,11 +142,19 @@ class SweepSettings:
             oracle=self.search.oracle or None,
             early_stopping=self.search.early_stopping,
         )
+        ranges = {**range_of_model(changed, recipe), **ranges}
         return changed.with_ranges(ranges) if ranges else changed
 
     def resources(self, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe; ``UserError`` for numbers that cannot be."""
         return self.cluster.resources(self.compute, self.data, recipe)
+
+    def _require_no_domains(self, file: str) -> None:
+        if self.domains.id_domains or self.domains.ood_domains or self.leave_one_out:
+            raise UserError(
+                f"The recipe's tasks file '{file}' chooses the domains.",
+                "Leave --id-domains, --ood-domains and --leave-one-out out.",
+            )
 
     def _tasks(self, tasks: list[str] | None) -> list[str] | None:
         if not self.leave_one_out and self.domains.tasks_file:
@@ -154,6 +169,42 @@ class SweepSettings:
         if not tasks:
             raise UserError("--leave-one-out is for --tasks folder:PATH or NAME=PATH.", LEAVE_ONE_OUT)
         return [held_out for task in tasks for held_out in _held_out(task)]
+
+
+def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, float]]:
+    """The learning rates to search, by the size of the model, where the recipe has none for it; else empty.
+
+    changed: the recipe as the command line changes it.
+    """
+    from carft.data.catalog import card
+    from carft.models.availability import size_of
+    from carft.spec.ranges import learning_rates
+    from carft.spec.registry import method_card
+
+    model, known = changed.model, recipe.model or card(changed.tasks[0]).model
+    if model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):
+        return {}
+    if not any("lr" in method_card(name).space for name in changed.methods):
+        return {}
+    if (size := size_of(model)) is None:
+        err.print(
+            f"The size of {model} is not known here; give its learning rates: --space lr=LOW:HIGH", soft_wrap=True
+        )
+        return {}
+    low, high = learning_rates(size.parameters)
+    size_words = f"an image encoder of {size.parameters / 1e6:.3g} million parameters"
+    err.print(f"Learning rates: {low:g} to {high:g}, for {size_words}; others: --space lr=LOW:HIGH", soft_wrap=True)
+    return {"lr": (low, high)}
+
+
+def tasks_of(recipe: Recipe, names: list[str] | None = None) -> list[str] | None:
+    """The tasks of the recipe's tasks file, known to this process afterwards; None for a recipe without one.
+
+    names: of some of them; default: those that the recipe names, or all.
+    """
+    if recipe.tasks_file is None:
+        return None
+    return DomainOptions(tasks_file=Path(recipe.tasks_file)).from_file(names or recipe.tasks or None)
 
 
 def _held_out(task: str) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from carft.core.errors import UserError
 from carft.store.records import Store
+from reports.claims.own import NAME
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.evidence import Evidence
@@ -31,10 +32,11 @@ class Built:
     answer: Sequence[str]  # the sentences at the top of the page
 
 
-def build_report(store: Store, folder: Path, suggest: Suggest | None = None) -> Built:
+def build_report(store: Store, folder: Path, suggest: Suggest | None = None, claims: str = "") -> Built:
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
-    suggest: the sampler of the searches, which finds trials that were struck out.
+    suggest: the sampler of the searches, which finds trials that were struck out. claims: text of a file of claims of
+    one's own, which the report keeps a copy of; they are asked already (:func:`reports.claims.own.ask`).
 
     index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), manifest.json.
     """
@@ -48,6 +50,9 @@ def build_report(store: Store, folder: Path, suggest: Suggest | None = None) -> 
     pages = write_pages(content, folder)
     drawings = [path for plot in plots for path in (plot.png, plot.svg, plot.svg.with_suffix(".csv"))]
     paths = [*pages, *tables, *drawings]
+    if claims:
+        (folder / NAME).write_text(claims, encoding="utf-8")
+        paths.append(folder / NAME)
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     warnings = [f"{p.what}: {p.where}: {p.words}" for p in sources.evidence.archive.problems if p.what == DEPARTED]
     answer = [sentence.text for sentence in sources.answer.sentences]

@@ -15,6 +15,7 @@ import pandas as pd
 from carft.core.errors import UserError, unknown
 from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, negative_log_likelihood, top1
 from carft.data.catalog import card
+from carft.data.folder.naming import labels
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests
 from reports.tables.rows import rows_of
@@ -110,7 +111,7 @@ class RescoreRequest:
     """What is scored. None stands for all, as recorded."""
 
     tasks: tuple[str, ...] | None
-    """Names of tasks."""
+    """Names of tasks, or what they are called in tables."""
     sets: tuple[str, ...] | None
     """Names of sets."""
     classes: tuple[str, ...] | None
@@ -134,8 +135,6 @@ class RescoreRequest:
                 raise unknown("metric", name, METRICS)
         if not metrics:
             raise UserError("No metric was given.", f"Known: {', '.join(METRICS)}.")
-        for name in tasks or ():
-            card(name)
         chosen = tuple(tasks) if tasks else None
         return RescoreRequest(chosen, tuple(sets) if sets else None, _names(classes), _names(images), tuple(metrics))
 
@@ -175,10 +174,12 @@ def rescore_to(store: Store, request: RescoreRequest, folder: Path) -> Rescored:
         )
     records = _records(store, request)
     methods = {r.id: r.cell.method for r in store.records()}
+    shown = labels(r.cell.task for r in records)
     rows = [row for record in records for row in _cell(store, record, request, methods)]
     if not rows:
         raise UserError("Nothing is left to score.", "No finished cell was evaluated on such sets or images.")
     table = pd.DataFrame(rows)
+    table["task"] = table["task"].map(shown)
     keys = ["task", "method", "hyperparameters", "set"]
     grouped = table.groupby(keys, sort=True, as_index=False)
     counts = grouped.agg(seeds=("seed", "count"), images=("images", "max"), groups=("groups", "max"))
@@ -200,7 +201,12 @@ def rescore_to(store: Store, request: RescoreRequest, folder: Path) -> Rescored:
 
 
 def _records(store: Store, request: RescoreRequest) -> list[Record]:
-    records = [r for r in store.records() if request.tasks is None or r.cell.task in request.tasks]
+    every = list(store.records())
+    shown = labels(r.cell.task for r in every)
+    for name in request.tasks or ():
+        if name not in shown.values():
+            card(name)
+    records = [r for r in every if request.tasks is None or {r.cell.task, shown[r.cell.task]} & set(request.tasks)]
     for task in {r.cell.task for r in records}:
         known = {"val", "test", *(f"ood/{suite}" for suite in card(task).suites)}
         for name in request.sets or ():

@@ -28,6 +28,7 @@ from carft.store.records import Record, Store
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import redrawn, sources_of, write_pages, write_tables
+from reports.claims.own import ask_again
 from reports.evidence.conduct import Suggest, replay_differences
 from reports.evidence.results import finished_trials
 from reports.figures.figures import Plot
@@ -124,6 +125,7 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, suggest: 
     suggest: the sampler of the searches; without it, what their trials tried is not played again.
     """
     store.require_present()
+    ask_again(folder)
     with tempfile.TemporaryDirectory() as scratch:
         case = Case(store, folder, Path(scratch), allow_other_code, suggest)
         fingerprint = case.manifest.fingerprint

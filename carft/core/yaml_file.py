@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -12,13 +13,15 @@ from carft.core.errors import UserError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse_yaml(model: type[Model], text: str, source: str, what: str) -> Model:
+def parse_yaml(
+    model: type[Model], text: str, source: str, what: str, complete: Callable[[Any], Any] = lambda content: content
+) -> Model:
     """Return the content of a YAML file. Raises ``UserError`` for unknown keys and wrong types, with their line.
 
-    source: name of the file, what: what the file is; both for messages.
+    source: name of the file, what: what the file is; both for messages. complete: adds what the file leaves out.
     """
     try:
-        return model.model_validate(yaml.safe_load(text))
+        return model.model_validate(complete(yaml.safe_load(text)))
     except ValidationError as error:
         raise _invalid(error, text, source, what) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

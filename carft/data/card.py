@@ -104,11 +104,13 @@ class Card:
 
     def warnings(self, bank: str = STANDARD) -> list[str]:
         """Return warnings about CAR-FT on this task, as sentences."""
-        if len(self.bank(bank)) > 1:
-            return []
-        return [
-            f"{self.name} has one context template: the context distribution is constant, the KL is 0 and car_ft is ft."
-        ]
+        found = []
+        if len(self.bank(bank)) < 2:
+            constant = "the context distribution is constant, the KL is 0 and car_ft is ft"
+            found.append(f"{self.name} has one context template: {constant}.")
+        if self.scale == "own" and not self.suites:
+            found.append(f"{self.name} has one domain: claims in distribution are asked, none on robustness.")
+        return found
 
     def require_present(self, options: DataOptions) -> None:
         """Raise ``UserError`` if the data do not exist. Opens no image."""

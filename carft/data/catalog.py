@@ -17,6 +17,7 @@ from carft.data.icons.cards import CARDS as ICONS
 from carft.data.icons.world import DOMAINS, FULL
 from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
 from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
+from carft.data.installed import installed_card
 from carft.data.sets import DataSet
 
 CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
@@ -42,7 +43,7 @@ TAKEN = {"downstream", "domainbed", *(name.partition("/")[0] for name in (*CARDS
 
 def data_set(name: str) -> DataSet:
     """Return the entry of a data set or of your own data. Raises ``UserError`` for an unknown name."""
-    if is_folder(name):
+    if is_folder(name) or declared(name) is not None:
         return data_set_of(name)
     if name not in DATA_SETS:
         raise unknown("data set", name, DATA_SETS)
@@ -85,6 +86,8 @@ def card(name: str) -> Card:
     if name in DATA_SETS and name not in CARDS:
         tasks = [one.name for one in CARDS.values() if name in one.data_sets]
         raise UserError(f"'{name}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
-    if name not in CARDS:
-        raise unknown("task", name, CARDS)
-    return CARDS[name]
+    if name in CARDS:
+        return CARDS[name]
+    if (found := installed_card(name, TAKEN)) is not None:
+        return found
+    raise unknown("task", name, CARDS)

@@ -83,6 +83,8 @@ class DataSet:
     """Class names in the set's own files, in label order; empty if they equal ``classes``."""
     needs: tuple[str, ...] = ()
     """Required files and folders, relative to the folder."""
+    table: str = ""
+    """File in the folder that lists the images; empty where the layout does."""
     archives: tuple[Download, ...] = ()
     """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
 

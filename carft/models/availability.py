@@ -32,16 +32,18 @@ BUILT_IN_SIZES = {"icons-resnet": ModelSize(36_931_584, 1_362_200)}
 
 
 def require_architecture(model: str) -> None:
-    """``UserError`` with near misses for the name of an architecture that is not known."""
+    """``UserError`` with near misses for an architecture that is not known, and for one with a sigmoid loss."""
     if model.startswith(ADDRESSES) or any(model == name for name, _ in BUILT_IN_WEIGHTS):
         return
     import open_clip
 
-    from carft.models.clip import register_built_in
+    from carft.models.clip import register_built_in, sigmoid_refused
 
     register_built_in()
     if model not in open_clip.list_models():
         raise unknown("architecture", model, open_clip.list_models())
+    if (open_clip.get_model_config(model) or {}).get("init_logit_bias") is not None:
+        raise sigmoid_refused(model)
 
 
 def find_weights(model: str, pretrained: str) -> str:

@@ -130,6 +130,8 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
                 f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
                 "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
             ) from error
+    if getattr(clip, "logit_bias", None) is not None:
+        raise sigmoid_refused(model)
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
     config = open_clip.get_model_preprocess_cfg(clip)
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
@@ -145,6 +147,15 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
         std=tuple(config["std"]),
         side=side,
         digest=digest,
+    )
+
+
+def sigmoid_refused(model: str) -> UserError:
+    """Return the error for a model that was trained with a sigmoid loss, such as SigLIP."""
+    return UserError(
+        f"'{model}' was trained with a sigmoid loss: it scores each pair of image and text by itself, with a bias.",
+        "CAR-FT compares softmax distributions over contexts and classes, which such a model does not have; take a "
+        "model with a contrastive loss.",
     )
 
 

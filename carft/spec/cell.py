@@ -109,6 +109,8 @@ class Cell:
     which DomainBed reports) or ``out`` (20 %, which CLIPood reports)."""
     parents: tuple[str, ...] = ()
     """Ids of the combined cells of a post-hoc cell, whose id depends on them and its hyperparameters only."""
+    plugin: str = ""
+    """Digests of the source of method and task, as far as they are no part of this package; else empty."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -142,6 +144,8 @@ class Cell:
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
         spec["training"], spec["reading"] = self.training.as_dict(), dict(vars(self.reading))
+        if not self.plugin:
+            del spec["plugin"]
         return spec
 
     @staticmethod
@@ -164,7 +168,7 @@ class Cell:
 
 def _require_types(cell: Cell) -> None:
     """Raise ``UserError`` for a name that is not a string or a number that is not numeric."""
-    names = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, *cell.parents)
+    names = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, cell.plugin, *cell.parents)
     steps = [] if cell.training.steps is None else [cell.training.steps]
     numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, *steps, cell.seed]
     if not all(isinstance(name, str) for name in (*names, *cell.hyperparameters)):

@@ -71,7 +71,14 @@ class MethodCard:
     def load(self) -> Any:
         """Import the implementation."""
         module, attribute = self.implementation.split(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if self.name not in PLUGGED:
+                raise
+            from carft.spec.plugins import load_again
+
+            return load_again(self, error)
 
 
 LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
@@ -308,13 +315,18 @@ METHODS: dict[str, MethodCard] = {
 WISE_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: values of ``greedy`` of a soup: uniform, greedy
 SOUP_RULES = (0.0, 1.0)
-SOUPED = tuple(name for name, card in METHODS.items() if card.in_soups)
+#: methods from outside this package -> digest of their source; see :mod:`carft.spec.plugins`
+PLUGGED: dict[str, str] = {}
 #: hyperparameters with an option of their own on the command line; the others are given as ``--set name=VALUE``
 OWN_OPTIONS = ("lr", "kl_weight")
 
 
 def method_card(name: str) -> MethodCard:
     """Return the card of a method. Raises ``UserError`` for an unknown name."""
+    if name not in METHODS:
+        from carft.spec.plugins import load_installed
+
+        load_installed(name)
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]
@@ -323,6 +335,11 @@ def method_card(name: str) -> MethodCard:
 def trained_methods() -> list[str]:
     """Return the names of the trained methods, in registry order."""
     return [name for name, card in METHODS.items() if card.kind == "trained"]
+
+
+def souped_methods() -> list[str]:
+    """Return the names of the methods whose search cells are averaged, in registry order."""
+    return [name for name, card in METHODS.items() if card.in_soups]
 
 
 def not_trainable(name: str) -> UserError:

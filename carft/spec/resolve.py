@@ -13,8 +13,10 @@ from carft.core.files import file_digest
 from carft.data.card import Card
 from carft.data.catalog import card
 from carft.data.folder.named import declared
+from carft.data.folder.naming import without_place
 from carft.spec.cell import DIGEST_MARK, PROTOCOLS, Cell, ProtocolFields, Reading, Training
-from carft.spec.registry import OWN_OPTIONS, SOUP_RULES, check_hyperparameters, method_card, not_trainable
+from carft.spec.plugins import source_of
+from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: prefixes of model names that point to a configuration with weights
 ADDRESSES = ("hf-hub:", "local-dir:")
@@ -65,6 +67,7 @@ def specify(
         training=Training() if untrained else replace(training or Training(), **method_card(method).own_training),
         reading=_read(method, reading or Reading()),
         precision=precision,
+        plugin=source_of(method, chosen.name),
         **protocol,
     )
 
@@ -145,14 +148,21 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
     )
 
 
-def command(cell: Cell, results: str, unseal: bool = False) -> str:
-    """Return the shell command that runs the cell without Ray into the folder ``results``."""
+def command(cell: Cell, results: str, unseal: bool = False, published: bool = False) -> str:
+    """Return the shell command that runs the cell without Ray into the folder ``results``.
+
+    published: leave open where your own data lie.
+    """
     if cell.method == "soup":
         rule = " --greedy" if cell.hyperparameters["greedy"] else ""
         return f"python cli.py soup --cells {','.join(cell.parents)}{rule} --results {shlex.quote(results)}"
     if cell.parents:
         return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
-    parts = ["python cli.py train", *_task_options(cell.task), f"--method {cell.method}"]
+    parts = [
+        "python cli.py train",
+        *_task_options(without_place(cell.task) if published else cell.task),
+        f"--method {cell.method}",
+    ]
     parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
     plain = specify(cell.task, cell.method, cell.hyperparameters)
     if cell.seed:
@@ -176,6 +186,8 @@ def command(cell: Cell, results: str, unseal: bool = False) -> str:
     for name, value in shown.items():
         if value != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
+    if PLUGGED.get(cell.method):
+        parts.append("--plugin FILE")
     if card(cell.task).folder:
         parts.append("--data ROOT")
     if unseal:
@@ -191,7 +203,7 @@ def _task_options(task: str) -> list[str]:
     if named.in_file:
         return [f"--task {shlex.quote(task)}", "--tasks-file FILE"]
     sides = {"--id-domains": named.id_domains, "--ood-domains": named.ood_domains}
-    domains = [f"{option} {shlex.quote(','.join(names))}" for option, names in sides.items()]
+    domains = [f"{option} {shlex.quote(','.join(names))}" for option, names in sides.items() if names]
     return [f"--task {shlex.quote(f'{task}=PATH')}", *domains]
 
 

@@ -10,7 +10,7 @@ from carft.spec.cell import stable_hash
 #: keys of study.json that do not identify the study
 BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "extended_from", "allow_edges")
 #: keys that the sampler's seed does not depend on, so that every method and reading of a task tries the same values
-NOT_IN_SEED = ("method", "space", "reading", "training", "rungs")
+NOT_IN_SEED = ("method", "space", "reading", "training", "rungs", "plugin")
 #: number of seeds of each search: the second search has those from 1000 on
 SEED_BLOCK = 1000
 

@@ -5,6 +5,7 @@
     cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
     tasks/          the named tasks, without the path of their folders
     predictions/    of a compact archive: see carft.store.shared_predictions
+    methods/        the cards of methods that are no part of this package
     report/         a report on the results, optional
 
 Import trusts nothing in an archive. It refuses a name outside this layout, a link, and a file that the manifest does
@@ -39,7 +40,7 @@ from carft.store.shared_predictions import FOLDER as SHARED
 
 SCHEMA = 1
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
-FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", SHARED)
+FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "methods", SHARED)
 LOG = "unsealed.jsonl"
 #: most bytes of a manifest that are read; it has a few hundred bytes for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -47,8 +48,9 @@ CHUNK = 2**20
 
 _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
 _LAYOUT = re.compile(
-    rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|tasks/{_NAME}\.json|"
-    rf"{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
+    rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
+    rf"(tasks|methods)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
+    rf"unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
 )
 
 

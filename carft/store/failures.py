@@ -93,7 +93,9 @@ def write_failure(
 def _without_folder(task: str, text: str) -> str:
     """The text without the path of a named task: reports and archives hold failures."""
     known = declared(task)
-    return text.replace(known.folder, task) if known is not None and known.folder else text
+    if known is None or not known.folder:
+        return text
+    return text.replace(known.folder, task).replace(known.base, task)
 
 
 def put_failure(store: Store, failure: Failure) -> None:

@@ -10,6 +10,7 @@ from carft.core.errors import UserError
 from carft.data.catalog import CARDS
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet
+from carft.spec.plugins import load_installed
 from carft.spec.registry import METHODS
 from carft.store.records import Store
 from carft.store.stale import stale_cells
@@ -56,7 +57,8 @@ def _state(data_set: DataSet, root: Path) -> str:
 
 
 def list_methods(store: Store) -> Rows:
-    """Methods of the registry."""
+    """Methods of the registry, installed ones included."""
+    load_installed()
     return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()]
 
 

@@ -14,6 +14,7 @@ from carft.core.files import file_digest, files_below, new_folder
 from carft.store.early_stopping import read_pruned
 from carft.store.failures import failures, put_failure
 from carft.store.named_tasks import keep_tasks, named_tasks
+from carft.store.plugin_methods import copy_methods
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
@@ -83,6 +84,7 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
                 _copy_cell(stores[1 - source], cell, folder)
         for store in stores[::-1]:
             keep_tasks(Store(folder), named_tasks(store))
+            copy_methods(store, Store(folder))
         for cell, store in _stopped(stores).items():
             if cell not in merged.sources:
                 _copy_cell(store, cell, folder)

@@ -26,12 +26,16 @@ from uuid import uuid4
 from carft.core.errors import UserError
 from carft.store.named_tasks import load_tasks
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
+from carft.store.plugin_methods import load_methods
 from carft.store.records import Record, Store
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: folders that are downloaded; no code reads the logs and superseded cells of other machines
-SHARED = ("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json")
+SHARED = (
+    *("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json"),
+    "methods",
+)
 #: files that mark the end of a cell, the one that takes precedence first
 ENDS = ("record.json", "stopped.json")
 THREADS = 16
@@ -73,6 +77,7 @@ def open_store(results: str | Path, *prefixes: str, writable: bool = False, weig
             store.flush()
         store.pull(prefixes or SHARED, lambda name: weights or not _is_weights(name))
     load_tasks(store)
+    load_methods(store)
     return store
 
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from carft.core.files import write_json
 from carft.data.catalog import declare_tasks, is_known
 from carft.data.folder.named import NamedTask, declared
+from carft.data.folder.tree import STEM
 from carft.spec.cell import stable_hash
 from carft.store.document import Document, read_document
 from carft.store.records import Store
@@ -41,6 +42,10 @@ class TaskFile(Document):
     """Whether the task is one of a folder's leave-one-domain-out tasks."""
     in_file: bool = False
     """Whether a tasks file described the task."""
+    group: str = ""
+    """Pattern of groups in names of files."""
+    unit: str = STEM
+    """What a group is called."""
 
 
 class FoldersFile(Document):

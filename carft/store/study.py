@@ -95,6 +95,8 @@ class StudyFile(Document):
     """Images of a held-out domain that are evaluated, as of a cell."""
     allow_edges: bool = False
     """Whether the recipe allows winners at the edge of a search range."""
+    plugin: str = ""
+    """Digest of the source of a method that is no part of this package; absent for all others."""
     oracle: bool = False
     """Whether the search cells are evaluated on the held-out sets as well, for oracle selection."""
     too_few: str = ""

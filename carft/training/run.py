@@ -22,6 +22,7 @@ from carft.methods.ft import Row
 from carft.models.network import Network
 from carft.models.precision import require_precision
 from carft.spec.cell import Cell
+from carft.spec.plugins import require_source
 from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.store.document import utc_now
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
@@ -147,6 +148,7 @@ def check_runnable(cell: Cell) -> None:
     if method_card(cell.method).kind == "post-hoc":
         raise not_trainable(cell.method)
     check_hyperparameters(cell.method, cell.hyperparameters)
+    require_source(cell.method, cell.task, cell.plugin)
 
 
 def check_execution(cell: Cell, execution: Execution) -> None:

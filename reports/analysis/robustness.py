@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from carft.core.metrics import calibration_bins, calibration_error
 from carft.spec.cell import Reading, task_key
-from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.evidence.evidence import Entry, Evidence, table_entries
 
 FEWEST_POINTS = 3  # from which the line is fitted; below, its slope is assumed
 CLIP = 1e-3  # accuracies are clipped to [CLIP, 1 - CLIP] before the logit
@@ -80,7 +80,7 @@ def robustness_table(evidence: Evidence) -> pd.DataFrame:
         points = baseline_points(view)
         line = fit(points["id"].tolist(), points["ood"].tolist()) if len(points) else None
         for task in view.tasks:
-            for entry in TABLE_ENTRIES:
+            for entry in table_entries():
                 if cells := view.cells(task, entry):
                     rows.append(_row(view, task, entry, cells, line))
     return pd.DataFrame(rows)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import yaml
 
+from carft.core.errors import UserError
 from reports.analysis.contrasts import Part
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
@@ -134,9 +135,34 @@ def _plain(value: Any) -> Any:
 Decider = Callable[[Claim, Evidence], Verdict]
 
 
-@cache
+#: claims of one's own that this process was asked for: id -> claim and what decides it
+_own: dict[str, tuple[Claim, Decider]] = {}
+
+
 def ledger() -> dict[str, Claim]:
-    """Claim id -> claim, in the ledger's order."""
+    """Claim id -> claim, in the ledger's order; then the claims of one's own."""
+    return {**shipped(), **{name: claim for name, (claim, _) in _own.items()}}
+
+
+def own_deciders() -> dict[str, Decider]:
+    """Claim id -> what decides it, of the claims of one's own."""
+    return {name: decider for name, (_, decider) in _own.items()}
+
+
+def set_own(claims: Mapping[str, tuple[Claim, Decider]], source: str) -> None:
+    """Ask these claims in place of those of one's own that were asked before.
+
+    source: the file that has them, for messages. Raises ``UserError`` for an id of the ledger.
+    """
+    if taken := next((name for name in claims if name in shipped()), None):
+        raise UserError(f"'{source}' has a claim '{taken}', which the ledger has already.", "Give it another id.")
+    _own.clear()
+    _own.update(claims)
+
+
+@cache
+def shipped() -> dict[str, Claim]:
+    """Claim id -> claim of the ledger."""
     entries = yaml.safe_load(files("reports.claims").joinpath("ledger.yaml").read_text(encoding="utf-8"))
     return {entry["id"]: Claim(**entry) for entry in entries}
 

@@ -9,7 +9,7 @@ from carft.store.edges import narrow_ranges
 from reports.analysis.contrasts import Part
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims import DECIDERS
-from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
+from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run, own_deciders
 from reports.evidence.evidence import CAR_FT, Evidence
 from reports.evidence.scopes import FAMILIES
 
@@ -58,9 +58,9 @@ def _with_parents(verdict: Verdict, evidence: Evidence) -> set[str]:
 
 
 def _decided(evidence: Evidence) -> list[Verdict]:
-    found = []
+    found, deciders = [], {**DECIDERS, **own_deciders()}
     for claim in ledger().values():
-        decider = DECIDERS[claim.id]
+        decider = deciders[claim.id]
         asked = [view for view in evidence.views() if _is_asked(claim, view)]
         if not claim.asked_of:
             found.append(decider(claim, evidence))

@@ -10,7 +10,7 @@ from typing import Any
 from carft.core.errors import UserError
 from carft.data.catalog import Card
 from carft.spec.cell import PROTOCOLS, Cell, Reading, Training, task_key
-from carft.spec.registry import METHODS, SOUP_RULES, SOUPED, trained_methods
+from carft.spec.registry import METHODS, SOUP_RULES, souped_methods, trained_methods
 from carft.spec.selection import best_alpha
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
@@ -55,12 +55,15 @@ class Entry:
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
 WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
-#: every registered method, then the interpolations of every trained one, then soups
-TABLE_ENTRIES = (
-    *(Entry(name) for name, method in METHODS.items() if method.kind != "post-hoc"),
-    *(Entry("wise_ft", name) for name in trained_methods()),
-    *(Entry("soup", name, greedy=rule) for name in SOUPED for rule in SOUP_RULES),
-)
+
+
+def table_entries() -> tuple[Entry, ...]:
+    """Every registered method, then the interpolations of every trained one, then soups."""
+    return (
+        *(Entry(name) for name, method in METHODS.items() if method.kind != "post-hoc"),
+        *(Entry("wise_ft", name) for name in trained_methods()),
+        *(Entry("soup", name, greedy=rule) for name in souped_methods() for rule in SOUP_RULES),
+    )
 
 
 @dataclass(frozen=True)

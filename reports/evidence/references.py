@@ -77,7 +77,7 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
 
     top1, low and high are shares of 1 (Wilson's interval over images), reference and difference points. answer:
     ``agrees`` with some reference within one point or within its own interval, ``differs`` from all, or
-    ``no reference``.
+    ``no reference``. context_top1: context recognition, macro over contexts; None where no context is known.
     """
     known = reference_numbers()
     of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
@@ -90,6 +90,7 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
         low, high = stats.binomtest(round(share * images), images).proportion_ci(method="wilson")
         found = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
         row = {"set": name, "images": images, "top1": share, "low": low, "high": high}
+        row["context_top1"] = metrics.get(f"{name}/context_top1")
         nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
         rows.append({**row, **_compared(nearest, share, low, high)})
     return rows

@@ -22,6 +22,7 @@ from carft.store.document import read_document
 from carft.store.early_stopping import known_curve
 from carft.store.failures import each_failure
 from carft.store.named_tasks import load_tasks
+from carft.store.plugin_methods import load_methods
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile, Trial
 from carft.store.unsealing import Evaluation
@@ -65,6 +66,7 @@ class Results:
         """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
         problems: list[Problem] = []
         named = load_tasks(store)
+        load_methods(store)
         records: dict[str, Record] = {}
         older: Counter[int] = Counter()
         for cell in store.ids():

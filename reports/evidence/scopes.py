@@ -12,7 +12,7 @@ from itertools import groupby
 
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.folder.named import NamedTask
-from carft.data.folder.naming import Name, is_folder, labels, parse
+from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
@@ -87,7 +87,7 @@ def family_of(task: str, own: Mapping[str, Family] | None = None) -> Family:
             return family
     if own and task in own:
         return own[task]
-    return Family(task, "single", task, (task,), f"{SWEEP} {shlex.quote(task)}")
+    return Family(task, "single", task, (task,), f"{SWEEP} {shlex.quote(without_place(task))}")
 
 
 def own_families(studied: Iterable[str], named: Iterable[NamedTask]) -> dict[str, Family]:
@@ -102,7 +102,8 @@ def own_families(studied: Iterable[str], named: Iterable[NamedTask]) -> dict[str
     """
     folders = [task for task in studied if is_folder(task)]
     shown = labels(folders)
-    alone = [Family(shown[task], "single", shown[task], (task,), f"{SWEEP} {shlex.quote(task)}") for task in folders]
+    asked = {task: f"{SWEEP} {shlex.quote(without_place(task))}" for task in folders}
+    alone = [Family(shown[task], "single", shown[task], (task,), asked[task]) for task in folders]
     by_family = groupby(sorted(named, key=_family_key), _family_key)
     families = [*alone, *_left_out(folders), *(_named_family(list(tasks)) for _, tasks in by_family)]
     return {task: family for family in families for task in family.tasks}
@@ -122,7 +123,7 @@ def _left_out(folders: Sequence[str]) -> list[Family]:
     for whole in wholes:
         title = f"{shown[f'folder:{whole.path}']}, one domain left out"
         tasks = [str(Name(whole.path, _without(whole.id_domains, one), (one,))) for one in whole.id_domains]
-        command = f"{SWEEP} {shlex.quote(f'folder:{whole.path}')} --leave-one-out"
+        command = f"{SWEEP} folder:PATH --leave-one-out"
         families.append(Family(title, "domainbed", title, tuple(tasks), command))
     return families
 
@@ -146,8 +147,8 @@ def _named_family(tasks: Sequence[NamedTask]) -> Family:
     if len(sides) > 1 or any(task.in_file for task in tasks):
         command = f"{SWEEP.removesuffix(' --tasks')} --tasks-file FILE"
     else:
-        command += f" --id-domains {shlex.quote(','.join(first.id_domains))}"
-        command += f" --ood-domains {shlex.quote(','.join(first.ood_domains))}"
+        given = {"--id-domains": first.id_domains, "--ood-domains": first.ood_domains}
+        command += "".join(f" {option} {shlex.quote(','.join(names))}" for option, names in given.items() if names)
     if len(names) == 1:
         return Family(names[0], "single", names[0], names, command)
     return Family(first.family, "nine", f"the {len(names)} tasks of {first.family}", names, command)

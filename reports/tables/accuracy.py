@@ -9,7 +9,7 @@ import pandas as pd
 
 from carft.spec.registry import METHODS, trained_methods
 from reports.analysis.pairing import Mismatch, contributions
-from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.evidence.evidence import Entry, Evidence, table_entries
 from reports.stats.intervals import Estimate, two_way
 
 
@@ -22,7 +22,7 @@ def task_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for view in evidence.views():
         for task in view.tasks:
-            for entry in TABLE_ENTRIES:
+            for entry in table_entries():
                 if cells := view.cells(task, entry):
                     rows.append(_task_row(view, task, entry, cells))
     return pd.DataFrame(rows)

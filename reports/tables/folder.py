@@ -28,7 +28,9 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
                 "carft": versions["carft"],
                 "numerics": versions["numerics"],
                 "torch": versions["packages"].get("torch", ""),
-                "command": command(record.cell, "again", unseal=bool(evidence.archive.evaluated(record.id))),
+                "command": command(
+                    record.cell, "again", unseal=bool(evidence.archive.evaluated(record.id)), published=True
+                ),
             }
         )
     return pd.DataFrame(rows)

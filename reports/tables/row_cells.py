@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.evidence.evidence import TABLE_ENTRIES, Entry, Evidence
+from reports.evidence.evidence import Entry, Evidence, table_entries
 from reports.tables.sources import Sources
 
 Row = Mapping[str, Any]
@@ -29,7 +29,7 @@ def _view(sources: Sources, row: Row) -> Evidence:
 
 def cells_of_method(sources: Sources, row: Row) -> list[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
-    entry, view = next(e for e in TABLE_ENTRIES if e.label == row["method"]), _view(sources, row)
+    entry, view = next(e for e in table_entries() if e.label == row["method"]), _view(sources, row)
     return [cell for task in view.tasks for cell in view.cells(task, entry)]
 
 

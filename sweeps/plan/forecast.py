@@ -12,7 +12,7 @@ from carft.data.card import STANDARD
 from carft.data.catalog import card
 from carft.data.counting import Sizes
 from carft.models.availability import ModelSize
-from carft.spec.registry import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
+from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card, souped_methods
 from carft.spec.resolve import soup_of
 from sweeps.plan.rates import Rate, passes_of, sizes
 from sweeps.search.protocol import Job, Kind, Protocol
@@ -151,7 +151,7 @@ def _left_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
     trained = budget.bounds(images.train, max(1, card(task).domains))[-1] if study.method.epoch_passes else 0
     training, sealed = passes_of(name, task, images, budget), images.sealed
     small, whole = _predictions(task, replace(images, sealed=0)), _predictions(task, images)
-    souped = "soup" in recipe.methods and name in SOUPED and recipe.trials > 1
+    souped = "soup" in recipe.methods and name in souped_methods() and recipe.trials > 1
     stored = weights if souped or recipe.oracle else 0
     searches = [Job("search", cell) for _, _, cell in protocol.trials(study)]
     yield left("search", name, recipe.trials, _settled(protocol, searches), training, small + stored)

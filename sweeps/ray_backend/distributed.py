@@ -15,6 +15,7 @@ from ray.train.torch import TorchTrainer
 
 from carft.core.errors import DeviceFailed, UserError
 from carft.spec.cell import Cell
+from carft.spec.plugins import texts
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, known_pruned
 from carft.store.failure_kinds import is_of_a_device
 from carft.store.mirror import store_at
@@ -25,6 +26,7 @@ from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, log_path, watchdog
+from sweeps.ray_backend.jobs import load_plugins
 
 #: job of a cell that belongs to no sweep
 ALONE = "train"
@@ -62,6 +64,7 @@ def _train(config: dict[str, Any]) -> None:
     from carft.training.context import CellContext
     from carft.training.run import compute, store_checkpoints, write
 
+    load_plugins(config["plugins"])
     execution = Execution(**config["execution"])
     execution.prepare()
     cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
@@ -121,6 +124,7 @@ def train_cell(
                 "hang_after": hang_after,
                 "job": job,
                 "limits": dict(limits),
+                "plugins": texts(),
             },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
+from carft.spec.plugins import load_text, texts
 from carft.spec.registry import SOUP_RULES
 from carft.store.failure_kinds import gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
@@ -50,6 +51,7 @@ def payload(
         "execution": asdict(execution),
         "hang_after": hang_after,
         "aside": sorted(aside),
+        "plugins": texts(),
     }
 
 
@@ -67,6 +69,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
     cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
+        load_plugins(message["plugins"])
         require_task(store, cell.task)
         store.sync(_read_by(Job(message["kind"], cell)))
         if message["kind"] in ("search", "confirm"):
@@ -77,6 +80,12 @@ def run_payload(message: Payload) -> dict[str, Any]:
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
     return {"failure": ""}
+
+
+def load_plugins(plugins: Sequence[Sequence[str]]) -> None:
+    """Load the plugin files of the process that sent the job, from their names and texts."""
+    for file, text in plugins:
+        load_text(file, text)
 
 
 def _read_by(job: Job) -> list[str]:

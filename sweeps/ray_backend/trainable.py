@@ -16,7 +16,7 @@ from carft.spec.cell import Cell
 from carft.training import device
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
-from sweeps.ray_backend.jobs import failure, log, run_payload, upload_log
+from sweeps.ray_backend.jobs import failure, load_plugins, log, run_payload, upload_log
 from sweeps.ray_backend.memory import run_in_memory
 from sweeps.ray_backend.scheduler import HOLDS
 
@@ -107,6 +107,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
     from sweeps.ray_backend.distributed import train_cell
 
     cell, wanted = Cell.from_dict(message["cell"]), Execution(**message["execution"])
+    load_plugins(message["plugins"])
 
     def train(execution: Execution) -> None:
         given = (message["keep_weights"], message["hang_after"], message["kind"], message["limits"])

@@ -9,16 +9,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import ProtocolFields, Reading, Training
-from carft.spec.registry import METHODS, SOUPED, MethodCard, Range, method_card
+from carft.spec.registry import METHODS, MethodCard, Range, method_card, souped_methods
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
 from carft.training.execution import CHECKPOINT_MINUTES
+from sweeps.recipes.extending import ENDINGS, base_of, extended, with_place
 from sweeps.recipes.readings import Readings
 
 
@@ -71,8 +72,8 @@ class Recipe(_Strict):
     after which a search trial that is behind is given up, where ``early_stopping`` is on. searches: independent
     searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
     the luck of the search. allow_edges: whether claims may rest on searches whose winners lie at the edge of their
-    range. checkpoint_minutes: minutes of training between checkpoints of a cell, 0 for none. expect: the result to
-    expect.
+    range. checkpoint_minutes: minutes of training between checkpoints of a cell, 0 for none. tasks_file: YAML file of
+    named tasks on your own data; ``tasks`` are then names in it, none for all of them. expect: the result to expect.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Recipe(_Strict):
     space: dict[str, SearchRange] = {}
     readings: Readings | None = None
     without_data: str | None = None
+    tasks_file: str | None = None
     oracle: bool = False
     rungs: list[int] = []
     early_stopping: bool = False
@@ -101,6 +103,16 @@ class Recipe(_Strict):
     allow_edges: bool = False
     checkpoint_minutes: float = Field(default=CHECKPOINT_MINUTES, ge=0)
     expect: str
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: list[str]) -> list[str]:
+        for name in methods:
+            try:
+                method_card(name)
+            except UserError as error:
+                raise ValueError(str(error).removesuffix(".")) from error
+        return methods
 
     def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
@@ -186,8 +198,8 @@ class Recipe(_Strict):
         kinds = [method_card(method).kind for method in recipe.methods]
         if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
-        if "soup" in recipe.methods and not set(SOUPED) & set(recipe.methods):
-            raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(SOUPED)} to --methods.")
+        if "soup" in recipe.methods and not set(souped := souped_methods()) & set(recipe.methods):
+            raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
         if recipe.early_stopping:
             _require_stoppable(recipe)
         if recipe.searches > 1 and recipe.seeds >= SEED_BLOCK - 1:
@@ -253,9 +265,16 @@ def recipe_names() -> list[str]:
 
 def load_recipe(name: str) -> Recipe:
     """A shipped recipe by name, or your own: a file that ends in .yaml."""
-    if name.endswith((".yaml", ".yml")):
+    return _loaded(name, ())
+
+
+def _loaded(name: str, extending: tuple[str, ...]) -> Recipe:
+    """The recipe of this name. extending: the files that extend it, the outermost first."""
+    if name in extending:
+        raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
+    if name.endswith(ENDINGS):
         try:
-            return parse_recipe(Path(name).read_text(encoding="utf-8"), name)
+            return parse_recipe(Path(name).read_text(encoding="utf-8"), name, extending)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"The recipe '{name}' cannot be read: {error}.", f"Shipped: {', '.join(recipe_names())}."
@@ -265,6 +284,16 @@ def load_recipe(name: str) -> Recipe:
     return parse_recipe(files("sweeps.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
 
 
-def parse_recipe(text: str, source: str) -> Recipe:
-    """A recipe from YAML text; unknown keys and wrong types are refused with their line."""
-    return parse_yaml(Recipe, text, source, "recipe")
+def parse_recipe(text: str, source: str, extending: tuple[str, ...] = ()) -> Recipe:
+    """A recipe from YAML text; unknown keys and wrong types are refused with their line.
+
+    source: name of the file. extending: the files that extend this one.
+    """
+
+    def complete(content: Any) -> Any:
+        content = with_place(content, source)
+        if not (base := base_of(content, source)):
+            return content
+        return extended(content, _loaded(base, (*extending, source)).model_dump(), source)
+
+    return parse_yaml(Recipe, text, source, "recipe", complete)

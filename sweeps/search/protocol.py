@@ -13,7 +13,7 @@ from typing import Literal
 from carft.core.errors import UserError
 from carft.data.catalog import card
 from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES, SOUPED, WISE_ALPHAS, method_card
+from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card, souped_methods
 from carft.spec.resolve import interpolation, soup_of, specify
 from carft.spec.selection import Candidate, best, enough
 from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, known_curve, known_pruned, thresholds_of
@@ -292,7 +292,7 @@ class Protocol:
             yield from (Job("oracle", cell) for _, _, cell in self.trials(study) if cell.id in self.done)
 
     def _is_souped(self, study: Study) -> bool:
-        return "soup" in self.recipe.methods and study.method.name in SOUPED
+        return "soup" in self.recipe.methods and study.method.name in souped_methods()
 
     def _soup_jobs(self, study: Study) -> Iterator[Job]:
         """The soups over the finished search cells of a study, once all its trials are settled."""

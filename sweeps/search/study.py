@@ -51,6 +51,8 @@ class Study:
             "search_seed": self.search_seed,
             "training": self._training(),
         }
+        if plain.plugin:
+            content["plugin"] = plain.plugin
         if self.search > 1:
             content["search"] = self.search
         if self.choice.factors:

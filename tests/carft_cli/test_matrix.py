@@ -250,6 +250,8 @@ def test_model_check(world: World, as_json: bool) -> None:
     found = assert_good(said, as_json)
     if as_json:
         assert [row["set"] for row in found] == list(card(task).sets)
+        assert all(row["context"]["templates"] >= 1 and row["context"]["words"] for row in found)
+        assert all((row["context_top1"] is not None) == bool(card(task).contexts) for row in found)
 
 
 #: reads what a sweep left, and changes nothing there that another test reads

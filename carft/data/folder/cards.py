@@ -9,7 +9,7 @@ from pathlib import Path
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import read
-from carft.data.folder.named import NamedTask, checked_domains, located, version_of
+from carft.data.folder.named import NamedTask, checked_domains, declared, located, require_several, version_of
 from carft.data.folder.naming import PREFIX, Name, parse
 from carft.data.sets import DataSet
 
@@ -29,31 +29,41 @@ def card_of(name: str) -> Card:
         parts.ood_domains,
         tree.words,
         tree.prompts,
+        unit=tree.unit,
         folder=str(tree.root),
     )
-    return replace(named_card(facts), source=f"the folder '{tree.root}'")
+    return replace(named_card(facts), source=_source(tree.root))
 
 
 def named_card(task: NamedTask) -> Card:
-    """Return the card of a named task. It does not say where the folder lies."""
+    """Return the card of a named task. It does not say where the folder lies.
+
+    Images of one domain have no known context and no set under shift.
+    """
+    shift = f"shift to {', '.join(task.ood_domains)}" if task.ood_domains else "no shift"
+    contexts = task.prompts if len(task.prompts) > 1 else ()
     return Card(
         name=task.name,
-        measures=f"Your own data: trained on {', '.join(task.id_domains)}; shift to {', '.join(task.ood_domains)}",
+        measures=f"Your own data: trained on {', '.join(task.id_domains)}; {shift}",
         scale="own",
         version=task.version,
         classes=task.classes,
         templates=imagenet_templates(),
         suites=task.ood_domains,
-        group="file stem",
+        group=task.unit,
         metric="top1",
         licence=LICENCE,
         source="your own folder",
         model="ViT-B-16",
         pretrained="openai",
         loader="carft.data.folder.tasks",
-        banks={STANDARD: imagenet_templates(), "domains": task.prompts},
-        contexts=task.prompts,
+        banks={STANDARD: imagenet_templates(), **({"domains": contexts} if contexts else {})},
+        contexts=contexts,
     )
+
+
+def _source(root: Path) -> str:
+    return f"the {'table' if root.is_file() else 'folder'} '{root}'"
 
 
 def _absolute(path: Path | str) -> Path:
@@ -69,23 +79,30 @@ def folder_task(path: Path | str, id_domains: Sequence[str] = (), ood_domains: S
 def leave_one_out(path: Path | str) -> list[str]:
     """Return one task per domain of ``path``, with that domain out of distribution and all others in it."""
     root = _absolute(path)
-    domains = read(root).domains
+    domains = require_several(read(root))
     return [folder_task(root, [d for d in domains if d != held_out], [held_out]) for held_out in domains]
 
 
 def data_set_of(name: str) -> DataSet:
-    """Return the tree as a data set, for ``data check`` and ``data fixture``. The folder may not exist yet."""
-    root = parse(name).path
-    tree = read(root) if root.exists() else None
+    """Return your own data as a data set, for ``data check`` and ``data fixture``.
+
+    name: of a task. The folder of a ``folder:`` task may not exist yet.
+    """
+    named = declared(name)
+    tree = located(name)[0] if named else None
+    root = tree.root if tree else parse(name).path
+    if tree is None and root.exists():
+        tree = read(root)
     return DataSet(
-        name=f"{PREFIX}{root}",
-        folder=str(root),
+        name=name if named else f"{PREFIX}{root}",
+        folder=str(tree.base if tree else root),
         measures="Your own data",
         classes=tree.words if tree else (),
         counts={domain: len(index) for domain, index in tree.images.items()} if tree else {},
         licence=LICENCE,
-        source=f"the folder '{root}'",
+        source=_source(root),
         layout="carft.data.folder.layout",
+        table=root.name if root.is_file() else "",
         version=version_of(tree) if tree else "",
         labels=tree.folders if tree else (),
     )

@@ -6,52 +6,35 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from carft.core.errors import CorruptFile, UserError
 from carft.data.fixtures import begin, picture
-from carft.data.folder.splits import split_of, splits_of
+from carft.data.folder.splits import SPLITS, split_of, splits_of
+from carft.data.folder.table import TABLES, read_table
+from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, checked_classes, group_of
+from carft.data.folder.words import class_words, domain_prompts
 from carft.data.sets import DataSet, Index
 from carft.data.trees import IMAGES
 
 CLASS_NAMES, CONTEXTS, SPLIT = "classnames.json", "contexts.json", "split.json"
+#: names of folders that are taken for splits where all folders are called so
+SPLIT_FOLDERS = {*SPLITS, "valid", "validation"}
 
 
-@dataclass(frozen=True)
-class Tree:
-    """A checked tree."""
+def read(root: Path, group: str = "") -> Tree:
+    """Return the tree below ``root``, or the one that a table lists. group: pattern of groups in names of files.
 
-    root: Path
-    domains: tuple[str, ...]
-    """Names of the domains, sorted."""
-    folders: tuple[str, ...]
-    """Names of the class folders, sorted; their positions are the labels."""
-    words: tuple[str, ...]
-    """Class names in prompts, in label order."""
-    prompts: tuple[str, ...]
-    """One prompt per domain."""
-    images: Mapping[str, Index]
-    """Domain -> images, grouped by file stem."""
-    splits: Mapping[str, str]
-    """File stem -> split."""
-    digest: str
-    """16 hexadecimal digits of sha256 over relative paths, file sizes and the three JSON files."""
-
-    def part(self, domain: str, split: str) -> Index:
-        """Return the images of a domain in a split."""
-        index = self.images[domain]
-        return index.rows([i for i, stem in enumerate(index.groups) if self.splits[stem] == split])
-
-
-def read(root: Path) -> Tree:
-    """Return the tree below ``root``. Raises ``UserError`` for an invalid or ambiguous tree."""
+    Raises ``UserError`` for an invalid or ambiguous tree or table.
+    """
     root = root.resolve()
+    if root.suffix.lower() in TABLES and not root.is_dir():
+        return read_table(root, group)
     if not root.is_dir():
         raise UserError(f"There is no folder '{root}'.", "It must hold <domain>/<class>/<image> (docs/folder.md).")
-    return _read(root, _stamp(root))
+    return _read(root, group, _stamp(root))
 
 
 def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
@@ -63,28 +46,46 @@ def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
 
 
 @lru_cache(maxsize=8)
-def _read(root: Path, stamp: object) -> Tree:
-    domains = _folders(root, root)
-    if len(domains) < 2:
-        raise UserError(
-            f"'{root}' has {'one domain only' if domains else 'no domain'}, and robustness under shift needs two.",
-            "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg.",
-        )
-    classes = _classes(root, {domain: _folders(root / domain, root) for domain in domains})
-    files = {domain: [_images(root / domain / name, root) for name in classes] for domain in domains}
-    images = {domain: _index(root / domain, classes, files[domain]) for domain in domains}
+def _read(root: Path, group: str, stamp: object) -> Tree:
+    places = _places(root)
+    classes = checked_classes(root, {domain: _folders(place, root) for domain, place in places.items()})
+    files = {domain: [_images(place / name, root) for name in classes] for domain, place in places.items()}
+    images = {domain: _index(place, classes, files[domain], group) for domain, place in places.items()}
     notes = {name: _note(root / name) for name in (CLASS_NAMES, CONTEXTS, SPLIT)}
-    stems = {stem for index in images.values() for stem in index.groups}
+    prompts = notes[CONTEXTS] or {}
+    if tuple(places) == (ALONE,):
+        prompts = {ALONE: ALONE_PROMPT, **prompts}
     return Tree(
         root=root,
-        domains=domains,
+        domains=tuple(places),
         folders=classes,
-        words=_words(classes, notes[CLASS_NAMES] or {}, root / CLASS_NAMES),
-        prompts=_prompts(domains, notes[CONTEXTS] or {}, root / CONTEXTS),
+        words=class_words(classes, notes[CLASS_NAMES] or {}, root / CLASS_NAMES),
+        prompts=domain_prompts(tuple(places), prompts, root / CONTEXTS),
         images=images,
-        splits=splits_of(stems, notes[SPLIT], root / SPLIT),
+        splits=splits_of({one for index in images.values() for one in index.groups}, notes[SPLIT], root / SPLIT),
         digest=_digest(root, images, notes),
+        unit=GROUP if group else STEM,
     )
+
+
+def _places(root: Path) -> dict[str, Path]:
+    """Return domain -> the folder that holds its class folders: ``root`` alone where it holds those itself."""
+    folders = _folders(root, root)
+    inside = [entry for name in folders for entry in _entries(root / name, root)]
+    if any(entry.name.lower().endswith(IMAGES) for entry in inside) and not any(entry.is_dir() for entry in inside):
+        return {ALONE: root}
+    if len(folders) < 2:
+        raise UserError(
+            f"'{root}' has {'one domain only' if folders else 'no domain'}, and robustness under shift needs two.",
+            "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg, or "
+            "without domains as <class>/<image>.",
+        )
+    if set(folders) <= SPLIT_FOLDERS:
+        raise UserError(
+            f"The folders of '{root}' are called {', '.join(folders)}: they look like splits, not like domains.",
+            f"List the images in a table with the column split (docs/folder.md), or name the splits in {SPLIT}.",
+        )
+    return {name: root / name for name in folders}
 
 
 def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
@@ -119,33 +120,12 @@ def _images(folder: Path, root: Path) -> list[str]:
     return found
 
 
-def _classes(root: Path, classes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return the class folders. Raises ``UserError`` if a domain lacks one or has two that differ in case only."""
-    for domain, names in classes.items():
-        seen: dict[str, str] = {}
-        for name in names:
-            if (other := seen.setdefault(name.casefold(), name)) != name:
-                raise UserError(
-                    f"'{root / domain}' has the class twice, as '{other}' and '{name}'.", "Put both into one folder."
-                )
-    union = sorted({name for names in classes.values() for name in names})
-    for domain, names in classes.items():
-        if missing := sorted(set(union) - set(names)):
-            raise UserError(
-                f"The class '{missing[0]}' is missing in the domain '{domain}' of '{root}'.",
-                "Every domain must have every class: add images there, or take the class out of all domains.",
-            )
-    if len(union) < 2:
-        raise UserError(f"'{root}' has fewer than two classes.", "The tree is <domain>/<class>/<image>.")
-    return tuple(union)
-
-
-def _index(folder: Path, classes: Sequence[str], files: Sequence[Sequence[str]]) -> Index:
+def _index(folder: Path, classes: Sequence[str], files: Sequence[Sequence[str]], group: str) -> Index:
     rows = [(label, name) for label, names in enumerate(files) for name in names]
     return Index(
         tuple(folder / classes[label] / name for label, name in rows),
         tuple(label for label, _ in rows),
-        tuple(Path(name).stem for _, name in rows),
+        tuple(group_of(folder / classes[label] / name, group) for label, name in rows),
     )
 
 
@@ -165,61 +145,6 @@ def _note(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path | str) -> dict[str, str]:
-    """Return the strings of a JSON file by name. Raises ``UserError`` for an unknown name or another type of value."""
-    for name, value in note.items():
-        if name not in known:
-            raise UserError(f"'{path}' names '{name}', which is no {what}.", f"Known: {', '.join(known[:12])}.")
-        if not isinstance(value, str) or not value.strip():
-            raise UserError(f"'{path}' gives no words for '{name}'.", "Give a string.")
-    return dict(note)
-
-
-def _words(classes: Sequence[str], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
-    given = _named(note, classes, "class folder", path)
-    words = [given.get(name, name.replace("_", " ")).strip() for name in classes]
-    seen: dict[str, str] = {}
-    for name, word in zip(classes, words, strict=True):
-        if (other := seen.setdefault(word.casefold(), name)) != name:
-            raise UserError(
-                f"The classes '{other}' and '{name}' are both called '{word}'.",
-                f"Put both into one folder, or give them different words in '{path}'.",
-            )
-        if "{" in word or "}" in word:
-            raise UserError(f"The class name '{word}' has a brace in it.", f"Give it other words in '{path}'.")
-    return tuple(words)
-
-
-def _prompts(domains: Sequence[str], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
-    given = _named(note, domains, "domain", path)
-    prompts = tuple(given.get(name, f"a {_plain(name)} of a {{}}.") for name in domains)
-    for name, prompt in zip(domains, prompts, strict=True):
-        if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
-            raise UserError(
-                f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
-                f"Write it in '{path}', for example: " + '{"sketch": "a pencil sketch of a {}."}',
-            )
-    return prompts
-
-
-def words_of(
-    tree: Tree, class_names: Mapping[str, str], prompts: Mapping[str, str], source: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return class names and prompts of a tree, after those that are given: class folder -> words, domain -> prompt.
-
-    source: what gives them, for messages. Raises ``UserError`` for those that cannot be.
-    """
-    _named(class_names, tree.folders, "class folder", source)
-    _named(prompts, tree.domains, "domain", source)
-    words = dict(zip(tree.folders, tree.words, strict=True)) | dict(class_names)
-    shown = dict(zip(tree.domains, tree.prompts, strict=True)) | dict(prompts)
-    return _words(tree.folders, words, source), _prompts(tree.domains, shown, source)
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ").replace("{", "").replace("}", "")
-
-
 def _digest(root: Path, images: Mapping[str, Index], notes: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(notes, sort_keys=True).encode())
     for index in images.values():
@@ -230,7 +155,7 @@ def _digest(root: Path, images: Mapping[str, Index], notes: Mapping[str, Any]) -
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     """Return domain -> images."""
-    return dict(read(root / data_set.folder).images)
+    return dict(read(root / data_set.folder / data_set.table).images)
 
 
 def fixture(data_set: DataSet, root: Path) -> None:

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.data.folder.layout import Tree, read, words_of
+from carft.data.folder.layout import read
 from carft.data.folder.naming import Name, chosen, is_folder, parse
+from carft.data.folder.table import TABLES
+from carft.data.folder.tree import STEM, Tree, checked_pattern
+from carft.data.folder.words import words_of
 
 #: between a name and a path
 EQUALS = "="
@@ -47,8 +50,17 @@ class NamedTask:
     """Whether the task is one of a folder's leave-one-domain-out tasks."""
     in_file: bool = False
     """Whether a tasks file describes the task."""
+    group: str = ""
+    """Pattern of groups in names of files; empty where the layout gives the groups."""
+    unit: str = STEM
+    """What a group is called."""
     folder: str = ""
-    """Path of the folder on this machine; empty where that is not known."""
+    """Path of the folder or table on this machine; empty where that is not known."""
+
+    @property
+    def base(self) -> str:
+        """Path of the folder that the images lie below; empty where that is not known."""
+        return str(Path(self.folder).parent) if Path(self.folder).suffix.lower() in TABLES else self.folder
 
     @property
     def family(self) -> str:
@@ -103,26 +115,37 @@ def named_task(
     prompts: Mapping[str, str] | None = None,
     held_out: bool = False,
     file: str = "",
+    group: str = "",
 ) -> NamedTask:
     """Return the named task on the tree below ``path``.
 
     class_names: class folder -> words, prompts: domain -> prompt; both before the JSON files of the tree. file: the
-    tasks file that gives them. Raises ``UserError`` for an invalid tree, domain, class name or prompt.
+    tasks file that gives them. group: pattern of groups. Raises ``UserError`` for an invalid tree, domain, class name,
+    prompt or pattern.
     """
-    tree = read(path)
+    tree = read(path, checked_pattern(group, file or name))
     domains = checked_domains(Name(tree.root, tuple(id_domains), tuple(ood_domains)), tree)
     words, shown = words_of(tree, class_names or {}, prompts or {}, file or name)
-    facts = [domains.id_domains, domains.ood_domains, words, shown]
+    facts = [domains.id_domains, domains.ood_domains, words, shown, *([group] if group else [])]
     version = f"{version_of(tree)}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
     chosen_domains = domains.id_domains, domains.ood_domains
-    return NamedTask(name, version, *chosen_domains, words, shown, held_out, bool(file), str(tree.root))
+    return NamedTask(
+        name, version, *chosen_domains, words, shown, held_out, bool(file), group, tree.unit, str(tree.root)
+    )
 
 
 def held_out_tasks(name: str, path: Path) -> list[NamedTask]:
     """Return one named task for each domain of ``path``, with that domain under shift and all others not."""
-    domains = read(path).domains
+    domains = require_several(read(path))
     others = {held_out: [d for d in domains if d != held_out] for held_out in domains}
     return [named_task(f"{name}/{one}", path, rest, [one], held_out=True) for one, rest in others.items()]
+
+
+def require_several(tree: Tree) -> tuple[str, ...]:
+    """Return the domains of a tree. Raises ``UserError`` if there is one only, which cannot be left out."""
+    if len(tree.domains) < 2:
+        raise UserError(f"'{tree.root}' has one domain, and none can be left out.", "Leave --leave-one-out out.")
+    return tree.domains
 
 
 def version_of(tree: Tree) -> str:
@@ -143,6 +166,7 @@ def located(task: str) -> tuple[Tree, Name]:
 
     Raises ``UserError`` for an invalid tree, and for a named task whose folder is not known here.
     """
+    group = ""
     if is_folder(task):
         asked = parse(task)
     else:
@@ -152,5 +176,6 @@ def located(task: str) -> tuple[Tree, Name]:
                 f"Where the images of '{task}' lie on this machine is not known.", f"Name the folder: {task}=PATH"
             )
         asked = Name(Path(known.folder), known.id_domains, known.ood_domains)
-    tree = read(asked.path)
+        group = known.group
+    tree = read(asked.path, group)
     return tree, checked_domains(asked, tree)

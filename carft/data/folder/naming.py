@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -60,8 +60,14 @@ def _domains(query: str, key: str) -> tuple[str, ...]:
     return ()
 
 
+def without_place(task: str) -> str:
+    """Return the task with PATH in place of the path of your own data, for what is published."""
+    return str(replace(parse(task), path=Path("PATH"))) if is_folder(task) else task
+
+
 def chosen(name: Name, domains: Sequence[str]) -> Name:
     """Return the name with all domains filled in and sorted. By default the first is in distribution, the rest out.
+    A single domain is in distribution.
 
     Raises ``UserError`` for an unknown domain, a domain on both sides, or a side without domains.
     """
@@ -70,6 +76,8 @@ def chosen(name: Name, domains: Sequence[str]) -> Name:
             raise UserError(f"'{name.path}' has no domain '{asked}'.", f"Its domains: {', '.join(domains)}.")
     if both := sorted(set(name.id_domains) & set(name.ood_domains)):
         raise UserError(f"The domain '{both[0]}' cannot be both in and out of distribution.")
+    if len(domains) == 1:
+        return Name(name.path, (domains[0],))
     inside = name.id_domains or (domains[:1] if not name.ood_domains else _without(domains, name.ood_domains))
     outside = name.ood_domains or _without(domains, inside)
     if not inside or not outside:

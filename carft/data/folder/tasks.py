@@ -10,9 +10,10 @@ from carft.data.card import Card, DataOptions
 from carft.data.checking import left_out, unreadable_of
 from carft.data.fixtures import is_fixture
 from carft.data.folder.cards import data_set_of
-from carft.data.folder.layout import Tree, read
+from carft.data.folder.layout import read
 from carft.data.folder.named import located, version_of
 from carft.data.folder.naming import PREFIX
+from carft.data.folder.tree import Tree
 from carft.data.loading import image_set, joined, require_every_class
 from carft.data.task import ImageSet, Sealed, Task
 
@@ -31,7 +32,7 @@ def require_present(card: Card, options: DataOptions) -> None:
         )
     needed = [("val", name.id_domains), ("test", name.id_domains), *(("test", (d,)) for d in name.ood_domains)]
     for split, domains in needed:
-        if not any(len(tree.part(domain, split)) for domain in domains):
+        if domains and not any(len(tree.part(domain, split)) for domain in domains):
             raise UserError(
                 f"'{tree.root}' has no image for {split} in {', '.join(domains)}.",
                 "Add images, or list the stems of each split in split.json.",
@@ -60,8 +61,8 @@ def open_sealed(card: Card, options: DataOptions) -> Sealed:
 def _images(tree: Tree, domain: str, split: str, broken: frozenset[Path]) -> ImageSet:
     part = tree.part(domain, split)
     index = part.rows([i for i, path in enumerate(part.paths) if path not in broken])
-    names = [path.relative_to(tree.root).as_posix() for path in index.paths]
-    return image_set(index, names, tree.domains.index(domain))
+    names = [path.relative_to(tree.base).as_posix() for path in index.paths]
+    return image_set(index, names, tree.domains.index(domain) if len(tree.domains) > 1 else -1)
 
 
 def _broken(tree: Tree, options: DataOptions) -> frozenset[Path]:
@@ -76,7 +77,7 @@ def _unreadable(root: Path, digest: str) -> frozenset[Path]:
 def _digests(tree: Tree, broken: frozenset[Path]) -> dict[str, str]:
     """Return the record's digests. The digest of the tree is the version of the card, so ``attested`` is ``yes`` unless
     images are left out."""
-    if is_fixture(tree.root):
+    if is_fixture(tree.base):
         attested = "no: fixture"
     elif broken:
         attested = f"no: {len(broken)} images cannot be read and were left out"
@@ -85,5 +86,5 @@ def _digests(tree: Tree, broken: frozenset[Path]) -> dict[str, str]:
     return {
         "folder": tree.digest,
         "attested": attested,
-        **left_out(path.relative_to(tree.root).as_posix() for path in broken),
+        **left_out(path.relative_to(tree.base).as_posix() for path in broken),
     }

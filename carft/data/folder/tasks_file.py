@@ -21,7 +21,7 @@ class TaskEntry(_Strict):
     name: str
     """``FAMILY/NAME``, or a name without a family."""
     path: str
-    """The folder; a relative path is one from the file's own folder."""
+    """The folder or table; a relative path is one from the file's own folder."""
     id_domains: list[str] = []
     """Domains to train on; default: the first."""
     ood_domains: list[str] = []
@@ -30,6 +30,8 @@ class TaskEntry(_Strict):
     """Class folder -> words."""
     prompts: dict[str, str] = {}
     """Domain -> prompt with one ``{}``."""
+    group: str = ""
+    """Regular expression that finds the group of an image in the name of its file; default: the file's stem."""
 
 
 class TasksFile(_Strict):
@@ -54,7 +56,7 @@ def tasks_in(path: Path) -> list[NamedTask]:
 def _task(entry: TaskEntry, path: Path) -> NamedTask:
     folder = (path.parent / Path(entry.path).expanduser()).resolve()
     domains = entry.id_domains, entry.ood_domains
-    return named_task(entry.name, folder, *domains, entry.class_names, entry.prompts, file=str(path))
+    return named_task(entry.name, folder, *domains, entry.class_names, entry.prompts, file=str(path), group=entry.group)
 
 
 def chosen_tasks(found: list[NamedTask], names: list[str], path: Path) -> list[NamedTask]:

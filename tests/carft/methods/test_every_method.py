@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.spec.registry import METHODS, SOUPED, trained_methods
+from carft.spec.registry import METHODS, souped_methods, trained_methods
 from carft.store.records import Store
 from tests.support.helpers import run_cli
 
@@ -30,7 +30,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_method_is_in_the_report(swept: Path) -> None:
     tasks = pd.read_csv(swept / "report" / "tables" / "tasks.csv")
     wise = {f"wise_ft({name})" for name in trained_methods()}
-    soups = {f"soup({name}){rule}" for name in SOUPED for rule in ("", " greedy")}
+    soups = {f"soup({name}){rule}" for name in souped_methods() for rule in ("", " greedy")}
     plain = {name for name, card in METHODS.items() if card.kind != "post-hoc"}
     assert set(tasks["method"]) == plain | wise | soups
     page = (swept / "report" / "index.html").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -12,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from carft.core.errors import UserError
+from carft.data.catalog import card
+from carft.models.availability import require_architecture
 from carft.models.clip import (
     BUILT_IN_WEIGHTS,
     _openai_digests,
@@ -20,7 +23,10 @@ from carft.models.clip import (
     resolve,
     with_activation,
 )
-from tests.support.helpers import ROOT, environment
+from carft.posthoc.context_check import ContextCheck, context_check
+from carft.spec.cell import Reading
+from carft.training.execution import Execution
+from tests.support.helpers import ROOT, environment, quick_cell
 
 BUILT_IN = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
 
@@ -173,3 +179,30 @@ def test_weights_that_need_the_network_are_refused_where_there_is_none(
     )
     assert done.stdout.startswith(f"refused: {sentence}"), done.stderr
     assert done.stdout.count("\n") == 1
+
+
+def test_a_checkpoint_of_open_clip_s_trainer_is_read(tmp_path: Path) -> None:
+    shipped = load_pretrained("icons-resnet", "icons")
+    state = {f"module.{name}": value for name, value in shipped.clip.state_dict().items()}
+    torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": {}}, tmp_path / "epoch_3.pt")
+    mine = load_pretrained("icons-resnet", str(tmp_path / "epoch_3.pt")).clip.state_dict()
+    assert all(torch.equal(value, mine[name]) for name, value in shipped.clip.state_dict().items())
+
+
+def test_a_model_with_a_sigmoid_loss_is_refused_with_the_reason() -> None:
+    for name in ("ViT-B-16-SigLIP", "ViT-B-16-SigLIP2"):
+        with pytest.raises(UserError, match="trained with a sigmoid loss"):
+            require_architecture(name)
+    require_architecture("ViT-B-16")
+
+
+def test_the_context_distribution_is_measured_before_training() -> None:
+    cell, execution = quick_cell("zeroshot", epochs=1), Execution("cpu")
+    found = context_check(cell, execution)
+    assert found.templates == len(card(cell.task).bank("standard")) == 18
+    assert 0 < found.entropy < 1 and 1 < found.effective < found.spread < 18
+    assert "has something to hold" in found.words
+    flat = replace(cell, reading=Reading(context_temperature=1e4))
+    assert "near uniform" in context_check(flat, execution).words
+    assert "CAR-FT is fine-tuning" in ContextCheck(1, 0.0, 1.0, 1.0, 100.0).words
+    assert "nearly one context" in ContextCheck(80, 0.01, 1.1, 1.2, 100.0).words

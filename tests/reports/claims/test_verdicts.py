@@ -82,9 +82,9 @@ def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
     }
 
 
-def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell() -> None:
-    task = "folder:/my [old] data?id=photo&ood=scan,sketch"
-    assert shlex.split(family_of(task).command)[-2:] == ["--tasks", task]
+def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell_and_leaves_its_place_open() -> None:
+    task = "folder:/my [old] data?id=a%20photo&ood=scan,sketch"
+    assert shlex.split(family_of(task).command)[-2:] == ["--tasks", "folder:PATH?id=a%20photo&ood=scan,sketch"]
 
 
 def test_the_opposite_is_contradicted(tmp_path: Path) -> None:

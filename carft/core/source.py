@@ -1,0 +1,45 @@
+"""Source of code that is no part of this package: installed entry points, and digests of what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from carft.core.errors import UserError
+
+
+def text_digest(text: str) -> str:
+    """Return 16 hexadecimal digits of sha256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name. They are not imported."""
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def loaded(entry: EntryPoint) -> Any:
+    """Return what an entry point names. Raises ``UserError`` if it cannot be imported."""
+    try:
+        return entry.load()
+    except Exception as error:  # the code of others may raise anything
+        raise UserError(
+            f"The entry point '{entry.name}' of {entry.group}, {entry.value}, cannot be loaded: {error}.",
+            "Mend or uninstall the package that has it.",
+        ) from error
+
+
+def module_digest(module: str) -> str:
+    """Return a digest of the source of an imported module: of its file, or of all Python files of its package."""
+    top = sys.modules[module.partition(".")[0]]
+    if file := getattr(top, "__file__", None):
+        files = sorted(Path(file).parent.rglob("*.py")) if hasattr(top, "__path__") else [Path(file)]
+    else:
+        files = [Path(str(sys.modules[module].__file__))]
+    root = files[0].parent
+    return text_digest("".join(f"{path.relative_to(root)}\0{path.read_text('utf-8')}\0" for path in files))

@@ -1,0 +1,183 @@
+"""Images in one table, CSV or Parquet: one row an image. No torch.
+
+Columns: path (from the table's folder) and class; domain, group and split where there are any. Other columns are not
+read.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from carft.core.errors import CorruptFile, UserError
+from carft.data.folder.splits import SPLITS, split_of
+from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, checked_classes, group_of
+from carft.data.folder.words import class_words, domain_prompts
+from carft.data.sets import Index
+from carft.data.trees import IMAGES
+
+#: endings of tables
+TABLES = (".csv", ".parquet")
+REQUIRED, OPTIONAL = ("path", "class"), ("domain", "group", "split")
+EXAMPLE = "For example: path,class,domain and a row photo/cat-01.jpg,cat,photo"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row. Optional columns that the table lacks are empty."""
+
+    where: str
+    """The row, for messages."""
+    path: Path
+    label: str
+    domain: str
+    group: str
+    split: str
+
+
+def read_table(table: Path, group: str = "") -> Tree:
+    """Return the tree that a table lists. group: pattern of groups in names of files, for a table without the column.
+
+    Raises ``UserError`` for a table that cannot be read or contradicts itself, with the row.
+    """
+    if not table.is_file():
+        raise UserError(f"There is no table '{table}'.", EXAMPLE)
+    return _read(table, group, table.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(table: Path, pattern: str, stamp: int) -> Tree:
+    columns, cells = _cells(table)
+    if "group" in columns and pattern:
+        raise UserError(f"'{table}' has the column group, and a group pattern is given.", "Leave one of the two out.")
+    rows = [_row(table, where, values, pattern) for where, values in cells]
+    if not rows:
+        raise UserError(f"The table '{table}' lists no image.", EXAMPLE)
+    _require_once(rows)
+    domains = tuple(sorted({row.domain for row in rows}))
+    present = {domain: sorted({row.label for row in rows if row.domain == domain}) for domain in domains}
+    classes = checked_classes(table, present)
+    prompts = {ALONE: ALONE_PROMPT} if domains == (ALONE,) else {}
+    return Tree(
+        root=table,
+        domains=domains,
+        folders=classes,
+        words=class_words(classes, {}, table),
+        prompts=domain_prompts(domains, prompts, table),
+        images={domain: _index(rows, domain, classes) for domain in domains},
+        splits=_splits(table, rows),
+        digest=_digest(table, rows),
+        unit=GROUP if "group" in columns or pattern else STEM,
+    )
+
+
+def _cells(table: Path) -> tuple[set[str], list[tuple[str, dict[str, str]]]]:
+    """Return the columns that are read, and of each row what messages call it and its values, without outer blanks."""
+    try:
+        names, lines = _csv(table) if table.suffix.lower() == ".csv" else _parquet(table)
+    except (OSError, ValueError, csv.Error) as error:
+        raise CorruptFile(table, str(error).splitlines()[0] if str(error) else "it is empty", EXAMPLE) from error
+    columns = _checked_columns(table, names)
+    kept = [(k, name) for k, name in enumerate(names) if name in columns]
+    found = []
+    for where, values in lines:
+        if len(values) != len(names):
+            raise UserError(f"'{table}', {where}: {len(values)} fields, but there are {len(names)} columns.", EXAMPLE)
+        found.append((where, {name: values[k].strip() for k, name in kept}))
+    return columns, found
+
+
+def _csv(table: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        names = [name.strip() for name in next(reader, [])]
+        return names, [(f"line {reader.line_num}", row) for row in reader if row]
+
+
+def _parquet(table: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    import pyarrow.parquet as pq
+
+    found = pq.read_table(table)
+    names = [name for name in found.column_names if name in (*REQUIRED, *OPTIONAL)]
+    values = [["" if one is None else str(one) for one in found[name].to_pylist()] for name in names]
+    lines = [(f"row {k}", list(row)) for k, row in enumerate(zip(*values, strict=True), start=1)]
+    return names, lines
+
+
+def _checked_columns(table: Path, names: Sequence[str]) -> set[str]:
+    known = (*REQUIRED, *OPTIONAL)
+    for name in REQUIRED:
+        if name not in names:
+            raise UserError(f"The table '{table}' has no column '{name}'.", EXAMPLE)
+    for name in known:
+        if names.count(name) > 1:
+            raise UserError(f"The table '{table}' has the column '{name}' twice.", "Rename one of them.")
+    for name in names:
+        near = difflib.get_close_matches(name.casefold(), OPTIONAL, n=1, cutoff=0.8)
+        if near and name not in known and near[0] not in names:
+            raise UserError(f"The table '{table}' has the column '{name}'; is it '{near[0]}'?", "Rename it either way.")
+    return {name for name in names if name in known}
+
+
+def _row(table: Path, where: str, values: dict[str, str], pattern: str) -> Row:
+    where = f"'{table}', {where}"
+    for name, value in values.items():
+        if not value:
+            raise UserError(f"{where}: the column {name} is empty.", "Fill it in, or leave the image out.")
+        if "\0" in value:
+            raise UserError(f"{where}: the column {name} holds a zero byte.", "Write plain text.")
+    path = (table.parent / values["path"]).resolve()
+    if not path.is_relative_to(table.parent):
+        raise UserError(
+            f"{where}: '{values['path']}' lies outside the folder of the table.",
+            "Put the table into a folder above all images; paths are read from there.",
+        )
+    if not path.name.lower().endswith(IMAGES):
+        raise UserError(f"{where}: '{values['path']}' is no image.", f"Images end in {', '.join(IMAGES)}.")
+    if not path.is_file():
+        raise UserError(f"{where}: there is no file '{path}'.", "Paths are read from the table's folder.")
+    if (split := values.get("split", "")) and split not in SPLITS:
+        raise UserError(f"{where}: there is no split '{split}'.", f"Known: {', '.join(SPLITS)}.")
+    group = values.get("group") or group_of(path, pattern)
+    return Row(where, path, values["class"], values.get("domain", ALONE), group, split)
+
+
+def _require_once(rows: Sequence[Row]) -> None:
+    seen: dict[Path, str] = {}
+    for row in rows:
+        if (first := seen.setdefault(row.path, row.where)) != row.where:
+            raise UserError(f"{row.where}: the image '{row.path}' stands in {first} as well.", "Keep one of the rows.")
+
+
+def _index(rows: Sequence[Row], domain: str, classes: Sequence[str]) -> Index:
+    numbers = {name: label for label, name in enumerate(classes)}
+    mine = sorted((numbers[row.label], str(row.path), row.path, row.group) for row in rows if row.domain == domain)
+    return Index(*map(tuple, zip(*((path, label, group) for label, _, path, group in mine), strict=True)))
+
+
+def _splits(table: Path, rows: Sequence[Row]) -> dict[str, str]:
+    """Return group -> split, from the column or by a stable hash of the group."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        first = found.setdefault(row.group, row)
+        if first.split != row.split:
+            raise UserError(
+                f"{row.where}: the group '{row.group}' is in {row.split}, and in {first.split} in {first.where}.",
+                "All images of a group belong to one split.",
+            )
+    return {group: row.split or split_of(group) for group, row in found.items()}
+
+
+def _digest(table: Path, rows: Sequence[Row]) -> str:
+    facts = sorted(
+        [row.path.relative_to(table.parent).as_posix(), row.label, row.domain, row.group, row.split, size]
+        for row in rows
+        for size in [row.path.stat().st_size]
+    )
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

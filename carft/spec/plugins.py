@@ -1,0 +1,227 @@
+"""Methods from outside this package: a Python file, or the entry points ``carft.methods`` (docs/extending.md).
+
+A plugin marks the class of its method with :func:`method`. No torch, unless the plugin imports it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from keyword import iskeyword
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from carft.core.errors import UserError
+from carft.core.source import installed, loaded, module_digest, text_digest
+from carft.data.catalog import card as task_card
+from carft.data.installed import data_digest
+from carft.spec.cell import Reading
+from carft.spec.registry import METHODS, PLUGGED, MethodCard, Range
+
+GROUP = "carft.methods"
+#: modules that are made from files are called this and the digest of the text
+MODULE = "carft_plugin_"
+#: module -> (name of the file, text) of every plugin of this process that is a file
+FILES: dict[str, tuple[str, str]] = {}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+Class = TypeVar("Class", bound=type)
+
+
+def method(
+    *,
+    name: str,
+    label: str,
+    summary: str,
+    space: Mapping[str, Range],
+    shares: Mapping[str, str],
+    reads: tuple[str, ...],
+    whole_batch: bool,
+    epoch_passes: int,
+    first_passes: int = 0,
+    in_soups: bool = False,
+) -> Callable[[Class], Class]:
+    """Mark a class as a trained method. The arguments are the fields of :class:`carft.spec.registry.MethodCard`."""
+
+    def mark(kind: Class) -> Class:
+        kind.card = MethodCard(  # type: ignore[attr-defined]
+            name=name,
+            label=label,
+            kind="trained",
+            summary=summary,
+            implementation=f"{kind.__module__}:{kind.__qualname__}",
+            command="train",
+            space=dict(space),
+            shares=dict(shares),
+            reads=tuple(reads),
+            whole_batch=whole_batch,
+            first_passes=first_passes,
+            epoch_passes=epoch_passes,
+            in_soups=in_soups,
+        )
+        return kind
+
+    return mark
+
+
+def load_files(paths: Sequence[Path]) -> list[MethodCard]:
+    """Run plugin files and register their methods. Raises ``UserError`` for a file that cannot be one."""
+    found = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"The plugin '{path}' cannot be read: {error}.", "Give the path of a Python file."
+            ) from error
+        found += load_text(path.name, text)
+    return found
+
+
+def load_text(file: str, text: str) -> list[MethodCard]:
+    """Run the text of a plugin file and register its methods, once per process and text."""
+    digest = text_digest(text)
+    name = f"{MODULE}{digest}"
+    if name in FILES:
+        return [card for card in METHODS.values() if card.implementation.startswith(f"{name}:")]
+    module = _run(name, file, text)
+    cards = [one.__dict__["card"] for one in vars(module).values() if _is_method(one, name)]
+    if not cards:
+        raise UserError(f"The plugin '{file}' has no method.", "Mark a class with @method (docs/extending.md).")
+    for card in cards:
+        register(card, digest, file)
+    FILES[name] = (file, text)
+    return cards
+
+
+def _run(name: str, file: str, text: str) -> ModuleType:
+    module = ModuleType(name)
+    module.__file__ = f"<{file}>"
+    sys.modules[name] = module
+    linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
+    try:
+        exec(compile(text, module.__file__, "exec"), module.__dict__)
+    except UserError:
+        raise
+    except Exception as error:  # the code of others may raise anything
+        line = _line_of(error, module.__file__)
+        raise UserError(f"{file}{line}: {type(error).__name__}: {error}.", "Mend the plugin.") from error
+    return module
+
+
+def _line_of(error: Exception, file: str) -> str:
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""
+
+
+def _is_method(value: object, module: str) -> bool:
+    return isinstance(value, type) and value.__module__ == module and "card" in value.__dict__
+
+
+def load_installed(name: str = "") -> None:
+    """Import the installed method of this name, or all of them, and register them.
+
+    The entry point of a method has the method's name and leads to its class.
+    """
+    for known, entry in installed(GROUP).items():
+        if (name and known != name) or (known in METHODS and not _is_absent(METHODS[known])):
+            continue
+        kind = loaded(entry)
+        card = getattr(kind, "card", None)
+        if not isinstance(card, MethodCard) or card.name != known:
+            raise UserError(
+                f"The entry point '{known}' of {GROUP} leads to no method of that name.",
+                "It must lead to a class that is marked with @method (docs/extending.md).",
+            )
+        register(card, module_digest(kind.__module__), entry.value)
+
+
+def register(card: MethodCard, digest: str, source: str) -> None:
+    """Add a method to the registry. Raises ``UserError`` for a card that cannot be, or a name that is taken."""
+    check_card(card, source)
+    if card.name in METHODS and PLUGGED.get(card.name, "") != digest:
+        known = METHODS[card.name].implementation
+        if not _is_absent(METHODS[card.name]):
+            raise UserError(f"{source}: there is a method '{card.name}' already, {known}.", "Give yours another name.")
+    METHODS[card.name] = card
+    PLUGGED[card.name] = digest
+
+
+def _is_absent(card: MethodCard) -> bool:
+    """Whether a card came with records, and its code is not loaded."""
+    return card.name in PLUGGED and card.implementation.partition(":")[0] not in sys.modules
+
+
+def known_only(card: MethodCard, digest: str) -> None:
+    """Add the card of a method that came with records, so that they can be reported without its code."""
+    if card.name not in METHODS:
+        METHODS[card.name] = replace(card, implementation=f"{MODULE}{digest}:{card.name}")
+        PLUGGED[card.name] = digest
+
+
+def load_again(card: MethodCard, error: Exception) -> Any:
+    """Return the implementation of a method that came with records, from the entry point of its name.
+
+    Raises ``UserError`` if none is installed.
+    """
+    load_installed(card.name)
+    if METHODS[card.name] == card:
+        raise UserError(f"The code of the method '{card.name}' is not here.", "Give it: --plugin FILE") from error
+    return METHODS[card.name].load()
+
+
+def source_of(method: str, task: str) -> str:
+    """Return the digest of the source of method and task, as far as they are no part of this package; else empty."""
+    return "+".join(filter(None, (PLUGGED.get(method, ""), data_digest(task))))
+
+
+def require_source(method: str, task: str, digest: str) -> None:
+    """Raise ``UserError`` if a cell of this method and task was specified with another source than the loaded one."""
+    task_card(task)
+    here = source_of(method, task)
+    if here != digest:
+        raise UserError(
+            f"The cell is of another text of '{method}' on '{task}' ({digest or 'built in'}) than the one that is "
+            f"loaded ({here or 'built in'}).",
+            "Give the text that it was specified with: --plugin FILE",
+        )
+
+
+def check_card(card: MethodCard, source: str) -> None:
+    """Raise ``UserError`` for a card that contradicts itself."""
+    problems = [
+        *([] if is_method_name(card.name) else ["its name needs small letters, digits and _"]),
+        *([] if card.label.strip() and card.summary.strip() else ["label and summary must say something"]),
+        *(
+            f"the range of {name} is not low <= first_guess <= high above 0"
+            for name, limits in card.space.items()
+            if not (0 <= limits.low <= limits.first_guess <= limits.high)
+            or (limits.low == 0 and not limits.zero_allowed)
+        ),
+        *(f"it shares {name}, which its space does not have" for name in card.shares if name not in card.space),
+        *(f"there is no reading factor {name}" for name in card.reads if name not in Reading.__dataclass_fields__),
+        *([] if card.epoch_passes >= 0 and card.first_passes >= 0 else ["passes must not be negative"]),
+        *([] if card.space or card.kind != "trained" else ["a trained method needs a hyperparameter to search"]),
+    ]
+    if problems:
+        raise UserError(
+            f"{source}: the method '{card.name}' cannot be: {'; '.join(problems)}.", "See docs/extending.md."
+        )
+
+
+def is_method_name(name: str) -> bool:
+    """Return whether a method can have this name."""
+    return _NAME.fullmatch(name) is not None and not iskeyword(name)
+
+
+def texts() -> list[tuple[str, str]]:
+    """Return file name and text of every plugin file of this process, to be sent to workers."""
+    return list(FILES.values())

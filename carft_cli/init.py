@@ -1,0 +1,94 @@
+"""A small project folder for your own data."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carft.core.errors import UserError
+from carft_cli.console import out, print_json
+from carft_cli.new import write_template
+from carft_cli.options import AsJson, ModelOptions, writing
+
+if TYPE_CHECKING:
+    from carft.data.folder.tree import Tree
+
+TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
+
+
+def init(
+    data: Annotated[Path, typer.Argument(help="A folder of images, or a table (docs/folder.md).")],
+    to: Annotated[Path, typer.Option("--to", help="The folder to write.")] = Path("audit"),
+    model: Annotated[str | None, typer.Option(help="An open_clip model; default: that of downstream.")] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Its weights: a tag, or a file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at your images and write a project folder: tasks file, recipe, and a README with three commands.
+
+    Example: `python cli.py init images.csv --to audit`
+    """
+    from carft.data.catalog import card
+    from carft.data.folder.cards import folder_task
+    from carft.data.folder.layout import read
+
+    model, pretrained = ModelOptions(model, pretrained).weights()
+    tree = read(data.expanduser())
+    known = card(folder_task(data))
+    paths = {name: to / name for name in (TASKS, RECIPE, README)}
+    if found := next((path for path in paths.values() if path.exists()), None):
+        raise UserError(f"'{found}' exists already.", "Give another folder: --to FOLDER")
+    name = task_name(tree.base.name if tree.root == tree.base else tree.root.stem)
+    _write(paths[TASKS], _tasks(tree, name, to), "Domains, classes and prompts as they were found; edit what is wrong.")
+    _write(paths[RECIPE], _recipe(model, pretrained), "What is not said here is that of `recipes show downstream`.")
+    words = {"name": name, "measures": f"{len(tree.words)} classes; {known.measures.partition(': ')[2]}"}
+    write_template(
+        paths[README], "readme.md.txt", {**words, "program": "python cli.py", "folder": shlex.quote(str(to))}
+    )
+    if as_json:
+        print_json({"task": name, "paths": [str(path) for path in paths.values()], "warnings": known.warnings()})
+        return
+    groups = len(tree.splits)
+    images = sum(map(len, tree.images.values()))
+    out.print(f"{images} images, {groups} groups, {len(tree.words)} classes, domains: {', '.join(tree.domains)}.")
+    for words_ in known.warnings():
+        out.print(f"Warning: {words_}", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"Written: {', '.join(map(str, paths.values()))}", soft_wrap=True)
+    out.print(f"Next: python cli.py plan {shlex.quote(str(paths[RECIPE]))}", soft_wrap=True, highlight=False)
+
+
+def task_name(given: str) -> str:
+    """Return a name that a task can have, from the name of a folder or table."""
+    from carft.data.catalog import TAKEN
+    from carft.data.folder.named import LONGEST
+
+    plain = re.sub(r"[^A-Za-z0-9.+()-]+", "-", given).strip(".+()-")[: LONGEST - 3] or "images"
+    return f"my-{plain}" if plain in TAKEN else plain
+
+
+def _tasks(tree: Tree, name: str, to: Path) -> dict[str, Any]:
+    where = Path(os.path.relpath(tree.root, to.resolve())).as_posix()
+    entry: dict[str, Any] = {"name": name, "path": where}
+    if len(tree.domains) > 1:
+        entry |= {"id_domains": list(tree.domains[:1]), "ood_domains": list(tree.domains[1:])}
+        entry["prompts"] = dict(zip(tree.domains, tree.prompts, strict=True))
+    entry["class_names"] = dict(zip(tree.folders, tree.words, strict=True))
+    return {"tasks": [entry]}
+
+
+def _recipe(model: str | None, pretrained: str | None) -> dict[str, Any]:
+    start = {name: value for name, value in (("model", model), ("pretrained", pretrained)) if value}
+    return {"extends": "downstream", "tasks_file": TASKS, **start, "trials": 4, "seeds": 3}
+
+
+def _write(path: Path, content: dict[str, Any], note: str) -> None:
+    import yaml
+
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        path.write_text(f"# {note}\n{text}", encoding="utf-8")

@@ -1,0 +1,84 @@
+"""Recipes: list the shipped ones, show one in full, check one of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from carft_cli.console import out, print_json, rows_table
+from carft_cli.options import AsJson
+from carft_cli.sweep_settings import tasks_of
+
+if TYPE_CHECKING:
+    from sweeps.recipes import Recipe
+
+recipes_group = typer.Typer(no_args_is_help=True, help="Recipes: list, show, check.", rich_markup_mode="markdown")
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="File with a method of your own.")]
+Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe, or a file that ends in .yaml.")]
+
+
+@recipes_group.command()
+def ls(as_json: AsJson = False) -> None:
+    """List the shipped recipes: what each asks, of how many tasks, with how large a search.
+
+    Example: `python cli.py recipes ls`
+    """
+    from sweeps.recipes import load_recipe, recipe_names
+
+    rows = [_row(load_recipe(name)) for name in recipe_names()]
+    if as_json:
+        print_json(rows)
+        return
+    out.print(rows_table(rows))
+
+
+@recipes_group.command()
+def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
+    """Print a recipe in full, with what it takes from the one that it extends.
+
+    Example: `python cli.py recipes show downstream`
+    """
+    import yaml
+
+    from carft.spec.plugins import load_files
+    from sweeps.recipes import load_recipe
+
+    load_files(plugin or [])
+    content = load_recipe(recipe).model_dump(exclude_defaults=True)
+    if as_json:
+        print_json(content)
+        return
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    out.print(text.rstrip(), soft_wrap=True, markup=False, highlight=False)
+
+
+@recipes_group.command()
+def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
+    """Read a recipe and everything that it names, and say what a sweep of it would run. Exit code 2 for a mistake.
+
+    Example: `python cli.py recipes check mine.yaml`
+    """
+    from carft.data.catalog import card
+    from carft.spec.plugins import load_files
+    from sweeps.recipes import load_recipe
+
+    load_files(plugin or [])
+    loaded = load_recipe(recipe)
+    found = loaded.changed(tasks_of(loaded))
+    warnings = [words for task in found.tasks for words in card(task).warnings()]
+    if as_json:
+        print_json({**_row(found), "tasks": found.tasks, "warnings": warnings})
+        return
+    out.print(f"{found.name}: {found.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
+    out.print(rows_table([_row(found)]))
+    for words in warnings:
+        out.print(f"Warning: {words}", soft_wrap=True, markup=False, highlight=False)
+    out.print(f"Next: python cli.py plan {recipe}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _row(recipe: Recipe) -> dict[str, Any]:
+    counts = {"tasks": len(recipe.tasks), "trials": recipe.trials, "seeds": recipe.seeds, "searches": recipe.searches}
+    epochs = recipe.training.epochs
+    return {"recipe": recipe.name, "methods": ", ".join(recipe.methods), **counts, "epochs": epochs}

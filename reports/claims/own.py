@@ -1,0 +1,181 @@
+"""Claims of one's own, from a YAML file: two methods, a set, a margin and a direction (docs/claims.md).
+
+They are decided as the claims of the ledger are: the same pairing, intervals, corrections and verdicts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from carft.core.errors import UserError, unknown
+from carft.core.yaml_file import parse_yaml
+from carft.spec.registry import METHODS, PLUGGED, method_card
+from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, pool, sampled, suite_set
+from reports.claims.rules import Claim, Decider, Verdict, decide, set_own, supporting
+from reports.evidence.evidence import Entry, Evidence
+
+#: the copy that a report keeps of the claims that it was asked for
+NAME = "claims.yaml"
+#: ledgers of other papers that ship as examples
+SHIPPED = {"wise-ft": "ledger_wise_ft.yaml", "flyp": "ledger_flyp.yaml"}
+Kind = Literal["nine", "single", "imagenet", "domainbed"]
+SETS: Mapping[str, tuple[str, Sets, str]] = {
+    "id": ("the test sets", id_test, "test"),
+    "ood": ("the mean of the sets under shift", every_suite, "suites"),
+    "all": ("the mean of all held-out sets", every_set, "test"),
+}
+SUITE = "ood/"
+_ENTRY = re.compile(r"(\w+)(?:\((\w+)\)(?: alpha (\d(?:\.\d+)?)| (greedy))?)?")
+
+
+class OwnClaim(BaseModel):
+    """One claim."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,11}$")
+    """Short name, such as W1."""
+    title: str = Field(min_length=1, max_length=120)
+    """What is claimed, in a few words."""
+    first: str
+    """Method that is said to be better: a name, ``wise_ft(ft)``, ``wise_ft(ft) alpha 0.5`` or ``soup(ft) greedy``."""
+    second: str
+    """Method that it is compared with."""
+    set: str
+    """``id``, ``ood`` (mean of all sets under shift), ``all``, or ``ood/NAME`` for one of them."""
+    metric: Literal["top1", "context"] = "top1"
+    """Accuracy, or context recognition."""
+    margin: float = Field(default=0, ge=-100, le=100)
+    """Points that the interval of first minus second must lie above, or below."""
+    direction: Literal["above", "below"] = "above"
+    """On which side of the margin."""
+    statement: str = ""
+    """The claim in a sentence; default: made from the fields above."""
+    source: str = ""
+    """Where the claim is from."""
+    asked_of: list[Kind] = list(get_args(Kind))
+    """Kinds of families that are asked."""
+
+    @field_validator("first", "second")
+    @classmethod
+    def _known(cls, label: str) -> str:
+        try:
+            entry_of(label)
+        except UserError as error:
+            raise ValueError(str(error).removesuffix(".")) from error
+        return label
+
+    @field_validator("set")
+    @classmethod
+    def _is_set(cls, name: str) -> str:
+        if name not in SETS and not (name.startswith(SUITE) and len(name) > len(SUITE)):
+            raise ValueError(f"there is no set '{name}': write {', '.join(SETS)} or ood/NAME")
+        return name
+
+    @property
+    def sets(self) -> tuple[str, Sets, str]:
+        """What the set is called, its sets of a task, and what a family needs to be asked."""
+        name = self.set.removeprefix(SUITE)
+        return SETS.get(self.set) or (name, suite_set(name), "suites")
+
+    def claim(self) -> Claim:
+        """The claim as an entry of a ledger."""
+        words, _, needs = self.sets
+        what = "top-1" if self.metric == "top1" else "context recognition"
+        bound = "lower bound above" if self.direction == "above" else "upper bound below"
+        rule = f"{self.first} minus {self.second}, {what}, {words}, mean over tasks: {bound} {self.margin:g} points."
+        needs = "contexts" if self.metric == "context" else needs
+        return Claim(
+            self.id, self.title, self.statement or rule, rule, self.source, self.margin, tuple(self.asked_of), needs
+        )
+
+    def decider(self) -> Decider:
+        """What decides the claim on the evidence of one family."""
+        words, sets, _ = self.sets
+        first, second = entry_of(self.first), entry_of(self.second)
+        contrast = Contrast(first, second, self.metric, sets)
+        name = f"{self.first} - {self.second}, {words.removeprefix('the ')}"
+
+        def decided(claim: Claim, evidence: Evidence) -> Verdict:
+            settings = {"margin": claim.margin, "side": self.direction}
+            parts = [
+                pool(evidence, contrast, name, **settings),
+                *supporting(sampled(evidence, contrast, name, **settings)),
+            ]
+            return decide(claim, evidence, parts, f"{self.first} and {self.second}", _command(evidence, first, second))
+
+        return decided
+
+
+class ClaimsFile(BaseModel):
+    """The file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    claims: list[OwnClaim] = Field(min_length=1)
+
+
+def entry_of(label: str) -> Entry:
+    """The row of the tables with this label. Raises ``UserError`` for what is none."""
+    found = _ENTRY.fullmatch(label)
+    if found is None:
+        raise UserError(f"'{label}' is no method.", "Write a name such as ft, or wise_ft(ft) alpha 0.5")
+    method, parent, alpha, greedy = found.groups()
+    kind = method_card(method).kind
+    if (kind == "post-hoc") != (parent is not None) or (parent and method_card(parent).kind != "trained"):
+        raise UserError(f"'{label}' is no method.", "wise_ft and soup are of a trained method, as wise_ft(ft).")
+    rule = float(bool(greedy)) if method == "soup" else None
+    if (alpha and method != "wise_ft") or (greedy and method != "soup") or float(alpha or 0) > 1:
+        raise UserError(f"'{label}' is no method.", "wise_ft has an alpha in 0 to 1, soup may be greedy.")
+    return Entry(method, parent, None if alpha is None else float(alpha), rule)
+
+
+def _command(evidence: Evidence, first: Entry, second: Entry) -> str:
+    """The sweep that runs both sides."""
+    wanted = {name for entry in (first, second) for name in (entry.method, entry.parent) if name}
+    known = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
+    plugin = " --plugin FILE" if wanted & set(PLUGGED) else ""
+    return f"{known} --methods {','.join(name for name in METHODS if name in wanted | {'zeroshot'})}{plugin}"
+
+
+def read_claims(text: str, source: str) -> list[OwnClaim]:
+    """The claims of a YAML text. Raises ``UserError``, with the line, for what cannot be."""
+    found = parse_yaml(ClaimsFile, text, source, "claims file").claims
+    names = [claim.id for claim in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"'{source}' has two claims called '{twice}'.", "Give each its own id.")
+    return found
+
+
+def ask(text: str, source: str) -> None:
+    """Ask the claims of a YAML text in this process, after those of the ledger. Raises ``UserError`` as above."""
+    own = {claim.id: (claim.claim(), claim.decider()) for claim in read_claims(text, source)}
+    set_own(own, source)
+
+
+def claims_text(name: str) -> str:
+    """The text of a shipped ledger (``wise-ft``, ``flyp``), or of a file. Raises ``UserError`` for neither."""
+    if name in SHIPPED:
+        return files("reports.claims").joinpath(SHIPPED[name]).read_text(encoding="utf-8")
+    if not name.endswith((".yaml", ".yml")):
+        raise unknown("ledger", name, SHIPPED)
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The claims file '{name}' cannot be read: {error}.", "Give the path of a YAML file."
+        ) from error
+
+
+def ask_again(folder: Path) -> None:
+    """Ask the claims of one's own that a report was asked for; none where it has no copy of them."""
+    if (path := folder / NAME).is_file():
+        ask(path.read_text(encoding="utf-8"), str(path))
+    else:
+        set_own({}, "")

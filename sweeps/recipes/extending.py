@@ -1,0 +1,59 @@
+"""Recipes that extend another: what the file says comes before what the other says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from carft.core.errors import UserError
+
+EXTENDS, TASKS_FILE = "extends", "tasks_file"
+#: the hyperparameter whose range depends on the model
+LR = "lr"
+#: fields of which single entries are replaced
+MERGED = ("training", "smoke", "space")
+#: fields that hold for a recipe itself, and not for those that extend it
+OWN = ("name", "expect", "without_data")
+#: endings of recipes of one's own
+ENDINGS = (".yaml", ".yml")
+
+
+def base_of(content: Any, source: str) -> str:
+    """Return the recipe that a recipe extends: a name, or a path from this folder. Empty where it extends none.
+
+    source: name of the recipe's file. Raises ``UserError`` for what is no name.
+    """
+    if not isinstance(content, dict) or EXTENDS not in content:
+        return ""
+    base = content[EXTENDS]
+    if not isinstance(base, str) or not base or "\0" in base:
+        raise UserError(f"{source}: '{EXTENDS}' needs the name of one recipe.", "For example: extends: downstream")
+    return str(Path(source).parent / base) if base.endswith(ENDINGS) else base
+
+
+def extended(content: Mapping[str, Any], base: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the content of a recipe with what it does not say from ``base``.
+
+    Name and expectation are not inherited, nor is the recipe that runs without data. Of training, smoke and space only
+    the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a tasks
+    file and without tasks all tasks of the file are meant.
+    """
+    own = {name: value for name, value in content.items() if name != EXTENDS}
+    kept = {name: value for name, value in base.items() if name not in OWN}
+    if own.get("model", kept["model"]) != kept["model"]:
+        kept["space"] = {name: given for name, given in kept["space"].items() if name != LR}
+    for name in MERGED:
+        if isinstance(own.get(name), dict) and isinstance(kept.get(name), dict):
+            own[name] = {**kept[name], **own[name]}
+    if TASKS_FILE in own:
+        kept["tasks"] = []
+    facts = {"name": Path(source).stem, "expect": f"That of {content[EXTENDS]}, as far as it holds here."}
+    return {**facts, **kept, **own}
+
+
+def with_place(content: Any, source: str) -> Any:
+    """Return the content of a recipe with its tasks file as a path from this folder."""
+    if not isinstance(content, dict) or not isinstance(content.get(TASKS_FILE), str):
+        return content
+    return {**content, TASKS_FILE: str(Path(source).parent / Path(content[TASKS_FILE]).expanduser())}

@@ -1,0 +1,262 @@
+"""Images in one table, images without domains, and groups that a pattern finds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from carft.core.errors import UserError
+from carft.data.card import Folder
+from carft.data.catalog import card, declare_tasks
+from carft.data.duplicates import near_duplicates
+from carft.data.fixtures import picture
+from carft.data.folder.cards import folder_task, leave_one_out
+from carft.data.folder.layout import read
+from carft.data.folder.named import named_task
+from carft.data.folder.splits import SPLITS, split_of
+from carft.data.folder.tasks_file import tasks_in
+from carft.spec.cell import Training
+from carft.spec.resolve import specify
+from carft.store.failures import write_failure
+from carft.store.named_tasks import keep_tasks, load_tasks
+from carft.store.records import Store
+from carft.training.execution import Execution
+from carft.training.run import run_cell
+from tests.support.helpers import run_cli
+
+DOMAINS, CLASSES = ("clinic", "home"), ("cat", "dog")
+
+
+def rows_of(root: Path) -> list[dict[str, str]]:
+    """Draw two domains of two classes with three patients a split and two images of each; the rows of their table."""
+    rows = []
+    for label, kind in enumerate(CLASSES):
+        patients = [
+            p for s in SPLITS for p in [p for p in map(f"{kind}{{}}".format, range(60)) if split_of(p) == s][:3]
+        ]
+        for d, domain in enumerate(DOMAINS):
+            for k, patient in enumerate(patients):
+                for view in (0, 1):
+                    path = f"scans/{domain}-{patient}-{view}.png"
+                    (root / "scans").mkdir(parents=True, exist_ok=True)
+                    picture(label, d, 10 * k + view).save(root / path)
+                    rows.append({"path": path, "class": kind, "domain": domain, "group": patient})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images.csv. Do not change it."""
+    root = tmp_path_factory.mktemp("clinic")
+    pd.DataFrame(rows_of(root)).to_csv(root / "images.csv", index=False)
+    return root
+
+
+def table(root: Path, name: str = "other.csv", **changes: object) -> Path:
+    """A table like images.csv with other columns; None leaves a column out."""
+    content = pd.read_csv(root / "images.csv")
+    for column, value in changes.items():
+        content = content.drop(columns=column) if value is None else content.assign(**{column: value})
+    path = root / name
+    content.to_parquet(path) if path.suffix == ".parquet" else content.to_csv(path, index=False)
+    return path
+
+
+def refusal(path: Path, pattern: str = "") -> str:
+    with pytest.raises(UserError) as refused:
+        read(path, pattern)
+    return str(refused.value)
+
+
+def test_a_table_says_class_domain_and_group_of_its_images(drawn: Path) -> None:
+    tree = read(drawn / "images.csv")
+    assert (tree.domains, tree.words, tree.unit) == (DOMAINS, CLASSES, "group")
+    assert {len(index) for index in tree.images.values()} == {36}
+    assert tree.splits["cat0"] == split_of("cat0")
+    assert tree.part("home", "test").groups.count(tree.part("home", "test").groups[0]) == 2
+
+
+def test_csv_and_parquet_are_one_version_and_the_order_of_rows_does_not_matter(drawn: Path) -> None:
+    digest = read(drawn / "images.csv").digest
+    assert read(table(drawn, "images.parquet")).digest == digest
+    pd.read_csv(drawn / "images.csv").sample(frac=1, random_state=0).to_csv(drawn / "mixed.csv", index=False)
+    assert read(drawn / "mixed.csv").digest == digest
+    assert read(table(drawn, "extra.csv", age=7)).digest == digest
+    assert read(table(drawn, "whole.csv", group=None)).digest != digest
+
+
+def test_a_column_gives_the_split(drawn: Path) -> None:
+    content = pd.read_csv(drawn / "images.csv")
+    turn = {group: SPLITS[k % 3] for k, group in enumerate(sorted(set(content["group"])))}
+    tree = read(table(drawn, split=content["group"].map(turn)))
+    assert dict(tree.splits) == turn
+
+
+def test_without_domains_there_is_one_and_no_shift(drawn: Path) -> None:
+    known = card(folder_task(table(drawn, "flat.csv", domain=None)))
+    assert (known.suites, known.contexts, known.sets) == ((), (), ("test",))
+    assert "none on robustness" in " ".join(known.warnings())
+    with pytest.raises(UserError, match="none can be left out"):
+        leave_one_out(drawn / "flat.csv")
+
+
+def test_class_folders_alone_are_one_domain(drawn: Path, tmp_path: Path) -> None:
+    for index in read(drawn / "images.csv").images.values():
+        for path, label in zip(index.paths, index.labels, strict=True):
+            (tmp_path / CLASSES[label]).mkdir(exist_ok=True)
+            (tmp_path / CLASSES[label] / path.name).write_bytes(path.read_bytes())
+    tree = read(tmp_path)
+    assert (tree.domains, len(tree.images["images"])) == (("images",), 72)
+    assert tree.prompts == ("a photo of a {}.",)
+    for name in ("train", "val"):
+        for kind in CLASSES:
+            (tmp_path / "split" / name / kind).mkdir(parents=True)
+            picture(0).save(tmp_path / "split" / name / kind / "1.png")
+    assert "look like splits" in refusal(tmp_path / "split")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["images.csv", "alone.csv"])
+def test_a_table_is_trained_on_and_its_group_is_the_unit(name: str, drawn: Path, store: Store) -> None:
+    path = drawn / name if name == "images.csv" else table(drawn, name, domain=None)
+    declare_tasks([task := named_task("vet/scans", path)])
+    keep_tasks(store, [task])
+    assert load_tasks(store) == [task] and card("vet/scans").group == "group"
+    asked = {"training": Training(epochs=1), "model": "icons-resnet", "pretrained": "icons"}
+    cell = specify("vet/scans", "ft", {"lr": 1e-4}, **asked)  # type: ignore[arg-type]
+    found = run_cell(cell, store, Execution("cpu"), unseal=True)
+    assert ("ood/home/top1" in found.metrics) == (name == "images.csv")
+    outcome = store.predictions(cell.id, "test")
+    assert set(outcome.groups) == {g for g, s in read(path).splits.items() if s == "test"}
+    assert all(image.startswith("scans/") for image in outcome.images)
+    reason = f"'{drawn}/scans/1.png' cannot be read"
+    assert str(drawn) not in write_failure(store, cell, "error", reason, reason).reason
+
+
+CONTRADICTIONS = {
+    "no column 'class'": "path\na.png\n",
+    "has the column 'class' twice": "path,class,class\n",
+    "lists no image": "path,class\n",
+    "is it 'domain'?": "path,class,Domaine\n",
+    "line 2: 3 fields": "path,class\na.png,b,c\n",
+    "line 2: there is no file": "path,class\na.png,b\n",
+    "line 2: 'a.txt' is no image": "path,class\na.txt,b\n",
+    "line 2: the column class is empty": "path,class\na.png,\n",
+    "lies outside the folder": "path,class\n../a.png,b\n",
+    "line 3: the image": "path,class\nx.png,b\nx.png,c\n",
+    "no split 'valid'": "path,class,split\nx.png,b,valid\n",
+    "has fewer than two classes": "path,class\nx.png,b\n",
+    "is missing in the domain": "path,class,domain\nx.png,b,p\ny.png,c,q\n",
+    "in train, and in test in": "path,class,group,split\nx.png,b,g,test\ny.png,c,g,train\n",
+}
+
+
+@pytest.mark.parametrize("says", CONTRADICTIONS)
+def test_a_table_that_cannot_be_is_refused_with_its_line(says: str, tmp_path: Path) -> None:
+    for name in ("x.png", "y.png"):
+        picture(0).save(tmp_path / name)
+    (tmp_path / "t.csv").write_text(CONTRADICTIONS[says])
+    said = refusal(tmp_path / "t.csv")
+    assert says in said and "t.csv" in said
+
+
+def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "There is no table" in refusal(tmp_path / "t.csv")
+    (tmp_path / "t.parquet").write_bytes(b"nothing")
+    assert "is corrupt" in refusal(tmp_path / "t.parquet")
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
+    assert "is corrupt" in refusal(tmp_path / "t.csv")
+
+
+words = st.text(max_size=12)
+
+
+@given(rows=st.lists(st.lists(words, min_size=2, max_size=5), max_size=6), head=st.permutations(["path", "class"]))
+def test_any_table_is_read_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], head: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
+    text = io.StringIO()
+    csv.writer(text).writerows([[*head, "domain", "group", "split"], *rows])
+    path.write_text(text.getvalue(), encoding="utf-8", errors="replace")
+    refusal(path)
+
+
+# groups
+
+
+def test_a_pattern_finds_groups_and_is_part_of_the_version(drawn: Path) -> None:
+    (drawn / "tasks.yaml").write_text(
+        "tasks:\n  - {name: vet/one, path: plain.csv, group: 'cat[0-9]+|dog[0-9]+'}\n"
+        "  - {name: vet/two, path: plain.csv}\n"
+    )
+    table(drawn, "plain.csv", group=None)
+    one, two = tasks_in(drawn / "tasks.yaml")
+    assert (one.unit, two.unit) == ("group", "file stem") and one.version != two.version
+    declare_tasks([one, two])
+    opened = card("vet/one").open(Folder())
+    assert set(opened.train.groups) == {f"{kind}{k}" for kind in CLASSES for k in range(60)} & set(opened.train.groups)
+    sides = [set(opened.train.groups), set(opened.val.groups), set(card("vet/one").unseal(Folder()).test.groups)]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert {len([g for g in opened.train.groups if g == one]) for one in sides[0]} == {2}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"), [("(", "no regular expression"), ("(a)(b)", "2 groups"), ("^zebra", "finds nothing in")]
+)
+def test_a_pattern_that_cannot_be_is_refused(drawn: Path, pattern: str, says: str) -> None:
+    table(drawn, "plain.csv", group=None)
+    with pytest.raises(UserError, match=says):
+        named_task("vet/x", drawn / "plain.csv", group=pattern)
+    with pytest.raises(UserError, match="Leave one of the two out"):
+        named_task("vet/x", drawn / "images.csv", group="^(cat|dog)")
+
+
+def test_data_check_takes_a_name_with_its_file(drawn: Path) -> None:
+    (drawn / "named.yaml").write_text("tasks:\n  - {name: vet/one, path: images.csv}\n")
+    checked = run_cli("data", "check", "vet/one", "--tasks-file", drawn / "named.yaml", "--json")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (found,) = json.loads(checked.stdout)
+    assert (found["data_set"], found["counts"]) == ("vet/one", {"clinic": 36, "home": 36})
+    assert {near["split"] for near in found["near_duplicates"]} <= {"val", "test"}
+    unknown = run_cli("data", "check", "vet/on", "--tasks-file", drawn / "named.yaml")
+    assert unknown.returncode == 2 and "Did you mean vet/one?" in unknown.stderr
+
+
+# near-duplicates
+
+
+def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path) -> None:
+    rng = np.random.default_rng(0)
+    (drawn / "near").mkdir()
+    rows = []
+    for split, count in (("train", 8), ("val", 3), ("test", 4)):
+        for k in range(count):
+            path = drawn / "near" / f"{split}{k}.png"
+            picture = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+            picture.resize((96, 96), Image.Resampling.BICUBIC).save(path)
+            rows.append({"path": f"near/{path.name}", "class": "ab"[k % 2], "group": path.stem, "split": split})
+    with Image.open(
+        drawn / "near" / "train0.png"
+    ) as original:  # smaller, compressed: of the same class, and of another
+        for k, split in ((0, "test"), (1, "test")):
+            original.convert("RGB").resize((64, 64)).save(drawn / "near" / f"copy{k}.jpg", quality=70)
+            rows.append({"path": f"near/copy{k}.jpg", "class": "ab"[k], "group": f"copy{k}", "split": split})
+    pd.DataFrame(rows).to_csv(drawn / "near.csv", index=False)
+    (found,) = near_duplicates(read(drawn / "near.csv"), ["images"])
+    assert found.split == "test" and found.images == 6 and found.same_class == 1
+    assert found.pairs == (("near/copy0.jpg", "near/train0.png"), ("near/copy1.jpg", "near/train0.png"))
+    assert "up to 16.7 points" in found.words and "1 of them have another class" in found.words
+    joined = pd.DataFrame(rows).replace({"group": {"train0": "one", "copy0": "one", "copy1": "one"}})
+    joined.loc[joined["group"] == "one", "split"] = "train"
+    joined.to_csv(drawn / "joined.csv", index=False)
+    assert near_duplicates(read(drawn / "joined.csv"), ["images"]) == []

@@ -1,0 +1,214 @@
+"""Methods from outside the package: files, entry points, their digest in the cell, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.core.errors import UserError
+from carft.core.source import installed
+from carft.spec.cell import Cell
+from carft.spec.plugins import (
+    FILES,
+    MODULE,
+    check_card,
+    load_files,
+    load_installed,
+    load_text,
+    require_source,
+    source_of,
+)
+from carft.spec.registry import METHODS, PLUGGED, method_card
+from carft.spec.resolve import command, specify
+from carft.store.plugin_methods import keep_methods, load_methods
+from carft.store.records import Store
+from carft_cli.new import write_template
+from tests.support.helpers import ROOT, run_cli
+
+NAME = "near"
+WORDS = {"name": NAME, "label": "near", "kind": "Near"}
+VALUES = {"lr": 1e-4, "weight": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """The registry as it was, afterwards."""
+    before = dict(METHODS), dict(PLUGGED), dict(FILES)
+    yield
+    for known, kept in zip((METHODS, PLUGGED, FILES), before, strict=True):
+        known.clear()
+        known.update(kept)  # type: ignore[arg-type]
+    for name in [name for name in sys.modules if name.startswith(MODULE)]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    write_template(tmp_path / f"{NAME}.py", "method.py.txt", WORDS)
+    return tmp_path / f"{NAME}.py"
+
+
+def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> None:
+    plain = specify("icons/tools", "ft", {"lr": 1e-4})
+    load_files([plugin])
+    first = specify("icons/tools", NAME, VALUES)
+    assert first.plugin == PLUGGED[NAME] and Cell.from_dict(first.as_dict()).id == first.id
+    assert "--plugin FILE" in command(first, "again")
+    assert specify("icons/tools", "ft", {"lr": 1e-4}).id == plain.id and "plugin" not in plain.as_dict()
+    assert method_card(NAME).load().__name__ == "Near"
+
+
+def test_another_text_is_another_cell(plugin: Path) -> None:
+    load_files([plugin])
+    first = specify("icons/tools", NAME, VALUES)
+    with pytest.raises(UserError, match="there is a method 'near' already"):
+        load_text("near.py", plugin.read_text() + "# changed\n")
+    METHODS.pop(NAME), PLUGGED.pop(NAME)
+    load_text("near.py", plugin.read_text() + "# changed\n")
+    assert specify("icons/tools", NAME, VALUES).id != first.id
+    with pytest.raises(UserError, match="another text of"):
+        require_source(NAME, first.task, first.plugin)
+
+
+def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> None:
+    card = load_files([plugin])[0]
+    keep_methods(store)
+    METHODS.pop(NAME), PLUGGED.pop(NAME), sys.modules.pop(card.implementation.partition(":")[0])
+    load_methods(store)
+    assert METHODS[NAME].space == card.space and METHODS[NAME].label == card.label
+    with pytest.raises(UserError, match="Give it: --plugin FILE"):
+        METHODS[NAME].load()
+    FILES.clear()
+    assert load_files([plugin]) == [card] and METHODS[NAME].load().__name__ == "Near"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("first_guess=1.0", "first_guess=1000.0", "the range of weight is not"),
+        ("shares=FINE_TUNING", "shares={'l2': 'x'}", "it shares l2"),
+        ("reads=HEAD_FACTORS", "reads=('colour',)", "no reading factor colour"),
+        ('name="near"', 'name="ft"', "there is a method 'ft' already"),
+        ('name="near"', 'name="Near it"', "small letters"),
+        ("    whole_batch=False,\n", "", "near.py, line 10: TypeError"),
+        ("@method(", "@method((", "near.py, line"),
+        ("import torch\n", "import torchh\n", "near.py, line 3: ModuleNotFoundError"),
+        ("@method", "@(lambda **k: lambda c: c)", "has no method"),
+    ],
+)
+def test_a_plugin_that_cannot_be_is_refused_with_its_line(plugin: Path, old: str, new: str, says: str) -> None:
+    text = plugin.read_text()
+    assert old in text
+    plugin.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError) as refused:
+        load_files([plugin])
+    assert says in str(refused.value)
+
+
+@given(st.text(alphabet="abc=()[]:@\n 1'\"", max_size=60))
+def test_any_text_is_refused_in_words(text: str) -> None:
+    with pytest.raises(UserError):
+        load_text("fuzzed.py", text)
+
+
+def test_the_cards_of_the_package_pass_the_same_checks() -> None:
+    for card in METHODS.values():
+        check_card(card, "built in")
+
+
+def test_an_installed_method_is_found_by_its_entry_point(
+    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other-1.0.dist-info").mkdir()
+    (tmp_path / "other-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (tmp_path / "other-1.0.dist-info" / "entry_points.txt").write_text(f"[carft.methods]\n{NAME} = near:Near\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    try:
+        cell = specify("icons/tools", NAME, VALUES)
+        assert cell.plugin == PLUGGED[NAME] and METHODS[NAME].implementation == "near:Near"
+        load_installed()
+    finally:
+        installed.cache_clear()
+        sys.modules.pop("near", None)
+
+
+def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo-1.0.dist-info").mkdir()
+    (tmp_path / "zoo-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo\nVersion: 1.0\n")
+    (tmp_path / "zoo-1.0.dist-info" / "entry_points.txt").write_text(
+        "[carft.data]\nzootasks = zootasks:CARDS\nzoobad = zootasks:BAD\nzoonone = zootasks:NONE\n"
+    )
+    (tmp_path / "zootasks.py").write_text(
+        "from dataclasses import replace\n"
+        "from carft.data.catalog import CARDS as KNOWN\n"
+        "CARDS = [replace(KNOWN['icons/tools'], name='zootasks/tools', scale='own')]\n"
+        "BAD = replace(CARDS[0], name='zoobad', templates=('no place',))\nNONE = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    try:
+        cell = specify("zootasks/tools", "ft", {"lr": 1e-4})
+        assert cell.plugin and cell.plugin == source_of("ft", "zootasks/tools")
+        require_source("ft", "zootasks/tools", cell.plugin)
+        for name, says in (("zoobad", "exactly one {}"), ("zoonone", "no card of a task"), ("zootasks/x", "no task")):
+            with pytest.raises(UserError, match=says):
+                specify(name, "ft", {"lr": 1e-4})
+    finally:
+        installed.cache_clear()
+        sys.modules.pop("zootasks", None)
+
+
+def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:
+    words = {"name": "my_method", "label": "my method", "kind": "MyMethod"}
+    write_template(tmp_path / "my_method.py", "method.py.txt", words)
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    assert f"```py\n{(tmp_path / 'my_method.py').read_text()}```" in page
+
+
+# commands
+
+
+@pytest.mark.slow
+def test_what_new_method_writes_passes_its_test(tmp_path: Path) -> None:
+    written = run_cli("new", "method", "my_method", "--to", tmp_path)
+    assert written.returncode == 0, written.stderr
+    assert run_cli("new", "method", "my_method", "--to", tmp_path).returncode == 2
+    assert run_cli("new", "method", "ft", "--to", tmp_path).returncode == 2
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_method.py"]
+    tested = subprocess.run(asked, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert tested.returncode == 0, tested.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_a_sweep_runs_a_plugin_in_workers_of_ray_and_its_report_needs_no_plugin(plugin: Path, tmp_path: Path) -> None:
+    """One sweep for the plugin, a claim of one's own on it, and the ledgers of WiSE-FT and FLYP."""
+    results, report = tmp_path / "results", tmp_path / "report"
+    methods = f"zeroshot,ft,lp_ft,flyp,{NAME},wise_ft"
+    asked = ("sweep", "miniature", "--smoke", "--tasks", "icons/tools", "--plugin", plugin, "--methods", methods)
+    swept = run_cli(*asked, "--results", results, "--json")
+    assert swept.returncode == 0, swept.stderr
+    cells = [record.cell for record in Store(results).records() if record.cell.method == NAME]
+    assert cells and len({cell.plugin for cell in cells}) == 1 and cells[0].plugin
+    assert json.loads(run_cli(*asked, "--results", results, "--json").stdout)["cells_done"] == 0
+    ledger = tmp_path / "claims.yaml"
+    ledger.write_text("claims:\n  - {id: N1, title: no worse, first: near, second: ft, set: id, margin: -50}\n")
+    for claims, ids in ((ledger, ["N1"]), ("wise-ft", ["W1", "W2", "W3"]), ("flyp", ["F1", "F2", "F3", "F4"])):
+        reported = run_cli("report", "--results", results, "--out", report, "--claims", claims, "--json")
+        assert reported.returncode == 0, reported.stderr
+        found = {v["claim"]: v for v in json.loads(reported.stdout)["verdicts"]}
+        assert all(found[name]["effect"] is not None for name in ids)
+    verified = run_cli("report", "verify", "--results", results, "--out", report)
+    assert verified.returncode == 0, verified.stdout

@@ -1,0 +1,115 @@
+"""Claims of one's own: the file, its mistakes, and verdicts by the statistics of the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.core.errors import UserError
+from carft.store.records import Store
+from reports.build import build_report
+from reports.claims.own import SHIPPED, ask, claims_text, entry_of, read_claims
+from reports.claims.rules import ledger, set_own, shipped
+from reports.claims.verdicts import verdicts
+from reports.evidence.evidence import Evidence
+from reports.verify import verify
+from tests.support.planted import Plan, plant
+
+ONE = "claims:\n  - {id: X1, title: CAR-FT is better, first: car_ft, second: ft, set: ood, margin: 1}\n"
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    yield
+    set_own({}, "")
+
+
+def test_a_claim_says_what_decides_it() -> None:
+    (claim,) = read_claims(ONE, "mine.yaml")
+    rule = "car_ft minus ft, top-1, the mean of the sets under shift, mean over tasks: lower bound above 1 points."
+    assert claim.claim().rule == claim.claim().statement == rule
+
+
+@pytest.mark.parametrize("label", ["ft", "zeroshot", "wise_ft(ft)", "wise_ft(car_ft) alpha 0.5", "soup(ft) greedy"])
+def test_a_method_is_written_as_the_tables_write_it(label: str) -> None:
+    assert entry_of(label).label == label
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("first: car_ft", "first: car_fft", "mine.yaml, line 2: claims.0.first: Value error, There is no method"),
+        ("first: car_ft", "first: wise_ft", "'wise_ft' is no method"),
+        ("first: car_ft", "first: wise_ft(wise_ft)", "is no method"),
+        ("first: car_ft", "first: wise_ft(ft) alpha 2", "alpha in 0 to 1"),
+        ("set: ood", "set: food", "there is no set 'food'"),
+        ("margin: 1", "margin: many", "line 2: claims.0.margin"),
+        ("margin: 1", "margin: 1, side: left", "line 2: claims.0.side"),
+        ("id: X1", "id: C1", "which the ledger has already"),
+        ("claims:", "claims: [", "is not YAML"),
+        (ONE, ONE + ONE.split("\n", 1)[1], "two claims called 'X1'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(old: str, new: str, says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        ask(ONE.replace(old, new, 1), "mine.yaml")
+    assert says in str(refused.value)
+    assert ledger() == shipped()
+
+
+@given(st.dictionaries(st.sampled_from(["id", "title", "first", "set", "margin"]), st.text(max_size=6) | st.floats()))
+def test_any_claim_is_read_or_refused_in_words(content: dict[str, object]) -> None:
+    with pytest.raises(UserError):
+        read_claims(json.dumps({"claims": [content]}), "fuzzed.yaml")
+
+
+def test_a_ledger_that_does_not_ship_is_refused_with_those_that_do() -> None:
+    with pytest.raises(UserError, match="Known: flyp, wise-ft"):
+        claims_text("zzz")
+    with pytest.raises(UserError, match="cannot be read"):
+        claims_text("none.yaml")
+
+
+def planted(folder: Path) -> Evidence:
+    plan = Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
+    plant(Store(folder), ("icons/all",), plan, curves=True)
+    return Evidence.of(Store(folder))
+
+
+def test_the_rule_of_the_ledger_decides_it(tmp_path: Path) -> None:
+    evidence = planted(tmp_path)
+    margins = {"X1": 0, "X2": 50, "X3": 50}
+    text = "claims:\n" + "".join(
+        f"  - {{id: {name}, title: t, first: car_ft, second: ft, set: ood, margin: {margin}, "
+        f"direction: {'below' if name == 'X3' else 'above'}}}\n"
+        for name, margin in margins.items()
+    )
+    ask(text, "mine.yaml")
+    found = {v.claim: v for v in verdicts(evidence)}
+    assert list(found)[-3:] == list(margins)
+    answers = {name: found[name].verdict for name in margins}
+    assert answers == {"X1": "reproduced", "X2": "contradicted", "X3": "reproduced"}
+    assert found["X2"].effect == found["X1"].effect == pytest.approx(0.15, abs=0.05)
+    assert len(found["X1"].cells) > 0 and found["X1"].n_seeds == 3
+
+
+def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifies(tmp_path: Path) -> None:
+    planted(tmp_path / "results")
+    store = Store(tmp_path / "results")
+    for name in SHIPPED:
+        text = claims_text(name)
+        ask(text, name)
+        built = build_report(store, tmp_path / name, claims=text)
+        own = {v.claim: v for v in built.verdicts if v.claim not in shipped()}
+        assert len(own) == 4
+        assert all("--methods" in v.command for v in own.values() if v.verdict == "not run" and v.scope)
+        if name == "wise-ft":
+            assert own["W1"].effect is not None and own["W4"].verdict == "not run"
+        set_own({}, "")
+        assert verify(store, tmp_path / name).holds
+    assert set(ledger()) > set(shipped())  # those of the report that was verified last

@@ -1,0 +1,145 @@
+"""A recipe of one's own: what it takes from the one that it extends, what is refused, and the commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carft.core.errors import UserError
+from carft.data.folder.layout import fixture
+from carft.data.sets import DataSet
+from carft.spec.ranges import learning_rates
+from carft_cli.sweep_settings import range_of_model
+from sweeps.recipes import load_recipe
+from tests.support.helpers import run_cli
+
+FIVE = """extends: downstream
+tasks_file: carft.yaml
+model: icons-resnet
+pretrained: icons
+trials: 6
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """mine.yaml, a recipe of five lines on the example tree."""
+    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), tmp_path)
+    (tmp_path / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: pets, id_domains: [photo, scan]}\n")
+    (tmp_path / "mine.yaml").write_text(FIVE)
+    return tmp_path / "mine.yaml"
+
+
+def test_five_lines_are_a_recipe(mine: Path) -> None:
+    recipe, base = load_recipe(str(mine)), load_recipe("downstream")
+    assert (recipe.name, recipe.trials, recipe.model) == ("mine", 6, "icons-resnet")
+    assert (recipe.methods, recipe.training) == (base.methods, base.training)
+    assert recipe.space == {}  # the learning rates of ViT-B/16 are not those of this model
+    assert recipe.without_data is None and recipe.tasks == [] and "downstream" in recipe.expect
+
+
+def test_of_a_section_only_what_is_named_is_replaced(mine: Path) -> None:
+    mine.write_text(f"{FIVE}training: {{epochs: 2}}\nspace: {{kl_weight: {{low: 1, high: 2, first_guess: 1}}}}\n")
+    recipe, base = load_recipe(str(mine)), load_recipe("downstream")
+    assert recipe.training == base.training.model_copy(update={"epochs": 2})
+    assert set(recipe.space) == {"kl_weight"}
+    mine.write_text(mine.read_text().replace("model: icons-resnet\n", ""))
+    assert load_recipe(str(mine)).space == {**recipe.space, **base.space}
+
+
+def test_a_recipe_extends_one_s_own_from_its_folder(mine: Path) -> None:
+    (mine.parent / "more.yaml").write_text("extends: mine.yaml\nseeds: 5\n")
+    more = load_recipe(str(mine.parent / "more.yaml"))
+    assert (more.trials, more.seeds, more.tasks_file) == (6, 5, str(mine.parent / "carft.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("trials: many", "mine.yaml, line 6: trials:"),
+        ("training: {epochs: 0}", "mine.yaml, line 6: training.epochs:"),
+        ("training:\n  momentum: 1", "mine.yaml, line 7: training.momentum:"),
+        ("colour: blue", "mine.yaml, line 6: colour:"),
+        ("methods: [ft, carft]", "mine.yaml, line 6: methods: Value error, There is no method 'carft'. Did you mean"),
+        ("extends: 3", "'extends' needs the name of one recipe"),
+        ("extends: downstraem", "Did you mean downstream"),
+        ("extends: mine.yaml", "extends itself"),
+        ("extends: none.yaml", "cannot be read"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(mine: Path, line: str, says: str) -> None:
+    kept = FIVE if not line.startswith("extends") else FIVE.split("\n", 1)[1]
+    mine.write_text(kept.replace("trials: 6", "seeds: 2") + line + "\n")
+    with pytest.raises(UserError) as refused:
+        load_recipe(str(mine))
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "lr", "expected"),
+    [
+        ("icons-resnet", None, {"lr": (1e-4, 3e-3)}),
+        ("ViT-B-16", None, {}),  # the recipe's own model
+        ("icons-resnet", "  lr: {low: 1.0e-5, high: 1.0e-2, first_guess: 1.0e-4}", {}),
+    ],
+)
+def test_the_learning_rates_are_those_of_the_model(
+    mine: Path, model: str, lr: str | None, expected: dict[str, tuple[float, float]]
+) -> None:
+    text = FIVE.replace("tasks_file: carft.yaml", "tasks: [icons/tools]").replace("icons-resnet", model)
+    mine.write_text(text + (f"space:\n{lr}\n" if lr else ""))
+    recipe = load_recipe(str(mine))
+    assert range_of_model(recipe.changed(), recipe) == expected
+
+
+def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
+    recipe = load_recipe("downstream")
+    changed = recipe.changed(["icons/tools"], model="icons-resnet", pretrained="icons")
+    assert range_of_model(changed, recipe) == {"lr": (1e-4, 3e-3)}
+    assert range_of_model(load_recipe("miniature").changed(["icons/tools"]), load_recipe("miniature")) == {}
+    assert learning_rates(86_000_000) == (3e-6, 1e-4) and learning_rates(38_000_000) == (1e-5, 1e-3)
+
+
+keys = st.sampled_from(["extends", "tasks", "training", "space", "methods", "trials", "tasks_file", "smoke"])
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.just("downstream"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(keys, values, max_size=4))
+def test_any_content_is_a_recipe_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    try:
+        assert load_recipe(str(path)).trials >= 1
+    except UserError as error:
+        assert "fuzzed.yaml" in str(error) or "recipe" in str(error)
+
+
+def test_the_commands_list_show_and_check(mine: Path) -> None:
+    listed = json.loads(run_cli("recipes", "ls", "--json").stdout)
+    assert {row["recipe"] for row in listed} >= {"downstream", "miniature"}
+    shown = run_cli("recipes", "show", mine)
+    assert "extends" not in shown.stdout and "batch_size: 128" in shown.stdout and "trials: 6" in shown.stdout
+    checked = run_cli("recipes", "check", mine, "--json")
+    assert json.loads(checked.stdout)["tasks"] == ["zoo/pets"]
+    (mine.parent / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: none}\n")
+    refused = run_cli("recipes", "check", mine)
+    assert refused.returncode == 2 and "There is no folder" in refused.stderr
+
+
+def test_a_plan_of_it_is_made(mine: Path) -> None:
+    planned = run_cli("plan", mine, "--results", mine.parent / "results", "--json")
+    assert "Learning rates: 0.0001 to 0.003, for an image encoder of 1.36 million" in " ".join(planned.stderr.split())
+    found = json.loads(planned.stdout)
+    assert [row["task"] for row in found["tasks"]] == ["zoo/pets"] and found["tasks"][0]["search"] == 12
+    refused = run_cli("plan", mine, "--id-domains", "photo", "--results", mine.parent / "results")
+    assert refused.returncode == 2 and "chooses the domains" in refused.stderr
