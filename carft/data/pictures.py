@@ -37,6 +37,10 @@ def picture_of(card: Card, held_out: str, name: str, root: Path | None = None) -
     Raises:
         UserError: The data are not here, changed, or hold no readable image of this name.
     """
+    if card.loader not in FINDERS:
+        raise UserError(
+            f"Pictures of {card.name} cannot be found.", f"Name a finder for {card.loader} in carft/data/pictures.py."
+        )
     return FINDERS[card.loader](card, held_out, name, root)
 
 

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from carft.core.errors import UserError
 from carft.data.pictures import picture_of
 from reports.analysis.disagreements import stable_digest
+from reports.evidence.evidence import Evidence
 from reports.tables.registry import Tables
 from reports.tables.rows import rows_of
 
@@ -43,7 +46,7 @@ class Pictures:
 
     paths: Sequence[Path]
     missing: Sequence[str]
-    """A sentence for each task whose images could not be read."""
+    """Sentences on images without one: how many are private, and of each task why others could not be read."""
 
 
 def write_pictures(sources: Tables, options: PictureOptions, folder: Path) -> Pictures:
@@ -53,25 +56,37 @@ def write_pictures(sources: Tables, options: PictureOptions, folder: Path) -> Pi
     """
     if not options.embedded:
         return Pictures((), ())
-    evidence, target = sources.evidence, folder / FOLDER
-    target.mkdir(parents=True, exist_ok=True)
+    target = folder / FOLDER
     paths: dict[str, Path] = {}
     missing: dict[str, str] = {}
+    private: set[str] = set()
     for row in (row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))):
-        shown, held_out, image = row["task"], row["set"], row["image"]
-        task = evidence.archive.task(shown)
-        path = target / f"{picture_name(shown, held_out, image)}.jpg"
-        if path.name in paths or options.hides(shown, image) or options.hides(task, image):
+        shown, image = row["task"], row["image"]
+        path = target / f"{picture_name(shown, row['set'], image)}.jpg"
+        if options.hides(shown, image) or options.hides(sources.evidence.archive.task(shown), image):
+            private.add(path.name)
+        if path.name in paths or path.name in private:
             continue
         try:
-            pixels = Image.fromarray(picture_of(evidence.card(task), held_out, image, options.root))
+            pixels = Image.fromarray(_pixels(sources.evidence, row, options.root))
         except UserError as error:
             missing.setdefault(shown, f"{shown} has images without a picture. {error}")
             continue
+        target.mkdir(parents=True, exist_ok=True)
         pixels.thumbnail((SIDE, SIDE))
         pixels.save(path, quality=QUALITY)
         paths[path.name] = path
-    return Pictures(list(paths.values()), list(missing.values()))
+    left_out = [f"{len(private)} private images have no picture."] if options.private else []
+    return Pictures(list(paths.values()), [*left_out, *missing.values()])
+
+
+def _pixels(evidence: Evidence, row: Mapping[str, Any], root: Path | None) -> np.ndarray:
+    """An image as (H, W, 3) uint8; ``UserError`` unless the data are those that its cells were run on."""
+    card = evidence.card(evidence.archive.task(row["task"]))
+    versions = {evidence.records[cell].cell.data_version for cell in row["cells"].split()}
+    if versions != {card.version}:
+        raise UserError("The data here are of another version than those of the cells.")
+    return picture_of(card, row["set"], row["image"], root)
 
 
 def picture_name(task: str, held_out: str, image: str) -> str:

@@ -2,7 +2,10 @@
 const plots = read("plots-data");
 const styleOf = method => plots.methods[method] || { colour: "#595959", symbol: "circle" };
 const signed = value => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
-const power = value => value.toExponential(0).replace("-", "−");
+const power = value => {
+  const [digit, exponent] = value.toExponential(0).split("e");
+  return digit === "1" || digit === "3" ? `${digit}e${exponent.replace("-", "−").replace("+", "")}` : "";
+};
 const methodsIn = rows => [...new Set(rows.map(row => row.method))];
 const legendOf = methods => ({
   color: { domain: methods, range: methods.map(m => styleOf(m).colour) },
@@ -107,7 +110,7 @@ function searchOf(method, rows, reach, width, first) {
     `, validation ${row.score.toFixed(1)} % (${signed(row.relative)} from the task's mean)` + (row.won ? ", winner" : "");
   const shared = { x: "lr", y, href: row => `#cell-${row.cell}` };
   const figure = Plot.plot({
-    className: "plot-main", width, height: 300, marginLeft: 48, marginBottom: 40,
+    className: "plot-main", width, height: 300, marginLeft: 48, marginBottom: 40, inset: 10,
     x: { type: "log", label: `learning rate, ${method}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
     color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], legend: first, label: "validation top-1 minus the task's mean (points)" },
     marks: [
