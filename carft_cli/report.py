@@ -96,7 +96,7 @@ def _print(built: Built) -> None:
     for words in built.warnings:
         out.print(f"! {words}", soft_wrap=True, markup=False, highlight=False)
     for words in built.missing_pictures:
-        out.print(words, style="dim", soft_wrap=True, markup=False, highlight=False)
+        out.print(words, style="dim", markup=False, highlight=False)
     for sentence in built.answer:
         topic, words = sentence.split(":", 1)
         out.print(Text.assemble((f"{topic}:", "bold"), words))
