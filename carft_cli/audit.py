@@ -166,8 +166,9 @@ def _run(sweep: AuditSweep, title: str, store: Store, request: Resources, settin
 
 def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     from reports.build import build_report
+    from reports.render.pictures import PictureOptions
 
-    built = build_report(store, settings.out, suggest_again)
+    built = build_report(store, settings.out, suggest_again, PictureOptions(root=settings.data.data))
     if settings.output.as_json:
         print_json({"cells_failed": failed, "verdicts": [v.as_dict() for v in built.verdicts]})
         return

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from carft.core.errors import UserError
 from carft_cli.console import counted, labelled, out, print_json, rows_table, split
-from carft_cli.options import AsJson, Results, local_folder, results_path
+from carft_cli.options import AsJson, Data, Results, local_folder, results_path
 
 if TYPE_CHECKING:
     from reports.build import Built
@@ -65,6 +65,12 @@ def build(
     results: Results = "results",
     out_dir: ReportFolder = Path("report"),
     claims: Claims = None,
+    data: Data = None,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Leave pictures of images out of the report.")] = False,
+    private: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated patterns of tasks or images whose pictures never enter the report."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn records into verdicts, tables, figures and one self-contained page; or check, explain, compare them.
@@ -74,17 +80,20 @@ def build(
     if context.invoked_subcommand is not None:
         sources = {name: context.get_parameter_source(name) for name in context.params}
         for name in (name for name, source in sources.items() if source and source.name != "DEFAULT"):
+            option = name.removesuffix("_dir").replace("_", "-")
             raise UserError(
                 f"An option stands before '{context.invoked_subcommand}', which would not see it.",
-                f"Write: python cli.py report {context.invoked_subcommand} --{name.removesuffix('_dir')} ...",
+                f"Write: python cli.py report {context.invoked_subcommand} --{option} ...",
             )
         return
     from carft.store.mirror import open_store
     from reports.build import build_report
+    from reports.render.pictures import PictureOptions
 
     store = open_store(results)
     store.require_present()
-    built = build_report(store, out_dir, suggest_again, _asked(claims))
+    pictures = PictureOptions(not no_images, split(private) or (), data)
+    built = build_report(store, out_dir, suggest_again, pictures, _asked(claims))
     if as_json:
         print_json(
             {
@@ -102,6 +111,8 @@ def print_built(built: Built) -> None:
     """Print warnings, the answer, one row a claim, and where to open the page."""
     for words in built.warnings:
         out.print(f"! {words}", soft_wrap=True, markup=False, highlight=False)
+    for words in built.missing_pictures:
+        out.print(words, style="dim", markup=False, highlight=False)
     for sentence in built.answer:
         topic, words = sentence.split(":", 1)
         out.print(Text.assemble((f"{topic}:", "bold"), words))

@@ -18,6 +18,7 @@ from reports.figures.figures import Plot, draw_all
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import PAGES, Content
+from reports.render.pictures import PictureOptions, read_pictures, write_pictures
 from reports.tables.registry import Tables
 
 
@@ -30,15 +31,24 @@ class Built:
     verdicts: Sequence[Verdict]
     warnings: Sequence[str]  # where studies left the protocol
     answer: Sequence[str]  # the sentences at the top of the page
+    missing_pictures: Sequence[str]  # why images have no picture
 
 
-def build_report(store: Store, folder: Path, suggest: Suggest | None = None, claims: str = "") -> Built:
+def build_report(
+    store: Store,
+    folder: Path,
+    suggest: Suggest | None = None,
+    pictures: PictureOptions | None = None,
+    claims: str = "",
+) -> Built:
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
-    suggest: the sampler of the searches, which finds trials that were struck out. claims: text of a file of claims of
-    one's own, which the report keeps a copy of; they are asked already (:func:`reports.claims.own.ask`).
+    suggest: the sampler of the searches, which finds trials that were struck out. pictures: by default all whose data
+    are at hand. claims: text of a file of claims of one's own, which the report keeps a copy of; they are asked already
+    (:func:`reports.claims.own.ask`).
 
-    index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), manifest.json.
+    index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), pictures/*.jpg,
+    manifest.json.
     """
     records = manifests.record_digests(store)
     sources = sources_of(store, suggest)
@@ -46,17 +56,18 @@ def build_report(store: Store, folder: Path, suggest: Suggest | None = None, cla
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
     plots = draw_all(sources.tables(), sources.evidence.scale, folder / "figures")
-    content = Content.of(sources, plots, manifests.fingerprint(records))
+    made_pictures = write_pictures(sources, pictures or PictureOptions(), folder)
+    content = Content.of(sources, plots, manifests.fingerprint(records), read_pictures(made_pictures.paths))
     pages = write_pages(content, folder)
     drawings = [path for plot in plots for path in (plot.png, plot.svg, plot.svg.with_suffix(".csv"))]
-    paths = [*pages, *tables, *drawings]
+    paths = [*pages, *tables, *drawings, *made_pictures.paths]
     if claims:
         (folder / NAME).write_text(claims, encoding="utf-8")
         paths.append(folder / NAME)
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     warnings = [f"{p.what}: {p.where}: {p.words}" for p in sources.evidence.archive.problems if p.what == DEPARTED]
     answer = [sentence.text for sentence in sources.answer.sentences]
-    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer)
+    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer, made_pictures.missing)
 
 
 def sources_of(store: Store, suggest: Suggest | None = None) -> Tables:

@@ -34,7 +34,9 @@ from reports.evidence.results import finished_trials
 from reports.figures.figures import Plot
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
+from reports.render.packing import unpacked
 from reports.render.page import Content
+from reports.render.pictures import FOLDER, read_pictures
 from reports.tables.registry import TABLES, Tables
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
@@ -148,9 +150,10 @@ def _run(name: str, check: Callable[[Case], Found], case: Case) -> VerifyCheck:
 
 
 def _report_files(case: Case) -> Found:
-    """Every file of the report against the manifest; tables and figures that the manifest does not name."""
+    """Every file of the report against the manifest; tables, figures and pictures that the manifest does not name."""
     made = [case.folder / name for name in case.manifest.report]
-    there = [*case.folder.glob("tables/*"), *case.folder.glob("figures/*"), *(p for p in made if p.is_file())]
+    inside = [path for name in ("tables", "figures", FOLDER) for path in case.folder.glob(f"{name}/*")]
+    there = [*inside, *(p for p in made if p.is_file())]
     yield from _digests(case.manifest.report, manifests.digests(case.folder, set(there)), "the report was written")
 
 
@@ -339,7 +342,7 @@ def _figures(case: Case) -> Found:
 
 
 def _pages(case: Case) -> Found:
-    """Every page against one rendered again around the report's own figures."""
+    """Every page against one rendered again around the report's own figures and pictures."""
     if not case.same("code"):
         words = "the report was made by other code, so the text of its pages can be compared by digest only"
         case.notes.append(f"{words[0].upper()}{words[1:]}.")
@@ -347,9 +350,17 @@ def _pages(case: Case) -> Found:
         return
     shown = case.folder / "figures"
     own = [replace(plot, png=shown / plot.png.name, svg=shown / plot.svg.name) for plot in case.plots]
-    content = Content.of(case.sources, own, manifests.fingerprint(case.records))
+    pictures = read_pictures((case.folder / FOLDER).glob("*.jpg"))
+    content = Content.of(case.sources, own, manifests.fingerprint(case.records), pictures)
     for path in write_pages(content, case.scratch):
-        yield _compare_bytes(case.folder / path.name, path, path.name)
+        yield _compare_page(case.folder / path.name, path)
+
+
+def _compare_page(shown: Path, made: Path) -> tuple[int, str | None]:
+    if not shown.is_file():
+        return 1, f"{made.name} is missing"
+    same = unpacked(shown.read_text(encoding="utf-8")) == unpacked(made.read_text(encoding="utf-8"))
+    return 1, None if same else f"{made.name} is not what the records give"
 
 
 def _compare_bytes(shown: Path, made: Path, name: str) -> tuple[int, str | None]:

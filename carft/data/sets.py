@@ -72,7 +72,8 @@ class DataSet:
     layout: str
     """Module with ``index(data_set, root)``, which reads the files, and ``fixture(data_set, root)``, which writes a
     small fake tree. Optional: ``classes(data_set, root)``, the class names found in the files, and ``pixels(data_set,
-    root, index)``, (N, 3, H, W) uint8, for packed sets. The path of a packed image is its file and a number."""
+    root, index)``, (N, 3, H, W) uint8, and ``packed_picture(data_set, path)``, (H, W, 3) uint8, for packed sets. The
+    path of a packed image is its file and a number."""
     version: str = "1"
     """Raised when this project reads the set differently."""
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +110,10 @@ class DataSet:
     def pixels(self, root: Path, index: Index) -> Any:
         """Return images of a packed set, (N, 3, H, W) uint8."""
         return self._layout("pixels")(self, root, index)
+
+    def packed_picture(self, path: Path) -> Any:
+        """Return one image of a packed set, (H, W, 3) uint8. No torch."""
+        return self._layout("packed_picture")(self, path)
 
     def require_present(self, root: Path) -> None:
         """Raise ``UserError`` if a file or folder of ``needs`` does not exist. Opens no file."""

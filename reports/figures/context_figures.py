@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.style import Tables, colour, label, marker
+from reports.figures.style import Tables, colour, label, marker, prompt_words
 
 SHOWN = ("zeroshot", "ft", "car_ft")
+#: images of a bin of calibration: below the first its mark is open, from the second on marks grow no more
+FEW_IMAGES, MANY = 30, 3000
 
 
 def contexts(tables: Tables) -> Figure | None:
@@ -24,7 +27,7 @@ def contexts(tables: Tables) -> Figure | None:
         axis.plot(share[method], rows, marker(method), color=colour(method), label=label(method), ms=6, alpha=0.85)
     axis.set_yticks(
         rows,
-        [c.replace("{}", "...").rstrip(".") + ("  (trained on)" if c in seen else "") for c in share.index],
+        [prompt_words(c) + ("  (trained on)" if c in seen else "") for c in share.index],
         fontsize=7.5,
     )
     axis.set_xlabel("images whose context is recognised (%)")
@@ -49,18 +52,18 @@ def confusion(tables: Tables) -> Figure | None:
         shares = 100 * shares / np.maximum(shares.sum(1, keepdims=True), 1)
         axis.imshow(shares, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         axis.set_title(label(method), fontsize=9)
-        axis.set_xticks(range(len(columns)), [_short(c) for c in columns], rotation=90, fontsize=6)
+        axis.set_xticks(range(len(columns)), [prompt_words(c) for c in columns], rotation=90, fontsize=6)
         axis.grid(False)
-    axes[0][0].set_yticks(range(len(contexts)), [_short(c) for c in contexts], fontsize=6)
+    axes[0][0].set_yticks(range(len(contexts)), [prompt_words(c) for c in contexts], fontsize=6)
     axes[0][0].set_ylabel("known context")
     figure.supxlabel("context that p_ctx names", fontsize=9)
     figure.colorbar(axes[0][-1].images[0], ax=axes[0].tolist(), label="images of the known context (%)")
     return figure
 
 
-def _short(prompt: str) -> str:
-    words = prompt.replace("{}", "…").replace("… .", "…").rstrip(".").strip()
-    return words if len(words) <= 30 else words[:29] + "…"
+def _sized(images: pd.Series) -> np.ndarray:
+    """Areas of marks in points squared: the more images, the larger, up to ``MANY``."""
+    return 8 + 52 * np.sqrt(np.minimum(images.to_numpy(dtype=float), MANY) / MANY)
 
 
 def reliability(tables: Tables) -> Figure | None:
@@ -73,9 +76,11 @@ def reliability(tables: Tables) -> Figure | None:
             part = table[(table["method"] == method) & (table["where"] == place)]
             if len(part):
                 text = f"{label(method)} (ECE {part['ece'].iloc[0]:.3f})"
-                axis.plot(
-                    part["confidence"], part["recognised"], color=colour(method), marker=marker(method), ms=4, lw=1,
-                    label=text,
+                axis.plot(part["confidence"], part["recognised"], color=colour(method), lw=0.8, alpha=0.6)
+                faces = [colour(method) if n >= FEW_IMAGES else "none" for n in part["images"]]
+                axis.scatter(
+                    part["confidence"], part["recognised"], s=_sized(part["images"]), facecolors=faces, label=text,
+                    edgecolors=colour(method), marker=marker(method), zorder=3,
                 )  # fmt: skip
         axis.set(
             xlabel=f"largest probability of p_ctx, {place}", ylabel="share recognised", xlim=(0, 1), ylim=(0, 1.02)
@@ -96,7 +101,7 @@ def lost(tables: Tables) -> Figure | None:
         name = str(method)
         axis.plot(100 * wide[method], rows, marker(name), color=colour(name), ms=6, label=label(name))
     axis.axvline(0, color="black", lw=0.8)
-    axis.set_yticks(rows, [_short(str(c)) for c in wide.index], fontsize=7.5)
+    axis.set_yticks(rows, [prompt_words(str(c)) for c in wide.index], fontsize=7.5)
     axis.set_xlabel("context recognition lost against the pretrained model (points)")
     axis.legend(loc="lower right")
     return figure

@@ -146,8 +146,9 @@ DRAWINGS: dict[str, Drawing] = {
     "reliability": Drawing(
         "Calibration of p_ctx",
         "Share of images whose context is recognised against the probability p_ctx gives its first choice, in 15 bins "
-        "of equal width; on the dashed line the two agree. ECE is the mean distance from it, weighted by images. Bins "
-        "with few images move a lot; renderings of one drawing are not independent.",
+        "of equal width; on the dashed line the two agree. ECE is the mean distance from it, weighted by images. Marks "
+        "grow with the images of a bin; open ones have fewer than 30 and move a lot. Renderings of one drawing are not "
+        "independent.",
         context_figures.reliability,
         needs=("reliability",),
     ),

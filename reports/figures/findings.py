@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from reports.figures.style import Tables, label
+from reports.figures.style import Tables, label, prompt_words
 
 COMPARED = ("zeroshot", "ft", "car_ft")
 
@@ -116,8 +116,18 @@ def _confusion(tables: Tables) -> str:
     for method, part in ((m, p) for m, p in _by_method(wrong) if m in COMPARED):
         named = part.groupby("named")["images"].sum()
         if named.sum():
-            parts.append(f"{label(method)} calls {named.max() / named.sum():.0%} of them “{named.idxmax()}”")
+            share, most = named.max() / named.sum(), prompt_words(str(named.idxmax()))
+            parts.append(f"{label(method)} calls {share:.0%} of them “{most}”")
     return f"Of the images whose context is not recognised: {'; '.join(parts)}." if parts else "Every context is named."
+
+
+def context_sentences(confusion: pd.DataFrame) -> list[str]:
+    """What happens to contexts that are not recognised, a sentence for each scope; none where no context is known."""
+    several = confusion["scope"].nunique() > 1
+    return [
+        (f"{scope}: " if several else "") + _confusion({"confusion": part})
+        for scope, part in confusion.groupby("scope", sort=False)
+    ]
 
 
 def _reliability(tables: Tables) -> str:
@@ -135,7 +145,8 @@ def _lost(tables: Tables) -> str:
     parts = []
     for method, part in ((m, p) for m, p in _by_method(tables["lost"]) if m in COMPARED):
         top = part.sort_values("lost").iloc[-1]
-        parts.append(f"{label(method)} loses most on “{top['context']}” ({100 * top['lost']:.1f} points)")
+        context = prompt_words(str(top["context"]))
+        parts.append(f"{label(method)} loses most on “{context}” ({100 * top['lost']:.1f} points)")
     return f"{'; '.join(parts)}." if parts else ""
 
 

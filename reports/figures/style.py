@@ -22,21 +22,21 @@ STYLES = {
     "zeroshot": ("#595959", "s"),
     "ft": ("#D55E00", "o"),
     "car_ft": ("#0072B2", "^"),
-    "wise_ft(ft)": ("#E69F00", "D"),
-    "wise_ft(car_ft)": ("#56B4E9", "v"),
+    "wise_ft(ft)": ("#A86F00", "D"),
+    "wise_ft(car_ft)": ("#2B83B8", "v"),
     "linear_probe": ("#595959", "P"),
     "lp_ft": ("#009E73", "P"),
-    "l2_sp": ("#CC79A7", "X"),
+    "l2_sp": ("#B0568A", "X"),
     "kd": ("#009E73", "o"),
     "feature_kd": ("#009E73", "s"),
-    "flyp": ("#CC79A7", "D"),
-    "lipsum_ft": ("#CC79A7", "p"),
+    "flyp": ("#B0568A", "D"),
+    "lipsum_ft": ("#B0568A", "p"),
     "car_ft_permuted": ("#000000", "^"),
     "car_ft_random": ("#000000", "<"),
 }
 #: interpolations in the figures of all methods; those of other methods are in the tables only
 DRAWN_INTERPOLATIONS = ("wise_ft(ft)", "wise_ft(car_ft)")
-SPARE_STYLES = (("#009E73", "P"), ("#CC79A7", "X"), ("#000000", "*"), ("#F0E442", "h"))
+SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
 
 
 def colour(entry: str) -> str:
@@ -60,6 +60,11 @@ def label(entry: str) -> str:
     parent, _, rule = rest.partition(")")
     name = f"{rule} {METHODS[method].label}".strip()
     return f"{name} of {METHODS[parent].label}" if parent else name
+
+
+def prompt_words(prompt: str) -> str:
+    """A prompt as a label: ``a sketch of a {}.`` is "a sketch of a [class]"."""
+    return prompt.replace("{}.", "{}").replace("{}", "[class]").strip()
 
 
 def drawn_entries(entries: Iterable[str]) -> list[str]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from carft.spec.cell import PROTOCOLS
+from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.registry import METHODS
 from reports.claims.verdicts import Verdict
+from reports.evidence.evidence import Evidence
 from reports.figures.figures import label
 from reports.tables.registry import TableCard, Tables
 from reports.tables.rows import rows_of
@@ -58,6 +59,11 @@ def interval(verdict: Verdict) -> str:
     return f"{amount(verdict.low, verdict.unit)} to {amount(verdict.high, verdict.unit)}"
 
 
+def margin_of(verdict: Verdict) -> float | None:
+    """The margin of the part that a verdict shows, as a share of 1."""
+    return next((part.margin for part in verdict.parts if part.name == verdict.headline), None)
+
+
 def rests_on(verdict: Verdict) -> str:
     """The numbers of tasks, seeds and groups behind a verdict; its basis where nothing was run."""
     if not verdict.n_tasks:
@@ -92,6 +98,8 @@ class FormattedTable:
     rows: Sequence[Sequence[str]]
     first: Sequence[bool]
     """Per row, whether it starts a new value of the first column."""
+    formulas: Sequence[tuple[str, str]]
+    """(headings, how their numbers are computed)."""
     is_long: bool
     """Whether the page pages the table from a JSON block."""
 
@@ -110,7 +118,18 @@ def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable
     rows = list(zip(*texts, strict=True)) if names else []
     first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
-    return FormattedTable(name, card.title, card.note, columns, rows, first, len(rows) > LONGEST)
+    return FormattedTable(
+        name, card.title, card.note, columns, rows, first, _formulas(card, names), len(rows) > LONGEST
+    )
+
+
+def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
+    """How the columns of a card with formulas are computed; columns with one formula stand together."""
+    found: dict[str, list[str]] = {}
+    for name in names if card.formulas else ():
+        if (formula := card.formula(name)) is not None:
+            found.setdefault(formula.words, []).append(_heading(card, name))
+    return [(", ".join(headings), words) for words, headings in found.items()]
 
 
 def _repeated(table: pd.DataFrame) -> Sequence[str]:
@@ -134,7 +153,7 @@ def _heading(card: TableCard, column: str) -> str:
 
 
 def _text(card: TableCard, column: str, value: Any) -> str:
-    if column in ("method", "parent") and isinstance(value, str):
+    if column in ("method", "parent", "first", "second") and isinstance(value, str):
         return label(value) if value.partition("(")[0] in METHODS else value
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -161,12 +180,13 @@ def cell_block(sources: Tables) -> dict[str, Any]:
         record = evidence.records[row["cell"]]
         metrics = evidence.metrics(record.id) if record.id in seal.openings else record.metrics
         shown_metrics = [points(metrics.get(name), sign=False) for name in ("val/top1", "test/top1", "ood/mean/top1")]
-        what = (row["cell"], row["task"], label(row["method"]), row["hyperparameters"], str(row["seed"]))
+        method = _named_method(record.cell, evidence)
+        what = (row["cell"], row["task"], method, row["hyperparameters"], str(row["seed"]))
         caution = row.get("caution", "")
         rows.append((*what, seal.roles[record.id], *shown_metrics, caution))
         values = [[names.of(name), _short(value)] for name, value in metrics.items()]
         setting = settings.of(_setting(record.cell.as_dict()))
-        details.append((row["command"], setting, makers.of(made_by(record.provenance)), values))
+        details.append((row["command"], setting, makers.of(made_by(record.provenance)), values, record.cell.parents))
     return {
         "columns": CELL_COLUMNS,
         "rows": rows,
@@ -175,6 +195,12 @@ def cell_block(sources: Tables) -> dict[str, Any]:
         "makers": makers.values,
         "metrics": names.values,
     }
+
+
+def _named_method(cell: Cell, evidence: Evidence) -> str:
+    """The method of a cell; what was made of other cells names their method, as "WiSE-FT of FT"."""
+    made_of = {evidence.records[p].cell.method for p in cell.parents if p in evidence.records}
+    return label(f"{cell.method}({made_of.pop()})" if len(made_of) == 1 else cell.method)
 
 
 class _Index:

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
@@ -22,30 +22,31 @@ from reports.claims.answer import PageAnswer
 from reports.claims.notes import first_sight
 from reports.claims.power import ENOUGH
 from reports.claims.verdicts import Claim, Verdict, as_asked
-from reports.evidence.evidence import Evidence
-from reports.evidence.results import stopped_trials
 from reports.figures.figures import Plot, label
+from reports.figures.findings import context_sentences
+from reports.figures.style import prompt_words
+from reports.render.bars import bar, span_of
 from reports.render.formatting import (
-    ICONS,
     FormattedTable,
     amount,
     cell_block,
     formatted,
     interval,
     made_by,
+    margin_of,
     mark_of,
     points,
     rests_on,
 )
-from reports.render.svg import Scatter, bar, scatter, span_of
+from reports.render.gallery import Gallery
+from reports.render.packing import packed_cells
+from reports.render.plot_data import plot_data
+from reports.render.words import count_words, given_up, is_several, of_scope, rests_on_words, trials_worth
 from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
 
 #: a hyphen that is the sign of a number
 SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
-
-#: scopes that the counts of verdicts name
-NAMED_SCOPES = 3
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class Content:
     claims: Sequence[tuple[Claim, Verdict]]
     span: float
     tables: Sequence[FormattedTable]
-    scatter: Scatter | None
+    gallery: Gallery
+    plot_data: Mapping[str, Any]
+    context_sentences: Sequence[str]
     cells: Mapping[str, Any]
     plots: Sequence[Plot]
     problems: Sequence[Mapping[str, Any]]
@@ -73,17 +76,22 @@ class Content:
     fingerprint: str
 
     @staticmethod
-    def of(sources: Tables, plots: Sequence[Plot], fingerprint: str) -> Content:
-        """Gather the words and numbers of a report. fingerprint: of the records it was made from."""
+    def of(
+        sources: Tables, plots: Sequence[Plot], fingerprint: str, pictures: Mapping[str, str] | None = None
+    ) -> Content:
+        """Gather the words and numbers of a report.
+
+        fingerprint: of the records it was made from. pictures: name -> ``data:`` address of those that were made.
+        """
         evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
         return Content(
             scale=evidence.scale,
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
             answer=sources.answer,
-            counts=_counts(verdicts),
-            rests_on=_rests_on(evidence, tables),
-            trials_worth=_trials_worth(_of_scope(tables["best_of_n"], evidence), _of_scope(tables["trials"], evidence))
-            + _given_up(evidence)
+            counts=count_words(verdicts),
+            rests_on=rests_on_words(evidence, tables),
+            trials_worth=trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
+            + given_up(evidence)
             + f" {edge_words(evidence.archive.studies)}".rstrip(),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
@@ -92,7 +100,9 @@ class Content:
             claims=[(as_asked(v, evidence), v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=[formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
-            scatter=scatter(_of_scope(tables["tasks"], evidence), _of_scope(tables["wise"], evidence)),
+            gallery=Gallery.of(sources, pictures or {}),
+            plot_data=plot_data(tables),
+            context_sentences=context_sentences(tables["confusion"]),
             cells=cell_block(sources),
             plots=plots,
             problems=rows_of(tables["problems"]),
@@ -105,136 +115,31 @@ class Content:
         """The figure beside the answer."""
         return next((plot for plot in self.plots if plot.name == "answer"), None)
 
+    def figures(self, *names: str) -> list[Plot]:
+        """The figures of these drawings, of all scopes."""
+        return [plot for name in names for plot in self.plots if plot.name.partition("-")[0] == name]
+
+    @property
+    def has_plots(self) -> bool:
+        """Whether there is anything to draw with the script of the page."""
+        return any(self.plot_data[name] for name in ("differences", "points", "trials"))
+
+    @property
+    def plotted_tasks(self) -> list[str]:
+        """What a reader can pick in the plots."""
+        rows = [*self.plot_data["points"], *self.plot_data["trials"]]
+        return sorted({row["task"] for row in rows})
+
     @property
     def has_scopes(self) -> bool:
         """Whether verdicts are on several things that must not be pooled."""
-        return _is_several([v for _, v in self.claims])
+        return is_several([v for _, v in self.claims])
 
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-C3``; a number is added for the claim's further scopes."""
         same = [v for _, v in self.claims if v.claim == verdict.claim]
         place = next(k for k, v in enumerate(same) if v is verdict)
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")
-
-
-def _counts(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``; C7 apart."""
-    several = _is_several(verdicts)
-    ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
-    groups = {word: [v for v in ours if v.verdict == word] for word in ICONS}
-    counted = [f"{len(found)} {word} ({', '.join(_names(found, several))})" for word, found in groups.items() if found]
-    apart = "".join(f" From the numbers of others alone: {v.claim} {v.verdict}." for v in others)
-    return f"Of {len(ours)} {'questions' if several else 'claims'}: {'; '.join(counted)}.{apart}"
-
-
-def _is_several(verdicts: Sequence[Verdict]) -> bool:
-    """Whether verdicts are on several things that must not be pooled."""
-    return len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
-
-
-def _names(verdicts: Sequence[Verdict], several: bool) -> list[str]:
-    """Claims; of several scopes with the scope, or where they are many with the number of scopes: ``C3 on 8``."""
-    asked = [(v.claim, v.scope if several and v.verdict != "not run" else "") for v in verdicts]
-    if len({scope for _, scope in asked if scope}) <= NAMED_SCOPES:
-        return list(dict.fromkeys(f"{claim} on {scope}" if scope else claim for claim, scope in asked))
-    counts = Counter(claim for claim, _ in asked)
-    return [f"{claim} on {count}" for claim, count in counts.items()]
-
-
-def _rests_on(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
-    models = sorted({(s.model, s.pretrained) for s in evidence.studies})
-    named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
-    tasks = _of_scope(tables["tasks"], evidence)
-    seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
-    groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
-    epochs = int(evidence.studies[0].training.epochs)
-    unit = evidence.card(evidence.tasks[0]).group
-    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
-    trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
-    trained += f" of {searches} searches" if (searches := _searches(_of_scope(tables["trials"], evidence))) > 1 else ""
-    words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
-    trials = _of_scope(tables["trials"], evidence)
-    untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
-    return (
-        f"{words} Nothing was tuned: every study had one trial, so read nothing into the verdicts."
-        if untuned
-        else words
-    )
-
-
-def _of_scope(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
-    """The rows of the scope that is reported first."""
-    return table[table["scope"] == evidence.name] if "scope" in table else table
-
-
-def _span(counts: pd.Series) -> str:
-    """``3``, or ``31 to 44``, or ``no`` for none."""
-    if counts.empty:
-        return "no"
-    return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-
-
-def _trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
-    """What the search budget is worth, in words."""
-    if trials.empty:
-        return "No search was run."
-    counts = trials.groupby(_study_keys(trials)).size()
-    low, high = int(counts.min()), int(counts.max())
-    if high == 1:
-        return (
-            "Every study had one trial, the recipe's first guess: nothing was tuned, and a different guess could "
-            "reverse any comparison. Read nothing into the verdicts of such a run."
-        )
-    gains = []
-    for method, part in best_of_n.groupby("method"):
-        ordered = part.sort_values("n")["expected_best"].tolist()
-        if len(ordered) > 1:
-            last = 100 * (ordered[-1] - ordered[-2])
-            total = 100 * (ordered[-1] - ordered[0])
-            gains.append(f"{label(str(method))} {total:+.1f} points over {len(ordered)} trials (the last {last:+.1f})")
-    spent = f"{high} finished trials" if low == high else f"{low} to {high} finished trials"
-    several = _searches(trials)
-    spent += f" in each of {several} independent searches" if several > 1 else ""
-    luck = (
-        "The intervals of verdicts and differences hold the luck of the search: a search with its seeds is one "
-        "replicate of them."
-        if several > 1
-        else "No interval on this page holds the luck of the search, those of the verdicts included, except the parts "
-        "named 'tasks as a sample'."
-    )
-    if not gains:
-        return f"Every study had {spent}."
-    return (
-        f"Every study had {spent}. Against one trial, the expected validation accuracy of the winner rose by: "
-        f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
-        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. {luck}"
-    )
-
-
-def _study_keys(trials: pd.DataFrame) -> list[str]:
-    """The columns that name a study."""
-    return [name for name in ("task", "method", "search") if name in trials]
-
-
-def _searches(trials: pd.DataFrame) -> int:
-    """How many independent searches each question has at least."""
-    return int(trials.groupby(["task", "method"])["search"].nunique().min()) if "search" in trials else 1
-
-
-def _given_up(evidence: Evidence) -> str:
-    """What early stopping left out of the searches of this folder, in words; empty where it was off."""
-    studies = [study for study in evidence.archive.studies if study.rungs]
-    if not studies:
-        return ""
-    trials = sum(len(study.trials) for study in studies)
-    stopped = sum(len(stopped_trials(study, evidence.store)) for study in studies)
-    rungs = " or ".join(dict.fromkeys(", ".join(map(str, study.rungs)) for study in studies))
-    return (
-        f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were given up after epoch "
-        f"{rungs}, being below the median of the trials that earlier rounds of their study brought there. They count "
-        f"as tried and cannot win. What fewer trials would have shown is not said of such searches: the trials that "
-        f"were left are no sample of them."
-    )
 
 
 def _environment(**settings: Any) -> Environment:
@@ -249,9 +154,17 @@ def _environment(**settings: Any) -> Environment:
     environment.filters["amount"] = amount
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
-    environment.filters.update(mark=mark_of, interval=interval, rests_on=rests_on, first_sight=first_sight)
-    environment.globals.update(bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH)
+    environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on)
+    environment.filters.update(first_sight=first_sight)
+    environment.filters.update(prompt=prompt_words, capital=lambda text: text[:1].upper() + text[1:])
+    environment.globals.update(bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH, vendor=_vendored)
     return environment
+
+
+@cache
+def _vendored(name: str) -> Markup:
+    """A script of others that the page holds, so that it needs no network."""
+    return Markup(files("reports.render").joinpath("vendor", name).read_text(encoding="utf-8"))
 
 
 def _embedded(plot: Plot) -> str:
@@ -300,7 +213,7 @@ def latex(value: Any) -> Any:
 @cache
 def _environments() -> dict[str, Environment]:
     html = _environment(autoescape=select_autoescape(["html"]))
-    html.filters.update(embed=_embedded, minus=_minus, minuses=_minuses)
+    html.filters.update(embed=_embedded, minus=_minus, minuses=_minuses, packed_cells=packed_cells)
     return {
         "index.html": html,
         "report.md": _environment(finalize=markdown),

@@ -12,6 +12,7 @@ import pandas as pd
 
 from carft.core.errors import unknown
 from reports.analysis.context import confusion_table, context_table, kl_table, lost_table, reliability_table
+from reports.analysis.disagreements import context_image_table, disagreement_table, gallery_table
 from reports.analysis.levels import level_table
 from reports.analysis.null_checks import null_table
 from reports.analysis.robustness import baseline_table, robustness_table
@@ -310,6 +311,27 @@ TABLES: dict[str, TableCard] = {
         ("scope", "method", "context"),
         shares=("pretrained", "tuned"),
         points=("lost",),
+    ),
+    "disagreements": TableCard(
+        "Images on which methods disagree",
+        "Images that every seed of one method gets right and every seed of the other gets wrong, both ways; “images” "
+        "are all of the set whose class or context is known.",
+        lambda sources: disagreement_table(sources.evidence),
+        ("scope", "task", "set", "question", "first", "second"),
+    ),
+    "gallery": TableCard(
+        "Images of the gallery",
+        "A choice of those images for the gallery: questions, directions, tasks and sets in turn.",
+        lambda sources: gallery_table(sources.evidence),
+        ("scope", "task", "set", "image"),
+        on_page=False,
+    ),
+    "context_images": TableCard(
+        "Images of the contexts",
+        "One held-out image of each known context.",
+        lambda sources: context_image_table(sources.evidence),
+        ("context",),
+        on_page=False,
     ),
     "kl": TableCard(
         "The divergence over training",

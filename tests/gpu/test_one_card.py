@@ -20,12 +20,14 @@ from carft.training.device import gpu_name, probe
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
-from sweeps.ray_backend.jobs import PARTS, retry_in_parts
+from sweeps.ray_backend import memory
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 DEVICE = "cuda"
+#: parts of a batch that fit where the whole batch does not
+PARTS = 4
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
 
@@ -105,10 +107,11 @@ def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch() -> N
     limit = (peaks[1] + peaks[PARTS]) / 2 / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(limit)
     try:
-        retry_in_parts(run, cell, Execution(DEVICE))
+        memory.run_in_memory(run, cell, Execution(DEVICE), print)
     finally:
+        memory.forget()
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert used == [1, PARTS, 1, PARTS]
+    assert used[:3] == [1, PARTS, 1] and used[3:] in ([2], [2, PARTS])
 
 
 def test_float32_is_float32_in_products_and_convolutions() -> None:

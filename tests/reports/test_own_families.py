@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from carft.data.fixtures import picture
 from carft.data.folder.named import NamedTask
@@ -18,6 +19,7 @@ from carft.data.folder.splits import SPLITS, split_of
 from carft.store.records import Store
 from reports.claims.rules import ledger
 from reports.evidence.scopes import own_families
+from reports.render.pictures import picture_name
 from tests.support.helpers import run_cli
 
 TASKS = ("animals-and-nature", "objects-of-everyday-life", "people", "places", "food", "signs-and-symbols-of-all-kinds")
@@ -82,6 +84,36 @@ def test_the_report_names_tasks_and_no_folder(own: SimpleNamespace) -> None:
     assert "All 6 tasks of emoji gain" in page and "CAR-FT beats fine-tuning on all 6 tasks of emoji." in page
     published = [p for p in own.report.rglob("*") if p.is_file()]
     assert [p.name for p in published if SECRET.encode() in p.read_bytes()] == []
+
+
+def test_the_page_shows_pictures_of_own_folders(own: SimpleNamespace) -> None:
+    page = (own.report / "index.html").read_text(encoding="utf-8")
+    files = sorted((own.report / "pictures").glob("*.jpg"))
+    assert page.count('src="data:image/jpeg') == len(files) > 3
+    for path in files:
+        with Image.open(path) as image:
+            assert max(image.size) <= 96
+    assert run_cli("report", "verify", "--results", own.results, "--out", own.report).returncode == 0
+
+
+def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp_path: Path) -> None:
+    whole = {path.name for path in (own.report / "pictures").iterdir()}
+    made = ("report", "--results", own.results, "--out", tmp_path)
+    said = run_cli(*made, "--private", "emoji/people,*/openmoji/*")
+    assert said.returncode == 0, said.stderr
+    gallery = pd.concat([pd.read_csv(tmp_path / "tables" / f"{name}.csv") for name in ("gallery", "context_images")])
+    hidden = gallery[(gallery["task"] == "emoji/people") | gallery["image"].str.startswith("openmoji/")]
+    names = {f"{picture_name(row.task, row.set, row.image)}.jpg" for row in hidden.itertuples()}
+    kept = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert (
+        names
+        and kept == whole - names
+        and f"{len(names)} private images have no picture." in " ".join(said.stdout.split())
+    )
+    assert run_cli("report", "verify", "--results", own.results, "--out", tmp_path).returncode == 0
+    assert run_cli(*made, "--no-images").returncode == 0
+    assert not list(tmp_path.rglob("*.jpg"))
+    assert "data:image/jpeg" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_search_range_of_the_command_line_is_on_record(own: SimpleNamespace) -> None:

@@ -29,6 +29,7 @@ from reports.build import build_report
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
+from tests.support.pictures import compared_pictures
 
 #: few classes, so that their fixtures can be written for every test
 SMALL = ("pacs", "vlcs", "terraincognita")
@@ -235,3 +236,7 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
     differences = pd.read_csv(built.page.parent / "tables" / "differences.csv")
     assert set(differences[differences["task"] == "pets"]["where"]) == {"ID test", "ID test, mean per class"}
     assert set(differences[differences["task"] == "pacs/sketch"]["where"]) == {"mean OOD"}
+
+
+def test_a_picture_is_the_image_of_its_name(root: Path) -> None:
+    assert compared_pictures(CARDS["pacs/photo"], root) == 2

@@ -18,6 +18,7 @@ from carft.data.checking import check
 from carft.data.downstream.layouts.drawing import COUNTS, planes
 from carft.data.files import Files
 from carft.data.fixtures import picture
+from carft.data.pictures import picture_of
 from carft.data.sets import DataSet
 from carft.data.splitting import RECORD
 from carft.spec.cell import Cell, Training
@@ -25,6 +26,7 @@ from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from tests.support.pictures import compared_pictures
 
 CARVED = ("cifar10", "cifar100", "food101", "sun397", "cars", "pets")
 #: a file that a half-downloaded set lacks, and an image
@@ -335,3 +337,21 @@ def test_every_set_names_its_place_once() -> None:
     places = [one.folder for one in DATA_SETS.values()]
     assert len(places) == len(set(places))
     assert all(isinstance(one, DataSet) for one in DATA_SETS.values())
+
+
+@pytest.mark.parametrize("name", ["cifar10", "pets", "dtd"])
+def test_a_picture_is_the_image_of_its_name(name: str, drawn: Path) -> None:
+    assert compared_pictures(card(name), drawn) == 2
+
+
+def test_a_picture_that_is_not_there_is_refused(drawn: Path) -> None:
+    outside = drawn.parent / "outside.jpg"
+    picture(0).save(outside)
+    for name in ("images/none.jpg", "../../outside.jpg", str(outside)):
+        with pytest.raises(UserError, match="has no image called"):
+            picture_of(card("pets"), "test", name, drawn)
+    for name in ("test_batch.bin/x", "test_batch.bin/99999", "../cifar-10-batches-bin/test_batch.bin/00000"):
+        with pytest.raises(UserError):
+            picture_of(card("cifar10"), "test", name, drawn)
+    with pytest.raises(UserError, match="--data"):
+        picture_of(card("pets"), "test", "images/none.jpg", None)

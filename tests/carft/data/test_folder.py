@@ -20,6 +20,7 @@ from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
 from carft.data.folder.layout import fixture, read
 from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.splits import split_of, splits_of
+from carft.data.pictures import picture_of
 from carft.data.sets import DataSet
 from carft.spec.cell import Cell, Training
 from carft.spec.resolve import command, specify
@@ -30,6 +31,7 @@ from reports.build import build_report
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
+from tests.support.pictures import compared_pictures
 
 DOMAINS = ("photo", "scan", "sketch")
 CLASSES = ("cat", "dog", "guinea_pig")
@@ -382,3 +384,17 @@ def test_a_tree_of_your_own_can_be_checked_as_a_data_set(original: Path) -> None
 def test_images_are_decoded_as_they_lie(original: Path) -> None:
     task = card(f"folder:{original}").open(Folder())
     assert task.train.images[0].shape == (3, 32, 32) and task.train.images[0].dtype == torch.uint8
+
+
+def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(original: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(original, own)
+    task = card(f"folder:{own}")
+    assert compared_pictures(task, None) == 2 * len(task.sets)
+    (tmp_path / "secret.png").write_bytes(next(own.rglob("*.png")).read_bytes())
+    with pytest.raises(UserError, match="has no image called"):
+        picture_of(task, "test", "../secret.png")
+    name = next(own.rglob("*.png"))
+    picture(7).save(name.with_name("another.png"))
+    with pytest.raises(UserError, match="changed"):
+        picture_of(task, "test", name.relative_to(own).as_posix())

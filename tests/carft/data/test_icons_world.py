@@ -24,8 +24,10 @@ from carft.data.icons.drawings import SPLITS, census, mask
 from carft.data.icons.probe import confusion
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, SUITES
+from carft.data.pictures import picture_of
 from carft.data.task import ImageSet, Task
 from tests.support.helpers import ROOT, TASK, environment
+from tests.support.pictures import compared_pictures
 
 
 def contexts_of(images: ImageSet) -> set[str]:
@@ -219,3 +221,14 @@ def test_an_image_is_the_same_in_another_process() -> None:
     ]
     assert len(runs[0].strip()) == 64
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("task", ["icons/transport", "icons/domains/sketches"])
+def test_a_picture_is_the_image_of_its_name(task: str) -> None:
+    assert compared_pictures(card(task), None) == 2 * len(card(task).sets)
+
+
+def test_a_drawing_that_is_not_in_the_world_has_no_picture() -> None:
+    for name in ("nobody/nothing/photo/0", "photo/0", "", "nobody/nothing/photo/x"):
+        with pytest.raises(UserError, match="has no image called"):
+            picture_of(card("icons/transport"), "test", name)

@@ -26,6 +26,7 @@ from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from tests.support.pictures import compared_pictures
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +277,7 @@ def test_a_cell_on_imagenet_is_trained_and_unsealed(root: Path, store: Store, mo
     assert store.read(ft.id).provenance["digests"]["attested"].endswith("fixture")
     found = store.predictions(car_ft.id, "ood/objectnet")
     assert found.subset == subset("objectnet") and set(found.predicted) <= set(found.subset or ())
+
+
+def test_a_picture_is_the_image_of_its_name_without_a_red_border(root: Path) -> None:
+    assert compared_pictures(card("imagenet"), root) == 12

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from carft.data.downstream.layouts.drawing import drawings, planes, write_lines
 from carft.data.downstream.layouts.reading import damaged, index_of, lines
 from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
+
+if TYPE_CHECKING:
+    import torch
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -58,12 +61,27 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 def pixels(data_set: DataSet, root: Path, index: Index) -> torch.Tensor:
     """Return the images of an index, (N, 3, 32, 32) uint8 RGB."""
+    import torch
+
     layout = FORMATS[data_set.name]
     records = {file: _records(file, layout) for file in {path.parent for path in index.paths}}
     images = np.empty((len(index), 3, SIDE, SIDE), np.uint8)
     for row, path in enumerate(index.paths):
-        images[row] = records[path.parent][int(path.name), layout.label_bytes :].reshape(3, SIDE, SIDE)
+        images[row] = _planes(records[path.parent], int(path.name), layout)
     return torch.from_numpy(images)
+
+
+def packed_picture(data_set: DataSet, path: Path) -> np.ndarray:
+    """Return one image, (32, 32, 3) uint8 RGB. Raises ``CorruptFile`` if its file is damaged or ends before it."""
+    layout = FORMATS[data_set.name]
+    records, number = _records(path.parent, layout), int(path.name)
+    if number >= len(records):
+        raise damaged(path.parent)
+    return _planes(records, number, layout).transpose(1, 2, 0)
+
+
+def _planes(records: np.ndarray, number: int, layout: Format) -> np.ndarray:
+    return records[number, layout.label_bytes :].reshape(3, SIDE, SIDE)
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:

@@ -1,0 +1,110 @@
+"""The numbers of the interactive plots, as plain lists for the script of the page. Shares of 1 become percent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from reports.figures.figures import colour, label, marker
+from reports.tables.rows import rows_of
+
+#: marker of matplotlib -> symbol of Observable Plot
+SYMBOLS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "wye", "P": "plus", "X": "times"}
+CONTRAST = "CAR-FT - FT"
+#: where a difference is measured -> (claim, part) that gives the mean over tasks
+MEANS = {"ID test": ("C3", f"{CONTRAST}, ID test"), "mean OOD": ("C4", f"{CONTRAST}, mean of suites")}
+MEAN = "mean of tasks"
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+def plot_data(tables: Tables) -> dict[str, Any]:
+    """The data of all plots; a plot without numbers has an empty list.
+
+    differences: CAR-FT minus FT in points, for each task and the mean. points and curves: ID and OOD accuracy. trials:
+    one point for each search trial. methods: name, colour and symbol of each.
+    """
+    trials = _trials(tables["trials"])
+    points, curves = _points(tables["tasks"]), _curves(tables["wise"])
+    entries = [*tables["tasks"]["method"], *tables["wise"]["parent"], *tables["trials"]["method"]]
+    return {
+        "methods": {label(m): {"colour": colour(m), "symbol": _symbol(m)} for m in dict.fromkeys(entries)},
+        "differences": _differences(tables["differences"], tables["verdicts"]),
+        "points": points,
+        "curves": curves if points else [],
+        "trials": trials,
+    }
+
+
+def _symbol(entry: str) -> str:
+    return SYMBOLS.get(marker(entry), "star")
+
+
+def _percent(row: Mapping[str, Any], columns: Iterable[str]) -> list[float | None]:
+    values = [row.get(column) for column in columns]
+    return [None if v is None or not math.isfinite(v) else round(100 * float(v), 2) for v in values]
+
+
+def _differences(differences: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per task and place, and one for the mean over the tasks of a scope, last."""
+    found = []
+    rows = rows_of(differences[differences["contrast"] == CONTRAST]) if len(differences) else []
+    for row in rows:
+        effect, low, high = _percent(row, ("effect", "low", "high"))
+        found.append({"task": row["task"], "where": row["where"], "effect": effect, "low": low, "high": high})
+    several = parts["scope"].nunique() > 1 if len(parts) else False
+    for where, (claim, part) in MEANS.items():
+        for row in rows_of(parts[(parts["claim"] == claim) & (parts["part"] == part)]) if len(parts) else []:
+            if row["n_tasks"] > 1:
+                effect, low, high = _percent(row, ("effect", "low", "high"))
+                name = MEAN + (f", {row['scope']}" if several else "")
+                found.append({"task": name, "where": where, "effect": effect, "low": low, "high": high, "mean": True})
+    return [row for row in found if row["effect"] is not None]
+
+
+def _points(tasks: pd.DataFrame) -> list[dict[str, Any]]:
+    found = []
+    for row in rows_of(tasks):
+        inside, outside, low, high = _percent(row, ("test_top1", "ood/mean", "low", "high"))
+        if inside is not None and outside is not None:
+            what = {"task": row["task"], "method": label(row["method"])}
+            found.append({**what, "id": inside, "ood": outside, "low": low, "high": high})
+    return found
+
+
+def _curves(curves: pd.DataFrame) -> list[dict[str, Any]]:
+    found = []
+    for row in rows_of(curves):
+        inside, outside = _percent(row, ("test/top1", "ood/mean/top1"))
+        if inside is not None and outside is not None:
+            what = {"task": row["task"], "parent": label(row["parent"]), "alpha": row["alpha"]}
+            found.append({**what, "id": inside, "ood": outside})
+    return found
+
+
+def _trials(trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Score in % and minus the mean of the task's trials, so that easy and hard tasks share one colour scale."""
+    if trials.empty:
+        return []
+    centre = trials.groupby("task")["val/top1"].transform("mean")
+    trials = trials.assign(relative=trials["val/top1"] - centre)
+    found = []
+    for row in rows_of(trials):
+        score, relative = _percent(row, ("val/top1", "relative"))
+        weight = row.get("kl_weight")
+        found.append(
+            {
+                "task": row["task"],
+                "method": label(row["method"]),
+                "cell": row["cell"],
+                "lr": row["lr"],
+                "kl": None if weight is None or not math.isfinite(weight) else weight,
+                "score": score,
+                "relative": relative,
+                "won": bool(row["won"]),
+            }
+        )
+    return [row for row in found if row["score"] is not None]

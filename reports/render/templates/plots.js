@@ -1,0 +1,140 @@
+/* The plots. Every mark answers mouse and keyboard: one stop of Tab a plot, arrow keys from mark to mark. */
+const plots = read("plots-data");
+const styleOf = method => plots.methods[method] || { colour: "#595959", symbol: "circle" };
+const signed = value => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+const power = value => {
+  const [digit, exponent] = value.toExponential(0).split("e");
+  return digit === "1" || digit === "3" ? `${digit}e${exponent.replace("-", "−").replace("+", "")}` : "";
+};
+const methodsIn = rows => [...new Set(rows.map(row => row.method))];
+const legendOf = methods => ({
+  color: { domain: methods, range: methods.map(m => styleOf(m).colour) },
+  symbol: { domain: methods, range: methods.map(m => styleOf(m).symbol), legend: true },
+});
+
+function walkable(svg, name, selector) {
+  svg.setAttribute("role", "group");
+  svg.setAttribute("aria-label", `${name}; arrow keys go from mark to mark`);
+  const marks = [...svg.querySelectorAll(selector)];
+  svg.querySelectorAll("g[aria-label]").forEach(group => group.removeAttribute("aria-label"));
+  const only = mark => marks.forEach(other => other.setAttribute("tabindex", other === mark ? "0" : "-1"));
+  marks.forEach((mark, place) => {
+    const inner = mark.matches("[aria-label]") ? mark : mark.querySelector("[aria-label]");
+    const words = inner.getAttribute("aria-label");
+    mark.setAttribute("aria-label", words);
+    if (inner !== mark) inner.removeAttribute("aria-label");
+    if (mark.localName !== "a") mark.setAttribute("role", "img");
+    mark.classList.add("markable");
+    mark.addEventListener("focus", () => { only(mark); said(svg, words); });
+    mark.addEventListener("mouseenter", () => said(svg, words));
+    mark.addEventListener("keydown", event => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      marks[(place + step + marks.length) % marks.length].focus();
+    });
+  });
+  if (marks.length) only(marks[0]);
+}
+const said = (svg, words) => { svg.closest(".drawn").querySelector(".said").textContent = words; };
+
+/* Draw figures into a box, once more when the box changes its width; `make(width)` gives [figure, name, marks]. */
+const drawings = [];
+function drawing(id, make) {
+  const box = document.getElementById(id);
+  if (!box) return;
+  const told = element("p", "Point at a mark, or go to one with Tab and the arrow keys.", { class: "said no-print", "aria-live": "polite" });
+  const draw = () => {
+    const made = make(Math.max(260, Math.min(box.clientWidth, 1000)));
+    box.replaceChildren(...made.map(([figure]) => figure), told);
+    for (const [figure, name, selector] of made) {
+      const svg = figure.matches("svg.plot-main") ? figure : figure.querySelector("svg.plot-main") || figure;
+      walkable(svg, name, selector);
+    }
+  };
+  let width = 0;
+  new ResizeObserver(() => { if (Math.abs(box.clientWidth - width) > 20) { width = box.clientWidth; draw(); } }).observe(box);
+  drawings.push(draw);
+}
+
+function differencesOf(where, rows, domain, width) {
+  const tasks = [...new Set(rows.map(row => row.task))], bounded = rows.filter(row => row.low !== null);
+  const figure = Plot.plot({
+    className: "plot-main", width, height: 26 * tasks.length + 62, marginLeft: Math.min(150, width * .38), marginTop: 24,
+    x: { domain, label: `CAR-FT minus FT, ${where} (points)`, grid: true }, y: { domain: tasks, label: null, tickSize: 0 },
+    marks: [
+      Plot.ruleX([0], { stroke: "#5b6570" }),
+      Plot.ruleY(bounded, { y: "task", x1: "low", x2: "high", stroke: styleOf("CAR-FT").colour, strokeWidth: 2 }),
+      Plot.dot(rows, { y: "task", x: "effect", r: 5, fill: row => row.mean ? "#1c2024" : styleOf("CAR-FT").colour, symbol: row => row.mean ? "diamond2" : "circle",
+        ariaLabel: row => `${row.task}, ${where}: ${signed(row.effect)} points` + (row.low === null ? ", no interval" : ` (${signed(row.low)} to ${signed(row.high)})`), className: "marks" }),
+    ],
+  });
+  return [figure, `CAR-FT minus FT on the ${where}, one mark a task`, ".marks path, .marks circle"];
+}
+
+function drawDifferences(width) {
+  const wheres = [...new Set(plots.differences.map(row => row.where))], side = width > 640 ? (width - 24) / wheres.length : width;
+  const bounds = plots.differences.flatMap(row => [row.low ?? row.effect, row.high ?? row.effect, 0]);
+  const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
+  return wheres.map(where => differencesOf(where, plots.differences.filter(row => row.where === where), domain, side));
+}
+
+function drawIdOod(width) {
+  const chosen = picked(), points = plots.points.filter(row => !chosen || row.task === chosen);
+  const others = plots.points.filter(row => !points.includes(row));
+  const curves = chosen ? plots.curves.filter(row => row.task === chosen) : [];
+  const every = [...plots.points, ...plots.curves], room = (values, pad) => [Math.min(...values) - pad, Math.max(...values) + pad];
+  const x = room(every.flatMap(row => [row.id]), 4), y = room(every.map(row => row.ood), 4);
+  const low = Math.max(x[0], y[0]), high = Math.min(x[1], y[1]), methods = methodsIn(plots.points);
+  const side = Math.min(width, 560);
+  const figure = Plot.plot({
+    className: "plot-main", width: side, aspectRatio: 1, marginLeft: 44, ...legendOf(methods),
+    x: { domain: x, label: "top-1 on the ID test set (%)", grid: true }, y: { domain: y, label: "mean top-1 over the shifts (%)", grid: true },
+    marks: [
+      low < high ? Plot.line([[low, low], [high, high]], { stroke: "#767f88", strokeDasharray: "3 4" }) : null,
+      Plot.dot(others, { x: "id", y: "ood", stroke: "#b7bec6", r: 3 }),
+      Plot.line(curves, { x: "id", y: "ood", z: "parent", stroke: row => styleOf(`WiSE-FT of ${row.parent}`).colour, markerEnd: "arrow", strokeWidth: 1.6, sort: "alpha" }),
+      Plot.text(curves, { x: "id", y: "ood", text: row => String(row.alpha), dy: -8, fontSize: 10, fill: "#3c444c" }),
+      chosen ? Plot.ruleY(points.filter(row => row.low !== null), { y: "ood", x1: row => Math.max(x[0], row.low), x2: row => Math.min(x[1], row.high), stroke: "#767f88" }) : null,
+      Plot.dot(points, { x: "id", y: "ood", fill: "method", symbol: "method", r: 5, stroke: "#fff", strokeWidth: .8,
+        ariaLabel: row => `${row.task}, ${row.method}: ID ${row.id.toFixed(1)} %` + (row.low === null ? "" : ` (${row.low.toFixed(1)} to ${row.high.toFixed(1)})`) + `, OOD ${row.ood.toFixed(1)} %`, className: "marks" }),
+    ],
+  });
+  return [[figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
+}
+
+/* A method with a KL term has a plane of learning rate and weight; any other a line of learning rates and scores. */
+function searchOf(method, rows, reach, width, first) {
+  const plane = rows.some(row => row.kl !== null), y = plane ? "kl" : "relative";
+  const words = row => `${row.task}, ${row.method}: lr ${row.lr.toPrecision(2)}` + (row.kl === null ? "" : `, KL weight ${row.kl.toPrecision(2)}`) +
+    `, validation ${row.score.toFixed(1)} % (${signed(row.relative)} from the task's mean)` + (row.won ? ", winner" : "");
+  const shared = { x: "lr", y, href: row => `#cell-${row.cell}` };
+  const figure = Plot.plot({
+    className: "plot-main", width, height: 300, marginLeft: 48, marginBottom: 40, inset: 10,
+    x: { type: "log", label: `learning rate, ${method}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
+    color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], legend: first, label: "validation top-1 minus the task's mean (points)" },
+    marks: [
+      Plot.dot(rows, { ...shared, fill: "relative", stroke: "#3c444c", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
+    ],
+  });
+  return [figure, `Search trials of ${method}`, ".marks a"];
+}
+
+function drawSearch(width) {
+  const chosen = picked(), trials = plots.trials.filter(row => !chosen || row.task === chosen);
+  const reach = Math.max(1, ...plots.trials.map(row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
+  return methodsIn(trials).map((method, k) => searchOf(method, trials.filter(row => row.method === method), reach, side, k === 0));
+}
+
+/* One choice of a task for all plots. */
+const pickers = [...document.querySelectorAll("select.pick")];
+const picked = () => pickers.length ? pickers[0].value : "";
+pickers.forEach(picker => picker.addEventListener("change", () => {
+  pickers.forEach(other => { other.value = picker.value; });
+  drawings.forEach(draw => draw());
+}));
+if (plots) {
+  drawing("plot-differences", drawDifferences);
+  drawing("plot-id-ood", drawIdOod);
+  drawing("plot-search", drawSearch);
+}

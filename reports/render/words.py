@@ -1,0 +1,138 @@
+"""Sentences of the page about the whole report: how many verdicts came out how, and what they rest on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from reports.claims.verdicts import Verdict
+from reports.evidence.evidence import Evidence
+from reports.evidence.results import stopped_trials
+from reports.figures.figures import label
+from reports.render.formatting import ICONS
+
+#: scopes that the counts of verdicts name
+NAMED_SCOPES = 3
+
+
+def count_words(verdicts: Sequence[Verdict]) -> str:
+    """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``; C7 apart."""
+    several = is_several(verdicts)
+    ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
+    groups = {word: [v for v in ours if v.verdict == word] for word in ICONS}
+    counted = [f"{len(found)} {word} ({', '.join(_names(found, several))})" for word, found in groups.items() if found]
+    apart = "".join(f" From the numbers of others alone: {v.claim} {v.verdict}." for v in others)
+    return f"Of {len(ours)} {'questions' if several else 'claims'}: {'; '.join(counted)}.{apart}"
+
+
+def is_several(verdicts: Sequence[Verdict]) -> bool:
+    """Whether verdicts are on several things that must not be pooled."""
+    return len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
+
+
+def _names(verdicts: Sequence[Verdict], several: bool) -> list[str]:
+    """Claims; of several scopes with the scope, or where they are many with the number of scopes: ``C3 on 8``."""
+    asked = [(v.claim, v.scope if several and v.verdict != "not run" else "") for v in verdicts]
+    if len({scope for _, scope in asked if scope}) <= NAMED_SCOPES:
+        return list(dict.fromkeys(f"{claim} on {scope}" if scope else claim for claim, scope in asked))
+    counts = Counter(claim for claim, _ in asked)
+    return [f"{claim} on {count}" for claim, count in counts.items()]
+
+
+def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
+    """How many tasks, cells, epochs, seeds and test groups there are, of which model, and whether nothing was tuned."""
+    models = sorted({(s.model, s.pretrained) for s in evidence.studies})
+    named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
+    tasks = of_scope(tables["tasks"], evidence)
+    seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)
+    groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
+    epochs = int(evidence.studies[0].training.epochs)
+    unit = evidence.card(evidence.tasks[0]).group
+    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
+    trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
+    trained += f" of {searches} searches" if (searches := _searches(of_scope(tables["trials"], evidence))) > 1 else ""
+    words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
+    trials = of_scope(tables["trials"], evidence)
+    untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
+    return (
+        f"{words} Nothing was tuned: every study had one trial, so read nothing into the verdicts."
+        if untuned
+        else words
+    )
+
+
+def of_scope(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """The rows of the scope that is reported first."""
+    return table[table["scope"] == evidence.name] if "scope" in table else table
+
+
+def _span(counts: pd.Series) -> str:
+    """``3``, or ``31 to 44``, or ``no`` for none."""
+    if counts.empty:
+        return "no"
+    return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+
+
+def trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """What the search budget is worth, in words."""
+    if trials.empty:
+        return "No search was run."
+    counts = trials.groupby(_study_keys(trials)).size()
+    low, high = int(counts.min()), int(counts.max())
+    if high == 1:
+        return (
+            "Every study had one trial, the recipe's first guess: nothing was tuned, and a different guess could "
+            "reverse any comparison. Read nothing into the verdicts of such a run."
+        )
+    gains = []
+    for method, part in best_of_n.groupby("method"):
+        ordered = part.sort_values("n")["expected_best"].tolist()
+        if len(ordered) > 1:
+            last = 100 * (ordered[-1] - ordered[-2])
+            total = 100 * (ordered[-1] - ordered[0])
+            gains.append(f"{label(str(method))} {total:+.1f} points over {len(ordered)} trials (the last {last:+.1f})")
+    spent = f"{high} finished trials" if low == high else f"{low} to {high} finished trials"
+    several = _searches(trials)
+    spent += f" in each of {several} independent searches" if several > 1 else ""
+    luck = (
+        "The intervals of verdicts and differences hold the luck of the search: a search with its seeds is one "
+        "replicate of them."
+        if several > 1
+        else "No interval on this page holds the luck of the search, those of the verdicts included, except the parts "
+        "named 'tasks as a sample'."
+    )
+    if not gains:
+        return f"Every study had {spent}."
+    return (
+        f"Every study had {spent}. Against one trial, the expected validation accuracy of the winner rose by: "
+        f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
+        f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. {luck}"
+    )
+
+
+def _study_keys(trials: pd.DataFrame) -> list[str]:
+    """The columns that name a study."""
+    return [name for name in ("task", "method", "search") if name in trials]
+
+
+def _searches(trials: pd.DataFrame) -> int:
+    """How many independent searches each question has at least."""
+    return int(trials.groupby(["task", "method"])["search"].nunique().min()) if "search" in trials else 1
+
+
+def given_up(evidence: Evidence) -> str:
+    """What early stopping left out of the searches of this folder, in words; empty where it was off."""
+    studies = [study for study in evidence.archive.studies if study.rungs]
+    if not studies:
+        return ""
+    trials = sum(len(study.trials) for study in studies)
+    stopped = sum(len(stopped_trials(study, evidence.store)) for study in studies)
+    rungs = " or ".join(dict.fromkeys(", ".join(map(str, study.rungs)) for study in studies))
+    return (
+        f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were given up after epoch "
+        f"{rungs}, being below the median of the trials that earlier rounds of their study brought there. They count "
+        f"as tried and cannot win. What fewer trials would have shown is not said of such searches: the trials that "
+        f"were left are no sample of them."
+    )
