@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft_cli.console import counted, err, headed, out, print_json, rows_table, split
-from carft_cli.declare import MORE_RUN, OUTPUT, RUN, option, takes
-from carft_cli.options import ComputeOptions, DataOptions, OutputOptions, local_folder, writable
+from carft_cli.declare import OUTPUT, RUN, option, takes
+from carft_cli.options import ComputeOptions, DataOptions, OutputOptions, RetryFailed, local_folder, writable
 from carft_cli.plan import slots_of
 from carft_cli.report import print_built, suggest_again
 from carft_cli.status import duration
@@ -38,9 +38,7 @@ class AuditSettings:
     name: Annotated[str, typer.Argument(metavar="AUDIT", help="Name of the audit, or a YAML file.")] = "miniature"
     only: Annotated[str | None, option(RUN, "Comma-separated parts; default: all.", "--only")] = None
     smoke: Annotated[bool, option(RUN, "Every part at its smallest: to see that everything runs.", "--smoke")] = False
-    retry_failed: Annotated[
-        bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
-    ] = False
+    retry_failed: RetryFailed = False
     out: Annotated[Path, option(OUTPUT, "The report folder.", "--out", parser=local_folder, metavar="PATH")] = Path(
         "report"
     )

@@ -46,6 +46,9 @@ Results = Annotated[
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
 ]
 AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "--json")]
+RetryFailed = Annotated[
+    bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
+]
 Data = Annotated[Path | None, option(DATA, "The folder that holds the data sets.", "--data")]
 Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto, cpu or cuda.")]
@@ -178,6 +181,10 @@ class ComputeOptions:
         int, option(MORE_WHERE, "Parts that a worker's batch is computed in, to save memory.", min=1)
     ] = 1
     compile: Annotated[bool, option(MORE_WHERE, "Compile the image encoders with torch.compile.", "--compile")] = False
+    grad_checkpointing: Annotated[
+        bool,
+        option(MORE_WHERE, "Compute activations again in the backward pass, to save memory.", "--grad-checkpointing"),
+    ] = False
     checkpoint_minutes: Annotated[
         float | None,
         option(MORE_WHERE, "Minutes between checkpoints of a cell; 0: none; default: 10, or the recipe's.", min=0),
@@ -215,6 +222,7 @@ class ComputeOptions:
             workers=workers,
             accumulation=self.accumulation,
             compile=self.compile,
+            grad_checkpointing=self.grad_checkpointing,
             data=absolute(data.data),
             checkpoint_every=self.checkpoint_every,
             checkpoint_minutes=CHECKPOINT_MINUTES if minutes is None else minutes,

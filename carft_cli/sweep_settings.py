@@ -12,7 +12,15 @@ import typer
 from carft.core.errors import UserError
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, option
-from carft_cli.options import ComputeOptions, DataOptions, DomainOptions, ModelOptions, OutputOptions, PluginOptions
+from carft_cli.options import (
+    ComputeOptions,
+    DataOptions,
+    DomainOptions,
+    ModelOptions,
+    OutputOptions,
+    PluginOptions,
+    RetryFailed,
+)
 
 if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
@@ -35,9 +43,7 @@ class RunOptions:
     precision: Annotated[
         str | None, option(MORE_RUN, "float32, bfloat16, float16, or tf32 on a GPU; default: the recipe's.")
     ] = None
-    retry_failed: Annotated[
-        bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
-    ] = False
+    retry_failed: RetryFailed = False
 
 
 @dataclass(frozen=True)

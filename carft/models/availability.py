@@ -28,7 +28,10 @@ class ModelSize:
 
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch
-BUILT_IN_SIZES = {"icons-resnet": ModelSize(36_931_584, 1_362_200)}
+BUILT_IN_SIZES = {
+    "icons-resnet": ModelSize(36_931_584, 1_362_200),
+    "icons-vit": ModelSize(187_025_664, 1_409_472),
+}
 
 
 def require_architecture(model: str) -> None:

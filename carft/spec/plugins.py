@@ -10,9 +10,11 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec
 from keyword import iskeyword
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 from carft.core.errors import UserError
@@ -43,6 +45,8 @@ def method(
     epoch_passes: int,
     first_passes: int = 0,
     in_soups: bool = False,
+    compares: bool = False,
+    own_training: Mapping[str, Any] | None = None,
 ) -> Callable[[Class], Class]:
     """Mark a class as a trained method. The arguments are the fields of :class:`carft.spec.registry.MethodCard`."""
 
@@ -61,6 +65,8 @@ def method(
             first_passes=first_passes,
             epoch_passes=epoch_passes,
             in_soups=in_soups,
+            compares=compares,
+            own_training=dict(own_training or {}),
         )
         return kind
 
@@ -97,13 +103,28 @@ def load_text(file: str, text: str) -> list[MethodCard]:
     return cards
 
 
+class _Text(InspectLoader):
+    """Imports a module from its text."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.text, self.file)
+
+
 def _run(name: str, file: str, text: str) -> ModuleType:
+    loader = _Text(text, f"<{file}>")
     module = ModuleType(name)
-    module.__file__ = f"<{file}>"
+    module.__file__ = loader.file
+    module.__spec__ = ModuleSpec(name, loader)
     sys.modules[name] = module
     linecache.cache[module.__file__] = (len(text), None, text.splitlines(True), module.__file__)
     try:
-        exec(compile(text, module.__file__, "exec"), module.__dict__)
+        loader.exec_module(module)
     except UserError:
         raise
     except Exception as error:  # the code of others may raise anything

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from carft.core.errors import UserError, unknown
@@ -62,10 +62,10 @@ class MethodCard:
     3; the pretrained model's features, or a text tower that is trained too, as 1 more."""
     in_soups: bool
     """Whether a sweep with soups averages the search cells of this method."""
-    compares: bool = False
+    compares: bool
     """Whether the loss compares the images of a batch through ``embed`` and ``compare``, which several workers and
     accumulation need in the place of ``loss``."""
-    own_training: Mapping[str, Any] = field(default_factory=dict)
+    own_training: Mapping[str, Any]
     """Training settings that the method fixes, whatever the recipe says."""
 
     def load(self) -> Any:
@@ -110,6 +110,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=0,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="linear_probe",
@@ -125,6 +127,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=1,
             epoch_passes=0,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="ft",
@@ -140,6 +144,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=3,
             in_soups=True,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="lp_ft",
@@ -155,6 +161,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=1,
             epoch_passes=3,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="l2_sp",
@@ -170,6 +178,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=3,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="kd",
@@ -185,6 +195,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=4,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="feature_kd",
@@ -200,6 +212,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=4,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="flyp",
@@ -232,6 +246,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=4,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="car_ft",
@@ -247,6 +263,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=4,
             in_soups=True,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="car_ft_permuted",
@@ -262,6 +280,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=4,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="car_ft_random",
@@ -277,6 +297,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=4,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="wise_ft",
@@ -292,6 +314,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=0,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
         MethodCard(
             name="soup",
@@ -307,6 +331,8 @@ METHODS: dict[str, MethodCard] = {
             first_passes=0,
             epoch_passes=0,
             in_soups=False,
+            compares=False,
+            own_training={},
         ),
     )
 }

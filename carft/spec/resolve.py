@@ -14,6 +14,7 @@ from carft.data.card import Card
 from carft.data.catalog import card
 from carft.data.folder.named import declared
 from carft.data.folder.naming import without_place
+from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.cell import DIGEST_MARK, PROTOCOLS, Cell, ProtocolFields, Reading, Training
 from carft.spec.plugins import source_of
 from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
@@ -90,12 +91,18 @@ def _read(method: str, reading: Reading) -> Reading:
 
 
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
-    """Return model and weights, by default the card's. An address names both. Another model needs explicit weights."""
+    """Return model and weights, by default the card's. An address names both, a built-in model has its own weights.
+
+    Raises ``UserError`` for another model without weights.
+    """
     addressed = next((name for name in (model, pretrained) if name and name.startswith(ADDRESSES)), None)
     if addressed:
         if {model, pretrained} - {None, addressed}:
             raise UserError(f"'{addressed}' holds both model and weights.", "Give it alone, as --model.")
         return addressed, addressed
+    shipped = [tag for name, tag in BUILT_IN_WEIGHTS if name == model]
+    if model and not pretrained and shipped:
+        return model, shipped[0]
     if model and not pretrained and model != chosen.model:
         raise UserError(f"Which weights of '{model}'?", "Give --pretrained a tag or the path of a weights file.")
     return model or chosen.model, pretrained or chosen.pretrained

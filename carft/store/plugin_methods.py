@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import Field
+
 from carft.core.files import write_json
 from carft.spec.plugins import known_only
 from carft.spec.registry import METHODS, PLUGGED, MethodCard, Range
@@ -55,6 +57,10 @@ class MethodFile(Document):
     """Passes of the image encoder per epoch."""
     in_soups: bool
     """Whether a sweep with soups averages its search cells."""
+    compares: bool = False
+    """Whether the loss compares the images of a batch through ``embed`` and ``compare``."""
+    own_training: dict[str, Any] = Field(default_factory=dict)
+    """Training settings that the method fixes."""
 
 
 def keep_methods(store: Store) -> None:

@@ -29,7 +29,8 @@ def plot_data(tables: Tables) -> dict[str, Any]:
     """
     trials = _trials(tables["trials"])
     points, curves = _points(tables["tasks"]), _curves(tables["wise"])
-    entries = [*tables["tasks"]["method"], *tables["wise"]["parent"], *tables["trials"]["method"]]
+    columns = (("tasks", "method"), ("wise", "parent"), ("trials", "method"))  # an empty table has no columns
+    entries = [entry for name, column in columns for entry in tables[name].get(column, ())]
     return {
         "methods": {label(m): {"colour": colour(m), "symbol": _symbol(m)} for m in dict.fromkeys(entries)},
         "differences": _differences(tables["differences"], tables["verdicts"]),

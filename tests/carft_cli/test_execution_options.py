@@ -19,6 +19,7 @@ def asked(tmp_path: Path, device: str) -> Execution:
     options = ComputeOptions(
         accumulation=2,
         compile=True,
+        grad_checkpointing=True,
         checkpoint_every=3,
         checkpoint_minutes=5,
         feature_cache=str(tmp_path),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
-BUILT_IN_WEIGHTS = {("icons-resnet", "icons"): WEIGHTS_FOLDER / "icons-resnet.safetensors"}
+BUILT_IN_WEIGHTS = {(name, "icons"): WEIGHTS_FOLDER / f"{name}.safetensors" for name in ("icons-resnet", "icons-vit")}
 
 VERSION = "icons-2"
 #: earlier world -> the version of this package that has it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.colors import to_rgb
 
 from carft.spec.registry import METHODS
-from reports.evidence.evidence import TABLE_ENTRIES
+from reports.evidence.evidence import table_entries
 from reports.figures.style import SPARE_STYLES, colour, prompt_words
 
 
@@ -16,7 +16,7 @@ def contrast_with_white(name: str) -> float:
 
 
 def test_every_colour_is_seen_on_paper() -> None:
-    drawn = {colour(entry.label) for entry in TABLE_ENTRIES} | {colour(name) for name in METHODS}
+    drawn = {colour(entry.label) for entry in table_entries()} | {colour(name) for name in METHODS}
     for name in drawn | {spare for spare, _ in SPARE_STYLES}:
         assert contrast_with_white(name) >= 3, name
 
