@@ -310,7 +310,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
     for study in ordered:
         by_reading.setdefault(choices(study), []).append(study)
     main = () if () in by_reading else choices(ordered[-1])
-    budget = _budget(by_reading[main][-1])
+    budget = _budget(_reference(by_reading[main]))
     kept: dict[Choices, list[StudyFile]] = {}
     dropped: list[StudyFile] = []
     for reading, found in by_reading.items():
@@ -326,6 +326,12 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
         order = list(METHODS)
         kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), search_of(s)))
     return Evidence(archive, scope, name, kept[main], dropped, main, kept)
+
+
+def _reference(studies: Sequence[StudyFile]) -> StudyFile:
+    """The last study whose method fixes no training settings of its own, else the last."""
+    free = [study for study in studies if study.method in METHODS and not METHODS[study.method].own_training]
+    return (free or list(studies))[-1]
 
 
 def _budget(study: StudyFile) -> dict[str, Any]:
