@@ -94,6 +94,8 @@ def lost(tables: Tables) -> Figure | None:
     table = tables["lost"]
     wide = table.pivot_table(index="context", columns="method", values="lost", sort=False)
     wide = wide[[m for m in ("ft", "car_ft") if m in wide]]
+    if wide.columns.empty:
+        return None
     wide = wide.sort_values(wide.columns[0])
     figure, axis = plt.subplots(figsize=(7.4, 0.2 * len(wide) + 1.1), layout="constrained")
     rows = np.arange(len(wide))
