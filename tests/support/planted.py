@@ -29,7 +29,12 @@ PROVENANCE = {
     "execution": {"device": "cpu", "workers": 1, "threads": 1},
     "digests": {"attested": "yes"},
 }
-HYPERPARAMETERS = {"zeroshot": {}, "ft": {"lr": 3e-4}, "car_ft": {"lr": 3e-4, "kl_weight": 1.0}}
+HYPERPARAMETERS = {
+    "zeroshot": {},
+    "ft": {"lr": 3e-4},
+    "l2_sp": {"lr": 3e-4, "l2_weight": 0.1},
+    "car_ft": {"lr": 3e-4, "kl_weight": 1.0},
+}
 
 
 @dataclass(frozen=True)
