@@ -111,6 +111,7 @@ def test_drawings_and_pixels_are_the_published_ones(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_contexts_look_different() -> None:
     """A linear probe that knows nothing of the drawings takes no context for another in more than 5 % of images."""
     drawings = [d for d in census() if d.split == "pretrain"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.spec.registry import METHODS, souped_methods, trained_methods
+from carft.spec.registry import METHODS, SOUP_RULES, souped_methods, trained_methods
+from carft.spec.resolve import command
 from carft.store.records import Store
 from tests.support.helpers import run_cli
 
@@ -22,8 +23,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("methods")
     methods = ",".join(METHODS)
     asked = ("--smoke", "--trials", 2, "--seeds", 1, "--tasks", TASK, "--methods", methods, "--oracle")
-    run_cli("sweep", "downstream", *asked, "--results", root / "results")
-    run_cli("report", "--results", root / "results", "--out", root / "report")
+    for words in (("sweep", "downstream", *asked), ("report", "--out", root / "report")):
+        done = run_cli(*words, "--results", root / "results")
+        assert done.returncode == 0, done.stderr
     return root
 
 
@@ -40,6 +42,17 @@ def test_every_method_is_in_the_report(swept: Path) -> None:
 def test_a_soup_has_one_seed_and_so_no_interval(swept: Path) -> None:
     tasks = pd.read_csv(swept / "report" / "tables" / "tasks.csv").set_index("method")
     assert tasks.loc["soup(ft)", "n_seeds"] == 1 and pd.isna(tasks.loc["soup(ft)", "low"])
+
+
+def test_soups_average_the_search_cells_of_their_study(swept: Path) -> None:
+    store, souped = Store(swept / "results"), souped_methods()
+    soups = [record for record in store.records() if record.cell.method == "soup"]
+    searched = {s.method: sorted(t.cell for t in s.trials) for s in store.studies()}
+    assert sorted(sorted(r.cell.parents) for r in soups) == sorted(searched[m] for m in souped for _ in SOUP_RULES)
+    assert {r.cell.hyperparameters["greedy"] for r in soups} == set(SOUP_RULES)
+    assert all(store.weights_path(cell).is_file() for method in souped for cell in searched[method])
+    listed = (swept / "report" / "tables" / "cells.csv").read_text()
+    assert all(command(record.cell, "again").partition(" --results")[0] in listed for record in soups)
 
 
 def test_oracle_opens_search_cells_by_the_sweep_alone(swept: Path) -> None:

@@ -268,29 +268,3 @@ def test_a_soup_over_more_trials_is_another_cell(store: Store) -> None:
     assert sum(job.kind == "soup" for job in jobs) == 1
     soups = [r.cell for r in store.records() if r.cell.method == "soup"]
     assert sorted(len(cell.parents) for cell in soups) == [2, 2, 4, 4]
-
-
-@pytest.mark.slow
-def test_new_methods_and_soups_run_through_ray_and_into_the_report(tmp_path: Path) -> None:
-    results, out = tmp_path / "results", tmp_path / "report"
-    methods = "zeroshot,ft,linear_probe,flyp,soup"
-    size = ("--smoke", "--trials", 2, "--seeds", 2, "--tasks", TASK)
-    done = run_cli("sweep", "miniature", *size, "--methods", methods, "--results", results, "--json", timeout=600)
-    assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)
-    assert (counts["cells_done"], counts["cells_failed"]) == (1 + 3 * (2 + 2) + 2, 0)
-    store = Store(results)
-    studies = {study.method: study for study in store.studies()}
-    soups = [r for r in store.records() if r.cell.method == "soup"]
-    searched = sorted(trial.cell for trial in studies["ft"].trials)
-    assert [sorted(r.cell.parents) for r in soups] == [searched, searched]
-    assert {r.cell.hyperparameters["greedy"] for r in soups} == set(SOUP_RULES)
-    assert all(store.weights_path(cell).is_file() for cell in searched)
-    assert not any(store.weights_path(t.cell).is_file() for t in studies["flyp"].trials)
-    report = run_cli("report", "--results", results, "--out", out)
-    assert report.returncode == 0, report.stderr
-    rows = (out / "tables" / "tasks.csv").read_text().splitlines()
-    found = {line.split(",")[1] for line in rows[1:]}
-    assert {"zeroshot", "ft", "linear_probe", "flyp"} <= found
-    listed = (out / "tables" / "cells.csv").read_text()
-    assert all(command(r.cell, "again").partition(" --results")[0] in listed for r in soups)

@@ -64,6 +64,7 @@ def test_a_caution_is_said_once() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_paper_s_model_takes_steps_on_a_fixture_and_is_marked(tmp_path: Path) -> None:
     """ViT-B/16 at 224 pixels with weights that nobody trained, on a fake CIFAR-10."""
     data, results = tmp_path / "data", tmp_path / "results"
