@@ -34,7 +34,7 @@ MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: folders that are downloaded; no code reads the logs and superseded cells of other machines
 SHARED = (
     *("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json"),
-    "methods",
+    *("methods", "predictions"),
 )
 #: files that mark the end of a cell, the one that takes precedence first
 ENDS = ("record.json", "stopped.json")

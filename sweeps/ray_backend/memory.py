@@ -54,10 +54,11 @@ def next_setting(cell: Cell, execution: Execution) -> Setting | None:
     """What takes less memory than an execution; None where nothing is left to try."""
     parts, checkpointing = execution.accumulation, execution.grad_checkpointing
     images = -(-cell.training.batch_size // (execution.workers * parts))
-    if images <= SMALL and not checkpointing:
-        return parts, True
     doubled = 2 * parts
-    return (doubled, checkpointing) if images > 1 and _may_have_parts(cell, execution, doubled) else None
+    in_parts = images > 1 and _may_have_parts(cell, execution, doubled)
+    if not checkpointing and (images <= SMALL or not in_parts):
+        return parts, True
+    return (doubled, checkpointing) if in_parts else None
 
 
 def forget() -> None:
