@@ -33,6 +33,7 @@ def install() -> None:
     """Have the cells that this process is sent write made-up records instead of computing."""
     import carft.training.device
     import sweeps.ray_backend.jobs
+    from carft.training.execution import Execution
 
     def run(message: dict[str, Any], cell: Cell, store: Store, execution: object) -> None:
         job = Job(message["kind"], cell)
@@ -43,7 +44,8 @@ def install() -> None:
             part()
 
     sweeps.ray_backend.jobs._run = run
-    sweeps.ray_backend.jobs.execution_of = lambda message: None  # which would look for the GPU
+    # without looking for the GPU
+    sweeps.ray_backend.jobs.execution_of = lambda message: Execution(**message["execution"])
     carft.training.device.probe = lambda device, gpu: None
 
 
