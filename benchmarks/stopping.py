@@ -62,7 +62,7 @@ def measure() -> list[Figure]:
             1 - spent[1] / spent[0],
             n=len(pairs),
             unit="share",
-            note=f"{given_up} of {trials} trials given up; {what}",
+            note=f"{given_up} of {trials} trials pruned; {what}",
         ),
         Figure(
             "wall time of the whole sweep with early stopping over without",

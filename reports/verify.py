@@ -247,7 +247,7 @@ def _winners(case: Case) -> Found:
 
 
 def _given_up(case: Case, study: StudyFile) -> Found:
-    """Every trial of a study with early stopping: given up or not, as the curves on record and its rungs ask for.
+    """Every trial of a study with early stopping: pruned or not, as the curves on record and its rungs ask for.
 
     Otherwise a trial that is better than the winner could be struck out by calling it stopped.
     """
@@ -261,7 +261,7 @@ def _given_up(case: Case, study: StudyFile) -> Found:
             continue
         ends = {"done": None, "stopped": trial.stopped_after}
         found = ends[trial.status]
-        said = "trained to the end" if found is None else f"given up after epoch {found}"
+        said = "trained to the end" if found is None else f"pruned after epoch {found}"
         rule = "to the end" if stop is None else f"until epoch {stop}"
         words = f"study {study.id}: trial {trial.number} is {said}; its rungs let it train {rule}"
         yield 1, None if found == stop else words

@@ -204,9 +204,7 @@ def _cell_rows(sources: Tables, cells: Sequence[str]) -> Rows:
     for name in cells:
         cell, metrics = sources.evidence.records[name].cell, sources.evidence.metrics(name)
         shown = {metric: metrics[metric] for metric in BEHIND_CLAIMS if metric in metrics}
-        rows.append(
-            {"cell": name, "task": sources.evidence.label(cell.task), "method": cell.method, "seed": cell.seed, **shown}
-        )
+        rows.append({"cell": name, **_what(sources, cell), **shown})
     return rows
 
 
@@ -221,13 +219,5 @@ def _commands(sources: Tables, cells: Sequence[str]) -> Rows:
         cell = records[name].cell
         # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
         again = command(cell, root if cell.parents else AGAIN, unseal=name in sources.unsealings.openings)
-        rows.append(
-            {
-                "cell": name,
-                "task": sources.evidence.label(cell.task),
-                "method": cell.method,
-                "seed": cell.seed,
-                "command": again,
-            }
-        )
+        rows.append({"cell": name, **_what(sources, cell), "command": again})
     return rows

@@ -109,9 +109,9 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet file, or some of its columns; ``UserError`` when it is corrupt."""
+def read_parquet(path: Path) -> pa.Table:
+    """The table in a Parquet file; ``UserError`` when it is corrupt."""
     try:
-        return pq.ParquetFile(path).read(columns=columns, use_threads=False)
+        return pq.ParquetFile(path).read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise corrupt(path, str(error).splitlines()[0]) from error

@@ -21,7 +21,7 @@ from carft.store.early_stopping import read_pruned
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 
-#: what the sampler is told of a trial: parameters, value, the epoch at which it was given up (None: at none)
+#: what the sampler is told of a trial: parameters, value, the epoch at which it was pruned (None: at none)
 Told = tuple[Mapping[str, float], float, int | None]
 #: (study as in study.json, trial number, results of earlier rounds) -> what the trial tries by its sampler
 Suggest = Callable[[StudyFile, int, Sequence[Told]], Mapping[str, float]]

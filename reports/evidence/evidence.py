@@ -192,11 +192,11 @@ class Evidence:
         return sum(len(finished_trials(study, self.records)) for study in self.searches(task, method))
 
     def ended_trials(self, task: str, method: str) -> int:
-        """The same, and those that were given up early: what the searches have seen."""
+        """The same, and those that were pruned: what the searches have seen."""
         return sum(self.ended_by_search(task, method))
 
     def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
-        """Search trials that ended, with a record or given up early, of every search."""
+        """Search trials that ended, with a record or pruned, of every search."""
         return tuple(
             len(finished_trials(study, self.records)) + len(stopped_trials(study, self.store))
             for study in self.searches(task, method)

@@ -210,7 +210,7 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
 
 
 def stopped_trials(study: StudyFile, store: Store) -> list[Trial]:
-    """The trials of a study that were given up early, as far as something of the current NUMERICS tells of them."""
+    """The trials of a study that were pruned, as far as something of the current NUMERICS tells of them."""
     return [t for t in study.trials if t.status == "stopped" and known_curve(store, t.cell)]
 
 

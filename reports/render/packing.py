@@ -29,11 +29,6 @@ def packed_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
     return {**cells, "details": packed(cells["details"]), "part": PART}
 
 
-def rows_in(parts: Sequence[str]) -> list[Any]:
-    """The rows of packed parts."""
-    return [row for part in parts for row in json.loads(_text(part.removeprefix("packed:")))]
-
-
 def unpacked(page: str) -> str:
     """A page with the text of its packed parts: two builds of zlib compress the same text to different bytes."""
     return _PACKED.sub(lambda found: _text(found.group(1)), page)

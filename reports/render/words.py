@@ -131,7 +131,7 @@ def given_up(evidence: Evidence) -> str:
     stopped = sum(len(stopped_trials(study, evidence.store)) for study in studies)
     rungs = " or ".join(dict.fromkeys(", ".join(map(str, study.rungs)) for study in studies))
     return (
-        f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were given up after epoch "
+        f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were pruned after epoch "
         f"{rungs}, being below the median of the trials that earlier rounds of their study brought there. They count "
         f"as tried and cannot win. What fewer trials would have shown is not said of such searches: the trials that "
         f"were left are no sample of them."

@@ -20,7 +20,7 @@ from sweeps.ray_backend.jobs import failure, load_plugins, log, run_payload, upl
 from sweeps.ray_backend.memory import run_in_memory
 from sweeps.ray_backend.scheduler import HOLDS
 
-#: seconds between two signs of life of an actor that holds a GPU
+#: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
 
 

@@ -69,7 +69,7 @@ class Recipe(_Strict):
     tasks: names, or patterns such as ``pacs/*``. space: hyperparameter -> range, for every method that has it.
     without_data: the recipe that runs in its place when no data folder is named. oracle: whether search cells are
     unsealed as well, once their study has a winner, to show what selecting on test would have given. rungs: epochs
-    after which a search trial that is behind is given up, where ``early_stopping`` is on. searches: independent
+    after which a search trial that is behind is pruned, where ``early_stopping`` is on. searches: independent
     searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
     the luck of the search. allow_edges: whether claims may rest on searches whose winners lie at the edge of their
     range. checkpoint_minutes: minutes of training between checkpoints of a cell, 0 for none. tasks_file: YAML file of

@@ -66,7 +66,7 @@ class Protocol:
     done: dict[str, dict[str, float]] = field(default_factory=dict)  # cell -> metrics
     running: dict[str, Job] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # job key -> reason
-    stopped: dict[str, PrunedTrial] = field(default_factory=dict)  # search cell that was given up -> how far it came
+    stopped: dict[str, PrunedTrial] = field(default_factory=dict)  # search cell that was pruned -> how far it came
     reused: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)  # search cells unsealed for oracle selection
     failed_before: Mapping[str, str] = field(default_factory=dict)  # job key -> reason: not run again
@@ -99,7 +99,7 @@ class Protocol:
             pass
 
     def is_over(self, cell: str) -> bool:
-        """Whether nothing is left to do for a cell that did not fail: it is done, or it was given up."""
+        """Whether nothing is left to do for a cell that did not fail: it is done, or it was pruned."""
         return cell in self.done or cell in self.stopped
 
     def finished(self) -> bool:
@@ -344,7 +344,7 @@ class Protocol:
         return True
 
     def _is_stopped(self, job: Job) -> bool:
-        """Whether the trial was given up; a note of it found on disk makes it so."""
+        """Whether the trial was pruned; a note of it found on disk makes it so."""
         cell = job.cell.id
         if cell not in self.stopped and job.key not in self.running:
             if (stop := known_pruned(self.store, job.cell, job.limits)) is None:

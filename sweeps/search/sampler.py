@@ -19,7 +19,7 @@ STARTUP_TRIALS = 4
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial of an earlier round: what it tried, the value to maximise, and the epoch at which it was given up."""
+    """A trial of an earlier round: what it tried, the value to maximise, and the epoch at which it was pruned."""
 
     parameters: Mapping[str, float]
     value: float
@@ -31,7 +31,7 @@ def suggest(space: Mapping[str, Range], seed: int, trial: int, earlier: Sequence
 
     Trial 0 is the recipe's first guess. The others are asked of Optuna's TPE over log ranges, with a sampler seed
     drawn from (study seed, trial) and a study rebuilt from ``earlier``. So neither kills, nor order, nor the number of
-    workers change what is tried. The sampler ranks a trial that was given up below all that were not.
+    workers change what is tried. The sampler ranks a trial that was pruned below all that were not.
     """
     if trial == 0:
         return {name: limits.first_guess for name, limits in space.items()}

@@ -26,7 +26,7 @@ from reports.build import Built, build_report
 from reports.claims.verdicts import ledger
 from reports.figures.figures import DRAWINGS
 from reports.figures.findings import FINDINGS
-from reports.render.packing import rows_in
+from reports.render.packing import unpacked
 from reports.render.page import latex, markdown
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
@@ -120,7 +120,7 @@ def parsed(page: Path) -> _Links:
 def cells_of(found: _Links) -> dict[str, Any]:
     """The block of cells, with its parts opened."""
     block = next(json.loads(text) for text in found.blocks if '"makers"' in text)
-    return {**block, "details": rows_in(block["details"])}
+    return {**block, "details": [row for part in block["details"] for row in json.loads(unpacked(f'"{part}"'))]}
 
 
 def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None:

@@ -79,7 +79,7 @@ def test_the_rule_for_a_whole_study_is_the_rule_of_its_rounds(all_curves: list, 
 
 
 def recipe(**change: object) -> Recipe:
-    """Two tasks, eight trials in rounds of two, given up at epochs 1 and 3."""
+    """Two tasks, eight trials in rounds of two, pruned at epochs 1 and 3."""
     fixed = {"tasks": TASKS, "methods": ["ft", "car_ft"], "trials": 8, "seeds": 1, "rungs": [1, 3]}
     return load_recipe("miniature").model_copy(update={**fixed, "early_stopping": True, **change})
 
@@ -308,7 +308,7 @@ def test_a_corrupt_note_is_refused_by_name(store: Store, corrupt: str) -> None:
 
 
 def test_the_sampler_ranks_what_was_given_up_below_the_rest() -> None:
-    """The same trials: where those at a low rate were given up, it looks at high rates more, and the other way."""
+    """The same trials: where those at a low rate were pruned, it looks at high rates more, and the other way."""
     space = load_recipe("miniature").space_of(Protocol(recipe(), Store(Path("nowhere"))).studies[0].method)
     first = [suggest(space, 0, k, [])["lr"] for k in range(1, 25)]
     middle = sorted(first)[12]
@@ -342,7 +342,7 @@ def test_a_real_cell_stops_at_its_rung_and_the_whole_cell_is_none_the_worse(stor
 
 
 def test_a_checkpoint_at_the_rung_does_not_save_a_trial(store: Store) -> None:
-    """Killed between the checkpoint and the note of its end, it is given up all the same when it is run again."""
+    """Killed between the checkpoint and the note of its end, it is pruned all the same when it is run again."""
     cell = quick_cell("ft", epochs=3, lr=LR)
     execution = Execution(checkpoint_every=1)
 
@@ -397,7 +397,7 @@ def test_a_sweep_that_gives_trials_up_is_counted_shown_and_verified(tmp_path: Pa
 
     built = run_cli("report", "--results", results, "--out", report)
     assert built.returncode == 0, built.stderr
-    assert f"{len(stopped)} of 8 trials were given up after epoch 2" in (report / "index.html").read_text()
+    assert f"{len(stopped)} of 8 trials were pruned after epoch 2" in (report / "index.html").read_text()
     assert run_cli("report", "verify", "--results", results, "--out", report).returncode == 0
 
     # whoever has seen test numbers could strike out what beats the trial that is wanted
@@ -409,4 +409,4 @@ def test_a_sweep_that_gives_trials_up_is_counted_shown_and_verified(tmp_path: Pa
     store.write_study(study.id, changed(study, trials=struck, winner=wanted, confirm=[]))
     assert run_cli("report", "--results", results, "--out", report).returncode == 0
     found = run_cli("report", "verify", "--results", results, "--out", report)
-    assert found.returncode == 1 and "is given up after epoch 2; its rungs let it train to the end" in found.stdout
+    assert found.returncode == 1 and "is pruned after epoch 2; its rungs let it train to the end" in found.stdout
