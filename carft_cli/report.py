@@ -46,11 +46,13 @@ def suggest_again(*asked: Any) -> Mapping[str, float]:
 
 
 def _asked(claims: str | None) -> str:
-    """The text of a file of claims of one's own, which are asked from here on; empty for none."""
-    if claims is None:
-        return ""
+    """The text of a file of claims of one's own, which are asked from here on; empty for none, and none are asked."""
     from reports.claims.own import ask, claims_text
+    from reports.claims.rules import set_own
 
+    if claims is None:
+        set_own({}, "")
+        return ""
     text = claims_text(claims)
     ask(text, claims)
     return text

@@ -16,7 +16,7 @@ from typing import Any
 
 from carft import NUMERICS, __version__
 from carft.core.errors import UserError
-from carft.training.hardware import hardware_name
+from carft.training.hardware import cpu_facts, hardware_name
 
 #: settings of an execution that every record holds; a record holds the others only when they are not the default
 ALWAYS_RECORDED = ("device", "workers", "threads")
@@ -109,6 +109,7 @@ def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "machine": hardware_name(execution.device),
+        "cpu": cpu_facts(),
         "execution": {k: v for k, v in asdict(execution).items() if k not in FOLDERS and v != plain.get(k)},
         "digests": digests,
     }

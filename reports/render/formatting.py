@@ -236,7 +236,9 @@ def made_by(provenance: Mapping[str, Any]) -> str:
     wanted = ("torch", "open_clip_torch", "ray", "optuna")
     packages = ", ".join(f"{k} {v}" for k, v in provenance["packages"].items() if k in wanted)
     execution, attested = provenance["execution"], provenance["digests"].get("attested", "unknown")
+    cpu = " with ".join(provenance.get("cpu", {}).values())  # earlier versions did not record it
+    where = f"{execution['device']}, {execution['workers']} worker(s)" + (f" on {cpu}" if cpu else "")
     return (
         f"carft {provenance['carft']} (NUMERICS {provenance['numerics']}), Python {provenance['python']}, {packages}; "
-        f"{execution['device']}, {execution['workers']} worker(s); data attested: {attested}"
+        f"{where}; data attested: {attested}"
     )

@@ -96,6 +96,7 @@ def test_cells_that_cannot_be_run_are_refused(store: Store, execution: Execution
 def test_a_record_says_where_it_comes_from(finished: Store, cells: dict[str, Cell]) -> None:
     provenance = finished.read(cells["car_ft"].id).provenance
     assert provenance["packages"]["torch"] == torch.__version__
+    assert provenance["cpu"]["instructions"] == torch.backends.cpu.get_cpu_capability() and provenance["cpu"]["model"]
     assert provenance["execution"] == {"device": "cpu", "workers": 1, "threads": 1}
     digests = provenance["digests"]
     assert {"drawings", "pixels", "weights"} <= set(digests)

@@ -18,6 +18,7 @@ from reports.claims.rules import ledger, set_own, shipped
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
 from reports.verify import verify
+from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
 
 ONE = "claims:\n  - {id: X1, title: CAR-FT is better, first: car_ft, second: ft, set: ood, margin: 1}\n"
@@ -113,3 +114,10 @@ def test_the_shipped_ledgers_are_decided_on_the_miniature_and_the_report_verifie
         set_own({}, "")
         assert verify(store, tmp_path / name).holds
     assert set(ledger()) > set(shipped())  # those of the report that was verified last
+
+
+def test_claims_that_were_asked_before_in_this_process_are_not_asked_of_the_next_command(tmp_path: Path) -> None:
+    planted(tmp_path / "results")
+    asked = ("report", "why", "F1", "--results", tmp_path / "results")
+    assert run_cli(*asked, "--claims", "flyp").returncode == 0
+    assert run_cli(*asked).returncode == 2
