@@ -204,10 +204,36 @@ def verify(
 
 
 @report.command()
+def quotes(
+    texts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown files, such as README.md.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check the numbers of a text that link to tables of a report. Exit code 0 or 1.
+
+    Such a link is `[-3.0](report/tables/claims.csv#C2.effect)`: a table, a row as in `report why`, and columns.
+
+    Example: `python cli.py report quotes README.md`
+    """
+    from reports.quotes import differences, quotes_of
+
+    found = [quote for text in texts for quote in quotes_of(text)]
+    wrong = [f"{quote.place}: {words}" for quote in found for words in differences(quote)]
+    if as_json:
+        print_json({"holds": not wrong, "quotes": len(found), "differences": wrong})
+    else:
+        for line in wrong:
+            out.print(line, soft_wrap=True, markup=False, highlight=False)
+        out.print(f"{counted(len(found), 'quote')}, {len(wrong) or 'none'} wrong.", highlight=False)
+    if wrong:
+        raise SystemExit(1)
+
+
+@report.command()
 def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
     results: Results = "results",
     claims: Claims = None,
+    cells: Annotated[bool, typer.Option("--cells", help="List every cell with the command that makes it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
@@ -230,8 +256,13 @@ def why(
     for title, rows in chain.tables.items():
         out.print(f"\n{title}", style="bold", soft_wrap=True, highlight=False)
         out.print(rows_table(rows))
-    if chain.cells:
-        out.print(f"\n{counted(len(chain.cells), 'cell')}, made again by:", style="bold", highlight=False)
+    if not chain.cells:
+        return
+    number = counted(len(chain.cells), "cell")
+    if not cells:
+        out.print(f"\n{number}; --cells lists each with the command that makes it again.", highlight=False)
+        return
+    out.print(f"\n{number}, made again by:", style="bold", highlight=False)
     for cell in chain.cells:
         out.print(f"{cell['cell']}  {cell['command']}", soft_wrap=True, markup=False, highlight=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -98,10 +97,7 @@ def _found(sources: Tables, name: str, rest: str) -> tuple[dict[str, Any], str]:
     card, table = TABLES[name], sources.table(name)
     if table.empty:
         raise UserError(f"The table '{name}' is empty in this folder.")
-    found = rows_of(table)
-    short = Counter(card.short_key(row) for row in found)
-    rows = {card.short_key(row): row for row in found if short[card.short_key(row)] == 1}
-    rows |= {card.key(row): row for row in found}
+    rows = card.addressed(rows_of(table))
     row, _, column = rest.rpartition(".")
     if rest in rows:
         raise UserError(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(_columns(table))}.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -95,6 +96,12 @@ class TableCard:
         """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
         names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
         return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
+
+    def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Row by its key, and by its short key where no other row has the same."""
+        short = Counter(self.short_key(row) for row in rows)
+        found = {self.short_key(row): row for row in rows if short[self.short_key(row)] == 1}
+        return found | {self.key(row): row for row in rows}
 
     def short_key(self, row: Row) -> str:
         """The same without the scope: enough where no other scope has such a row."""

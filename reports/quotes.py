@@ -1,0 +1,113 @@
+"""Numbers that a text quotes from a report: every link to a cell of a table is compared with the table.
+
+Such a link names a table, a row and columns: ``[-3.0 (-6.1 to 0.0)](report/tables/claims.csv#C2.effect,low,high)``.
+Rows are named as in ``report why``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from carft.core.errors import UserError
+from reports.tables.registry import TABLES
+from reports.tables.rows import rows_of
+
+_LINK = re.compile(
+    r"\[(?P<text>[^\[\]]+)\]\(<?(?P<path>[^()#<>]*?)tables/(?P<table>\w+)\.csv#(?P<address>[^()<>]+)>?\)"
+)
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+_NUMBER = re.compile(r"[-−+]?\d[\d,]*(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Quote:
+    """One link. line: its line in the text, from 1; path: the CSV file; address: ROW.COLUMN,COLUMN."""
+
+    source: Path
+    line: int
+    text: str
+    path: Path
+    address: str
+
+    @property
+    def place(self) -> str:
+        """File and line, and what is quoted."""
+        return f"{self.source}:{self.line}: '{self.text}'"
+
+
+def quotes_of(source: Path) -> list[Quote]:
+    """The links of a Markdown text to cells of tables, code left out. Raises ``UserError`` for a text that cannot be read."""
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The text '{source}' cannot be read: {error}.", "Give a Markdown file.") from error
+    text = _CODE.sub(lambda code: "\n" * code[0].count("\n"), text)
+    return [
+        Quote(
+            source,
+            text.count("\n", 0, found.start()) + 1,
+            " ".join(found["text"].split()),
+            source.parent / unquote(found["path"]) / "tables" / f"{found['table']}.csv",
+            unquote(found["address"]),
+        )
+        for found in _LINK.finditer(text)
+    ]
+
+
+def differences(quote: Quote) -> Iterator[str]:
+    """In what a quote is not what its table has; nothing for a quote that holds.
+
+    A number holds when the value of the table rounds to it. Shares and points are quoted in percent and points, as the
+    page shows them. A word holds when the text has it.
+    """
+    row, columns = quote.address.rpartition(".")[::2]
+    if quote.path.stem not in TABLES or not quote.path.is_file():
+        yield f"there is no table {quote.path}"
+        return
+    rows = _rows(quote.path)
+    if row not in rows:
+        yield f"{quote.path.name} has no row '{row}'"
+        return
+    wanted = columns.split(",")
+    if missing := [name for name in wanted if name not in rows[row]]:
+        yield f"{quote.path.name} has no column '{missing[0]}'"
+        return
+    values = {name: rows[row][name] for name in wanted}
+    words = {name: value for name, value in values.items() if isinstance(value, str)}
+    yield from (f"{name} is '{word}'" for name, word in words.items() if word.casefold() not in quote.text.casefold())
+    numbers, said = [name for name in wanted if name not in words], _NUMBER.findall(quote.text)
+    if len(said) != len(numbers):
+        yield f"it has {len(said)} numbers for {len(numbers)} columns"
+        return
+    for number, name in zip(said, numbers, strict=True):
+        value = float(values[name]) * _scale(quote.path.stem, name, rows[row])
+        if not _rounds_to(value, number):
+            yield f"{name} is {value:.6g}"
+
+
+def _rounds_to(value: float, word: str) -> bool:
+    """Whether a value rounds to a number as it is written."""
+    plain = word.replace("−", "-").replace(",", "")
+    decimals = len(plain.partition(".")[2])
+    return abs(value - float(plain)) <= 0.5 * 10**-decimals * (1 + 1e-9)
+
+
+def _scale(table: str, column: str, row: dict[str, Any]) -> float:
+    """What the page multiplies a value with."""
+    plain = TABLES[table].format(column) == "general" or row.get("unit", "points") != "points"
+    return 1 if plain else 100
+
+
+@cache
+def _rows(path: Path) -> dict[str, dict[str, Any]]:
+    card, table = TABLES[path.stem], pd.read_csv(path)
+    names = [name for name in ("scope", *card.keys) if name in table and table[name].dtype == object]
+    return card.addressed(rows_of(table.fillna(dict.fromkeys(names, ""))))
