@@ -44,7 +44,10 @@ class Quote:
 
 
 def quotes_of(source: Path) -> list[Quote]:
-    """The links of a Markdown text to cells of tables, code left out. Raises ``UserError`` for a text that cannot be read."""
+    """The links of a Markdown text to cells of tables, code left out.
+
+    Raises ``UserError`` for a text that cannot be read.
+    """
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
