@@ -24,6 +24,7 @@ from reports.tables.accuracy import CURVE_METRICS, curve_table, task_table
 from reports.tables.card import INTERVAL, INTERVAL_FORMULAS, MEAN, PAIRED, Formula, TableCard
 from reports.tables.differences import difference_table, verdict_table
 from reports.tables.folder import cell_table, problem_table
+from reports.tables.paper_scale import paper_scale_table
 from reports.tables.row_cells import (
     cells_in_history,
     cells_of_method,
@@ -259,6 +260,18 @@ TABLES: dict[str, TableCard] = {
         ("scope", "contrast", "where", "task"),
         points=("effect",),
         shares=("se_*", "half_width*"),
+    ),
+    "paper_scale": TableCard(
+        "What the paper's scale would need",
+        "An extrapolation: how many replicates (searches where the records have several, else seeds) show the effect "
+        "that others report, or 2 points, on the paper's sets, if trainings there vary as those of the miniature do. "
+        "sd: standard deviation of CAR-FT minus FT over replicates, and over images, in points.",
+        lambda sources: paper_scale_table(sources.evidence),
+        ("claim", "set"),
+        points=("effect", "margin"),
+        shares=("sd_*", "visible_*", "power_*"),
+        hidden=("scope", "scale"),
+        headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
     ),
     "selection": TableCard(
         "Validation against oracle selection",

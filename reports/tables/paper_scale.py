@@ -1,0 +1,123 @@
+"""What the claims would need at the paper's scale, if its trainings varied as those of the miniature do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from carft.data.downstream.cards import CARDS as DOWNSTREAM
+from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
+from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
+from carft.data.imagenet.cards import SUITES
+from reports.analysis.contrasts import ASSUMED, Contrast, id_test, suite_set
+from reports.claims.rules import ledger
+from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
+
+COLUMNS = (
+    "claim", "set", "scope", "scale", "images", "effect", "basis", "margin", "replicate", "sd_replicate", "sd_image",
+    "visible_3", "visible_5", "visible_10", "power_3", "power_5", "power_10", "needed",
+)  # fmt: skip
+COUNTS = (3, 5, 10)
+MOST = 50
+#: the row of all nine downstream tasks together
+ALL_NINE = "all nine"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Variances of a difference on one task and set: over replicates, over groups, and of both together."""
+
+    replicate: str
+    """``seeds``, or ``searches`` where the spread over searches is known."""
+    between: float
+    """Variance of the difference over replicates, images held fixed."""
+    groups: float
+    """Variance over groups (one image each at the paper's scale) of the difference, replicates held fixed."""
+    shared: float
+    """Variance over pairs of replicate and group, net of the two others."""
+
+    def at(self, replicates: int, images: int, effect: float) -> Estimate:
+        """The estimate that so many replicates and images would give of an effect."""
+        shared = self.shared / (replicates * images)
+        over = Component(self.between / replicates + shared, replicates - 1, self.replicate, shared)
+        groups = Component(self.groups / images + shared, images - 1, "groups", shared)
+        return Estimate(effect, (over, groups), replicates, images)
+
+
+def paper_scale_table(evidence: Evidence) -> pd.DataFrame:
+    """One row per set of C3, C4 and C5 at the paper's scale: what is visible, and the replicates that are needed.
+
+    The variances are means over the tasks (and for C4 over the suites) of the first miniature scope in which FT and
+    CAR-FT have an interval. images: of the set, of several the fewest. effect: what others report, ``basis`` says so,
+    or 2 points. visible_N: the smallest effect that N replicates show in 80 % of repetitions. power_N: the share of
+    repetitions in which they show ``effect`` beyond the margin, of several sets in all of them. needed: replicates for
+    80 %, at most 50; empty where more are needed. All are extrapolations.
+    """
+    for view in (v for v in evidence.views() if v.scale == "miniature"):
+        suites = [suite_set(name) for name in view.suite_names()]
+        on_test, shifted = spread(view, [id_test]), spread(view, suites)
+        if on_test and shifted:
+            return pd.DataFrame(list(_rows(view, on_test, shifted)), columns=list(COLUMNS))
+    return pd.DataFrame(columns=list(COLUMNS))
+
+
+def spread(view: Evidence, sets: Sequence[Callable[[Evidence, str], Sequence[str]]]) -> Spread | None:
+    """The mean variances of CAR-FT minus FT over the tasks and the sets; None without an interval."""
+    found = [
+        _spread_of(estimate)
+        for one in sets
+        for estimate, _ in Contrast(CAR_FT, FT, "top1", one).per_task(view).values()
+        if not math.isnan(estimate.se) and {c.source for c in estimate.components} & set(REPLICATES)
+    ]
+    if not found:
+        return None
+    means = (float(np.mean([getattr(s, name) for s in found])) for name in ("between", "groups", "shared"))
+    return Spread(found[0].replicate, *means)
+
+
+def _spread_of(estimate: Estimate) -> Spread:
+    over = next(c for c in estimate.components if c.source in REPLICATES)
+    within = [c for c in estimate.components if c.source == "groups"]
+    count, groups = over.df + 1, estimate.n_groups
+    shared = min(over.interaction, over.variance)
+    own = sum(max(0.0, c.variance - c.interaction) for c in within)
+    return Spread(over.source, (over.variance - shared) * count, own * groups, shared * count * groups)
+
+
+def _rows(view: Evidence, on_test: Spread, shifted: Spread) -> Iterator[dict[str, Any]]:
+    reported = ledger()["C3"].reference("test")
+    yield _row(view, "C3", "imagenet", [IMAGENET_SETS["imagenet"].counts["test"]], on_test, reported)
+    for suite in SUITES:
+        reported = ledger()["C4"].reference(f"ood/{suite}")
+        yield _row(view, "C4", suite, [IMAGENET_SETS[suite].counts["test"]], shifted, reported)
+    nine = {task: DOWNSTREAM_SETS[task].counts["test"] for task in DOWNSTREAM}
+    for task, images in nine.items():
+        yield _row(view, "C5", task, [images], on_test, None)
+    yield _row(view, "C5", ALL_NINE, list(nine.values()), on_test, None)
+
+
+def _row(
+    view: Evidence, claim: str, name: str, images: Sequence[int], spread: Spread, reported: float | None
+) -> dict[str, Any]:
+    """A row; of several sets, which share nothing, all must show the effect, and the fewest images decide the rest."""
+    margin = 0.0 - ledger()[claim].margin
+    effect = ASSUMED if reported is None else reported
+
+    def power(count: int) -> float:
+        return math.prod(spread.at(count, one, effect).power(effect - margin) for one in images)
+
+    enough = (n for n in range(2, MOST + 1) if power(n) >= POWER)
+    values = (
+        claim, name, view.name, view.scale, min(images), effect,
+        "assumed" if reported is None else "reported by others", margin, spread.replicate,
+        math.sqrt(spread.between), math.sqrt(spread.groups + spread.shared),
+        *(spread.at(n, min(images), effect).smallest_visible() for n in COUNTS),
+        *map(power, COUNTS), next(enough, math.nan),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))

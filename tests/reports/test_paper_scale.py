@@ -1,0 +1,77 @@
+"""What the claims would need at the paper's scale: the variances that are carried over, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carft.store.records import Store
+from reports.analysis.contrasts import id_test
+from reports.build import sources_of
+from reports.stats.intervals import POWER, Contributions, two_way
+from reports.tables.paper_scale import ALL_NINE, COLUMNS, Spread, _spread_of, spread
+from tests.support.planted import Plan, plant
+
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.63},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
+    seeds=(1, 2, 3),
+    groups=40,
+    spread=0.02,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    made = Store(tmp_path_factory.mktemp("paper-scale"))
+    plant(made, ["icons/tools", "icons/transport"], PLAN)
+    return made
+
+
+@pytest.mark.parametrize("searches", [None, 2])
+def test_an_estimate_taken_apart_and_put_together_again_is_the_same(searches: int | None) -> None:
+    rng = np.random.default_rng(1)
+    values = (rng.normal(0, 0.3, (6, 1)) + rng.normal(0, 0.4, 50) + rng.normal(0, 0.2, (6, 50))) / 50
+    labels = None if searches is None else np.arange(6) % searches
+    estimate = two_way(Contributions(values, np.zeros(50), searches=labels))
+    again = _spread_of(estimate).at(estimate.replicates, 50, estimate.effect)
+    assert again.se == pytest.approx(estimate.se)
+    assert again.df == pytest.approx(estimate.df)
+    assert _spread_of(estimate).replicate == ("seeds" if searches is None else "searches")
+
+
+def test_more_replicates_or_images_show_smaller_effects() -> None:
+    known = Spread("seeds", 0.01**2, 0.3**2, 0.1**2)
+    visible = [known.at(n, images, 0.02).smallest_visible() for n, images in ((3, 2000), (5, 2000), (5, 50_000))]
+    assert visible == sorted(visible, reverse=True)
+    floor = Spread("seeds", 0.01**2, 0.0, 0.0).at(4, 10**6, 0.02)
+    assert floor.se == pytest.approx(0.005)
+
+
+def test_every_set_of_the_claims_has_a_row_and_needed_is_the_first_number_that_suffices(store: Store) -> None:
+    table = sources_of(store).table("paper_scale")
+    assert list(table["claim"]) == ["C3"] + 5 * ["C4"] + 10 * ["C5"]
+    assert list(table.columns) == list(COLUMNS)
+    evidence = sources_of(store).evidence
+    known = spread(evidence, [id_test])
+    assert known is not None and table["sd_replicate"].iloc[0] == pytest.approx(math.sqrt(known.between))
+    row = table[table["set"] == "food101"].iloc[0]
+    powers = [known.at(n, row["images"], 0.02).power(0.02) for n in (int(row["needed"]) - 1, int(row["needed"]))]
+    assert powers[0] < POWER <= powers[1]
+    nine = table[table["set"] == ALL_NINE].iloc[0]
+    assert nine["power_10"] == pytest.approx(math.prod(table[table["claim"] == "C5"]["power_10"][:-1]))
+
+
+def test_the_effect_that_others_report_is_measured_from_the_margin(store: Store) -> None:
+    table = sources_of(store).table("paper_scale").set_index("set")
+    assert table.loc["imagenet", ["effect", "margin"]].tolist() == [pytest.approx(0.0044), -0.005]
+    assert table.loc["imagenet-a", "effect"] == pytest.approx(0.103) and table.loc["objectnet", "basis"] == "assumed"
+
+
+def test_records_without_an_interval_give_no_row(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, ["icons/tools"], Plan(PLAN.top1, PLAN.context, seeds=(1,), groups=10))
+    assert sources_of(store).table("paper_scale").empty
