@@ -16,7 +16,7 @@ from carft_cli.options import ComputeOptions, DataOptions, OutputOptions, RetryF
 from carft_cli.plan import slots_of
 from carft_cli.report import print_built, suggest_again
 from carft_cli.status import duration
-from carft_cli.sweep import Session
+from carft_cli.sweep import Session, widened
 from carft_cli.sweep_settings import ClusterOptions
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def audit(settings: AuditSettings) -> None:
     requests[0].check()
     _require_possible(sweeps, requests, settings.dry_run)
     store = writable(settings.output.results, [task for one in sweeps for task in one.recipe.tasks])
+    requests = [
+        widened(settings.cluster, request, one.recipe, store) for request, one in zip(requests, sweeps, strict=True)
+    ]
     plans = _plans(sweeps, store, requests)
     if settings.output.as_json and settings.dry_run:
         print_json({"audit": asked.name, "parts": [_facts(*pair) for pair in zip(sweeps, plans, strict=True)]})

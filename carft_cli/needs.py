@@ -25,6 +25,8 @@ def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
         listed = ", ".join(f"{one.kind} of {one.method} on {one.task} ({one.hours:.1f} h)" for one in few)
         more = f" and {len(needs.long_cells) - FEW} more" if len(needs.long_cells) > FEW else ""
         lines.append(f"Cells that want more than one GPU, with their hours on one: {listed}{more}.")
+    if needs.workers > 1:
+        lines.append(f"Each cell is trained by {needs.workers} workers.")
     if needs.wider > needs.workers:
         lines.append(
             f"At first {needs.first_searches} trainings can run on {needs.gpus} GPUs: "

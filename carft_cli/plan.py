@@ -73,9 +73,10 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     named = known_tasks(chosen.tasks)
     store = open_store(settings.output.results)
     declare_tasks(named)  # those of the command line, whatever the folder knows of them
+    protocol = Protocol(chosen, store, failed_before={} if settings.run.retry_failed else settled_failures(store))
+    request = settings.cluster.widened(request, protocol)
     found = obstacles(chosen, request)
     slots = slots_of(request, found)
-    protocol = Protocol(chosen, store, failed_before={} if settings.run.retry_failed else settled_failures(store))
     made = plan_of(protocol, request, slots)
     if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):
         made = _calibrated(chosen, request, protocol, made, found)

@@ -15,7 +15,7 @@ from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.options import print_setting, writable
 from carft_cli.plan import print_plan, time_line
 from carft_cli.status import busy_line
-from carft_cli.sweep_settings import SweepSettings
+from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
 if TYPE_CHECKING:
     from carft.core.errors import UserError
@@ -61,6 +61,7 @@ def run(settings: SweepSettings) -> None:
 
     first = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
     print_setting(recipe.tasks, first.model, first.pretrained, settings.data.data)
+    request = widened(settings.cluster, request, recipe, store)
     session = Session(recipe, store, request)
     protocol, summary, state = session.run(settings.run.retry_failed)
     result = session.write_result(summary, state)
@@ -76,6 +77,16 @@ def run(settings: SweepSettings) -> None:
         raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
         raise SystemExit(1)
+
+
+def widened(cluster: ClusterOptions, request: Resources, recipe: Recipe, store: Store) -> Resources:
+    """The request with the number of workers a cell that suits what is left of the recipe, if none was given."""
+    from sweeps.search.protocol import Protocol
+
+    chosen = cluster.widened(request, Protocol(recipe, store)) if request.gpus else request
+    if chosen != request:
+        err.print(f"Each cell is trained by {chosen.workers_per_cell} workers; others: --workers-per-cell N")
+    return chosen
 
 
 class Session:

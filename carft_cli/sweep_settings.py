@@ -25,7 +25,9 @@ from carft_cli.options import (
 if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
+    from sweeps.search.protocol import Protocol
 
+AUTO = "auto"
 #: what to do where --leave-one-out cannot be
 LEAVE_ONE_OUT = "DomainBed has a recipe: sweep domainbed"
 
@@ -77,7 +79,12 @@ class ClusterOptions:
     address: Annotated[
         str | None, option(WHERE, "host:port or ray://host:port of a running cluster; default: this machine.")
     ] = None
-    workers_per_cell: Annotated[int, option(MORE_WHERE, "Workers of each cell; above 1 through Ray Train.")] = 1
+    workers_per_cell: Annotated[
+        str,
+        option(
+            MORE_WHERE, "Workers of each cell, through Ray Train; auto: as many as keep the GPUs busy.", metavar="N"
+        ),
+    ] = AUTO
     cells_per_gpu: Annotated[int, option(MORE_WHERE, "Cells that share a GPU, for small models.")] = 1
     hang_after: Annotated[
         float, option(MORE_WHERE, "Seconds without progress after which a cell is ended; 0: never.", min=0)
@@ -87,18 +94,29 @@ class ClusterOptions:
     ] = 60
 
     def resources(self, compute: ComputeOptions, data: DataOptions, recipe: Recipe) -> Resources:
-        """What is asked of Ray for a recipe; ``UserError`` for numbers that cannot be."""
+        """What is asked of Ray for a recipe, with one worker a cell where their number is to be chosen.
+
+        Raises ``UserError`` for numbers that cannot be.
+        """
         from sweeps.ray_backend.connect import Resources
 
-        if self.workers_per_cell < 1:
-            raise UserError("--workers-per-cell must be at least 1.")
         device = "cuda" if self.gpus else "cpu"
-        execution = compute.execution(
-            data, device, self.workers_per_cell, self.cells_per_gpu, recipe.checkpoint_minutes
-        )
+        execution = compute.execution(data, device, self._workers(), self.cells_per_gpu, recipe.checkpoint_minutes)
         resources = Resources(self.gpus, execution, self.address, self.hang_after, self.patience)
         resources.check_numbers()
         return resources
+
+    def widened(self, request: Resources, protocol: Protocol) -> Resources:
+        """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
+        from sweeps.plan.width import widened
+
+        return widened(request, protocol) if self.workers_per_cell == AUTO else request
+
+    def _workers(self) -> int:
+        given = self.workers_per_cell
+        if given != AUTO and not (given.isdecimal() and int(given) > 0):
+            raise UserError(f"--workers-per-cell {given} must be at least 1, or {AUTO}.")
+        return 1 if given == AUTO else int(given)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
         "feature_cache": "none",
         "feature_dtype": "float16",
     }
-    given |= {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": 1}
+    given |= {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": "1"}
     settings = _build(SweepSettings, given)
     execution = settings.resources(settings.chosen_recipe()).execution
     plain = replace(Execution(), device=execution.device)

@@ -1,0 +1,57 @@
+"""The number of workers of a cell where nobody gives it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from carft.spec.resolve import specify
+from carft.store.records import Record, Store
+from carft.training.execution import Execution
+from sweeps.plan.width import widened
+from sweeps.ray_backend.connect import Resources
+from sweeps.recipes import Recipe, load_recipe
+from sweeps.search.protocol import Protocol
+from tests.support.helpers import made_up_predictions, run_cli
+
+
+def imagenet(*methods: str) -> Recipe:
+    return load_recipe("ood").changed(["imagenet"], methods or ["zeroshot", "ft", "car_ft"])
+
+
+def workers(store: Store, recipe: Recipe, gpus: int, **execution: object) -> int:
+    request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
+    return widened(request, Protocol(recipe, store)).workers_per_cell
+
+
+@pytest.mark.parametrize(("gpus", "wanted"), [(0, 1), (1, 1), (4, 1), (8, 2), (16, 4)])
+def test_long_cells_get_the_workers_that_use_all_gpus_at_the_start(store: Store, gpus: int, wanted: int) -> None:
+    assert workers(store, imagenet(), gpus) == wanted
+
+
+def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_worker(store: Store) -> None:
+    assert workers(store, load_recipe("miniature"), 8) == 1
+    assert workers(store, imagenet(), 8, cells_per_gpu=2) == 1
+    assert workers(store, imagenet("zeroshot", "ft", "car_ft_permuted"), 8) == 1
+
+
+def test_a_folder_keeps_the_number_that_its_cells_were_trained_with(store: Store) -> None:
+    recipe = imagenet()
+    cell = specify("imagenet", "ft", {"lr": 1e-5}, 0)
+    trained = {"execution": {"device": "cuda", "workers": 4, "threads": 1}, "machine": {}, "numerics": 1}
+    store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, trained, {"train": 100.0}), [], made_up_predictions())
+    assert workers(store, recipe, 8) == 4
+    assert workers(store, recipe, 2) == 1  # four do not fit
+
+
+def test_plan_chooses_unless_told_and_the_forecast_is_that_of_the_choice(tmp_path: Path) -> None:
+    asked = ("plan", "ood", "--gpus", 8, "--data", tmp_path, "--results", tmp_path / "results", "--json")
+    said = {given: json.loads(run_cli(*asked, *given).stdout) for given in ((), ("--workers-per-cell", 1))}
+    auto, one = said.values()
+    assert (auto["needs"]["workers"], one["needs"]["workers"]) == (2, 1)
+    assert (auto["slots"], one["slots"]) == (4, 8)
+    assert auto["wall_s"] < 0.6 * one["wall_s"]
+    people = run_cli(*asked[:-1])
+    assert "Each cell is trained by 2 workers." in people.stdout
