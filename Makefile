@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PUBLISHED := build/published
 PYTEST := $(BIN)/python -m pytest --durations=10
 
-.PHONY: help demo test test-full test-all lint rooms bench reliability clean
+.PHONY: help demo test test-full test-all lint rooms audit-report bench reliability clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +35,12 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 
 rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a room or an import changed
 	$(BIN)/python docs/rooms.py
+
+audit-report: $(BIN)/.installed  ## the report of the published records again, after its code changed
+	rm -rf $(PUBLISHED)
+	$(BIN)/python cli.py results import audit/records.zip --to $(PUBLISHED)
+	$(BIN)/python cli.py report --results $(PUBLISHED) --out audit/report
+	$(BIN)/python cli.py results export audit/records.zip --results $(PUBLISHED) --report audit/report
 
 bench: $(BIN)/.installed  ## figures of speed against their targets; a few minutes on an idle machine
 	$(BIN)/python -m benchmarks

@@ -154,7 +154,10 @@ class Session:
         self.plan = plan_of(protocol, self.request, concurrency(self.request))
         forecast = self.plan.forecast
         require_space(self.store.root, forecast.bytes + self.plan.needs.checkpoint_bytes)
-        err.print(f"{forecast.cells} cells to run. {time_line(forecast)}", soft_wrap=True)
+        # the assumed speed of a CPU is off by more than a person can plan with; the first cells measure it in seconds
+        unmeasured = forecast.estimate and self.request.execution.device == "cpu"
+        words = "The time left is known after the first cells." if unmeasured else time_line(forecast)
+        err.print(f"{forecast.cells} cells to run. {words}", soft_wrap=True)
         show, write = self.display.watch(protocol), self.writer.watch(protocol)
         if self.writer.dashboard:
             err.print(f"Ray's dashboard: {self.writer.dashboard}", soft_wrap=True)
