@@ -19,6 +19,7 @@ import json
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -147,7 +148,11 @@ def _pack(store: Store, archive: Path, report: Path | None, weights: bool, share
             stream.writestr(_entry(LICENCES), notes)
             for name, path in sorted(sources.items()):
                 with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
-                    shutil.copyfileobj(source, copy, CHUNK)
+                    digest = _copy(source, copy.write, sys.maxsize)
+                if digest != listed[name].sha256:
+                    raise UserError(
+                        f"'{path}' changed while it was packed.", "Export once no sweep writes to the folder."
+                    )
 
     write_atomic(archive, write)
     return _packed(manifest)

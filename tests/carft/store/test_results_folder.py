@@ -19,7 +19,8 @@ from carft.core.errors import UserError
 from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
-from carft.store.archive import MANIFEST, pack, unpack
+from carft.store import archive as archive_module
+from carft.store.archive import LOG, MANIFEST, ArchivedFile, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
 from carft.store.merge import Conflict, merge
@@ -272,6 +273,27 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Pa
     build_report(store, root / "report")
     pack(store, root / "a.zip", root / "report")
     return store, root / "report", root / "a.zip"
+
+
+def test_a_log_that_grows_while_it_is_packed_is_named_and_leaves_no_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "results")
+    put(store, CELL)
+    log = store.root / LOG
+    log.write_text("{}\n")
+
+    def measured_and_grown(path: Path) -> ArchivedFile:
+        found = measured(path)
+        if path == log:
+            log.write_text("{}\n{}\n")
+        return found
+
+    measured = archive_module._measured
+    monkeypatch.setattr(archive_module, "_measured", measured_and_grown)
+    with pytest.raises(UserError, match="changed while it was packed"):
+        pack(store, tmp_path / "a.zip")
+    assert not (tmp_path / "a.zip").exists()
 
 
 def test_what_was_published_is_verified_elsewhere(published: tuple[Store, Path, Path], tmp_path: Path) -> None:
