@@ -150,9 +150,7 @@ def _pack(store: Store, archive: Path, report: Path | None, weights: bool, share
                 with path.open("rb") as source, stream.open(_entry(name), "w", force_zip64=True) as copy:
                     digest = _copy(source, copy.write, sys.maxsize)
                 if digest != listed[name].sha256:
-                    raise UserError(
-                        f"'{path}' changed while it was packed.", "Export once no sweep writes to the folder."
-                    )
+                    raise UserError(f"'{path}' changed while it was packed.", "Export it when no sweep runs in it.")
 
     write_atomic(archive, write)
     return _packed(manifest)

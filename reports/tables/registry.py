@@ -22,6 +22,7 @@ from reports.evidence.caveats import said_of
 from reports.evidence.references import imagenet_references
 from reports.tables.accuracy import CURVE_METRICS, curve_table, task_table
 from reports.tables.card import INTERVAL, INTERVAL_FORMULAS, MEAN, PAIRED, Formula, TableCard
+from reports.tables.comparisons import comparison_table
 from reports.tables.differences import difference_table, verdict_table
 from reports.tables.folder import cell_table, problem_table
 from reports.tables.paper_scale import paper_scale_table
@@ -165,6 +166,16 @@ TABLES: dict[str, TableCard] = {
         points=("effect", "low", "high"),
         shares=("smallest_visible",),
         headings={"first_hyperparameters": "first", "second_hyperparameters": "second"},
+        formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
+    ),
+    "comparisons": TableCard(
+        "Every method against plain fine-tuning",
+        "Each trained method minus FT, and CAR-FT minus each other method: means over tasks, paired, in points. "
+        "“flaws” says what is missing, or differs besides the method; such a difference decides nothing.",
+        lambda sources: comparison_table(sources.evidence),
+        ("contrast", "where"),
+        points=("effect", "low", "high"),
+        shares=("smallest_visible",),
         formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
     ),
     "wise": TableCard(
