@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,16 @@ class IndexFile:
     """What the index was made from, JSON values."""
 
     def write(self, path: Path) -> None:
-        """Write the file atomically, with its folder. Raises ``OSError`` if it cannot be written."""
+        """Write the file atomically, with its folder. Raises ``OSError`` if it cannot be written.
+
+        The file before stays as ``<name>.before``: on a network file system, a process of another machine that has
+        mapped a file which is removed would be killed.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = self._content()
+        content, before = self._content(), path.with_suffix(".before")
+        with suppress(OSError):  # there is none, or the file system has no hard links
+            before.unlink(missing_ok=True)
+            before.hardlink_to(path)
         write_atomic(path, lambda part: _write(part, content))
 
     def _content(self) -> pa.Buffer:
