@@ -145,6 +145,7 @@ def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> Ind
     splits = data_set.index(root)
     files = [path for index in splits.values() for path in index.paths]
     names = [path.relative_to(base).as_posix() for path in files]
+    _require_text(names, base)
     found, state = _examined(data_set, base, files, names)
     sizes, times = [size for size, _ in found], [when for _, when in found]
     note = {
@@ -167,7 +168,7 @@ def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> Ind
     }
     if decoded:
         columns["unreadable"] = _reasons(files, list(zip(names, sizes, times, strict=True)), known)
-    return IndexFile(_rows(columns, base), note)
+    return IndexFile(_rows(columns), note)
 
 
 def _examined(
@@ -189,19 +190,23 @@ def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known:
     return [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
 
 
-def _rows(columns: Mapping[str, list], base: Path) -> pa.RecordBatch:
-    try:
-        arrays = [
-            pa.array(columns[field.name], field.type.value_type).dictionary_encode().cast(field.type)
-            if pa.types.is_dictionary(field.type)
-            else pa.array(columns[field.name], field.type)
-            for field in SCHEMA
-        ]
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"A file below '{base}' has a name that is not UTF-8: {error.object!a}.", "Rename it."
-        ) from error
+def _rows(columns: Mapping[str, list]) -> pa.RecordBatch:
+    arrays = [
+        pa.array(columns[field.name], field.type.value_type).dictionary_encode().cast(field.type)
+        if pa.types.is_dictionary(field.type)
+        else pa.array(columns[field.name], field.type)
+        for field in SCHEMA
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _require_text(names: Sequence[str], base: Path) -> None:
+    """Raise ``UserError`` for a name that is not UTF-8: digests and records hold names as text."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"A file below '{base}' has a name that is not UTF-8: {name!a}.", "Rename it.") from error
 
 
 def _stored(data_set: DataSet, root: Path, index: IndexFile) -> tuple[IndexFile, Path | None]:
