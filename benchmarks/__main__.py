@@ -23,6 +23,7 @@ THEMES = (
     "steps",
     "loop",
     "data",
+    "index",
     "settings",
     "evaluation",
     "checkpoints",

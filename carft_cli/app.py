@@ -9,6 +9,7 @@ from carft_cli.audit import audit
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
+from carft_cli.data_index import data_index
 from carft_cli.icons import icons
 from carft_cli.init import init
 from carft_cli.look import ls, show
@@ -30,6 +31,7 @@ app = typer.Typer(
 for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, ls, show, init):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
+data_group.command("index")(data_index)
 GROUPS = {
     "report": report,
     "recipes": recipes_group,

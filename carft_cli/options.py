@@ -194,8 +194,11 @@ class ComputeOptions:
     ] = 0
     feature_cache: Annotated[
         str,
-        option(MORE_WHERE, "Folder of pretrained features and drawings, 10 GiB at most; 'none' stores nothing."),
+        option(MORE_WHERE, "Folder of pretrained features, heads and drawings; 'none' stores nothing."),
     ] = FEATURES
+    feature_cache_size: Annotated[
+        float, option(MORE_WHERE, "Largest size of that folder in GiB; what does not fit is computed each time.")
+    ] = 10.0
     feature_dtype: Annotated[
         Literal["float32", "float16"],
         option(MORE_WHERE, "Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
@@ -228,6 +231,7 @@ class ComputeOptions:
             checkpoint_minutes=CHECKPOINT_MINUTES if minutes is None else minutes,
             skip_unreadable=data.skip_unreadable,
             feature_cache=cache,
+            feature_cache_gib=self.feature_cache_size,
             feature_dtype=self.feature_dtype,
             cells_per_gpu=cells_per_gpu,
         )

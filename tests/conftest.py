@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,9 @@ from tests.support.helpers import LR, ROOT, quick_cell
 NO_GPU = "torch sees no GPU on this machine"
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
+#: indexes of data that cannot lie beside them, for the whole run
+_INDEXES = tempfile.TemporaryDirectory(prefix="carft-indexes-")
+os.environ["CARFT_INDEXES"] = _INDEXES.name
 
 settings.register_profile(
     "carft", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]

@@ -5,107 +5,167 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
 
+from carft.core.locking import locked, try_lock
+
 GIB = 2**30
-#: age in seconds at which a temporary file is taken for one of a process that died
+#: seconds after the last use of any file of a series, after which its files may be removed
+IDLE_SECONDS = 6 * 3600
+#: age in seconds at which a temporary file is taken for one of a process that died, on a file system without locks
 STALE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A file that is being written. :meth:`ArrayCache.read` finds it after :meth:`ArrayCache.commit`."""
+
+    entry: str
+    path: Path
+    """The temporary file."""
+    values: np.memmap
+    """The array (rows, width), memory-mapped, to be filled."""
+    lock: BinaryIO
+    """The file, locked as long as its process lives."""
 
 
 @dataclass(frozen=True)
 class ArrayCache:
     """A folder of two-dimensional arrays, one file each, named by a key of everything that decides the content.
 
-    A file is written under a temporary name and then renamed, so concurrent writers of one entry, which write the same
-    bytes, are safe. The file name holds a checksum; a corrupt file does not match it and is computed again.
+    A file is written under a temporary name and then renamed. The file name holds a checksum; a corrupt file does not
+    match it and is computed again. Entries that differ in their last number alone are a series, which is read from its
+    first to its last entry again and again. Under such a scan the least recently used file is the one that is read
+    next. So a file stays as long as its series is in use, and what does not fit beside it is not stored.
     """
 
     folder: Path
     limit: int = 10 * GIB
-    """Largest total size in bytes. The least recently used files are removed to make space for a new one."""
+    """Largest total size in bytes, files that are being written included."""
 
     def read(self, entry: str, rows: int, width: int, dtype: np.dtype) -> np.ndarray | None:
         """Return the array (rows, width) of an entry, memory-mapped copy-on-write; None if there is no valid file."""
         for path in self.folder.glob(f"{entry}-*.npy"):
             try:
                 values = np.load(path, mmap_mode="c", allow_pickle=False)
-                os.utime(path)  # for the order of removal
             except (OSError, ValueError):
                 continue
+            with suppress(OSError):  # a folder that cannot be written can be read
+                os.utime(path)  # the series is in use
             valid = values.shape == (rows, width) and values.dtype == dtype
             if valid and path.name == f"{entry}-{_checksum(values)}.npy":
                 return values
         return None
 
-    def open(self, entry: str, rows: int, width: int, dtype: np.dtype) -> np.memmap:
-        """Create a temporary file for an entry, memory-mapped. :meth:`read` finds it after :meth:`commit`."""
+    def open(self, entry: str, rows: int, width: int, dtype: np.dtype, share: float = 1.0) -> Draft | None:
+        """Create a temporary file for an entry. None if it does not fit, or if a live process is writing the entry.
+
+        Removes files of idle series to make space. share: of the limit that may be filled, in (0, 1]. Raises
+        ``OSError`` if the folder cannot be written or the disk is full.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._free_space(rows * width * dtype.itemsize)
+        with locked(self.folder):
+            self._remove_dead()
+            if any(self.folder.glob(f"{entry}.*.part")):
+                return None
+            if not self._free_space(rows * width * dtype.itemsize, int(share * self.limit)):
+                return None
+            return self._draft(entry, rows, width, dtype)
+
+    def _draft(self, entry: str, rows: int, width: int, dtype: np.dtype) -> Draft:
         part = self.folder / f"{entry}.{os.getpid()}-{uuid4().hex[:8]}.part"
         values = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(rows, width))
-        try:
-            with part.open("rb+") as file:  # a full disk raises here; writing a page would kill the process
-                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        file = part.open("rb+")
+        try:  # a full disk raises here; writing a page would kill the process
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+            try_lock(file.fileno())
         except OSError:
+            file.close()
             part.unlink(missing_ok=True)
             raise
-        return values
+        return Draft(entry, part, values, file)
 
-    def commit(self, entry: str, values: np.memmap) -> None:
+    def commit(self, draft: Draft) -> None:
         """Make a filled file visible to :meth:`read`."""
-        values.flush()
-        path = Path(str(values.filename))
-        path.replace(self.folder / f"{entry}-{_checksum(values)}.npy")
+        draft.values.flush()
+        draft.path.replace(self.folder / f"{draft.entry}-{_checksum(draft.values)}.npy")
+        draft.lock.close()
 
-    def discard(self, values: np.memmap) -> None:
+    def discard(self, draft: Draft) -> None:
         """Remove a temporary file."""
-        Path(str(values.filename)).unlink(missing_ok=True)
+        draft.path.unlink(missing_ok=True)
+        draft.lock.close()
 
     def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return the array of an entry; compute and store it if it is missing. An unwritable folder is no error."""
+        """Return the array of an entry; compute it if it is missing, and store it if it fits and can be written."""
         known = self.read(entry, rows, width, dtype)
         if known is not None:
             return known
         values = make()
         try:
-            fresh = self.open(entry, rows, width, dtype)
-            fresh[:] = values
-            self.commit(entry, fresh)
+            draft = self.open(entry, rows, width, dtype)
+            if draft is None:
+                return values
+            draft.values[:] = values
+            self.commit(draft)
         except OSError:
             return values
         known = self.read(entry, rows, width, dtype)
         return values if known is None else known
 
-    def _free_space(self, wanted: int) -> None:
-        now = time.time()
-        files = []
-        for path in self.folder.glob("*"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue  # another process removed it
-            if path.suffix == ".part" and now - status.st_mtime > STALE_SECONDS:
-                path.unlink(missing_ok=True)
-            elif path.suffix == ".npy":
-                files.append((status.st_mtime, status.st_size, path))
+    def _remove_dead(self) -> None:
+        """Remove temporary files of processes that ended."""
+        for path in self.folder.glob("*.part"):
+            with suppress(OSError), path.open("rb+") as file:
+                state = try_lock(file.fileno())
+                if state == "held" or (state == "unsupported" and time.time() - path.stat().st_mtime > STALE_SECONDS):
+                    path.unlink(missing_ok=True)
+
+    def _free_space(self, wanted: int, limit: int) -> bool:
+        """Whether ``wanted`` bytes fit into ``limit``, once files of idle series are removed, the oldest first."""
+        files = list(self._files())
         used = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if used + wanted <= self.limit:
+        last_use: dict[str, float] = {}
+        for when, _, path in files:
+            last_use[_series(path)] = max(when, last_use.get(_series(path), when))
+        idle = [one for one in files if last_use[_series(one[2])] < time.time() - IDLE_SECONDS]
+        if used - sum(size for _, size, _ in idle) + wanted > limit:
+            return False
+        for _, size, path in sorted(idle):
+            if used + wanted <= limit:
                 break
             path.unlink(missing_ok=True)
             used -= size
+        return True
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """(time of last use, bytes, path) of every file."""
+        for path in self.folder.iterdir():
+            if path.suffix in (".npy", ".part"):
+                with suppress(FileNotFoundError):  # another process removed it
+                    status = path.stat()
+                    when = time.time() if path.suffix == ".part" else status.st_mtime
+                    yield when, status.st_size, path
+
+
+def _series(path: Path) -> str:
+    """The series of a file: its name without checksum, process and last number."""
+    entry = path.name.split(".")[0] if path.suffix == ".part" else path.stem.rpartition("-")[0]
+    return re.sub(r"-\d+$", "", entry)
 
 
 def _checksum(values: np.ndarray) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(values).tobytes()):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(values).data):08x}"
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class DataOptions(Protocol):
         """Whether images that cannot be decoded are left out and listed in the record."""
 
     @property
-    def feature_cache(self) -> str | None:
-        """Folder of the disk cache; None for no cache."""
+    def cache(self) -> ArrayCache | None:
+        """The disk cache; None for no cache."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Folder:
 
     root: Path | None = None
     skip_unreadable: bool = False
-    feature_cache: str | None = None
+    cache: ArrayCache | None = None
 
 
 @dataclass(frozen=True)

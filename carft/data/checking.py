@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from carft.core.files import file_digest
-from carft.data.files import unreadable
 from carft.data.fixtures import is_fixture
-from carft.data.sets import DataSet, Index
-from carft.data.views import DECODERS
+from carft.data.indexing import Indexed, indexed
+from carft.data.listing import Splits
+from carft.data.sets import DataSet
 
 Status = Literal["attested", "unknown", "fixture", "failed"]
-Splits = Mapping[str, Index]
-Result = TypeVar("Result")
 
-#: files per unit of work of a thread
-CHUNK = 256
 #: names that one message lists at most
 NAMED = 5
 
@@ -49,7 +43,7 @@ class Attestation:
     problems: tuple[str, ...]
     """Sentences."""
     digest: str
-    """sha256 of :func:`digest_of`."""
+    """sha256 of :func:`carft.data.listing.digest_of`."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """File -> why it cannot be decoded."""
 
@@ -77,23 +71,22 @@ def left_out(unreadable: Iterable[str]) -> dict[str, str]:
 
 
 def check(data_set: DataSet, root: Path) -> Attestation:
-    """Attest a data set and decode every image. Raises ``UserError`` if the set is missing."""
-    splits = data_set.index(root)
-    return attest(data_set, root, splits, unreadable_of(data_set, splits))
+    """List a data set, decode every image, and attest it; its index is made anew.
 
-
-def attest(data_set: DataSet, root: Path, splits: Splits, broken: Mapping[Path, str] | None = None) -> Attestation:
-    """Compare an index with the catalog. broken: images that cannot be decoded, if they were checked.
-
-    Reads the sizes of the images and the annotation files with a known digest, but not the content of the images.
+    Raises ``UserError`` if the set is missing.
     """
-    base, broken = root / data_set.folder, broken or {}
+    return attest(data_set, root, indexed(data_set, root, decoded=True, anew=True))
+
+
+def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
+    """Compare a data set as its index has it with the catalog. Reads the annotation files with a known digest."""
+    base, splits, broken = root / data_set.folder, found.splits, found.unreadable
     fake = is_fixture(base)
     problems = [
         *_class_problems(data_set, root, splits),
         *([] if fake else _count_problems(data_set, splits)),
         *([] if fake else _digest_problems(data_set, base)),
-        *_shared_problems(base, splits),
+        *([f"Images that are listed more than once: {_few(found.shared)}."] if found.shared else []),
         *_broken_problems(base, broken),
     ]
     status: Status = "attested" if data_set.digests else "unknown"
@@ -103,45 +96,7 @@ def attest(data_set: DataSet, root: Path, splits: Splits, broken: Mapping[Path, 
         status = "fixture"
     names = {path.relative_to(base).as_posix(): reason for path, reason in broken.items()}
     counts = {split: len(index) for split, index in splits.items()}
-    return Attestation(data_set.name, status, counts, tuple(problems), digest_of(base, splits), names)
-
-
-def unreadable_of(data_set: DataSet, splits: Splits) -> dict[Path, str]:
-    """Return path -> reason for every image that cannot be decoded. Reads all images, in threads.
-
-    Packed sets are skipped: reading their index already checks the size of every record.
-    """
-    if data_set.packed:
-        return {}
-    paths = list(dict.fromkeys(path for index in splits.values() for path in index.paths))
-    return {path: reason for found in _threaded(unreadable, paths) for path, reason in found.items()}
-
-
-def digest_of(base: Path, splits: Splits) -> str:
-    """Return sha256 over one line per image: split, path in ``base``, label and size in bytes."""
-    digest = hashlib.sha256()
-    for split, index in splits.items():
-        sizes = [size for part in _threaded(_sizes, index.paths) for size in part]
-        for path, label, size in zip(index.paths, index.labels, sizes, strict=True):
-            digest.update(f"{split} {path.relative_to(base).as_posix()} {label} {size}\n".encode())
-    return digest.hexdigest()
-
-
-def _threaded(work: Callable[[Sequence[Path]], Result], paths: Sequence[Path]) -> Iterable[Result]:
-    parts = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor(DECODERS) as pool:
-        yield from pool.map(work, parts)
-
-
-def _sizes(paths: Sequence[Path]) -> list[int]:
-    return [_size(path) for path in paths]
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except NotADirectoryError:  # an image of a packed set
-        return path.parent.stat().st_size
+    return Attestation(data_set.name, status, counts, tuple(problems), found.digest, names)
 
 
 def _count_problems(data_set: DataSet, splits: Splits) -> list[str]:
@@ -178,12 +133,6 @@ def _digest_problems(data_set: DataSet, base: Path) -> list[str]:
         for name, expected in data_set.digests.items()
         if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(expected)]) != expected
     ]
-
-
-def _shared_problems(base: Path, splits: Splits) -> list[str]:
-    seen = Counter(path for index in splits.values() for path in index.paths)
-    shared = [path.relative_to(base).as_posix() for path, count in seen.items() if count > 1]
-    return [f"Images that are listed more than once: {_few(shared)}."] if shared else []
 
 
 def _broken_problems(base: Path, broken: Mapping[Path, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from carft.core.errors import UnreadableImage
 
+#: decoding threads; Pillow releases the interpreter lock while it decodes
+DECODERS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a truncated image is an error
 
 

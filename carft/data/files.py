@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from carft.core.errors import UserError
+from carft.data.columns import rows_of
 from carft.data.decoding import decode_pixels
 
 
@@ -16,7 +16,7 @@ from carft.data.decoding import decode_pixels
 class Files:
     """Image files in row order."""
 
-    paths: tuple[Path, ...]
+    paths: Sequence[Path]
     border: int = 0
     """Pixels that are cut from every side. ObjectNet's images have a red frame."""
 
@@ -29,20 +29,9 @@ class Files:
 
     def rows(self, index: Sequence[int]) -> Files:
         """Return the files of these rows, in this order."""
-        return Files(tuple(self.paths[i] for i in index), self.border)
+        return Files(rows_of(self.paths, index), self.border)
 
 
 def decode(path: Path, border: int = 0) -> torch.Tensor:
     """Return an image file as (3, H, W) uint8 RGB; see :func:`carft.data.decoding.decode_pixels`."""
     return torch.from_numpy(decode_pixels(path, border).copy()).permute(2, 0, 1)
-
-
-def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return path -> reason for every file that cannot be decoded. Reads all files."""
-    found = {}
-    for path in paths:
-        try:
-            decode(path)
-        except UserError as refusal:
-            found[path] = refusal.message
-    return found

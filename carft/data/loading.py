@@ -12,9 +12,11 @@ import torch
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.catalog import data_set
-from carft.data.checking import attest, unreadable_of
+from carft.data.checking import attest
+from carft.data.columns import Column, together
 from carft.data.files import Files
 from carft.data.folder.named import declared
+from carft.data.indexing import indexed
 from carft.data.sets import Index
 from carft.data.task import ImageSet
 
@@ -46,11 +48,10 @@ class OpenedSet:
 
 @lru_cache(maxsize=8)
 def opened(name: str, root: Path, skip_unreadable: bool) -> OpenedSet:
-    """Read the layout of a data set, and with ``skip_unreadable`` every image. Read once per process."""
+    """Read the index of a data set; ``skip_unreadable``: one that knows unreadable images. Read once per process."""
     chosen = data_set(name)
-    splits = chosen.index(root)
-    unreadable = unreadable_of(chosen, splits) if skip_unreadable else {}
-    return OpenedSet(splits, frozenset(unreadable), attest(chosen, root, splits, unreadable).digests())
+    found = indexed(chosen, root, decoded=skip_unreadable)
+    return OpenedSet(found.splits, frozenset(found.unreadable), attest(chosen, root, found).digests())
 
 
 def image_set(
@@ -74,7 +75,7 @@ def image_set(
         images=Files(index.paths, border) if pixels is None else pixels,
         labels=torch.tensor(own, dtype=torch.int64),
         contexts=torch.full((len(index),), context, dtype=torch.int64),
-        names=tuple(names),
+        names=names if isinstance(names, Column) else tuple(names),
         groups=index.groups,
         subset=subset,
         merged=merged,
@@ -97,11 +98,11 @@ def joined(parts: Sequence[ImageSet]) -> ImageSet:
     """Concatenate image sets of files that are scored over the same classes."""
     first = parts[0]
     return ImageSet(
-        images=Files(tuple(path for part in parts for path in part.images.paths), first.images.border),  # type: ignore[union-attr]
+        images=Files(together([part.images.paths for part in parts]), first.images.border),  # type: ignore[union-attr]
         labels=torch.cat([part.labels for part in parts]),
         contexts=torch.cat([part.contexts for part in parts]),
-        names=tuple(name for part in parts for name in part.names),
-        groups=tuple(group for part in parts for group in part.groups),
+        names=together([part.names for part in parts]),
+        groups=together([part.groups for part in parts]),
         subset=first.subset,
         merged=first.merged,
     )

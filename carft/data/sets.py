@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
+from carft.data.columns import rows_of
 
 
 @dataclass(frozen=True)
 class Index:
     """The images of one split or domain, in a fixed order."""
 
-    paths: tuple[Path, ...]
+    paths: Sequence[Path]
     labels: tuple[int, ...]
     """Positions in the class list of the data set."""
-    groups: tuple[str, ...]
+    groups: Sequence[str]
     """Resampling unit of each image, usually its file name. Images of one scene or person share one."""
 
     def __len__(self) -> int:
@@ -31,9 +32,9 @@ class Index:
     def rows(self, index: Sequence[int]) -> Index:
         """Return the images of these rows, in this order."""
         return Index(
-            tuple(self.paths[i] for i in index),
+            rows_of(self.paths, index),
             tuple(self.labels[i] for i in index),
-            tuple(self.groups[i] for i in index),
+            rows_of(self.groups, index),
         )
 
 
@@ -83,7 +84,7 @@ class DataSet:
     labels: tuple[str, ...] = ()
     """Class names in the set's own files, in label order; empty if they equal ``classes``."""
     needs: tuple[str, ...] = ()
-    """Required files and folders, relative to the folder."""
+    """Required files and folders, relative to the folder. An index is made again when one of these files changes."""
     table: str = ""
     """File in the folder that lists the images; empty where the layout does."""
     archives: tuple[Download, ...] = ()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from carft.data.columns import rows_of
+
 if TYPE_CHECKING:
     from carft.data.files import Files
 
@@ -23,8 +25,8 @@ class ImageSet:
     """(N,) int64 indices into the classes of the task."""
     contexts: torch.Tensor
     """(N,) int64 indices into the contexts of the card; -1 where the context is unknown."""
-    names: tuple[str, ...]
-    groups: tuple[str, ...]
+    names: Sequence[str]
+    groups: Sequence[str]
     """Resampling unit of each image; for an icon, its drawing."""
     subset: tuple[int, ...] | None = None
     """Classes that the set is scored over, ascending; None for all. ImageNet-R and -A have 200."""
@@ -43,8 +45,8 @@ class ImageSet:
             images=images,
             labels=self.labels[chosen],
             contexts=self.contexts[chosen],
-            names=tuple(self.names[i] for i in chosen),
-            groups=tuple(self.groups[i] for i in chosen),
+            names=rows_of(self.names, chosen),
+            groups=rows_of(self.groups, chosen),
             subset=self.subset,
             merged=self.merged,
         )

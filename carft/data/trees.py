@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.heartbeat import heartbeat
 from carft.data.sets import DataSet, Index
 
 #: file name extensions of images, in lower case
@@ -14,6 +15,7 @@ IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".p
 
 def image_names(folder: Path) -> list[str]:
     """Return the names of the image files in a folder, sorted, without hidden files."""
+    heartbeat()
     with os.scandir(folder) as entries:
         found = [e.name for e in entries if not e.name.startswith(".") and e.name.lower().endswith(IMAGES)]
     return sorted(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +13,11 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from carft.core.heartbeat import heartbeat
+from carft.data.decoding import DECODERS
 from carft.data.files import Files
 
 #: batches that are decoded before they are asked for
 AHEAD = 3
-#: decoding threads; Pillow releases the interpreter lock while it decodes
-DECODERS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 View = Callable[[torch.Tensor, int], torch.Tensor]  # (3, H, W) uint8 and its row -> (3, side, side) uint8
 

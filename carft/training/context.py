@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -66,7 +65,7 @@ class CellContext:
         pretrained.clip.to(execution.device)
         heartbeat()
         bank = cell.reading.context_templates
-        prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.feature_cache)
+        prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.cache)
         heartbeat()
         opened = chosen.open(execution, cell.holdout)
         heartbeat()
@@ -95,10 +94,10 @@ class CellContext:
 
 
 @lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, folder: str | None) -> Prompts:
-    """Class head and context heads, computed once per machine: other processes and sweeps read them from ``folder``."""
+def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
+    """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache."""
     loaded, chosen = load_pretrained(model, pretrained), card(task)
-    if folder is None:
+    if cache is None:
         return Prompts.of(loaded, chosen, bank)
     depends_on = {
         "weights": loaded.digest,
@@ -112,5 +111,5 @@ def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, fol
         made = Prompts.of(loaded, chosen, bank)
         return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
 
-    cached = ArrayCache(Path(folder)).get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
+    cached = cache.get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
     return Prompts(*torch.from_numpy(np.array(cached)).to(device).split(sizes))

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from carft import NUMERICS, __version__
+from carft.core.array_cache import GIB, ArrayCache
 from carft.core.errors import UserError
 from carft.training.hardware import cpu_facts, hardware_name
 
 #: settings of an execution that every record holds; a record holds the others only when they are not the default
 ALWAYS_RECORDED = ("device", "workers", "threads")
-#: folders of this machine; no record holds them, since digests identify their content
-FOLDERS = ("data", "feature_cache")
+#: no record holds these: folders of this machine, whose content digests identify, and the use of the cache
+UNRECORDED = ("data", "feature_cache", "feature_cache_gib", "feature_writes")
+#: default of the largest size of the folder of features, in GiB
+CACHE_GIB = ArrayCache.limit / GIB
 #: minutes of training between checkpoints unless a recipe or an option says otherwise
 CHECKPOINT_MINUTES = 10.0
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow", "ray", "optuna")
@@ -53,6 +56,11 @@ class Execution:
     """Whether images that cannot be decoded are left out; the record then says so."""
     feature_cache: str | None = None
     """Folder of pretrained features, heads and rendered drawings; None computes them each time."""
+    feature_cache_gib: float = CACHE_GIB
+    """Largest size of that folder in GiB, above 0."""
+    feature_writes: bool = True
+    """Whether features are stored that the folder lacks; a sweep's confirm cells only read, since no other cell of
+    their method has their seed."""
     feature_dtype: str = "float32"
     """Type of cached features: float32, or float16, which takes half the space and changes the loss by about 1e-3."""
     cells_per_gpu: int = 1
@@ -65,6 +73,11 @@ class Execution:
             raise UserError("Workers and accumulation must be at least 1, steps between checkpoints at least 0.")
         if not 0 <= self.checkpoint_minutes < math.inf:
             raise UserError("Minutes between checkpoints must be a number of at least 0.", "0 writes none.")
+        if not 0 < self.feature_cache_gib < math.inf:
+            raise UserError(
+                f"The feature cache cannot have {self.feature_cache_gib:g} GiB.",
+                "Give a number above 0, or turn it off: --feature-cache none",
+            )
         if self.feature_dtype not in ("float32", "float16"):
             raise UserError(f"Features cannot be stored as '{self.feature_dtype}'.", "Known: float32, float16.")
 
@@ -72,6 +85,13 @@ class Execution:
     def root(self) -> Path | None:
         """The data root as a path."""
         return None if self.data is None else Path(self.data)
+
+    @property
+    def cache(self) -> ArrayCache | None:
+        """The disk cache of features, heads and drawings; None without one."""
+        if self.feature_cache is None:
+            return None
+        return ArrayCache(Path(self.feature_cache), int(self.feature_cache_gib * GIB))
 
     def on_this_machine(self) -> Execution:
         """The same execution with the device that this machine has; ``UserError`` for a GPU that it does not have."""
@@ -110,7 +130,7 @@ def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "machine": hardware_name(execution.device),
         "cpu": cpu_facts(),
-        "execution": {k: v for k, v in asdict(execution).items() if k not in FOLDERS and v != plain.get(k)},
+        "execution": {k: v for k, v in asdict(execution).items() if k not in UNRECORDED and v != plain.get(k)},
         "digests": digests,
     }
 

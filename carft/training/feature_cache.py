@@ -1,13 +1,16 @@
 """The pretrained model's features of augmented training images, cached on disk.
 
 The pretrained model never changes, and the augmentation of an image is a function of (seed, epoch, index) alone. So
-these features are the same for every trial, method, reading and template list of a seed, and are computed once.
+these features are the same for every trial, method, reading and template list of a seed, and are computed once. Which
+epochs are stored is decided by :class:`carft.core.array_cache.ArrayCache`: those that fit stay as long as cells read
+them. Seeds of confirm cells are not stored, since each is used by one cell of a method.
 """
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,13 +18,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from carft import NUMERICS
-from carft.core.array_cache import ArrayCache, key_of
+from carft.core.array_cache import ArrayCache, Draft, key_of
 from carft.models.clip import Pretrained
 from carft.models.precision import autocast
 from carft.spec.cell import Cell
 from carft.spec.training import OPTIONAL
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
+from carft.training.hardware import processor_facts
+
+#: share of the cache that features may fill; heads and drawings need the rest
+SHARE = 0.9
 
 
 def _optional(cell: Cell) -> list[str]:
@@ -30,13 +37,27 @@ def _optional(cell: Cell) -> list[str]:
     return [f"{name} {value}" for name, value in used.items()] + [f"epochs {cell.training.epochs}"] * ("steps" in used)
 
 
+@dataclass
+class FeatureUse:
+    """How many features a training needed, and how many of them the cache had."""
+
+    images: int = 0
+    """Images whose features were needed, on this worker, since the training began or resumed."""
+    read: int = 0
+    """Those whose features were read from the cache."""
+
+    def as_dict(self) -> dict[str, float]:
+        """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]."""
+        return {"images": self.images, "hit_rate": self.read / self.images}
+
+
 class FeatureCache:
     """L2-normalised features of the pretrained model, read from the store, or computed by a forward pass.
 
     compiled: whether the image encoder goes through torch.compile, as the trained one then does; otherwise the KL term
     at the first step would measure the compiler. A batch that was just computed is used as it is stored, so a first and
     a later run have the same bits. Without a store every batch is computed. key: a hash of everything but the epoch
-    that the features depend on.
+    that the features depend on. writes: whether epochs that are not in the store are stored.
     """
 
     def __init__(
@@ -47,6 +68,7 @@ class FeatureCache:
         key: str = "",
         dtype: str = "float32",
         compiled: bool = False,
+        writes: bool = True,
     ) -> None:
         self.pretrained = pretrained
         visual = pretrained.clip.visual
@@ -55,13 +77,15 @@ class FeatureCache:
         self.store = store
         self.key = key
         self.dtype = np.dtype(dtype)
+        self.writes = writes
+        self.use = FeatureUse()
         self.begin_epoch(0, rows=0)
 
     @staticmethod
     def of(cell: Cell, context: CellContext) -> FeatureCache:
         """The cache of a cell's training images, shared by all cells that see the same crops."""
         execution, worker = context.execution, WorkerRank.current()
-        if execution.feature_cache is None:
+        if execution.cache is None:
             return FeatureCache(context.pretrained, cell.precision, compiled=execution.compile)
         names = hashlib.sha256("\n".join(context.task.train.names).encode()).hexdigest()
         depends_on = {
@@ -71,53 +95,60 @@ class FeatureCache:
             "augmentation": [cell.seed, cell.training.crop, context.pretrained.side, *_optional(cell)],
             "batch": [cell.training.batch_size, worker.rank, worker.workers, execution.accumulation],
             "computed": [cell.precision, execution.feature_dtype, execution.device, torch.__version__, NUMERICS],
+            "processor": processor_facts(execution.device),
             **({"compiled": True} if execution.compile else {}),
         }
-        store = ArrayCache(Path(execution.feature_cache))
         key, dtype = key_of(depends_on), execution.feature_dtype
-        return FeatureCache(context.pretrained, cell.precision, store, key, dtype, execution.compile)
+        given = (execution.cache, key, dtype, execution.compile, execution.feature_writes)
+        return FeatureCache(context.pretrained, cell.precision, *given)
 
     def begin_epoch(self, epoch: int, rows: int) -> None:
         """Start an epoch. rows: how many images this worker computes in the whole epoch."""
         self.rows = rows
         self.entry = f"{self.key}-{epoch}"
         self.known: np.ndarray | None = None
-        self.fresh: np.memmap | None = None
+        self.draft: Draft | None = None
         self.looked = False
         self.filled = 0
 
     def end_epoch(self) -> None:
-        """Store the features of the epoch, if all of them were computed."""
-        if self.store is not None and self.fresh is not None:
-            if self.filled == self.rows:
-                self.store.commit(self.entry, self.fresh)
-            else:
-                self.store.discard(self.fresh)
-        self.fresh = None
+        """Store the features of the epoch, if all of them were computed and there is space for them."""
+        if self.store is not None and self.draft is not None:
+            finish = self.store.commit if self.filled == self.rows else self.store.discard
+            with suppress(OSError):  # the folder went away: a later cell computes the features again
+                finish(self.draft)
+        self.draft = None
 
     def features(self, images: torch.Tensor, position: int) -> torch.Tensor:
         """(B, D) float32 of normalised images (B, 3, H, W). position: how many images this worker computes before them
         in the epoch. Call it at most once per batch."""
         if self.store is None:
             return self.forward(images)
-        span = slice(position, position + len(images))
         if not self.looked:
-            self.looked = True
-            self.known = self.store.read(self.entry, self.rows, self.pretrained.width, self.dtype)
+            self._look(self.store, position)
+        span = slice(position, position + len(images))
+        self.use.images += len(images)
         if self.known is not None:
+            self.use.read += len(images)
             return torch.from_numpy(np.array(self.known[span], dtype=np.float32)).to(images.device)
         features = self.forward(images)
-        if self.fresh is None:
-            try:
-                self.fresh = self.store.open(self.entry, self.rows, features.shape[1], self.dtype)
-            except OSError:  # without the folder the features are computed, which takes longer
-                self.store = None
-                return features
-        self.fresh[span] = features.cpu().numpy()
-        self.filled += len(images)
+        if self.draft is not None:
+            self.draft.values[span] = features.cpu().numpy()
+            self.filled += len(images)
         if self.dtype == np.float32:
             return features
-        return torch.from_numpy(np.array(self.fresh[span], dtype=np.float32)).to(images.device)
+        return features.to(torch.float16).float()  # as it is stored
+
+    def _look(self, store: ArrayCache, position: int) -> None:
+        """Find the epoch in the store, or begin to write it. An epoch that is resumed in its middle is not written."""
+        self.looked = True
+        width = self.pretrained.width
+        self.known = store.read(self.entry, self.rows, width, self.dtype)
+        if self.known is None and self.writes and position == 0:
+            try:
+                self.draft = store.open(self.entry, self.rows, width, self.dtype, SHARE)
+            except OSError:  # the folder cannot be written or the disk is full: features are read and computed
+                self.writes = False
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -29,3 +29,8 @@ def cpu_facts() -> dict[str, str]:
     lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {"model": names[0] if names else "unknown", "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
+def processor_facts(device: str) -> dict[str, str]:
+    """Model of the GPU, or model and instructions of the CPU: what decides the last bits of a forward pass."""
+    return cpu_facts() if device == "cpu" else {"gpu": hardware_name(device).get("gpu", "unknown")}

@@ -10,7 +10,7 @@ import signal
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -32,7 +32,7 @@ from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
-from carft.training.feature_cache import FeatureCache
+from carft.training.feature_cache import FeatureCache, FeatureUse
 from carft.training.gathered import Compared
 from carft.training.preemption import Preemption, sigterm_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
@@ -51,6 +51,8 @@ class Trained:
     """One row per step; the last row of an epoch also holds its validation."""
     predictions: Predictions | None = None
     """Of the last validation; None when this call validated nothing."""
+    features: FeatureUse = field(default_factory=FeatureUse)
+    """The pretrained model's features that the loss needed."""
 
 
 def train(
@@ -91,7 +93,7 @@ def train_epochs(trainer: Trainer, thresholds: Thresholds, log: Callable[[str], 
         log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
         trainer.save()
     method.teardown(network)
-    return Trained(history, predictions)
+    return Trained(history, predictions, trainer.cache.use)
 
 
 class Trainer:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,7 @@ from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
+from carft.training.feature_cache import FeatureUse
 from carft.training.loop import Trained, train
 
 Status = Literal["done", "reused", "stopped"]
@@ -51,6 +52,8 @@ class Computed:
     """``val/...``, and means over the last epoch of ``train/...``."""
     durations: dict[str, float]
     """Seconds of ``train``, validation after each epoch included, and of ``validate``."""
+    features: FeatureUse = field(default_factory=FeatureUse)
+    """The pretrained model's features that training needed, and how many the cache had."""
     pruned: bool = False
     """Whether early stopping ended the training."""
 
@@ -96,7 +99,7 @@ def compute(
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
     pruned = pruned_after(curve_of(trained.history), thresholds) is not None
-    return Computed(network, trained.history, predictions, metrics, durations, pruned)
+    return Computed(network, trained.history, predictions, metrics, durations, trained.features, pruned)
 
 
 def _last_epoch(history: list[Row]) -> dict[str, float]:
@@ -165,9 +168,11 @@ def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpo
 
 def write(cell: Cell, computed: Computed, context: CellContext, store: Store, keep_weights: bool) -> None:
     """Write the record of a computed cell, or the note that it was pruned."""
+    use = computed.features
+    provenance = {**context.provenance(), **({"feature_cache": use.as_dict()} if use.images else {})}
     if computed.pruned:
-        return write_pruned(store, cell, curve_of(computed.history), context.provenance())
-    record = Record(cell, computed.metrics, context.provenance(), computed.durations)
+        return write_pruned(store, cell, curve_of(computed.history), provenance)
+    record = Record(cell, computed.metrics, provenance, computed.durations)
     trained = method_card(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None
     store.write(record, computed.history, computed.predictions, save)

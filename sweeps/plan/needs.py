@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from carft.core.array_cache import ArrayCache
 from carft.data.catalog import card
 from carft.models.availability import ModelSize
 from carft.spec.registry import method_card
@@ -92,7 +91,7 @@ def needs_of(recipe: Recipe, request: Resources, made: Forecast, hardware: Hardw
         checkpoint_bytes=one * made.slots,
         cores_per_device=sharing + _decoders(recipe, made, second * hardware.devices),
         memory_per_device=sharing * (PROCESS_BYTES + one),
-        cache_bytes=ArrayCache.limit if request.execution.feature_cache else 0,
+        cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
         long_cells=_long_cells(made.left, second * hardware.devices) if request.gpus else (),
         first_searches=sum(min(recipe.round_size, one.jobs) for one in made.left if one.kind == "search"),
         gpus=request.gpus,

@@ -38,7 +38,8 @@ def payload(
     """A job as plain values, to be sent to a worker.
 
     results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
-    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run.
+    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. Only search
+    cells store features of the pretrained model: all trials of a search have one seed.
     """
     return {
         "kind": job.kind,
@@ -48,7 +49,7 @@ def payload(
         "limits": dict(job.limits),
         "start": start,
         "results": results,
-        "execution": asdict(execution),
+        "execution": asdict(replace(execution, feature_writes=job.kind == "search")),
         "hang_after": hang_after,
         "aside": sorted(aside),
         "plugins": texts(),

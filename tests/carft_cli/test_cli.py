@@ -29,7 +29,7 @@ COMMANDS = (
         ("model", "check"),
     ),
     *(("icons", "preview"), ("icons", "pretrain")),
-    *(("data", "ls"), ("data", "check"), ("data", "fetch"), ("data", "fixture")),
+    *(("data", "ls"), ("data", "check"), ("data", "index"), ("data", "fetch"), ("data", "fixture")),
     *(("report", "verify"), ("report", "why"), ("report", "diff"), ("rescore",)),
 )
 

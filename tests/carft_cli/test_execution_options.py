@@ -12,7 +12,7 @@ from sweeps.search.protocol import Job
 from tests.support.helpers import quick_cell
 
 #: no option sets it
-FIXED = {"threads"}
+FIXED = {"threads", "feature_writes"}
 
 
 def asked(tmp_path: Path, device: str) -> Execution:
@@ -23,6 +23,7 @@ def asked(tmp_path: Path, device: str) -> Execution:
         checkpoint_every=3,
         checkpoint_minutes=5,
         feature_cache=str(tmp_path),
+        feature_cache_size=20,
         feature_dtype="float16",
     )
     return options.execution(DataOptions(tmp_path, skip_unreadable=True), device, workers=4, cells_per_gpu=5)
@@ -36,6 +37,12 @@ def test_every_field_of_an_execution_has_an_option_that_sets_it(tmp_path: Path) 
 
 def test_a_job_on_one_worker_has_every_other_setting_of_the_sweep(tmp_path: Path) -> None:
     wanted = asked(tmp_path, "cpu")
-    found = execution_of(payload(Job("confirm", quick_cell("ft", lr=0.1)), str(tmp_path), wanted))
+    found = execution_of(payload(Job("search", quick_cell("ft", lr=0.1)), str(tmp_path), wanted))
     differing = {field.name for field in fields(found) if getattr(found, field.name) != getattr(wanted, field.name)}
     assert differing == {"workers"}
+
+
+def test_confirm_cells_read_features_and_store_none(tmp_path: Path) -> None:
+    wanted, cell = asked(tmp_path, "cpu"), quick_cell("ft", lr=0.1)
+    found = execution_of(payload(Job("confirm", cell), str(tmp_path), wanted))
+    assert wanted.feature_writes and not found.feature_writes and found.cache == wanted.cache

@@ -63,6 +63,7 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
         "skip_unreadable": True,
         "feature_cache": "none",
         "feature_dtype": "float16",
+        "feature_cache_size": 20.0,
     }
     given |= {"gpus": 2, "cells_per_gpu": 2, "workers_per_cell": "1"}
     settings = _build(SweepSettings, given)
@@ -77,6 +78,7 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
         "data",
         "skip_unreadable",
         "feature_dtype",
+        "feature_cache_gib",
     }
     assert changed >= expected | {"cells_per_gpu"}
     assert execution.feature_cache is None

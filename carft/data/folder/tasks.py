@@ -7,13 +7,13 @@ from pathlib import Path
 
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
-from carft.data.checking import left_out, unreadable_of
+from carft.data.checking import left_out
 from carft.data.fixtures import is_fixture
 from carft.data.folder.cards import data_set_of
-from carft.data.folder.layout import read
 from carft.data.folder.named import located, version_of
 from carft.data.folder.naming import PREFIX
 from carft.data.folder.tree import Tree
+from carft.data.indexing import indexed
 from carft.data.loading import image_set, joined, require_every_class
 from carft.data.task import ImageSet, Sealed, Task
 
@@ -71,7 +71,7 @@ def _broken(tree: Tree, options: DataOptions) -> frozenset[Path]:
 
 @lru_cache(maxsize=8)
 def _unreadable(root: Path, digest: str) -> frozenset[Path]:
-    return frozenset(unreadable_of(data_set_of(f"{PREFIX}{root}"), read(root).images))
+    return frozenset(indexed(data_set_of(f"{PREFIX}{root}"), Path(), decoded=True).unreadable)
 
 
 def _digests(tree: Tree, broken: frozenset[Path]) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,32 +27,31 @@ def require_files() -> None:
             raise UserError(f"A file of the built-in world is missing: {path}.", "Install the project again.")
 
 
-@cache
-def measured(folder: str | None = None) -> dict[str, str]:
+@functools.cache
+def measured(cache: ArrayCache | None = None) -> dict[str, str]:
     """Return the digests of the drawings and of a sample of rendered pixels on this machine.
 
-    folder: a disk cache. With it the sample is rendered once per machine and version of code and libraries.
+    cache: with it the sample is rendered once per machine and version of code and libraries.
     """
-    if folder is None:
+    if cache is None:
         pixels = _pixels_digest()
     else:
         entry = f"icons-digest-{key_of({'world': _versions(), 'host': platform.node()})}"
-        pixels = ArrayCache(Path(folder)).get(entry, 1, 32, np.dtype("uint8"), _digest_row).tobytes()
+        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), _digest_row).tobytes()
     return {"drawings": drawings_digest(), "pixels": pixels.hex()}
 
 
-def pixel_versions(folder: str | None) -> list[str]:
+def pixel_versions(cache: ArrayCache | None) -> list[str]:
     """Return everything but its name that decides the pixels of a rendering: drawings, code, libraries, machine."""
-    return [*_versions(), measured(folder)["pixels"]]
+    return [*_versions(), measured(cache)["pixels"]]
 
 
-def attest(folder: str | None = None) -> dict[str, str]:
+def attest(cache: ArrayCache | None = None) -> dict[str, str]:
     """Return the digests with ``attested``: ``yes``, or ``pixels differ`` if Pillow renders differently.
 
-    folder: a disk cache, see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another
-    one.
+    cache: see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another one.
     """
-    expected, found = shipped(), measured(folder)
+    expected, found = shipped(), measured(cache)
     if found["drawings"] != expected["drawings"]:
         raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
     same = found["pixels"] == expected["pixels"]
@@ -64,7 +63,7 @@ def shipped() -> dict[str, str]:
     return json.loads(files("carft.data.icons").joinpath("attested.json").read_text(encoding="utf-8"))
 
 
-@cache
+@functools.cache
 def _versions() -> list[str]:
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
     return [drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]

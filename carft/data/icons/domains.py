@@ -28,20 +28,20 @@ def require_present(card: Card, options: DataOptions) -> None:
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images of the domains that are not held out."""
     parts = {name: _images(card, options, name) for name in ("train", "val")}
-    return Task(name=card.name, train=parts["train"], val=parts["val"], digests=attest(options.feature_cache))
+    return Task(name=card.name, train=parts["train"], val=parts["val"], digests=attest(options.cache))
 
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:
     """Open the held-out domain."""
     (held_out,) = card.suites
     jobs = [(drawing, SUITES[held_out]) for drawing in domains()[held_out]]
-    return Sealed(None, {held_out: image_set(card.name, jobs, 1, options.feature_cache)})
+    return Sealed(None, {held_out: image_set(card.name, jobs, 1, options.cache)})
 
 
 def _images(card: Card, options: DataOptions, part: str) -> ImageSet:
     kept = [name for name in SUITES if name not in card.suites]
     jobs = [(drawing, SUITES[name]) for name in kept for drawing in parts(name)[part]]
-    return image_set(card.name, jobs, 1, options.feature_cache)
+    return image_set(card.name, jobs, 1, options.cache)
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,32 +25,32 @@ def require_present(card: Card, options: DataOptions) -> None:
 
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images. Rendered once per process, or once per machine with a disk cache."""
-    return _task(card.name, options.feature_cache)
+    return _task(card.name, options.cache)
 
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:
     """Open the test set and the five suites."""
-    return _sealed(card.name, options.feature_cache)
+    return _sealed(card.name, options.cache)
 
 
 @lru_cache(maxsize=16)
-def _task(name: str, folder: str | None) -> Task:
+def _task(name: str, cache: ArrayCache | None) -> Task:
     return Task(
         name=name,
-        train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"], folder),
-        val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"], folder),
-        digests=attest(folder),
+        train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"], cache),
+        val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"], cache),
+        digests=attest(cache),
     )
 
 
 @lru_cache(maxsize=16)
-def _sealed(name: str, folder: str | None) -> Sealed:
+def _sealed(name: str, cache: ArrayCache | None) -> Sealed:
     count = FULL_RENDERINGS if name.startswith(FULL) else RENDERINGS["test"]
     suites = {
-        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, count, folder)
+        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, count, cache)
         for suite, contexts in SUITES.items()
     }
-    return Sealed(_image_set(name, "test", ID_CONTEXTS, count, folder), suites)
+    return Sealed(_image_set(name, "test", ID_CONTEXTS, count, cache), suites)
 
 
 def drawings_of(name: str, split: str) -> list[Drawing]:
@@ -60,12 +59,14 @@ def drawings_of(name: str, split: str) -> list[Drawing]:
     return [d for d in census() if d.split == split and (name == ALL or d.task == task)]
 
 
-def _image_set(name: str, split: str, contexts: Sequence[str], count: int, folder: str | None) -> ImageSet:
-    return image_set(name, [(drawing, contexts) for drawing in drawings_of(name, split)], count, folder)
+def _image_set(name: str, split: str, contexts: Sequence[str], count: int, cache: ArrayCache | None) -> ImageSet:
+    return image_set(name, [(drawing, contexts) for drawing in drawings_of(name, split)], count, cache)
 
 
-def image_set(name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: int, folder: str | None) -> ImageSet:
-    """Return ``count`` images of each drawing in its contexts, rendered or from the disk cache in ``folder``."""
+def image_set(
+    name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: int, cache: ArrayCache | None
+) -> ImageSet:
+    """Return ``count`` images of each drawing in its contexts, rendered or from the disk cache."""
     classes, order = tasks()[name], list(PROMPTS)
     jobs = [job for drawing, contexts in shown for job in renderings([drawing], contexts, count)]
     names = tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs)
@@ -73,11 +74,11 @@ def image_set(name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: 
     def make() -> np.ndarray:
         return np.stack([render(*job).transpose(2, 0, 1) for job in jobs]).reshape(len(jobs), -1)
 
-    if folder is None:
+    if cache is None:
         pixels = make()
     else:
-        entry = f"icons-{key_of({'world': pixel_versions(folder), 'names': names})}"
-        pixels = ArrayCache(Path(folder)).get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
+        entry = f"icons-{key_of({'world': pixel_versions(cache), 'names': names})}"
+        pixels = cache.get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),
         labels=torch.tensor([classes.index(d.class_name) for d, _, _ in jobs]),

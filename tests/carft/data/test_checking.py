@@ -12,8 +12,9 @@ import pytest
 
 from carft.core.files import file_digest
 from carft.data.catalog import data_set
-from carft.data.checking import ALGORITHMS, Attestation, check, digest_of
+from carft.data.checking import ALGORITHMS, Attestation, check
 from carft.data.fixtures import MARKER
+from carft.data.listing import digest_of
 from carft.data.sets import DataSet
 
 LIST = "dtd/labels/test1.txt"

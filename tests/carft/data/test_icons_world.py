@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
@@ -104,10 +105,10 @@ def test_every_cut_has_ink_of_its_own(split: str) -> None:
 
 
 def test_drawings_and_pixels_are_the_published_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measured() == measured(str(tmp_path)) == shipped()
+    assert measured() == measured(ArrayCache(tmp_path)) == shipped()
     measured.cache_clear()
     monkeypatch.setattr("carft.data.icons.attestation.render", None)  # the cache has the digest of this machine
-    assert measured(str(tmp_path)) == shipped()
+    assert measured(ArrayCache(tmp_path)) == shipped()
 
 
 @pytest.mark.slow

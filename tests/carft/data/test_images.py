@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from carft.core.errors import UserError
-from carft.data.files import Files, decode, unreadable
+from carft.data.files import Files, decode
 from carft.data.fixtures import picture
+from carft.data.listing import unreadable
 
 PLAIN = picture(3, side=20)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -11,12 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carft.core.array_cache import STALE_SECONDS, ArrayCache
+from carft.core.array_cache import GIB, IDLE_SECONDS, ArrayCache
+from carft.core.errors import UserError
+from carft.spec.cell import Cell
+from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import Computed, compute
-from tests.support.helpers import LR, quick_cell
+from carft.training.feature_cache import SHARE, FeatureCache
+from carft.training.run import Computed, compute, write
+from tests.support.helpers import LR, environment, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 FLOAT = np.dtype("float32")
@@ -88,54 +94,159 @@ def test_a_torn_entry_is_computed_again(bench: CellContext, tmp_path: Path, spoi
     assert same(expected, compute(cell, cached(bench, tmp_path)))
 
 
-def test_an_epoch_that_was_not_finished_is_not_kept(bench: CellContext, tmp_path: Path) -> None:
+def put(store: ArrayCache, entry: str, rows: int = 100) -> bool:
+    """Store zeros of ``rows`` times 32 bytes, if they fit."""
+    if (draft := store.open(entry, rows, 8, FLOAT)) is None:
+        return False
+    store.commit(draft)
+    return True
+
+
+def age(folder: Path, pattern: str, seconds: float) -> None:
+    for path in folder.glob(pattern):
+        when = time.time() - seconds
+        os.utime(path, (when, when))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name.rpartition("-")[0] for path in folder.iterdir()}
+
+
+def test_an_epoch_that_was_not_finished_is_not_kept(tmp_path: Path) -> None:
     store = ArrayCache(tmp_path)
-    values = store.open("key-0", 4, 2, FLOAT)
-    values[:2] = 1
+    draft = store.open("key-0", 4, 2, FLOAT)
+    assert draft is not None
+    draft.values[:2] = 1
     assert store.read("key-0", 4, 2, FLOAT) is None
-    store.discard(values)
+    store.discard(draft)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writers_of_one_entry_do_each_other_no_harm(tmp_path: Path) -> None:
-    store = ArrayCache(tmp_path)
+def test_one_of_several_writers_of_an_entry_writes_it(tmp_path: Path) -> None:
+    store, wrote = ArrayCache(tmp_path), []
 
     def write() -> None:
-        values = store.open("key-0", 50, 8, FLOAT)
+        if (draft := store.open("key-0", 50, 8, FLOAT)) is None:
+            return
         for row in range(50):
-            values[row] = row
+            draft.values[row] = row
             time.sleep(0.0002)
-        store.commit("key-0", values)
+        store.commit(draft)
+        wrote.append(1)
 
     threads = [threading.Thread(target=write) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(list(tmp_path.iterdir())) == 1
+    assert wrote and len(list(tmp_path.iterdir())) == 1
     found = store.read("key-0", 50, 8, FLOAT)
     assert found is not None and np.array_equal(found[:, 0], np.arange(50))
 
 
-def test_the_store_stays_below_its_limit_and_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
-    store = ArrayCache(tmp_path, limit=10_000)
-    for number in range(3):
-        store.commit(f"key-{number}", store.open(f"key-{number}", 100, 8, FLOAT))
-        os.utime(next(tmp_path.glob(f"key-{number}-*")), (number, number))
-    assert store.read("key-0", 100, 8, FLOAT) is not None  # used now
-    store.commit("key-3", store.open("key-3", 100, 8, FLOAT))
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 10_000 + 3 * 128
-    assert {path.name[:5] for path in tmp_path.iterdir()} == {"key-0", "key-2", "key-3"}
+@pytest.mark.parametrize("epochs", [4, 10])
+def test_a_cyclic_scan_larger_than_the_cache_hits_what_fits(tmp_path: Path, epochs: int) -> None:
+    """Where the least recently used file goes, the second scan finds nothing: each epoch goes before its turn."""
+    store, hits = ArrayCache(tmp_path, limit=11_000), []
+    for _ in range(3):
+        found = [store.read(f"key-{epoch}", 100, 8, FLOAT) is not None for epoch in range(epochs)]
+        for epoch in [epoch for epoch, hit in enumerate(found) if not hit]:
+            put(store, f"key-{epoch}")
+        hits.append(sum(found))
+    assert hits == [0, 3, 3]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= store.limit
 
 
-def test_the_litter_of_dead_writers_is_swept(tmp_path: Path) -> None:
-    store = ArrayCache(tmp_path)
-    store.open("key-0", 4, 2, FLOAT)
+def test_files_of_a_series_that_nothing_uses_make_space_and_others_do_not(tmp_path: Path) -> None:
+    store = ArrayCache(tmp_path, limit=11_000)
+    assert put(store, "old-0") and put(store, "old-1") and put(store, "new-0")
+    age(tmp_path, "old-0-*", IDLE_SECONDS + 60)
+    assert not put(store, "new-1")  # old-1 was used: its series is in use
+    age(tmp_path, "old-1-*", IDLE_SECONDS + 30)
+    assert put(store, "new-1") and names(tmp_path) == {"old-1", "new-0", "new-1"}
+    assert store.read("old-1", 100, 8, FLOAT) is not None  # used now
+    assert not put(store, "new-2")
+
+
+def test_what_cannot_fit_removes_nothing(tmp_path: Path) -> None:
+    store = ArrayCache(tmp_path, limit=11_000)
+    assert put(store, "old-0")
+    age(tmp_path, "old-*", IDLE_SECONDS + 60)
+    assert not put(store, "new-0", rows=1000) and names(tmp_path) == {"old-0"}
+
+
+def test_files_that_are_being_written_count(tmp_path: Path) -> None:
+    store = ArrayCache(tmp_path, limit=11_000)
+    drafts = [store.open(f"key-{number}", 100, 8, FLOAT) for number in range(4)]
+    assert [draft is not None for draft in drafts] == [True, True, True, False]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= store.limit
+
+
+def test_the_file_of_a_writer_that_died_is_removed_and_that_of_a_live_one_stays(tmp_path: Path) -> None:
+    script = "import sys, numpy, pathlib; from carft.core.array_cache import ArrayCache; " + (
+        "kept = ArrayCache(pathlib.Path(sys.argv[1])).open('key-0', 4, 2, numpy.dtype('float32')); import os; "
+    )
+    subprocess.run([sys.executable, "-c", script + "os._exit(1)", str(tmp_path)], env=environment(), check=False)
     (dead,) = tmp_path.iterdir()
-    long_ago = time.time() - STALE_SECONDS - 10
-    os.utime(dead, (long_ago, long_ago))
-    store.commit("key-1", store.open("key-1", 4, 2, FLOAT))
-    assert [path.name[:5] for path in tmp_path.iterdir()] == ["key-1"]
+    store = ArrayCache(tmp_path)
+    live = store.open("key-0", 4, 2, FLOAT)
+    assert live is not None and list(tmp_path.iterdir()) == [live.path] and live.path != dead
+    assert put(store, "key-1") and live.path.exists() and store.open("key-0", 4, 2, FLOAT) is None
+
+
+def test_the_record_states_the_hit_rate(bench: CellContext, tmp_path: Path) -> None:
+    """Two epochs of which one fits: from the second cell on it is read, and the numbers are those of no cache."""
+    count, width = len(bench.task.train), bench.pretrained.width
+    limit = 1.5 * count * width * 4 / SHARE / GIB
+    context, alone, rates = cached(bench, tmp_path / "cache", feature_cache_gib=limit), compute(CELL, bench), []
+    for number in range(3):
+        computed, store = compute(CELL, context), Store(tmp_path / str(number))
+        write(CELL, computed, context, store, keep_weights=False)
+        rates.append(store.read(CELL.id).provenance["feature_cache"])
+        assert same(computed, alone)
+    assert rates == [{"images": 2 * count, "hit_rate": rate} for rate in (0, 0.5, 0.5)]
+
+
+def test_a_record_without_use_of_the_cache_does_not_speak_of_it(finished: Store, cells: dict[str, Cell]) -> None:
+    assert all("feature_cache" not in finished.read(cell.id).provenance for cell in cells.values())
+
+
+def test_a_cell_that_stores_nothing_reads_what_others_stored(bench: CellContext, tmp_path: Path) -> None:
+    compute(CELL, cached(bench, tmp_path, feature_writes=False))
+    assert list(tmp_path.iterdir()) == []
+    compute(CELL, cached(bench, tmp_path))
+    assert compute(CELL, cached(bench, tmp_path, feature_writes=False)).features.as_dict()["hit_rate"] == 1
+
+
+def test_another_processor_has_other_features(
+    bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = FeatureCache.of(CELL, cached(bench, tmp_path)).key
+    monkeypatch.setattr("carft.training.hardware.hardware_name", lambda device: {"gpu": "another"})
+    gpu = cached(bench, tmp_path, device="cuda")
+    found = FeatureCache.of(CELL, gpu).key
+    monkeypatch.setattr("carft.training.hardware.hardware_name", lambda device: {"gpu": "a third"})
+    assert len({here, found, FeatureCache.of(CELL, gpu).key}) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_read(
+    bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = compute(CELL, cached(bench, tmp_path))
+    next(tmp_path.glob("*-1-*")).unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("carft.core.array_cache.os.utime", refuse)
+    monkeypatch.setattr(ArrayCache, "open", refuse)
+    second = compute(CELL, cached(bench, tmp_path))
+    assert same(first, second) and second.features.as_dict()["hit_rate"] == 0.5
+
+
+def test_a_size_that_is_no_size_is_refused() -> None:
+    with pytest.raises(UserError, match="feature cache cannot have 0 GiB"):
+        Execution(feature_cache_gib=0)
 
 
 @pytest.mark.parametrize("warm", [False, True])

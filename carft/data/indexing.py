@@ -1,0 +1,219 @@
+"""The index of a data set: made once, memory-mapped by every process, in place of listing all files. No torch.
+
+ROOT/carft-index/<data set>.arrow where that can be written, otherwise a file in :func:`own_folder`, as for your own
+data. What an index holds is exactly what the layout of the data set lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from carft.core.errors import UserError
+from carft.core.heartbeat import heartbeat
+from carft.core.locking import locked
+from carft.data.columns import Column
+from carft.data.index_file import SCHEMA, IndexFile, read_index
+from carft.data.index_state import identity, is_current, watched
+from carft.data.listing import Status, digest_of, shared_of, statuses, unreadable
+from carft.data.sets import DataSet, Index
+
+#: (path, size, time) of an image that was decoded -> why that failed; None where it did not
+Decoded = Mapping[tuple[str, int, int], str | None]
+
+FOLDER = "carft-index"
+#: names another place for indexes that cannot lie beside the data
+VARIABLE, OWN = "CARFT_INDEXES", "~/.cache/carft/indexes"
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A data set as its index has it."""
+
+    splits: Mapping[str, Index]
+    """Split or domain -> all its images."""
+    digest: str
+    """sha256 of :func:`carft.data.listing.digest_of`."""
+    shared: Sequence[str]
+    """Images that are listed more than once."""
+    unreadable: Mapping[Path, str]
+    """Path -> why it cannot be decoded; empty unless that was asked for."""
+    path: Path | None = None
+    """The file of the index; None where none is kept, as for packed sets."""
+    made: bool = False
+    """Whether the index was made now."""
+
+
+def own_folder() -> Path:
+    """The folder of indexes that cannot lie beside the data."""
+    return Path(os.environ.get(VARIABLE) or OWN).expanduser()
+
+
+def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = False, anew: bool = False) -> Indexed:
+    """Return a data set from its index; make the index if there is none, or if the data set changed.
+
+    decoded: also find the images that cannot be decoded, unless the index holds them. full: compare size and time of
+    every image. anew: list and, if ``decoded``, decode everything, whatever the index holds. Other processes of this
+    machine wait meanwhile. Raises ``UserError`` if the set is missing or incomplete.
+    """
+    if data_set.packed:
+        splits, base = data_set.index(root), root / data_set.folder
+        return Indexed(splits, digest_of(base, splits), shared_of(base, splits), {})
+    if not anew and (found := _current(data_set, root, decoded, full)):
+        return found
+    with _making(data_set, root):
+        if not anew and (found := _current(data_set, root, decoded, full)):  # another process made it meanwhile
+            return found
+        known = {} if anew else _known(data_set, root)
+        index, path = _stored(data_set, root, _listed(data_set, root, decoded, known))
+        return _opened(index, root / data_set.folder, decoded, path, made=True)
+
+
+def _places(data_set: DataSet, root: Path) -> list[Path]:
+    """Files in which the index may lie, in the order in which they are tried."""
+    base = root / data_set.folder
+    name = f"{data_set.name.rpartition('/')[2][:40]}-{_key(data_set, base)}.arrow"
+    beside = [] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow"]
+    return [*beside, own_folder() / name]
+
+
+def _key(data_set: DataSet, base: Path) -> str:
+    named = os.fsencode(f"{data_set.name}\0{base.resolve()}")
+    return hashlib.sha256(named).hexdigest()[:16]
+
+
+def _current(data_set: DataSet, root: Path, decoded: bool, full: bool) -> Indexed | None:
+    base = root / data_set.folder
+    for path in _places(data_set, root):
+        index = read_index(path)
+        if index is None or (decoded and not index.note.get("decoded")):
+            continue
+        if is_current(index, data_set, base, path, full):
+            return _opened(index, base, decoded, path)
+    return None
+
+
+def _opened(index: IndexFile, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
+    rows, note, first = index.rows, index.note, 0
+    paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
+    labels = rows["label"].to_pylist()
+    splits = {}
+    for split, count in note["splits"].items():
+        span = slice(first, first + count)
+        splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
+        first += count
+    broken = {}
+    if decoded:
+        broken = {paths[row]: why for row, why in enumerate(rows["unreadable"].to_pylist()) if why is not None}
+    return Indexed(splits, note["digest"], note["shared"], broken, path, made)
+
+
+@contextmanager
+def _making(data_set: DataSet, root: Path) -> Iterator[None]:
+    """Let one process of this machine at a time make the index. Without a place for the lock, all may."""
+    lock = own_folder() / f"{_key(data_set, root / data_set.folder)}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError:
+        yield
+        return
+    with locked(lock, waiting=heartbeat):
+        yield
+
+
+def _known(data_set: DataSet, root: Path) -> Decoded:
+    """(path, size, time) -> why it cannot be decoded, of the images that an earlier index decoded."""
+    for index in map(read_index, _places(data_set, root)):
+        if index is not None and index.note.get("decoded") and index.note["identity"][0] == identity(data_set)[0]:
+            columns = [index.rows[name].to_pylist() for name in ("path", "size", "mtime_ns", "unreadable")]
+            return {(path, size, when): reason for path, size, when, reason in zip(*columns, strict=True)}
+    return {}
+
+
+def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> IndexFile:
+    """List a data set. decoded: also find images that cannot be decoded, but for those that are ``known``."""
+    base, made_at = root / data_set.folder, time.time()
+    splits = data_set.index(root)
+    files = [path for index in splits.values() for path in index.paths]
+    names = [path.relative_to(base).as_posix() for path in files]
+    _require_text(names, base)
+    found, state = _examined(data_set, base, files, names)
+    sizes, times = [size for size, _ in found], [when for _, when in found]
+    note = {
+        "identity": identity(data_set),
+        "made_at": made_at,
+        "decoded": decoded,
+        "splits": {split: len(index) for split, index in splits.items()},
+        "digest": digest_of(base, splits, sizes),
+        "shared": shared_of(base, splits),
+        **state,
+    }
+    columns: dict[str, list] = {
+        "split": [split for split, index in splits.items() for _ in range(len(index))],
+        "path": names,
+        "label": [label for index in splits.values() for label in index.labels],
+        "group": [group for index in splits.values() for group in index.groups],
+        "size": sizes,
+        "mtime_ns": times,
+        "unreadable": [None] * len(files),
+    }
+    if decoded:
+        columns["unreadable"] = _reasons(files, list(zip(names, sizes, times, strict=True)), known)
+    return IndexFile(_rows(columns), note)
+
+
+def _examined(
+    data_set: DataSet, base: Path, files: Sequence[Path], names: Sequence[str]
+) -> tuple[list[Status], dict[str, Any]]:
+    """Size and time of every image, and the state of the folders. Raises ``UserError`` when a file vanishes."""
+    try:
+        return statuses(files), watched(data_set, base, names)
+    except OSError as error:
+        raise UserError(
+            f"'{base}' changed while it was listed: '{error.filename}', {error.strerror}.",
+            "Run the command again once nothing is written there.",
+        ) from error
+
+
+def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known: Decoded) -> list[str | None]:
+    """Why each image cannot be decoded, None where it can. keys: path, size and time of each."""
+    broken = unreadable([file for file, key in zip(files, keys, strict=True) if key not in known])
+    return [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
+
+
+def _rows(columns: Mapping[str, list]) -> pa.RecordBatch:
+    arrays = [
+        pa.array(columns[field.name], field.type.value_type).dictionary_encode().cast(field.type)
+        if pa.types.is_dictionary(field.type)
+        else pa.array(columns[field.name], field.type)
+        for field in SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _require_text(names: Sequence[str], base: Path) -> None:
+    """Raise ``UserError`` for a name that is not UTF-8: digests and records hold names as text."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"A file below '{base}' has a name that is not UTF-8: {name!a}.", "Rename it.") from error
+
+
+def _stored(data_set: DataSet, root: Path, index: IndexFile) -> tuple[IndexFile, Path | None]:
+    """Write the index to the first place that can be written; returns it memory-mapped, and its file."""
+    for path in _places(data_set, root):
+        with suppress(OSError):
+            index.write(path)
+            if (stored := read_index(path)) is not None:
+                return stored, path
+    return index, None

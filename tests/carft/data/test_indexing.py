@@ -1,0 +1,338 @@
+"""An index of a data set holds what listing gives, is shared, and is made again when the data set changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from carft.core.errors import UnreadableImage, UserError
+from carft.core.heartbeat import on_heartbeat
+from carft.data import index_state, indexing, listing
+from carft.data.catalog import DATA_SETS, data_set
+from carft.data.checking import attest, check
+from carft.data.columns import Column
+from carft.data.files import Files
+from carft.data.folder.cards import data_set_of
+from carft.data.index_file import read_index
+from carft.data.indexing import Indexed, indexed
+from carft.data.loading import opened
+from carft.data.sets import DataSet, Index
+from tests.support.helpers import environment, run_cli
+
+PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]
+#: small, with images in several folders and annotation files
+DTD = DATA_SETS["dtd"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a fixture, whose files are older than the time within which changes may not show."""
+    root = tmp_path_factory.mktemp("drawn")
+    DTD.fixture(root)
+    return root
+
+
+@pytest.fixture
+def root(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(indexing, "OWN", str(tmp_path / "own"))
+    monkeypatch.delenv(indexing.VARIABLE)
+    shutil.copytree(drawn, tmp_path / "data")
+    settle(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def settle(root: Path) -> None:
+    """Make all files and folders an hour older."""
+    for path in (root, *root.rglob("*")):
+        when = path.stat().st_mtime - 3600
+        os.utime(path, (when, when))
+
+
+@pytest.fixture
+def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The data sets that were listed file by file."""
+    found: list[str] = []
+    whole = DataSet.index
+
+    def index(one: DataSet, root: Path) -> dict[str, Index]:
+        found.append(one.name)
+        return whole(one, root)
+
+    monkeypatch.setattr(DataSet, "index", index)
+    yield found
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The images that were decoded."""
+    found: list[str] = []
+    whole = listing.decode_pixels
+
+    def decode(path: Path) -> object:
+        found.append(path.name)
+        return whole(path)
+
+    monkeypatch.setattr(listing, "decode_pixels", decode)
+    yield found
+
+
+def image(root: Path, number: int = 0) -> Path:
+    return sorted((root / "dtd" / "dtd" / "images").rglob("*.jpg"))[number]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_an_index_gives_exactly_what_listing_gives(name: str, tmp_path: Path) -> None:
+    one = data_set(name)
+    one.fixture(tmp_path)
+    settle(tmp_path)
+    listed = one.index(tmp_path)
+    made, read = indexed(one, tmp_path), indexed(one, tmp_path)
+    assert made.made and not read.made and read.path == tmp_path / "carft-index" / f"{name}.arrow"
+    for found in (made, read):
+        assert list(found.splits) == list(listed)
+        for split, index in listed.items():
+            stored = found.splits[split]
+            assert (index.paths, index.labels, index.groups) == (stored.paths, stored.labels, stored.groups)
+            assert [type(path) for path in stored.paths[:1]] == [type(index.paths[0])]
+        assert found.digest == listing.digest_of(tmp_path / one.folder, listed)
+        assert list(found.shared) == listing.shared_of(tmp_path / one.folder, listed)
+
+
+def test_a_second_process_lists_nothing(root: Path, lists: list[str]) -> None:
+    opened("dtd", root, False)
+    opened.cache_clear()
+    opened("dtd", root, False)
+    opened.cache_clear()
+    assert lists == ["dtd"]
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a file is added": lambda root: shutil.copy(image(root), image(root).with_name("zz.jpg")),
+    "a file is removed": lambda root: image(root).with_name("unlisted.jpg").unlink(),
+    "a file is renamed": lambda root: image(root).with_name("unlisted.jpg").rename(image(root).with_name("other.jpg")),
+    "an image changes its size": lambda root: image(root, 2).write_bytes(image(root, 2).read_bytes() + b"\0"),
+    "an image changes at its size": lambda root: image(root, 2).write_bytes(image(root, 2).read_bytes()[::-1]),
+    "a class folder comes": lambda root: (image(root).parents[1] / "other").mkdir(),
+    "a list changes": lambda root: (root / "dtd/dtd/labels/train1.txt").write_text(
+        "".join((root / "dtd/dtd/labels/train1.txt").read_text().splitlines(True)[1:])
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_index_of_a_changed_data_set_is_made_again(change: str, root: Path) -> None:
+    shutil.copy(image(root), image(root).with_name("unlisted.jpg"))
+    settle(root)
+    before = indexed(DTD, root)
+    assert not indexed(DTD, root).made
+    CHANGES[change](root)
+    after = indexed(DTD, root)
+    assert after.made and {k: list(v.paths) for k, v in after.splits.items()} == {
+        k: list(v.paths) for k, v in DTD.index(root).items()
+    }
+    assert after.path is not None and after.path.with_suffix(".before").is_file()
+    assert [path.name for path in before.splits["train"].paths[:2]] == ["banded_0001.jpg", "banded_0002.jpg"]
+    assert (after.digest == before.digest) == (change not in ("an image changes its size", "a list changes"))
+
+
+def test_a_folder_that_changed_in_the_moment_of_listing_is_listed_again(root: Path) -> None:
+    image(root).parent.touch()
+    assert [indexed(DTD, root).made for _ in range(2)] == [True, True]
+    settle(root)
+    assert [indexed(DTD, root).made for _ in range(2)] == [True, False]
+
+
+def test_all_images_are_compared_once_a_day_and_some_each_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_state, "SPOT", 2)  # the first and the last
+    path = indexed(DTD, root).path
+    assert path is not None
+    with image(root, 5).open("ab") as stream:
+        stream.write(b"\0")
+    assert not indexed(DTD, root).made
+    day = time.time() - index_state.FULL_AFTER_S - 60
+    os.utime(path, (day, day))
+    assert indexed(DTD, root).made
+    os.utime(path, (day, day))
+    assert not indexed(DTD, root).made and path.stat().st_mtime > day + 60
+    with image(root, 5).open("ab") as stream:
+        stream.write(b"\0")
+    assert indexed(DTD, root, full=True).made
+
+
+@pytest.mark.parametrize("spoil", ["truncated", "flipped", "garbage", "empty"])
+def test_a_corrupt_index_is_made_again(root: Path, spoil: str) -> None:
+    path = indexed(DTD, root).path
+    assert path is not None
+    content = bytearray(path.read_bytes())
+    flipped = bytearray(content)
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes({"truncated": content[:-40], "flipped": flipped, "garbage": b"no index", "empty": b""}[spoil])
+    assert read_index(path) is None
+    assert indexed(DTD, root).made and not indexed(DTD, root).made
+
+
+def test_unreadable_images_are_found_once_and_stay_known(
+    root: Path, decodes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "CHUNK", 50)
+    broken, beats = image(root, 3), []
+    broken.write_bytes(broken.read_bytes()[:300])
+    settle(root)
+    with on_heartbeat(lambda: beats.append(1)):
+        first = indexed(DTD, root, decoded=True)
+    assert list(first.unreadable) == [broken] and str(broken) in first.unreadable[broken]
+    count = len(decodes)
+    assert count == sum(map(len, first.splits.values())) and len(beats) == 2 * -(-count // 50)
+    again = indexed(DTD, root, decoded=True)
+    assert again.unreadable == first.unreadable and len(decodes) == count
+    assert indexed(DTD, root).unreadable == {}  # nobody asked
+    Image.new("RGB", (8, 8)).save(broken)
+    assert indexed(DTD, root, decoded=True).unreadable == {} and len(decodes) == count + 1
+
+
+def test_an_index_made_without_decoding_is_completed(root: Path, decodes: list[str]) -> None:
+    assert indexed(DTD, root).made and decodes == []
+    assert indexed(DTD, root, decoded=True).made and len(decodes) > 1
+    assert not indexed(DTD, root).made
+
+
+def test_check_lists_and_decodes_whatever_the_index_holds(root: Path, decodes: list[str]) -> None:
+    indexed(DTD, root, decoded=True)
+    count = len(decodes)
+    found = check(DTD, root)
+    assert len(decodes) == 2 * count and found == attest(DTD, root, indexed(DTD, root, decoded=True))
+
+
+def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(root: Path, tmp_path: Path) -> None:
+    (root / "carft-index").write_text("in the way")  # as good as a read-only folder, also for root
+    found = indexed(DTD, root)
+    assert found.path is not None and found.path.parent == tmp_path / "own"
+    assert not indexed(DTD, root).made
+    shutil.rmtree(tmp_path / "own")
+    (tmp_path / "own").write_text("in the way")
+    found = indexed(DTD, root)
+    assert found.path is None and found.digest == listing.digest_of(root / "dtd", DTD.index(root))
+
+
+MAKE = """
+import sys, pathlib
+from carft.data.catalog import data_set
+from carft.data.indexing import indexed
+found = indexed(data_set("dtd"), pathlib.Path(sys.argv[1]), decoded=True)
+print(found.made, found.digest, len(found.unreadable))
+"""
+
+
+def test_of_two_processes_one_makes_the_index(root: Path, tmp_path: Path) -> None:
+    image(root, 3).write_bytes(b"no image")
+    settle(root)
+    env = {**environment(), indexing.VARIABLE: str(tmp_path / "own")}
+    both = [
+        subprocess.Popen([sys.executable, "-c", MAKE, str(root)], env=env, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    made, digests, counts = zip(*(process.communicate()[0].split() for process in both), strict=True)
+    assert sorted(made) == ["False", "True"] and len(set(digests)) == 1 and set(counts) == {"1"}
+    assert [path.name for path in (root / "carft-index").iterdir()] == ["dtd.arrow"]
+
+
+def test_a_root_under_another_path_has_the_same_index(root: Path, tmp_path: Path) -> None:
+    indexed(DTD, root)
+    elsewhere = tmp_path / "mounted elsewhere"
+    root.rename(elsewhere)
+    found = indexed(DTD, elsewhere)
+    assert not found.made and all(path.is_file() for path in found.splits["train"].paths)
+
+
+def own_tree(base: Path) -> Path:
+    for domain in ("photo", "skizze"):
+        for kind in ("hündin", "кот", "猫"):
+            (base / domain / kind).mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(base / domain / kind / f"bild ñ {number}.png")
+    return base
+
+
+def test_names_in_any_script_and_links_stay_as_they_are(root: Path, tmp_path: Path) -> None:
+    tree = own_tree(tmp_path / "größe")
+    link = tree / "photo" / "кот" / "link.png"
+    link.symlink_to(tree / "photo" / "кот" / "bild ñ 0.png")
+    settle(tree)
+    one = data_set_of(f"folder:{tree}")
+    listed, found = one.index(Path()), indexed(one, Path())
+    assert {domain: index.paths for domain, index in listed.items()} == {k: v.paths for k, v in found.splits.items()}
+    assert link in found.splits["photo"].paths and not indexed(one, Path()).made
+    assert found.path is not None and found.path.parent == tmp_path / "own"
+    assert not list(tree.rglob("*.arrow"))
+
+
+def test_a_link_whose_target_changes_is_noticed(root: Path, tmp_path: Path) -> None:
+    path, target = image(root), tmp_path / "target.jpg"
+    shutil.move(path, target)
+    path.symlink_to(target)
+    settle(root)
+    indexed(DTD, root)
+    assert not indexed(DTD, root).made
+    with target.open("ab") as stream:
+        stream.write(b"\0")
+    assert indexed(DTD, root).made
+
+
+def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    one = data_set("vlcs")
+    one.fixture(tmp_path)
+    first = next(iter(one.index(tmp_path).values())).paths[0]
+    shutil.copy(first, os.fsencode(first.parent) + b"/\xff.jpg")
+    with pytest.raises(UserError, match="not UTF-8"):
+        indexed(one, tmp_path)
+
+
+def test_a_file_that_vanishes_is_refused_by_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = indexed(DTD, root)
+    first = found.splits["train"].paths[0]
+    first.unlink()
+    with pytest.raises(UnreadableImage, match=first.name):
+        Files(found.splits["train"].paths)[0]
+    with pytest.raises(UserError, match="incomplete"):
+        indexed(DTD, root)
+
+
+def test_a_file_that_vanishes_while_it_is_listed_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, whole = image(root, 2), DataSet.index
+
+    def index(one: DataSet, root: Path) -> dict[str, Index]:
+        found = whole(one, root)
+        gone.unlink()
+        return found
+
+    monkeypatch.setattr(DataSet, "index", index)
+    with pytest.raises(UserError, match="changed while it was listed") as caught:
+        indexed(DTD, root)
+    assert gone.name in str(caught.value)
+
+
+def test_columns_are_rows_of_one_array(root: Path) -> None:
+    found: Indexed = indexed(DTD, root)
+    train = found.splits["train"]
+    assert isinstance(train.paths, Column) and isinstance(train.groups, Column)
+    picked = train.rows([3, 1])
+    assert picked.paths == (train.paths[3], train.paths[1]) and picked.paths.values is train.paths.values  # type: ignore[attr-defined]
+    assert train.paths != train.paths[1:] and train.paths[-1] == list(train.paths)[-1]
+
+
+def test_the_command_makes_the_index_and_says_so(root: Path) -> None:
+    made = run_cli("data", "index", "dtd", "--data", root)
+    assert made.returncode == 0 and "was made" in made.stdout and "dtd.arrow" in made.stdout
+    assert "is current" in run_cli("data", "index", "dtd", "--data", root).stdout
+    image(root, 3).write_bytes(b"no image")
+    said = run_cli("data", "index", "dtd", "--data", root, "--decode")
+    assert said.returncode == 0 and "1 cannot be decoded" in said.stdout and image(root, 3).name in said.stdout
+    assert run_cli("data", "index", "pets", "--data", root).returncode == 2
