@@ -35,7 +35,7 @@ def _require_alone(context: typer.Context) -> None:
     for name, option in (("out_dir", "--out"), ("results", "--results")):
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
-            raise UserError(f"An archive holds records and report; {option} names another.", "Give one of the two.")
+            raise UserError("The archive already contains records and report.", f"Remove {option}.")
 
 
 def suggest_again(*asked: Any) -> Mapping[str, float]:

@@ -137,7 +137,11 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
     digest = file_digest(source) if isinstance(source, Path) else pretrained
     if wanted and digest != wanted:
-        raise UserError(f"The weights file '{pretrained}' is not the one this cell was specified with.")
+        raise UserError(
+            f"The weights file '{pretrained}' is not the one this cell was specified with: its sha256 is {digest}, "
+            f"the cell's is {wanted}.",
+            "Put that file back, or specify a new cell with --pretrained PATH.",
+        )
     return Pretrained(
         name=model,
         clip=clip,
