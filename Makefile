@@ -33,7 +33,7 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a room or an import changed
+rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a subpackage or an import changed
 	$(BIN)/python docs/rooms.py
 
 audit-report: $(BIN)/.installed  ## the report of the published records again, after its code changed

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import typer
+from rich.table import Table
 
 from carft_cli.cell import export
 from carft_cli.console import err, new_table, out, percent, print_json
@@ -66,23 +69,26 @@ def check(settings: CheckSettings) -> None:
     if settings.output.as_json:
         print_json([{**row, "context": {**asdict(found), "words": found.words}} for row in rows])
     else:
-        table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", "contexts")
-        for row in rows:
-            interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-            others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
-            difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
-            counts = (str(row["images"]), percent(row["top1"]))
-            table.add_row(
-                row["set"], *counts, interval, others, difference, row["answer"], percent(row["context_top1"])
-            )
-        out.print(table)
+        out.print(_sets_table(rows))
         if contexts > 1:
             chance = f"context recognition by chance is {100 / contexts:.1f}"
             out.print(f"Contexts: {contexts} known; {chance}. Near it, fine-tuning has none to lose.", highlight=False)
         out.print(f"Context distribution on validation: {found.words}", soft_wrap=True, highlight=False)
     if any(row["answer"] == "differs" for row in rows):
-        err.print("The zero-shot row differs from every reference: mend the pipeline before any training.")
+        err.print("The zero-shot row differs from every reference: correct the pipeline before any training.")
         raise SystemExit(1)
+
+
+def _sets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One row a held-out set, beside what others measured. rows: of :func:`zero_shot_check`."""
+    table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", "contexts")
+    for row in rows:
+        interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+        others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
+        difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
+        counts = (str(row["images"]), percent(row["top1"]))
+        table.add_row(row["set"], *counts, interval, others, difference, row["answer"], percent(row["context_top1"]))
+    return table
 
 
 model_group.command()(export)

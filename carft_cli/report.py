@@ -17,6 +17,7 @@ from carft_cli.options import AsJson, Data, Results, local_folder, results_path
 if TYPE_CHECKING:
     from reports.build import Built
     from reports.claims.verdicts import Verdict
+    from reports.verify import Verification
 
 ReportFolder = Annotated[
     Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="The report folder, on this machine.")
@@ -35,7 +36,7 @@ def _require_alone(context: typer.Context) -> None:
     for name, option in (("out_dir", "--out"), ("results", "--results")):
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
-            raise UserError(f"An archive holds records and report; {option} names another.", "Give one of the two.")
+            raise UserError("The archive already contains records and report.", f"Remove {option}.")
 
 
 def suggest_again(*asked: Any) -> Mapping[str, float]:
@@ -80,13 +81,7 @@ def build(
     Example: `python cli.py report --results results --out report`
     """
     if context.invoked_subcommand is not None:
-        sources = {name: context.get_parameter_source(name) for name in context.params}
-        for name in (name for name, source in sources.items() if source and source.name != "DEFAULT"):
-            option = name.removesuffix("_dir").replace("_", "-")
-            raise UserError(
-                f"An option stands before '{context.invoked_subcommand}', which would not see it.",
-                f"Write: python cli.py report {context.invoked_subcommand} --{option} ...",
-            )
+        _require_no_options(context, context.invoked_subcommand)
         return
     from carft.store.mirror import open_store
     from reports.build import build_report
@@ -107,6 +102,17 @@ def build(
         )
         return
     print_built(built)
+
+
+def _require_no_options(context: typer.Context, subcommand: str) -> None:
+    """``UserError`` when options stand before a subcommand, which would not see them."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    for name in (name for name, source in sources.items() if source and source.name != "DEFAULT"):
+        option = name.removesuffix("_dir").replace("_", "-")
+        raise UserError(
+            f"An option stands before '{subcommand}', which would not see it.",
+            f"Write: python cli.py report {subcommand} --{option} ...",
+        )
 
 
 def print_built(built: Built) -> None:
@@ -188,19 +194,24 @@ def verify(
         notes, fingerprint = list(found.notes), found.fingerprint
         print_json({"holds": found.holds, "checks": checks, "notes": notes, "fingerprint": fingerprint})
     else:
-        for c in found.checks:
-            state = "differs" if c.differences else "same"
-            out.print(f"{state:8}{c.name} ({c.compared:,} compared)", highlight=False)
-            for line in c.differences[:FEW]:
-                out.print(f"          {line}", soft_wrap=True, markup=False, highlight=False)
-            if len(c.differences) > FEW:
-                out.print(f"          and {len(c.differences) - FEW} more; all with --json", highlight=False)
-        for note in found.notes:
-            out.print(note, style="dim", soft_wrap=True, highlight=False)
-        out.print(f"Fingerprint of the records: {found.fingerprint}", soft_wrap=True, highlight=False)
-        out.print("Every number holds." if found.holds else "This report is not what these records give.")
+        _print_checks(found)
     if not found.holds:
         raise SystemExit(1)
+
+
+def _print_checks(found: Verification) -> None:
+    """Print each check with its first differences, the notes, the fingerprint and whether the report holds."""
+    for c in found.checks:
+        state = "differs" if c.differences else "same"
+        out.print(f"{state:8}{c.name} ({c.compared:,} compared)", highlight=False)
+        for line in c.differences[:FEW]:
+            out.print(f"          {line}", soft_wrap=True, markup=False, highlight=False)
+        if len(c.differences) > FEW:
+            out.print(f"          and {len(c.differences) - FEW} more; all with --json", highlight=False)
+    for note in found.notes:
+        out.print(note, style="dim", soft_wrap=True, highlight=False)
+    out.print(f"Fingerprint of the records: {found.fingerprint}", soft_wrap=True, highlight=False)
+    out.print("Every number holds." if found.holds else "This report is not what these records give.")
 
 
 @report.command()

@@ -1,7 +1,7 @@
-"""Draws docs/architecture.svg, the rooms of the project, from the imports in the code: ``python docs/rooms.py``.
+"""Draws docs/architecture.svg, the subpackages of the project, from the imports in the code: ``python docs/rooms.py``.
 
-A room is a folder of a package. Each box gives its name, the first sentence of its ``__init__``, and the rooms of the
-same package that it imports. The order is that of the layers in pyproject.toml.
+A subpackage is a folder of a package. Each box gives its name, the first sentence of its ``__init__``, and the others
+of the same package that it imports. The order is that of the layers in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLOURS = {"carft_cli": "#f6f8fa", "sweeps": "#fff4e0", "reports": "#e6f4ee", "c
 
 
 def layers() -> dict[str, list[str]]:
-    """Rooms of each package, the highest layer first, as import-linter holds them."""
+    """Subpackages of each package, the highest layer first, as import-linter holds them."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
     return {c["containers"][0]: re.split(r"[ |]+", " | ".join(c["layers"])) for c in contracts if "containers" in c}
@@ -47,7 +47,7 @@ def imported(folder: Path) -> set[str]:
 
 
 def rooms(package: str, names: list[str]) -> list[tuple[str, str, str]]:
-    """(name, sentence, rooms it imports) of each room of a package."""
+    """(name, sentence, subpackages it imports) of each subpackage of a package."""
     rows = []
     for name in names:
         uses = {".".join(used.split(".")[:2]) for used in imported(ROOT / package / name)}
@@ -98,8 +98,8 @@ def drawing() -> str:
         f'<text x="{right + 14}" y="{under + 30 + 22 * row}" font-size="13">{line}</text>'
         for row, line in enumerate(
             (
-                "Boxes are rooms: the folders of a package, the highest layer first.",
-                "A room imports rooms below it in its package, never one above.",
+                "Boxes are subpackages: the folders of a package, the highest layer first.",
+                "A subpackage imports those below it in its package, never one above.",
                 "Between sweeps and reports nothing passes but the records on disk.",
                 "Drawn by docs/rooms.py from the imports in the code.",
             )
@@ -109,7 +109,7 @@ def drawing() -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'role="img" aria-labelledby="t" font-family="system-ui, sans-serif" font-size="14" fill="#1b1f24">\n'
-        '  <title id="t">Packages and rooms of the project, and what each imports</title>\n'
+        '  <title id="t">Packages and subpackages of the project, and what each imports</title>\n'
         f'  <rect width="{width}" height="{height}" fill="#ffffff"/>\n  {body}\n</svg>\n'
     )
 

@@ -1,4 +1,4 @@
-"""What every other room uses: errors, files, caches, metrics and random generators.
+"""What every other subpackage uses: errors, files, caches, metrics and random generators.
 
-No module here imports torch or another room of carft. Every package may import this one.
+No module here imports torch or another subpackage of carft. Every package may import this one.
 """

@@ -38,9 +38,9 @@ class Batch:
     step: int = 0
     """Number of the update, from 0. A random draw of a loss is a function of (cell's seed, step)."""
     places: torch.Tensor | None = None
-    """(B,) places of the images in the global batch; None where these are all of it, in order."""
+    """(B,) places of the images in the global batch; None if this batch is the whole global batch, in order."""
     whole: int | None = None
-    """Images of the global batch; None where these are all of it."""
+    """Number of images of the global batch; None if this batch is the whole global batch."""
 
 
 class FineTune:

@@ -120,16 +120,8 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
     source, options = resolve(model, pretrained)
-    with _offline_if_unreachable(source), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            clip, _, _ = open_clip.create_model_and_transforms(model, **options)
-            tokenize = open_clip.get_tokenizer(model)
-        except Exception as error:  # open_clip raises many kinds of errors
-            raise UserError(
-                f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
-                "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
-            ) from error
+    with _offline_if_unreachable(source):
+        clip, tokenize = _created(model, pretrained, options)
     if getattr(clip, "logit_bias", None) is not None:
         raise sigmoid_refused(model)
     convert_conv2d_weight_memory_format(clip.eval().requires_grad_(False), torch.channels_last)
@@ -137,17 +129,27 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     side = config["size"] if isinstance(config["size"], int) else config["size"][0]
     digest = file_digest(source) if isinstance(source, Path) else pretrained
     if wanted and digest != wanted:
-        raise UserError(f"The weights file '{pretrained}' is not the one this cell was specified with.")
-    return Pretrained(
-        name=model,
-        clip=clip,
-        tokenize=tokenize,
-        scale=float(clip.logit_scale.exp()),
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        side=side,
-        digest=digest,
-    )
+        raise UserError(
+            f"The weights file '{pretrained}' is not the one this cell was specified with: its sha256 is {digest}, "
+            f"the cell's is {wanted}.",
+            "Put that file back, or specify a new cell with --pretrained PATH.",
+        )
+    scale, mean, std = float(clip.logit_scale.exp()), tuple(config["mean"]), tuple(config["std"])
+    return Pretrained(model, clip, tokenize, scale, mean, std, side, digest)
+
+
+def _created(model: str, pretrained: str, options: dict[str, Any]) -> tuple[Any, Callable[[list[str]], torch.Tensor]]:
+    """Return model and tokenizer as open_clip makes them; random weights are drawn from seed 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            clip, _, _ = open_clip.create_model_and_transforms(model, **options)
+            return clip, open_clip.get_tokenizer(model)
+        except Exception as error:  # open_clip raises many kinds of errors
+            raise UserError(
+                f"The weights '{pretrained}' of '{model}' could not be loaded: {_first_sentence(error)}",
+                "Give --pretrained the path of a weights file on this machine, or run where the hub can be reached.",
+            ) from error
 
 
 def sigmoid_refused(model: str) -> UserError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from carft.core.errors import UserError
 from carft.core.metrics import flatten, score
 from carft.data.catalog import card
 from carft.methods.soup import Weights, greedy_soup, uniform_soup
@@ -26,12 +25,11 @@ def run_soup(
 
     greedy: 0 averages all parents. 1 goes from the best parent on validation down (val/top1, then val/loss, then id)
     and adds each that leaves val/top1 no lower. A parent without weights is trained again. Raises ``UserError`` for a
-    parent that is not done.
+    parent that is not done under the current NUMERICS.
     """
     cell = soup_of(parents, greedy)
     for parent in cell.parents:
-        if not store.is_current(parent):
-            raise UserError(f"Cell {parent} is not done under this version of the code.", "Run it again first.")
+        store.require_current(parent)
     wanted = set(card(cell.task).sets)
     if not store.set_aside_stale(cell.id) and store.evaluated(cell.id) >= wanted:
         return CellResult(cell.id, "reused", store.metrics(cell.id))

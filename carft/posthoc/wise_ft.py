@@ -25,12 +25,11 @@ def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "i
     """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set.
 
     Alpha 1 is the parent and alpha 0 the pretrained model: their predictions are read from records where possible.
-    Raises ``UserError`` when the parent is not trained or not done.
+    Raises ``UserError`` when the parent is not trained, or not done under the current NUMERICS.
     """
     if method_card(parent.method).kind != "trained":
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
-    if not store.is_current(parent.id):
-        raise UserError(f"Cell {parent.id} is not done under this version of the code.", "Run it again first.")
+    store.require_current(parent.id)
     cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
     wanted = set(card(parent.task).sets)
     pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]

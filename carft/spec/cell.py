@@ -118,7 +118,8 @@ class Cell:
         require_choices(self, PROTOCOLS)
         if self.target_split != "all" and self.holdout != "domainbed":
             raise UserError(
-                f"The target split '{self.target_split}' is a side of DomainBed's split.", "Give --holdout domainbed."
+                f"--target-split {self.target_split} needs --holdout domainbed, not '{self.holdout}'.",
+                "Give --holdout domainbed, or leave --target-split out.",
             )
 
     @cached_property

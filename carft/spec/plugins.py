@@ -129,7 +129,7 @@ def _run(name: str, file: str, text: str) -> ModuleType:
         raise
     except Exception as error:  # the code of others may raise anything
         line = _line_of(error, module.__file__)
-        raise UserError(f"{file}{line}: {type(error).__name__}: {error}.", "Mend the plugin.") from error
+        raise UserError(f"{file}{line}: {type(error).__name__}: {error}.", f"Fix the error in {file}{line}.") from error
     return module
 
 
@@ -204,15 +204,19 @@ def source_of(method: str, task: str) -> str:
     return "+".join(filter(None, (PLUGGED.get(method, ""), data_digest(task))))
 
 
+def _digest_words(digest: str) -> str:
+    return f"digest {digest}" if digest else "no plugin"
+
+
 def require_source(method: str, task: str, digest: str) -> None:
     """Raise ``UserError`` if a cell of this method and task was specified with another source than the loaded one."""
     task_card(task)
     here = source_of(method, task)
     if here != digest:
         raise UserError(
-            f"The cell is of another text of '{method}' on '{task}' ({digest or 'built in'}) than the one that is "
-            f"loaded ({here or 'built in'}).",
-            "Give the text that it was specified with: --plugin FILE",
+            f"The cell was made with another version of the plugin of '{method}' on '{task}' "
+            f"({_digest_words(digest)}); loaded is {_digest_words(here)}.",
+            "Give the version that it was made with: --plugin FILE",
         )
 
 

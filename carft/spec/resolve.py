@@ -170,16 +170,32 @@ def command(cell: Cell, results: str, unseal: bool = False, published: bool = Fa
         *_task_options(without_place(cell.task) if published else cell.task),
         f"--method {cell.method}",
     ]
-    parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
     plain = specify(cell.task, cell.method, cell.hyperparameters)
-    if cell.seed:
-        parts.append(f"--seed {cell.seed}")
+    parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
+    parts += [*_training_options(cell, plain), *_model_options(cell, plain)]
+    if PLUGGED.get(cell.method):
+        parts.append("--plugin FILE")
+    if card(cell.task).folder:
+        parts.append("--data ROOT")
+    if unseal:
+        parts.append("--unseal")
+    return " ".join([*parts, f"--results {shlex.quote(results)}"])
+
+
+def _training_options(cell: Cell, plain: Cell) -> list[str]:
+    """Return the options of seed, training recipe, reading and protocol that differ from those of ``plain``."""
+    parts = [f"--seed {cell.seed}"] if cell.seed else []
     for name, value in asdict(cell.training).items():
         if value != getattr(plain.training, name):
             parts.append(f"--{name.replace('_', '-')}" if value is True else f"--{name.replace('_', '-')} {value}")
-    parts += [f"--{name.replace('_', '-')} {value}" for name, value in cell.reading.factors().items()]
-    chosen = {name: getattr(cell, name) for name, known in PROTOCOLS.items() if getattr(cell, name) != known[0]}
-    parts += [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
+    protocol = {name: getattr(cell, name) for name, known in PROTOCOLS.items() if getattr(cell, name) != known[0]}
+    chosen = {**cell.reading.factors(), **protocol}
+    return parts + [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
+
+
+def _model_options(cell: Cell, plain: Cell) -> list[str]:
+    """Return the options of model, weights and precision that differ from those of ``plain``."""
+    parts = []
     shown = {"model": cell.model, "pretrained": cell.pretrained, "precision": cell.precision}
     if cell.model.startswith(ADDRESSES):
         del shown["pretrained"]
@@ -193,13 +209,7 @@ def command(cell: Cell, results: str, unseal: bool = False, published: bool = Fa
     for name, value in shown.items():
         if value != getattr(plain, name):
             parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
-    if PLUGGED.get(cell.method):
-        parts.append("--plugin FILE")
-    if card(cell.task).folder:
-        parts.append("--data ROOT")
-    if unseal:
-        parts.append("--unseal")
-    return " ".join([*parts, f"--results {shlex.quote(results)}"])
+    return parts
 
 
 def _task_options(task: str) -> list[str]:

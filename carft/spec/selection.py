@@ -27,7 +27,7 @@ def best(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def enough(trials: int) -> int:
-    """Return how many trials of a study must finish before a winner is chosen: half of them, rounded up."""
+    """Return how many of a study's trials must be finished or pruned, once none is left to run, for a winner: half."""
     return max(1, math.ceil(trials / 2))
 
 

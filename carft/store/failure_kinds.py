@@ -16,7 +16,7 @@ KINDS: Mapping[str, str] = {
     "refused": "the cell cannot be run as asked for, here",
     "device": "a GPU, or what drives it, does not work",
     "crash": "native code brought the process down",
-    "hang": "nothing moved for longer than --hang-after",
+    "hang": "no heartbeat for longer than --hang-after",
     "storage": "a file or a service could not be read or written",
     "lost": "the process was killed from outside, or its node went away",
     "error": "anything else",

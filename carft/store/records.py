@@ -161,6 +161,13 @@ class Store:
         """Whether the cell is done under the current NUMERICS; ``UserError`` when its record is corrupt."""
         return self.is_done(cell) and self.read(cell).numerics == NUMERICS
 
+    def require_current(self, cell: str) -> None:
+        """Raise ``UserError`` when the cell is not done under the current NUMERICS, or its record is corrupt."""
+        if not self.is_done(cell):
+            raise UserError(f"Cell {cell} is not done.", "Run it first.")
+        if (other := self.read(cell).numerics) != NUMERICS:
+            raise UserError(f"Cell {cell} was computed with NUMERICS {other}, not {NUMERICS}.", "Run it again first.")
+
     def ids(self) -> list[str]:
         """Ids of all finished cells, sorted."""
         return sorted(path.parent.name for path in self.root.glob("cells/*/record.json"))
@@ -249,7 +256,7 @@ class Store:
         return outcomes_of(self.prediction_table(cell, name))
 
     def prediction_table(self, cell: str, name: str) -> pa.Table:
-        """The same as a table, from the cell's own file or from a shared one, which has no logits."""
+        """Predictions of a cell on a set as a table, from the cell's own file or from a shared one without logits."""
         path = self.predictions_path(cell, name)
         shared = None if path.is_file() else self._shared.table(cell, name)
         return read_parquet(path) if shared is None else shared
@@ -280,7 +287,7 @@ class Store:
         return self.folder(cell) / "model.safetensors"
 
     def find_weights(self, cell: str) -> Path:
-        """The same, for reading. A subclass downloads the weights."""
+        """Path of the cell's weights, for reading. A subclass downloads the weights."""
         return self.weights_path(cell)
 
     def kept_weights(self) -> dict[str, int]:

@@ -109,7 +109,7 @@ class Checkpoints:
         self.begin()
 
     def _snapshot(self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Callable[[], None]:
-        """What writes the state of this step, from copies: steps that follow do not change it."""
+        """Return a function that writes the state of this step, from copies: later steps do not change it."""
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -147,7 +147,7 @@ class Checkpoints:
     def remove(self) -> None:
         """Remove the checkpoint, once nobody needs it: the record is written, or the loss diverged."""
         if self.is_on:
-            with suppress(OSError, SafetensorError):  # that it could not be written harms nobody any more
+            with suppress(OSError, SafetensorError):  # write errors are ignored: the file is deleted next
                 self._writer.wait()
             self.path.unlink(missing_ok=True)
 

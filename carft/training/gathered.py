@@ -1,9 +1,9 @@
 """The update of a loss that compares all images of a global batch, in parts and over workers (GradCache).
 
-Such a loss is no mean of the losses of parts. First every part is embedded without a graph, and the embeddings of all
-parts and workers are gathered. The loss of all embeddings gives their gradient. Then every part is embedded again, with
-a graph, and the gradient of its embeddings is sent back. One part is in memory at a time. Source of the idea: Gao et
-al., arXiv 2101.06983.
+Such a loss cannot be summed over the parts of a batch. First every part is embedded without a graph, and the embeddings
+of all parts and workers are gathered. The loss of all embeddings gives their gradient. Then every part is embedded
+again, with a graph, and the gradient of its embeddings is sent back. One part is in memory at a time. Source of the
+idea: Gao et al., arXiv 2101.06983.
 """
 
 from __future__ import annotations

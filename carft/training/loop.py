@@ -203,7 +203,10 @@ class Trainer:
     def compared_backward(
         self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The same of a loss that compares all images of the global batch (:mod:`carft.training.gathered`)."""
+        """Forward and backward pass of a loss that compares all images of a batch; returns this worker's share.
+
+        See :mod:`carft.training.gathered`.
+        """
         shown = [next(pixels) for _ in parts]
         with torch.no_grad():
             embedded = [
@@ -254,7 +257,7 @@ class Trainer:
 
 
 def checkpoint_activations(network: Network, wanted: bool) -> None:
-    """Whether the encoders of a network keep their activations for the backward pass, or compute them again."""
+    """Enable or disable gradient checkpointing in the encoders of a network."""
     for module in network.modules():  # the image encoder's transformer, and that of a text tower that is trained too
         if hasattr(module, "grad_checkpointing"):
             setattr(module, "grad_checkpointing", wanted)  # noqa: B010  (an attribute of open_clip's classes)

@@ -21,7 +21,7 @@ class Preemption:
 
 @contextmanager
 def sigterm_noted() -> Iterator[Preemption]:
-    """Only note SIGTERM within the block, and deliver it to the handler of before when the block ends.
+    """Only note SIGTERM within the block, and deliver it to the previous handler when the block ends.
 
     Outside the main thread, where signals cannot be handled, nothing is noted.
     """

@@ -155,7 +155,7 @@ def check_runnable(cell: Cell) -> None:
 
 
 def check_execution(cell: Cell, execution: Execution) -> None:
-    """``UserError`` when the device has not the precision, or a batch is split whose loss needs it whole."""
+    """``UserError`` when the device does not support the precision, or a batch is split whose loss needs it whole."""
     require_precision(cell.precision, execution.device)
     require_parts_allowed(cell.method, execution.workers, execution.accumulation)
 

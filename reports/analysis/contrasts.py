@@ -87,7 +87,7 @@ class Part:
 
     @property
     def p_against(self) -> float:
-        """One-sided p value for the opposite of what the claim wants; the smaller one when both sides oppose."""
+        """One-sided p value for the opposite of what the claim wants; for side ``around`` the smaller p value."""
         above, below = self.estimate.p_above(self.margin), self.estimate.p_below(self.margin)
         return {"above": below, "below": above, "around": min(above, below)}[self.side]
 

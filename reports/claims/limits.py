@@ -94,7 +94,7 @@ def _answer(correlation: RankCorrelation) -> tuple[Answer, str]:
 
 
 def _only_noise(gains: Sequence[Estimate], starts: Sequence[Estimate], unit: str) -> str:
-    """Which of the two does not vary over tasks by more than sampling makes it, and what would tell; or nothing."""
+    """Which variable varies no more than sampling error, and how many seeds would show it; empty if none."""
     words = []
     for name, estimates in (("the gain", gains), ("zero-shot accuracy", starts)):
         spread = Spread.of(estimates)
@@ -112,7 +112,8 @@ def _only_noise(gains: Sequence[Estimate], starts: Sequence[Estimate], unit: str
     first = gains[0]
     wanted = f"A true standard deviation of the gain of {100 * ASSUMED:g} points would show in"
     cost = needed(shown, first.replicates, replicates(first), unit)
-    return f"{' '.join(words)} Ranks of noise correlate with nothing. {wanted} {100 * shown(1, 1):.0f} %. {cost}"
+    words.append("A correlation of ranks that are noise has no meaning.")
+    return f"{' '.join(words)} {wanted} {100 * shown(1, 1):.0f} %. {cost}"
 
 
 def _errors_in_variables(gains: Sequence[Estimate], starts: Sequence[Estimate]) -> str:

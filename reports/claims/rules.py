@@ -224,7 +224,7 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
 
 
 def is_undecidable(answer: Answer, deciding: Sequence[Part], power: float) -> bool:
-    """Whether an inconclusive claim could hardly have come out otherwise. Of part of the evidence that is not said."""
+    """Whether an inconclusive claim could hardly have come out otherwise. False if evidence is missing."""
     return answer == "inconclusive" and power < ENOUGH and not any(part.flaws for part in deciding)
 
 
@@ -240,9 +240,11 @@ def weakest_of(parts: Sequence[Part]) -> Part:
 
 
 def answer_of(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
-    """Not comparable: unequal budgets or other images. Inconclusive: something is missing, or a margin is reached.
+    """The answer that the intervals of the deciding parts give, and its reason.
 
-    Reproduced: every deciding interval lies on the claim's side. Contradicted: one on the other side, after Holm.
+    Not comparable: unequal budgets or other images. Reproduced: every interval lies on the claim's side of its margin.
+    Contradicted: one lies on the other side, after Holm. Inconclusive: evidence is missing, an interval contains its
+    margin, or it lies on the other side before Holm alone.
     """
     unequal = list(dict.fromkeys(text for part in deciding for text in part.unequal))
     if unequal:

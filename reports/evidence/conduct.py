@@ -2,7 +2,7 @@
 
 Found are: confirm seeds other than the protocol's, a winner that was tested with seeds that its study does not name,
 openings of test sets by cells that are gone, trials that were struck out, and trials that ended after a test set of
-their study had been opened. Whoever removes a cell, its line in the log and all that followed from it leaves no trace.
+their study had been opened. It cannot be found that a cell, its log lines and the cells made from it were all deleted.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Folder:
 
     @cached_property
     def tested_outside(self) -> list[Cell]:
-        """Those of them that were opened, themselves or interpolated."""
+        """Cells outside all studies that were evaluated on a held-out set, or whose interpolation was."""
         interpolated = {p for c in self.opened if c in self.records for p in self.records[c].cell.parents}
         return [cell for cell in self.outside if cell.id in self.opened or cell.id in interpolated]
 
@@ -151,7 +151,7 @@ class _Folder:
             yield from self._struck(study, winner, suggest)
 
     def _twins(self, winner: Cell) -> Iterator[Cell]:
-        """Cells outside all studies that are the winner but for the seed, and were tested."""
+        """Those of :attr:`tested_outside` that differ from the winner in the seed alone."""
         mine = (cell for cell in self.tested_outside if cell.method == winner.method)
         return (cell for cell in mine if replace(cell, seed=winner.seed).id == winner.id)
 
@@ -175,7 +175,7 @@ class _Folder:
         return found
 
     def _struck(self, study: StudyFile, winner: Cell, suggest: Suggest) -> Iterator[str]:
-        """Trials that were run and that the study does not name; asked of the sampler only where a cell may be one."""
+        """Cells that the sampler proposes and the study does not list. The sampler is asked only for a candidate."""
         alike = [c for c in self.outside if c.method == winner.method and c.seed == winner.seed]
         found = {c.id for c in alike if trial_cell(winner, _parameters(c, study)).id == c.id}
         if not found:
@@ -292,8 +292,8 @@ def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
         yield f"its trials are numbered {', '.join(map(str, numbers))}"
     space = study.space
     for trial in study.trials:
-        if trial_cell(winner, trial.parameters).id != trial.cell:
-            yield f"trial {trial.number} names cell {trial.cell}, which is another"
+        if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
+            yield f"trial {trial.number} lists cell {trial.cell}, but its parameters give cell {given}"
         for name, (low, high, first) in space.items():
             value = trial.parameters.get(name, math.nan)
             wanted = (first, first) if trial.number == 0 else (low, high)

@@ -24,7 +24,10 @@ DPI = 150
 
 
 def draw_all(tables: Tables, scale: str, folder: Path) -> list[Plot]:
-    """Draw every figure whose tables have rows, one per scope. Names after the first scope end in the scope."""
+    """Draw every figure whose tables have rows, one per scope.
+
+    File names of the second and later scopes end with the scope's name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     plots = []
     for scope, of_scope, part in _by_scope(tables, scale):

@@ -238,8 +238,8 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
     """The effect with a seeds term and a groups term; without a seeds term where the metric does not depend on seeds.
 
     The seeds term is the variance over seeds of the metric, divided by S. The groups term is, per stratum of n groups,
-    n times the variance over groups of the seed-averaged residuals, at least the floor. The interaction is the same of
-    the residuals from both means. With several searches a search takes the place of a seed.
+    n times the variance over groups of the seed-averaged residuals, at least the floor. The interaction is computed
+    from the residuals minus their row and column means. With several searches a search takes the place of a seed.
     """
     n_seeds, searches = len(contributions.values), contributions.n_searches
     contributions = contributions.by_search()

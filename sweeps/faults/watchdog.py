@@ -82,7 +82,7 @@ def how_it_ended(path: Path) -> tuple[str, str]:
     if unusable := _LEFT_UNUSABLE.search(text):
         return "lost", f"an earlier job left the CUDA context of its process unusable: {unusable[1]}"
     if hung := _HUNG.search(text):
-        return "hang", f"nothing moved for {hung[1]} (hours:minutes:seconds)"
+        return "hang", f"no heartbeat for {hung[1]} (hours:minutes:seconds)"
     if (crashed := _CRASHED.search(text)) and names_a_device(text):
         return "device", f"native code brought its process down after an error of CUDA: {crashed[1]}"
     if crashed:

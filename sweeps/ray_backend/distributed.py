@@ -69,13 +69,13 @@ def _train(config: dict[str, Any]) -> None:
     execution.prepare()
     cell, store = Cell.from_dict(config["cell"]), _store(config["results"], config["job"])
     require_task(store, cell.task)
-    bench = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
     first = ray.train.get_context().get_world_rank() == 0
-    computed = compute(cell, bench, checkpoints, _log if first else _silent, config["limits"])
+    computed = compute(cell, context, checkpoints, _log if first else _silent, config["limits"])
     if first:
         store.sync([cell.id])
-        write(cell, computed, bench, store, config["keep_weights"])
+        write(cell, computed, context, store, config["keep_weights"])
         checkpoints.remove()
     ray.train.report({"val/top1": computed.metrics["val/top1"]})
 

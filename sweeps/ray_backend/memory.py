@@ -26,9 +26,9 @@ def run_in_memory(
 ) -> None:
     """Run a cell; after each out-of-memory error again with twice as many parts, until it fits.
 
-    Where parts of :data:`SMALL` images do not fit, activations are computed again in the backward pass. What fitted is
-    where the next cell of the model starts on this device. The record's execution holds both. Raises the last error
-    when single images do not fit, or when the method's loss needs the whole batch.
+    Where parts of :data:`SMALL` images do not fit, gradient checkpointing is enabled. A batch that the method's loss
+    needs whole is not split; gradient checkpointing is then enabled at once. What fitted is where the next cell of the
+    model starts on this device. The record's execution holds both. Raises the last error when nothing is left to try.
     """
     key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
     if key in _known and _may_have_parts(cell, execution, _known[key][0]):

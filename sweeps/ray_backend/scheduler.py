@@ -33,4 +33,4 @@ class ParallelStartScheduler(FIFOScheduler):
         return TrialScheduler.STOP if result.get(HOLDS) and self.over() else TrialScheduler.CONTINUE
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """No job in particular."""
+        """Return None: Tune chooses."""

@@ -75,7 +75,7 @@ class ProtocolSearcher(Searcher):
         job = self.retry.call(self.protocol.next_job) if len(self.jobs) < self.slots() else None
         if job is not None or self.ended:
             self.ended = False
-            self.notify()  # here, not where a job ends: the actor that is free has its next job by now
+            self.notify()  # here, not where a job ends: after the free actor has its next job
         if job is None:
             if self.jobs:
                 return None

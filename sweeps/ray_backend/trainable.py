@@ -118,7 +118,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
             run_in_memory(train, cell, wanted, log)
         if message["kind"] == "search":
             return {"failure": ""}
-        # outside the trial's placement group, which holds a token only
+        # outside the trial's placement group, which holds 1 byte of memory and no CPU or GPU
         outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
         rest = ray.remote(num_cpus=1, num_gpus=int(wanted.device == "cuda"), scheduling_strategy=outside)(run_watched)
         return ray.get(rest.remote(message))

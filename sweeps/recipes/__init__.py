@@ -230,8 +230,8 @@ def _require_stoppable(recipe: Recipe) -> None:
         )
     if recipe.trials <= (first := recipe.round_size * math.ceil(FEWEST / recipe.round_size)):
         raise UserError(
-            f"--early-stopping would stop nothing: the first {first} trials of a study are the measure of "
-            f"all others, and there are {recipe.trials}.",
+            f"--early-stopping would stop nothing: the first {first} trials are never pruned, and a study has "
+            f"{recipe.trials}.",
             "Ask for more --trials, or leave it out.",
         )
     for wants, what in ((recipe.oracle, "--oracle opens"), ("soup" in recipe.methods, "soup averages")):

@@ -94,7 +94,7 @@ class Protocol:
         return None
 
     def look(self) -> None:
-        """Note what the records say is done or failed; nothing is handed out."""
+        """Update ``done``, ``stopped`` and ``failed`` from the records; start no job."""
         for _ in self._open_jobs():
             pass
 
@@ -107,7 +107,7 @@ class Protocol:
         return not self.running and next(self._open_jobs(), None) is None
 
     def end(self, job: Job, failure: str | None = None) -> None:
-        """Note how a job ended. A job whose records cannot be read goes on running, here."""
+        """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
         found = {}
         if failure is not None:
             self.failed[job.key] = failure

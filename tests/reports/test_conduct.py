@@ -184,6 +184,14 @@ def test_a_hole_in_the_trials_is_named(case: Store) -> None:
     assert_nothing_decided(case, "its trials are numbered 0, 2, 3")
 
 
+def test_a_trial_whose_parameters_are_those_of_another_cell_is_named(case: Store) -> None:
+    first, second, *rest = (trial.content() for trial in study(case, "ft").trials)
+    swapped = {**second, "parameters": first["parameters"]}
+    change_study(case, TASK, "ft", trials=[first, swapped, *rest])
+    words = f"trial 1 lists cell {second['cell']}, but its parameters give cell {first['cell']}"
+    assert any(words in line for line in named(case))
+
+
 def test_trials_numbered_anew_are_not_those_of_the_sampler(case: Store) -> None:
     """Nothing is left of the trial, so the report cannot know; playing the search again shows it."""
     for method in METHODS:

@@ -244,7 +244,7 @@ def test_an_archive_is_verified_without_importing_it_first(case: Folders, tmp_pa
     for arguments, words in (
         ((tmp_path / "records.zip",), "holds no report"),
         ((tmp_path / "absent.zip",), "There is no archive"),
-        ((tmp_path / "whole.zip", "--results", store.root), "holds records and report"),
+        ((tmp_path / "whole.zip", "--results", store.root), "Remove --results."),
     ):
         refused = run_cli("report", "verify", *arguments)
         assert refused.returncode == 2 and words in " ".join(refused.stderr.split())

@@ -111,6 +111,12 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
         load_pretrained("icons-resnet", str(path))
 
 
+def test_a_file_other_than_the_one_of_the_cell_is_refused_with_both_digests() -> None:
+    digest = load_pretrained("icons-resnet", str(BUILT_IN)).digest
+    with pytest.raises(UserError, match=f"its sha256 is {digest}, the cell's is {'0' * 64}"):
+        load_pretrained("icons-resnet", f"{BUILT_IN}#sha256:{'0' * 64}")
+
+
 def test_random_weights_are_the_same_ones_every_time_and_leave_the_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)

@@ -74,7 +74,7 @@ def test_another_text_is_another_cell(plugin: Path) -> None:
     METHODS.pop(NAME), PLUGGED.pop(NAME)
     load_text("near.py", plugin.read_text() + "# changed\n")
     assert specify("icons/tools", NAME, VALUES).id != first.id
-    with pytest.raises(UserError, match="another text of"):
+    with pytest.raises(UserError, match="another version of the plugin of"):
         require_source(NAME, first.task, first.plugin)
 
 
@@ -99,7 +99,7 @@ def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> 
         ('name="near"', 'name="ft"', "there is a method 'ft' already"),
         ('name="near"', 'name="Near it"', "small letters"),
         ("    whole_batch=False,\n", "", "near.py, line 10: TypeError"),
-        ("@method(", "@method((", "near.py, line"),
+        ("@method(", "@method((", "Fix the error in near.py, line"),
         ("import torch\n", "import torchh\n", "near.py, line 3: ModuleNotFoundError"),
         ("@method", "@(lambda **k: lambda c: c)", "has no method"),
     ],
