@@ -26,21 +26,21 @@ from reports.figures.figures import Plot, label
 from reports.figures.findings import context_sentences
 from reports.figures.style import prompt_words
 from reports.render.bars import bar, span_of
+from reports.render.cell_block import cell_block, made_by
 from reports.render.formatting import (
     FormattedTable,
     amount,
-    cell_block,
     formatted,
     interval,
-    made_by,
     margin_of,
     mark_of,
     points,
     rests_on,
 )
 from reports.render.gallery import Gallery
-from reports.render.packing import packed_cells
+from reports.render.packing import packed_block, packed_cells
 from reports.render.plot_data import plot_data
+from reports.render.provenance import provenance
 from reports.render.words import count_words, given_up, is_several, of_scope, rests_on_words, trials_worth
 from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
@@ -70,6 +70,7 @@ class Content:
     plot_data: Mapping[str, Any]
     context_sentences: Sequence[str]
     cells: Mapping[str, Any]
+    why: Mapping[str, Any]
     plots: Sequence[Plot]
     problems: Sequence[Mapping[str, Any]]
     provenance: Sequence[tuple[str, int]]
@@ -84,6 +85,8 @@ class Content:
         fingerprint: of the records it was made from. pictures: name -> ``data:`` address of those that were made.
         """
         evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
+        shown = [formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page]
+        cells = cell_block(sources)
         return Content(
             scale=evidence.scale,
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
@@ -99,11 +102,12 @@ class Content:
             amendments=amendments(),
             claims=[(as_asked(v, evidence), v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
-            tables=[formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
+            tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
             plot_data=plot_data(tables),
             context_sentences=context_sentences(tables["confusion"]),
-            cells=cell_block(sources),
+            cells=cells,
+            why=provenance(sources, shown, cells),
             plots=plots,
             problems=rows_of(tables["problems"]),
             provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
@@ -134,6 +138,14 @@ class Content:
     def has_scopes(self) -> bool:
         """Whether verdicts are on several things that must not be pooled."""
         return is_several([v for _, v in self.claims])
+
+    def row(self, verdict: Verdict) -> int:
+        """The row of a verdict in the table ``claims``."""
+        return next(k for k, (_, v) in enumerate(self.claims) if v is verdict)
+
+    def first_part(self, verdict: Verdict) -> int:
+        """The row of a verdict's first part in the table ``verdicts``."""
+        return sum(len(v.parts) for _, v in self.claims[: self.row(verdict)])
 
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-C3``; a number is added for the claim's further scopes."""
@@ -213,7 +225,8 @@ def latex(value: Any) -> Any:
 @cache
 def _environments() -> dict[str, Environment]:
     html = _environment(autoescape=select_autoescape(["html"]))
-    html.filters.update(embed=_embedded, minus=_minus, minuses=_minuses, packed_cells=packed_cells)
+    html.filters.update(embed=_embedded, minus=_minus, minuses=_minuses)
+    html.filters.update(packed_cells=packed_cells, packed=packed_block)
     return {
         "index.html": html,
         "report.md": _environment(finalize=markdown),

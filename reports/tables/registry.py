@@ -31,6 +31,7 @@ from reports.tables.row_cells import (
     cells_of_method,
     cells_of_part,
     cells_on_curve,
+    cells_on_line,
     trials_of_method,
 )
 from reports.tables.rows import rows_of
@@ -320,6 +321,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: confusion_table(sources.evidence),
         ("scope", "method", "where", "known", "named"),
         shares=("share",),
+        rests_on=cells_of_method,
     ),
     "reliability": TableCard(
         "Calibration of p_ctx",
@@ -327,6 +329,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: reliability_table(sources.evidence),
         ("scope", "method", "where", "bin"),
         shares=("confidence", "recognised", "ece"),
+        rests_on=cells_of_method,
     ),
     "lost": TableCard(
         "Which contexts are lost first",
@@ -335,6 +338,7 @@ TABLES: dict[str, TableCard] = {
         ("scope", "method", "context"),
         shares=("pretrained", "tuned"),
         points=("lost",),
+        rests_on=cells_on_line,
     ),
     "disagreements": TableCard(
         "Images on which methods disagree",
@@ -362,6 +366,7 @@ TABLES: dict[str, TableCard] = {
         "Means over confirm cells, in nats; progress 0 is the first step.",
         lambda sources: kl_table(sources.evidence),
         ("scope", "method", "progress"),
+        rests_on=cells_in_history,
     ),
     "robustness": TableCard(
         "Robustness",
@@ -378,6 +383,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: baseline_table(sources.evidence),
         ("scope", "task", "model", "pretrained"),
         shares=("id", "ood"),
+        hidden=("cell",),
     ),
     "problems": TableCard(
         "What could not be used",

@@ -1,21 +1,16 @@
 const tables = new Map();
 for (const table of document.querySelectorAll("table[data-table]")) {
   const name = table.dataset.table, tools = document.querySelector(`.tools[data-for="${name}"]`);
-  const fill = name !== "cells" ? null : (cell, id, column) => {
-    if (column) return false;
-    const link = element("button", id, { type: "button", class: "link" });
-    link.addEventListener("click", () => openCell(id));
-    cell.append(link);
-    return true;
-  };
-  tables.set(name, new Table(table, tools, read(`${name}-data`), fill));
+  const open = name === "cells" ? k => openCell(cells.rows[k][0]) : (k, column) => openWhy(name, k, column);
+  tables.set(name, new Table(table, tools, read(`${name}-data`), open));
 }
 
-/* Links to a cell, to a place, and to the rows of a table that have words: #table-tasks:CAR-FT. */
+/* Links to a cell, to a row's provenance, to a place, and to the rows of a table that have words: #table-tasks:CAR-FT. */
 const follow = () => {
   const [place, words] = location.hash.slice(1).split(":");
   if (place.startsWith("cell-")) { openCell(place.slice(5)); return; }
-  if (dialog.open) dialog.close();
+  for (const box of [dialog, why]) if (box.open) box.close();
+  if (place.startsWith("why-")) { followWhy(decodeURIComponent(location.hash.slice(5))); return; }
   const target = place && document.getElementById(place);
   if (!target) return;
   for (let box = target; box; box = box.parentElement) if (box instanceof HTMLDetailsElement) box.open = true;
