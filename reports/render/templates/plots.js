@@ -57,7 +57,12 @@ function drawing(id, make) {
   drawings.push(draw);
 }
 
-function differencesOf(where, rows, domain, width) {
+/* The interval of a difference that was chosen; that over seeds and test images where a row has no other. */
+const boundsOf = (row, name) => row[name] ?? (row.low === null ? null : [row.low, row.high]);
+const choiceOfInterval = () => document.querySelector("#intervals input:checked").value;
+
+function differencesOf(where, every, domain, width) {
+  const name = choiceOfInterval(), rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
   const tasks = [...new Set(rows.map(row => row.task))], bounded = rows.filter(row => row.low !== null);
   const figure = Plot.plot({
     className: "plot-main", width, height: 26 * tasks.length + 62, marginLeft: Math.min(150, width * .38), marginTop: 24,
@@ -74,7 +79,7 @@ function differencesOf(where, rows, domain, width) {
 
 function drawDifferences(width) {
   const wheres = [...new Set(plots.differences.map(row => row.where))], side = width > 640 ? (width - 24) / wheres.length : width;
-  const bounds = plots.differences.flatMap(row => [row.low ?? row.effect, row.high ?? row.effect, 0]);
+  const bounds = plots.differences.flatMap(row => [row.effect, 0, ...plots.intervals.flatMap(({ name }) => boundsOf(row, name) ?? [])]);
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
   return wheres.map(where => differencesOf(where, plots.differences.filter(row => row.where === where), domain, side));
 }
@@ -133,6 +138,7 @@ pickers.forEach(picker => picker.addEventListener("change", () => {
   pickers.forEach(other => { other.value = picker.value; });
   drawings.forEach(draw => draw());
 }));
+document.getElementById("intervals")?.addEventListener("change", () => drawings.forEach(draw => draw()));
 if (plots) {
   drawing("plot-differences", drawDifferences);
   drawing("plot-id-ood", drawIdOod);

@@ -16,6 +16,8 @@ import pytest
 from reports.claims.verdicts import ledger
 from reports.render.formatting import mark_of
 from reports.render.page import PAGES, Content
+from reports.render.plot_data import plot_data
+from reports.tables.registry import Tables
 from tests.support.browsing import IN_A_BROWSER, Open, column, values
 from tests.support.helpers import TASK
 
@@ -23,6 +25,10 @@ pytestmark = IN_A_BROWSER
 
 #: axe-core of Deque Systems (npm axe-core 4.14.1, MPL-2.0)
 AXE = Path(__file__).parents[2] / "support" / "vendor" / "axe-4.14.1.min.js"
+
+
+def signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def test_the_first_screen_says_what_was_asked_what_came_out_and_how_far_to_trust_it(
@@ -140,6 +146,40 @@ def test_the_plots_speak_to_mouse_and_keyboard_and_share_one_choice_of_task(cont
     assert page.locator("select.pick").nth(1).input_value() == TASK
     assert page.locator("#plot-search .markable").count() == 6
     assert page.locator("#plot-differences .markable").count() == 6  # two places: two tasks and their mean
+
+
+def test_the_interval_of_differences_can_hold_the_search_and_the_tasks(
+    content: Content, sources: Tables, open_page: Open
+) -> None:
+    page = open_page(content)
+    marks = page.locator("#plot-differences .markable")
+    marks.first.wait_for()
+    told = {}
+    for name in ("seeds", "search", "tasks"):
+        page.locator(f"#intervals [value={name}]").check()
+        told[name] = [mark.get_attribute("aria-label") for mark in marks.all()]
+    alone, mean = (next(k for k, row in enumerate(told["seeds"]) if row.startswith(who)) for who in (TASK, "mean"))
+    assert told["seeds"][alone] == told["tasks"][alone] != told["search"][alone]
+    assert len({told[name][mean] for name in told}) == 3
+    parts, widths = (pd.DataFrame(sources.table(name)) for name in ("verdicts", "uncertainty"))
+    sample = parts[parts["part"] == "CAR-FT - FT, ID test, tasks as a sample"].iloc[0]
+    assert f"({signed(sample.low)} to {signed(sample.high)})" in told["tasks"][mean]
+    own = widths[(widths["contrast"] == "CAR-FT - FT") & (widths["where"] == "ID test")]
+    row = own[own["task"] == TASK].iloc[0]
+    low, high = row.effect - row.half_width_with_search, row.effect + row.half_width_with_search
+    assert f"({signed(low)} to {signed(high)})" in told["search"][alone]
+
+
+def test_an_interval_that_the_records_do_not_give_is_disabled_with_the_reason(
+    content: Content, sources: Tables, open_page: Open
+) -> None:
+    tables = {**sources.tables()}
+    tables["uncertainty"] = tables["uncertainty"].assign(se_hyperparameters=float("nan"), half_width_with_search=0.0)
+    tables["verdicts"] = tables["verdicts"].query("n_tasks < 2")
+    page = open_page(replace(content, plot_data=plot_data(tables)))
+    for name, reason in (("search", "studies of one trial"), ("tasks", "it needs two tasks")):
+        choice = page.locator(f"#intervals [value={name}]")
+        assert choice.is_disabled() and reason in choice.locator("..").inner_text()
 
 
 def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) -> None:
