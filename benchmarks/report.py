@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -32,10 +33,10 @@ PLAN = Plan(
 )
 
 
-def plant_many(store: Store, cells: int, plan: Plan = PLAN) -> None:
+def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str] = DOWNSTREAM_ICONS) -> None:
     """A folder of about as many cells; nothing is flushed to disk, since it is thrown away."""
     with patch("os.fsync"):
-        plant(store, DOWNSTREAM_ICONS, plan)
+        plant(store, tasks, plan)
         studies = {name: store.study(name) for name in store.study_names()}
         more = (cells - len(store.ids())) // len(studies)
         for name, study in studies.items():

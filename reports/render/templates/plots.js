@@ -79,7 +79,7 @@ function differencesOf(where, every, domain, width) {
 
 function drawDifferences(width) {
   const wheres = [...new Set(plots.differences.map(row => row.where))], side = width > 640 ? (width - 24) / wheres.length : width;
-  const bounds = plots.differences.flatMap(row => [row.effect, 0, ...plots.intervals.flatMap(({ name }) => boundsOf(row, name) ?? [])]);
+  const bounds = plots.differences.flatMap(row => [row.effect, 0, ...boundsOf(row, choiceOfInterval()) ?? []]);
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
   return wheres.map(where => differencesOf(where, plots.differences.filter(row => row.where === where), domain, side));
 }
