@@ -1,8 +1,9 @@
-const tables = new Map();
+const tables = new Map(), waiting = [];
 for (const table of document.querySelectorAll("table[data-table]")) {
   const name = table.dataset.table, tools = document.querySelector(`.tools[data-for="${name}"]`);
   const open = name === "cells" ? k => openCell(cells.rows[k][0]) : (k, column) => openWhy(name, k, column);
-  tables.set(name, new Table(table, tools, read(`${name}-data`), open));
+  const data = read(`${name}-data`), make = rows => tables.set(name, new Table(table, tools, rows, open));
+  if (typeof data === "string") waiting.push(unpack(data).then(make)); else make(data);
 }
 
 /* Links to a cell, to a row's provenance, to a place, and to the rows of a table that have words: #table-tasks:CAR-FT. */
@@ -19,7 +20,7 @@ const follow = () => {
   target.scrollIntoView();
 };
 addEventListener("hashchange", follow);
-follow();
+Promise.all(waiting).then(follow);
 
 /* Paper cannot be clicked: everything is open on it. */
 let closed = [];

@@ -1,5 +1,5 @@
 /* The plots. Every mark answers mouse and keyboard: one stop of Tab a plot, arrow keys from mark to mark. */
-const plots = read("plots-data");
+let plots = null;
 const styleOf = method => plots.methods[method] || { colour: "#595959", symbol: "circle" };
 const signed = value => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
 const power = value => {
@@ -139,8 +139,10 @@ pickers.forEach(picker => picker.addEventListener("change", () => {
   drawings.forEach(draw => draw());
 }));
 document.getElementById("intervals")?.addEventListener("change", () => drawings.forEach(draw => draw()));
-if (plots) {
+const packedPlots = read("plots-data");
+if (packedPlots) unpack(packedPlots).then(found => {
+  plots = found;
   drawing("plot-differences", drawDifferences);
   drawing("plot-id-ood", drawIdOod);
   drawing("plot-search", drawSearch);
-}
+});
