@@ -32,7 +32,7 @@ DEPARTED = "protocol not kept"
 SEEDS_OF_WINNER, SEEDS_OF_TRIALS = 64, 16
 NAMED = 5
 #: departures of the trials of a study that its words name
-NAMED_TRIALS = 20
+NAMED_TRIALS = 5
 ROUNDING = 1e-9
 
 

@@ -28,6 +28,7 @@ from reports.tables.folder import cell_table, problem_table
 from reports.tables.paper_scale import paper_scale_table
 from reports.tables.row_cells import (
     cells_in_history,
+    cells_of_both,
     cells_of_method,
     cells_of_part,
     cells_on_curve,
@@ -284,6 +285,7 @@ TABLES: dict[str, TableCard] = {
         shares=("sd_*", "visible_*", "power_*"),
         hidden=("scope", "scale"),
         headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
+        rests_on=cells_of_both,
     ),
     "selection": TableCard(
         "Validation against oracle selection",
