@@ -197,6 +197,17 @@ def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) 
     assert page.locator("#cell[open] h2").inner_text() != opened
 
 
+def test_of_very_many_trials_a_share_is_drawn_and_the_axis_says_which(content: Content, open_page: Open) -> None:
+    trials = [trial for trial in content.plot_data["trials"] if trial["method"] == "FT"]
+    many = [{**trial, "won": k == 1} for k, trial in enumerate(trials * 500)]
+    page = open_page(replace(content, plot_data={**content.plot_data, "trials": many}))
+    marks = page.locator("#plot-search a.markable")
+    marks.first.wait_for()
+    assert len(many) == 3000 and marks.count() == 1001
+    assert "1 in 3 of 3,000 trials" in page.locator("#plot-search svg.plot-main").inner_html()
+    assert page.locator("#plot-search a.markable[aria-label*=winner]").count() == 1
+
+
 def test_the_gallery_shows_both_directions_and_filters(content: Content, open_page: Open) -> None:
     page = open_page(content)
     shown, told = page.locator(".gallery > li:visible"), page.locator("#gallery-tools output")
