@@ -22,7 +22,7 @@ from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS
 
 CELLS = 10_000
 TASKS = ("icons/transport", "icons/tools")
-OPENED = 5
+OPENED = 3
 #: milliseconds from the start of the navigation until every script of the page has run and it was painted
 OPEN = """() => new Promise(done => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"""
 #: milliseconds from a click on the last row of the trials until its provenance is open
