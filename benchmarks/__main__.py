@@ -29,6 +29,7 @@ THEMES = (
     "checkpoints",
     "startup",
     "growth",
+    "opening",
     "cells",
     "stopping",
     "gpu",

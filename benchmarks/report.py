@@ -10,16 +10,17 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.store.study import Trial
 from reports.build import build_report
+from reports.evidence.conduct import trial_cell
 from reports.verify import verify
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
 
@@ -32,17 +33,22 @@ PLAN = Plan(
 )
 
 
-def plant_many(store: Store, cells: int, plan: Plan = PLAN) -> None:
-    """A folder of about as many cells; nothing is flushed to disk, since it is thrown away."""
-    with patch("os.fsync"):
-        plant(store, DOWNSTREAM_ICONS, plan)
+def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str] = DOWNSTREAM_ICONS) -> None:
+    """A folder of about as many cells; nothing is flushed to disk, since it is thrown away.
+
+    The trials are those of their studies, and ended before any cell was unsealed.
+    """
+    with patch("os.fsync"), patch("carft.store.records.utc_now", lambda: "2026-01-01T00:00:00Z"):
+        plant(store, tasks, plan)
         studies = {name: store.study(name) for name in store.study_names()}
         more = (cells - len(store.ids())) // len(studies)
         for name, study in studies.items():
-            assert study is not None
-            for trial, lr in enumerate(np.geomspace(3e-5, 1e-3, more), start=1):
+            assert study is not None and study.winner is not None
+            winner = store.read(study.winner).cell
+            low, high, _ = study.space["lr"]
+            for trial, lr in enumerate(np.geomspace(low, high, more), start=1):
                 parameters = {**HYPERPARAMETERS[study.method], "lr": float(lr)}
-                cell = specify(study.task, study.method, parameters)
+                cell = trial_cell(winner, parameters)
                 share = plan.top1[study.method] - 0.3  # so that the first trial wins
                 write(store, cell, share, plan.context[study.method], plan, unseal=False)
                 study.trials.append(Trial(number=trial, parameters=parameters, cell=cell.id, status="done"))

@@ -12,7 +12,16 @@ import typer
 
 from carft_cli.console import counted, err, headed, out, print_json, rows_table, split
 from carft_cli.declare import OUTPUT, RUN, option, takes
-from carft_cli.options import ComputeOptions, DataOptions, OutputOptions, RetryFailed, local_folder, writable
+from carft_cli.options import (
+    ComputeOptions,
+    DataOptions,
+    NoImages,
+    OutputOptions,
+    Private,
+    RetryFailed,
+    local_folder,
+    writable,
+)
 from carft_cli.plan import slots_of
 from carft_cli.report import print_built, suggest_again
 from carft_cli.status import duration
@@ -42,6 +51,8 @@ class AuditSettings:
     out: Annotated[Path, option(OUTPUT, "The report folder.", "--out", parser=local_folder, metavar="PATH")] = Path(
         "report"
     )
+    no_images: NoImages = False
+    private: Private = None
     dry_run: Annotated[bool, option(OUTPUT, "Print the plan, run nothing.", "--dry-run")] = False
 
 
@@ -169,7 +180,8 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
 
-    built = build_report(store, settings.out, suggest_again, PictureOptions(root=settings.data.data))
+    pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data.data)
+    built = build_report(store, settings.out, suggest_again, pictures)
     if settings.output.as_json:
         print_json({"cells_failed": failed, "verdicts": [v.as_dict() for v in built.verdicts]})
         return

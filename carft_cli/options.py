@@ -50,6 +50,11 @@ RetryFailed = Annotated[
     bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
 ]
 Data = Annotated[Path | None, option(DATA, "The folder that holds the data sets.", "--data")]
+NoImages = Annotated[bool, option(OUTPUT, "Leave pictures of images out of the report.", "--no-images")]
+Private = Annotated[
+    str | None,
+    option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report.", "--private"),
+]
 Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto, cpu or cuda.")]
 CellPrecision = Annotated[str, option(MORE_RUN, "float32, bfloat16 or float16 (autocast), or tf32 on a GPU.")]

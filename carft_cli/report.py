@@ -12,7 +12,7 @@ from rich.text import Text
 
 from carft.core.errors import UserError
 from carft_cli.console import counted, labelled, out, print_json, rows_table, split
-from carft_cli.options import AsJson, Data, Results, local_folder, results_path
+from carft_cli.options import AsJson, Data, NoImages, Private, Results, local_folder, results_path
 
 if TYPE_CHECKING:
     from reports.build import Built
@@ -69,11 +69,8 @@ def build(
     out_dir: ReportFolder = Path("report"),
     claims: Claims = None,
     data: Data = None,
-    no_images: Annotated[bool, typer.Option("--no-images", help="Leave pictures of images out of the report.")] = False,
-    private: Annotated[
-        str | None,
-        typer.Option(help="Comma-separated patterns of tasks or images whose pictures never enter the report."),
-    ] = None,
+    no_images: NoImages = False,
+    private: Private = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn records into verdicts, tables, figures and one self-contained page; or check, explain, compare them.

@@ -17,7 +17,8 @@ from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import Suggest
-from reports.render.formatting import made_by, points
+from reports.render.cell_block import made_by
+from reports.render.formatting import points
 from reports.render.manifest import record_digests
 from reports.stats.intervals import Estimate
 from reports.stats.ranks import holm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,9 +15,9 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.verdicts import as_asked, ledger
+from reports.claims.workings import computed_words, variance_rows
 from reports.evidence.conduct import Suggest
 from reports.render.formatting import amount, points
-from reports.stats.intervals import LEVEL
 from reports.tables.registry import INTERVAL, TABLES, Formula, Tables, table_card
 from reports.tables.rows import rows_of
 
@@ -143,7 +142,7 @@ def _claim(sources: Tables, name: str, scope: str) -> Chain:
         ("number", f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}"),
         ("formula", f"effect: {TABLES['verdicts'].formulas['effect'].words}"),
         ("interval", INTERVAL),
-        ("computed", _interval_words(shown)),
+        ("computed", computed_words(shown)),
         (
             "a number of a part",
             f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
@@ -151,21 +150,10 @@ def _claim(sources: Tables, name: str, scope: str) -> Chain:
     ]
     tables = {
         "Parts, in points": [_part_row(part) for part in verdict.parts],
-        f"Variance of {shown.name}, in points squared": _variance_rows(shown),
+        f"Variance of {shown.name}, in points squared": variance_rows(shown),
         f"Cells of {shown.name}": _cell_rows(sources, shown.cells),
     }
     return Chain(name, facts, tables, _commands(sources, verdict.cells))
-
-
-def _interval_words(part: Part) -> str:
-    estimate = part.estimate
-    if not math.isfinite(estimate.se):
-        return f"{100 * estimate.effect:+.3f} points; no interval, which needs two seeds and two groups"
-    quantile = estimate.quantile((1 + LEVEL) / 2)
-    return (
-        f"{100 * estimate.effect:+.3f} -/+ {quantile:.3f} x {100 * estimate.se:.3f} "
-        f"= {100 * part.low:+.3f} to {100 * part.high:+.3f} points"
-    )
 
 
 def _part_row(part: Part) -> dict[str, Any]:
@@ -182,17 +170,6 @@ def _part_row(part: Part) -> dict[str, Any]:
         "seeds": part.estimate.n_seeds,
         "groups": part.estimate.n_groups,
     }
-
-
-def _variance_rows(part: Part) -> Rows:
-    return [
-        {
-            "source": source,
-            "variance": 1e4 * variance if math.isfinite(variance) else None,
-            "degrees of freedom": degrees if math.isfinite(degrees) else None,
-        }
-        for source, (variance, degrees) in part.estimate.terms.items()
-    ]
 
 
 def _cell_rows(sources: Tables, cells: Sequence[str]) -> Rows:

@@ -49,7 +49,7 @@ def fit(id_accuracies: Sequence[float], ood_accuracies: Sequence[float]) -> Base
 
 
 def baseline_points(view: Evidence) -> pd.DataFrame:
-    """(task, model, pretrained, id, ood) of every zero-shot cell of the view's tasks and data, of any model.
+    """(task, model, pretrained, id, ood, cell) of every zero-shot cell of the view's tasks and data, of any model.
 
     Under the default reading; tasks without a test set or suites have none.
     """
@@ -62,10 +62,9 @@ def baseline_points(view: Evidence) -> pd.DataFrame:
             if fits and view.archive.is_open(record.id, task, view.set_names(task)):
                 metrics = view.metrics(record.id)
                 if {"test/top1", "ood/mean/top1"} <= metrics.keys():
-                    rows.append(
-                        (view.label(task), cell.model, cell.pretrained, metrics["test/top1"], metrics["ood/mean/top1"])
-                    )
-    return pd.DataFrame(rows, columns=["task", "model", "pretrained", "id", "ood"])
+                    accuracies = metrics["test/top1"], metrics["ood/mean/top1"]
+                    rows.append((view.label(task), cell.model, cell.pretrained, *accuracies, record.id))
+    return pd.DataFrame(rows, columns=["task", "model", "pretrained", "id", "ood", "cell"])
 
 
 def robustness_table(evidence: Evidence) -> pd.DataFrame:

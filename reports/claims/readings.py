@@ -135,9 +135,10 @@ def reading_share_table(evidence: Evidence) -> pd.DataFrame:
         for claim in ASKED:
             if any(claim in s.parts for s in found):
                 holds, against = len(holding(found, claim)), len(opposed(found, claim))
-                counts = (holds, against, len(found) - holds - against, len(found), holds / len(found))
+                cells = dict.fromkeys(c for s in found for p in s.parts.get(claim, ()) for c in p.cells)
+                counts = (holds, against, len(found) - holds - against, len(found), holds / len(found), " ".join(cells))
                 rows.append(dict(zip(SHARE_COLUMNS, (view.name, view.scale, claim, *counts), strict=True)))
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 
 
-SHARE_COLUMNS = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share"]
+SHARE_COLUMNS = ["scope", "scale", "claim", "holds", "contradicted", "undecided", "readings", "share", "cells"]

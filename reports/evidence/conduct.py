@@ -31,6 +31,8 @@ DEPARTED = "protocol not kept"
 #: seeds for which it is asked whether a cell that is gone was the winner, or another trial, with that seed
 SEEDS_OF_WINNER, SEEDS_OF_TRIALS = 64, 16
 NAMED = 5
+#: departures of the trials of a study that its words name
+NAMED_TRIALS = 5
 ROUNDING = 1e-9
 
 
@@ -286,10 +288,21 @@ def _parameters(cell: Cell, study: StudyFile) -> dict[str, float]:
 
 
 def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
-    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges."""
+    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges.
+
+    The first few are named, the others counted: these words stand beside every number of the study.
+    """
+    found = list(_each_wrong_trial(study, winner))
+    yield from found[:NAMED_TRIALS]
+    if len(found) > NAMED_TRIALS:
+        yield f"{len(found) - NAMED_TRIALS} more departures of its trials"
+
+
+def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
     numbers = [trial.number for trial in study.trials]
     if numbers != list(range(len(numbers))):
-        yield f"its trials are numbered {', '.join(map(str, numbers))}"
+        more = ", ..." if len(numbers) > NAMED_TRIALS else ""
+        yield f"its trials are numbered {', '.join(map(str, numbers[:NAMED_TRIALS]))}{more}"
     space = study.space
     for trial in study.trials:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:

@@ -1,21 +1,18 @@
-"""Formatting of tables and cells for templates and JSON blocks."""
+"""Formatting of tables and verdicts for templates and JSON blocks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.registry import METHODS
 from reports.claims.verdicts import Verdict
-from reports.evidence.evidence import Evidence
 from reports.figures.figures import label
-from reports.tables.registry import TableCard, Tables
-from reports.tables.rows import rows_of
+from reports.tables.registry import TableCard
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300
@@ -93,6 +90,8 @@ class FormattedTable:
     name: str
     title: str
     note: str
+    names: Sequence[str]
+    """Columns of the data frame that are shown."""
     columns: Sequence[tuple[str, bool]]
     """(heading, whether the column is numeric)."""
     rows: Sequence[Sequence[str]]
@@ -119,7 +118,7 @@ def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable
     first = [k == 0 or row[0] != rows[k - 1][0] for k, row in enumerate(rows)]
     columns = [(_heading(card, c), n) for c, n in zip(names, numeric, strict=True)]
     return FormattedTable(
-        name, card.title, card.note, columns, rows, first, _formulas(card, names), len(rows) > LONGEST
+        name, card.title, card.note, names, columns, rows, first, _formulas(card, names), len(rows) > LONGEST
     )
 
 
@@ -163,82 +162,3 @@ def _text(card: TableCard, column: str, value: Any) -> str:
         kind = card.format(column)
         return f"{value:.4g}" if kind == "general" else points(value, sign=kind == "points")
     return NOTHING if value is None else str(value)
-
-
-CELL_COLUMNS = (
-    *(("cell", False), ("task", False), ("method", False), ("hyperparameters", False), ("seed", True)),
-    *(("role", False), ("val", True), ("ID test", True), ("mean OOD", True), ("caution", False)),
-)
-
-
-def cell_block(sources: Tables) -> dict[str, Any]:
-    """The JSON block of all cells: rows of the table and their details. Repeated values are stored once."""
-    evidence, seal = sources.evidence, sources.unsealings
-    settings, makers, names = _Index(), _Index(), _Index()
-    rows, details = [], []
-    for row in rows_of(sources.table("cells")):
-        record = evidence.records[row["cell"]]
-        metrics = evidence.metrics(record.id) if record.id in seal.openings else record.metrics
-        shown_metrics = [points(metrics.get(name), sign=False) for name in ("val/top1", "test/top1", "ood/mean/top1")]
-        method = _named_method(record.cell, evidence)
-        what = (row["cell"], row["task"], method, row["hyperparameters"], str(row["seed"]))
-        caution = row.get("caution", "")
-        rows.append((*what, seal.roles[record.id], *shown_metrics, caution))
-        values = [[names.of(name), _short(value)] for name, value in metrics.items()]
-        setting = settings.of(_setting(record.cell.as_dict()))
-        details.append((row["command"], setting, makers.of(made_by(record.provenance)), values, record.cell.parents))
-    return {
-        "columns": CELL_COLUMNS,
-        "rows": rows,
-        "details": details,
-        "settings": settings.values,
-        "makers": makers.values,
-        "metrics": names.values,
-    }
-
-
-def _named_method(cell: Cell, evidence: Evidence) -> str:
-    """The method of a cell; what was made of other cells names their method, as "WiSE-FT of FT"."""
-    made_of = {evidence.records[p].cell.method for p in cell.parents if p in evidence.records}
-    return label(f"{cell.method}({made_of.pop()})" if len(made_of) == 1 else cell.method)
-
-
-class _Index:
-    """Distinct values, referred to by index."""
-
-    def __init__(self) -> None:
-        self.values: list[str] = []
-        self._places: dict[str, int] = {}
-
-    def of(self, value: str) -> int:
-        if value not in self._places:
-            self._places[value] = len(self.values)
-            self.values.append(value)
-        return self._places[value]
-
-
-def _short(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
-
-
-def _setting(spec: Mapping[str, Any]) -> str:
-    """The rest of a cell's specification in one line."""
-    inner = {**spec["training"], **spec["reading"]}
-    training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
-    return (
-        f"{spec['model']}, weights '{spec['pretrained']}', data {spec['data_version']}, {spec['precision']}; {training}"
-        + "".join(f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec)
-    )
-
-
-def made_by(provenance: Mapping[str, Any]) -> str:
-    """Versions and machine of a record in one line."""
-    wanted = ("torch", "open_clip_torch", "ray", "optuna")
-    packages = ", ".join(f"{k} {v}" for k, v in provenance["packages"].items() if k in wanted)
-    execution, attested = provenance["execution"], provenance["digests"].get("attested", "unknown")
-    cpu = " with ".join(provenance.get("cpu", {}).values())  # earlier versions did not record it
-    where = f"{execution['device']}, {execution['workers']} worker(s)" + (f" on {cpu}" if cpu else "")
-    return (
-        f"carft {provenance['carft']} (NUMERICS {provenance['numerics']}), Python {provenance['python']}, {packages}; "
-        f"{where}; data attested: {attested}"
-    )

@@ -16,11 +16,12 @@ _PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
 
 def packed(rows: Sequence[Any]) -> list[str]:
     """``packed:`` and the base64 of the gzipped JSON of every ``PART`` rows."""
-    return [_packed(rows[start : start + PART]) for start in range(0, len(rows), PART)]
+    return [packed_block(rows[start : start + PART]) for start in range(0, len(rows), PART)]
 
 
-def _packed(rows: Sequence[Any]) -> str:
-    text = json.dumps(rows, separators=(",", ":"))
+def packed_block(content: Any) -> str:
+    """``packed:`` and the base64 of the gzipped JSON of anything."""
+    text = json.dumps(content, separators=(",", ":"))
     return "packed:" + base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,27 +25,27 @@ from reports.figures.figures import Plot, label
 from reports.figures.findings import context_sentences
 from reports.figures.style import prompt_words
 from reports.render.bars import bar, span_of
+from reports.render.cell_block import cell_block, made_by
+from reports.render.checklist import checklist
+from reports.render.escaping import latex, markdown, minus, minuses
 from reports.render.formatting import (
     FormattedTable,
     amount,
-    cell_block,
     formatted,
     interval,
-    made_by,
     margin_of,
     mark_of,
     points,
     rests_on,
 )
 from reports.render.gallery import Gallery
-from reports.render.packing import packed_cells
+from reports.render.glossary import anchor_of, by_name, term
+from reports.render.packing import packed_block, packed_cells
 from reports.render.plot_data import plot_data
+from reports.render.provenance import provenance
 from reports.render.words import count_words, given_up, is_several, of_scope, rests_on_words, trials_worth
 from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
-
-#: a hyphen that is the sign of a number
-SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,9 @@ class Content:
     gallery: Gallery
     plot_data: Mapping[str, Any]
     context_sentences: Sequence[str]
+    checklist: Sequence[tuple[str, str]]
     cells: Mapping[str, Any]
+    why: Mapping[str, Any]
     plots: Sequence[Plot]
     problems: Sequence[Mapping[str, Any]]
     provenance: Sequence[tuple[str, int]]
@@ -84,6 +85,8 @@ class Content:
         fingerprint: of the records it was made from. pictures: name -> ``data:`` address of those that were made.
         """
         evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
+        shown = [formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page]
+        cells = cell_block(sources)
         return Content(
             scale=evidence.scale,
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
@@ -99,11 +102,13 @@ class Content:
             amendments=amendments(),
             claims=[(as_asked(v, evidence), v) for v in verdicts],
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
-            tables=[formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page],
+            tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
             plot_data=plot_data(tables),
             context_sentences=context_sentences(tables["confusion"]),
-            cells=cell_block(sources),
+            checklist=checklist(sources),
+            cells=cells,
+            why=provenance(sources, shown, cells),
             plots=plots,
             problems=rows_of(tables["problems"]),
             provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
@@ -135,6 +140,14 @@ class Content:
         """Whether verdicts are on several things that must not be pooled."""
         return is_several([v for _, v in self.claims])
 
+    def row(self, verdict: Verdict) -> int:
+        """The row of a verdict in the table ``claims``."""
+        return next(k for k, (_, v) in enumerate(self.claims) if v is verdict)
+
+    def first_part(self, verdict: Verdict) -> int:
+        """The row of a verdict's first part in the table ``verdicts``."""
+        return sum(len(v.parts) for _, v in self.claims[: self.row(verdict)])
+
     def anchor(self, verdict: Verdict) -> str:
         """Where the page tells of a verdict: ``claim-C3``; a number is added for the claim's further scopes."""
         same = [v for _, v in self.claims if v.claim == verdict.claim]
@@ -157,6 +170,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on)
     environment.filters.update(first_sight=first_sight)
     environment.filters.update(prompt=prompt_words, capital=lambda text: text[:1].upper() + text[1:])
+    environment.globals.update(glossary=by_name(), term=term, anchor_of=anchor_of)
     environment.globals.update(bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH, vendor=_vendored)
     return environment
 
@@ -171,49 +185,11 @@ def _embedded(plot: Plot) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
 
 
-def _minus(text: Any) -> Any:
-    """A number with the minus sign that printers use."""
-    return text.replace("-", "−", 1) if isinstance(text, str) and re.match(r"-\d", text) else text
-
-
-def _minuses(text: str) -> str:
-    """Words whose negative numbers have the minus sign that printers use."""
-    return SIGN.sub("−", text)
-
-
-def markdown(value: Any) -> Any:
-    """A value as Markdown shows it: on one line, and never as markup, a table's bar or HTML."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
-    return " ".join(escaped.split())
-
-
-TEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-    "−": "$-$",
-    "“": "``",
-    "”": "''",
-}
-
-
-def latex(value: Any) -> Any:
-    """A value as LaTeX prints it: every special character escaped, on one line; minus signs set as such."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return " ".join("".join(TEX.get(c, c) for c in _minus(value)).split())
-
-
 @cache
 def _environments() -> dict[str, Environment]:
     html = _environment(autoescape=select_autoescape(["html"]))
-    html.filters.update(embed=_embedded, minus=_minus, minuses=_minuses, packed_cells=packed_cells)
+    html.filters.update(embed=_embedded, minus=minus, minuses=minuses)
+    html.filters.update(packed_cells=packed_cells, packed=packed_block)
     return {
         "index.html": html,
         "report.md": _environment(finalize=markdown),

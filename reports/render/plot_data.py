@@ -9,14 +9,11 @@ from typing import Any
 import pandas as pd
 
 from reports.figures.figures import colour, label, marker
+from reports.render.difference_data import difference_data, interval_choices
 from reports.tables.rows import rows_of
 
 #: marker of matplotlib -> symbol of Observable Plot
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "wye", "P": "plus", "X": "times"}
-CONTRAST = "CAR-FT - FT"
-#: where a difference is measured -> (claim, part) that gives the mean over tasks
-MEANS = {"ID test": ("C3", f"{CONTRAST}, ID test"), "mean OOD": ("C4", f"{CONTRAST}, mean of suites")}
-MEAN = "mean of tasks"
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -24,16 +21,18 @@ Tables = Mapping[str, pd.DataFrame]
 def plot_data(tables: Tables) -> dict[str, Any]:
     """The data of all plots; a plot without numbers has an empty list.
 
-    differences: CAR-FT minus FT in points, for each task and the mean. points and curves: ID and OOD accuracy. trials:
-    one point for each search trial. methods: name, colour and symbol of each.
+    differences: CAR-FT minus FT in points, for each task and the mean. intervals: those of differences to choose from.
+    points and curves: ID and OOD accuracy. trials: one point for each search trial. methods: name, colour and symbol of
+    each.
     """
-    trials = _trials(tables["trials"])
+    trials, differences = _trials(tables["trials"]), difference_data(tables)
     points, curves = _points(tables["tasks"]), _curves(tables["wise"])
     columns = (("tasks", "method"), ("wise", "parent"), ("trials", "method"))  # an empty table has no columns
     entries = [entry for name, column in columns for entry in tables[name].get(column, ())]
     return {
         "methods": {label(m): {"colour": colour(m), "symbol": _symbol(m)} for m in dict.fromkeys(entries)},
-        "differences": _differences(tables["differences"], tables["verdicts"]),
+        "differences": differences,
+        "intervals": interval_choices(differences, tables["uncertainty"]),
         "points": points,
         "curves": curves if points else [],
         "trials": trials,
@@ -47,23 +46,6 @@ def _symbol(entry: str) -> str:
 def _percent(row: Mapping[str, Any], columns: Iterable[str]) -> list[float | None]:
     values = [row.get(column) for column in columns]
     return [None if v is None or not math.isfinite(v) else round(100 * float(v), 2) for v in values]
-
-
-def _differences(differences: pd.DataFrame, parts: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row per task and place, and one for the mean over the tasks of a scope, last."""
-    found = []
-    rows = rows_of(differences[differences["contrast"] == CONTRAST]) if len(differences) else []
-    for row in rows:
-        effect, low, high = _percent(row, ("effect", "low", "high"))
-        found.append({"task": row["task"], "where": row["where"], "effect": effect, "low": low, "high": high})
-    several = parts["scope"].nunique() > 1 if len(parts) else False
-    for where, (claim, part) in MEANS.items():
-        for row in rows_of(parts[(parts["claim"] == claim) & (parts["part"] == part)]) if len(parts) else []:
-            if row["n_tasks"] > 1:
-                effect, low, high = _percent(row, ("effect", "low", "high"))
-                name = MEAN + (f", {row['scope']}" if several else "")
-                found.append({"task": name, "where": where, "effect": effect, "low": low, "high": high, "mean": True})
-    return [row for row in found if row["effect"] is not None]
 
 
 def _points(tasks: pd.DataFrame) -> list[dict[str, Any]]:

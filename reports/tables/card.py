@@ -97,11 +97,14 @@ class TableCard:
         names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
         return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
 
+    def short_keys(self, rows: Sequence[Row]) -> list[str]:
+        """What names each row: its short key, or its key where another row has the same."""
+        counts = Counter(self.short_key(row) for row in rows)
+        return [short if counts[short := self.short_key(row)] == 1 else self.key(row) for row in rows]
+
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""
-        short = Counter(self.short_key(row) for row in rows)
-        found = {self.short_key(row): row for row in rows if short[self.short_key(row)] == 1}
-        return found | {self.key(row): row for row in rows}
+        return dict(zip(self.short_keys(rows), rows, strict=True)) | {self.key(row): row for row in rows}
 
     def short_key(self, row: Row) -> str:
         """The same without the scope: enough where no other scope has such a row."""

@@ -28,9 +28,11 @@ from reports.tables.folder import cell_table, problem_table
 from reports.tables.paper_scale import paper_scale_table
 from reports.tables.row_cells import (
     cells_in_history,
+    cells_of_both,
     cells_of_method,
     cells_of_part,
     cells_on_curve,
+    cells_on_line,
     trials_of_method,
 )
 from reports.tables.rows import rows_of
@@ -283,6 +285,7 @@ TABLES: dict[str, TableCard] = {
         shares=("sd_*", "visible_*", "power_*"),
         hidden=("scope", "scale"),
         headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
+        rests_on=cells_of_both,
     ),
     "selection": TableCard(
         "Validation against oracle selection",
@@ -320,6 +323,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: confusion_table(sources.evidence),
         ("scope", "method", "where", "known", "named"),
         shares=("share",),
+        rests_on=cells_of_method,
     ),
     "reliability": TableCard(
         "Calibration of p_ctx",
@@ -327,6 +331,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: reliability_table(sources.evidence),
         ("scope", "method", "where", "bin"),
         shares=("confidence", "recognised", "ece"),
+        rests_on=cells_of_method,
     ),
     "lost": TableCard(
         "Which contexts are lost first",
@@ -335,6 +340,7 @@ TABLES: dict[str, TableCard] = {
         ("scope", "method", "context"),
         shares=("pretrained", "tuned"),
         points=("lost",),
+        rests_on=cells_on_line,
     ),
     "disagreements": TableCard(
         "Images on which methods disagree",
@@ -362,6 +368,7 @@ TABLES: dict[str, TableCard] = {
         "Means over confirm cells, in nats; progress 0 is the first step.",
         lambda sources: kl_table(sources.evidence),
         ("scope", "method", "progress"),
+        rests_on=cells_in_history,
     ),
     "robustness": TableCard(
         "Robustness",
@@ -378,6 +385,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: baseline_table(sources.evidence),
         ("scope", "task", "model", "pretrained"),
         shares=("id", "ood"),
+        hidden=("cell",),
     ),
     "problems": TableCard(
         "What could not be used",

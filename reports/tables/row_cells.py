@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.evidence.evidence import Entry, Evidence, table_entries
+from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence, table_entries
 from reports.tables.sources import Sources
 
 Row = Mapping[str, Any]
@@ -51,3 +51,16 @@ def cells_in_history(sources: Sources, row: Row) -> Sequence[str]:
     """Confirm cells of the method of a row that are finished."""
     studies = [s for s in _view(sources, row).studies if s.method == row["method"]]
     return [cell for study in studies for cell in study.confirm if cell in sources.evidence.records]
+
+
+def cells_of_both(sources: Sources, row: Row) -> list[str]:
+    """Confirm cells of FT and CAR-FT on every task of the scope of a row."""
+    view = _view(sources, row)
+    return [cell for task in view.tasks for entry in (FT, CAR_FT) for cell in view.cells(task, entry)]
+
+
+def cells_on_line(sources: Sources, row: Row) -> list[str]:
+    """Interpolations of the method of a row at every alpha, on every task of its scope."""
+    view = _view(sources, row)
+    entries = [Entry("wise_ft", row["method"], alpha) for alpha in view.alphas()]
+    return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]

@@ -19,7 +19,7 @@ from reports.tables.differences import DIFFERENCES
 
 COLUMNS = (
     "contrast", "where", "task", "scope", "scale", "effect", "se_groups", "se_seeds", "se_hyperparameters", "trials",
-    "half_width", "half_width_plain", "half_width_with_search", "n_seeds", "n_groups", "selected_on",
+    "half_width", "half_width_plain", "half_width_with_search", "n_seeds", "n_groups", "selected_on", "cells",
 )  # fmt: skip
 
 
@@ -38,17 +38,24 @@ def uncertainty_table(evidence: Evidence) -> pd.DataFrame:
             for where, sets in PLACES:
                 found = Contrast(first, second, "top1", sets).found(view)
                 spreads = {task: _search_spread(view, task, (first, second)) for task in found.estimates}
-                for task, (estimate, _) in found.estimates.items():
+                for task, (estimate, cells) in found.estimates.items():
                     trials = view.ended_trials(task, first.parent or first.method)
-                    rows.append(_row(view, name, where, view.label(task), estimate, spreads[task], trials))
+                    rows.append(_row(view, name, where, view.label(task), estimate, spreads[task], trials, cells))
                 if len(spreads) > 1:
                     mean = math.sqrt(sum(value**2 for value in spreads.values())) / len(spreads)
-                    rows.append(_row(view, name, where, "mean of tasks", found.pooled(), mean, ""))
+                    rows.append(_row(view, name, where, "mean of tasks", found.pooled(), mean, "", found.cells))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _row(
-    view: Evidence, name: str, where: str, task: str, estimate: Estimate, spread: float, trials: object
+    view: Evidence,
+    name: str,
+    where: str,
+    task: str,
+    estimate: Estimate,
+    spread: float,
+    trials: object,
+    cells: Sequence[str],
 ) -> dict[str, Any]:
     low, high = estimate.interval()
     plain = estimate.plain().interval()
@@ -57,7 +64,7 @@ def _row(
         name, where, task, view.name, view.scale, estimate.effect, estimate.share("groups"),
         math.hypot(*(estimate.share(source) for source in REPLICATES)),
         spread, trials, half, (plain[1] - plain[0]) / 2, math.hypot(half, 1.96 * left_out), estimate.n_seeds,
-        estimate.n_groups, VALIDATION,
+        estimate.n_groups, VALIDATION, " ".join(cells),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -32,7 +32,9 @@ def test_an_audit_runs_its_parts_in_order_once_and_writes_one_report(asked: list
     facts = json.loads(plan.stdout)["parts"]
     assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 1), ("trained", 4, 4)]
 
-    first = run_cli("audit", *asked)
+    first = run_cli("audit", *asked, "--private", "icons/*")
+    pictures = Path(str(asked[-1]), "pictures")
+    assert " private images have no picture." in first.stdout and not list(pictures.glob("*"))
     assert first.returncode == 0, first.stderr
     heads = [line for line in first.stderr.splitlines() if line.startswith("Part ")]
     assert heads[0] == "Part 1 of 2: untrained. What the pretrained model does."
@@ -46,6 +48,8 @@ def test_an_audit_runs_its_parts_in_order_once_and_writes_one_report(asked: list
     assert again.returncode == 0, again.stderr
     assert "Part 1 of 2: untrained: done before." in again.stderr and "Nothing is left to run." in again.stderr
     assert {verdict["claim"] for verdict in json.loads(again.stdout)["verdicts"]} >= {"C1", "C3"}
+    assert list(pictures.glob("*.jpg"))
+    assert run_cli("audit", *asked, "--no-images").returncode == 0 and not list(pictures.glob("*"))
 
 
 def test_a_part_that_cannot_run_stops_the_audit_before_it_starts(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from reports.build import Built, build_report
 from reports.claims.verdicts import ledger
 from reports.figures.figures import DRAWINGS
 from reports.figures.findings import FINDINGS
+from reports.render.escaping import latex, markdown
 from reports.render.packing import unpacked
-from reports.render.page import latex, markdown
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
 

@@ -1,21 +1,17 @@
-const tables = new Map();
+const tables = new Map(), waiting = [];
 for (const table of document.querySelectorAll("table[data-table]")) {
   const name = table.dataset.table, tools = document.querySelector(`.tools[data-for="${name}"]`);
-  const fill = name !== "cells" ? null : (cell, id, column) => {
-    if (column) return false;
-    const link = element("button", id, { type: "button", class: "link" });
-    link.addEventListener("click", () => openCell(id));
-    cell.append(link);
-    return true;
-  };
-  tables.set(name, new Table(table, tools, read(`${name}-data`), fill));
+  const open = name === "cells" ? k => openCell(cells.rows[k][0]) : (k, column) => openWhy(name, k, column);
+  const data = read(`${name}-data`), make = rows => tables.set(name, new Table(table, tools, rows, open));
+  if (typeof data === "string") waiting.push(unpack(data).then(make)); else make(data);
 }
 
-/* Links to a cell, to a place, and to the rows of a table that have words: #table-tasks:CAR-FT. */
+/* Links to a cell, to a row's provenance, to a place, and to the rows of a table that have words: #table-tasks:CAR-FT. */
 const follow = () => {
   const [place, words] = location.hash.slice(1).split(":");
   if (place.startsWith("cell-")) { openCell(place.slice(5)); return; }
-  if (dialog.open) dialog.close();
+  for (const box of [dialog, why]) if (box.open) box.close();
+  if (place.startsWith("why-")) { followWhy(decodeURIComponent(location.hash.slice(5))); return; }
   const target = place && document.getElementById(place);
   if (!target) return;
   for (let box = target; box; box = box.parentElement) if (box instanceof HTMLDetailsElement) box.open = true;
@@ -24,7 +20,7 @@ const follow = () => {
   target.scrollIntoView();
 };
 addEventListener("hashchange", follow);
-follow();
+Promise.all(waiting).then(follow);
 
 /* Paper cannot be clicked: everything is open on it. */
 let closed = [];

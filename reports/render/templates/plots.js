@@ -1,5 +1,5 @@
 /* The plots. Every mark answers mouse and keyboard: one stop of Tab a plot, arrow keys from mark to mark. */
-const plots = read("plots-data");
+let plots = null;
 const styleOf = method => plots.methods[method] || { colour: "#595959", symbol: "circle" };
 const signed = value => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
 const power = value => {
@@ -57,7 +57,12 @@ function drawing(id, make) {
   drawings.push(draw);
 }
 
-function differencesOf(where, rows, domain, width) {
+/* The interval of a difference that was chosen; that over seeds and test images where a row has no other. */
+const boundsOf = (row, name) => row[name] ?? (row.low === null ? null : [row.low, row.high]);
+const choiceOfInterval = () => document.querySelector("#intervals input:checked").value;
+
+function differencesOf(where, every, domain, width) {
+  const name = choiceOfInterval(), rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
   const tasks = [...new Set(rows.map(row => row.task))], bounded = rows.filter(row => row.low !== null);
   const figure = Plot.plot({
     className: "plot-main", width, height: 26 * tasks.length + 62, marginLeft: Math.min(150, width * .38), marginTop: 24,
@@ -74,7 +79,7 @@ function differencesOf(where, rows, domain, width) {
 
 function drawDifferences(width) {
   const wheres = [...new Set(plots.differences.map(row => row.where))], side = width > 640 ? (width - 24) / wheres.length : width;
-  const bounds = plots.differences.flatMap(row => [row.low ?? row.effect, row.high ?? row.effect, 0]);
+  const bounds = plots.differences.flatMap(row => [row.effect, 0, ...boundsOf(row, choiceOfInterval()) ?? []]);
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
   return wheres.map(where => differencesOf(where, plots.differences.filter(row => row.where === where), domain, side));
 }
@@ -103,15 +108,19 @@ function drawIdOod(width) {
   return [[figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
 }
 
-/* A method with a KL term has a plane of learning rate and weight; any other a line of learning rates and scores. */
-function searchOf(method, rows, reach, width, first) {
+/* Of very many trials a share is drawn: more marks would hide each other and take long.
+   A method with a KL term has a plane of learning rate and weight; any other a line of learning rates and scores. */
+const MARKS = 1000;
+function searchOf(method, every, reach, width, first) {
+  const step = Math.ceil(every.length / MARKS), rows = every.filter((row, k) => row.won || k % step === 0);
+  const share = step > 1 ? ` (1 in ${step} of ${every.length.toLocaleString("en")} trials, and the winners)` : "";
   const plane = rows.some(row => row.kl !== null), y = plane ? "kl" : "relative";
   const words = row => `${row.task}, ${row.method}: lr ${row.lr.toPrecision(2)}` + (row.kl === null ? "" : `, KL weight ${row.kl.toPrecision(2)}`) +
     `, validation ${row.score.toFixed(1)} % (${signed(row.relative)} from the task's mean)` + (row.won ? ", winner" : "");
   const shared = { x: "lr", y, href: row => `#cell-${row.cell}` };
   const figure = Plot.plot({
     className: "plot-main", width, height: 300, marginLeft: 48, marginBottom: 40, inset: 10,
-    x: { type: "log", label: `learning rate, ${method}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
+    x: { type: "log", label: `learning rate, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
     color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], legend: first, label: "validation top-1 minus the task's mean (points)" },
     marks: [
       Plot.dot(rows, { ...shared, fill: "relative", stroke: "#3c444c", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
@@ -133,8 +142,11 @@ pickers.forEach(picker => picker.addEventListener("change", () => {
   pickers.forEach(other => { other.value = picker.value; });
   drawings.forEach(draw => draw());
 }));
-if (plots) {
+document.getElementById("intervals")?.addEventListener("change", () => drawings.forEach(draw => draw()));
+const packedPlots = read("plots-data");
+if (packedPlots) unpack(packedPlots).then(found => {
+  plots = found;
   drawing("plot-differences", drawDifferences);
   drawing("plot-id-ood", drawIdOod);
   drawing("plot-search", drawSearch);
-}
+});

@@ -38,8 +38,8 @@ const PRINTED = 50;
 /* A table: sorting, filter, columns, CSV. `data` holds the rows of a long one, of which one leaf is in the page. */
 const LEAF = 25;
 class Table {
-  constructor(table, tools, data, fill) {
-    Object.assign(this, { table, tools, data, fill, name: table.dataset.table, start: 0, leaf: data ? LEAF : Infinity });
+  constructor(table, tools, data, open) {
+    Object.assign(this, { table, tools, data, open, name: table.dataset.table, start: 0, leaf: data ? LEAF : Infinity });
     this.body = table.tBodies[0];
     this.heads = [...table.tHead.rows[0].cells];
     this.columns = this.heads.map(head => head.textContent);
@@ -50,8 +50,17 @@ class Table {
     this.find = finder(this.rows);
     this.input = tools.querySelector("input");
     this.count = tools.querySelector("output");
+    this.present.forEach((row, k) => this.offer(row, k));
     this.listen();
     this.filter();
+  }
+  /* The first cell of a row opens it, and so does a click on a number. */
+  offer(row, k) {
+    const words = this.rows[k].slice(0, 2).join(", ");
+    asking(row.cells[0], () => this.open(k, 0), words);
+    [...row.cells].slice(1).filter(cell => cell.matches(".r")).forEach(cell => {
+      cell.addEventListener("click", () => { if (getSelection().isCollapsed) this.open(k, [...row.cells].indexOf(cell)); });
+    });
   }
   listen() {
     this.heads.forEach((head, column) => {
@@ -99,9 +108,10 @@ class Table {
     this.rows[k].forEach((text, column) => {
       const kind = this.data.columns[column][1] ? { class: "r" } : {};
       const cell = column ? element("td", undefined, kind) : element("th", undefined, { scope: "row" });
-      if (!this.fill || !this.fill(cell, text, column)) cell.textContent = text;
+      cell.textContent = text;
       row.append(cell);
     });
+    this.offer(row, k);
     return row;
   }
   draw() {

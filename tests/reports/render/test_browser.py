@@ -6,125 +6,29 @@ Skipped where no browser is installed, and only there; CI installs Debian's.
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from playwright import sync_api
 
-from carft.data.fixtures import picture
-from carft.store.records import Store
-from reports.build import redrawn, sources_of
 from reports.claims.verdicts import ledger
 from reports.render.formatting import mark_of
 from reports.render.page import PAGES, Content
-from reports.render.pictures import picture_name, read_pictures
-from reports.tables.rows import rows_of
+from reports.render.plot_data import plot_data
+from reports.tables.registry import Tables
+from tests.support.browsing import IN_A_BROWSER, Open, column, values
 from tests.support.helpers import TASK
-from tests.support.planted import Plan, plant
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-#: longest wait in milliseconds, which only ends a hang
-PATIENCE_MS = 600_000
+pytestmark = IN_A_BROWSER
+
 #: axe-core of Deque Systems (npm axe-core 4.14.1, MPL-2.0)
 AXE = Path(__file__).parents[2] / "support" / "vendor" / "axe-4.14.1.min.js"
-PLAN = Plan(
-    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
-    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
-    seeds=(1, 2),
-    groups=12,
-    spread=0.3,
-)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so the page was not tried in a browser"),
-]
 
 
-@pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
-    root = tmp_path_factory.mktemp("page")
-    store = Store(root / "results")
-    plant(store, [TASK, "icons/tools"], PLAN, trials=3)
-    sources = sources_of(store)
-    rows = [row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))]
-    for k, row in enumerate(rows):  # planted images exist as predictions only
-        picture(k).save(root / f"{picture_name(row['task'], row['set'], row['image'])}.jpg")
-    pictures = read_pictures(root.glob("*.jpg"))
-    return Content.of(sources, redrawn(sources, root / "figures"), "fingerprint", pictures)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=PATIENCE_MS)
-        yield started
-        started.close()
-
-
-Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def html() -> Callable[[Content], str]:
-    """The page of a content, rendered once."""
-    known: dict[int, str] = {}
-    return lambda content: known.setdefault(id(content), PAGES["index.html"](content))
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Any) -> Iterator[SimpleNamespace]:
-    """The one page of all tests, with what it complained of and asked for."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(PATIENCE_MS)
-    page, complaints, asked = context.new_page(), [], []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    yield SimpleNamespace(page=page, complaints=complaints, asked=asked)
-    context.close()
-
-
-@pytest.fixture
-def open_page(tab: SimpleNamespace, tmp_path: Path, html: Callable[[Content], str]) -> Iterator[Open]:
-    """Opens a page from a file and sees to it that nothing was asked of a network and no error was reported."""
-
-    def opened(content: Content, fragment: str = "") -> Any:
-        path = tmp_path / "index.html"
-        path.write_text(html(content), encoding="utf-8")
-        tab.page.set_viewport_size({"width": 1400, "height": 1000})
-        tab.page.emulate_media(color_scheme="light")
-        tab.page.goto(path.as_uri() + fragment)
-        return tab.page
-
-    yield opened
-    tab.page.goto("about:blank")
-    assert not tab.complaints
-    assert all(url.startswith(("file:", "data:", "blob:", "about:")) for url in tab.asked)
-
-
-def column(page: Any, table: str, number: int) -> list[str]:
-    cells = page.locator(f"table[data-table={table}] tbody tr:visible > :nth-child({number})")
-    return [text.strip() for text in cells.all_inner_texts()]
-
-
-def values(texts: list[str]) -> list[float]:
-    return [float(text.replace("−", "-")) for text in texts if text != "–"]
+def signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def test_the_first_screen_says_what_was_asked_what_came_out_and_how_far_to_trust_it(
@@ -223,12 +127,13 @@ def test_a_cell_opens_with_the_command_that_makes_it_again(content: Content, ope
 def test_a_link_to_a_cell_opens_it(content: Content, open_page: Open) -> None:
     cell = content.claims[0][1].cells[0]
     page = open_page(content, f"#cell-{cell}")
-    assert cell in page.locator("dialog[open] h2").inner_text()
+    assert cell in page.locator("#cell[open] h2").inner_text()
 
 
 def test_the_plots_speak_to_mouse_and_keyboard_and_share_one_choice_of_task(content: Content, open_page: Open) -> None:
     page = open_page(content)
     marks, said = page.locator("#plot-id-ood .markable"), page.locator("#plot-id-ood .said")
+    marks.first.wait_for()
     assert marks.count() == len(content.plot_data["points"]) == 10
     marks.nth(3).hover(force=True)
     assert said.inner_text() == marks.nth(3).get_attribute("aria-label")
@@ -243,18 +148,64 @@ def test_the_plots_speak_to_mouse_and_keyboard_and_share_one_choice_of_task(cont
     assert page.locator("#plot-differences .markable").count() == 6  # two places: two tasks and their mean
 
 
+def test_the_interval_of_differences_can_hold_the_search_and_the_tasks(
+    content: Content, sources: Tables, open_page: Open
+) -> None:
+    page = open_page(content)
+    marks = page.locator("#plot-differences .markable")
+    marks.first.wait_for()
+    told = {}
+    for name in ("seeds", "search", "tasks"):
+        page.locator(f"#intervals [value={name}]").check()
+        told[name] = [mark.get_attribute("aria-label") for mark in marks.all()]
+    alone, mean = (next(k for k, row in enumerate(told["seeds"]) if row.startswith(who)) for who in (TASK, "mean"))
+    assert told["seeds"][alone] == told["tasks"][alone] != told["search"][alone]
+    assert len({told[name][mean] for name in told}) == 3
+    parts, widths = (pd.DataFrame(sources.table(name)) for name in ("verdicts", "uncertainty"))
+    sample = parts[parts["part"] == "CAR-FT - FT, ID test, tasks as a sample"].iloc[0]
+    assert f"({signed(sample.low)} to {signed(sample.high)})" in told["tasks"][mean]
+    own = widths[(widths["contrast"] == "CAR-FT - FT") & (widths["where"] == "ID test")]
+    row = own[own["task"] == TASK].iloc[0]
+    low, high = row.effect - row.half_width_with_search, row.effect + row.half_width_with_search
+    assert f"({signed(low)} to {signed(high)})" in told["search"][alone]
+
+
+def test_an_interval_that_the_records_do_not_give_is_disabled_with_the_reason(
+    content: Content, sources: Tables, open_page: Open
+) -> None:
+    tables = {**sources.tables()}
+    tables["uncertainty"] = tables["uncertainty"].assign(se_hyperparameters=float("nan"), half_width_with_search=0.0)
+    tables["verdicts"] = tables["verdicts"].query("n_tasks < 2")
+    page = open_page(replace(content, plot_data=plot_data(tables)))
+    for name, reason in (("search", "studies of one trial"), ("tasks", "it needs two tasks")):
+        choice = page.locator(f"#intervals [value={name}]")
+        assert choice.is_disabled() and reason in choice.locator("..").inner_text()
+
+
 def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) -> None:
     page = open_page(content)
     trials = page.locator("#plot-search a.markable")
+    trials.first.wait_for()
     assert trials.count() == len(content.plot_data["trials"]) == 12
     assert "KL weight" in trials.last.get_attribute("aria-label")
     trials.first.click(force=True)
-    opened = page.locator("dialog[open] h2").inner_text()
+    opened = page.locator("#cell[open] h2").inner_text()
     assert opened.removeprefix("Cell ") in {trial["cell"] for trial in content.plot_data["trials"]}
     page.keyboard.press("Escape")
     trials.last.focus()
     page.keyboard.press("Enter")
-    assert page.locator("dialog[open] h2").inner_text() != opened
+    assert page.locator("#cell[open] h2").inner_text() != opened
+
+
+def test_of_very_many_trials_a_share_is_drawn_and_the_axis_says_which(content: Content, open_page: Open) -> None:
+    trials = [trial for trial in content.plot_data["trials"] if trial["method"] == "FT"]
+    many = [{**trial, "won": k == 1} for k, trial in enumerate(trials * 500)]
+    page = open_page(replace(content, plot_data={**content.plot_data, "trials": many}))
+    marks = page.locator("#plot-search a.markable")
+    marks.first.wait_for()
+    assert len(many) == 3000 and marks.count() == 1001
+    assert "1 in 3 of 3,000 trials" in page.locator("#plot-search svg.plot-main").inner_html()
+    assert page.locator("#plot-search a.markable[aria-label*=winner]").count() == 1
 
 
 def test_the_gallery_shows_both_directions_and_filters(content: Content, open_page: Open) -> None:
@@ -326,9 +277,9 @@ def test_a_claim_is_opened_by_keyboard_alone_and_leads_to_a_cell(content: Conten
     page.locator("#claim-C3 > summary").focus()
     page.keyboard.press("Enter")
     assert page.locator("#claim-C3 dl").is_visible()
-    page.locator("#claim-C3 summary", has_text="Rests on").press("Enter")
-    page.locator("#claim-C3 .ids a").first.press("Enter")
-    page.locator("dialog[open]").wait_for()
+    page.locator("#claim-C3 button", has_text="Rests on").press("Enter")
+    page.locator("#why[open] li a").first.press("Enter")
+    page.locator("#cell[open]").wait_for()
     assert page.evaluate("document.querySelector('dialog').scrollTop") == 0
     assert page.evaluate("document.activeElement.id") == "cell-title"
 

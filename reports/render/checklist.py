@@ -1,0 +1,207 @@
+"""The reporting summary: how the numbers came about, item by item, each from the records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from carft.spec.cell import PROTOCOLS
+from carft.spec.registry import METHODS
+from carft.store.study import StudyFile
+from reports.claims.amendments import amendments
+from reports.evidence.caveats import ANSWERS
+from reports.evidence.evidence import Evidence
+from reports.evidence.outcomes import Frame
+from reports.evidence.results import stopped_trials
+from reports.figures.figures import label
+from reports.render.formatting import NOTHING
+from reports.tables.registry import Tables
+from reports.tables.rows import rows_of
+
+#: names that an item lists before it counts the rest
+NAMED = 12
+
+
+def checklist(sources: Tables) -> list[tuple[str, str]]:
+    """(item, words) of the summary. What differs between scopes is said of each."""
+    views = list(sources.evidence.views())
+
+    def of_each(words: Callable[[Evidence], str]) -> str:
+        told = [(view.name, words(view)) for view in views]
+        return told[0][1] if len(told) == 1 else " ".join(f"{name}: {text}" for name, text in told)
+
+    return [
+        ("Data", of_each(_data)),
+        ("Attestation", _attestation(sources.evidence)),
+        ("Sample sizes", of_each(_sizes)),
+        ("Splits", of_each(_splits)),
+        ("Model", of_each(_model)),
+        ("Training", of_each(_training)),
+        ("Selection", _selection(sources.evidence.archive.studies)),
+        ("Budget per method", of_each(_budget)),
+        ("Test access", sources.unsealings.words()),
+        ("Exclusions", _exclusions(sources)),
+        ("Intervals", _intervals(sources)),
+        ("Null checks", _null_checks(sources)),
+        ("Versions", _versions(sources.evidence)),
+        ("Commands", _commands(sources)),
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _range(counts: Sequence[int]) -> str:
+    """``3``, or ``31 to 44``; a dash for none."""
+    if not counts:
+        return NOTHING
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _data(view: Evidence) -> str:
+    versions = sorted({study.data_version for study in view.studies})
+    count = len(view.tasks)
+    return (
+        f"{count} task{'s' * (count > 1)}, scale {view.scale}, data version {', '.join(versions)}: "
+        f"{_listed([view.label(task) for task in view.tasks])}."
+    )
+
+
+def _attestation(evidence: Evidence) -> str:
+    """How many cells ran on data that agree with the digests on record."""
+    answers = Counter(str(r.provenance["digests"].get("attested", "unknown")) for r in evidence.records.values())
+    words = {"yes": "data attested by digest", **{name: text for name, text in ANSWERS.items() if text}}
+    return ", ".join(f"{count:,} cells: {words.get(name, name)}" for name, count in answers.most_common()) + "."
+
+
+def _sizes(view: Evidence) -> str:
+    """Confirm seeds of a study, and groups and images of the held-out sets of a task."""
+    words = [f"{_range([len(study.confirm) for study in view.studies if study.winner])} confirm seeds a study"]
+    frames = [pair for task in view.tasks for pair in _frames(view, task)]
+    unit = view.card(view.tasks[0]).group
+    for what, found in (
+        ("the ID test set of a task", [frame for name, frame in frames if name == "test"]),
+        ("a shifted set", [frame for name, frame in frames if name != "test"]),
+    ):
+        if found:
+            groups = _range([len(set(frame.groups.tolist())) for frame in found])
+            images = _range([len(frame.labels) for frame in found])
+            words.append(f"{what} has {groups} {unit}s" + (f", {images} images" if images != groups else ""))
+    return "; ".join(words) + "."
+
+
+def _frames(view: Evidence, task: str) -> list[tuple[str, Frame]]:
+    """The held-out sets of a task with their images; empty without an evaluated cell."""
+    names = view.set_names(task)
+    cells = [cell for study in view.studies if study.task == task for cell in study.confirm]
+    opened = next((cell for cell in cells if view.archive.is_open(cell, task, names)), None)
+    return [] if opened is None else [(name, view.outcome(opened, name).frame) for name in names]
+
+
+def _splits(view: Evidence) -> str:
+    """What is trained, selected and tested on, and how validation images are held out."""
+    suites = _listed(view.suite_names())
+    tested = any("test" in view.set_names(task) for task in view.tasks)
+    held = [*(["an ID test set"] if tested else []), *([f"shifted sets ({suites})"] if suites else [])]
+    given = {name: {getattr(study, name) for study in view.studies} for name in PROTOCOLS}
+    protocol = "; ".join(f"{name.replace('_', ' ')} {', '.join(sorted(values))}" for name, values in given.items())
+    return f"Training, validation, and held out {' and '.join(held) or 'nothing'}. {protocol.capitalize()}."
+
+
+def _model(view: Evidence) -> str:
+    models = sorted({(s.model, s.pretrained, s.precision) for s in view.studies})
+    return "; ".join(f"{model}, weights '{weights}', {precision}" for model, weights, precision in models) + "."
+
+
+def _training(view: Evidence) -> str:
+    """The recipes of the studies; mostly one."""
+    recipes = dict.fromkeys(_settings(study) for study in view.studies)
+    readings = dict.fromkeys(_named(study.reading) for study in view.studies if study.reading)
+    told = f" Readings that differ from the default: {'; '.join(readings)}." if readings else ""
+    return "; or ".join(recipes) + "." + told
+
+
+def _settings(study: StudyFile) -> str:
+    return _named(study.training.content())
+
+
+def _named(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+
+
+def _selection(studies: Sequence[StudyFile]) -> str:
+    oracle = " Search cells were also tested, for oracle selection alone." if any(s.oracle for s in studies) else ""
+    stopping = sorted({f"after epoch {', '.join(map(str, s.rungs))}" for s in studies if s.rungs})
+    pruned = f"Early stopping {' or '.join(stopping)}." if stopping else "No early stopping."
+    return (
+        "Highest validation top-1, then lowest validation loss, then lowest trial number. The winner is run again with "
+        f"fresh seeds. {pruned}{oracle}"
+    )
+
+
+def _budget(view: Evidence) -> str:
+    """Trials, searches, confirm cells and ranges of each trained method."""
+    methods = dict.fromkeys(s.method for s in view.studies)
+    return " ".join(_of_method(view, method) for method in methods) or "No method was trained."
+
+
+def _of_method(view: Evidence, method: str) -> str:
+    studies = [study for study in view.studies if study.method == method]
+    trials = [n for task in dict.fromkeys(s.task for s in studies) for n in view.ended_by_search(task, method)]
+    pruned = sum(len(stopped_trials(study, view.store)) for study in studies)
+    ranges = dict.fromkeys(
+        ", ".join(f"{name.replace('_', ' ')} {low:g} to {high:g}" for name, (low, high, _) in s.space.items())
+        for s in studies
+    )
+    cells = sum(cell in view.records for study in studies for cell in study.confirm)
+    name = label(method) if method in METHODS else method
+    return (
+        f"{name}: {len(studies)} studies, {_range(trials)} trials each{f' ({pruned} pruned)' if pruned else ''}, "
+        f"{cells} confirm cells; {' or '.join(filter(None, ranges)) or 'no range on record'}."
+    )
+
+
+def _exclusions(sources: Tables) -> str:
+    """What is in the folder and not in the numbers, counted by kind."""
+    counts = Counter(row["what"] for row in rows_of(sources.table("problems")))
+    left_out = sum("left out" in r.provenance["digests"] for r in sources.evidence.records.values())
+    found = [f"{what}: {count}" for what, count in counts.items()]
+    found += [f"cells whose data lack unreadable images: {left_out}"] if left_out else []
+    return "; ".join(found) + "." if found else "None."
+
+
+def _intervals(sources: Tables) -> str:
+    told = dict(sources.answer.trust).get("Intervals", "")
+    return (
+        f"{told[:1].upper()}{told[1:]} Margins were fixed in advance. Deciding parts of a claim are corrected by Holm. "
+        f"{len(amendments())} rules were changed after first results were seen; none changes a margin."
+    )
+
+
+def _null_checks(sources: Tables) -> str:
+    told = [f"{check.name}: {check.status} ({check.words.removesuffix('.')})" for check in sources.checks]
+    return "; ".join(told) + "."
+
+
+def _versions(evidence: Evidence) -> str:
+    """Versions of this project, Python and packages, with the number of cells where there are several."""
+    made = Counter(
+        f"carft {p['carft']} (NUMERICS {p['numerics']}), Python {p['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in p["packages"].items())
+        for p in (record.provenance for record in evidence.records.values())
+    )
+    if len(made) == 1:
+        return f"{next(iter(made))}."
+    return " ".join(f"{count:,} cells: {words}." for words, count in made.most_common())
+
+
+def _commands(sources: Tables) -> str:
+    count = len(sources.evidence.records)
+    return (
+        f"Each of the {count:,} cells has its own in tables/cells.csv. All numbers are made again by "
+        "python cli.py report, compared with the records by python cli.py report verify, and explained by "
+        "python cli.py report why."
+    )

@@ -1,0 +1,60 @@
+"""The terms of a report and what they mean. Page and report.md list them; the page also shows one where it is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from markupsafe import Markup, escape
+
+TERMS: Mapping[str, str] = {
+    "alpha": "Weight of the fine-tuned model in WiSE-FT: 0 is the pretrained model, 1 the fine-tuned one.",
+    "CAR-FT": "Fine-tuning with one more term, which holds the model's context distribution near that of the "
+    "pretrained model.",
+    "cell": "One fully specified run: task, method, hyperparameters, seed, training recipe.",
+    "claim": "A statement of the paper, or about it, with the rule that decides it.",
+    "confirm seed": "A fresh seed with which the winner of a search is trained again. Test numbers come from these.",
+    "context": "How an image shows its subject, in the words of a prompt, such as “a sketch of”.",
+    "context recognition": "The share of images whose context the model names, averaged over contexts.",
+    "FT": "Plain fine-tuning: all weights of the image encoder, cross-entropy alone.",
+    "group": "Images that are not independent of each other, such as those of one drawing. A group is one observation.",
+    "Holm's correction": "Makes it harder to decide when several parts are tested at once, so that chance does not.",
+    "ID test": "The test set of the distribution that was trained on (in distribution).",
+    "interval": "95 % interval: in 95 of 100 repetitions such an interval holds the true value.",
+    "KL weight": "Weight of CAR-FT's additional term. At 0, CAR-FT is plain fine-tuning.",
+    "margin": "The size of a difference that a claim calls relevant. It was fixed in advance.",
+    "null check": "Something that must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
+    "OOD": "Out of distribution: sets that differ from the training data, such as sketches.",
+    "points": "Percentage points of accuracy.",
+    "scale": "What was run: miniature (drawings, a tiny CLIP), paper (the paper's data sets) or own (your images). "
+    "Scales are never pooled.",
+    "study": "The search for the hyperparameters of one method on one task.",
+    "suite": "A test set under a shift of distribution, such as renditions.",
+    "top-1": "Accuracy: the share of images whose most probable class is the right one.",
+    "trial": "One setting of the hyperparameters that a search trains and scores on validation.",
+    "tuning luck": "Another search could have found another winner. With one search a study, intervals leave it out.",
+    "unsealed": "Evaluated on the test set and the suites, which searches never see.",
+    "verdict": "The answer to a claim: reproduced, contradicted, inconclusive, not decidable at this size, not "
+    "comparable, or not run.",
+    "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions.",
+    "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",
+    "zero-shot": "The pretrained model as it is, with classes given as prompts.",
+}
+
+
+def by_name() -> list[tuple[str, str]]:
+    """(term, definition), in alphabetical order."""
+    return sorted(TERMS.items(), key=lambda one: one[0].lower())
+
+
+def anchor_of(term: str) -> str:
+    """Where the page defines a term: ``term-confirm-seed``."""
+    return "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+
+
+def term(name: str, shown: str = "") -> Markup:
+    """A link from a term to its definition. shown: the words on the page, by default the term; KeyError if unknown."""
+    if name not in TERMS:
+        raise KeyError(name)
+    place = anchor_of(name)
+    return Markup('<a class="term" href="#{0}" aria-describedby="{0}">{1}</a>').format(place, escape(shown or name))

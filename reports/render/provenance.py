@@ -1,0 +1,109 @@
+"""Where the numbers of the page come from: of every row its address, its formulas, and the cells that it rests on.
+
+The cells are places in the list of all cells of the page, which holds their commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from reports.analysis.contrasts import Part
+from reports.claims.verdicts import Verdict, as_asked
+from reports.claims.workings import computed_words, variance_words
+from reports.render.cell_block import Index
+from reports.render.formatting import FormattedTable, amount
+from reports.tables.registry import TABLES, Formula, Tables
+from reports.tables.rows import rows_of
+
+#: numbers of a verdict or one of its parts: column -> heading
+NUMBERS = {"effect": "points", "low": "low", "high": "high", "smallest_visible": "visible from"}
+COPIED = Formula("Copied from the records; nothing was computed.")
+
+
+def provenance(sources: Tables, tables: Sequence[FormattedTable], cells: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page opens of a row. tables: those that it shows. cells: the block of all cells.
+
+    Each table has, of every row in order, its address as in ``report why``, and the place of its list of cells in
+    ``sets``. A list of cells holds the first place and then the steps from each to the next.
+    """
+    book = _Book({row[0]: k for k, row in enumerate(cells["rows"])}, {m: k for k, m in enumerate(cells["metrics"])})
+    of_tables = {table.name: book.table(sources, table) for table in tables if table.rows}
+    of_tables |= {"claims": book.claims(sources), "verdicts": book.parts(sources)}
+    return {"formulas": book.formulas.values, "sets": book.sets.values, "tables": of_tables}
+
+
+class _Book:
+    """Formulas and lists of cells that many rows share are held once."""
+
+    def __init__(self, places: Mapping[str, int], metrics: Mapping[str, int]) -> None:
+        self.places, self.metrics = places, metrics
+        self.formulas: Index[str] = Index()
+        self.sets: Index[tuple[int, ...]] = Index()
+
+    def table(self, sources: Tables, shown: FormattedTable) -> dict[str, Any]:
+        """A table of the registry. columns: (formula, metric of the cells) of each, None for a column without."""
+        card, rows = TABLES[shown.name], rows_of(sources.table(shown.name))
+        columns = [None if name in card.keys else self.formula(card.formula(name) or COPIED) for name in shown.names]
+        return {
+            "title": card.title,
+            "columns": columns,
+            "keys": card.short_keys(rows),
+            "cells": [self.cells(card.cells(sources, row)) for row in rows],
+        }
+
+    def claims(self, sources: Tables) -> dict[str, Any]:
+        """The verdicts, each with its rule and the numbers of the part that stands for it."""
+        facts, values = [], []
+        for verdict in sources.verdicts:
+            rule = ("rule", as_asked(verdict, sources.evidence).rule)
+            shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
+            facts.append([rule, ("verdict", verdict.reason), *(_workings(shown) if shown else ())])
+            values.append(_values(verdict, shown))
+        keys = TABLES["claims"].short_keys(rows_of(sources.table("claims")))
+        return self._numbers("claims", keys, [v.cells for v in sources.verdicts], facts, values)
+
+    def parts(self, sources: Tables) -> dict[str, Any]:
+        """The parts of all verdicts."""
+        parts = [(verdict, part) for verdict in sources.verdicts for part in verdict.parts]
+        keys = TABLES["verdicts"].short_keys(rows_of(sources.table("verdicts")))
+        facts = [_workings(part) for _, part in parts]
+        return self._numbers("verdicts", keys, [p.cells for _, p in parts], facts, [_values(*pair) for pair in parts])
+
+    def _numbers(
+        self,
+        name: str,
+        keys: Sequence[str],
+        cells: Iterable[Sequence[str]],
+        facts: Sequence[Sequence[tuple[str, str]]],
+        values: Sequence[Sequence[str]],
+    ) -> dict[str, Any]:
+        card = TABLES[name]
+        columns = [self.formula(card.formulas[column]) for column in NUMBERS]
+        made = {"columns": columns, "keys": keys, "cells": [self.cells(c) for c in cells], "facts": facts}
+        return {"title": card.title, "headings": list(NUMBERS.values()), "values": values, **made}
+
+    def formula(self, formula: Formula) -> tuple[int, int | None]:
+        """A formula and the metric of the cells that it is a mean of, as places."""
+        return self.formulas.of(formula.words), self.metrics.get(formula.metric or "")
+
+    def cells(self, names: Iterable[str]) -> int:
+        """The place of a list of cells. Cells without a record are left out."""
+        found = [self.places[name] for name in names if name in self.places]
+        return self.sets.of(tuple(b - a for a, b in zip([0, *found], found, strict=False)))
+
+
+def _values(verdict: Verdict, part: Part | None) -> list[str]:
+    """The numbers of ``NUMBERS`` as the page shows them; none without a part."""
+    if part is None:
+        return []
+    shown = [amount(value, verdict.unit) for value in (part.estimate.effect, part.low, part.high)]
+    return [*shown, amount(part.estimate.smallest_visible(), verdict.unit).lstrip("+")]
+
+
+def _workings(part: Part) -> list[tuple[str, str]]:
+    return [
+        ("part", part.name),
+        ("computed", computed_words(part)),
+        ("variance in points squared", variance_words(part)),
+    ]

@@ -1,0 +1,96 @@
+"""The page of planted results in a real headless Chromium, shared by all tests of this folder.
+
+Skipped where no browser is installed, and only there; CI installs Debian's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from playwright import sync_api
+
+from carft.data.fixtures import picture
+from carft.store.records import Store
+from reports.build import redrawn, sources_of
+from reports.render.page import PAGES, Content
+from reports.render.pictures import picture_name, read_pictures
+from reports.tables.registry import Tables
+from reports.tables.rows import rows_of
+from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS, Open
+from tests.support.helpers import TASK
+from tests.support.planted import Plan, plant
+
+PLAN = Plan(
+    top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
+    context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
+    seeds=(1, 2),
+    groups=12,
+    spread=0.3,
+)
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    store = Store(tmp_path_factory.mktemp("results"))
+    plant(store, [TASK, "icons/tools"], PLAN, trials=3)
+    return sources_of(store)
+
+
+@pytest.fixture(scope="session")
+def content(sources: Tables, tmp_path_factory: pytest.TempPathFactory) -> Content:
+    root = tmp_path_factory.mktemp("page")
+    rows = [row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))]
+    for k, row in enumerate(rows):  # planted images exist as predictions only
+        picture(k).save(root / f"{picture_name(row['task'], row['set'], row['image'])}.jpg")
+    pictures = read_pictures(root.glob("*.jpg"))
+    return Content.of(sources, redrawn(sources, root / "figures"), "fingerprint", pictures)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=PATIENCE_MS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def html() -> Callable[[Content], str]:
+    """The page of a content, rendered once."""
+    known: dict[int, str] = {}
+    return lambda content: known.setdefault(id(content), PAGES["index.html"](content))
+
+
+@pytest.fixture(scope="session")
+def tab(browser: Any) -> Iterator[SimpleNamespace]:
+    """The one page of all tests, with what it complained of and asked for."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(PATIENCE_MS)
+    page, complaints, asked = context.new_page(), [], []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    yield SimpleNamespace(page=page, complaints=complaints, asked=asked)
+    context.close()
+
+
+@pytest.fixture
+def open_page(tab: SimpleNamespace, tmp_path: Path, html: Callable[[Content], str]) -> Iterator[Open]:
+    """Opens a page from a file and sees to it that nothing was asked of a network and no error was reported."""
+
+    def opened(content: Content, fragment: str = "") -> Any:
+        path = tmp_path / "index.html"
+        path.write_text(html(content), encoding="utf-8")
+        tab.page.set_viewport_size({"width": 1400, "height": 1000})
+        tab.page.emulate_media(color_scheme="light")
+        tab.page.goto(path.as_uri() + fragment)
+        return tab.page
+
+    yield opened
+    tab.page.goto("about:blank")
+    assert not tab.complaints
+    assert all(url.startswith(("file:", "data:", "blob:", "about:")) for url in tab.asked)

@@ -1,0 +1,79 @@
+"""The protocol checklist: every item follows from the records, in the page and in report.md."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from carft.store.records import Store
+from reports.build import sources_of
+from reports.evidence.caveats import FIXTURE
+from reports.evidence.results import Problem
+from reports.render.checklist import checklist
+from reports.render.page import PAGES, Content
+from reports.tables.registry import Tables
+from tests.support.helpers import TASK
+from tests.support.planted import PROVENANCE, Plan, plant
+
+ITEMS = (
+    "Data",
+    "Attestation",
+    "Sample sizes",
+    "Splits",
+    "Model",
+    "Training",
+    "Selection",
+    "Budget per method",
+    "Test access",
+    "Exclusions",
+    "Intervals",
+    "Null checks",
+    "Versions",
+    "Commands",
+)
+
+
+def test_the_checklist_tells_what_the_records_hold(sources: Tables) -> None:
+    found = dict(checklist(sources))
+    assert tuple(found) == ITEMS
+    records = sources.evidence.records
+    assert TASK in found["Data"] and "icons-2" in found["Data"]
+    assert found["Attestation"] == f"{len(records)} cells: data attested by digest."
+    assert found["Sample sizes"] == (
+        "2 confirm seeds a study; the ID test set of a task has 12 drawings, 24 images; a shifted set has 12 drawings, "
+        "24 images."
+    )
+    assert "shifted sets (hands" in found["Splits"] and "holdout stable" in found["Splits"]
+    assert "icons-resnet, weights 'icons', float32" in found["Model"]
+    assert "epochs" in found["Training"]
+    for method, ranges in (("FT", "lr"), ("CAR-FT", "kl weight")):
+        own = next(part for part in found["Budget per method"].split("; ") if f"{method}: 2 studies" in part)
+        assert "3 trials each, 4 confirm cells" in own
+        assert ranges in found["Budget per method"]
+    assert found["Test access"] == sources.unsealings.words()
+    assert found["Exclusions"] == "None."
+    assert all(f"{check.name}: {check.status} (" in found["Null checks"] for check in sources.checks)
+    assert "carft planted" in found["Versions"] and "torch 0" in found["Versions"]
+    assert f"Each of the {len(records)} cells" in found["Commands"]
+
+
+def test_what_is_left_out_and_data_without_attestation_are_counted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, [TASK], Plan({"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8}))
+    path = next(tmp_path.glob("cells/*/record.json"))
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["provenance"] = {**PROVENANCE, "python": "4", "digests": {"attested": "no: fixture", "left out": "1: a.png"}}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    sources = sources_of(store)
+    sources.evidence.archive.problems.append(Problem("failed", "somewhere", "It failed."))
+    found = dict(checklist(sources))
+    assert found["Exclusions"] == "failed: 1; cells whose data lack unreadable images: 1."
+    assert found["Attestation"].endswith(f", 1 cells: {FIXTURE}.")
+    assert " 1 cells: carft planted (NUMERICS 1), Python 4" in found["Versions"]
+
+
+def test_report_md_has_the_checklist_and_the_glossary(content: Content) -> None:
+    text = PAGES["report.md"](replace(content, checklist=[("Data", "nine <tasks>")]))
+    assert "## Protocol checklist\n\n- **Data:** nine &lt;tasks&gt;\n" in text
+    assert "## Glossary\n\n" in text and "- **zero-shot:** The pretrained model" in text
