@@ -40,7 +40,9 @@ audit-report: $(BIN)/.installed  ## the report of the published records again, a
 	rm -rf $(PUBLISHED)
 	$(BIN)/python cli.py results import audit/records.zip --to $(PUBLISHED)
 	$(BIN)/python cli.py report --results $(PUBLISHED) --out audit/report
-	$(BIN)/python cli.py results export audit/records.zip --results $(PUBLISHED) --report audit/report
+	rm -f build/records.zip
+	$(BIN)/python cli.py results export build/records.zip --results $(PUBLISHED) --report audit/report
+	mv build/records.zip audit/records.zip
 
 bench: $(BIN)/.installed  ## figures of speed against their targets; a few minutes on an idle machine
 	$(BIN)/python -m benchmarks

@@ -265,9 +265,10 @@ def _searches(evidence: Evidence) -> int:
 def _left_out(evidence: Evidence) -> str:
     """What the intervals cover, and what they leave out."""
     missing = ["other tasks"] if len(evidence.tasks) > 1 else []
-    missing += ["the luck of the search"] if _searches(evidence) == 1 else []
-    left = ", ".join([*missing, "other models and data"])
-    return f"the brackets are 95 % intervals over seeds and test images. They leave out {left}."
+    several = _searches(evidence) > 1
+    missing += [] if several else ["the luck of the search"]
+    left, over = ", ".join([*missing, "other models and data"]), "searches, seeds" if several else "seeds"
+    return f"the brackets are 95 % intervals over {over} and test images. They leave out {left}."
 
 
 def _checked(checks: Sequence[NullCheck]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, id_test, pool, sampled
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
@@ -36,11 +38,17 @@ def corrupts(claim: Claim, evidence: Evidence) -> Verdict:
 def keeps(claim: Claim, evidence: Evidence) -> Verdict:
     """C2: CAR-FT minus FT, and CAR-FT within the margin of zero-shot."""
     over, kept = Contrast(CAR_FT, FT, "context", every_set), Contrast(CAR_FT, ZERO_SHOT, "context", every_set)
+    ours: dict[str, Any] = {"deciding": False, "margin": -claim.margin}
     parts = [
         pool(evidence, over, "CAR-FT - FT"),
         pool(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
         *supporting(
-            sampled(evidence, over, "CAR-FT - FT"), sampled(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin)
+            sampled(evidence, over, "CAR-FT - FT"),
+            sampled(evidence, kept, "CAR-FT - zero-shot", margin=-claim.margin),
+            pool(evidence, Contrast(CAR_FT, ZERO_SHOT, "context", id_test), "CAR-FT - zero-shot, ID test", **ours),
+            pool(
+                evidence, Contrast(CAR_FT, ZERO_SHOT, "context", every_suite), "CAR-FT - zero-shot, all suites", **ours
+            ),
         ),
     ]
     return decide(claim, evidence, parts, "zeroshot, ft and car_ft")

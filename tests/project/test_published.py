@@ -1,0 +1,54 @@
+"""The published audit: its archive holds, its report is that of the archive, and texts quote what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from reports.quotes import differences, quotes_of
+from reports.render.manifest import Manifest
+from tests.support.helpers import ROOT, run_cli
+
+AUDIT = ROOT / "audit"
+ARCHIVE = AUDIT / "records.zip"
+REPRODUCE = ROOT / "docs" / "reproduce.md"
+QUOTING = (ROOT / "README.md", ROOT / "docs" / "findings.md", ROOT / "docs" / "paper-scale.md")
+MOST_BYTES = 40 * 2**20
+
+
+@pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.name)
+def test_every_quoted_number_is_that_of_the_published_report(page: Path) -> None:
+    found = quotes_of(page)
+    assert len(found) >= 5
+    assert [f"{one.place}: {words}" for one in found for words in differences(one)] == []
+
+
+def test_the_unpacked_report_is_that_of_the_archive() -> None:
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        inside = {name: archive.read(name) for name in archive.namelist() if name.startswith("report/")}
+    unpacked = {f"report/{p.relative_to(AUDIT / 'report').as_posix()}": p for p in (AUDIT / "report").rglob("*")}
+    unpacked = {name: path for name, path in unpacked.items() if path.is_file()}
+    assert set(inside) == set(unpacked)
+    assert [name for name, content in inside.items() if content != unpacked[name].read_bytes()] == []
+
+
+def test_the_archive_is_small_and_its_fingerprint_is_the_one_that_is_published() -> None:
+    assert ARCHIVE.stat().st_size <= MOST_BYTES
+    assert f"`{Manifest.read(AUDIT / 'report').fingerprint}`" in REPRODUCE.read_text(encoding="utf-8")
+
+
+def test_the_digests_to_expect_are_those_of_the_files() -> None:
+    rows = re.findall(r"^\| `(carft/\S+)` \| `([0-9a-f]{64})` \|$", REPRODUCE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 3
+    assert [name for name, digest in rows if hashlib.sha256((ROOT / name).read_bytes()).hexdigest() != digest] == []
+
+
+@pytest.mark.full
+def test_the_archive_verifies() -> None:
+    said = run_cli("report", "verify", ARCHIVE, "--allow-other-code")
+    assert said.returncode == 0, said.stdout
+    assert "Every number holds." in said.stdout
