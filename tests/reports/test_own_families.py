@@ -151,7 +151,7 @@ def trained(store: Store, task: str = "emoji/food") -> str:
 def test_every_number_holds_and_has_an_address(own: SimpleNamespace) -> None:
     checked = run_cli("report", "verify", "--results", own.results, "--out", own.report)
     assert checked.returncode == 0, checked.stdout
-    told = run_cli("report", "why", "tasks.emoji/food/ft.test_top1", "--results", own.results)
+    told = run_cli("report", "why", "tasks.emoji/food/ft.test_top1", "--cells", "--results", own.results)
     assert told.returncode == 0 and "--task emoji/food=PATH" in told.stdout
     told = run_cli("report", "why", "C5", "--results", own.results)
     assert "on all 6 tasks of emoji" in told.stdout
