@@ -47,15 +47,11 @@ def suggest_again(*asked: Any) -> Mapping[str, float]:
 
 
 def _asked(claims: str | None) -> str:
-    """The text of a file of claims of one's own, which are asked from here on; empty for none, and none are asked."""
+    """The text of a file of claims of one's own; empty for none. ``UserError`` names the file of a mistake."""
     from reports.claims.own import ask, claims_text
-    from reports.claims.rules import set_own
 
-    if claims is None:
-        set_own({}, "")
-        return ""
-    text = claims_text(claims)
-    ask(text, claims)
+    text = "" if claims is None else claims_text(claims)
+    ask(text, claims or "")
     return text
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from carft.core.errors import UserError
 from carft.store.records import Store
-from reports.claims.own import NAME
+from reports.claims.own import NAME, ask
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.evidence import Evidence
@@ -44,12 +44,12 @@ def build_report(
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
     suggest: the sampler of the searches, which finds trials that were struck out. pictures: by default all whose data
-    are at hand. claims: text of a file of claims of one's own, which the report keeps a copy of; they are asked already
-    (:func:`reports.claims.own.ask`).
+    are at hand. claims: text of a file of claims of one's own, asked too; the report keeps a copy.
 
     index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), pictures/*.jpg,
     manifest.json.
     """
+    ask(claims, NAME)
     records = manifests.record_digests(store)
     sources = sources_of(store, suggest)
     _require_folder(folder)

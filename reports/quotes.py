@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -109,7 +108,6 @@ def _scale(table: str, column: str, row: dict[str, Any]) -> float:
     return 1 if plain else 100
 
 
-@cache
 def _rows(path: Path) -> dict[str, dict[str, Any]]:
     card, table = TABLES[path.stem], pd.read_csv(path)
     names = [name for name in ("scope", *card.keys) if name in table and table[name].dtype == object]

@@ -18,7 +18,8 @@ from reports.claims.verdicts import as_asked, ledger
 from reports.claims.workings import computed_words, variance_rows
 from reports.evidence.conduct import Suggest
 from reports.render.formatting import amount, points
-from reports.tables.registry import INTERVAL, TABLES, Formula, Tables, table_card
+from reports.tables.card import COPIED
+from reports.tables.registry import INTERVAL, TABLES, Tables, table_card
 from reports.tables.rows import rows_of
 
 Rows = list[dict[str, Any]]
@@ -56,7 +57,7 @@ def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain
     card = table_card(name)
     sources = sources_of(store, suggest)
     row, column = _found(sources, name, rest)
-    formula = card.formula(column) or Formula("Copied from the records; nothing was computed.")
+    formula = card.formula(column) or COPIED
     cells = list(card.cells(sources, row))
     facts = [
         ("table", f"{card.title} (tables/{name}.csv)"),

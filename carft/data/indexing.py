@@ -118,7 +118,7 @@ def _opened(index: IndexFile, base: Path, decoded: bool, path: Path | None, made
 
 @contextmanager
 def _making(data_set: DataSet, root: Path) -> Iterator[None]:
-    """Let one process of this machine at a time make the index. Without a place for the lock, all may."""
+    """Hold the lock of the index on this machine. If no lock file can be written, hold nothing."""
     lock = own_folder() / f"{_key(data_set, root / data_set.folder)}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

@@ -154,9 +154,12 @@ def read_claims(text: str, source: str) -> list[OwnClaim]:
 
 
 def ask(text: str, source: str) -> None:
-    """Ask the claims of a YAML text in this process, after those of the ledger. Raises ``UserError`` as above."""
-    own = {claim.id: (claim.claim(), claim.decider()) for claim in read_claims(text, source)}
-    set_own(own, source)
+    """Ask the claims of a YAML text after those of the ledger, and no others; an empty text asks none.
+
+    It holds for this process until the next call. Raises ``UserError`` as above, and for an id of the ledger.
+    """
+    claims = read_claims(text, source) if text else []
+    set_own({claim.id: (claim.claim(), claim.decider()) for claim in claims}, source)
 
 
 def claims_text(name: str) -> str:
@@ -175,7 +178,5 @@ def claims_text(name: str) -> str:
 
 def ask_again(folder: Path) -> None:
     """Ask the claims of one's own that a report was asked for; none where it has no copy of them."""
-    if (path := folder / NAME).is_file():
-        ask(path.read_text(encoding="utf-8"), str(path))
-    else:
-        set_own({}, "")
+    path = folder / NAME
+    ask(path.read_text(encoding="utf-8") if path.is_file() else "", str(path))

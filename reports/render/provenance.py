@@ -13,12 +13,12 @@ from reports.claims.verdicts import Verdict, as_asked
 from reports.claims.workings import computed_words, variance_words
 from reports.render.cell_block import Index
 from reports.render.formatting import FormattedTable, amount
-from reports.tables.registry import TABLES, Formula, Tables
+from reports.tables.card import COPIED, Formula
+from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
 
 #: numbers of a verdict or one of its parts: column -> heading
 NUMBERS = {"effect": "points", "low": "low", "high": "high", "smallest_visible": "visible from"}
-COPIED = Formula("Copied from the records; nothing was computed.")
 
 
 def provenance(sources: Tables, tables: Sequence[FormattedTable], cells: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Formula:
     """The metric of the cells whose mean the number is; None for another number."""
 
 
+#: of a column that has no formula of its own
+COPIED = Formula("Copied from the records; nothing was computed.")
 MEAN = "Mean over the cells of their"
 INTERVAL = (
     "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds (of several searches: over the means of the "

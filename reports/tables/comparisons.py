@@ -8,15 +8,10 @@ from typing import Any
 import pandas as pd
 
 from carft.spec.registry import METHODS, trained_methods
-from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, id_test, pool
+from reports.analysis.contrasts import Contrast, Part, pool
+from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence
 
-#: what is measured -> (metric, its sets), as in the table of levels
-PLACES = {
-    "contexts": ("context", every_set),
-    "ID test": ("top1", id_test),
-    "mean OOD": ("top1", every_suite),
-}
 COLUMNS = (
     "contrast", "where", "scope", "scale", "selected_on", "effect", "low", "high", "smallest_visible", "floor",
     "n_tasks", "n_searches", "n_seeds", "n_groups", "flaws", "cells",
@@ -38,7 +33,7 @@ def _rows(view: Evidence) -> Iterator[dict[str, Any]]:
     pairs += [(CAR_FT, entry) for entry in others if entry not in (FT, CAR_FT)]
     for first, second in pairs:
         name = f"{METHODS[first.method].label} - {METHODS[second.method].label}"
-        for where, (metric, sets) in PLACES.items():
+        for where, (metric, sets) in LEVELS.items():
             found = pool(view, Contrast(first, second, metric, sets), name)
             if found is not None and found.tasks:
                 yield _row(view, found, where)

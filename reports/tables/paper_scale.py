@@ -15,6 +15,7 @@ from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
 from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.imagenet.cards import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, id_test, suite_set
+from reports.claims.power import MOST_REPLICATES
 from reports.claims.rules import ledger
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
@@ -23,8 +24,8 @@ COLUMNS = (
     "claim", "set", "scope", "scale", "images", "effect", "basis", "margin", "replicate", "sd_replicate", "sd_image",
     "visible_3", "visible_5", "visible_10", "power_3", "power_5", "power_10", "needed",
 )  # fmt: skip
+#: numbers of replicates with columns of their own
 COUNTS = (3, 5, 10)
-MOST = 50
 #: the row of all nine downstream tasks together
 ALL_NINE = "all nine"
 
@@ -38,7 +39,8 @@ class Spread:
     between: float
     """Variance of the difference over replicates, images held fixed."""
     groups: float
-    """Variance over groups (one image each at the paper's scale) of the difference, replicates held fixed."""
+    """Variance over groups of the difference, replicates held fixed. A group is an image at the paper's scale, and a
+    drawing with all its images in the miniature, whose mean varies less than one image: the term is too small."""
     shared: float
     """Variance over pairs of replicate and group, net of the two others."""
 
@@ -57,7 +59,7 @@ def paper_scale_table(evidence: Evidence) -> pd.DataFrame:
     CAR-FT have an interval. images: of the set, of several the fewest. effect: what others report, ``basis`` says so,
     or 2 points. visible_N: the smallest effect that N replicates show in 80 % of repetitions. power_N: the share of
     repetitions in which they show ``effect`` beyond the margin, of several sets in all of them. needed: replicates for
-    80 %, at most 50; empty where more are needed. All are extrapolations.
+    80 %, at most 50; empty where more are needed. All are extrapolations: a drawing stands for an image.
     """
     for view in (v for v in evidence.views() if v.scale == "miniature"):
         suites = [suite_set(name) for name in view.suite_names()]
@@ -112,7 +114,7 @@ def _row(
     def power(count: int) -> float:
         return math.prod(spread.at(count, one, effect).power(effect - margin) for one in images)
 
-    enough = (n for n in range(2, MOST + 1) if power(n) >= POWER)
+    enough = (n for n in range(2, MOST_REPLICATES + 1) if power(n) >= POWER)
     values = (
         claim, name, view.name, view.scale, min(images), effect,
         "assumed" if reported is None else "reported by others", margin, spread.replicate,

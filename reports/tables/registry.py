@@ -21,7 +21,7 @@ from reports.claims.readings import reading_share_table, specification_table
 from reports.evidence.caveats import said_of
 from reports.evidence.references import imagenet_references
 from reports.tables.accuracy import CURVE_METRICS, curve_table, task_table
-from reports.tables.card import INTERVAL, INTERVAL_FORMULAS, MEAN, PAIRED, Formula, TableCard
+from reports.tables.card import COPIED, INTERVAL, INTERVAL_FORMULAS, MEAN, PAIRED, Formula, TableCard
 from reports.tables.comparisons import comparison_table
 from reports.tables.differences import difference_table, verdict_table
 from reports.tables.folder import cell_table, problem_table
@@ -236,7 +236,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: sources.unsealings.table(),
         ("cell",),
         hidden=(),
-        formulas={"*": Formula("Copied from the records; nothing was computed.")},
+        formulas={"*": COPIED},
         on_page=False,
     ),
     "cells": TableCard(
