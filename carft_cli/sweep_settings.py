@@ -115,7 +115,9 @@ class ClusterOptions:
     def _workers(self) -> int:
         given = self.workers_per_cell
         if given != AUTO and not (given.isdecimal() and int(given) > 0):
-            raise UserError(f"--workers-per-cell {given} must be at least 1, or {AUTO}.")
+            raise UserError(
+                f"'{given}' is no number of workers.", f"Give --workers-per-cell a number from 1, or {AUTO}."
+            )
         return 1 if given == AUTO else int(given)
 
 
