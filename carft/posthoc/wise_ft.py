@@ -21,7 +21,13 @@ from carft.training.execution import Execution
 from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, writing
 
 
-def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "interpolate") -> list[CellResult]:
+def run_curve(
+    parent: Cell,
+    store: Store,
+    execution: Execution,
+    by: Command = "interpolate",
+    alphas: Sequence[float] = WISE_ALPHAS,
+) -> list[CellResult]:
     """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set.
 
     Alpha 1 is the parent and alpha 0 the pretrained model: their predictions are read from records where possible.
@@ -30,7 +36,7 @@ def run_curve(parent: Cell, store: Store, execution: Execution, by: Command = "i
     if method_card(parent.method).kind != "trained":
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
     store.require_current(parent.id)
-    cells = [interpolation(parent, alpha) for alpha in WISE_ALPHAS]
+    cells = [interpolation(parent, alpha) for alpha in alphas]
     wanted = set(card(parent.task).sets)
     pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
     if pending:

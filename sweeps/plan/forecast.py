@@ -12,7 +12,7 @@ from carft.data.card import STANDARD
 from carft.data.catalog import card
 from carft.data.counting import Sizes
 from carft.models.availability import ModelSize
-from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card, souped_methods
+from carft.spec.registry import SOUP_RULES, method_card, souped_methods
 from carft.spec.resolve import soup_of
 from sweeps.plan.rates import Rate, passes_of, sizes
 from sweeps.search.protocol import Job, Kind, Protocol
@@ -161,9 +161,9 @@ def _left_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
     confirmed = _settled(protocol, [Job("confirm", cell) for cell in cells])
     yield left("confirm", name, recipe.seeds, confirmed, training + sealed, whole + weights)
     if "wise_ft" in recipe.methods:
-        curves = _settled(protocol, [Job("curve", cell) for cell in cells])
-        between = len(WISE_ALPHAS) - 2  # predictions of both ends are on disk
-        yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(WISE_ALPHAS))
+        curves = _settled(protocol, [Job("curve", cell, alphas=recipe.alphas) for cell in cells])
+        between = len(recipe.alphas) - 2  # predictions of both ends are on disk
+        yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(recipe.alphas))
     parents = [job.cell for job in searches if job.cell.id in protocol.done]
     if souped:
         found = [Job("soup", soup_of(parents, SOUP_RULES[0]))] if cells and len(parents) > 1 else []

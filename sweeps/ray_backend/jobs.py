@@ -47,6 +47,7 @@ def payload(
         "cell": job.cell.as_dict(),
         "keep_weights": job.keep_weights,
         "limits": dict(job.limits),
+        "alphas": list(job.alphas),
         "start": start,
         "results": results,
         "execution": asdict(replace(execution, feature_writes=job.kind == "search")),
@@ -72,7 +73,7 @@ def run_payload(message: Payload) -> dict[str, Any]:
     try:
         load_plugins(message["plugins"])
         require_task(store, cell.task)
-        store.sync(_read_by(Job(message["kind"], cell)))
+        store.sync(_read_by(Job(message["kind"], cell, alphas=message["alphas"])))
         if message["kind"] in ("search", "confirm"):
             run_in_memory(lambda execution: _run(message, cell, store, execution), cell, execution_of(message), log)
         else:
@@ -106,7 +107,7 @@ def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> No
     from carft.training.run import run_cell
 
     if message["kind"] == "curve":
-        run_curve(cell, store, execution, by="sweep")
+        run_curve(cell, store, execution, by="sweep", alphas=message["alphas"])
     elif message["kind"] == "soup":
         parents = [store.read(parent).cell for parent in cell.parents]
         for greedy in SOUP_RULES:

@@ -139,7 +139,7 @@ def _run(
 def _summary(protocol: Protocol, state: RestartState, stopped: int, devices: Devices) -> Summary:
     return Summary(
         cells_done=len(protocol.done) - len(protocol.reused),
-        cells_failed=sum(map(cells_of, protocol.failed)),
+        cells_failed=sum(cells_of(key, protocol.recipe) for key in protocol.failed),
         cells_reused=len(protocol.reused),
         cells_stopped=len(protocol.stopped),
         wall_s=round(time.monotonic() - state.clock, 2),

@@ -7,15 +7,15 @@ import math
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import ProtocolFields, Reading, Training
-from carft.spec.registry import METHODS, MethodCard, Range, method_card, souped_methods
+from carft.spec.registry import METHODS, WISE_ALPHAS, MethodCard, Range, method_card, souped_methods
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
 from carft.training.execution import CHECKPOINT_MINUTES
@@ -46,6 +46,15 @@ class TrainingRecipe(_Strict):
         return self.model_dump(exclude_defaults=True)
 
 
+def _with_middle_and_ends(alphas: list[float]) -> list[float]:
+    if not {0.0, 0.5, 1.0} <= set(alphas) <= set(WISE_ALPHAS):
+        raise ValueError(f"alphas are 0, 0.5 and 1, and any other of {', '.join(f'{a:g}' for a in WISE_ALPHAS)}")
+    return sorted(set(alphas))
+
+
+Alphas = Annotated[list[float], AfterValidator(_with_middle_and_ends)]
+
+
 class Smoke(_Strict):
     """What a smoke run changes."""
 
@@ -53,6 +62,7 @@ class Smoke(_Strict):
     seeds: int = Field(ge=1)
     epochs: int = Field(ge=1)
     steps: int | None = Field(default=None, ge=1)
+    alphas: Alphas | None = None
 
 
 class SearchRange(_Strict):
@@ -71,9 +81,10 @@ class Recipe(_Strict):
     unsealed as well, once their study has a winner, to show what selecting on test would have given. rungs: epochs
     after which a search trial that is behind is pruned, where ``early_stopping`` is on. searches: independent
     searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
-    the luck of the search. allow_edges: whether claims may rest on searches whose winners lie at the edge of their
-    range. checkpoint_minutes: minutes of training between checkpoints of a cell, 0 for none. tasks_file: YAML file of
-    named tasks on your own data; ``tasks`` are then names in it, none for all of them. expect: the result to expect.
+    the luck of the search. alphas: interpolation weights of the WiSE-FT curves. allow_edges: whether claims may rest
+    on searches whose winners lie at the edge of their range. checkpoint_minutes: minutes of training between
+    checkpoints of a cell, 0 for none. tasks_file: YAML file of named tasks on your own data; ``tasks`` are then names
+    in it, none for all of them. expect: the result to expect.
     """
 
     name: str
@@ -100,6 +111,7 @@ class Recipe(_Strict):
     rungs: list[int] = []
     early_stopping: bool = False
     searches: int = Field(default=1, ge=1)
+    alphas: Alphas = list(WISE_ALPHAS)
     allow_edges: bool = False
     checkpoint_minutes: float = Field(default=CHECKPOINT_MINUTES, ge=0)
     expect: str
@@ -169,7 +181,8 @@ class Recipe(_Strict):
         budget = {"epochs": smoke.epochs, **({} if smoke.steps is None else {"steps": smoke.steps})}
         training = self.training.model_copy(update=budget)
         small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1, "early_stopping": False}
-        return self.model_copy(update={**small, "training": training})
+        alphas = smoke.alphas or self.alphas
+        return self.model_copy(update={**small, "alphas": alphas, "training": training})
 
     def changed(
         self,

@@ -39,6 +39,7 @@ class Job:
     cell: Cell  # of a curve the parent, of soups the uniform one
     kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
     limits: Thresholds = field(default_factory=dict, compare=False)
+    alphas: Sequence[float] = field(default=WISE_ALPHAS, compare=False)  # of a curve
 
     @property
     def keep_weights(self) -> bool:
@@ -51,7 +52,7 @@ class Job:
     def cells(self) -> list[Cell]:
         """The cells this job finishes."""
         if self.kind == "curve":
-            return [interpolation(self.cell, alpha) for alpha in WISE_ALPHAS]
+            return [interpolation(self.cell, alpha) for alpha in self.alphas]
         if self.kind == "soup":
             return [replace(self.cell, hyperparameters={"greedy": greedy}) for greedy in SOUP_RULES]
         return [self.cell]
@@ -214,7 +215,7 @@ class Protocol:
 
     def total(self) -> int:
         """Number of cells of the whole sweep."""
-        curves = len(WISE_ALPHAS) if "wise_ft" in self.recipe.methods else 0
+        curves = len(self.recipe.alphas) if "wise_ft" in self.recipe.methods else 0
         untrained = sum(method_card(name).kind == "untrained" for name in self.recipe.methods)
         per_study = self.recipe.trials + self.recipe.seeds * (1 + curves)
         soups = len(SOUP_RULES) * sum(map(self._is_souped, self.studies)) if self.recipe.trials > 1 else 0
@@ -285,7 +286,8 @@ class Protocol:
 
     def _curve_jobs(self, study: Study) -> Iterator[Job]:
         if "wise_ft" in self.recipe.methods:
-            yield from (Job("curve", cell) for cell in self.confirm_cells(study) if cell.id in self.done)
+            alphas = self.recipe.alphas
+            yield from (Job("curve", c, alphas=alphas) for c in self.confirm_cells(study) if c.id in self.done)
 
     def _oracle_jobs(self, study: Study) -> Iterator[Job]:
         if self.recipe.oracle and self.winner(study) is not None:

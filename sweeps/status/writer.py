@@ -18,10 +18,11 @@ import psutil
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card
+from carft.spec.registry import SOUP_RULES, method_card
 from carft.store.failures import read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
+from sweeps.recipes import Recipe
 from sweeps.search.protocol import Job, Kind, Protocol
 
 WRITE_EVERY_S = 3.0
@@ -116,7 +117,7 @@ class StatusWriter:
             self._failed_on[key] = before.spec.task if before else ""
         left_s, basis = self._time_left(done, failed, len(stopped))
         reused = protocol.reused & set(done)
-        lost = sum(map(cells_of, failed))
+        lost = sum(cells_of(key, protocol.recipe) for key in failed)
         counts = _counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
         return SweepState(
             recipe=self.recipe,
@@ -159,7 +160,7 @@ class StatusWriter:
         running = Counter(job.cell.task for _, job in self._since.values())
         lost: Counter[str] = Counter()
         for key in failed:
-            lost[self._failed_on[key]] += cells_of(key)
+            lost[self._failed_on[key]] += cells_of(key, self.protocol.recipe)
         return {t: _counts(total, ended[t], found[t], lost[t], running[t], stopped[t]) for t in tasks}
 
     def _time_left(
@@ -174,7 +175,7 @@ class StatusWriter:
         left.subtract(self._kinds[cell] for cell in done)
         left["search"] -= stopped
         for key in failed:
-            left[cast(Kind, key.partition("-")[0])] -= cells_of(key)
+            left[cast(Kind, key.partition("-")[0])] -= cells_of(key, self.protocol.recipe)
         fallback = max(measured.values())
         seconds = sum(max(0, count) * measured.get(kind, fallback) for kind, count in left.items())
         each = ", ".join(f"{kind} {measured[kind]:.1f} s" for kind in sorted(measured))
@@ -199,7 +200,7 @@ def kind_of(cell: Cell, search_seeds: Container[int]) -> Kind:
 def planned(protocol: Protocol) -> Counter[Kind]:
     """Kind of job -> cells of the whole sweep that it computes."""
     recipe, studies = protocol.recipe, len(protocol.studies)
-    curves = len(WISE_ALPHAS) if "wise_ft" in recipe.methods else 0
+    curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
     found: Counter[Kind] = Counter()
     found["search"], found["confirm"] = studies * recipe.trials, studies * recipe.seeds
     found["curve"] = studies * recipe.seeds * curves
@@ -209,9 +210,9 @@ def planned(protocol: Protocol) -> Counter[Kind]:
     return found
 
 
-def cells_of(key: str) -> int:
+def cells_of(key: str, recipe: Recipe) -> int:
     """Number of cells of the job with this key."""
-    return {"curve": len(WISE_ALPHAS), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
+    return {"curve": len(recipe.alphas), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
 
 def dashboard() -> str:

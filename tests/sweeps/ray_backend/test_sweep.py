@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import command
 from carft.store.records import Store
+from sweeps.recipes import load_recipe
 from tests.support.faults import Sweep
 from tests.support.gates import closed_gate
 from tests.support.helpers import run_cli, same_predictions
@@ -22,7 +22,7 @@ TASKS = ("icons/transport", "icons/weather")
 SWEEP = ("sweep", "downstream", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", ",".join(TASKS))
 METHODS = ("--methods", "zeroshot,ft,car_ft,wise_ft")
 #: per task zeroshot, then two methods with a trial, a confirm cell and its curve
-CELLS = len(TASKS) * (1 + 2 * (1 + 1 + len(WISE_ALPHAS)))
+CELLS = len(TASKS) * (1 + 2 * (1 + 1 + len(load_recipe("miniature").smoked().alphas)))
 
 
 def sweep(results: Path) -> dict[str, Any]:

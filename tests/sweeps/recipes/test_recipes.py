@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -169,6 +170,7 @@ def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
     assert (small.tasks, small.methods) == (recipe.tasks, recipe.methods)
     assert (small.trials, small.seeds) == (recipe.smoke.trials, recipe.smoke.seeds)
     assert small.training_of().epochs == recipe.smoke.epochs
+    assert small.alphas == recipe.smoke.alphas != recipe.alphas
     assert small.training_of().batch_size == recipe.training.batch_size
 
 
@@ -181,6 +183,13 @@ def test_no_two_searches_share_a_seed_and_more_seeds_keep_those_there_were(searc
     assert [larger.confirm_seeds(search)[:3] for search in (1, 2, 3)] == [each[1:] for each in seeds]
     alone = recipe.model_copy(update={"searches": 1})
     assert alone.confirm_seeds() == seeds[0][1:] and alone.search_seed_of(1) == search_seed
+
+
+@pytest.mark.parametrize("alphas", [[0, 1], [0.5], [0, 0.3, 0.5, 1], []])
+def test_curves_have_the_middle_and_both_ends(tmp_path: Path, alphas: list[float]) -> None:
+    (tmp_path / "own.yaml").write_text(f"extends: miniature\nalphas: {alphas}\n")
+    with pytest.raises(UserError, match="alphas are 0, 0.5 and 1"):
+        load_recipe(str(tmp_path / "own.yaml"))
 
 
 def test_searches_are_asked_for_and_a_smoke_run_has_one() -> None:
