@@ -3,8 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PUBLISHED := build/published
 PYTEST := $(BIN)/python -m pytest --durations=10
+PARALLEL := -n 2 --dist loadfile
+RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
 
-.PHONY: help demo test test-full test-all lint rooms audit-report bench reliability clean
+.PHONY: help demo test test-full test-ray test-all lint rooms audit-report bench reliability clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,12 +22,15 @@ demo: $(BIN)/.installed  ## nine tasks, five suites, one report
 	$(BIN)/python cli.py report
 
 test: $(BIN)/.installed  ## every behaviour once, with real Ray and a real browser; prints its ten slowest
-	$(PYTEST) -m "not full" -n 2 --dist loadfile
+	$(PYTEST) -m "not full" $(PARALLEL)
 
 test-full: $(BIN)/.installed  ## what `test` leaves out: faults, every command on every kind of task, object stores
-	$(PYTEST) -m full $(ARGS)
+	$(PYTEST) -m full $(PARALLEL) --ignore=$(RAY_FAULTS)
 
-test-all: test test-full  ## every test
+test-ray: $(BIN)/.installed  ## faults of Ray's own processes; for an idle machine
+	$(PYTEST) $(RAY_FAULTS)
+
+test-all: test test-full test-ray  ## every test
 
 lint: $(BIN)/.installed  ## style, types, direction of imports
 	$(BIN)/ruff check .
@@ -51,7 +56,7 @@ reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliabil
 	mkdir -p build
 	rm -f build/reliability.jsonl
 	CARFT_RELIABILITY=build/reliability.jsonl $(BIN)/python -m pytest tests/sweeps/faults/test_faults.py tests/sweeps/faults/test_faults_of_clusters.py \
-		tests/sweeps/faults/test_faults_of_ray.py
+		$(RAY_FAULTS)
 	$(BIN)/python -m tests.support.reliability build/reliability.jsonl docs/reliability.md
 
 clean:  ## remove what make built

@@ -188,7 +188,7 @@ def test_no_two_searches_share_a_seed_and_more_seeds_keep_those_there_were(searc
 @pytest.mark.parametrize("alphas", [[0, 1], [0.5], [0, 0.3, 0.5, 1], []])
 def test_curves_have_the_middle_and_both_ends(tmp_path: Path, alphas: list[float]) -> None:
     (tmp_path / "own.yaml").write_text(f"extends: miniature\nalphas: {alphas}\n")
-    with pytest.raises(UserError, match="alphas are 0, 0.5 and 1"):
+    with pytest.raises(UserError, match=r"alphas are 0, 0\.5 and 1"):
         load_recipe(str(tmp_path / "own.yaml"))
 
 
