@@ -10,6 +10,7 @@ from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
 from carft_cli.data_index import data_index
+from carft_cli.data_stage import data_stage
 from carft_cli.icons import icons
 from carft_cli.init import init
 from carft_cli.look import ls, show
@@ -32,6 +33,7 @@ for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, l
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
 data_group.command("index")(data_index)
+data_group.command("stage")(data_stage)
 GROUPS = {
     "report": report,
     "recipes": recipes_group,

@@ -92,7 +92,8 @@ def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execut
         return {name: store.predictions(parent.id, name) for name in names}
     if alpha == 0 and parent.reading.class_head != "random":
         start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
-        if store.is_current(start.id) and store.evaluated(start.id) >= set(names[1:]):
+        recorded = store.is_current(start.id) and store.evaluated(start.id) >= set(names[1:])
+        if recorded and all(store.has_logits(start.id, name) for name in names):  # a compact archive has none
             return {name: store.predictions(start.id, name) for name in names}
         return _zero_shot_predictions(start, execution)
     return None

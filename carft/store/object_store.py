@@ -81,17 +81,17 @@ def checked_url(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme not in SCHEMES:
         raise UserError(
-            f"Results cannot be stored at a URL that begins with '{scheme}://'.",
+            f"A URL that begins with '{scheme}://' cannot be used.",
             f"Give a folder, or {' or '.join(f'{known}://BUCKET/PREFIX' for known in SCHEMES)}.",
         )
     bucket, *parts = rest.rstrip("/").split("/")
     if not _BUCKET.fullmatch(bucket) or not all(re.fullmatch(r"[\w.@=+ -]+", part) for part in parts):
         raise UserError(
-            "The URL of the results is not of the form s3://BUCKET/PREFIX; it may hold no credentials and no query.",
+            "The URL is not of the form s3://BUCKET/PREFIX; it may hold no credentials and no query.",
             "Put credentials into the environment (docs/cluster.md).",
         )
     if any(set(part) == {"."} for part in parts):
-        raise UserError("The URL of the results holds a '.' or '..'.", "Write the full prefix.")
+        raise UserError("The URL holds a '.' or '..'.", "Write the full prefix.")
     return f"{scheme}://{'/'.join([bucket, *parts])}"
 
 
@@ -111,7 +111,7 @@ class ObjectStore:
     def require(self, writable: bool) -> None:
         """Raise ``UserError`` when the bucket does not exist or cannot be read, or cannot be written if it must be."""
         try:
-            with self._errors():
+            with self.errors():
                 self._require_bucket()
                 self._listed(f"{self.root}/cells/-")
                 if writable:
@@ -130,7 +130,7 @@ class ObjectStore:
 
     def below(self, prefix: str) -> dict[str, ObjectInfo]:
         """Name -> size and time, of the objects in a folder, such as ``cells``, or of the object of this name."""
-        with self._errors():
+        with self.errors():
             base, listed = f"{self.root}/", self._listed(f"{self.root}/{prefix}")
         found = {info.path.removeprefix(base): ObjectInfo(info.size, info.mtime_ns or 0) for info in listed}
         folders = {folder for name in found for folder in folders_of(name)}  # an object can have the name of a folder
@@ -151,7 +151,7 @@ class ObjectStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             for _ in range(DOWNLOADS):
-                with self._errors():
+                with self.errors():
                     self._read(name, part)
                 now = seen if name.startswith("cells/") else self.below(name).get(name)
                 if now == seen and part.stat().st_size == seen.size:
@@ -182,7 +182,7 @@ class ObjectStore:
 
     def send(self, path: Path, name: str) -> None:
         """Upload a file to an object, atomically."""
-        with self._errors():
+        with self.errors():
             self._send(path, f"{self.root}/{name}")
 
     def _send(self, path: Path, target: str) -> None:
@@ -198,16 +198,16 @@ class ObjectStore:
 
     def copy(self, name: str, target: str) -> None:
         """Copy an object within the object store."""
-        with self._errors():
+        with self.errors():
             self.files.copy_file(f"{self.root}/{name}", f"{self.root}/{target}")
 
     def remove(self, name: str) -> None:
         """Remove an object, if it exists."""
-        with suppress(FileNotFoundError), self._errors():
+        with suppress(FileNotFoundError), self.errors():
             self.files.delete_file(f"{self.root}/{name}")
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
         """Raise ``StorageUnavailable`` for an error of pyarrow. Its text is left out: it may repeat credentials."""
         try:
             yield

@@ -17,6 +17,7 @@ from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell
 from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation
+from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import CellResult
@@ -86,6 +87,21 @@ def test_the_middle_of_the_curve_is_a_model_of_its_own(curve: tuple[Store, dict[
     assert not np.array_equal(middle, start)
     assert not np.array_equal(middle, end)
     assert np.abs(middle - start).mean() < np.abs(end - start).mean()
+
+
+def test_a_curve_beside_records_of_a_compact_archive_starts_at_the_same_model(
+    tmp_path: Path, finished: Store, execution: Execution, cells: dict[str, Cell]
+) -> None:
+    """The archive holds no logits of the zero-shot cell; they are computed again for the curve of a new cell."""
+    pack(finished, tmp_path / "compact.zip", compact=True)
+    unpack(tmp_path / "compact.zip", tmp_path / "results")
+    new = cells["car_ft"].id
+    shutil.rmtree(tmp_path / "results" / "cells" / new)
+    shutil.copytree(finished.folder(new), tmp_path / "results" / "cells" / new)
+    store = Store(tmp_path / "results")
+    start = next(iter(run_curve(cells["car_ft"], store, execution)))
+    for name in SETS:
+        assert same_predictions(store.predictions(start.cell, name), finished.predictions(cells["zeroshot"].id, name))
 
 
 def test_a_curve_is_whole_and_evaluated_on_every_set(
