@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -210,16 +211,22 @@ def _print_checks(found: Verification) -> None:
 @report.command()
 def quotes(
     texts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown files, such as README.md.")],
+    write: Annotated[bool, typer.Option("--write", help="First write the tables' numbers into the files.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check the numbers of a text that link to tables of a report. Exit code 0 or 1.
 
     Such a link is `[-3.0](report/tables/claims.csv#C2.effect)`: a table, a row as in `report why`, and columns.
+    --write leaves words as they are; read the sentences around new numbers.
 
     Example: `python cli.py report quotes README.md`
     """
-    from reports.quotes import differences, quotes_of
+    from carft.core.files import write_atomic
+    from reports.quotes import differences, quotes_of, rewritten
 
+    for text in texts if write else ():
+        quotes_of(text)  # refuses what cannot be read
+        write_atomic(text, partial(Path.write_text, data=rewritten(text), encoding="utf-8"))
     found = [quote for text in texts for quote in quotes_of(text)]
     wrong = [f"{quote.place}: {words}" for quote in found for words in differences(quote)]
     if as_json:

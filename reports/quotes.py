@@ -23,18 +23,20 @@ _LINK = re.compile(
     r"\[(?P<text>[^\[\]]+)\]\(<?(?P<path>[^()#<>]*?)tables/(?P<table>\w+)\.csv#(?P<address>[^()<>]+)>?\)"
 )
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+_OTHER = re.compile(r"[^\n]")
 _NUMBER = re.compile(r"[-−+]?\d[\d,]*(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
 class Quote:
-    """One link. line: its line in the text, from 1; path: the CSV file; address: ROW.COLUMN,COLUMN."""
+    """One link. line: its line, from 1; path: the CSV file; address: ROW.COLUMN,COLUMN; span: where its words are."""
 
     source: Path
     line: int
     text: str
     path: Path
     address: str
+    span: tuple[int, int]
 
     @property
     def place(self) -> str:
@@ -51,7 +53,6 @@ def quotes_of(source: Path) -> list[Quote]:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The text '{source}' cannot be read: {error}.", "Give a Markdown file.") from error
-    text = _CODE.sub(lambda code: "\n" * code[0].count("\n"), text)
     return [
         Quote(
             source,
@@ -59,8 +60,9 @@ def quotes_of(source: Path) -> list[Quote]:
             " ".join(found["text"].split()),
             source.parent / unquote(found["path"]) / "tables" / f"{found['table']}.csv",
             unquote(found["address"]),
+            found.span("text"),
         )
-        for found in _LINK.finditer(text)
+        for found in _LINK.finditer(_CODE.sub(lambda code: _OTHER.sub(" ", code[0]), text))
     ]
 
 
@@ -70,29 +72,68 @@ def differences(quote: Quote) -> Iterator[str]:
     A number holds when the value of the table rounds to it. Shares and points are quoted in percent and points, as the
     page shows them. A word holds when the text has it.
     """
-    row, columns = quote.address.rpartition(".")[::2]
-    if quote.path.stem not in TABLES or not quote.path.is_file():
-        yield f"there is no table {quote.path}"
+    try:
+        words, numbers = _values(quote)
+    except UserError as missing:
+        yield missing.message
         return
-    rows = _rows(quote.path)
-    if row not in rows:
-        yield f"{quote.path.name} has no row '{row}'"
-        return
-    wanted = columns.split(",")
-    if missing := [name for name in wanted if name not in rows[row]]:
-        yield f"{quote.path.name} has no column '{missing[0]}'"
-        return
-    values = {name: rows[row][name] for name in wanted}
-    words = {name: value for name, value in values.items() if isinstance(value, str)}
     yield from (f"{name} is '{word}'" for name, word in words.items() if word.casefold() not in quote.text.casefold())
-    numbers, said = [name for name in wanted if name not in words], _NUMBER.findall(quote.text)
+    said = _NUMBER.findall(quote.text)
     if len(said) != len(numbers):
         yield f"it has {len(said)} numbers for {len(numbers)} columns"
         return
-    for number, name in zip(said, numbers, strict=True):
-        value = float(values[name]) * _scale(quote.path.stem, name, rows[row])
+    for number, (name, value) in zip(said, numbers.items(), strict=True):
         if not _rounds_to(value, number):
             yield f"{name} is {value:.6g}"
+
+
+def rewritten(source: Path) -> str:
+    """The text of a file with every quoted number that does not hold as its table has it, in the same notation.
+
+    Words, and quotes without a value for each of their numbers, stay as they are.
+    """
+    text = source.read_text(encoding="utf-8")
+    for quote in reversed(quotes_of(source)):
+        try:
+            values = list(_values(quote)[1].values())
+        except UserError:
+            continue
+        start, end = quote.span
+        if len(_NUMBER.findall(text[start:end])) == len(values):
+            text = text[:start] + _with_numbers(text[start:end], values) + text[end:]
+    return text
+
+
+def _with_numbers(words: str, values: list[float]) -> str:
+    following = iter(values)
+    return _NUMBER.sub(lambda said: _in_notation(next(following), said[0]), words)
+
+
+def _in_notation(value: float, said: str) -> str:
+    """A value as the text writes the number in its place; the number itself when it holds."""
+    if _rounds_to(value, said):
+        return said
+    sign, comma, decimals = "+" if said[0] in "-−+" else "", "," if "," in said else "", len(said.partition(".")[2])
+    return f"{value:{sign}{comma}.{decimals}f}".replace("-", "−")
+
+
+def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:
+    """Column -> the words, and the numbers as they are quoted, of the row. ``UserError`` when there are none."""
+    row, columns = quote.address.rpartition(".")[::2]
+    if quote.path.stem not in TABLES or not quote.path.is_file():
+        raise UserError(f"there is no table {quote.path}")
+    rows, wanted = _rows(quote.path), columns.split(",")
+    if row not in rows:
+        raise UserError(f"{quote.path.name} has no row '{row}'")
+    if missing := [name for name in wanted if name not in rows[row]]:
+        raise UserError(f"{quote.path.name} has no column '{missing[0]}'")
+    values = {name: rows[row][name] for name in wanted}
+    words = {name: value for name, value in values.items() if isinstance(value, str)}
+    return words, {
+        name: float(value) * _scale(quote.path.stem, name, rows[row])
+        for name, value in values.items()
+        if name not in words
+    }
 
 
 def _rounds_to(value: float, word: str) -> bool:

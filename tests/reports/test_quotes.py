@@ -93,3 +93,19 @@ def test_the_command_names_file_and_line_and_its_exit_code_counts(tables: Path) 
     asked = run_cli("report", "quotes", text)
     assert asked.returncode == 0 and "0 quotes" in asked.stdout
     assert run_cli("report", "quotes", tables / "missing.md").returncode == 2
+
+
+def test_numbers_are_written_into_a_text_in_its_notation(tables: Path) -> None:
+    text, link = tables.parents[1] / "old.md", "report/tables/claims.csv#C3"
+    right = pd.read_csv(tables / "claims.csv").set_index("claim").loc["C3"]
+    code = "`[1](report/tables/claims.csv#C3.effect)`, [2](report/tables/claims.csv#C99.effect), [77](elsewhere.md)"
+    text.write_text(
+        f"{code} [{right['verdict']} −77.7\n(−88.88 to +99)]({link}.verdict,effect,low,high), [0]({link}.n_groups)",
+        encoding="utf-8",
+    )
+    assert run_cli("report", "quotes", text, "--write").returncode == 1  # C99 stays
+    low, high = f"{100 * right['low']:+.2f}".replace("-", "−"), f"{100 * right['high']:+.0f}".replace("-", "−")
+    assert text.read_text(encoding="utf-8") == (
+        f"{code} [{right['verdict']} {100 * right['effect']:+.1f}\n({low} to {high})]({link}.verdict,effect,low,high), "
+        f"[{right['n_groups']:.0f}]({link}.n_groups)"
+    )
