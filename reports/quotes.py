@@ -6,6 +6,7 @@ Rows are named as in ``report why``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,8 +111,8 @@ def _with_numbers(words: str, values: list[float]) -> str:
 
 
 def _in_notation(value: float, said: str) -> str:
-    """A value as the text writes the number in its place; the number itself when it holds."""
-    if _rounds_to(value, said):
+    """A value as the text writes the number in its place; the number itself when it holds, or when there is none."""
+    if _rounds_to(value, said) or not math.isfinite(value):
         return said
     sign, comma, decimals = "+" if said[0] in "-−+" else "", "," if "," in said else "", len(said.partition(".")[2])
     return f"{value:{sign}{comma}.{decimals}f}".replace("-", "−")

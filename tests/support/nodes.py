@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,13 @@ class Nodes:
 
     def sweep(self, results: Path, *arguments: object, gate: Gate | None = None) -> Sweep:
         """A sweep of cells that compute nothing, on these nodes."""
-        address = self.cluster.address
-        return Sweep(results, "miniature", *arguments, "--address", address, gate=gate, env=dry.ENVIRONMENT)
+        return self.training(results, "miniature", *arguments, gate=gate, env=dry.ENVIRONMENT)
+
+    def training(
+        self, results: Path, *arguments: object, gate: Gate | None = None, env: Mapping[str, str] | None = None
+    ) -> Sweep:
+        """A sweep of real cells, on these nodes."""
+        return Sweep(results, *arguments, "--address", self.cluster.address, gate=gate, env=env)
 
     def jobs(self, gate: Gate, node: Any) -> set[str]:
         """The jobs on a node that are held at a gate."""

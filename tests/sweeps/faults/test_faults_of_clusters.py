@@ -29,14 +29,19 @@ METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 8
 THOUSAND = 1017
 
 
-def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(gate: Gate, tmp_path: Path) -> None:
-    """Search and confirm cells go through Ray Train inside Tune's actors."""
-    results = tmp_path / "results"
+def three_cells(folder: Path) -> list[object]:
+    """The arguments of a sweep of zero-shot, one trial and one confirm cell, on two workers each, of two epochs."""
     recipe = load_recipe("miniature").changed([TASK], ["zeroshot", "ft"], trials=1, seeds=1)
     training = recipe.training.model_copy(update={"epochs": 2})
     own = recipe.model_copy(update={"training": training}).model_dump(exclude_none=True)
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
-    sweep = Sweep(results, tmp_path / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1, gate=gate)
+    (folder / "own.yaml").write_text(yaml.safe_dump(own))
+    return [folder / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1]
+
+
+def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(gate: Gate, tmp_path: Path) -> None:
+    """Search and confirm cells go through Ray Train inside Tune's actors."""
+    results = tmp_path / "results"
+    sweep = Sweep(results, *three_cells(tmp_path), gate=gate)
     try:
         sweep.until(lambda: finished(results) and len(gate.held()) == 2, "both ranks are held after their first step")
         before = finished(results)
@@ -55,6 +60,32 @@ def test_a_rank_that_is_killed_mid_epoch_costs_no_cell(gate: Gate, tmp_path: Pat
     assert {workers[cell] for cell in (checkpoint.stem, *study.confirm)} == {2}  # zero-shot needs one
     assert "ood/mean/top1" in store.metrics(study.confirm[0])  # evaluation found resources of its own
     assert not store.failed()
+
+
+def test_a_cell_that_spans_two_nodes_goes_on_when_one_of_them_is_killed(
+    nodes: Nodes, gate: Gate, tmp_path: Path
+) -> None:
+    """Two nodes of one core each: a cell on two workers has a rank on both, and waits while there is one node."""
+    results = tmp_path / "results"
+    second = nodes.add(cpus=1)
+    sweep = nodes.training(results, *three_cells(tmp_path), gate=gate)
+    try:
+        sweep.until(
+            lambda: all(len(nodes.jobs(gate, node)) == 1 for node in (nodes.cluster.head_node, second)),
+            "a rank is held after its first step on each node",
+        )
+        before = finished(results)
+        (checkpoint,) = results.glob("checkpoints/*.safetensors")
+        nodes.kill(second)
+        nodes.add(cpus=1)
+        gate.open()
+        assert sweep.end() == 0, sweep.said
+    finally:
+        sweep.kill()
+    assert repeated_jobs(results) == {f"search-{checkpoint.stem}"}
+    paid = toll("kill -9 of one of the two nodes that a cell spans", before, results)
+    assert (paid.finished, paid.lost, paid.repeated, paid.all) == (1, 0, 0, 3)
+    assert not Store(results).failed()
 
 
 def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is_killed_and_one_added(
