@@ -51,7 +51,7 @@ def named_card(task: NamedTask) -> Card:
         templates=imagenet_templates(),
         suites=task.ood_domains,
         group=task.unit,
-        metric="top1",
+        metric=task.metric,
         licence=LICENCE,
         source="your own folder",
         model="ViT-B-16",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,13 +140,26 @@ tasks:
     id_domains: [photo, scan]
     class_names: {guinea_pig: cavy}
     prompts: {sketch: "a pencil drawing of a {}."}
-  - {name: zoo/dogs, path: pets}
+    metric: mean_per_class
+    private: true
+  - {name: dogs, family: zoo, path: pets}
 """
     cats, dogs = tasks_in(tasks_file(pets.parent, text))
     assert cats.classes == ("cat", "dog", "cavy")
     assert cats.prompts[2] == "a pencil drawing of a {}."
     assert (cats.id_domains, cats.ood_domains) == (("photo", "scan"), ("sketch",))
-    assert dogs.version == named_task("zoo/dogs", pets).version
+    assert dogs.name == "zoo/dogs" and dogs.version == named_task("zoo/dogs", pets).version
+    assert [(task.metric, task.private) for task in (cats, dogs)] == [("mean_per_class", True), ("top1", False)]
+
+
+def test_metric_and_privacy_are_kept_and_give_the_same_cells(pets: Path, store: Store) -> None:
+    plain = named_task("zoo/cats", pets)
+    chosen = replace(plain, metric="mean_per_class", private=True)
+    assert cell_id(chosen) == cell_id(plain)
+    declare_tasks([chosen])
+    assert card("zoo/cats").metric == "mean_per_class"
+    keep_tasks(store, [chosen])
+    assert load_tasks(store) == [chosen]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +173,10 @@ tasks:
         ("tasks:\n  - {name: a, path: pets, class_names: {zebra: z}}\n", "names 'zebra', which is no class folder"),
         ("tasks:\n  - {name: a, path: pets, prompts: {photo: photo}}\n", "exactly one {}"),
         ("tasks:\n  - {name: a, path: pets, id_domains: [film]}\n", "has no domain 'film'"),
-        ("tasks:\n  - {name: a, path: nowhere}\n", "There is no folder"),
+        ("tasks:\n  - {name: a, path: pets}\n  - {name: b, path: nowhere}\n", "tasks.yaml, line 3: There is no folder"),
+        ("tasks:\n  - {name: /a, path: pets}\n", "tasks.yaml, line 2: '/a' cannot be the name"),
+        ("tasks:\n  - {name: a, path: pets, metric: f1}\n", "tasks.yaml, line 2: tasks.0.metric"),
+        ("tasks:\n  - {name: a, path: pets, private: maybe}\n", "tasks.yaml, line 2: tasks.0.private"),
     ],
 )
 def test_a_mistake_in_a_tasks_file_is_named_with_its_place(text: str, says: str, pets: Path) -> None:
