@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -23,9 +24,26 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() else int(asked) if asked.isdecimal() and int(asked) else 160
 
 
+#: how commands are called in messages: from a checkout, and installed as a package
+FROM_CHECKOUT, INSTALLED = "python cli.py", "carft"
+
+
+def program() -> str:
+    """How this process was called."""
+    return INSTALLED if Path(sys.argv[0]).stem == INSTALLED else FROM_CHECKOUT
+
+
+class NamingConsole(Console):
+    """A console whose messages name the program as it was called."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print as rich does."""
+        super().print(*(o.replace(FROM_CHECKOUT, program()) if isinstance(o, str) else o for o in objects), **settings)
+
+
 # markup is off: a path with [brackets] in it is shown as it is
-out = Console(width=_width(), markup=False)
-err = Console(stderr=True, markup=False)
+out = NamingConsole(width=_width(), markup=False)
+err = NamingConsole(stderr=True, markup=False)
 
 
 @contextmanager
