@@ -134,10 +134,18 @@ def named_task(
     words, shown = words_of(tree, class_names or {}, prompts or {}, file or name)
     facts = [domains.id_domains, domains.ood_domains, words, shown, *([group] if group else [])]
     version = f"{version_of(tree)}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
-    chosen_domains = domains.id_domains, domains.ood_domains
-    facts_of_file = {"held_out": held_out, "in_file": bool(file), "group": group}
     return NamedTask(
-        name, version, *chosen_domains, words, shown, **facts_of_file, unit=tree.unit, folder=str(tree.root)
+        name=name,
+        version=version,
+        id_domains=domains.id_domains,
+        ood_domains=domains.ood_domains,
+        classes=words,
+        prompts=shown,
+        held_out=held_out,
+        in_file=bool(file),
+        group=group,
+        unit=tree.unit,
+        folder=str(tree.root),
     )
 
 
