@@ -61,6 +61,8 @@ def printing_to(people: TextIO) -> Iterator[None]:
 LAID_OUT = 500
 #: columns of ids and short words, which stay on one line
 WHOLE = ("cell", "study", "winner", "verdict")
+#: the column of names of tasks, and the spaces between two columns
+TASK, GAP = "task", 2
 
 
 def print_json(value: Any) -> None:
@@ -77,9 +79,20 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     """Rows of plain values as a table for people; a dash for what a row does not have."""
     headings = list(dict.fromkeys(name for row in rows for name in row)) or [empty]
     table = new_table(*headings)
-    for row in rows:
-        table.add_row(*(cell_text(row.get(name)) for name in headings))
+    columns = {name: [cell_text(row.get(name)) for row in rows] for name in headings}
+    if TASK in columns and len(columns) > 1:
+        columns[TASK] = _names_in_lines(columns)
+    for values in zip(*columns.values(), strict=True):
+        table.add_row(*values)
     return table
+
+
+def _names_in_lines(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Names of tasks in lines that fit beside the other columns of a table."""
+    from carft.data.folder.naming import in_lines
+
+    others = sum(max(map(len, [name, *texts])) + GAP for name, texts in columns.items() if name != TASK)
+    return [in_lines(text, others + GAP) for text in columns[TASK]]
 
 
 def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:

@@ -169,7 +169,7 @@ def shipped() -> dict[str, Claim]:
 
 def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "", scale: str = "") -> Verdict:
     """The verdict where evidence is missing: what, and the command that makes it."""
-    known = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
+    known = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
     command = command or known
     reason = f"Missing: {missing}. Run: {command}"
     return Verdict(

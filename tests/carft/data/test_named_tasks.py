@@ -16,7 +16,7 @@ from carft.data.catalog import card, declare_tasks
 from carft.data.folder.cards import folder_task
 from carft.data.folder.layout import fixture
 from carft.data.folder.named import NamedTask, held_out_tasks, located, named_task, split_name
-from carft.data.folder.naming import LONGEST, labels
+from carft.data.folder.naming import LONGEST, in_lines, labels
 from carft.data.folder.tasks_file import tasks_in
 from carft.data.sets import DataSet
 from carft.spec.resolve import command, specify
@@ -183,6 +183,14 @@ def test_a_mistake_in_a_tasks_file_is_named_with_its_place(text: str, says: str,
     with pytest.raises(UserError) as refused:
         tasks_in(tasks_file(pets.parent, text))
     assert says in str(refused.value)
+
+
+def test_a_long_name_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "skin-lesions/lesions-of-the-face-and-neck"
+    assert in_lines(name, 56).split("\n") == ["skin-lesions/lesions-of-", "the-face-and-neck"]
+    assert in_lines(name, 64).split("\n") == ["skin-lesions/", "lesions-of-the-", "face-and-neck"]
+    assert in_lines(name, 20) == in_lines(name, 65) == name and in_lines("x" * 60, 60) == "x" * 60
 
 
 @given(st.text(max_size=200))
