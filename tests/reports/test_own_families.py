@@ -76,6 +76,10 @@ def test_a_family_has_one_verdict_a_claim(own: SimpleNamespace) -> None:
     found = {verdict["claim"]: verdict for verdict in own.verdicts}
     assert {found[claim]["scope"] for claim in ("C1", "C2", "C3", "C4", "C5", "C9")} == {"emoji"}
     assert found["C3"]["n_tasks"] == found["C9"]["n_tasks"] == 6
+    pooled = next(part for part in found["C3"]["parts"] if part["decides"])
+    assert [below["task"] for below in pooled["tasks"]] == sorted(f"emoji/{task}" for task in TASKS)
+    assert pooled["effect"] == pytest.approx(sum(below["effect"] for below in pooled["tasks"]) / 6)
+    assert [len(part["tasks"]) for part in found["C5"]["parts"] if part["decides"]] == [1] * 6
     parts = pd.read_csv(own.report / "tables" / "verdicts.csv")
     deciding = parts[(parts["claim"] == "C5") & parts["deciding"]]
     assert set(deciding["part"]) == {f"CAR-FT - FT, emoji/{task}" for task in TASKS}

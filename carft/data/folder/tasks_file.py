@@ -12,6 +12,9 @@ from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import line_of, parse_yaml
 from carft.data.folder.named import NamedTask, checked_name, named_task
 
+#: name of the file where a folder is given
+DEFAULT = "carft.yaml"
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -54,7 +57,11 @@ class TasksFile(_Strict):
 
 
 def tasks_in(path: Path) -> list[NamedTask]:
-    """Return the tasks of a file. Raises ``UserError``, with the line or the name, for what cannot be."""
+    """Return the tasks of a file, or of the ``carft.yaml`` of a folder.
+
+    Raises ``UserError``, with the line, for what cannot be.
+    """
+    path = path / DEFAULT if path.is_dir() else path
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

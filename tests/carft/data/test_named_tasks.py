@@ -145,6 +145,8 @@ tasks:
   - {name: dogs, family: zoo, path: pets}
 """
     cats, dogs = tasks_in(tasks_file(pets.parent, text))
+    (pets.parent / "carft.yaml").write_text(text)
+    assert tasks_in(pets.parent) == [cats, dogs]
     assert cats.classes == ("cat", "dog", "cavy")
     assert cats.prompts[2] == "a pencil drawing of a {}."
     assert (cats.id_domains, cats.ood_domains) == (("photo", "scan"), ("sketch",))
