@@ -183,7 +183,7 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data.data)
     built = build_report(store, settings.out, suggest_again, pictures)
     if settings.output.as_json:
-        print_json({"cells_failed": failed, "verdicts": [v.as_dict() for v in built.verdicts]})
+        print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.verdicts]})
         return
     print_built(built)
     if failed:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -23,9 +24,26 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() else int(asked) if asked.isdecimal() and int(asked) else 160
 
 
+#: how commands are called in messages: from a checkout, and installed as a package
+FROM_CHECKOUT, INSTALLED = "python cli.py", "carft"
+
+
+def program() -> str:
+    """How this process was called."""
+    return INSTALLED if Path(sys.argv[0]).stem == INSTALLED else FROM_CHECKOUT
+
+
+class NamingConsole(Console):
+    """A console whose messages name the program as it was called."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print as rich does."""
+        super().print(*(o.replace(FROM_CHECKOUT, program()) if isinstance(o, str) else o for o in objects), **settings)
+
+
 # markup is off: a path with [brackets] in it is shown as it is
-out = Console(width=_width(), markup=False)
-err = Console(stderr=True, markup=False)
+out = NamingConsole(width=_width(), markup=False)
+err = NamingConsole(stderr=True, markup=False)
 
 
 @contextmanager
@@ -43,6 +61,8 @@ def printing_to(people: TextIO) -> Iterator[None]:
 LAID_OUT = 500
 #: columns of ids and short words, which stay on one line
 WHOLE = ("cell", "study", "winner", "verdict")
+#: the column of names of tasks, and the spaces between two columns
+TASK, GAP = "task", 2
 
 
 def print_json(value: Any) -> None:
@@ -59,9 +79,20 @@ def rows_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> Tab
     """Rows of plain values as a table for people; a dash for what a row does not have."""
     headings = list(dict.fromkeys(name for row in rows for name in row)) or [empty]
     table = new_table(*headings)
-    for row in rows:
-        table.add_row(*(cell_text(row.get(name)) for name in headings))
+    columns = {name: [cell_text(row.get(name)) for row in rows] for name in headings}
+    if TASK in columns and len(columns) > 1:
+        columns[TASK] = _names_in_lines(columns)
+    for values in zip(*columns.values(), strict=True):
+        table.add_row(*values)
     return table
+
+
+def _names_in_lines(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Names of tasks in lines that fit beside the other columns of a table."""
+    from carft.data.folder.naming import in_lines
+
+    others = sum(max(map(len, [name, *texts])) + GAP for name, texts in columns.items() if name != TASK)
+    return [in_lines(text, others + GAP) for text in columns[TASK]]
 
 
 def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:

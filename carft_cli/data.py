@@ -18,6 +18,8 @@ from carft_cli.options import AsJson, Data, DomainOptions
 if TYPE_CHECKING:
     from carft.data.duplicates import NearDuplicates
 
+#: what a person is told of their own data without a fault: no catalog knows what they should be
+READABLE = "every image can be read"
 #: near-duplicates that a person is shown
 FEW = 5
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
@@ -136,7 +138,8 @@ def data_check(settings: CheckSettings) -> None:
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
-            said = Text.assemble(f"{one.data_set}: ", (one.status, "bold"), f". {counts}. {one.meaning}")
+            status, meaning = (READABLE, "") if own and one.status == "unknown" else (one.status, one.meaning)
+            said = Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
             out.print(said, soft_wrap=True)
             for problem in one.problems:
                 out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.core.errors import UserError
-from carft_cli.console import out, print_json
+from carft_cli.console import out, print_json, program
 from carft_cli.new import write_template
 from carft_cli.options import AsJson, ModelOptions, writing
 
@@ -46,9 +46,7 @@ def init(
     _write(paths[TASKS], _tasks(tree, name, to), "Domains, classes and prompts as they were found; edit what is wrong.")
     _write(paths[RECIPE], _recipe(model, pretrained), "What is not said here is that of `recipes show downstream`.")
     words = {"name": name, "measures": f"{len(tree.words)} classes; {known.measures.partition(': ')[2]}"}
-    write_template(
-        paths[README], "readme.md.txt", {**words, "program": "python cli.py", "folder": shlex.quote(str(to))}
-    )
+    write_template(paths[README], "readme.md.txt", {**words, "program": program(), "folder": shlex.quote(str(to))})
     if as_json:
         print_json({"task": name, "paths": [str(path) for path in paths.values()], "warnings": known.warnings()})
         return

@@ -80,14 +80,17 @@ def check(settings: CheckSettings) -> None:
 
 
 def _sets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One row a held-out set, beside what others measured. rows: of :func:`zero_shot_check`."""
-    table = new_table("set", "images", "top-1", "95 % interval", "others", "difference", "answer", "contexts")
+    """One row a held-out set, beside what others measured of one at least. rows: of :func:`zero_shot_check`."""
+    compared = any(row["reference"] is not None for row in rows)
+    beside = ("others", "difference", "answer") if compared else ()
+    table = new_table("set", "images", "top-1", "95 % interval", *beside, "contexts")
     for row in rows:
         interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
         others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
         difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
         counts = (str(row["images"]), percent(row["top1"]))
-        table.add_row(row["set"], *counts, interval, others, difference, row["answer"], percent(row["context_top1"]))
+        known = (others, difference, row["answer"]) if compared else ()
+        table.add_row(row["set"], *counts, interval, *known, percent(row["context_top1"]))
     return table
 
 

@@ -310,12 +310,16 @@ def writable(results: str, tasks: Iterable[str]) -> Store:
 def print_setting(tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard") -> None:
     """Print the first line of a run: its data, model and scale; then warnings."""
     from carft.data.catalog import card
+    from carft.data.folder.named import declared
     from carft.data.folder.naming import labels
 
     scale = card(tasks[0]).scale
     shown = labels(tasks)
     few = ", ".join(shown[task] for task in tasks[:3])
     named = few if len(tasks) == 1 else f"{len(tasks)} tasks: {few}{', ...' * (len(tasks) > 3)}"
+    families = {found.family if (found := declared(task)) else "" for task in tasks}
+    if len(tasks) > 1 and len(families) == 1 and (family := families.pop()):
+        named = f"{len(tasks)} tasks of {family}"
     world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
     known = pretrained.partition(DIGEST_MARK)[0]
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)

@@ -89,7 +89,7 @@ def build(
         print_json(
             {
                 "paths": [str(p) for p in built.paths],
-                "verdicts": [v.as_dict() for v in built.verdicts],
+                "verdicts": [v.as_json() for v in built.verdicts],
                 "warnings": list(built.warnings),
                 "answer": list(built.answer),
             }

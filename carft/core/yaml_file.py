@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -32,13 +32,13 @@ def _invalid(error: ValidationError, text: str, source: str, what: str) -> UserE
     """What is wrong first, with its line."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
-    line = _line(yaml.compose(text), path)
+    line = line_of(text, path)
     return UserError(f"{source}, line {line}: {'.'.join(path) or what}: {first['msg']}.")
 
 
-def _line(node: yaml.Node | None, path: list[str]) -> int:
-    """The line, from 1, of the deepest part of ``path`` that the document has."""
-    line = 1
+def line_of(text: str, path: Sequence[str]) -> int:
+    """The line, from 1, of the deepest part of ``path`` that a YAML text has. path: keys and positions."""
+    node, line = yaml.compose(text), 1
     for part in path:
         if isinstance(node, yaml.MappingNode):
             found = next(((k, v) for k, v in node.value if k.value == part), None)

@@ -46,6 +46,10 @@ class Indexed:
     """Images that are listed more than once."""
     unreadable: Mapping[Path, str]
     """Path -> why it cannot be decoded; empty unless that was asked for."""
+    names: Sequence[str] = ()
+    """Paths of all images, split by split, relative to the folder; empty for packed sets."""
+    sizes: Sequence[int] = ()
+    """Sizes of the same files in bytes; empty for packed sets."""
     path: Path | None = None
     """The file of the index; None where none is kept, as for packed sets."""
     made: bool = False
@@ -113,7 +117,8 @@ def _opened(index: IndexFile, base: Path, decoded: bool, path: Path | None, made
     broken = {}
     if decoded:
         broken = {paths[row]: why for row, why in enumerate(rows["unreadable"].to_pylist()) if why is not None}
-    return Indexed(splits, note["digest"], note["shared"], broken, path, made)
+    names, sizes = Column(rows["path"], str), rows["size"].to_pylist()
+    return Indexed(splits, note["digest"], note["shared"], broken, names, sizes, path, made)
 
 
 @contextmanager

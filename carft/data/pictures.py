@@ -61,7 +61,7 @@ def _own(card: Card, held_out: str, name: str, root: Path | None) -> np.ndarray:
     tree, _ = located(card.name)
     if not card.version.startswith(version_of(tree)):
         raise UserError(f"'{tree.root}' changed since {card.name} was run.", "Its pictures are left out.")
-    return decode_pixels(_inside(card, tree.root, name))
+    return decode_pixels(_inside(card, tree.base, name))
 
 
 def _downstream(card: Card, held_out: str, name: str, root: Path | None) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.cell import DIGEST_MARK
-from carft.spec.resolve import ADDRESSES, RANDOM
+from carft.spec.resolve import ADDRESSES, RANDOM, SHARED_WEIGHTS
 
 HUB = "hf-hub:"
 #: open_clip's cache of downloads that are not from the hub
@@ -44,6 +44,8 @@ def require_architecture(model: str) -> None:
 
     register_built_in()
     if model not in open_clip.list_models():
+        if Path(model).is_dir():
+            raise UserError(f"'{model}' is a folder, no architecture.", f"Did you mean local-dir:{model}?")
         raise unknown("architecture", model, open_clip.list_models())
     if (open_clip.get_model_config(model) or {}).get("init_logit_bias") is not None:
         raise sigmoid_refused(model)
@@ -66,7 +68,10 @@ def find_weights(model: str, pretrained: str) -> str:
         return ""
     if source.startswith("local-dir:"):
         folder = source.removeprefix("local-dir:")
-        raise UserError(f"There are no weights in '{folder}'.", "It must be a folder in open_clip's format.")
+        raise UserError(
+            f"There are no weights in '{folder}'.",
+            f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
+        )
     url, address, found = _looked_up(model, source)
     if found:
         return ""

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from carft.core.files import write_json
 from carft.data.catalog import declare_tasks, is_known
-from carft.data.folder.named import NamedTask, declared
+from carft.data.folder.named import METRICS, NamedTask, declared
 from carft.data.folder.tree import STEM
 from carft.spec.cell import stable_hash
 from carft.store.document import Document, read_document
@@ -46,6 +46,10 @@ class TaskFile(Document):
     """Pattern of groups in names of files."""
     unit: str = STEM
     """What a group is called."""
+    metric: str = METRICS[0]
+    """The metric that decides the task."""
+    private: bool = False
+    """Whether no picture of its images enters a report."""
 
 
 class FoldersFile(Document):

@@ -47,6 +47,8 @@ class Part:
     """The effect that other sources report for this scope, a share of 1; None without one."""
     metric: str = "top1"
     """``top1``, ``mean_per_class`` or ``context``; several are joined by a comma, in the order of the tasks."""
+    by_task: tuple[tuple[str, Estimate], ...] = ()
+    """What people are shown of each task, and its own estimate."""
 
     @property
     def assumed(self) -> float:
@@ -104,6 +106,13 @@ class Found:
     """Reasons why the two sides cannot be compared."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Task -> the metric of its estimate."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Task -> what people are shown of it."""
+
+    @property
+    def by_task(self) -> tuple[tuple[str, Estimate], ...]:
+        """What people are shown of each task, and its estimate."""
+        return tuple((self.labels.get(task, task), estimate) for task, (estimate, _) in self.estimates.items())
 
     @property
     def metric(self) -> str:
@@ -151,7 +160,8 @@ class Contrast:
                 estimates[task] = (two_way(pair[0]), pair[1])
         unequal = (*self._uneven(evidence, estimates), *mismatches)
         metrics = {task: self.metric(evidence, task) for task in estimates}
-        return Found(estimates, self._flaws(evidence, asked, estimates), unequal, metrics)
+        labels = {task: evidence.label(task) for task in estimates}
+        return Found(estimates, self._flaws(evidence, asked, estimates), unequal, metrics, labels)
 
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
@@ -302,8 +312,8 @@ def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) 
 
 def part(name: str, found: Found, estimate: Estimate, **settings: Any) -> Part:
     """A part of what was found."""
-    tasks = tuple(found.estimates)
-    return Part(name, estimate, found.cells, tasks, found.flaws, found.unequal, metric=found.metric, **settings)
+    known = {"metric": found.metric, "by_task": found.by_task, **settings}
+    return Part(name, estimate, found.cells, tuple(found.estimates), found.flaws, found.unequal, **known)
 
 
 def parts_of_tasks(evidence: Evidence, found: Found, name: str) -> list[Part]:
@@ -314,6 +324,7 @@ def parts_of_tasks(evidence: Evidence, found: Found, name: str) -> list[Part]:
             cells=cells,
             tasks=(task,),
             metric=found.metrics[task],
+            by_task=((evidence.label(task), estimate),),
         )
         for task, (estimate, cells) in found.estimates.items()
     ]

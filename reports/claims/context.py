@@ -69,7 +69,7 @@ def matters(claim: Claim, evidence: Evidence) -> Verdict:
             )
     if missing or None in parts:
         wanted = ",".join(["zeroshot", "ft", "car_ft", *CONTROLS])
-        command = f"{evidence.scope.family.command if evidence.scope else ''} --methods {wanted}".strip()
+        command = f"{evidence.scope.command if evidence.scope else ''} --methods {wanted}".strip()
         gone = ", ".join(f"{name} ({CONTROLS[name]})" for name in missing) or "car_ft"
         return not_run(claim, evidence, f"controls {gone}", command)
     return decide(claim, evidence, parts, "")

@@ -139,7 +139,7 @@ def entry_of(label: str) -> Entry:
 def _command(evidence: Evidence, first: Entry, second: Entry) -> str:
     """The sweep that runs both sides."""
     wanted = {name for entry in (first, second) for name in (entry.method, entry.parent) if name}
-    known = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
+    known = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
     plugin = " --plugin FILE" if wanted & set(PLUGGED) else ""
     return f"{known} --methods {','.join(name for name in METHODS if name in wanted | {'zeroshot'})}{plugin}"
 

@@ -16,6 +16,7 @@ from reports.analysis.contrasts import Part
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
 from reports.evidence.scopes import Family
+from reports.stats.intervals import Estimate
 from reports.stats.power import power_words
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
@@ -127,6 +128,24 @@ class Verdict:
         searched = {"n_searches": self.n_searches, "covers_tuning_luck": covers}
         return {**found, **words, **searched, "power_to_show": self.power_to_show, "metric": self.metric}
 
+    def as_json(self) -> dict[str, Any]:
+        """The same with all parts, and below each part the tasks that it pools. Effects and bounds are shares of 1."""
+        parts = [
+            {
+                "part": part.name,
+                "decides": part.deciding,
+                **_bounds(part.estimate),
+                "tasks": [{"task": shown, **_bounds(estimate)} for shown, estimate in part.by_task],
+            }
+            for part in self.parts
+        ]
+        return {**self.as_dict(), "parts": parts}
+
+
+def _bounds(estimate: Estimate) -> dict[str, Any]:
+    low, high = estimate.interval()
+    return {"effect": _plain(estimate.effect), "low": _plain(low), "high": _plain(high)}
+
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -169,7 +188,7 @@ def shipped() -> dict[str, Claim]:
 
 def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "", scale: str = "") -> Verdict:
     """The verdict where evidence is missing: what, and the command that makes it."""
-    known = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
+    known = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
     command = command or known
     reason = f"Missing: {missing}. Run: {command}"
     return Verdict(

@@ -44,7 +44,7 @@ def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
         return not_run(claim, evidence, "ft and car_ft")
     pieces = _pieces(evidence, validated)
     if pieces is None:
-        family = evidence.scope.family.command if evidence.scope else "python cli.py sweep downstream"
+        family = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
         missing = "search cells that were evaluated on test (sweeps never do so unless asked)"
         return not_run(claim, evidence, missing, f"{family} --oracle")
     answer, reason = _answer(pieces)

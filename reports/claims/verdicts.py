@@ -93,10 +93,17 @@ def _nowhere(claim: Claim, evidence: Evidence) -> Verdict:
     able = [f for f in FAMILIES.values() if f.kind in claim.asked_of and f.has(claim.needs)]
     scale = evidence.scale if claim.scale == "any" else claim.scale
     family = next((f for f in able if f.scale == scale), able[0])
-    command = "python cli.py sweep readings" if claim.needs == "readings" else family.command
+    command = _readings_command(evidence) if claim.needs == "readings" else family.command
     missing = "readings other than the default" if claim.needs == "readings" else f"studies of {family.title}"
     found = not_run(claim, evidence, missing, command, "" if claim.scale == "any" else claim.scale)
     return replace(found, scope="")
+
+
+def _readings_command(evidence: Evidence) -> str:
+    """The sweep of all readings: on your own data where the folder is about them."""
+    if evidence.scope is None or not evidence.scope.family.is_own:
+        return "python cli.py sweep readings"
+    return evidence.scope.command.replace("sweep downstream", "sweep readings")
 
 
 def _has_contexts(view: Evidence) -> bool:

@@ -13,12 +13,15 @@ from itertools import groupby
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
+from carft.spec.cell import DIGEST_MARK
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
 DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
 #: how a sweep over tasks that are named begins
 SWEEP = "python cli.py sweep downstream --tasks"
+#: how the name of a model in a folder begins
+LOCAL = "local-dir:"
 DOMAINBED = {
     "vlcs": "VLCS",
     "pacs": "PACS",
@@ -175,6 +178,18 @@ class Scope:
     def name(self) -> str:
         """How tables name it: the family, and the data version when it is not the catalog's."""
         return self.family.name + (f" (data {self.stale})" if self.stale else "")
+
+    @property
+    def command(self) -> str:
+        """The sweep that fills the family with this model, without the path of weights."""
+        first = card(self.family.tasks[0])
+        if (self.model, self.pretrained) == (first.model, first.pretrained):
+            return self.family.command
+        if self.model.startswith(LOCAL):
+            return f"{self.family.command} --model {LOCAL}FOLDER"
+        weights = "" if self.model == self.pretrained else " --pretrained "
+        weights += "" if not weights else "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
+        return f"{self.family.command} --model {shlex.quote(self.model)}{weights}"
 
     def starts_from_openai(self, model: str) -> bool:
         """Whether model, weights and data are those that a reference table began with."""

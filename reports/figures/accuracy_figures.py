@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -22,6 +23,8 @@ NOT_FACTORS = {
 PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
 #: points that a panel is wide at least, so that a small difference does not look like a large one
 NARROWEST = 10.0
+#: characters of a line of a task's name
+LINE = 28
 
 
 def levels(tables: Tables) -> Figure | None:
@@ -61,6 +64,7 @@ def differences(tables: Tables) -> Figure | None:
     if table.empty:
         return None
     tasks = sorted(table["task"].unique(), reverse=True)
+    gap = "\n" if max(len(t.split("/")[-1]) for t in tasks) > LINE / 2 else " "
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 0.33 * len(tasks) + 1.3), sharey=True, layout="constrained")
     for axis, where in zip(axes, ("ID test", "mean OOD"), strict=True):
         part = table[table["where"] == where].set_index("task").reindex(tasks)
@@ -69,8 +73,8 @@ def differences(tables: Tables) -> Figure | None:
         axis.hlines(rows, low, high, color=colour("car_ft"), lw=1.6)
         axis.plot(effect, rows, marker("car_ft"), color=colour("car_ft"))
         axis.axvline(0, color="black", lw=0.8)
-        axis.set_xlabel(f"CAR-FT minus FT, {where} (points)")
-        axis.set_yticks(rows, [t.split("/")[-1] for t in tasks])
+        axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
+        axis.set_yticks(rows, [fill(t.split("/")[-1], LINE) for t in tasks])
     return figure
 
 
@@ -89,7 +93,7 @@ def id_ood(tables: Tables) -> Figure | None:
         here = table if panel == "mean of tasks" else table[table["task"] == panel]
         curve = curves if panel == "mean of tasks" or curves.empty else curves[curves["task"] == panel]
         _id_ood_panel(axis, here, curve)
-        axis.set_title(panel.split("/")[-1], fontsize=8)
+        axis.set_title(fill(panel.split("/")[-1], LINE), fontsize=8)
         axis.tick_params(labelsize=7)
     for axis in list(axes.flat)[len(panels) :]:
         axis.axis("off")

@@ -12,6 +12,8 @@ from reports.figures.style import Tables, colour, label, marker, prompt_words
 SHOWN = ("zeroshot", "ft", "car_ft")
 #: images of a bin of calibration: below the first its mark is open, from the second on marks grow no more
 FEW_IMAGES, MANY = 30, 3000
+#: contexts below which the label of a bar of colours takes two lines
+FEW_CONTEXTS = 8
 
 
 def contexts(tables: Tables) -> Figure | None:
@@ -41,7 +43,9 @@ def confusion(tables: Tables) -> Figure | None:
     contexts = list(dict.fromkeys(table["known"]))
     others = [c for c in dict.fromkeys(table["named"]) if c not in contexts]
     columns = contexts + others
-    width, height = 0.14 * len(columns) + 0.35, 0.14 * len(contexts) + 1.9
+    gap = "\n" if len(contexts) < FEW_CONTEXTS else " "
+    longest = max(len(prompt_words(c)) for c in columns)
+    width, height = 0.14 * len(columns) + 0.35, max(0.14 * len(contexts) + 1.9, 0.045 * longest + 1.4)
     figure, axes = plt.subplots(
         1, len(methods), figsize=(max(7.4, width * len(methods) + 2.4), height), sharey=True, layout="constrained",
         squeeze=False,
@@ -57,7 +61,7 @@ def confusion(tables: Tables) -> Figure | None:
     axes[0][0].set_yticks(range(len(contexts)), [prompt_words(c) for c in contexts], fontsize=6)
     axes[0][0].set_ylabel("known context")
     figure.supxlabel("context that p_ctx names", fontsize=9)
-    figure.colorbar(axes[0][-1].images[0], ax=axes[0].tolist(), label="images of the known context (%)")
+    figure.colorbar(axes[0][-1].images[0], ax=axes[0].tolist(), label=f"images of the{gap}known context (%)")
     return figure
 
 

@@ -60,10 +60,12 @@ def write_pictures(sources: Tables, options: PictureOptions, folder: Path) -> Pi
     paths: dict[str, Path] = {}
     missing: dict[str, str] = {}
     private: set[str] = set()
+    withheld = {task.name for task in sources.evidence.archive.named if task.private}
     for row in (row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))):
         shown, image = row["task"], row["image"]
         path = target / f"{picture_name(shown, row['set'], image)}.jpg"
-        if options.hides(shown, image) or options.hides(sources.evidence.archive.task(shown), image):
+        task = sources.evidence.archive.task(shown)
+        if task in withheld or options.hides(shown, image) or options.hides(task, image):
             private.add(path.name)
         if path.name in paths or path.name in private:
             continue
@@ -76,7 +78,7 @@ def write_pictures(sources: Tables, options: PictureOptions, folder: Path) -> Pi
         pixels.thumbnail((SIDE, SIDE))
         pixels.save(path, quality=QUALITY)
         paths[path.name] = path
-    left_out = [f"{len(private)} private images have no picture."] if options.private else []
+    left_out = [f"{len(private)} private images have no picture."] if options.private or private else []
     return Pictures(list(paths.values()), [*left_out, *missing.values()])
 
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from carft.data.folder.naming import labels
+from carft.data.folder.naming import in_lines, labels
 from carft.store.edges import at_edge
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
@@ -102,7 +102,7 @@ def winners_table(protocol: Protocol) -> Table:
     """
     columns = ("val/top1", "test/top1", "ood/mean/top1")
     table = _table("task", "method", "winner", *columns)
-    shown = labels(study.task for study in protocol.studies)
+    shown = {task: in_lines(label, 64) for task, label in labels(s.task for s in protocol.studies).items()}
     for study in protocol.studies:
         cells = [c for c in protocol.confirm_cells(study) if c.id in protocol.done]
         if not cells:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,9 @@ from PIL import Image
 from carft.data.fixtures import picture
 from carft.data.folder.named import NamedTask
 from carft.data.folder.splits import SPLITS, split_of
+from carft.store.named_tasks import keep_tasks, named_tasks
 from carft.store.records import Store
+from reports.build import build_report
 from reports.claims.rules import ledger
 from reports.evidence.scopes import own_families
 from reports.render.pictures import picture_name
@@ -73,6 +76,10 @@ def test_a_family_has_one_verdict_a_claim(own: SimpleNamespace) -> None:
     found = {verdict["claim"]: verdict for verdict in own.verdicts}
     assert {found[claim]["scope"] for claim in ("C1", "C2", "C3", "C4", "C5", "C9")} == {"emoji"}
     assert found["C3"]["n_tasks"] == found["C9"]["n_tasks"] == 6
+    pooled = next(part for part in found["C3"]["parts"] if part["decides"])
+    assert [below["task"] for below in pooled["tasks"]] == sorted(f"emoji/{task}" for task in TASKS)
+    assert pooled["effect"] == pytest.approx(sum(below["effect"] for below in pooled["tasks"]) / 6)
+    assert [len(part["tasks"]) for part in found["C5"]["parts"] if part["decides"]] == [1] * 6
     parts = pd.read_csv(own.report / "tables" / "verdicts.csv")
     deciding = parts[(parts["claim"] == "C5") & parts["deciding"]]
     assert set(deciding["part"]) == {f"CAR-FT - FT, emoji/{task}" for task in TASKS}
@@ -114,6 +121,19 @@ def test_private_images_and_all_images_can_be_left_out(own: SimpleNamespace, tmp
     assert run_cli(*made, "--no-images").returncode == 0
     assert not list(tmp_path.rglob("*.jpg"))
     assert "data:image/jpeg" not in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_task_that_its_file_calls_private_has_no_picture(own: SimpleNamespace, tmp_path: Path) -> None:
+    store = Store(shutil.copytree(own.results, tmp_path / "results"))
+    keep_tasks(store, [replace(task, private=task.name == "emoji/people") for task in named_tasks(store)])
+    built = build_report(store, tmp_path / "report")
+    gallery = pd.concat(
+        [pd.read_csv(tmp_path / "report" / "tables" / f"{n}.csv") for n in ("gallery", "context_images")]
+    )
+    hidden = {picture_name(row.task, row.set, row.image) for row in gallery.itertuples() if row.task == "emoji/people"}
+    kept = {path.stem for path in (tmp_path / "report" / "pictures").iterdir()}
+    assert hidden and kept == {path.stem for path in (own.report / "pictures").iterdir()} - hidden
+    assert built.missing_pictures == [f"{len(hidden)} private images have no picture."]
 
 
 def test_the_search_range_of_the_command_line_is_on_record(own: SimpleNamespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import read
+from carft.data.folder.listing import listed
 from carft.data.folder.named import NamedTask, checked_domains, declared, located, require_several, version_of
 from carft.data.folder.naming import PREFIX, Name, parse
 from carft.data.sets import DataSet
@@ -51,7 +52,7 @@ def named_card(task: NamedTask) -> Card:
         templates=imagenet_templates(),
         suites=task.ood_domains,
         group=task.unit,
-        metric="top1",
+        metric=task.metric,
         licence=LICENCE,
         source="your own folder",
         model="ViT-B-16",
@@ -89,6 +90,8 @@ def data_set_of(name: str) -> DataSet:
     name: of a task. The folder of a ``folder:`` task may not exist yet.
     """
     named = declared(name)
+    if (place := named.folder if named else str(parse(name).path)) and Path(place).is_dir():
+        listed(Path(place), full=True)  # an index that is not current would give an old version of the data
     tree = located(name)[0] if named else None
     root = tree.root if tree else parse(name).path
     if tree is None and root.exists():

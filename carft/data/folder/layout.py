@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from carft.core.errors import CorruptFile, UserError
 from carft.data.fixtures import begin, picture
-from carft.data.folder.splits import SPLITS, split_of, splits_of
+from carft.data.folder.listing import Listed, listed
+from carft.data.folder.splits import split_of, splits_of
 from carft.data.folder.table import TABLES, read_table
-from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, checked_classes, group_of
+from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, group_of
 from carft.data.folder.words import class_words, domain_prompts
 from carft.data.sets import DataSet, Index
-from carft.data.trees import IMAGES
 
 CLASS_NAMES, CONTEXTS, SPLIT = "classnames.json", "contexts.json", "split.json"
-#: names of folders that are taken for splits where all folders are called so
-SPLIT_FOLDERS = {*SPLITS, "valid", "validation"}
 
 
 def read(root: Path, group: str = "") -> Tree:
@@ -47,86 +45,35 @@ def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
 
 @lru_cache(maxsize=8)
 def _read(root: Path, group: str, stamp: object) -> Tree:
-    places = _places(root)
-    classes = checked_classes(root, {domain: _folders(place, root) for domain, place in places.items()})
-    files = {domain: [_images(place / name, root) for name in classes] for domain, place in places.items()}
-    images = {domain: _index(place, classes, files[domain], group) for domain, place in places.items()}
+    found = listed(root)
+    images = {domain: _grouped(index, group) for domain, index in found.images.items()}
+    domains, classes = tuple(images), _class_folders(next(iter(images.values())))
     notes = {name: _note(root / name) for name in (CLASS_NAMES, CONTEXTS, SPLIT)}
     prompts = notes[CONTEXTS] or {}
-    if tuple(places) == (ALONE,):
+    if domains == (ALONE,):
         prompts = {ALONE: ALONE_PROMPT, **prompts}
     return Tree(
         root=root,
-        domains=tuple(places),
+        domains=domains,
         folders=classes,
         words=class_words(classes, notes[CLASS_NAMES] or {}, root / CLASS_NAMES),
-        prompts=domain_prompts(tuple(places), prompts, root / CONTEXTS),
+        prompts=domain_prompts(domains, prompts, root / CONTEXTS),
         images=images,
         splits=splits_of({one for index in images.values() for one in index.groups}, notes[SPLIT], root / SPLIT),
-        digest=_digest(root, images, notes),
+        digest=_digest(found, notes),
         unit=GROUP if group else STEM,
     )
 
 
-def _places(root: Path) -> dict[str, Path]:
-    """Return domain -> the folder that holds its class folders: ``root`` alone where it holds those itself."""
-    folders = _folders(root, root)
-    inside = [entry for name in folders for entry in _entries(root / name, root)]
-    if any(entry.name.lower().endswith(IMAGES) for entry in inside) and not any(entry.is_dir() for entry in inside):
-        return {ALONE: root}
-    if len(folders) < 2:
-        raise UserError(
-            f"'{root}' has {'one domain only' if folders else 'no domain'}, and robustness under shift needs two.",
-            "Lay the images out as <domain>/<class>/<image>, for example photo/cat/1.jpg and sketch/cat/1.jpg, or "
-            "without domains as <class>/<image>.",
-        )
-    if set(folders) <= SPLIT_FOLDERS:
-        raise UserError(
-            f"The folders of '{root}' are called {', '.join(folders)}: they look like splits, not like domains.",
-            f"List the images in a table with the column split (docs/folder.md), or name the splits in {SPLIT}.",
-        )
-    return {name: root / name for name in folders}
+def _grouped(index: Index, pattern: str) -> Index:
+    """Return images with the groups that a pattern finds, where there is one."""
+    return replace(index, groups=tuple(group_of(path, pattern) for path in index.paths)) if pattern else index
 
 
-def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries of a folder by name, without hidden files. Raises ``UserError`` for a link out of the tree."""
-    with os.scandir(folder) as found:
-        entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in entries:
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-            raise UserError(
-                f"'{entry.path}' is a link that leads out of '{root}'.",
-                "Copy its target into the folder: files outside are not part of the version of the data.",
-            )
-        yield entry
-
-
-def _folders(folder: Path, root: Path) -> tuple[str, ...]:
-    return tuple(entry.name for entry in _entries(folder, root) if entry.is_dir())
-
-
-def _images(folder: Path, root: Path) -> list[str]:
-    entries = list(_entries(folder, root))
-    if inner := [e.name for e in entries if e.is_dir()]:
-        raise UserError(
-            f"'{folder}' holds the folder '{inner[0]}' where images should be.",
-            "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away.",
-        )
-    found = [e.name for e in entries if e.name.lower().endswith(IMAGES)]
-    if not found:
-        raise UserError(
-            f"There is no image in '{folder}'.", f"Images end in {', '.join(IMAGES)}. Add some or delete the class."
-        )
-    return found
-
-
-def _index(folder: Path, classes: Sequence[str], files: Sequence[Sequence[str]], group: str) -> Index:
-    rows = [(label, name) for label, names in enumerate(files) for name in names]
-    return Index(
-        tuple(folder / classes[label] / name for label, name in rows),
-        tuple(label for label, _ in rows),
-        tuple(group_of(folder / classes[label] / name, group) for label, name in rows),
-    )
+def _class_folders(index: Index) -> tuple[str, ...]:
+    """Return the names of the class folders by label, from the images of a domain, which has all of them."""
+    firsts = {label: row for row, label in reversed(list(enumerate(index.labels)))}
+    return tuple(index.paths[firsts[label]].parent.name for label in sorted(firsts))
 
 
 def _note(path: Path) -> dict[str, Any] | None:
@@ -145,11 +92,10 @@ def _note(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _digest(root: Path, images: Mapping[str, Index], notes: Mapping[str, Any]) -> str:
+def _digest(found: Listed, notes: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(notes, sort_keys=True).encode())
-    for index in images.values():
-        for path in index.paths:
-            digest.update(f"{path.relative_to(root).as_posix()}\t{path.stat().st_size}\n".encode())
+    for name, size in zip(found.names, found.sizes, strict=True):
+        digest.update(f"{name}\t{size}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -20,6 +20,8 @@ from carft.data.folder.table import TABLES
 from carft.data.folder.tree import STEM, Tree, checked_pattern
 from carft.data.folder.words import words_of
 
+#: metrics that a task can be decided in; the first is the default
+METRICS = ("top1", "mean_per_class")
 #: between a name and a path
 EQUALS = "="
 #: most characters of a name that a user gives
@@ -54,6 +56,10 @@ class NamedTask:
     """Pattern of groups in names of files; empty where the layout gives the groups."""
     unit: str = STEM
     """What a group is called."""
+    metric: str = METRICS[0]
+    """The metric that decides the task; see :class:`carft.data.card.Card`. No part of the version: records hold all."""
+    private: bool = False
+    """Whether no picture of its images enters a report. No part of the version."""
     folder: str = ""
     """Path of the folder or table on this machine; empty where that is not known."""
 
@@ -128,9 +134,18 @@ def named_task(
     words, shown = words_of(tree, class_names or {}, prompts or {}, file or name)
     facts = [domains.id_domains, domains.ood_domains, words, shown, *([group] if group else [])]
     version = f"{version_of(tree)}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]}"
-    chosen_domains = domains.id_domains, domains.ood_domains
     return NamedTask(
-        name, version, *chosen_domains, words, shown, held_out, bool(file), group, tree.unit, str(tree.root)
+        name=name,
+        version=version,
+        id_domains=domains.id_domains,
+        ood_domains=domains.ood_domains,
+        classes=words,
+        prompts=shown,
+        held_out=held_out,
+        in_file=bool(file),
+        group=group,
+        unit=tree.unit,
+        folder=str(tree.root),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from carft.core.errors import UserError
 PREFIX = "folder:"
 #: most characters of what a task is called in tables
 LONGEST = 48
+#: least width of a column of labels
+NARROW = 16
 _OPTIONS = re.compile(r"(?:id|ood)=[^=&]*(?:&(?:id|ood)=[^=&]*)?")
 
 
@@ -107,6 +110,21 @@ def labels(tasks: Iterable[str]) -> dict[str, str]:
         taken = set(found.values())
         found[task] = next(one for one in _numbered(label) if one not in taken)
     return found
+
+
+def in_lines(label: str, others: int) -> str:
+    """Return a label in lines that are broken after ``/``, ``-``, ``_`` or a space, for a column of a terminal's table.
+
+    others: columns of the terminal that the rest of the table needs. Where that leaves too few, the label stays whole.
+    """
+    if (width := shutil.get_terminal_size().columns - others) < NARROW:
+        return label
+    lines = [""]
+    for piece in re.split("(?<=[/_ -])", label):
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def _parsed(task: str) -> Name | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from carft.core.errors import UserError, unknown
-from carft.core.yaml_file import parse_yaml
+from carft.core.yaml_file import line_of, parse_yaml
 from carft.data.folder.named import NamedTask, checked_name, named_task
+
+#: name of the file where a folder is given
+DEFAULT = "carft.yaml"
 
 
 class _Strict(BaseModel):
@@ -20,6 +25,8 @@ class TaskEntry(_Strict):
 
     name: str
     """``FAMILY/NAME``, or a name without a family."""
+    family: str = ""
+    """The family, where ``name`` does not say it."""
     path: str
     """The folder or table; a relative path is one from the file's own folder."""
     id_domains: list[str] = []
@@ -32,6 +39,15 @@ class TaskEntry(_Strict):
     """Domain -> prompt with one ``{}``."""
     group: str = ""
     """Regular expression that finds the group of an image in the name of its file; default: the file's stem."""
+    metric: Literal["top1", "mean_per_class"] = "top1"
+    """The metric that decides the task."""
+    private: bool = False
+    """Whether no picture of its images enters a report."""
+
+    @property
+    def full_name(self) -> str:
+        """Name with family."""
+        return f"{self.family}/{self.name}" if self.family else self.name
 
 
 class TasksFile(_Strict):
@@ -41,22 +57,35 @@ class TasksFile(_Strict):
 
 
 def tasks_in(path: Path) -> list[NamedTask]:
-    """Return the tasks of a file. Raises ``UserError``, with the line or the name, for what cannot be."""
+    """Return the tasks of a file, or of the ``carft.yaml`` of a folder.
+
+    Raises ``UserError``, with the line, for what cannot be.
+    """
+    path = path / DEFAULT if path.is_dir() else path
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The tasks file '{path}' cannot be read: {error}.", "Give the path of a YAML file.") from error
     entries = parse_yaml(TasksFile, text, str(path), "tasks file").tasks
-    names = [checked_name(entry.name) for entry in entries]
+    names = [entry.full_name for entry in entries]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"'{path}' has two tasks called '{twice}'.", "Give each its own name.")
-    return [_task(entry, path) for entry in entries]
+    found = []
+    for number, entry in enumerate(entries):
+        try:
+            found.append(_task(entry, path))
+        except UserError as error:
+            line = line_of(text, ["tasks", str(number)])
+            raise UserError(f"{path}, line {line}: {error.message}", error.hint) from error
+    return found
 
 
 def _task(entry: TaskEntry, path: Path) -> NamedTask:
     folder = (path.parent / Path(entry.path).expanduser()).resolve()
     domains = entry.id_domains, entry.ood_domains
-    return named_task(entry.name, folder, *domains, entry.class_names, entry.prompts, file=str(path), group=entry.group)
+    words = entry.class_names, entry.prompts
+    found = named_task(checked_name(entry.full_name), folder, *domains, *words, file=str(path), group=entry.group)
+    return replace(found, metric=entry.metric, private=entry.private)
 
 
 def chosen_tasks(found: list[NamedTask], names: list[str], path: Path) -> list[NamedTask]:

@@ -61,12 +61,28 @@ function drawing(id, make) {
 const boundsOf = (row, name) => row[name] ?? (row.low === null ? null : [row.low, row.high]);
 const choiceOfInterval = () => document.querySelector("#intervals input:checked").value;
 
+/* Names in lines of so many characters, broken after / - _ or a space where they can be, and elsewhere where not.
+   Where one is longer than a line, what stands before the slash is left out if it is the same for all. */
+function linesOf(names, most) {
+  const long = names.some(name => name.length > most), slashed = names.filter(name => name.includes("/"));
+  const families = new Set(slashed.map(name => name.split("/")[0]));
+  const short = name => long && families.size === 1 && name.includes("/") ? name.slice(name.indexOf("/") + 1) : name;
+  const pieces = name => short(name).split(/(?<=[\/\- _])/).flatMap(piece => piece.match(new RegExp(`.{1,${most}}`, "gu")));
+  return new Map(names.map(name => [name, pieces(name).reduce((lines, piece) => {
+    const last = lines.at(-1);
+    return last !== undefined && last.length + piece.length <= most ? [...lines.slice(0, -1), last + piece] : [...lines, piece];
+  }, [])]));
+}
+
 function differencesOf(where, every, domain, width) {
   const name = choiceOfInterval(), rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
   const tasks = [...new Set(rows.map(row => row.task))], bounded = rows.filter(row => row.low !== null);
+  const marginLeft = Math.min(150, width * .38), lines = linesOf(tasks, Math.floor((marginLeft - 12) / 5.6));
+  const row = Math.max(26, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
   const figure = Plot.plot({
-    className: "plot-main", width, height: 26 * tasks.length + 62, marginLeft: Math.min(150, width * .38), marginTop: 24,
-    x: { domain, label: `CAR-FT minus FT, ${where} (points)`, grid: true }, y: { domain: tasks, label: null, tickSize: 0 },
+    className: "plot-main", width, height: row * tasks.length + 62, marginLeft, marginTop: 24,
+    x: { domain, label: `CAR-FT minus FT, ${where} (points)`, grid: true },
+    y: { domain: tasks, label: null, tickSize: 0, tickFormat: task => lines.get(task).join("\n") },
     marks: [
       Plot.ruleX([0], { stroke: "#5b6570" }),
       Plot.ruleY(bounded, { y: "task", x1: "low", x2: "high", stroke: styleOf("CAR-FT").colour, strokeWidth: 2 }),

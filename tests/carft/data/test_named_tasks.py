@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from carft.data.catalog import card, declare_tasks
 from carft.data.folder.cards import folder_task
 from carft.data.folder.layout import fixture
 from carft.data.folder.named import NamedTask, held_out_tasks, located, named_task, split_name
-from carft.data.folder.naming import LONGEST, labels
+from carft.data.folder.naming import LONGEST, in_lines, labels
 from carft.data.folder.tasks_file import tasks_in
 from carft.data.sets import DataSet
 from carft.spec.resolve import command, specify
@@ -139,13 +140,28 @@ tasks:
     id_domains: [photo, scan]
     class_names: {guinea_pig: cavy}
     prompts: {sketch: "a pencil drawing of a {}."}
-  - {name: zoo/dogs, path: pets}
+    metric: mean_per_class
+    private: true
+  - {name: dogs, family: zoo, path: pets}
 """
     cats, dogs = tasks_in(tasks_file(pets.parent, text))
+    (pets.parent / "carft.yaml").write_text(text)
+    assert tasks_in(pets.parent) == [cats, dogs]
     assert cats.classes == ("cat", "dog", "cavy")
     assert cats.prompts[2] == "a pencil drawing of a {}."
     assert (cats.id_domains, cats.ood_domains) == (("photo", "scan"), ("sketch",))
-    assert dogs.version == named_task("zoo/dogs", pets).version
+    assert dogs.name == "zoo/dogs" and dogs.version == named_task("zoo/dogs", pets).version
+    assert [(task.metric, task.private) for task in (cats, dogs)] == [("mean_per_class", True), ("top1", False)]
+
+
+def test_metric_and_privacy_are_kept_and_give_the_same_cells(pets: Path, store: Store) -> None:
+    plain = named_task("zoo/cats", pets)
+    chosen = replace(plain, metric="mean_per_class", private=True)
+    assert cell_id(chosen) == cell_id(plain)
+    declare_tasks([chosen])
+    assert card("zoo/cats").metric == "mean_per_class"
+    keep_tasks(store, [chosen])
+    assert load_tasks(store) == [chosen]
 
 
 @pytest.mark.parametrize(
@@ -159,13 +175,24 @@ tasks:
         ("tasks:\n  - {name: a, path: pets, class_names: {zebra: z}}\n", "names 'zebra', which is no class folder"),
         ("tasks:\n  - {name: a, path: pets, prompts: {photo: photo}}\n", "exactly one {}"),
         ("tasks:\n  - {name: a, path: pets, id_domains: [film]}\n", "has no domain 'film'"),
-        ("tasks:\n  - {name: a, path: nowhere}\n", "There is no folder"),
+        ("tasks:\n  - {name: a, path: pets}\n  - {name: b, path: nowhere}\n", "tasks.yaml, line 3: There is no folder"),
+        ("tasks:\n  - {name: /a, path: pets}\n", "tasks.yaml, line 2: '/a' cannot be the name"),
+        ("tasks:\n  - {name: a, path: pets, metric: f1}\n", "tasks.yaml, line 2: tasks.0.metric"),
+        ("tasks:\n  - {name: a, path: pets, private: maybe}\n", "tasks.yaml, line 2: tasks.0.private"),
     ],
 )
 def test_a_mistake_in_a_tasks_file_is_named_with_its_place(text: str, says: str, pets: Path) -> None:
     with pytest.raises(UserError) as refused:
         tasks_in(tasks_file(pets.parent, text))
     assert says in str(refused.value)
+
+
+def test_a_long_name_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "skin-lesions/lesions-of-the-face-and-neck"
+    assert in_lines(name, 56).split("\n") == ["skin-lesions/lesions-of-", "the-face-and-neck"]
+    assert in_lines(name, 64).split("\n") == ["skin-lesions/", "lesions-of-the-", "face-and-neck"]
+    assert in_lines(name, 20) == in_lines(name, 65) == name and in_lines("x" * 60, 60) == "x" * 60
 
 
 @given(st.text(max_size=200))

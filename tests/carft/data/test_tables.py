@@ -32,6 +32,7 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.helpers import run_cli
+from tests.support.pictures import compared_pictures
 
 DOMAINS, CLASSES = ("clinic", "home"), ("cat", "dog")
 
@@ -230,6 +231,10 @@ def test_data_check_takes_a_name_with_its_file(drawn: Path) -> None:
     assert {near["split"] for near in found["near_duplicates"]} <= {"val", "test"}
     unknown = run_cli("data", "check", "vet/on", "--tasks-file", drawn / "named.yaml")
     assert unknown.returncode == 2 and "Did you mean vet/one?" in unknown.stderr
+
+
+def test_the_pictures_of_a_table_are_its_images(drawn: Path) -> None:
+    assert compared_pictures(card(folder_task(drawn / "images.csv")), None) == 4
 
 
 # near-duplicates

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.data.catalog import card
-from carft.models.availability import require_architecture
+from carft.models.availability import find_weights, require_architecture, size_of
 from carft.models.clip import (
     BUILT_IN_WEIGHTS,
     _openai_digests,
@@ -24,9 +27,12 @@ from carft.models.clip import (
     with_activation,
 )
 from carft.posthoc.context_check import ContextCheck, context_check
-from carft.spec.cell import Reading
+from carft.spec.cell import Reading, Training
+from carft.spec.resolve import SHARED_WEIGHTS, specify
+from carft.store.records import Store
 from carft.training.execution import Execution
-from tests.support.helpers import ROOT, environment, quick_cell
+from carft.training.run import run_cell
+from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell
 
 BUILT_IN = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
 
@@ -193,6 +199,39 @@ def test_a_checkpoint_of_open_clip_s_trainer_is_read(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": {}}, tmp_path / "epoch_3.pt")
     mine = load_pretrained("icons-resnet", str(tmp_path / "epoch_3.pt")).clip.state_dict()
     assert all(torch.equal(value, mine[name]) for name, value in shipped.clip.state_dict().items())
+
+
+def a_model_folder(folder: Path, name: str = SHARED_WEIGHTS) -> Path:
+    """The built-in model as somebody's folder in open_clip's format."""
+    register_built_in()
+    folder.mkdir()
+    preprocess = {"mean": list(open_clip.OPENAI_DATASET_MEAN), "std": list(open_clip.OPENAI_DATASET_STD)}
+    config = {"model_cfg": open_clip.get_model_config("icons-resnet"), "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    (folder / name).write_bytes(BUILT_IN.read_bytes())
+    return folder
+
+
+def test_a_model_in_a_folder_is_trained_as_the_same_model_by_name(tmp_path: Path, store: Store) -> None:
+    first = a_model_folder(tmp_path / "mine")
+    second = shutil.copytree(first, tmp_path / "elsewhere")
+    cells = [
+        specify(TASK, "ft", {"lr": LR}, training=Training(epochs=1), model=f"local-dir:{p}") for p in (first, second)
+    ]
+    assert cells[0].id == cells[1].id and cells[0].pretrained.endswith(file_digest(BUILT_IN))
+    named = run_cell(quick_cell("ft", lr=LR), store, Execution("cpu"))
+    found = run_cell(cells[0], store, Execution("cpu"))
+    assert found.cell != named.cell and found.metrics == named.metrics
+    assert size_of(cells[0].model) == size_of("icons-resnet")
+
+
+def test_a_folder_without_weights_that_can_be_read_is_refused(tmp_path: Path) -> None:
+    address = f"local-dir:{a_model_folder(tmp_path / 'pickled', 'open_clip_pytorch_model.bin')}"
+    with pytest.raises(UserError, match="There are no weights in"):
+        find_weights(address, address)
+    for given, says in ((str(tmp_path / "pickled"), "Did you mean local-dir:"), ("mine", "There is no architecture")):
+        with pytest.raises(UserError, match=says):
+            require_architecture(given)
 
 
 def test_a_model_with_a_sigmoid_loss_is_refused_with_the_reason() -> None:

@@ -1,0 +1,70 @@
+"""The page of a family of one's own with long names, on a desk and on phones: nothing hides or cuts a name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from carft.data.folder.named import NamedTask
+from carft.store.named_tasks import keep_tasks
+from carft.store.records import Store
+from reports.build import redrawn, sources_of
+from reports.render.page import Content
+from tests.reports.render.conftest import PLAN
+from tests.support.browsing import IN_A_BROWSER, Open
+from tests.support.planted import plant
+
+pytestmark = IN_A_BROWSER
+NAMES = (
+    "lesions-of-the-face-and-neck-second-reading",
+    "lesions-of-the-trunk",
+    "hands",
+    "lesions-of-arms-and-legs-under-polarised-light",
+    "feet",
+    "dermatoscopy_of_nails_and_adjacent_skin",
+)
+DOMAINS = ("clinic-north", "home-photographs", "outpatient-centre-south-2021")
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Content:
+    """Six tasks of three domains, with planted results."""
+    root = tmp_path_factory.mktemp("family")
+    prompts = tuple(f"a picture from {domain} of a {{}}." for domain in DOMAINS)
+    words = ("basal cell carcinoma", "melanocytic naevus", "seborrhoeic keratosis")
+    tasks = [NamedTask(f"skin-lesions/{name}", "v", DOMAINS[:2], DOMAINS[2:], words, prompts) for name in NAMES]
+    keep_tasks(store := Store(root / "results"), tasks)
+    plant(store, [task.name for task in tasks], PLAN, trials=2)
+    sources = sources_of(store)
+    return Content.of(sources, redrawn(sources, root / "figures"), "fingerprint", {})
+
+
+def lines_of_names(page: Any) -> list[float]:
+    """How many lines each name of a task takes in the table of cells."""
+    script = """() => [...document.querySelectorAll("table[data-table=cells] tbody tr td:nth-of-type(1)")]
+        .filter(td => td.textContent.includes("skin-lesions/"))
+        .map(td => td.getClientRects()[0].height / parseFloat(getComputedStyle(td).lineHeight))"""
+    return page.evaluate(script)
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_names_are_whole_and_nothing_is_wider_than_the_screen(family: Content, open_page: Open, width: int) -> None:
+    page = open_page(family)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_selector("#plot-differences .marks")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    outside = """() => [...document.querySelectorAll("#plot-differences svg")].flatMap(svg =>
+        [...svg.querySelectorAll("text")].filter(text => text.getBoundingClientRect().left
+            < svg.getBoundingClientRect().left - 1).map(text => text.textContent))"""
+    assert page.evaluate(outside) == []
+    shown = page.locator("#plot-differences svg").first.inner_text().replace("\n", "")
+    assert all(name in shown for name in NAMES) and "skin-lesions/" not in shown
+    assert all(lines < 2 for lines in lines_of_names(page))
+
+
+def test_the_page_speaks_of_the_family_before_its_tasks(family: Content, open_page: Open) -> None:
+    text = open_page(family).inner_text("body")
+    assert "All 6 tasks of skin-lesions gain" in text
+    first = text[: text.index("All 6 tasks of skin-lesions gain")]
+    assert not any(name in first for name in NAMES if "-" in name)
