@@ -388,21 +388,22 @@ def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
     space = method_card(method).space
     for name in given:
         if name not in space:
-            raise UserError(f"Method '{method}' has no {_words(name)}.", f"It has: {_listed(space)}.")
+            raise UserError(f"Method '{method}' has no {hyperparameter_words(name)}.", f"It has: {_listed(space)}.")
     for name, limits in space.items():
         if name not in given:
-            raise UserError(f"Method '{method}' needs a {_words(name)}.", _how(name))
+            raise UserError(f"Method '{method}' needs a {hyperparameter_words(name)}.", _how(name))
         check = require_not_negative if limits.zero_allowed else require_positive
-        check(_words(name), given[name])
+        check(hyperparameter_words(name), given[name])
 
 
 def _how(name: str) -> str:
     return f"Give --{name.replace('_', '-')}." if name in OWN_OPTIONS else f"Give --set {name}=VALUE."
 
 
-def _words(name: str) -> str:
+def hyperparameter_words(name: str) -> str:
+    """The name of a hyperparameter in a sentence: ``learning rate`` for ``lr``."""
     return {"lr": "learning rate", "kl_weight": "KL weight"}.get(name, name.replace("_", " "))
 
 
 def _listed(space: Mapping[str, Range]) -> str:
-    return ", ".join(map(_words, space)) or "none"
+    return ", ".join(map(hyperparameter_words, space)) or "none"

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
+from carft.spec.registry import METHODS, hyperparameter_words
 from carft.store.study import StudyFile
 
 EDGE = 0.1
@@ -47,8 +48,12 @@ def narrow_ranges(studies: Iterable[StudyFile]) -> dict[tuple[str, str], tuple[i
 def edge_words(studies: Iterable[StudyFile]) -> str:
     """Return how many winners lie at an edge, in a sentence; empty if none does."""
     won = [study for study in studies if study.winner]
-    edge = Counter(f"{name} of {study.method}" for study in won for name in edges_of(study))
+    edge = Counter(f"{hyperparameter_words(name)} of {_label(study)}" for study in won for name in edges_of(study))
     if not edge:
         return ""
-    listed = ", ".join(f"{name} ({count})" for name, count in sorted(edge.items()))
+    listed = "; ".join(f"{name} ({count})" for name, count in sorted(edge.items()))
     return f"Winners at the edge of their search range: {listed}, of {len(won)} studies."
+
+
+def _label(study: StudyFile) -> str:
+    return METHODS[study.method].label if study.method in METHODS else study.method

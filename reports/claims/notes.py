@@ -49,6 +49,19 @@ def first_sight(verdict: Verdict) -> str:
     return ""
 
 
+def worst_of(verdict: Verdict) -> int:
+    """Of how many deciding parts a verdict shows the worst; 0 where it has one part, or shows none of them."""
+    deciding = _deciding(verdict)
+    return len(deciding) if len(deciding) > 1 and verdict.headline in [part.name for part in deciding] else 0
+
+
+def mean_beside(verdict: Verdict) -> Part | None:
+    """The mean over what the deciding parts are of, where a verdict shows the worst of them."""
+    contrast = verdict.headline.partition(", ")[0]
+    means = [part for part in verdict.parts if not part.deciding and part.name.startswith(f"{contrast}, mean of ")]
+    return next(iter(means), None) if worst_of(verdict) else None
+
+
 def _open(part: Part, parts: int) -> str:
     """Why an interval that excludes zero, or lies beyond the margin, leaves a claim open."""
     side = "below" if part.high < 0 else "above"

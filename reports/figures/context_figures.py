@@ -16,22 +16,31 @@ FEW_IMAGES, MANY = 30, 3000
 FEW_CONTEXTS = 8
 
 
-def contexts(tables: Tables) -> Figure | None:
-    table = tables["contexts"]
+def recognised(table: pd.DataFrame) -> pd.DataFrame:
+    """Hits and images of each method and context of a table of contexts, all sets together; contexts of training first.
+
+    Index: method, context. Columns: hits, images, and ``seen``, whether the context is one of training.
+    """
     summed = table.groupby(["method", "context"], sort=False)[["hits", "images"]].sum()
-    share = (summed["hits"] / summed["images"]).unstack("method", sort=False) * 100
     seen = set(table[table["set"] == "test"]["context"])
-    order = [c for c in share.index if c in seen] + [c for c in share.index if c not in seen]
-    share = share.loc[order[::-1]]
-    figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(order) + 1.1), layout="constrained")
-    rows = np.arange(len(order))
+    summed["seen"] = summed.index.get_level_values("context").isin(seen)
+    return summed.sort_values("seen", ascending=False, kind="stable")
+
+
+def context_words(context: str, is_seen: bool) -> str:
+    """A context as a label that says whether it was trained on."""
+    return prompt_words(context) + (" (trained on)" if is_seen else "")
+
+
+def contexts(tables: Tables) -> Figure | None:
+    summed = recognised(tables["contexts"])
+    share = (100 * summed["hits"] / summed["images"]).unstack("method", sort=False)[::-1]
+    seen = summed.groupby("context")["seen"].first()
+    figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(share) + 1.1), layout="constrained")
+    rows = np.arange(len(share))
     for method in share.columns:
         axis.plot(share[method], rows, marker(method), color=colour(method), label=label(method), ms=6, alpha=0.85)
-    axis.set_yticks(
-        rows,
-        [prompt_words(c) + ("  (trained on)" if c in seen else "") for c in share.index],
-        fontsize=7.5,
-    )
+    axis.set_yticks(rows, [context_words(c, seen[c]) for c in share.index], fontsize=7.5)
     axis.set_xlabel("images whose context is recognised (%)")
     figure.legend(loc="outside upper center", ncols=3)
     return figure

@@ -70,8 +70,8 @@ def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
 DRAWINGS: dict[str, Drawing] = {
     "answer": Drawing(
         "What came out",
-        "Means over tasks with 95 % intervals (seeds and test images); the panels are equally wide in points. Two "
-        "intervals that overlap do not show that the methods are equal: the paired differences are narrower.",
+        "Means over tasks with 95 % intervals (seeds and test images), all on one scale of points. Two intervals that "
+        "overlap do not show that the methods are equal: the paired differences are narrower.",
         accuracy_figures.levels,
         needs=("levels",),
     ),

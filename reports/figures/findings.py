@@ -117,7 +117,7 @@ def _confusion(tables: Tables) -> str:
         named = part.groupby("named")["images"].sum()
         if named.sum():
             share, most = named.max() / named.sum(), prompt_words(str(named.idxmax()))
-            parts.append(f"{label(method)} calls {share:.0%} of them “{most}”")
+            parts.append(f"{label(method)} calls {100 * share:.0f} % of them “{most}”")
     return f"Of the images whose context is not recognised: {'; '.join(parts)}." if parts else "Every context is named."
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from carft.spec.registry import METHODS
+from reports.claims.answer import interval_words
+from reports.claims.notes import mean_beside
 from reports.claims.verdicts import Verdict
 from reports.figures.figures import label
 from reports.tables.registry import TableCard
@@ -54,6 +56,15 @@ def interval(verdict: Verdict) -> str:
     if verdict.low is None or verdict.high is None or not math.isfinite(verdict.low):
         return ""
     return f"{amount(verdict.low, verdict.unit)} to {amount(verdict.high, verdict.unit)}"
+
+
+def mean_words(verdict: Verdict) -> str:
+    """The mean beside a verdict's worst part: ``mean of suites +0.9 (-0.3 to +2.2)``; empty where it shows no worst."""
+    part = mean_beside(verdict)
+    if part is None:
+        return ""
+    name = part.name.partition(", ")[2]
+    return f"{name} {points(part.estimate.effect)} ({interval_words(part)})"
 
 
 def margin_of(verdict: Verdict) -> float | None:

@@ -38,6 +38,7 @@ TERMS: Mapping[str, str] = {
     "comparable, or not run.",
     "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions.",
     "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",
+    "worst": "Of several parts that all must hold, the one whose interval lies least on the claim's side.",
     "zero-shot": "The pretrained model as it is, with classes given as prompts.",
 }
 

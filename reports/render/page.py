@@ -18,7 +18,7 @@ from reports.analysis.contrasts import ASSUMED
 from reports.analysis.selection import scope_one_trial
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer
-from reports.claims.notes import first_sight
+from reports.claims.notes import first_sight, worst_of
 from reports.claims.power import ENOUGH
 from reports.claims.verdicts import Claim, Verdict, as_asked
 from reports.figures.figures import Plot, label
@@ -35,15 +35,25 @@ from reports.render.formatting import (
     interval,
     margin_of,
     mark_of,
+    mean_words,
     points,
     rests_on,
 )
 from reports.render.gallery import Gallery
 from reports.render.glossary import anchor_of, by_name, term
+from reports.render.levels import Level, levels_of
 from reports.render.packing import packed_block, packed_cells
 from reports.render.plot_data import plot_data
 from reports.render.provenance import provenance
-from reports.render.words import count_words, given_up, is_several, of_scope, rests_on_words, trials_worth
+from reports.render.words import (
+    count_words,
+    given_up,
+    is_several,
+    of_scope,
+    rests_on_words,
+    trials_worth,
+    winners_again,
+)
 from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
 
@@ -58,6 +68,7 @@ class Content:
     counts: str
     rests_on: str
     trials_worth: str
+    winners: str
     one_trial: str
     seal: str
     chance: str
@@ -66,6 +77,7 @@ class Content:
     span: float
     tables: Sequence[FormattedTable]
     gallery: Gallery
+    levels: Sequence[tuple[str, Sequence[Level]]]
     plot_data: Mapping[str, Any]
     context_sentences: Sequence[str]
     checklist: Sequence[tuple[str, str]]
@@ -96,6 +108,7 @@ class Content:
             trials_worth=trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
             + given_up(evidence)
             + f" {edge_words(evidence.archive.studies)}".rstrip(),
+            winners=winners_again(of_scope(tables["trials"], evidence), of_scope(tables["tasks"], evidence)),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
             chance=chance_words(verdicts),
@@ -104,6 +117,7 @@ class Content:
             span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
+            levels=levels_of(tables["levels"]),
             plot_data=plot_data(tables),
             context_sentences=context_sentences(tables["confusion"]),
             checklist=checklist(sources),
@@ -127,7 +141,7 @@ class Content:
     @property
     def has_plots(self) -> bool:
         """Whether there is anything to draw with the script of the page."""
-        return any(self.plot_data[name] for name in ("differences", "points", "trials"))
+        return any(self.plot_data[name] for name in ("contexts", "differences", "points", "trials"))
 
     @property
     def plotted_tasks(self) -> list[str]:
@@ -168,7 +182,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
     environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on)
-    environment.filters.update(first_sight=first_sight)
+    environment.filters.update(first_sight=first_sight, worst_of=worst_of, mean_words=mean_words)
     environment.filters.update(prompt=prompt_words, capital=lambda text: text[:1].upper() + text[1:])
     environment.globals.update(glossary=by_name(), term=term, anchor_of=anchor_of)
     environment.globals.update(bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH, vendor=_vendored)

@@ -8,12 +8,24 @@ from typing import Any
 
 import pandas as pd
 
+from reports.figures.context_figures import context_words, recognised
 from reports.figures.figures import colour, label, marker
+from reports.figures.style import drawn_entries
 from reports.render.difference_data import difference_data, interval_choices
 from reports.tables.rows import rows_of
 
-#: marker of matplotlib -> symbol of Observable Plot
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "wye", "P": "plus", "X": "times"}
+#: marker of matplotlib -> symbol of Observable Plot; each has an area, since marks are filled
+SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle",
+    "D": "diamond",
+    "v": "wye",
+    "P": "cross",
+    "X": "diamond2",
+    "p": "hexagon",
+    "h": "hexagon",
+}
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -22,12 +34,12 @@ def plot_data(tables: Tables) -> dict[str, Any]:
     """The data of all plots; a plot without numbers has an empty list.
 
     differences: CAR-FT minus FT in points, for each task and the mean. intervals: those of differences to choose from.
-    points and curves: ID and OOD accuracy. trials: one point for each search trial. methods: name, colour and symbol of
-    each.
+    points and curves: ID and OOD accuracy of the methods that figures draw. contexts: recognition of each. trials: one
+    point for each search trial. methods: name, colour and symbol of each.
     """
     trials, differences = _trials(tables["trials"]), difference_data(tables)
     points, curves = _points(tables["tasks"]), _curves(tables["wise"])
-    columns = (("tasks", "method"), ("wise", "parent"), ("trials", "method"))  # an empty table has no columns
+    columns = (("tasks", "method"), ("trials", "method"), ("contexts", "method"))  # an empty table has no columns
     entries = [entry for name, column in columns for entry in tables[name].get(column, ())]
     return {
         "methods": {label(m): {"colour": colour(m), "symbol": _symbol(m)} for m in dict.fromkeys(entries)},
@@ -35,6 +47,7 @@ def plot_data(tables: Tables) -> dict[str, Any]:
         "intervals": interval_choices(differences, tables["uncertainty"]),
         "points": points,
         "curves": curves if points else [],
+        "contexts": _contexts(tables["contexts"]),
         "trials": trials,
     }
 
@@ -50,7 +63,8 @@ def _percent(row: Mapping[str, Any], columns: Iterable[str]) -> list[float | Non
 
 def _points(tasks: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
-    for row in rows_of(tasks):
+    drawn = drawn_entries(tasks.get("method", ()))
+    for row in (row for row in rows_of(tasks) if row["method"] in drawn):
         inside, outside, low, high = _percent(row, ("test_top1", "ood/mean", "low", "high"))
         if inside is not None and outside is not None:
             what = {"task": row["task"], "method": label(row["method"])}
@@ -60,11 +74,23 @@ def _points(tasks: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _curves(curves: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
-    for row in rows_of(curves):
+    drawn = drawn_entries(f"wise_ft({parent})" for parent in curves.get("parent", ()))
+    for row in (row for row in rows_of(curves) if f"wise_ft({row['parent']})" in drawn):
         inside, outside = _percent(row, ("test/top1", "ood/mean/top1"))
         if inside is not None and outside is not None:
             what = {"task": row["task"], "parent": label(row["parent"]), "alpha": row["alpha"]}
             found.append({**what, "id": inside, "ood": outside})
+    return found
+
+
+def _contexts(contexts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Recognition in % of each scope, context and method, contexts of training first."""
+    found = []
+    for scope, of_scope in contexts.groupby("scope", sort=False) if len(contexts) else ():
+        for row in rows_of(recognised(of_scope).reset_index()):
+            context = context_words(row["context"], row["seen"])
+            what = {"scope": scope, "method": label(row["method"]), "context": context}
+            found.append({**what, "share": round(100 * row["hits"] / row["images"], 2), "images": int(row["images"])})
     return found
 
 

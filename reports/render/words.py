@@ -112,6 +112,25 @@ def trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
     )
 
 
+def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame) -> str:
+    """What winners reach on validation when they are chosen and with fresh seeds; empty where nothing was chosen.
+
+    trials and tasks: the tables of one scope.
+    """
+    if trials.empty or tasks.empty or trials.groupby(_study_keys(trials)).size().max() == 1:
+        return ""
+    chosen = trials[trials["won"].astype(bool)].groupby(["method", "task"], sort=False)["val/top1"].mean()
+    pairs = pd.DataFrame({"chosen": chosen, "again": tasks.set_index(["method", "task"])["val_top1"]}).dropna()
+    means = 100 * pairs.groupby("method").mean().reindex(chosen.index.unique("method")).dropna()
+    told = [f"{label(m)} {c:.1f} and {a:.1f} ({a - c:+.1f})" for m, c, a in means.itertuples()]
+    if not told:
+        return ""
+    return (
+        f"Validation top-1 of winners in %, mean over tasks, in the search and with fresh seeds: {'; '.join(told)}. "
+        "The first number chose the winner, so it flatters it."
+    )
+
+
 def _study_keys(trials: pd.DataFrame) -> list[str]:
     """The columns that name a study."""
     return [name for name in ("task", "method", "search") if name in trials]

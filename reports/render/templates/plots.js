@@ -37,24 +37,57 @@ function walkable(svg, name, selector) {
   if (marks.length) only(marks[0]);
 }
 const said = (svg, words) => { svg.closest(".drawn").querySelector(".said").textContent = words; };
+const mainOf = figure => figure.matches("svg.plot-main") ? figure : figure.querySelector("svg.plot-main") || figure;
+const OTHERS = "#8a939d";
 
 /* Draw figures into a box, once more when the box changes its width; `make(width)` gives [figure, name, marks]. */
-const drawings = [];
+const drawings = [], POINT = "Point at a mark, or go to one with Tab and the arrow keys.";
 function drawing(id, make) {
   const box = document.getElementById(id);
   if (!box) return;
-  const told = element("p", "Point at a mark, or go to one with Tab and the arrow keys.", { class: "said no-print", "aria-live": "polite" });
+  const told = element("p", POINT, { class: "said no-print", "aria-live": "polite" });
   const draw = () => {
     const made = make(Math.max(260, Math.min(box.clientWidth, 1000)));
     box.replaceChildren(...made.map(([figure]) => figure), told);
-    for (const [figure, name, selector] of made) {
-      const svg = figure.matches("svg.plot-main") ? figure : figure.querySelector("svg.plot-main") || figure;
-      walkable(svg, name, selector);
-    }
+    for (const [figure, name, selector] of made) walkable(mainOf(figure), name, selector);
   };
   let width = 0;
   new ResizeObserver(() => { if (Math.abs(box.clientWidth - width) > 20) { width = box.clientWidth; draw(); } }).observe(box);
   drawings.push(draw);
+}
+
+/* The tasks that all plots are of; none means all. A picker chooses one, dragging over a plot several, Escape all. */
+let chosen = new Set();
+const isChosen = row => !chosen.size || chosen.has(row.task);
+const pickers = [...document.querySelectorAll("select.pick")];
+function choose(tasks) {
+  chosen = new Set(tasks);
+  const many = chosen.size > 1;
+  for (const picker of pickers) {
+    picker.querySelector(".many")?.remove();
+    if (many) picker.append(element("option", `${chosen.size} tasks`, { class: "many", value: "many" }));
+    picker.value = many ? "many" : [...chosen][0] ?? "";
+  }
+  drawings.forEach(draw => draw());
+  document.querySelectorAll(".drawn .said").forEach(told => { told.textContent = POINT; });
+}
+pickers.forEach(picker => picker.addEventListener("change", () => choose(picker.value ? [picker.value] : [])));
+addEventListener("keydown", event => {
+  if (event.key === "Escape" && chosen.size && !document.querySelector("dialog[open], :popover-open")) choose([]);
+});
+
+/* Dragging over a plot chooses the tasks whose marks are inside. A finger scrolls the page instead. */
+function brushable(figure, rows) {
+  const svg = mainOf(figure), x = figure.scale("x"), y = figure.scale("y");
+  const brush = d3.brush().extent([[x.range[0], y.range[1]], [x.range[1], y.range[0]]]).touchable(false);
+  brush.on("end", ({ selection }) => {
+    const [[left, top], [right, bottom]] = selection ?? [[0, 0], [-1, -1]], box = svg.closest(".drawn");
+    const inside = rows.filter(row => left <= x.apply(row.id) && x.apply(row.id) <= right && top <= y.apply(row.ood) && y.apply(row.ood) <= bottom);
+    const tasks = [...new Set(inside.map(row => row.task))];
+    choose(tasks);
+    box.querySelector(".said").textContent = tasks.length ? `${inside.length} marks of ${tasks.join(", ")}. Escape shows all tasks.` : POINT;
+  });
+  d3.select(svg).insert("g", ".marks").call(brush);
 }
 
 /* The interval of a difference that was chosen; that over seeds and test images where a row has no other. */
@@ -79,14 +112,15 @@ function differencesOf(where, every, domain, width) {
   const tasks = [...new Set(rows.map(row => row.task))], bounded = rows.filter(row => row.low !== null);
   const marginLeft = Math.min(150, width * .38), lines = linesOf(tasks, Math.floor((marginLeft - 12) / 5.6));
   const row = Math.max(26, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
+  const tone = row => row.mean ? "#1c2024" : isChosen(row) ? styleOf("CAR-FT").colour : OTHERS;
   const figure = Plot.plot({
-    className: "plot-main", width, height: row * tasks.length + 62, marginLeft, marginTop: 24,
-    x: { domain, label: `CAR-FT minus FT, ${where} (points)`, grid: true },
+    className: "plot-main", width, height: row * tasks.length + 72, marginLeft, marginTop: 24, marginBottom: 40,
+    x: { domain, label: `CAR-FT minus FT, ${where} (points)`, grid: true, ticks: 5 },
     y: { domain: tasks, label: null, tickSize: 0, tickFormat: task => lines.get(task).join("\n") },
     marks: [
       Plot.ruleX([0], { stroke: "#5b6570" }),
-      Plot.ruleY(bounded, { y: "task", x1: "low", x2: "high", stroke: styleOf("CAR-FT").colour, strokeWidth: 2 }),
-      Plot.dot(rows, { y: "task", x: "effect", r: 5, fill: row => row.mean ? "#1c2024" : styleOf("CAR-FT").colour, symbol: row => row.mean ? "diamond2" : "circle",
+      Plot.ruleY(bounded, { y: "task", x1: "low", x2: "high", stroke: tone, strokeWidth: 2 }),
+      Plot.dot(rows, { y: "task", x: "effect", r: 5, fill: tone, symbol: row => row.mean ? "diamond2" : "circle",
         ariaLabel: row => `${row.task}, ${where}: ${signed(row.effect)} points` + (row.low === null ? ", no interval" : ` (${signed(row.low)} to ${signed(row.high)})`), className: "marks" }),
     ],
   });
@@ -101,27 +135,48 @@ function drawDifferences(width) {
 }
 
 function drawIdOod(width) {
-  const chosen = picked(), points = plots.points.filter(row => !chosen || row.task === chosen);
-  const others = plots.points.filter(row => !points.includes(row));
-  const curves = chosen ? plots.curves.filter(row => row.task === chosen) : [];
+  const points = plots.points.filter(isChosen), others = plots.points.filter(row => !isChosen(row));
+  const one = chosen.size === 1, curves = one ? plots.curves.filter(isChosen) : [];
   const every = [...plots.points, ...plots.curves], room = (values, pad) => [Math.min(...values) - pad, Math.max(...values) + pad];
   const x = room(every.flatMap(row => [row.id]), 4), y = room(every.map(row => row.ood), 4);
   const low = Math.max(x[0], y[0]), high = Math.min(x[1], y[1]), methods = methodsIn(plots.points);
-  const side = Math.min(width, 560);
+  const side = Math.min(width, 480);
   const figure = Plot.plot({
-    className: "plot-main", width: side, aspectRatio: 1, marginLeft: 44, ...legendOf(methods),
+    className: "plot-main", width: side, aspectRatio: 1, marginLeft: 44, marginBottom: 40, ...legendOf(methods),
     x: { domain: x, label: "top-1 on the ID test set (%)", grid: true }, y: { domain: y, label: "mean top-1 over the shifts (%)", grid: true },
     marks: [
       low < high ? Plot.line([[low, low], [high, high]], { stroke: "#767f88", strokeDasharray: "3 4" }) : null,
-      Plot.dot(others, { x: "id", y: "ood", stroke: "#b7bec6", r: 3 }),
-      Plot.line(curves, { x: "id", y: "ood", z: "parent", stroke: row => styleOf(`WiSE-FT of ${row.parent}`).colour, markerEnd: "arrow", strokeWidth: 1.6, sort: "alpha" }),
-      Plot.text(curves, { x: "id", y: "ood", text: row => String(row.alpha), dy: -8, fontSize: 10, fill: "#3c444c" }),
-      chosen ? Plot.ruleY(points.filter(row => row.low !== null), { y: "ood", x1: row => Math.max(x[0], row.low), x2: row => Math.min(x[1], row.high), stroke: "#767f88" }) : null,
+      Plot.dot(others, { x: "id", y: "ood", stroke: OTHERS, r: 3 }),
+      Plot.line(curves, { x: "id", y: "ood", z: "parent", stroke: row => styleOf(`WiSE-FT of ${row.parent}`).colour, markerMid: "arrow", strokeWidth: 1.6, sort: "alpha" }),
+      Plot.text(curves.filter(row => row.alpha === .5), { x: "id", y: "ood", text: () => "0.5", dy: -9, fill: "#3c444c" }),
+      one ? Plot.ruleY(points.filter(row => row.low !== null), { y: "ood", x1: row => Math.max(x[0], row.low), x2: row => Math.min(x[1], row.high), stroke: "#767f88" }) : null,
       Plot.dot(points, { x: "id", y: "ood", fill: "method", symbol: "method", r: 5, stroke: "#fff", strokeWidth: .8,
         ariaLabel: row => `${row.task}, ${row.method}: ID ${row.id.toFixed(1)} %` + (row.low === null ? "" : ` (${row.low.toFixed(1)} to ${row.high.toFixed(1)})`) + `, OOD ${row.ood.toFixed(1)} %`, className: "marks" }),
     ],
   });
+  brushable(figure, plots.points);
   return [[figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
+}
+
+/* On a narrow screen a context stands above its line, else before it. */
+function contextsOf(scope, every, width) {
+  const rows = every.filter(row => row.scope === scope), contexts = [...new Set(rows.map(row => row.context))], narrow = width < 640;
+  const figure = Plot.plot({
+    className: "plot-main", width, height: (narrow ? 38 : 20) * contexts.length + 80, marginLeft: narrow ? 12 : 250, marginRight: 12, marginBottom: 40, ...legendOf(methodsIn(rows)),
+    x: { domain: [0, 100], label: "images whose context is recognised (%)", grid: true },
+    y: { domain: contexts, label: null, axis: narrow ? null : "left", tickSize: 0 },
+    marks: [
+      Plot.ruleY(contexts, { stroke: "#dfe3e8" }),
+      narrow ? Plot.text(contexts, { y: context => context, text: context => context, frameAnchor: "left", dy: -13, fill: "#3c444c" }) : null,
+      Plot.dot(rows, { x: "share", y: "context", fill: "method", symbol: "method", r: 5, stroke: "#fff", strokeWidth: .8,
+        ariaLabel: row => `${row.context}, ${row.method}: ${row.share.toFixed(1)} % of ${row.images.toLocaleString("en")} images`, className: "marks" }),
+    ],
+  });
+  return [figure, `Context recognition, ${scope}`, ".marks path, .marks circle"];
+}
+
+function drawContexts(width) {
+  return [...new Set(plots.contexts.map(row => row.scope))].map(scope => contextsOf(scope, plots.contexts, width));
 }
 
 /* Of very many trials a share is drawn: more marks would hide each other and take long.
@@ -135,7 +190,7 @@ function searchOf(method, every, reach, width, first) {
     `, validation ${row.score.toFixed(1)} % (${signed(row.relative)} from the task's mean)` + (row.won ? ", winner" : "");
   const shared = { x: "lr", y, href: row => `#cell-${row.cell}` };
   const figure = Plot.plot({
-    className: "plot-main", width, height: 300, marginLeft: 48, marginBottom: 40, inset: 10,
+    className: "plot-main", width, height: 270, marginLeft: 48, marginBottom: 40, inset: 10,
     x: { type: "log", label: `learning rate, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
     color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], legend: first, label: "validation top-1 minus the task's mean (points)" },
     marks: [
@@ -146,22 +201,16 @@ function searchOf(method, every, reach, width, first) {
 }
 
 function drawSearch(width) {
-  const chosen = picked(), trials = plots.trials.filter(row => !chosen || row.task === chosen);
+  const trials = plots.trials.filter(isChosen);
   const reach = Math.max(1, ...plots.trials.map(row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
   return methodsIn(trials).map((method, k) => searchOf(method, trials.filter(row => row.method === method), reach, side, k === 0));
 }
 
-/* One choice of a task for all plots. */
-const pickers = [...document.querySelectorAll("select.pick")];
-const picked = () => pickers.length ? pickers[0].value : "";
-pickers.forEach(picker => picker.addEventListener("change", () => {
-  pickers.forEach(other => { other.value = picker.value; });
-  drawings.forEach(draw => draw());
-}));
 document.getElementById("intervals")?.addEventListener("change", () => drawings.forEach(draw => draw()));
 const packedPlots = read("plots-data");
 if (packedPlots) unpack(packedPlots).then(found => {
   plots = found;
+  drawing("plot-contexts", drawContexts);
   drawing("plot-differences", drawDifferences);
   drawing("plot-id-ood", drawIdOod);
   drawing("plot-search", drawSearch);

@@ -15,10 +15,11 @@ from reports.analysis.contrasts import Part
 from reports.analysis.levels import LEVELS, level_table
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
-from reports.claims.notes import first_sight
+from reports.claims.notes import first_sight, mean_beside, worst_of
 from reports.claims.rules import UNDECIDABLE, Verdict, decide, ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
+from reports.render.formatting import mean_words
 from reports.stats.intervals import Component, Estimate
 from tests.support.planted import Plan, change_study, plant
 
@@ -185,3 +186,18 @@ def test_a_verdict_that_looks_wrong_at_first_sight_explains_itself(tmp_path: Pat
     assert (own.verdict, first_sight(own)) == ("contradicted", "The margin of 2 points is this audit's own.")
     plain = decided(evidence, "C4", made("CAR-FT - FT", 0.05, 0.01))
     assert (plain.verdict, first_sight(plain)) == ("reproduced", "")
+
+
+def test_a_verdict_of_several_parts_names_the_worst_and_the_mean_beside_it(tmp_path: Path) -> None:
+    by_claim = {v.claim: v for v in verdicts(evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS))}
+    assert {claim: worst_of(by_claim[claim]) for claim in ("C1", "C3", "C4", "C5")} == {
+        "C1": 0, "C3": 0, "C4": 5, "C5": 9,
+    }  # fmt: skip
+    means = {claim: mean_beside(by_claim[claim]) for claim in ("C3", "C4", "C5", "C10")}
+    assert {claim: part and part.name for claim, part in means.items()} == {
+        "C3": None, "C4": "CAR-FT - FT, mean of suites", "C5": "CAR-FT - FT, mean of tasks", "C10": None,
+    }  # fmt: skip
+    part = means["C4"]
+    assert mean_words(by_claim["C4"]) == (
+        f"mean of suites {100 * part.estimate.effect:+.1f} ({100 * part.low:+.1f} to {100 * part.high:+.1f})"
+    )
