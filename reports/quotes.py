@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from carft.core.errors import UserError
 from reports.tables.registry import TABLES
@@ -152,5 +153,5 @@ def _scale(table: str, column: str, row: dict[str, Any]) -> float:
 
 def _rows(path: Path) -> dict[str, dict[str, Any]]:
     card, table = TABLES[path.stem], pd.read_csv(path)
-    names = [name for name in ("scope", *card.keys) if name in table and table[name].dtype == object]
+    names = [name for name in ("scope", *card.keys) if name in table and not is_numeric_dtype(table[name])]
     return card.addressed(rows_of(table.fillna(dict.fromkeys(names, ""))))
