@@ -52,7 +52,8 @@ class Plan:
 
 def predictions(task: str, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator) -> Predictions:
     """Two images of each group. A group is easy or hard for every method alike, so that pairing matters."""
-    classes, templates = len(card(task).classes), len(card(task).templates)
+    known = card(task)
+    classes, templates = len(known.classes), len(known.contexts if known.scale == "own" else known.templates)
     groups = [f"{name}-{k}" for k in range(plan.groups) for _ in range(2)]
     ease = np.random.default_rng(len(task)).random(plan.groups).repeat(2)
     count = len(groups)

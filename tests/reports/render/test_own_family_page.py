@@ -58,7 +58,7 @@ def test_names_are_whole_and_nothing_is_wider_than_the_screen(family: Content, o
         [...svg.querySelectorAll("text")].filter(text => text.getBoundingClientRect().left
             < svg.getBoundingClientRect().left - 1).map(text => text.textContent))"""
     assert page.evaluate(outside) == []
-    shown = page.locator("#plot-differences svg").first.inner_text().replace("\n", "")
+    shown = page.locator("#plot-differences svg").first.text_content()
     assert all(name in shown for name in NAMES) and "skin-lesions/" not in shown
     assert all(lines < 2 for lines in lines_of_names(page))
 
