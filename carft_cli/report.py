@@ -244,7 +244,7 @@ def why(
     address: Annotated[str, typer.Argument(help="A claim such as C3, or TABLE.ROW.COLUMN.")],
     results: Results = "results",
     claims: Claims = None,
-    cells: Annotated[bool, typer.Option("--cells", help="List every cell with the command that makes it.")] = False,
+    cells: Annotated[bool, typer.Option("--cells", help="List every cell with its numbers and its command.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Where a number comes from: its formula, the cells behind it, and the command that makes each again.
@@ -265,13 +265,15 @@ def why(
     for name, text in chain.facts:
         out.print(f"  {name}: {text}", soft_wrap=True, markup=False, highlight=False)
     for title, rows in chain.tables.items():
+        if not cells and any("cell" in row for row in rows):
+            continue
         out.print(f"\n{title}", style="bold", soft_wrap=True, highlight=False)
         out.print(rows_table(rows))
     if not chain.cells:
         return
     number = counted(len(chain.cells), "cell")
     if not cells:
-        out.print(f"\n{number}; --cells lists each with the command that makes it again.", highlight=False)
+        out.print(f"\n{number}; --cells lists each with its numbers and its command.", highlight=False)
         return
     out.print(f"\n{number}, made again by:", style="bold", highlight=False)
     for cell in chain.cells:

@@ -130,6 +130,15 @@ def test_json_holds_the_chain(store: Store) -> None:
     assert printed["cells"][0]["command"].startswith("python cli.py")
 
 
+def test_people_get_the_cells_on_request(store: Store) -> None:
+    short, listed = (
+        run_cli("report", "why", "C3", "--results", store.root, *more).stdout for more in ((), ("--cells",))
+    )
+    cells = [row["cell"] for row in explain(store, "C3").cells]
+    assert len(cells) == 8 and "8 cells; --cells lists each" in short and not any(cell in short for cell in cells)
+    assert all(listed.count(cell) == 2 for cell in cells) and listed.count("python cli.py train") == 8
+
+
 def test_an_option_before_the_subcommand_is_refused(store: Store) -> None:
     done = run_cli("report", "--results", store.root, "why", "C3")
     assert done.returncode == 2

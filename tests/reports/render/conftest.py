@@ -86,7 +86,7 @@ def open_page(tab: SimpleNamespace, tmp_path: Path, html: Callable[[Content], st
         path = tmp_path / "index.html"
         path.write_text(html(content), encoding="utf-8")
         tab.page.set_viewport_size({"width": 1400, "height": 1000})
-        tab.page.emulate_media(color_scheme="light")
+        tab.page.emulate_media(media="screen", color_scheme="light")
         tab.page.goto(path.as_uri() + fragment)
         return tab.page
 

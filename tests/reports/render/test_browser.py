@@ -474,6 +474,17 @@ def test_paper_shows_what_was_closed(content: Content, open_page: Open) -> None:
     assert page.evaluate(closed) == before
 
 
+def test_a_sheet_of_paper_is_no_phone_and_no_table_is_wider(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 with margins of 12 mm
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".opening img").is_visible() and page.locator(".levels").is_hidden()
+    widths = page.locator("table.data").evaluate_all("tables => tables.map(table => table.offsetWidth)")
+    assert len(widths) > 20 and max(widths) <= 703
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+
 def test_names_cannot_act(content: Content, open_page: Open) -> None:
     name = "</script><img src=x onerror=\"document.title='acted'\">"
     rows = [("f" * 16, name, *row[2:]) for row in content.cells["rows"]]
