@@ -185,12 +185,14 @@ def interval_words(part: Part) -> str:
 
 
 def _elsewhere(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
-    """How the claims of a topic came out in the other scopes, counted."""
+    """How the claims of a topic came out in the other scopes: one by one in a single scope, counted in several."""
     others = [v for v in verdicts if v.claim in topic.claims and v.scope not in ("", evidence.name)]
+    scopes = sorted({v.scope for v in others})
+    if len(scopes) == 1:
+        return f"on {scopes[0]}: {', '.join(f'{v.claim} {v.verdict}' for v in others)}"
     counts = Counter(v.verdict for v in others)
-    scopes = len({v.scope for v in others})
     counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"on {scopes} other scope{'s' * (scopes > 1)}: {counted}" if counted else ""
+    return f"on {len(scopes)} other scopes: {counted}" if counted else ""
 
 
 SCALES = {

@@ -146,6 +146,11 @@ def test_several_scopes_take_three_sentences(tmp_path: Path) -> None:
     assert re.search(r"; on 2 other scopes: (\d [a-z ]+(, )?)+\.$", first)
 
 
+def test_claims_of_one_other_scope_are_named(tmp_path: Path) -> None:
+    found = answer_of(evidence_of(tmp_path, tasks=(*DOWNSTREAM_ICONS[:2], ALL)))
+    assert re.search(r"; on [a-z/ ]+: C3 [a-z ]+\.$", words(found)["In distribution"])
+
+
 def test_untuned_studies_are_named_as_such(tmp_path: Path) -> None:
     found = answer_of(evidence_of(tmp_path, trials=1))
     assert "Nothing was tuned" in dict(found.trust)["Search"]
