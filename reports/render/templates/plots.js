@@ -110,7 +110,7 @@ function linesOf(names, most) {
 function differencesOf(where, every, domain, width) {
   const name = choiceOfInterval(), rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
   const tasks = [...new Set(rows.map(row => row.task))], bounded = rows.filter(row => row.low !== null);
-  const marginLeft = Math.min(150, width * .38), lines = linesOf(tasks, Math.floor((marginLeft - 12) / 5.6));
+  const marginLeft = Math.min(150, width * .38), lines = linesOf(tasks, Math.floor((marginLeft - 12) / 6.4));
   const row = Math.max(26, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
   const tone = row => row.mean ? "#1c2024" : isChosen(row) ? styleOf("CAR-FT").colour : OTHERS;
   const figure = Plot.plot({
