@@ -30,7 +30,9 @@ def curve(model: str, task: str, seed: int, batch_size: int) -> list[tuple[float
     """(rate, training loss) of every step of plain fine-tuning, until the loss is not finite."""
     training = Training(epochs=1, batch_size=batch_size, steps=STEPS, warmup=0.0, schedule="constant")
     cell = specify(task, "ft", {"lr": LOW}, seed, training, model=model)
-    context = CellContext.of(cell, Execution("cpu"))
+    execution = Execution("cpu")
+    execution.prepare()
+    context = CellContext.of(cell, execution)
     method = method_card(cell.method).load()(cell, context.pretrained, context.prompts)
     trainer = Trainer(cell, context, context.network(), method)
     trainer.rates = [LOW * (HIGH / LOW) ** (step / (STEPS - 1)) for step in range(STEPS)]
