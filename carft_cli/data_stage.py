@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,7 @@ def data_stage(settings: StageSettings) -> None:
 
     labels = _labels(settings)
     files, path, errors = _source(settings.source)
-    log = lambda line: err.print(line, style="dim", soft_wrap=True)  # noqa: E731
+    log = partial(err.print, style="dim", soft_wrap=True)
     with errors:
         staged, new = Staging(files, settings.to, labels, log).run(find_shards(files, path))
     different = changed(settings.to, staged) if settings.check else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -48,6 +49,11 @@ class Labels:
     """Class names by number; none: those that a table holds, else the number with four digits."""
     column: str = "label"
     """Column of a table, or key of a sample's JSON, that holds the label."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 over names and column, in hexadecimal digits."""
+        return hashlib.sha256(json.dumps([self.names, self.column]).encode()).hexdigest()
 
     def folder(self, label: object, names: Sequence[str], where: str) -> str:
         """The folder of a class. label: a number, or a name. names: what the shard itself calls its numbers."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from pyarrow.fs import FileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,11 +33,14 @@ class StagedImage(BaseModel):
 
 
 class StagedShard(BaseModel):
-    """The list of a shard whose images are all on disk. images: path below the target -> size and digest."""
+    """The list of a shard whose images are all on disk. labels: digest of how its classes were named. images: path
+    below the target -> size and digest.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     shard: str
     size: int
+    labels: str
     images: dict[str, StagedImage]
 
 
@@ -57,10 +62,8 @@ class Staging:
             UserError: A shard cannot be read, the target holds images of other shards, or two shards hold one path.
         """
         self._require_own(shards)
-        try:
+        with _writing(self.target):
             (self.target / LISTS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"The folder '{self.target}' cannot be written: {error.strerror}.") from error
         here = {shard.name: found for shard in shards if (found := self.staged(shard))}
         for found in here.values():
             self._shard_of |= dict.fromkeys(found.images, found.shard)
@@ -78,11 +81,19 @@ class Staging:
         return [here[shard.name] for shard in shards], len(left)
 
     def staged(self, shard: Shard) -> StagedShard | None:
-        """The list of a shard, if all its images are on disk with their sizes; None otherwise."""
+        """The list of a shard, if all its images are on disk with their sizes; None otherwise.
+
+        Raises ``UserError`` when its classes were named in another way.
+        """
         try:
             found = StagedShard.model_validate_json(self._list(shard.name).read_bytes())
         except (OSError, ValidationError):
             return None
+        if found.labels != self.labels.digest:
+            raise UserError(
+                f"'{self.target}' was staged with other --classes or another --label.",
+                "Give the same, or another folder.",
+            )
         whole = found.size == shard.size and all(
             path.is_file() and path.stat().st_size == image.size
             for name, image in found.images.items()
@@ -94,12 +105,12 @@ class Staging:
         own = {self._list(shard.name).name for shard in shards}
         if other := sorted(path.name for path in (self.target / LISTS).glob("*.json") if path.name not in own):
             raise UserError(
-                f"'{self.target}' holds images of another shard: '{other[0].removesuffix('.json')}'.",
+                f"'{self.target}' holds images of another shard: '{unquote(other[0].removesuffix('.json'))}'.",
                 "Name another folder, or the source that holds all its shards.",
             )
 
     def _list(self, shard: str) -> Path:
-        return self.target / LISTS / f"{shard.replace('/', '__')}.json"
+        return self.target / LISTS / f"{quote(shard, safe='')}.json"
 
     def _unpack(self, shard: Shard) -> StagedShard:
         images = {}
@@ -109,8 +120,9 @@ class Staging:
             images[name] = StagedImage(size=len(content), sha256=hashlib.sha256(content).hexdigest())
         if not images:
             raise UserError(f"'{shard.name}' holds no image.")
-        done = StagedShard(shard=shard.name, size=shard.size, images=images)
-        write_json(self._list(shard.name), done.model_dump())
+        done = StagedShard(shard=shard.name, size=shard.size, labels=self.labels.digest, images=images)
+        with _writing(self.target):
+            write_json(self._list(shard.name), done.model_dump())
         return done
 
     def _claim(self, image: str, shard: str, again: bool) -> None:
@@ -118,10 +130,9 @@ class Staging:
             other = self._shard_of.setdefault(image, shard)
         if other != shard or again:
             raise UserError(
-                f"Two images have the path '{image}': in '{other}' and '{shard}'." if other != shard else
-                f"'{shard}' holds two images with the path '{image}'.",
+                f"Two images have the path '{image}': in '{other}' and '{shard}'.",
                 "Rename one of them: images of one class need different names.",
-            )  # fmt: skip
+            )
 
 
 def changed(target: Path, staged: Sequence[StagedShard]) -> list[str]:
@@ -132,9 +143,16 @@ def changed(target: Path, staged: Sequence[StagedShard]) -> list[str]:
 
 def _write(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)
         part.replace(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an error of the disk that is written to into a ``UserError``; one of the source keeps its own type."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"'{path}' cannot be written: {error.strerror}.", "Then the same command goes on.") from error

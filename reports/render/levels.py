@@ -15,7 +15,7 @@ from reports.tables.rows import rows_of
 
 @dataclass(frozen=True)
 class Level:
-    """A method at a place, in % from 0 to 100. Without an interval both bounds are the value."""
+    """Mean of one method, in percent, with its 95 % interval; without one ``low`` and ``high`` equal ``value``."""
 
     method: str
     value: float

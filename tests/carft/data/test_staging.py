@@ -211,6 +211,17 @@ def test_a_folder_that_holds_other_shards_is_refused(tmp_path: Path, shards: Pat
     assert "images of another shard" in stage(other, "--to", tmp_path / "out", expect=2).stderr
 
 
+def test_other_class_names_for_staged_shards_are_refused(tmp_path: Path, shards: Path) -> None:
+    stage(shards, "--to", tmp_path / "out")
+    said = stage(shards, "--to", tmp_path / "out", "--classes", _names(tmp_path), expect=2).stderr
+    assert "staged with other --classes" in said and not (tmp_path / "out" / "cat").exists()
+
+
+def test_a_target_that_cannot_be_written_is_refused(tmp_path: Path, shards: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    assert "cannot be written" in stage(shards, "--to", tmp_path / "out", expect=2).stderr
+
+
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "There is no" in stage(tmp_path / "nothing", "--to", tmp_path / "out", expect=2).stderr
     assert not (tmp_path / "out").exists()

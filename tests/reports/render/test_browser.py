@@ -157,7 +157,7 @@ def test_dragging_over_marks_chooses_their_tasks_and_escape_all(content: Content
     assert len(boxes) == 10
 
     def drag(some: list[dict[str, float]]) -> None:
-        """From a place left of and above all of some marks to one right of and below them."""
+        """Drag a rectangle around the given marks, from its top left corner to its bottom right one."""
         page.mouse.move(min(b["x"] for b in some) - 4, min(b["y"] for b in some) - 4)
         page.mouse.down()
         page.mouse.move(
