@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from carft.core.errors import UserError
 from carft.core.files import write_json
 from carft.data.catalog import declare_tasks, is_known
 from carft.data.folder.named import METRICS, NamedTask, declared
@@ -87,7 +88,11 @@ def known_tasks(tasks: Iterable[str]) -> list[NamedTask]:
 
 
 def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:
-    """Write named tasks into a results folder, and make them known to this process."""
+    """Write named tasks into a results folder, and make them known to this process.
+
+    Raises ``UserError`` for another metric of a task with studies: it would be chosen after results were seen.
+    """
+    _require_same_metric(store, tasks)
     declare_tasks(tasks)
     for task in tasks:
         name = f"{FOLDER}/{stable_hash(task.name)}.json"
@@ -97,6 +102,18 @@ def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:
     if found := {task.name: task.folder for task in tasks if task.folder}:
         with store.changing(FOLDERS):
             write_json(store.root / FOLDERS, FoldersFile(folders=_folders(store) | found).content())
+
+
+def _require_same_metric(store: Store, tasks: Sequence[NamedTask]) -> None:
+    metrics = {task.name: task.metric for task in tasks}
+    changed = [old for old in named_tasks(store) if metrics.get(old.name, old.metric) != old.metric]
+    searched = {study.task for study in store.studies()} if changed else set()
+    for old in changed:
+        if old.name in searched:
+            raise UserError(
+                f"'{old.name}' is decided by {old.metric} in this results folder, and its search began with that.",
+                f"Name the tasks file with metric: {old.metric}, or another results folder.",
+            )
 
 
 def _folders(store: Store) -> dict[str, str]:

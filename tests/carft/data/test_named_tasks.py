@@ -23,6 +23,7 @@ from carft.spec.resolve import command, specify
 from carft.store.failures import write_failure
 from carft.store.named_tasks import keep_tasks, load_tasks, named_tasks
 from carft.store.records import Store
+from tests.support.planted import Plan, plant
 
 FT = {"lr": 1e-4}
 
@@ -162,6 +163,16 @@ def test_metric_and_privacy_are_kept_and_give_the_same_cells(pets: Path, store: 
     assert card("zoo/cats").metric == "mean_per_class"
     keep_tasks(store, [chosen])
     assert load_tasks(store) == [chosen]
+
+
+def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> None:
+    plain = named_task("zoo/cats", pets)
+    keep_tasks(store, [plain])
+    keep_tasks(store, [replace(plain, metric="mean_per_class")])
+    plant(store, [plain.name], Plan(top1={"zeroshot": 0.5, "ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.6}))
+    with pytest.raises(UserError, match="decided by mean_per_class"):
+        keep_tasks(store, [plain])
+    assert load_tasks(store)[0].metric == "mean_per_class"
 
 
 @pytest.mark.parametrize(
