@@ -5,6 +5,7 @@
     cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
     tasks/          the named tasks, without the path of their folders
     predictions/    of a compact archive: see carft.store.shared_predictions
+    documents.jsonl     of a compact archive: all JSON files outside report/, see carft.store.joined_documents
     methods/        the cards of methods that are no part of this package
     report/         a report on the results, optional
 
@@ -35,11 +36,14 @@ from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.data.catalog import DATA_SETS, card
 from carft.store.document import Document, only_version, parse_document
+from carft.store.joined_documents import FILE as JOINED
+from carft.store.joined_documents import join_documents, split_documents
 from carft.store.records import Store
 from carft.store.shared_predictions import COLUMNS, write_shared
 from carft.store.shared_predictions import FOLDER as SHARED
 
-SCHEMA = 1
+#: of an archive; 1 has no documents.jsonl, and is still read
+SCHEMA = 2
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "methods", SHARED)
 LOG = "unsealed.jsonl"
@@ -51,8 +55,9 @@ _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither
 _LAYOUT = re.compile(
     rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
     rf"(tasks|methods)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
-    rf"unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}",
+    rf"unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
 )
+_DOCUMENT = re.compile(r"(?!report/).*\.json")
 
 
 class DataLicence(Document):
@@ -80,7 +85,7 @@ class ArchivedFile(Document):
 class Manifest(Document):
     """manifest.json of an archive."""
 
-    version: Annotated[int, only_version(SCHEMA)] = Field(alias="schema")
+    version: Annotated[int, only_version(1, SCHEMA)] = Field(alias="schema")
     """Version of the format of the archive. Written as ``schema``."""
     carft: str
     """Version of carft that wrote the archive."""
@@ -119,22 +124,23 @@ def pack(
         report: Folder of a report on the results.
         weights: Whether the archive holds the weights that were kept.
         compact: Whether predictions are stored without logits, and those of search cells on validation images and
-            their histories not at all. Accuracy and context recognition can be made again from such an archive, losses
-            and calibration cannot.
+            their histories not at all; JSON files are joined to one. Accuracy and context recognition can be made again
+            from such an archive, losses and calibration cannot.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        return _pack(store, archive, report, weights, Path(scratch) / SHARED if compact else None)
+        return _pack(store, archive, report, weights, Path(scratch) if compact else None)
 
 
-def _pack(store: Store, archive: Path, report: Path | None, weights: bool, shared: Path | None) -> Packed:
+def _pack(store: Store, archive: Path, report: Path | None, weights: bool, scratch: Path | None) -> Packed:
     store.require_present()
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
     if not archive.parent.is_dir():
         raise UserError(f"There is no folder '{archive.parent}'.", "Create it, or name another path.")
     sources = _sources(store, report, weights)
-    if shared is not None:
-        sources = _compacted(store, sources, shared)
+    cells = _cells_among(sources)
+    if scratch is not None:
+        sources = _compacted(store, sources, scratch)
     data = _licences(store)
     notes = _licence_page(data).encode()
     listed = {name: _measured(path) for name, path in sources.items()}
@@ -153,7 +159,7 @@ def _pack(store: Store, archive: Path, report: Path | None, weights: bool, share
                     raise UserError(f"'{path}' changed while it was packed.", "Export it when no sweep runs in it.")
 
     write_atomic(archive, write)
-    return _packed(manifest)
+    return _packed(manifest, cells)
 
 
 def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path]:
@@ -171,8 +177,16 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
     return found
 
 
-def _compacted(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
-    """The files of a compact archive. Predictions without logits are written to ``folder``."""
+def _compacted(store: Store, sources: dict[str, Path], scratch: Path) -> dict[str, Path]:
+    """The files of a compact archive. Predictions without logits and the joined JSON files are written to ``scratch``."""
+    documents = {name: path for name, path in sources.items() if _DOCUMENT.fullmatch(name)}
+    join_documents(documents, scratch / JOINED)
+    found = {name: path for name, path in sources.items() if name not in documents} | {JOINED: scratch / JOINED}
+    return _without_logits(store, found, scratch / SHARED)
+
+
+def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The files with predictions in the shared form, which are written to ``folder``, in place of each cell's own."""
     studies = store.studies()
     trials = {t.cell for study in studies for t in study.trials} - {c for study in studies for c in study.confirm}
     dropped = re.compile(rf"cells/({_NAME})/(evaluations/{_NAME}\.parquet|predictions\.parquet|history\.parquet)")
@@ -237,13 +251,17 @@ def _licence_page(data: Iterable[DataLicence]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _packed(manifest: Manifest) -> Packed:
+def _cells_among(names: Iterable[str]) -> int:
+    return sum(name.startswith("cells/") and name.endswith("/record.json") for name in names)
+
+
+def _packed(manifest: Manifest, cells: int) -> Packed:
     listed = manifest.files
     digests = json.dumps({name: facts.sha256 for name, facts in listed.items()}, sort_keys=True)
     return Packed(
         files=len(listed),
         size=sum(facts.size for facts in listed.values()),
-        cells=sum(name.startswith("cells/") and name.endswith("/record.json") for name in listed),
+        cells=cells,
         fingerprint=hashlib.sha256(digests.encode()).hexdigest(),
         data=tuple(manifest.data),
     )
@@ -294,9 +312,9 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
             raise UserError(f"'{name}' has {entry.file_size} bytes, its manifest says {listed[name].size}.")
     if missing := sorted(set(listed) - set(entries)):
         raise UserError(f"{len(missing)} files of its manifest are missing, such as '{missing[0]}'.")
-    packed = _packed(manifest)
-    if packed.size > shutil.disk_usage(folder).free:
-        raise UserError(f"it needs {packed.size:,} bytes, and there is less space.", "Name a folder on another disk.")
+    size = sum(facts.size * (2 if name == JOINED else 1) for name, facts in listed.items())
+    if size > shutil.disk_usage(folder).free:
+        raise UserError(f"it needs {size:,} bytes, and there is less space.", "Name a folder on another disk.")
     for name, entry in entries.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -304,8 +322,24 @@ def _unpacked(stream: zipfile.ZipFile, folder: Path) -> Packed:
             digest = _copy(source, copy.write, listed[name].size)
         if digest != listed[name].sha256:
             raise UserError(f"'{name}' is not what its manifest says: its digest differs.")
+    _split_joined(folder)
     (folder / "cells").mkdir(exist_ok=True)
-    return packed
+    return _packed(manifest, _cells_among(files_below(folder, ("cells",))))
+
+
+def _split_joined(folder: Path) -> None:
+    """Write the joined JSON files of a compact archive to files of their own."""
+    joined = folder / JOINED
+    if not joined.is_file():
+        return
+    for name, content in split_documents(joined):
+        if not (_LAYOUT.fullmatch(name) and _DOCUMENT.fullmatch(name)):
+            raise UserError(f"'{name}' in {JOINED} is no JSON file of a results folder.")
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as copy:
+            copy.write(content)
+    joined.unlink()
 
 
 def _require_plain(entry: zipfile.ZipInfo) -> None:

@@ -27,16 +27,16 @@ Json = Annotated[JsonValue, AfterValidator(_writable)]
 
 
 class _OtherVersion(Exception):
-    def __init__(self, found: int, known: int) -> None:
+    def __init__(self, found: int, known: tuple[int, ...]) -> None:
         super().__init__(found, known)
         self.found, self.known = found, known
 
 
-def only_version(known: int) -> AfterValidator:
+def only_version(*known: int) -> AfterValidator:
     """Validator of a schema version. It belongs to the first field, so that no other field is looked at before."""
 
     def check(found: int) -> int:
-        if found != known:
+        if found not in known:
             raise _OtherVersion(found, known)
         return found
 
@@ -96,7 +96,7 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
         raise corrupt(path, _first_of(error), model.hint) from error
     except _OtherVersion as error:
         raise UserError(
-            f"'{path}' has schema version {error.found}; this carft reads version {error.known}.",
+            f"'{path}' has schema version {error.found}; this carft reads version {' and '.join(map(str, error.known))}.",
             "Read it with the carft that wrote it, or run the sweep again.",
         ) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from carft.store import archive as archive_module
 from carft.store.archive import LOG, MANIFEST, ArchivedFile, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
+from carft.store.joined_documents import FILE as JOINED
 from carft.store.merge import Conflict, merge
 from carft.store.records import Store
 from carft.store.stale import stale_cells
@@ -355,6 +357,29 @@ def test_a_name_that_leads_elsewhere_is_refused(published: tuple[Store, Path, Pa
     with pytest.raises(UserError, match="no file of a results folder"):
         unpack(repacked(published[2], tmp_path / "a.zip", change), tmp_path / "inner" / "theirs")
     assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "inner"}
+
+
+@pytest.mark.parametrize("name", [*EVIL, "report/index.json", "cells/a/history.parquet"])
+def test_a_joined_file_that_leads_elsewhere_is_refused(finished: Store, tmp_path: Path, name: str) -> None:
+    def change(content: dict[str, bytes], listed: dict[str, Any]) -> None:
+        content[JOINED] += json.dumps({"name": name, "text": "evil"}).encode() + b"\n"
+        listed[JOINED] = {"sha256": hashlib.sha256(content[JOINED]).hexdigest(), "bytes": len(content[JOINED])}
+
+    pack(finished, tmp_path / "whole.zip", compact=True)
+    with pytest.raises(UserError, match="no JSON file of a results folder"):
+        unpack(repacked(tmp_path / "whole.zip", tmp_path / "a.zip", change), tmp_path / "inner" / "theirs")
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.zip", "whole.zip", "inner", "results"}
+    assert not list((tmp_path / "inner").iterdir())
+
+
+def test_the_files_of_a_compact_archive_are_joined_and_come_back_as_they_were(finished: Store, tmp_path: Path) -> None:
+    packed = pack(finished, tmp_path / "a.zip", compact=True)
+    names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
+    assert JOINED in names and not [name for name in names if name.endswith("record.json")]
+    assert unpack(tmp_path / "a.zip", tmp_path / "theirs") == packed and packed.cells == len(finished.ids())
+    for path in finished.root.glob("cells/**/*.json"):
+        assert (tmp_path / "theirs" / path.relative_to(finished.root)).read_bytes() == path.read_bytes()
+    assert not (tmp_path / "theirs" / JOINED).exists()
 
 
 def change_record(content: dict[str, bytes], listed: dict[str, Any]) -> None:
