@@ -49,6 +49,8 @@ class Part:
     """``top1``, ``mean_per_class`` or ``context``; several are joined by a comma, in the order of the tasks."""
     by_task: tuple[tuple[str, Estimate], ...] = ()
     """What people are shown of each task, and its own estimate."""
+    unshared: str = ""
+    """Which searches of one side have no counterpart on the other and are left out, in a sentence."""
 
     @property
     def assumed(self) -> float:
@@ -108,6 +110,8 @@ class Found:
     """Task -> the metric of its estimate."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Task -> what people are shown of it."""
+    unshared: str = ""
+    """Which searches of one side are left out, in a sentence."""
 
     @property
     def by_task(self) -> tuple[tuple[str, Estimate], ...]:
@@ -145,6 +149,9 @@ class Contrast:
 
     def found(self, evidence: Evidence) -> Found:
         """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
+        searched = [e.parent or e.method for e in self._trained_sides()]
+        unshared = evidence.unshared_searches(searched)
+        evidence = evidence.with_shared_searches(searched)
         estimates, mismatches = {}, []
         asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
         asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
@@ -161,7 +168,7 @@ class Contrast:
         unequal = (*self._uneven(evidence, estimates), *mismatches)
         metrics = {task: self.metric(evidence, task) for task in estimates}
         labels = {task: evidence.label(task) for task in estimates}
-        return Found(estimates, self._flaws(evidence, asked, estimates), unequal, metrics, labels)
+        return Found(estimates, self._flaws(evidence, asked, estimates), unequal, metrics, labels, unshared)
 
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
@@ -312,7 +319,7 @@ def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) 
 
 def part(name: str, found: Found, estimate: Estimate, **settings: Any) -> Part:
     """A part of what was found."""
-    known = {"metric": found.metric, "by_task": found.by_task, **settings}
+    known = {"metric": found.metric, "by_task": found.by_task, "unshared": found.unshared, **settings}
     return Part(name, estimate, found.cells, tuple(found.estimates), found.flaws, found.unequal, **known)
 
 

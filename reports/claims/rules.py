@@ -110,12 +110,15 @@ class Verdict:
 
     @property
     def tuning(self) -> str:
-        """Whether the interval covers the luck of the search, in a sentence; empty where nothing was searched."""
+        """Whether the interval covers the luck of the search, and which searches are left out; empty without one."""
         if self.n_searches == 0:
             return ""
+        covers = f"{self.n_searches} searches a study: the interval covers tuning luck."
         if self.n_searches == 1:
-            return "One search a study: the interval does not cover tuning luck."
-        return f"{self.n_searches} searches a study: the interval covers tuning luck."
+            covers = "One search a study: the interval does not cover tuning luck."
+        return " ".join(
+            [covers, *dict.fromkeys(part.unshared for part in self.parts if part.deciding and part.unshared)]
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that scripts rely on, and the reason."""

@@ -126,6 +126,29 @@ class Evidence:
         studies = {(s.task, s.method, search_of(s)): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), reading=reading, others=())
 
+    def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
+        """This view with the first R searches alone of each of these methods, R being the fewest that one of them has.
+
+        Search k of one method is compared with search k of another, so further searches of one have no counterpart.
+        """
+        shared = min(self._searches_of(methods).values(), default=0)
+        kept = [s for s in self.studies if s.method not in methods or search_of(s) <= shared]
+        return self if len(kept) == len(self.studies) else replace(self, studies=kept, others=())
+
+    def unshared_searches(self, methods: Sequence[str]) -> str:
+        """Which searches :meth:`with_shared_searches` leaves out, in words; mostly empty."""
+        counts = self._searches_of(methods)
+        shared = min(counts.values(), default=0)
+        fewest = " and ".join(name for name, count in counts.items() if count == shared)
+        first = "the first" if shared == 1 else f"the first {shared}"
+        found = [f"{first} of {count} searches of {name}" for name, count in counts.items() if count > shared]
+        return f"It rests on {' and '.join(found)}: {fewest} has {shared}." if found else ""
+
+    def _searches_of(self, methods: Sequence[str]) -> dict[str, int]:
+        """Method -> the largest number of its searches of a task, for the methods that were searched."""
+        numbers = {name: [search_of(s) for s in self.studies if s.method == name] for name in methods}
+        return {name: max(found) for name, found in numbers.items() if found}
+
     @property
     def store(self) -> Store:
         return self.archive.store

@@ -137,13 +137,25 @@ def test_several_searches_are_the_replicates_and_the_verdict_says_what_it_covers
     assert trials.groupby(["task", "method"])["search"].apply(list).tolist() == [[1, 2], [1, 2]]
 
 
-def test_a_search_that_only_one_side_has_decides_nothing(tmp_path: Path) -> None:
+def test_a_search_that_only_one_side_has_is_left_out_and_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, [ALL], GOOD, curves=False)
-    only = Plan(top1={"car_ft": 0.75}, context={"car_ft": 0.9})
-    plant(store, [ALL], only, curves=False, search=2)
-    found = {v.claim: v for v in verdicts(Evidence.of(store))}["C3"]
-    assert found.verdict in ("inconclusive", "not comparable")
+    alone = {v.claim: v for v in verdicts(Evidence.of(store))}["C3"]
+    better = Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9})
+    plant(store, [ALL], better, curves=False, search=2)
+    found = {v.claim: v for v in verdicts(Evidence.of(store))}
+    assert (found["C3"].effect, found["C3"].low, found["C3"].high) == (alone.effect, alone.low, alone.high)
+    assert found["C3"].verdict == alone.verdict and found["C3"].n_searches == 1
+    assert "It rests on the first of 2 searches of car_ft: ft has 1." in found["C3"].tuning
+    assert found["C1"].tuning == alone.tuning
+
+
+def test_only_the_first_searches_are_shared(tmp_path: Path) -> None:
+    """Whoever strikes out the first search of one side has nothing to compare with the first of the other."""
+    store = Store(tmp_path)
+    plant(store, [ALL], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}), curves=False)
+    plant(store, [ALL], Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9}), curves=False, search=2)
+    assert {v.claim: v for v in verdicts(Evidence.of(store))}["C3"].verdict in ("inconclusive", "not run")
 
 
 def test_a_missing_method_is_not_run_and_says_what_to_type(tmp_path: Path) -> None:
