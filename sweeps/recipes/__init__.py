@@ -55,6 +55,18 @@ def _with_middle_and_ends(alphas: list[float]) -> list[float]:
 Alphas = Annotated[list[float], AfterValidator(_with_middle_and_ends)]
 
 
+def _all_known(methods: list[str]) -> list[str]:
+    for name in methods:
+        try:
+            method_card(name)
+        except UserError as error:
+            raise ValueError(str(error).removesuffix(".")) from error
+    return methods
+
+
+Methods = Annotated[list[str], AfterValidator(_all_known)]
+
+
 class Smoke(_Strict):
     """What a smoke run changes."""
 
@@ -63,6 +75,7 @@ class Smoke(_Strict):
     epochs: int = Field(ge=1)
     steps: int | None = Field(default=None, ge=1)
     alphas: Alphas | None = None
+    methods: Methods | None = None
 
 
 class SearchRange(_Strict):
@@ -90,7 +103,7 @@ class Recipe(_Strict):
     name: str
     question: str
     tasks: list[str]
-    methods: list[str]
+    methods: Methods
     trials: int = Field(ge=1)
     seeds: int = Field(ge=1)
     round_size: int = Field(ge=1)
@@ -115,16 +128,6 @@ class Recipe(_Strict):
     allow_edges: bool = False
     checkpoint_minutes: float = Field(default=CHECKPOINT_MINUTES, ge=0)
     expect: str
-
-    @field_validator("methods")
-    @classmethod
-    def _known(cls, methods: list[str]) -> list[str]:
-        for name in methods:
-            try:
-                method_card(name)
-            except UserError as error:
-                raise ValueError(str(error).removesuffix(".")) from error
-        return methods
 
     def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
@@ -181,8 +184,8 @@ class Recipe(_Strict):
         budget = {"epochs": smoke.epochs, **({} if smoke.steps is None else {"steps": smoke.steps})}
         training = self.training.model_copy(update=budget)
         small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1, "early_stopping": False}
-        alphas = smoke.alphas or self.alphas
-        return self.model_copy(update={**small, "alphas": alphas, "training": training})
+        fewer = {"alphas": smoke.alphas or self.alphas, "methods": smoke.methods or self.methods}
+        return self.model_copy(update={**small, **fewer, "training": training})
 
     def changed(
         self,
