@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -102,6 +103,19 @@ def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> Non
         for name, value in row.items():
             if name not in head and value not in (None, ""):
                 out.print(f"  {name}: {cell_text(value)}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_fitting(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
+    """Rows of plain values as a table; where the terminal is too narrow for its words, as lines after ``head``."""
+    headings = list(dict.fromkeys(name for row in rows for name in row))
+    words = [[name, *(word for row in rows for word in cell_text(row.get(name)).split())] for name in headings]
+    if sum(max(map(len, column)) + GAP for column in words) <= out.width:
+        out.print(rows_table(rows))
+        return
+    for row in rows:
+        out.print("  ".join(cell_text(row[name]) for name in head if name in row), style="bold", highlight=False)
+        rest = (f"{name} {cell_text(value)}" for name, value in row.items() if name not in head)
+        out.print(Padding(", ".join(rest), (0, 0, 0, 2)), markup=False, highlight=False)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:

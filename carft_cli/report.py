@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from carft.core.errors import UserError
-from carft_cli.console import counted, labelled, out, print_json, rows_table, split
+from carft_cli.console import counted, labelled, out, print_fitting, print_json, rows_table, split
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, local_folder, results_path
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def why(
         if not cells and any("cell" in row for row in rows):
             continue
         out.print(f"\n{title}", style="bold", soft_wrap=True, highlight=False)
-        out.print(rows_table(rows))
+        print_fitting(rows, ("cell", "task", "method", "seed"))
     if not chain.cells:
         return
     number = counted(len(chain.cells), "cell")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Literal, TypedDict, get_args
 
 from carft.core.errors import UserError
@@ -44,6 +45,18 @@ class ProtocolFields(TypedDict, total=False):
 
 #: between the path of a weights file and the sha256 of its content, in ``Cell.pretrained``
 DIGEST_MARK = "#sha256:"
+#: what a model that is a folder begins with, in ``Cell.model``
+LOCAL_DIR = "local-dir:"
+
+
+def without_path(model: str, pretrained: str) -> tuple[str, str]:
+    """Model and weights of a cell as a report names them: of a file or folder its name, of a file also its digest."""
+    if model.startswith(LOCAL_DIR):
+        model = LOCAL_DIR + PurePath(model.removeprefix(LOCAL_DIR)).name
+    if DIGEST_MARK in pretrained:
+        path, _, digest = pretrained.partition(DIGEST_MARK)
+        pretrained = f"{PurePath(path).name} {DIGEST_MARK.lstrip('#')}{digest[:8]}"
+    return model, pretrained
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ class Cell:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
         else:
             spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file counts by its content
-            if self.model.startswith("local-dir:"):
+            if self.model.startswith(LOCAL_DIR):
                 spec["model"] = "local-dir"  # the digest of the weights identifies it
             spec["task"] = task_key(self.task)
             spec["reading"] = self.reading.factors()

@@ -15,12 +15,12 @@ from carft.data.catalog import card
 from carft.data.folder.named import declared
 from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.spec.cell import DIGEST_MARK, PROTOCOLS, Cell, ProtocolFields, Reading, Training
+from carft.spec.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOLS, Cell, ProtocolFields, Reading, Training
 from carft.spec.plugins import source_of
 from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 
 #: prefixes of model names that point to a configuration with weights
-ADDRESSES = ("hf-hub:", "local-dir:")
+ADDRESSES = ("hf-hub:", LOCAL_DIR)
 #: open_clip's suffix of a model with OpenAI's activation
 QUICK = "-quickgelu"
 #: the tag of random weights
@@ -110,7 +110,7 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
 
 def _named_weights(pretrained: str) -> str:
     """Return the path of a weights file with the digest of its content, or a tag unchanged."""
-    folder = pretrained.removeprefix("local-dir:")
+    folder = pretrained.removeprefix(LOCAL_DIR)
     path = Path(pretrained) if folder == pretrained else Path(folder) / SHARED_WEIGHTS
     if not path.is_file():
         return pretrained
@@ -158,7 +158,7 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
 def command(cell: Cell, results: str, unseal: bool = False, published: bool = False) -> str:
     """Return the shell command that runs the cell without Ray into the folder ``results``.
 
-    published: leave open where your own data lie.
+    published: leave open where your own data and weights lie.
     """
     if cell.method == "soup":
         rule = " --greedy" if cell.hyperparameters["greedy"] else ""
@@ -172,7 +172,7 @@ def command(cell: Cell, results: str, unseal: bool = False, published: bool = Fa
     ]
     plain = specify(cell.task, cell.method, cell.hyperparameters)
     parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
-    parts += [*_training_options(cell, plain), *_model_options(cell, plain)]
+    parts += [*_training_options(cell, plain), *_model_options(cell, plain, published)]
     if PLUGGED.get(cell.method):
         parts.append("--plugin FILE")
     if card(cell.task).folder:
@@ -193,8 +193,11 @@ def _training_options(cell: Cell, plain: Cell) -> list[str]:
     return parts + [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
 
 
-def _model_options(cell: Cell, plain: Cell) -> list[str]:
-    """Return the options of model, weights and precision that differ from those of ``plain``."""
+def _model_options(cell: Cell, plain: Cell, published: bool) -> list[str]:
+    """Return the options of model, weights and precision that differ from those of ``plain``.
+
+    published: leave out where a file or folder of weights lies.
+    """
     parts = []
     shown = {"model": cell.model, "pretrained": cell.pretrained, "precision": cell.precision}
     if cell.model.startswith(ADDRESSES):
@@ -208,8 +211,16 @@ def _model_options(cell: Cell, plain: Cell) -> list[str]:
         parts += _of_file(shown.pop("model"))
     for name, value in shown.items():
         if value != getattr(plain, name):
-            parts.append(f"--{name} {shlex.quote(value.partition(DIGEST_MARK)[0])}")
+            parts.append(f"--{name} {_addressed(value, published)}")
     return parts
+
+
+def _addressed(value: str, published: bool) -> str:
+    """Return a name of model or weights, or the place of their files, for a shell."""
+    path, is_file, _ = value.partition(DIGEST_MARK)
+    if published and path.startswith(LOCAL_DIR):
+        return f"{LOCAL_DIR}FOLDER"
+    return "FILE" if published and is_file else shlex.quote(path)
 
 
 def _task_options(task: str) -> list[str]:

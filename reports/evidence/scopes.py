@@ -13,7 +13,7 @@ from itertools import groupby
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
-from carft.spec.cell import DIGEST_MARK
+from carft.spec.cell import DIGEST_MARK, LOCAL_DIR, without_path
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
@@ -21,7 +21,6 @@ DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircra
 #: how a sweep over tasks that are named begins
 SWEEP = "python cli.py sweep downstream --tasks"
 #: how the name of a model in a folder begins
-LOCAL = "local-dir:"
 DOMAINBED = {
     "vlcs": "VLCS",
     "pacs": "PACS",
@@ -185,8 +184,8 @@ class Scope:
         first = card(self.family.tasks[0])
         if (self.model, self.pretrained) == (first.model, first.pretrained):
             return self.family.command
-        if self.model.startswith(LOCAL):
-            return f"{self.family.command} --model {LOCAL}FOLDER"
+        if self.model.startswith(LOCAL_DIR):
+            return f"{self.family.command} --model {LOCAL_DIR}FOLDER"
         weights = "" if self.model == self.pretrained else " --pretrained "
         weights += "" if not weights else "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
         return f"{self.family.command} --model {shlex.quote(self.model)}{weights}"
@@ -208,6 +207,8 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
     """A name for each scope that no other has: model and weights are added where two would share one."""
     plain = [scope.name for scope in scopes]
     return {
-        scope: scope.name if plain.count(scope.name) == 1 else f"{scope.name}, {scope.model} {scope.pretrained[:24]}"
+        scope: scope.name
+        if plain.count(scope.name) == 1
+        else f"{scope.name}, {' '.join(without_path(scope.model, scope.pretrained))}"
         for scope in scopes
     }

@@ -46,6 +46,8 @@ def _write(figure: Figure, scale: str, path: Path) -> tuple[Path, Path]:
     """Write and close a figure; the paths of PNG and SVG. path: without ending."""
     figure.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # type: ignore[union-attr,call-arg]
     figure.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # laid out once, and not again for each file
     png, svg, numbers = (path.parent / f"{path.name}.{ending}" for ending in ("png", "svg", "csv"))
     figure.savefig(png, dpi=DPI, metadata={"Software": None})
     figure.savefig(svg, metadata={"Date": None})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import Any, Generic, TypeVar
 
-from carft.spec.cell import PROTOCOLS, Cell
+from carft.spec.cell import PROTOCOLS, Cell, without_path
 from reports.evidence.evidence import Evidence
 from reports.figures.figures import label
 from reports.render.formatting import points
@@ -76,9 +76,9 @@ def _setting(spec: Mapping[str, Any]) -> str:
     """The rest of a cell's specification in one line."""
     inner = {**spec["training"], **spec["reading"]}
     training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
-    return (
-        f"{spec['model']}, weights '{spec['pretrained']}', data {spec['data_version']}, {spec['precision']}; {training}"
-        + "".join(f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec)
+    model, weights = without_path(spec["model"], spec["pretrained"])
+    return f"{model}, weights '{weights}', data {spec['data_version']}, {spec['precision']}; {training}" + "".join(
+        f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec
     )
 
 

@@ -258,6 +258,20 @@ def test_same_records_give_the_same_tables(built: Built, store: Store, tmp_path:
             assert other.read_bytes() == path.read_bytes(), path.name
 
 
+def test_where_weights_lie_is_in_no_file(tmp_path: Path) -> None:
+    weights = tmp_path / "home" / "tuned.pt"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    store = Store(tmp_path / "results")
+    for pretrained in (None, str(weights)):
+        plant(store, ["icons/all"], PLAN, curves=False, pretrained=pretrained)
+    built = build_report(store, tmp_path / "report")
+    page = unpacked(built.page.read_text())
+    assert "tuned.pt sha256:" in page and "--pretrained FILE" in page
+    told = [path.read_text() for path in built.paths if path.suffix in (".md", ".csv", ".tex", ".json")]
+    assert str(weights.parent) not in "".join([page, *told])
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
     with pytest.raises(UserError, match="no study"):

@@ -94,17 +94,19 @@ def plant(
     precision: str = "float32",
     trials: int = 1,
     search: int = 1,
+    pretrained: str | None = None,
 ) -> None:
     """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly.
 
     trials: of each search; the first one wins, the others try what the sampler gives. search: which independent search
-    the studies are; one after the first has seeds of its own.
+    the studies are; one after the first has seeds of its own. pretrained: the path of a weights file.
     """
     block = search_seed_of(0, search)
     for task in tasks:
         for method in plan.top1:
             recipe = {"epochs": epochs, **({} if crop is None else {"crop": crop})}
             settings: dict[str, Any] = {"training": Training(**recipe), "reading": reading, "precision": precision}
+            settings["pretrained"] = pretrained
             base = specify(task, method, HYPERPARAMETERS[method], block if method != "zeroshot" else 0, **settings)
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.spec.cell import DIRECTIONS, Cell, Reading, Training, stable_hash
-from carft.spec.resolve import interpolation, specify
+from carft.spec.cell import DIRECTIONS, Cell, Reading, Training, stable_hash, without_path
+from carft.spec.resolve import command, interpolation, specify
 
 TRAINING = Training(epochs=3, batch_size=16, weight_decay=0.1, warmup=0.1, clip=1.0, crop=0.9)
 CELL = Cell(
@@ -187,3 +188,17 @@ def test_a_post_hoc_cell_is_named_by_its_parents_and_alpha_alone() -> None:
     assert interpolation(CELL, 1).id == interpolation(CELL, 1.0).id
     assert replace(half, task="another", seed=99, training=Training(epochs=77)).id == half.id
     assert Cell.from_dict(half.as_dict()) == half
+
+
+def test_where_weights_lie_is_left_out_of_what_is_published(tmp_path: Path) -> None:
+    weights = tmp_path / "tuned.pt"
+    weights.write_bytes(b"weights")
+    cell = specify("icons/tools", "ft", {"lr": 1e-3}, pretrained=str(weights))
+    assert str(tmp_path) in command(cell, "again")
+    told = command(cell, "again", published=True)
+    assert str(tmp_path) not in told and "--pretrained FILE" in told
+    assert without_path(cell.model, cell.pretrained) == ("icons-resnet", f"tuned.pt sha256:{cell.pretrained[-64:][:8]}")
+    assert (
+        without_path("local-dir:/home/lab/clip", "local-dir:/home/lab/clip#sha256:" + 64 * "a")[0] == "local-dir:clip"
+    )
+    assert without_path("ViT-B-16", "openai") == ("ViT-B-16", "openai")
