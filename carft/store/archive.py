@@ -178,7 +178,7 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
 
 
 def _compacted(store: Store, sources: dict[str, Path], scratch: Path) -> dict[str, Path]:
-    """The files of a compact archive. Predictions without logits and the joined JSON files are written to ``scratch``."""
+    """The files of a compact archive. Predictions without logits and joined JSON files are written to ``scratch``."""
     documents = {name: path for name, path in sources.items() if _DOCUMENT.fullmatch(name)}
     join_documents(documents, scratch / JOINED)
     found = {name: path for name, path in sources.items() if name not in documents} | {JOINED: scratch / JOINED}

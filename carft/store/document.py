@@ -95,8 +95,9 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     except ValidationError as error:
         raise corrupt(path, _first_of(error), model.hint) from error
     except _OtherVersion as error:
+        known = " and ".join(map(str, error.known))
         raise UserError(
-            f"'{path}' has schema version {error.found}; this carft reads version {' and '.join(map(str, error.known))}.",
+            f"'{path}' has schema version {error.found}; this carft reads version {known}.",
             "Read it with the carft that wrote it, or run the sweep again.",
         ) from error
 
