@@ -42,8 +42,8 @@ from carft.store.records import Store
 from carft.store.shared_predictions import COLUMNS, write_shared
 from carft.store.shared_predictions import FOLDER as SHARED
 
-#: of an archive; 1 has no documents.jsonl, and is still read
-SCHEMA = 2
+#: of an archive, and of one whose JSON files are joined
+SCHEMA, JOINED_SCHEMA = 1, 2
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "methods", SHARED)
 LOG = "unsealed.jsonl"
@@ -85,7 +85,7 @@ class ArchivedFile(Document):
 class Manifest(Document):
     """manifest.json of an archive."""
 
-    version: Annotated[int, only_version(1, SCHEMA)] = Field(alias="schema")
+    version: Annotated[int, only_version(SCHEMA, JOINED_SCHEMA)] = Field(alias="schema")
     """Version of the format of the archive. Written as ``schema``."""
     carft: str
     """Version of carft that wrote the archive."""
@@ -146,7 +146,8 @@ def _pack(store: Store, archive: Path, report: Path | None, weights: bool, scrat
     listed = {name: _measured(path) for name, path in sources.items()}
     listed[LICENCES] = ArchivedFile(sha256=hashlib.sha256(notes).hexdigest(), size=len(notes))
     files = dict(sorted(listed.items()))
-    manifest = Manifest(version=SCHEMA, carft=__version__, numerics=NUMERICS, data=data, files=files)
+    version = JOINED_SCHEMA if JOINED in files else SCHEMA
+    manifest = Manifest(version=version, carft=__version__, numerics=NUMERICS, data=data, files=files)
 
     def write(part: Path) -> None:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as stream:

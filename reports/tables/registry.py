@@ -13,6 +13,7 @@ import pandas as pd
 from carft.core.errors import unknown
 from reports.analysis.context import confusion_table, context_table, kl_table, lost_table, reliability_table
 from reports.analysis.disagreements import context_image_table, disagreement_table, gallery_table
+from reports.analysis.factors import factor_table
 from reports.analysis.levels import level_table
 from reports.analysis.null_checks import null_table
 from reports.analysis.robustness import baseline_table, robustness_table
@@ -316,6 +317,15 @@ TABLES: dict[str, TableCard] = {
         lambda sources: reading_share_table(sources.evidence),
         ("scope", "claim"),
         shares=("share",),
+    ),
+    "reading_factors": TableCard(
+        "Which open choice moves the difference",
+        "Share of the variance over readings of CAR-FT minus FT that a linear model of the choices loses without one "
+        "of them; low and high hold 95 % of the shares when seeds and images are drawn again, by_chance 95 % of those "
+        "when the readings are put in random order. Shares need not sum to 100 %.",
+        lambda sources: factor_table(sources.evidence),
+        ("scope", "where", "factor"),
+        shares=("share", "low", "high", "by_chance"),
     ),
     "confusion": TableCard(
         "Context confusion",

@@ -32,7 +32,17 @@ from tests.support.helpers import LR, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant
 
 AUDIT = (
-    *("nulls", "uncertainty", "selection", "one_trial", "readings", "reading_shares", "confusion", "reliability"),
+    *(
+        "nulls",
+        "uncertainty",
+        "selection",
+        "one_trial",
+        "readings",
+        "reading_shares",
+        "reading_factors",
+        "confusion",
+        "reliability",
+    ),
     *("lost", "kl", "robustness", "baseline", "problems"),
 )
 TASKS = ("icons/body", "icons/media", "icons/tools")

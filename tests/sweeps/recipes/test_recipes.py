@@ -165,13 +165,15 @@ def test_a_range_of_the_command_line_is_that_of_every_method_that_has_it() -> No
 
 
 def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
-    recipe = load_recipe("miniature")
+    recipe = load_recipe("miniature-full")
     small = recipe.smoked()
     assert (small.tasks, small.methods) == (recipe.tasks, recipe.methods)
     assert (small.trials, small.seeds) == (recipe.smoke.trials, recipe.smoke.seeds)
     assert small.training_of().epochs == recipe.smoke.epochs
     assert small.alphas == recipe.smoke.alphas != recipe.alphas
     assert small.training_of().batch_size == recipe.training.batch_size
+    fewer = load_recipe("miniature")
+    assert fewer.smoked().methods == fewer.smoke.methods != fewer.methods
 
 
 @pytest.mark.parametrize("search_seed", [0, 2, 999, 1001])
