@@ -48,11 +48,12 @@ def narrow_ranges(studies: Iterable[StudyFile]) -> dict[tuple[str, str], tuple[i
 def edge_words(studies: Iterable[StudyFile]) -> str:
     """Return how many winners lie at an edge, in a sentence; empty if none does."""
     won = [study for study in studies if study.winner]
-    edge = Counter(f"{hyperparameter_words(name)} of {_label(study)}" for study in won for name in edges_of(study))
+    edge = Counter((hyperparameter_words(name), _label(study)) for study in won for name in edges_of(study))
     if not edge:
         return ""
-    listed = "; ".join(f"{name} ({count})" for name, count in sorted(edge.items()))
-    return f"Winners at the edge of their search range: {listed}, of {len(won)} studies."
+    total = Counter(map(_label, won))
+    listed = "; ".join(f"{name} of {label} ({n} of {total[label]})" for (name, label), n in sorted(edge.items()))
+    return f"Winners at the edge of their search range: {listed}."
 
 
 def _label(study: StudyFile) -> str:

@@ -51,7 +51,7 @@ def test_a_range_is_too_narrow_with_three_winners_and_a_third_of_them_at_its_edg
 def test_the_words_name_each_hyperparameter_with_its_count() -> None:
     assert edge_words([study(1e-3)]) == ""
     words = edge_words([study(9e-3), study(9e-3, 90.0), study(1e-3)])
-    assert "KL weight of FT (1); learning rate of FT (2), of 3 studies" in words
+    assert "KL weight of FT (1 of 3); learning rate of FT (2 of 3)." in words
 
 
 @pytest.mark.usefixtures("quick_disk")
