@@ -16,6 +16,8 @@ from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.data.catalog import card
+from carft.data.files import Files
+from carft.data.jpeg import jpeg_decoder
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
@@ -89,8 +91,9 @@ class CellContext:
         return self.card.unseal(self.execution, self.target_split).sets()
 
     def provenance(self) -> dict[str, object]:
-        """The provenance of a record that is made in this context."""
-        return provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
+        """The provenance of a record that is made in this context; with images from files also their decoder."""
+        found = provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
+        return {**found, **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {})}
 
 
 @lru_cache(maxsize=32)
