@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from carft.core.errors import Diverged
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.views import batches
+from carft.data.feed import Feed, sent
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
 from carft.models.precision import autocast
@@ -39,6 +39,8 @@ from carft.training.schedule import Part, drawn_rows, learning_rates, order, par
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
 SCALE = 1024.0
+#: steps whose metrics stay on the device before they are read, since reading waits for the device
+READ_EVERY = 50
 #: validation metrics that a history holds, at the last step of every epoch
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
@@ -53,6 +55,8 @@ class Trained:
     """Of the last validation; None when this call validated nothing."""
     features: FeatureUse = field(default_factory=FeatureUse)
     """The pretrained model's features that the loss needed."""
+    data_wait_s: float = 0.0
+    """Seconds in which the device of this worker waited for images to train on, since the start or the resumption."""
 
 
 def train(
@@ -93,7 +97,7 @@ def train_epochs(trainer: Trainer, thresholds: Thresholds, log: Callable[[str], 
         log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
         trainer.save()
     method.teardown(network)
-    return Trained(history, predictions, trainer.cache.use)
+    return Trained(history, predictions, trainer.cache.use, trainer.data_wait_s)
 
 
 class Trainer:
@@ -125,6 +129,8 @@ class Trainer:
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
         self.images = context.task.train
+        self.data_wait_s = 0.0
+        self.unread: list[tuple[Row, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics
         domains = max(1, context.card.domains)
         self.bounds = cell.training.bounds(len(self.images), domains)
         self.batch_size = cell.training.images_per_step(domains)
@@ -143,14 +149,20 @@ class Trainer:
         left = steps[self.progress.step - self.bounds[epoch] :]
         count, side = len(self.images), self.context.pretrained.side
         view = train_view(self.cell.training, self.cell.seed, epoch, count, side)
-        pixels = batches(self.images.images, [part.rows for parts in left for part in parts], view)
+        pixels = Feed(self.images.images, [part.rows for parts in left for part in parts], view, self.device)
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
-            self.progress.history.append({"epoch": float(epoch), "step": float(step), "lr": rate, **logged})
+            row = {"epoch": float(epoch), "step": float(step), "lr": rate}
+            self.progress.history.append(row)
+            self.unread.append((row, logged))
             self.progress.step += 1
             if number < len(left):
                 self.save()
+            if len(self.unread) == READ_EVERY:
+                self.read_metrics()
+        self.read_metrics()
+        self.data_wait_s += pixels.waited_s
         self.cache.end_epoch()
 
     def open_epoch(self, epoch: int) -> np.ndarray:
@@ -162,8 +174,22 @@ class Trainer:
         self.images = train.rows(rows)
         return np.arange(len(rows))
 
-    def update(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float) -> Row:
-        """Forward, loss, backward, optimiser step; returns what to log, the same on every worker.
+    def read_metrics(self) -> None:
+        """Read the metrics of the last steps into the history. Raises ``Diverged`` when a loss is not finite."""
+        unread, self.unread = self.unread, []
+        if not unread:
+            return
+        values = torch.stack([value.double() for _, metrics in unread for value in metrics.values()]).tolist()
+        for row, metrics in unread:
+            row.update(zip(metrics, values[: len(metrics)], strict=True))
+            del values[: len(metrics)]
+            if not math.isfinite(row["train/loss"]):
+                raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
+
+    def update(
+        self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float
+    ) -> dict[str, torch.Tensor]:
+        """Forward, loss, backward, optimiser step; returns what to log, on the device, the same on every worker.
 
         The gradient is that of the mean loss over the global batch. Workers exchange gradients once, at the last part.
         """
@@ -181,10 +207,7 @@ class Trainer:
         if workers > 1:
             for value in means.values():
                 dist.all_reduce(value)
-        row = {f"train/{name}": float(value) for name, value in means.items()}
-        if not math.isfinite(row["train/loss"]):
-            raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
-        return {**row, "grad_norm": float(norm)}
+        return {**{f"train/{name}": value for name, value in means.items()}, "grad_norm": norm}
 
     def backward(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
@@ -195,8 +218,8 @@ class Trainer:
                 loss, logged = self.method.loss(batch)
                 # DistributedDataParallel divides by the number of workers
                 self.scaler.scale(loss * (part.share * self.worker.workers)).backward()
-            for name, value in {"loss": loss.detach(), **logged}.items():
-                weighted = value * part.share
+            for name, value in {"loss": loss, **logged}.items():
+                weighted = value.detach() * part.share
                 means[name] = means[name] + weighted if name in means else weighted
         return means
 
@@ -227,12 +250,12 @@ class Trainer:
 
     def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
         """The forward pass of the network on a part of a batch."""
-        images = self.context.pretrained.normalise(pixels.to(self.device, non_blocking=True))
+        images = self.context.pretrained.normalise(pixels)
         with autocast(self.device.type, self.cell.precision):
             logits, features = self.model(images)
-        labels = self.images.labels[part.rows].to(self.device)
+        labels = sent(self.images.labels[part.rows], self.device)
         pretrained_features = partial(self.cache.features, images, part.position)
-        places = torch.from_numpy(part.places).to(self.device)
+        places = sent(torch.from_numpy(part.places), self.device)
         return Batch(self.network, images, labels, logits, features, pretrained_features, step, places, part.whole)
 
     def without_exchange(self) -> AbstractContextManager[None]:
@@ -248,6 +271,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint if one is due. After SIGTERM write it now, and raise ``SystemExit``."""
+        if not (self.preemption.arrived or self.checkpoints.is_due(self.progress.step, self.worker)):
+            return
+        self.read_metrics()
         self.progress.scaler = self.scaler.state_dict()
         state = (self.network, self.optimizer, self.progress, self.worker)
         if self.preemption.arrived:
