@@ -25,6 +25,7 @@ from carft.models.precision import use_tf32
 from carft.spec.cell import Cell, ClassHead
 from carft.training.evaluate import predict_each
 from carft.training.execution import Execution, provenance
+from carft.training.view_cache import cached_views
 
 FLOAT = np.dtype("float32")
 
@@ -83,7 +84,10 @@ class CellContext:
         return self.predict_each(cell, [network], images)[0]
 
     def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
-        """Predictions of several networks at the cell's precision; every image is decoded once."""
+        """Predictions of several networks at the cell's precision; every image is decoded once, those of validation
+        once a machine."""
+        if images is self.task.val:
+            images = cached_views(images, self.card, cell.eval_view, self.pretrained.side, self.execution.cache)
         return predict_each(networks, images, self.pretrained, self.prompts, cell.precision, cell.eval_view)
 
     def sealed(self) -> Mapping[str, ImageSet]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -94,7 +95,8 @@ def train_epochs(trainer: Trainer, thresholds: Thresholds, log: Callable[[str], 
         predictions = context.predict(cell, network, context.task.val)
         scores = flatten("val", score(predictions))
         history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
-        log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
+        waited = f"waited for images {100 * trainer.data_wait_s / trainer.epochs_s:.0f} %"
+        log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
         trainer.save()
     method.teardown(network)
     return Trained(history, predictions, trainer.cache.use, trainer.data_wait_s)
@@ -129,7 +131,7 @@ class Trainer:
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
         self.images = context.task.train
-        self.data_wait_s = 0.0
+        self.data_wait_s = self.epochs_s = 0.0
         self.unread: list[tuple[Row, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics
         domains = max(1, context.card.domains)
         self.bounds = cell.training.bounds(len(self.images), domains)
@@ -143,7 +145,7 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
-        permutation = self.open_epoch(epoch)
+        started, permutation = time.perf_counter(), self.open_epoch(epoch)
         steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
         self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
         left = steps[self.progress.step - self.bounds[epoch] :]
@@ -163,6 +165,7 @@ class Trainer:
                 self.read_metrics()
         self.read_metrics()
         self.data_wait_s += pixels.waited_s
+        self.epochs_s += time.perf_counter() - started
         self.cache.end_epoch()
 
     def open_epoch(self, epoch: int) -> np.ndarray:

@@ -129,6 +129,9 @@ def _run(
         with stop.while_ray_starts():
             connect(request)
             notify = watch(protocol)
+            from sweeps.ray_backend.prefetch import prefetch  # Ray, which is imported once it is set up
+
+            prefetch(protocol.recipe, request, retry.log)
             execution = replace(request.execution, decoders=cores_per_process(request))
             request = replace(request, execution=execution)
         with monitor_ray(request, on_lost):
