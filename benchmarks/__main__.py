@@ -23,6 +23,7 @@ THEMES = (
     "steps",
     "loop",
     "data",
+    "input",
     "index",
     "settings",
     "evaluation",

@@ -1,14 +1,17 @@
-"""What a WiSE-FT curve's evaluation costs when every batch is decoded once for all alphas."""
+"""What evaluation costs: a WiSE-FT curve in one pass for all alphas, and validation with cached views."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from benchmarks.benches import icons, image_set, photos
+from benchmarks.benches import TASK, icons, image_set, photos
 from benchmarks.measuring import Figure, interleaved, ratio
+from carft.core.array_cache import ArrayCache
+from carft.data.catalog import card
 from carft.data.task import ImageSet
 from carft.training.evaluate import predict, predict_each
+from carft.training.view_cache import cached_views
 
 ROUNDS = 5
 ALPHAS = 3
@@ -18,7 +21,25 @@ def measure() -> list[Figure]:
     """CPU seconds of three interpolations in one pass over those of three passes."""
     with tempfile.TemporaryDirectory() as scratch:
         files = image_set(photos(Path(scratch), 64), 64)
-        return [_ratio("JPEG files of 500 x 375", files, "<= 0.6"), _ratio("pixels in memory", icons().images, None)]
+        return [
+            _ratio("JPEG files of 500 x 375", files, "<= 0.6"),
+            _ratio("pixels in memory", icons().images, None),
+            _cached(files, ArrayCache(Path(scratch) / "cache")),
+        ]
+
+
+def _cached(files: ImageSet, cache: ArrayCache) -> Figure:
+    """CPU seconds of a validation whose views are cached over one that decodes."""
+    setting = icons()
+    network, given = setting.network(), (setting.pretrained, setting.prompts)
+
+    def cached() -> None:
+        predict(network, cached_views(files, card(TASK), "centre", setting.pretrained.side, cache), *given)
+
+    cached()
+    seconds = interleaved({"cached": cached, "decoded": lambda: predict(network, files, *given)}, ROUNDS)
+    name = "validation with cached views over one that decodes (JPEG files of 500 x 375)"
+    return Figure(name, ratio(seconds, "cached", "decoded"), "<= 0.6", ROUNDS, note=f"{len(files)} images, icons model")
 
 
 def _ratio(name: str, images: ImageSet, target: str | None) -> Figure:

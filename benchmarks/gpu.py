@@ -1,113 +1,225 @@
-"""ViT-B-16 in bfloat16 on one GPU, data in memory, without Ray: python -m benchmarks.gpu
+"""ViT-B-16 in bfloat16 from JPEG files on 1..N GPUs, as a sweep trains it: python -m benchmarks.gpu
 
-Images per second and MFU (model FLOPs utilisation) of updates of plain fine-tuning and CAR-FT. A forward pass counts
-2 FLOPs a multiply-add, a backward pass twice the forward pass; the pretrained model's forward pass of a cold CAR-FT
-step counts too.
+The real ``train``: kernels as a record has them, decoding, transfer, DistributedDataParallel, validation. MFU (model
+FLOPs utilisation) counts 2 FLOPs a multiply-add and a backward pass as twice the forward pass; the pretrained model's
+forward pass of a cold CAR-FT step counts too. A bare loop on a batch that is on the card already stands beside it.
 """
 
 from __future__ import annotations
 
-import statistics
+import json
+import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.benches import image_set, photos
 from benchmarks.measuring import Figure
+from carft.core.cores import cores
 from carft.data.catalog import card
-from carft.methods.ft import Batch
-from carft.models.clip import Pretrained, load_pretrained
+from carft.data.files import Files
+from carft.data.task import ImageSet, Task
+from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts
+from carft.models.precision import autocast
+from carft.spec.cell import Cell, Training
 from carft.spec.registry import method_card
 from carft.spec.resolve import specify
+from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.feature_cache import FeatureCache
+from carft.training.loop import train
 
-BATCH = 512
-STEPS = 20
-TASK = "cifar100"
 #: dense bfloat16 FLOP/s of a card, by a part of its name
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}
 HYPERPARAMETERS = {"ft": {"lr": 1e-5}, "car_ft": {"lr": 1e-5, "kl_weight": 1.0}}
+#: epochs of a training; the first is not timed
+EPOCHS = 3
+#: name of a training -> method, forward passes that its step is worth
+KINDS = {"FT": ("ft", 3), "CAR-FT, cold": ("car_ft", 4), "CAR-FT, warm": ("car_ft", 3)}
+NO_GPU = "not run: no GPU"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, and where."""
+
+    device: str = "cuda"
+    model: str = "ViT-B-16"
+    precision: str = "bfloat16"
+    task: str = "cifar100"
+    """Its class names and prompts make the heads."""
+    batch: int = 512
+    """Images of a global batch."""
+    steps: int = 20
+    """Steps of an epoch."""
+    files: int = 2048
+    """JPEG files that the images of an epoch are read from, again and again."""
+
+    @property
+    def title(self) -> str:
+        """What is measured, for the name of a figure."""
+        return f"{self.model}, {self.precision}, JPEG files"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A training that was timed."""
+
+    rate: float
+    """Images per second of all workers, the first epoch left out."""
+    wait: float
+    """Share of the time of all epochs in which the device waited for images, in [0, 1]."""
 
 
 def measure() -> list[Figure]:
-    """FT, CAR-FT with kept features, CAR-FT that computes them."""
+    """FT, CAR-FT with and without cached features, evaluation, a bare loop, and all GPUs against one."""
     if not torch.cuda.is_available():
-        return [
-            Figure("MFU of FT (ViT-B-16, bfloat16)", None, ">= 0.4", 0, unit="share of peak", note="not run: no GPU")
-        ]
-    Execution(device="cuda").prepare()
-    torch.use_deterministic_algorithms(False)
-    pretrained = load_pretrained("ViT-B-16", "random")
-    pretrained.clip.to("cuda")
-    images = torch.randint(0, 256, (BATCH, 3, pretrained.side, pretrained.side), dtype=torch.uint8, device="cuda")
-    forward = _forward_flops(pretrained)
-    kinds = {"FT": ("ft", False, 3), "CAR-FT, warm": ("car_ft", True, 3), "CAR-FT, cold": ("car_ft", False, 4)}
-    figures = []
-    for name, (method, warm, passes) in kinds.items():
-        rate = BATCH / _seconds(_update(method, warm, pretrained, images))
-        figures.append(Figure(f"images per second of {name} (ViT-B-16, bfloat16)", rate, None, STEPS, unit="images/s"))
-        figures.append(_utilisation(name, rate * forward * passes))
-    return figures
+        return [Figure("MFU of FT (ViT-B-16, bfloat16, JPEG files)", None, ">= 0.4", 0, "share of peak", NO_GPU)]
+    return measured(Setting(), torch.cuda.device_count())
 
 
-def _utilisation(name: str, flops: float) -> Figure:
-    device = torch.cuda.get_device_name()
+def measured(setting: Setting, gpus: int = 1) -> list[Figure]:
+    """The figures of a setting. gpus: workers of the widest training."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, cache = Path(scratch), Path(scratch) / "cache"
+        photos(folder, setting.files)
+        found = {name: _trained(setting, method, folder, cache) for name, (method, _) in KINDS.items()}
+        wide = _trained(replace(setting, batch=gpus * setting.batch), "ft", folder, None, gpus) if gpus > 1 else None
+        evaluated, bare = _evaluation_rate(setting, folder), _bare_rate(setting)
+    rates = {name: timed.rate for name, timed in found.items()}
+    ratios = {
+        "bare loop with images on the device over FT": (bare / rates["FT"], "<= 1.1"),
+        "FT over CAR-FT, warm": (rates["FT"] / rates["CAR-FT, warm"], "<= 1.03"),
+        "FT over CAR-FT, cold": (rates["FT"] / rates["CAR-FT, cold"], "<= 1.35"),
+    }
+    if wide is not None:
+        ratios[f"{gpus} GPUs over one, {setting.batch} images each"] = wide.rate / rates["FT"], f">= {0.9 * gpus:g}"
+    throughput = {**rates, "evaluation": evaluated, "a bare loop": bare}
+    return [
+        *(_figure(setting, f"images per second of {k}", rate, None, "images/s") for k, rate in throughput.items()),
+        *(_utilisation(setting, name, rates[name] * passes) for name, (_, passes) in KINDS.items()),
+        _figure(setting, "data wait of FT", found["FT"].wait, "<= 0.05", "share of time", "an upper bound on a GPU"),
+        *(_figure(setting, f"throughput of {k}", value, target, "x") for k, (value, target) in ratios.items()),
+    ]
+
+
+def _figure(setting: Setting, name: str, value: float | None, target: str | None, unit: str, note: str = "") -> Figure:
+    return Figure(f"{name} ({setting.title})", value, target, setting.steps, unit, note)
+
+
+def _utilisation(setting: Setting, name: str, passes: float) -> Figure:
+    """passes: forward passes of an image per second that training is worth."""
+    device = torch.cuda.get_device_name() if setting.device == "cuda" else setting.device
     peak = next((peak for part, peak in PEAKS.items() if part in device), None)
-    title = f"MFU of {name} (ViT-B-16, bfloat16)"
     if peak is None:
-        return Figure(title, None, ">= 0.4", 0, unit="share of peak", note=f"the peak of {device} is not known here")
-    return Figure(
-        title, flops / peak, ">= 0.4", STEPS, unit="share of peak", note=f"{device}, {peak / 1e12:.0f} TFLOP/s"
-    )
+        note = f"the peak of {device} is not known here"
+        return _figure(setting, f"MFU of {name}", None, ">= 0.4", "share of peak", note)
+    share, note = passes * _forward_flops(setting) / peak, f"{device}, {peak / 1e12:.0f} TFLOP/s"
+    return _figure(setting, f"MFU of {name}", share, ">= 0.4", "share of peak", note)
 
 
-def _forward_flops(pretrained: Pretrained) -> float:
+def _forward_flops(setting: Setting) -> float:
     """FLOPs of the image encoder's forward pass of one image."""
-    image = torch.zeros((1, 3, pretrained.side, pretrained.side), device="cuda")
+    pretrained = load_pretrained(setting.model, "random")
+    image = torch.zeros((1, 3, pretrained.side, pretrained.side), device=setting.device)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         pretrained.clip.visual(image)
     return float(counter.get_total_flops())
 
 
-def _update(method: str, warm: bool, pretrained: Pretrained, pixels: torch.Tensor) -> Callable[[], None]:
-    """One update on one batch, as :mod:`carft.training.loop` makes it."""
-    cell = specify(TASK, method, HYPERPARAMETERS[method], precision="bfloat16")
-    prompts = Prompts.of(pretrained, card(TASK))
-    network = Network.of(pretrained, prompts).to("cuda")
-    loss = method_card(method).load()(cell, pretrained, prompts)
-    labels = torch.arange(len(pixels), device="cuda") % len(prompts.classes)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
-    frozen = FeatureCache(pretrained, "bfloat16")
-    kept = frozen.forward(pretrained.normalise(pixels))
-
-    def update() -> None:
-        optimizer.zero_grad()
-        images = pretrained.normalise(pixels)
-        with torch.autocast("cuda", torch.bfloat16):
-            logits, features = network(images)
-        known = (lambda: kept) if warm else (lambda: frozen.forward(images))
-        value, _ = loss.loss(Batch(network, images, labels, logits, features, known))
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-
-    return update
+def _trained(setting: Setting, method: str, folder: Path, cache: Path | None, workers: int = 1) -> Timed:
+    given = (setting, method, folder, cache, workers)
+    if workers == 1:
+        return _work(0, *given)
+    torch.multiprocessing.spawn(_work, given, nprocs=workers)
+    return Timed(**json.loads((folder / "timed.json").read_text(encoding="utf-8")))
 
 
-def _seconds(update: Callable[[], None]) -> float:
-    """Median seconds of an update, after five that are not counted."""
-    taken = []
-    for number in range(STEPS + 5):
-        torch.cuda.synchronize()
+def _work(rank: int, setting: Setting, method: str, folder: Path, cache: Path | None, workers: int) -> Timed:
+    """Train on one of the workers, as a sweep does."""
+    if workers > 1:
+        backend = "nccl" if setting.device == "cuda" else "gloo"
+        if setting.device == "cuda":
+            torch.cuda.set_device(rank)
+        dist.init_process_group(backend, init_method=f"file://{folder}/rendezvous", rank=rank, world_size=workers)
+    execution = Execution(
+        setting.device, workers, feature_cache=cache and str(cache), decoders=max(1, cores() // workers)
+    )
+    cell, context = _opened(setting, method, folder, execution)
+    loss = method_card(method).load()(cell, context.pretrained, context.prompts)
+    ends: list[float] = []
+    started = time.perf_counter()
+    trained = train(cell, context, context.network(), loss, log=lambda _: ends.append(time.perf_counter()))
+    images = (EPOCHS - 1) * setting.steps * setting.batch
+    timed = Timed(images / (ends[-1] - ends[0]), trained.data_wait_s / (ends[-1] - started))
+    if workers > 1:
+        dist.destroy_process_group()
+        if rank == 0:
+            (folder / "timed.json").write_text(json.dumps(vars(timed)), encoding="utf-8")
+    return timed
+
+
+def _opened(setting: Setting, method: str, folder: Path, execution: Execution) -> tuple[Cell, CellContext]:
+    """A cell and what it is computed with: photos in place of the task's images."""
+    execution.prepare()
+    training = Training(epochs=EPOCHS, batch_size=setting.batch)
+    cell = specify(
+        setting.task, method, HYPERPARAMETERS[method], 0, training, None, setting.model, "random", setting.precision
+    )
+    pretrained = load_pretrained(setting.model, "random")
+    pretrained.clip.to(setting.device)
+    task = Task(setting.task, _photos(setting, folder, setting.steps * setting.batch), _photos(setting, folder, 8), {})
+    chosen = card(setting.task)
+    return cell, CellContext(task, pretrained, Prompts.of(pretrained, chosen), chosen, execution)
+
+
+def _photos(setting: Setting, folder: Path, count: int) -> ImageSet:
+    return image_set(Files([folder / f"{number % setting.files}.jpg" for number in range(count)]), count)
+
+
+def _evaluation_rate(setting: Setting, folder: Path) -> float:
+    """Images per second of a validation, of two the second."""
+    cell, context = _opened(setting, "ft", folder, Execution(setting.device))
+    network, images = context.network(), _photos(setting, folder, setting.steps * setting.batch)
+    seconds = []
+    for _ in range(2):
         started = time.perf_counter()
-        update()
-        torch.cuda.synchronize()
-        if number >= 5:
-            taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+        context.predict(cell, network, images)
+        seconds.append(time.perf_counter() - started)
+    return len(images) / seconds[-1]
+
+
+def _bare_rate(setting: Setting) -> float:
+    """Images per second of updates by hand on one batch that is on the device, without deterministic kernels."""
+    torch.use_deterministic_algorithms(False)
+    pretrained = load_pretrained(setting.model, "random")
+    prompts = Prompts.of(pretrained, card(setting.task))
+    network = Network.of(pretrained, prompts).to(setting.device)
+    shape = (setting.batch, 3, pretrained.side, pretrained.side)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device)
+    labels = torch.arange(setting.batch, device=setting.device) % len(prompts.classes)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
+    seconds = []
+    for _ in range(2):  # the first is not counted
+        started = time.perf_counter()
+        for _ in range(setting.steps):
+            optimizer.zero_grad()
+            with autocast(setting.device, setting.precision):
+                logits, _ = network(pretrained.normalise(pixels))
+            F.cross_entropy(logits, labels).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+        if setting.device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    Execution(setting.device).prepare()
+    return setting.steps * setting.batch / seconds[-1]
 
 
 if __name__ == "__main__":

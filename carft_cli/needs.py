@@ -37,6 +37,19 @@ def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
     return lines
 
 
+def too_few_cores(needs: Needs, device: str, cores: int) -> str:
+    """The sentence for machines whose cores decode images more slowly than the device trains; empty for others.
+
+    device: GPU or core. cores: for each device.
+    """
+    if device != "GPU" or cores >= needs.cores_per_device:
+        return ""
+    return (
+        f"There are {cores} CPU cores for each GPU, and {needs.cores_per_device} would decode images as fast as it "
+        "trains: GPUs will wait for images."
+    )
+
+
 def checkpoint_line(needs: Needs) -> str:
     """How often cells write checkpoints, and what these take."""
     if not needs.checkpoint_minutes:

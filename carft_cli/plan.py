@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from carft.core.errors import UserError
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table
 from carft_cli.declare import OUTPUT, option, takes
-from carft_cli.needs import needs_lines
+from carft_cli.needs import needs_lines, too_few_cores
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import Forecast
-    from sweeps.plan.needs import Cost
+    from sweeps.plan.needs import Cost, Needs
     from sweeps.plan.planning import Plan
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
@@ -90,8 +90,19 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
         print_json(_as_json(chosen, made, found, downloads, cost))
     else:
         _say(chosen, made, found, downloads, store.root, cost)
+        if request.gpus and request.address is None and not found:
+            _warn_of_cores(request, made.needs)
     if found:
         raise SystemExit(1)
+
+
+def _warn_of_cores(request: Resources, needs: Needs) -> None:
+    from carft.core.cores import cores
+    from sweeps.ray_backend.connect import cores_of_each
+
+    here = cores_of_each(request, {"CPU": cores(), "GPU": request.gpus})
+    if line := too_few_cores(needs, "GPU", request.cells_per_gpu * here):
+        out.print(line, style="yellow", soft_wrap=True, highlight=False)
 
 
 def time_line(forecast: Forecast) -> str:

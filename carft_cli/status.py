@@ -75,6 +75,8 @@ def _say(state: SweepState, results: str) -> None:
         out.print(f"Time left: {time_left}, from {state.basis}", soft_wrap=True, highlight=False)
     if state.busy:
         out.print(busy_line(state.busy), highlight=False)
+    if state.data_wait is not None:
+        out.print(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.", highlight=False)
     for gpu, reason in state.gpus_set_aside.items():
         out.print(f"{gpu} is set aside: {reason}", soft_wrap=True, markup=False, highlight=False)
     if state.dashboard:

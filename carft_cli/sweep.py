@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from carft_cli.console import err, out, print_json, printing_to
 from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.needs import too_few_cores
 from carft_cli.options import print_setting, writable
 from carft_cli.plan import print_plan, time_line
 from carft_cli.status import busy_line
@@ -148,7 +149,7 @@ class Session:
     def _watch(self, protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
         from sweeps.plan.planning import plan_of
-        from sweeps.ray_backend.connect import concurrency
+        from sweeps.ray_backend.connect import concurrency, cores_per_process
         from sweeps.ray_backend.preflight import require_space
 
         self.plan = plan_of(protocol, self.request, concurrency(self.request))
@@ -158,6 +159,9 @@ class Session:
         unmeasured = forecast.estimate and self.request.execution.device == "cpu"
         words = "The time left is known after the first cells." if unmeasured else time_line(forecast)
         err.print(f"{forecast.cells} cells to run. {words}", soft_wrap=True)
+        cores = self.request.cells_per_gpu * cores_per_process(self.request)
+        if line := too_few_cores(self.plan.needs, "GPU" if self.request.gpus else "core", cores):
+            err.print(line, style="yellow", soft_wrap=True, highlight=False)
         show, write = self.display.watch(protocol), self.writer.watch(protocol)
         if self.writer.dashboard:
             err.print(f"Ray's dashboard: {self.writer.dashboard}", soft_wrap=True)

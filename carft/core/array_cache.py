@@ -123,6 +123,30 @@ class ArrayCache:
         known = self.read(entry, rows, width, dtype)
         return values if known is None else known
 
+    def filled(
+        self, entry: str, rows: int, width: int, dtype: np.dtype, fill: Callable[[np.ndarray], None]
+    ) -> np.ndarray | None:
+        """Return the array of an entry; where it is missing ``fill`` writes it into its file, which needs no memory.
+
+        None if it does not fit or cannot be written, or if a live process is writing it.
+        """
+        known = self.read(entry, rows, width, dtype)
+        if known is not None:
+            return known
+        try:
+            draft = self.open(entry, rows, width, dtype)
+            if draft is None:
+                return None
+            try:
+                fill(draft.values)
+            except BaseException:
+                self.discard(draft)
+                raise
+            self.commit(draft)
+        except OSError:
+            return None
+        return self.read(entry, rows, width, dtype)
+
     def _remove_dead(self) -> None:
         """Remove temporary files of processes that ended."""
         for path in self.folder.glob("*.part"):

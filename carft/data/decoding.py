@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from carft.core.cores import cores
 from carft.core.errors import UnreadableImage
 
-#: decoding threads; Pillow releases the interpreter lock while it decodes
-DECODERS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+#: decoding threads of a process at most
+MOST_DECODERS = 16
+_given = 0
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a truncated image is an error
+
+
+def decoders() -> int:
+    """Threads that decode images in this process; the interpreter lock is released while they decode."""
+    return min(MOST_DECODERS, cores(), _given or MOST_DECODERS)
+
+
+def set_decoders(count: int) -> None:
+    """Set the number of decoding threads. count: at most; 0 for one for each core that this process may use."""
+    global _given
+    _given = count
 
 
 def decode_pixels(path: Path, border: int = 0) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
+from carft.data.decoding import decoders
 from carft.data.folder.tree import Tree
 from carft.data.sets import Index
-from carft.data.views import DECODERS
 
 #: side of the grey image that the hash is made of, and of the block of its low frequencies
 SIDE, BLOCK = 32, 8
@@ -76,7 +76,7 @@ def _joined(parts: Sequence[Index]) -> Index:
 
 
 def _hashes(paths: Sequence[Path]) -> dict[Path, int]:
-    with ThreadPoolExecutor(DECODERS) as pool:
+    with ThreadPoolExecutor(decoders()) as pool:
         found = zip(paths, pool.map(perceptual_hash, paths), strict=True)
         return {path: value for path, value in found if value is not None}
 

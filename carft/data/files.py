@@ -10,6 +10,7 @@ import torch
 
 from carft.data.columns import rows_of
 from carft.data.decoding import decode_pixels
+from carft.data.jpeg import jpeg_pixels
 
 
 @dataclass(frozen=True)
@@ -34,4 +35,7 @@ class Files:
 
 def decode(path: Path, border: int = 0) -> torch.Tensor:
     """Return an image file as (3, H, W) uint8 RGB; see :func:`carft.data.decoding.decode_pixels`."""
-    return torch.from_numpy(decode_pixels(path, border).copy()).permute(2, 0, 1)
+    pixels = jpeg_pixels(path)
+    if pixels is None:
+        return torch.from_numpy(decode_pixels(path, border).copy()).permute(2, 0, 1)
+    return pixels[:, border:-border, border:-border] if border else pixels

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
-from carft.data.decoding import DECODERS, decode_pixels
+from carft.data.decoding import decode_pixels, decoders
 from carft.data.sets import Index
 
 Splits = Mapping[str, Index]
@@ -26,7 +26,7 @@ CHUNK = 256
 def in_threads(work: Callable[[Sequence[Path]], Result], paths: Sequence[Path]) -> Iterator[Result]:
     """Yield ``work`` of each :data:`CHUNK` paths, in order. Sends a heartbeat for each."""
     parts = (paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK))
-    with ThreadPoolExecutor(DECODERS) as pool:
+    with ThreadPoolExecutor(decoders()) as pool:
         for found in pool.map(work, parts):
             heartbeat()
             yield found

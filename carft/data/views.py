@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,13 +14,24 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from carft.core.heartbeat import heartbeat
-from carft.data.decoding import DECODERS
+from carft.data.decoding import decoders
 from carft.data.files import Files
 
 #: batches that are decoded before they are asked for
 AHEAD = 3
+#: images that a thread decodes one after another
+CHUNK = 8
 
-View = Callable[[torch.Tensor, int], torch.Tensor]  # (3, H, W) uint8 and its row -> (3, side, side) uint8
+
+class View(Protocol):
+    """What is shown of an image."""
+
+    @property
+    def side(self) -> int:
+        """Side of the view in pixels."""
+
+    def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
+        """(3, side, side) uint8 of an image (3, H, W) uint8 and its row."""
 
 
 def crop_box(draw: np.ndarray, height: int, width: int, least: float) -> tuple[int, int, int, int]:
@@ -76,26 +88,51 @@ class CentreView:
         return tv.center_crop(image, [self.side, self.side])
 
 
-def batches(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
+def batches(
+    images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View, pinned: bool = False
+) -> Iterator[torch.Tensor]:
     """Yield the views (B, 3, side, side) uint8 of every array of rows in ``plan``, in order.
 
-    Files are decoded by threads, a few batches ahead. Every batch sends a heartbeat.
+    Threads make them a few batches ahead: from files, and with ``pinned`` also from pixels in memory. Without it, on a
+    CPU, the cores have cells to compute. pinned: in page-locked memory, from which a GPU copies while it computes.
+    Every batch sends a heartbeat.
     """
-    for batch in _viewed(images, plan, view):
+    in_memory = isinstance(images, torch.Tensor) and not pinned
+    for batch in _stacked(images, plan, view) if in_memory else _ahead(images, plan, view, pinned):
         heartbeat()
         yield batch
 
 
-def _viewed(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
-    if isinstance(images, torch.Tensor):
+def _stacked(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
+    for rows in plan:
+        yield torch.stack([view(images[int(row)], int(row)) for row in rows])
+
+
+def _ahead(
+    images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View, pinned: bool
+) -> Iterator[torch.Tensor]:
+    with ThreadPoolExecutor(decoders()) as pool:
+        ahead: deque[tuple[torch.Tensor, list[Future[None]]]] = deque()
+
+        def first() -> torch.Tensor:
+            batch, parts = ahead.popleft()
+            for part in parts:
+                part.result()
+            return batch
+
         for rows in plan:
-            yield torch.stack([view(images[int(row)], int(row)) for row in rows])
-        return
-    with ThreadPoolExecutor(DECODERS) as pool:
-        ahead: deque = deque()
-        for rows in plan:
-            ahead.append([pool.submit(lambda r: view(images[r], r), int(row)) for row in rows])
+            with torch.inference_mode(False):  # other threads may write into it
+                batch = torch.empty((len(rows), 3, view.side, view.side), dtype=torch.uint8, pin_memory=pinned)
+            chunks = [range(start, min(start + CHUNK, len(rows))) for start in range(0, len(rows), CHUNK)]
+            ahead.append((batch, [pool.submit(_fill, batch, places, images, rows, view) for places in chunks]))
             if len(ahead) > AHEAD:
-                yield torch.stack([future.result() for future in ahead.popleft()])
+                yield first()
         while ahead:
-            yield torch.stack([future.result() for future in ahead.popleft()])
+            yield first()
+
+
+def _fill(batch: torch.Tensor, places: range, images: torch.Tensor | Files, rows: np.ndarray, view: View) -> None:
+    """Write the views of some rows to their places in a batch."""
+    for place in places:
+        row = int(rows[place])
+        batch[place] = view(images[row], row)

@@ -55,8 +55,7 @@ class Pretrained:
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Return uint8 images (B, 3, H, W) as normalised float32, channels last."""
-        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
+        mean, std = _channels(self.mean, images.device), _channels(self.std, images.device)
         return images.contiguous(memory_format=torch.channels_last).float().div_(255).sub_(mean).div_(std)
 
     @torch.no_grad()
@@ -68,6 +67,13 @@ class Pretrained:
             tokens = self.tokenize([template.format(name) for name in classes]).to(device)
             rows.append(F.normalize(self.clip.encode_text(tokens).float(), dim=-1))
         return torch.stack(rows)
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # training uses it too
+def _channels(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """(3, 1, 1) on a device, copied there once: a copy from pageable memory waits for the device."""
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def register_built_in() -> None:

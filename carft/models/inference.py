@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from carft.data.feed import Feed
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet
-from carft.data.views import batches
 from carft.models.clip import Pretrained
 from carft.models.network import Network
 from carft.models.precision import autocast
@@ -42,8 +42,8 @@ def forward(
     device = next(networks[0].parameters()).device
     size = BATCH[device.type]
     plan = [rows[first : first + size] for first in range(0, len(rows), size)]
-    for pixels in batches(images.images, plan, EVAL_VIEWS[view](pretrained.side)):
-        shown = pretrained.normalise(pixels.to(device))
+    for pixels in Feed(images.images, plan, EVAL_VIEWS[view](pretrained.side), device):
+        shown = pretrained.normalise(pixels)
         with autocast(device.type, precision):
             answers = [network(shown) for network in networks]
         yield [(features, class_logits) for class_logits, features in answers]

@@ -100,6 +100,9 @@ class SweepState(Document):
     """Largest number of jobs that ran at once."""
     busy: dict[str, Annotated[float, Field(ge=0, lt=1e11)]] = Field(default_factory=dict)
     """Device -> mean share of the time that it was busy, in [0, 1]."""
+    data_wait: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of the time of trainings in which their device waited for images, in [0, 1], over the cells that this
+    sweep finished; None before the first."""
     dashboard: str = ""
     """URL of Ray's dashboard; empty where it does not run."""
     gpus_set_aside: dict[str, str] = Field(default_factory=dict)

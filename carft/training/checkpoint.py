@@ -86,15 +86,22 @@ class Checkpoints:
         """Start to count the minutes."""
         self._writer.since = time.monotonic()
 
+    def is_due(self, step: int, worker: WorkerRank) -> bool:
+        """Whether this worker writes a checkpoint after a step."""
+        if worker.rank:
+            return False
+        in_step = self.every and step % self.every == 0
+        return bool(in_step or (self.minutes and time.monotonic() - self._writer.since >= 60 * self.minutes))
+
     def save(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, worker: WorkerRank
     ) -> None:
         """Write a checkpoint if one is due at this step. Raises the ``OSError`` of a writing beside the steps."""
-        if worker.rank:
+        if not self.is_due(progress.step, worker):
             return
         if self.every and progress.step % self.every == 0:
             self.save_now(network, optimizer, progress, worker)
-        elif self.minutes and time.monotonic() - self._writer.since >= 60 * self.minutes:
+        else:
             self._writer.start(self._snapshot(network, optimizer, progress))
             self.begin()
 

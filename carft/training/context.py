@@ -16,6 +16,8 @@ from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions
 from carft.data.card import Card
 from carft.data.catalog import card
+from carft.data.files import Files
+from carft.data.jpeg import jpeg_decoder
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
@@ -23,6 +25,7 @@ from carft.models.precision import use_tf32
 from carft.spec.cell import Cell, ClassHead
 from carft.training.evaluate import predict_each
 from carft.training.execution import Execution, provenance
+from carft.training.view_cache import cached_views
 
 FLOAT = np.dtype("float32")
 
@@ -81,7 +84,10 @@ class CellContext:
         return self.predict_each(cell, [network], images)[0]
 
     def predict_each(self, cell: Cell, networks: Sequence[Network], images: ImageSet) -> list[Predictions]:
-        """Predictions of several networks at the cell's precision; every image is decoded once."""
+        """Predictions of several networks at the cell's precision; every image is decoded once, those of validation
+        once a machine."""
+        if images is self.task.val:
+            images = cached_views(images, self.card, cell.eval_view, self.pretrained.side, self.execution.cache)
         return predict_each(networks, images, self.pretrained, self.prompts, cell.precision, cell.eval_view)
 
     def sealed(self) -> Mapping[str, ImageSet]:
@@ -89,8 +95,9 @@ class CellContext:
         return self.card.unseal(self.execution, self.target_split).sets()
 
     def provenance(self) -> dict[str, object]:
-        """The provenance of a record that is made in this context."""
-        return provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
+        """The provenance of a record that is made in this context; with images from files also their decoder."""
+        found = provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
+        return {**found, **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {})}
 
 
 @lru_cache(maxsize=32)

@@ -17,12 +17,14 @@ from typing import Any
 from carft import NUMERICS, __version__
 from carft.core.array_cache import GIB, ArrayCache
 from carft.core.errors import UserError
+from carft.data.decoding import set_decoders
 from carft.training.hardware import cpu_facts, hardware_name
 
 #: settings of an execution that every record holds; a record holds the others only when they are not the default
 ALWAYS_RECORDED = ("device", "workers", "threads")
-#: no record holds these: folders of this machine, whose content digests identify, and the use of the cache
-UNRECORDED = ("data", "feature_cache", "feature_cache_gib", "feature_writes")
+#: no record holds these: folders of this machine, whose content digests identify, the use of the cache, and threads
+#: that change no pixel
+UNRECORDED = ("data", "feature_cache", "feature_cache_gib", "feature_writes", "decoders")
 #: default of the largest size of the folder of features, in GiB
 CACHE_GIB = ArrayCache.limit / GIB
 #: minutes of training between checkpoints unless a recipe or an option says otherwise
@@ -65,6 +67,9 @@ class Execution:
     """Type of cached features: float32, or float16, which takes half the space and changes the loss by about 1e-3."""
     cells_per_gpu: int = 1
     """Cells that share the GPU; it changes the duration of a cell and nothing else."""
+    decoders: int = 0
+    """Threads that decode images in each worker, at least 0; 0 takes one for each core that the process may use. A
+    sweep divides the cores of a node among its cells."""
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda"):
@@ -103,13 +108,14 @@ class Execution:
         return replace(self, device=found) if self.device == "auto" else self
 
     def prepare(self) -> None:
-        """Set up this process so that the same cell gives the same bits: threads and deterministic kernels.
+        """Set up this process: compute and decoding threads, and deterministic kernels, for the same bits each time.
 
         One and two CPU threads give different bits, and two one-thread cells are faster than one two-thread cell.
         """
         import torch
 
         torch.set_num_threads(self.threads)
+        set_decoders(self.decoders)
         if self.device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False

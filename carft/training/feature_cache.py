@@ -19,6 +19,7 @@ from torch import nn
 
 from carft import NUMERICS
 from carft.core.array_cache import ArrayCache, Draft, key_of
+from carft.data.feed import sent
 from carft.models.clip import Pretrained
 from carft.models.precision import autocast
 from carft.spec.cell import Cell
@@ -49,6 +50,33 @@ class FeatureUse:
     def as_dict(self) -> dict[str, float]:
         """The entry ``feature_cache`` of a record's provenance; hit_rate is in [0, 1]."""
         return {"images": self.images, "hit_rate": self.read / self.images}
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Features of a batch on their way to the host; the step does not wait for them."""
+
+    span: slice
+    """Their place in the epoch."""
+    values: torch.Tensor
+    """(B, D), on the host."""
+    done: torch.cuda.Event | None
+    """When they have arrived; None for features that were on the host."""
+
+    @staticmethod
+    def of(span: slice, features: torch.Tensor) -> Copied:
+        """Begin to copy."""
+        if features.device.type != "cuda":
+            return Copied(span, features, None)
+        values, done = features.to("cpu", non_blocking=True), torch.cuda.Event()
+        done.record()
+        return Copied(span, values, done)
+
+    def arrived(self) -> np.ndarray:
+        """The features, once they have arrived."""
+        if self.done is not None:
+            self.done.synchronize()
+        return self.values.numpy()
 
 
 class FeatureCache:
@@ -108,12 +136,14 @@ class FeatureCache:
         self.entry = f"{self.key}-{epoch}"
         self.known: np.ndarray | None = None
         self.draft: Draft | None = None
+        self.copied: Copied | None = None
         self.looked = False
         self.filled = 0
 
     def end_epoch(self) -> None:
         """Store the features of the epoch, if all of them were computed and there is space for them."""
         if self.store is not None and self.draft is not None:
+            self._write_copied()
             finish = self.store.commit if self.filled == self.rows else self.store.discard
             with suppress(OSError):  # the folder went away: a later cell computes the features again
                 finish(self.draft)
@@ -130,14 +160,21 @@ class FeatureCache:
         self.use.images += len(images)
         if self.known is not None:
             self.use.read += len(images)
-            return torch.from_numpy(np.array(self.known[span], dtype=np.float32)).to(images.device)
+            return sent(torch.from_numpy(np.array(self.known[span], dtype=np.float32)), images.device)
         features = self.forward(images)
         if self.draft is not None:
-            self.draft.values[span] = features.cpu().numpy()
-            self.filled += len(images)
+            self._write_copied()
+            self.copied = Copied.of(span, features)
         if self.dtype == np.float32:
             return features
         return features.to(torch.float16).float()  # as it is stored
+
+    def _write_copied(self) -> None:
+        """Write the features of the last batch, which are on the host by now."""
+        if self.draft is not None and self.copied is not None:
+            self.draft.values[self.copied.span] = self.copied.arrived()
+            self.filled += self.copied.span.stop - self.copied.span.start
+        self.copied = None
 
     def _look(self, store: ArrayCache, position: int) -> None:
         """Find the epoch in the store, or begin to write it. An epoch that is resumed in its middle is not written."""

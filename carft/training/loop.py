@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from carft.core.errors import Diverged
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.views import batches
+from carft.data.feed import Feed, sent
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
 from carft.models.precision import autocast
@@ -39,6 +40,8 @@ from carft.training.schedule import Part, drawn_rows, learning_rates, order, par
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
 SCALE = 1024.0
+#: steps whose metrics stay on the device before they are read, since reading waits for the device
+READ_EVERY = 50
 #: validation metrics that a history holds, at the last step of every epoch
 VALIDATED = ("val/top1", "val/loss", "val/context_top1")
 
@@ -53,6 +56,8 @@ class Trained:
     """Of the last validation; None when this call validated nothing."""
     features: FeatureUse = field(default_factory=FeatureUse)
     """The pretrained model's features that the loss needed."""
+    data_wait_s: float = 0.0
+    """Seconds in which the device of this worker waited for images to train on, since the start or the resumption."""
 
 
 def train(
@@ -90,10 +95,11 @@ def train_epochs(trainer: Trainer, thresholds: Thresholds, log: Callable[[str], 
         predictions = context.predict(cell, network, context.task.val)
         scores = flatten("val", score(predictions))
         history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
-        log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}")
+        waited = f"waited for images {100 * trainer.data_wait_s / trainer.epochs_s:.0f} %"
+        log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
         trainer.save()
     method.teardown(network)
-    return Trained(history, predictions, trainer.cache.use)
+    return Trained(history, predictions, trainer.cache.use, trainer.data_wait_s)
 
 
 class Trainer:
@@ -125,6 +131,8 @@ class Trainer:
         self.model = wrapped(network, context.execution, self.worker)
         self.cache = FeatureCache.of(cell, context)
         self.images = context.task.train
+        self.data_wait_s = self.epochs_s = 0.0
+        self.unread: list[tuple[Row, dict[str, torch.Tensor]]] = []  # rows of the history, and their metrics
         domains = max(1, context.card.domains)
         self.bounds = cell.training.bounds(len(self.images), domains)
         self.batch_size = cell.training.images_per_step(domains)
@@ -137,20 +145,27 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> None:
         """Update on the batches of an epoch that are left; saves checkpoints, but not at the epoch's last step."""
-        permutation = self.open_epoch(epoch)
+        started, permutation = time.perf_counter(), self.open_epoch(epoch)
         steps = parts_of_epoch(permutation, self.batch_size, self.worker, self.context.execution.accumulation)
         self.cache.begin_epoch(epoch, rows=sum(len(part.rows) for parts in steps for part in parts))
         left = steps[self.progress.step - self.bounds[epoch] :]
         count, side = len(self.images), self.context.pretrained.side
         view = train_view(self.cell.training, self.cell.seed, epoch, count, side)
-        pixels = batches(self.images.images, [part.rows for parts in left for part in parts], view)
+        pixels = Feed(self.images.images, [part.rows for parts in left for part in parts], view, self.device)
         for number, parts in enumerate(left, start=1):
             step, rate = self.progress.step, self.rates[self.progress.step]
             logged = self.update(step, parts, pixels, rate)
-            self.progress.history.append({"epoch": float(epoch), "step": float(step), "lr": rate, **logged})
+            row = {"epoch": float(epoch), "step": float(step), "lr": rate}
+            self.progress.history.append(row)
+            self.unread.append((row, logged))
             self.progress.step += 1
             if number < len(left):
                 self.save()
+            if len(self.unread) == READ_EVERY:
+                self.read_metrics()
+        self.read_metrics()
+        self.data_wait_s += pixels.waited_s
+        self.epochs_s += time.perf_counter() - started
         self.cache.end_epoch()
 
     def open_epoch(self, epoch: int) -> np.ndarray:
@@ -162,8 +177,22 @@ class Trainer:
         self.images = train.rows(rows)
         return np.arange(len(rows))
 
-    def update(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float) -> Row:
-        """Forward, loss, backward, optimiser step; returns what to log, the same on every worker.
+    def read_metrics(self) -> None:
+        """Read the metrics of the last steps into the history. Raises ``Diverged`` when a loss is not finite."""
+        unread, self.unread = self.unread, []
+        if not unread:
+            return
+        values = torch.stack([value.double() for _, metrics in unread for value in metrics.values()]).tolist()
+        for row, metrics in unread:
+            row.update(zip(metrics, values[: len(metrics)], strict=True))
+            del values[: len(metrics)]
+            if not math.isfinite(row["train/loss"]):
+                raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
+
+    def update(
+        self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor], rate: float
+    ) -> dict[str, torch.Tensor]:
+        """Forward, loss, backward, optimiser step; returns what to log, on the device, the same on every worker.
 
         The gradient is that of the mean loss over the global batch. Workers exchange gradients once, at the last part.
         """
@@ -181,10 +210,7 @@ class Trainer:
         if workers > 1:
             for value in means.values():
                 dist.all_reduce(value)
-        row = {f"train/{name}": float(value) for name, value in means.items()}
-        if not math.isfinite(row["train/loss"]):
-            raise Diverged(f"the training loss became {row['train/loss']}; a smaller learning rate may help")
-        return {**row, "grad_norm": float(norm)}
+        return {**{f"train/{name}": value for name, value in means.items()}, "grad_norm": norm}
 
     def backward(self, step: int, parts: list[Part], pixels: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Forward and backward pass of a loss that is a mean over images; returns this worker's share of the means."""
@@ -195,8 +221,8 @@ class Trainer:
                 loss, logged = self.method.loss(batch)
                 # DistributedDataParallel divides by the number of workers
                 self.scaler.scale(loss * (part.share * self.worker.workers)).backward()
-            for name, value in {"loss": loss.detach(), **logged}.items():
-                weighted = value * part.share
+            for name, value in {"loss": loss, **logged}.items():
+                weighted = value.detach() * part.share
                 means[name] = means[name] + weighted if name in means else weighted
         return means
 
@@ -227,12 +253,12 @@ class Trainer:
 
     def forward(self, step: int, part: Part, pixels: torch.Tensor) -> Batch:
         """The forward pass of the network on a part of a batch."""
-        images = self.context.pretrained.normalise(pixels.to(self.device, non_blocking=True))
+        images = self.context.pretrained.normalise(pixels)
         with autocast(self.device.type, self.cell.precision):
             logits, features = self.model(images)
-        labels = self.images.labels[part.rows].to(self.device)
+        labels = sent(self.images.labels[part.rows], self.device)
         pretrained_features = partial(self.cache.features, images, part.position)
-        places = torch.from_numpy(part.places).to(self.device)
+        places = sent(torch.from_numpy(part.places), self.device)
         return Batch(self.network, images, labels, logits, features, pretrained_features, step, places, part.whole)
 
     def without_exchange(self) -> AbstractContextManager[None]:
@@ -248,6 +274,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint if one is due. After SIGTERM write it now, and raise ``SystemExit``."""
+        if not (self.preemption.arrived or self.checkpoints.is_due(self.progress.step, self.worker)):
+            return
+        self.read_metrics()
         self.progress.scaler = self.scaler.state_dict()
         state = (self.network, self.optimizer, self.progress, self.worker)
         if self.preemption.arrived:

@@ -51,7 +51,8 @@ class Computed:
     metrics: dict[str, float]
     """``val/...``, and means over the last epoch of ``train/...``."""
     durations: dict[str, float]
-    """Seconds of ``train``, validation after each epoch included, and of ``validate``."""
+    """Seconds of ``train``, validation after each epoch included, and of ``validate``. After steps also ``data_wait``,
+    the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
     features: FeatureUse = field(default_factory=FeatureUse)
     """The pretrained model's features that training needed, and how many the cache had."""
     pruned: bool = False
@@ -98,6 +99,8 @@ def compute(
     if not all(map(math.isfinite, metrics.values())):
         raise Diverged("a metric of the trained model is not finite; a smaller learning rate may help")
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
+    if trained.history:
+        durations["data_wait"] = trained.data_wait_s
     pruned = pruned_after(curve_of(trained.history), thresholds) is not None
     return Computed(network, trained.history, predictions, metrics, durations, trained.features, pruned)
 

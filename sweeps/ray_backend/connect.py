@@ -202,6 +202,26 @@ def has_room(request: Resources) -> bool:
     return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
 
 
+def cores_per_process(request: Resources) -> int:
+    """CPU cores for each process of a cell, on the node that has the fewest; at least 1. Ray must be connected."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max(1, min((cores_of_each(request, node) for node in nodes if _processes(request, node)), default=1))
+
+
+def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
+    """CPU cores of a node for each process of a cell on it. node: resource -> amount."""
+    return int(node.get("CPU", 0) // max(1, _processes(request, node)))
+
+
+def _processes(request: Resources, node: Mapping[str, float]) -> int:
+    """Processes of cells that run on a node at a time."""
+    by_cpu = int(node.get("CPU", 0))
+    by_gpu = min(request.gpus, int(node.get("GPU", 0))) * request.cells_per_gpu
+    return min(by_cpu, by_gpu) if request.gpus else by_cpu
+
+
 def own_node() -> str:
     """Id of the node that this process is connected to."""
     import ray

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from carft.core.errors import UserError
 from carft.store.failures import settled_failures
@@ -20,7 +20,14 @@ from sweeps.faults.lock import sweep_lock
 from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
 from sweeps.faults.signals import StopSignal, end_cells, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.connect import COORDINATOR, RayNotStarted, Resources, concurrency, connect
+from sweeps.ray_backend.connect import (
+    COORDINATOR,
+    RayNotStarted,
+    Resources,
+    concurrency,
+    connect,
+    cores_per_process,
+)
 from sweeps.ray_backend.head_monitor import RESUME_HINT, ExitProcess, OnRayLost, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import monitor_ray
@@ -122,6 +129,11 @@ def _run(
         with stop.while_ray_starts():
             connect(request)
             notify = watch(protocol)
+            from sweeps.ray_backend.prefetch import prefetch  # Ray, which is imported once it is set up
+
+            prefetch(protocol.recipe, request, retry.log)
+            execution = replace(request.execution, decoders=cores_per_process(request))
+            request = replace(request, execution=execution)
         with monitor_ray(request, on_lost):
             _tune(protocol, request, retry, notify, name, devices)
         retry.call(protocol.write_studies)

@@ -45,6 +45,8 @@ class StatusWriter:
         self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
         self._kinds: dict[str, Kind] = {}  # of the same cells
         self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
+        self._unread: list[str] = []  # cells that this sweep finished and whose waiting time is not read yet
+        self._waited_s = self._trained_s = 0.0  # of the cells whose records were read
         self._load = Load()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -75,6 +77,7 @@ class StatusWriter:
                 if not all(self.protocol.is_over(cell.id) for cell in cells):
                     continue  # it will run again
                 self._seconds[job.kind].append((now - since) / len(cells))
+                self._unread += [cell.id for cell in cells if job.kind in ("search", "confirm")]
                 if job.kind != "oracle":  # an oracle job evaluates a cell that is done already
                     self._tasks |= {cell.id: cell.task for cell in cells}
                     self._kinds |= {cell.id: job.kind for cell in cells}
@@ -115,6 +118,7 @@ class StatusWriter:
         for key in set(failed) - set(self._failed_on):
             before = read_failure(self.store, key.partition("-")[2])
             self._failed_on[key] = before.spec.task if before else ""
+        self._read_waits(done)
         left_s, basis = self._time_left(done, failed, len(stopped))
         reused = protocol.reused & set(done)
         lost = sum(cells_of(key, protocol.recipe) for key in failed)
@@ -138,6 +142,7 @@ class StatusWriter:
             basis=basis,
             slots=self.slots,
             busy=self._load.means(),
+            data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
             dashboard=self.dashboard,
             gpus_set_aside=dict(self.aside),
             searches=protocol.recipe.searches,
@@ -149,6 +154,14 @@ class StatusWriter:
         assert self.protocol is not None
         search_seeds = {study.search_seed for study in self.protocol.studies}
         self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, search_seeds)
+
+    def _read_waits(self, done: Container[str]) -> None:
+        """Read from the records of finished cells for how long their device waited for images."""
+        unread, self._unread = self._unread, []
+        for durations in (self.store.read(cell).durations for cell in unread if cell in done):
+            if "data_wait" in durations:
+                self._waited_s += durations["data_wait"]
+                self._trained_s += durations["train"]
 
     def _by_task(
         self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str], stopped: Counter[str]

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from carft.data.feed import Feed
+from carft.data.views import CentreView
 from carft.models.clip import load_pretrained
 from carft.spec.cell import Cell, Training
+from carft.spec.registry import method_card
 from carft.spec.resolve import specify
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
@@ -88,6 +91,34 @@ def test_two_gpus_agree_with_one(tmp_path: Path) -> None:
         found.append(json.loads(done.stdout)["metrics"])
     for name, value in found[0].items():
         assert found[1][name] == pytest.approx(value, abs=1e-3 if name.endswith("loss") else 0.02), name
+
+
+def test_a_step_does_not_wait_for_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    context = context_of(CELL, feature_cache=str(tmp_path))
+    method = method_card("car_ft").load()(CELL, context.pretrained, context.prompts)
+    trainer = Trainer(CELL, context, context.network(), method)
+    trainer.train_epoch(0)
+    update = Trainer.update
+
+    def strict(self: Trainer, *given: Any) -> Any:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return update(self, *given)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Trainer, "update", strict)
+    trainer.train_epoch(1)
+    assert all("train/kl" in row for row in trainer.progress.history)
+
+
+def test_batches_reach_the_gpu_as_they_are() -> None:
+    images = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8)
+    plan = [np.arange(first, first + 8) for first in range(0, 64, 8)] * 5
+    feed = Feed(images, plan, CentreView(32), torch.device("cuda", 0))
+    for rows, batch in zip(plan, feed, strict=True):
+        torch.cuda._sleep(10_000_000)  # the device computes while the next batches are copied
+        assert torch.equal(batch.cpu(), images[rows])
 
 
 def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch() -> None:

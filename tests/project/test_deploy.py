@@ -46,6 +46,17 @@ def words_of(path: Path) -> list[list[str]]:
     return found
 
 
+def test_nodes_have_eight_to_twelve_cores_for_each_gpu() -> None:
+    """ViT-B/16 trains as fast as four to eight cores decode; the others compute and serve Ray."""
+    batch = dict(re.findall(r"#SBATCH --(\S+)=(\d+)", (DEPLOY / "slurm.sh").read_text(encoding="utf-8")))
+    found = [int(batch["cpus-per-task"]) / int(batch["gpus-per-node"])]
+    *_, job = yaml.safe_load_all((DEPLOY / "rayjob.yaml").read_text(encoding="utf-8"))
+    for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        found.append(int(limits["cpu"]) / int(limits["nvidia.com/gpu"]))
+    assert all(8 <= cores <= 12 for cores in found)
+
+
 def commands_of(path: Path, *starts: tuple[str, ...]) -> list[list[str]]:
     """What follows one of ``starts`` in a file, up to the end of the command."""
     found = []

@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from carft.core.errors import UserError
+from carft.core.errors import Diverged, UserError
 from carft.data.files import Files, decode
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, TrainView, batches
 from carft.spec.cell import Cell
 from carft.spec.registry import method_card
 from carft.store.records import Store
+from carft.training import loop
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
@@ -63,7 +64,7 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     def save_and_stop(self, network, optimizer, progress, shard) -> None:
         save(self, network, optimizer, progress, shard)
         saved.append(progress.step)
-        if len(saved) == 2 * after:
+        if len(saved) == after:
             raise Stopped
 
     monkeypatch.setattr(Checkpoints, "save", save_and_stop)
@@ -110,6 +111,36 @@ def test_bfloat16_starts_at_no_divergence_and_learns(bench: CellContext) -> None
     assert cell.id != CELL.id
     assert computed.predictions.logits.dtype == np.float32
     assert all(p.dtype == torch.float32 for p in computed.network.parameters())
+
+
+def test_metrics_stay_on_the_device_until_they_are_read_together(
+    bench: CellContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read in every step would make the host wait for the GPU, which then waits for the host."""
+    reads: list[str] = []
+    for name in ("item", "tolist", "__float__", "__bool__", "__int__"):
+        read = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, name=name, read=read: (reads.append(name), read(self))[1])
+    monkeypatch.setattr(loop, "READ_EVERY", 3)
+    network, method = bench.network(), method_card("car_ft").load()(CELL, bench.pretrained, bench.prompts)
+    trainer = Trainer(CELL, bench, network, method)
+    trainer.train_epoch(0)
+    steps = trainer.progress.step
+    assert reads == ["tolist"] * -(-steps // 3) and steps > 3
+    assert all(list(row)[:3] == ["epoch", "step", "lr"] and "grad_norm" in row for row in trainer.progress.history)
+
+
+def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint_is_written(
+    bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, network = quick_cell("ft", lr=LR), bench.network()
+    method = method_card("ft").load()(cell, bench.pretrained, bench.prompts)
+    monkeypatch.setattr(method, "loss", lambda batch: (batch.logits.sum() * torch.nan, {}))
+    checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
+    trainer = Trainer(cell, bench, network, method, checkpoints)
+    with pytest.raises(Diverged, match="became nan"):
+        trainer.train_epoch(0)
+    assert trainer.progress.step == 2 and not checkpoints.path.exists()
 
 
 def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, tmp_path: Path) -> None:

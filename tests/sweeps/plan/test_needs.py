@@ -12,7 +12,7 @@ from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft_cli.needs import needs_lines
+from carft_cli.needs import needs_lines, too_few_cores
 from sweeps.plan.forecast import forecast
 from sweeps.plan.needs import DECODE_S, PROCESS_BYTES, Needs, cost_of, needs_of
 from sweeps.plan.rates import Hardware, Rate
@@ -49,6 +49,13 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
     assert needs(store, imagenet(), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
     assert needs(store, imagenet(), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(4000 * DECODE_S + 0.5)
     assert needs(store, load_recipe("miniature"), 8).cores_per_device == 1
+
+
+def test_too_few_cores_for_the_gpus_are_said(store: Store) -> None:
+    found = needs(store, imagenet(), 8)
+    said = too_few_cores(found, "GPU", 2)
+    assert f"2 CPU cores for each GPU, and {found.cores_per_device} would" in said
+    assert not too_few_cores(found, "GPU", found.cores_per_device) and not too_few_cores(found, "core", 1)
 
 
 def test_cells_of_hours_want_several_gpus_and_short_ones_do_not(store: Store) -> None:

@@ -13,7 +13,7 @@ from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
-from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here
+from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here, cores_of_each, cores_per_process
 from tests.support.faults import records
 from tests.support.gates import Gate
 from tests.support.helpers import made_up_record, quick_cell
@@ -44,6 +44,28 @@ def test_cells_at_a_time_are_those_that_the_gpus_hold(monkeypatch, request_: Res
 def test_each_of_them_needs_a_core_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert concurrency_here(shared(4)) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "node", "cores"),
+    [
+        (shared(1, 8), {"CPU": 64.0, "GPU": 8.0}, 8),
+        (shared(1, 8, workers=2), {"CPU": 64.0, "GPU": 8.0}, 8),
+        (shared(4, 2), {"CPU": 64.0, "GPU": 8.0}, 8),
+        (shared(1, 8), {"CPU": 4.0, "GPU": 8.0}, 1),
+        (shared(1, 0), {"CPU": 64.0}, 1),
+    ],
+)
+def test_the_cores_of_a_node_are_divided_among_the_processes_on_it(
+    request_: Resources, node: dict[str, float], cores: int
+) -> None:
+    assert cores_of_each(request_, node) == cores
+
+
+def test_cells_get_the_cores_of_the_node_with_the_fewest(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"CPU": 96.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}, {"CPU": 4.0}]
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+    assert cores_per_process(shared(1, 16)) == 4
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -115,6 +116,18 @@ def test_time_left_says_what_it_rests_on(store: Store) -> None:
     assert last is not None and last.left_s is None and not last.is_alive()
     assert last.counts == Counts(total=2 * EACH, done=2 * EACH)
     assert set(last.tasks.values()) == {Counts(total=EACH, done=EACH)}
+
+
+def test_how_long_trainings_waited_for_images_is_in_the_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Store.read
+    waiting = {"train": 10.0, "data_wait": 4.0}
+    monkeypatch.setattr(Store, "read", lambda self, cell: replace(read(self, cell), durations=waiting))
+    sweep = Watched(store)
+    sweep.start()
+    assert sweep.reporter._write().data_wait is None
+    sweep.end()
+    assert sweep.reporter._write().data_wait == 0.4
+    assert "waited for images 40 % of their time" in run_cli("status", "--results", store.root).stdout
 
 
 def test_cells_that_were_there_already_count_as_found_done(store: Store) -> None:

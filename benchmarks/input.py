@@ -1,0 +1,97 @@
+"""The way of photos from JPEG files to batches, against torch's DataLoader doing the same work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from benchmarks.benches import photos
+from benchmarks.measuring import Figure, interleaved, ratio
+from carft.data.decoding import set_decoders
+from carft.data.files import Files
+from carft.data.jpeg import jpeg_decoder
+from carft.data.views import TrainView, batches, crop_box
+from carft.training.schedule import draws
+
+PHOTOS, BATCH, SIDE, ROUNDS = 192, 32, 224, 7
+
+
+class Photos(Dataset):
+    """The photos and crops of a training, as a torch data set by hand: Pillow, then torchvision's transforms."""
+
+    def __init__(self, files: Files, view: TrainView) -> None:
+        self.files, self.view = files, view
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        with Image.open(self.files.paths[row]) as image:
+            pixels = tv.pil_to_tensor(image.convert("RGB"))
+        box = crop_box(self.view.draws[row], pixels.shape[-2], pixels.shape[-1], self.view.least)
+        return tv.resized_crop(pixels, *box, [SIDE, SIDE], InterpolationMode.BICUBIC, antialias=True)
+
+
+def measure() -> list[Figure]:
+    """Images per second of one core, those of the DataLoader, and how threads scale."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = photos(Path(scratch), PHOTOS)
+        view = TrainView(draws(0, 0, PHOTOS), SIDE, 0.9)
+        plan = [np.arange(first, first + BATCH) for first in range(0, PHOTOS, BATCH)]
+        loader = DataLoader(Photos(files, view), BATCH)
+        _require_equal(list(batches(files, plan, view)), list(loader))
+        runs: dict[str, Callable[[], object]] = {
+            "ours": lambda: list(batches(files, plan, view)),
+            "loader": lambda: list(loader),
+        }
+        seconds = interleaved(runs, ROUNDS)
+        rate = PHOTOS / min(seconds["ours"])
+        note = f"JPEG of 500 x 375, decoded by {jpeg_decoder()}; CPU time"
+        figures = [
+            Figure("images per second of a core over those of a DataLoader", 1 / ratio(seconds, "ours", "loader"),
+                   ">= 1.15", ROUNDS, note="equal pixels; Pillow and torchvision's transforms; CPU time"),
+            Figure("images per second of a core, decoded and cropped", rate, None, ROUNDS, unit="images/s", note=note),
+        ]  # fmt: skip
+        return [*figures, _threads_against_processes(files, view, plan)]
+
+
+def _require_equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+    if not all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True)):
+        raise RuntimeError("the two ways give different pixels")
+
+
+def _threads_against_processes(files: Files, view: TrainView, plan: list[np.ndarray]) -> Figure:
+    """Throughput of two decoding threads over that of two processes with one each, on the same cores."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+
+        def processes() -> None:
+            list(pool.map(_decode, [files] * 2, [view] * 2, (plan[::2], plan[1::2])))
+
+        def threads() -> None:
+            set_decoders(2)
+            list(batches(files, plan, view))
+
+        seconds = interleaved({"threads": threads, "processes": processes}, ROUNDS, time.perf_counter)
+    set_decoders(0)
+    value = 1 / ratio(seconds, "threads", "processes")
+    note = "wall clock, in turn, so that other load slows both"
+    return Figure("throughput of 2 decoding threads over 2 processes", value, ">= 0.8", ROUNDS, note=note)
+
+
+def _decode(files: Files, view: TrainView, plan: list[np.ndarray]) -> None:
+    torch.set_num_threads(1)
+    set_decoders(1)
+    for _ in batches(files, plan, view):
+        pass

@@ -1,0 +1,175 @@
+"""The way of images from files to the device: decoder, threads, batches made ahead."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFile
+
+from carft.core import cores as core_count
+from carft.core.cores import quota
+from carft.core.errors import UnreadableImage
+from carft.data import decoding, jpeg, views
+from carft.data.decoding import decode_pixels, decoders, set_decoders
+from carft.data.feed import Feed
+from carft.data.files import Files, decode
+from carft.data.jpeg import jpeg_decoder, jpeg_pixels
+from carft.data.views import AHEAD, CentreView, TrainView, batches
+from carft.training.execution import Execution
+from carft.training.schedule import draws
+
+#: JPEG files of a comparison, and those of them that are damaged
+MANY, DAMAGED = 150, 50
+
+
+def random_jpeg(rng: np.random.Generator) -> bytes:
+    """A JPEG file of any kind, size and quality."""
+    width, height = (int(side) for side in rng.integers(1, 180, 2))
+    rough = int(rng.choice([1, 3, 9]))
+    shape = (max(1, height // rough), max(1, width // rough), 3)
+    image = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).resize((width, height))
+    mode = str(rng.choice(["RGB", "RGB", "RGB", "L", "CMYK"]))
+    options = {"subsampling": int(rng.integers(3))} if mode == "RGB" else {}
+    stream = io.BytesIO()
+    image.convert(mode).save(
+        stream, "JPEG", quality=int(rng.integers(5, 96)), progressive=bool(rng.integers(2)), **options
+    )
+    return stream.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Files:
+    """Twenty JPEG files."""
+    rng = np.random.default_rng(3)
+    paths = [tmp_path / f"{number}.jpg" for number in range(20)]
+    for path in paths:
+        path.write_bytes(random_jpeg(rng))
+    return Files(paths)
+
+
+def test_torchvision_decodes_to_the_pixels_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three subsamplings, grey and CMYK, baseline and progressive, whole and damaged."""
+    monkeypatch.setattr(ImageFile, "MAXBLOCK", 2**20)
+    assert jpeg_decoder() == "torchvision"
+    rng, path, decoded = np.random.default_rng(0), tmp_path / "one.jpg", 0
+    for number in range(MANY):
+        data = bytearray(random_jpeg(rng))
+        if number < DAMAGED:
+            data[int(rng.integers(2, len(data)))] = int(rng.integers(256))
+        path.write_bytes(data)
+        found = jpeg_pixels(path)
+        if found is not None:
+            decoded += 1
+            np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), decode_pixels(path))
+    assert decoded >= MANY - DAMAGED
+
+
+def test_pillow_decodes_where_the_pixels_of_torchvision_differ(photos: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, torchvision_s = photos[0], jpeg._torchvision
+    monkeypatch.setattr(jpeg, "_torchvision", lambda data: torchvision_s(data) ^ 1)
+    jpeg_decoder.cache_clear()
+    try:
+        assert jpeg_decoder() == "pillow" and jpeg_pixels(photos.paths[0]) is None
+        assert torch.equal(photos[0], plain)
+    finally:
+        jpeg_decoder.cache_clear()
+
+
+def test_a_truncated_file_is_pillow_s_to_refuse(photos: Files) -> None:
+    path = photos.paths[0]
+    path.write_bytes(path.read_bytes()[:-40])
+    assert jpeg_pixels(path) is None
+    with pytest.raises(UnreadableImage):
+        decode(path)
+
+
+def test_a_png_with_the_name_of_a_jpeg_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2), "red").save(tmp_path / "one.jpg", "PNG")
+    assert decode(tmp_path / "one.jpg")[:, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "expected"),
+    [
+        ("0::/job/step", {"job/cpu.max": "250000 100000", "job/step/cpu.max": "max 100000"}, 2.5),
+        ("0::/job/step", {"job/step/cpu.max": "max 100000"}, np.inf),
+        ("0::/elsewhere", {"cpu.max": "400000 100000"}, 4.0),
+        ("3:cpu,cpuacct:/job", {"cpu/job/cpu.cfs_quota_us": "150000", "cpu/job/cpu.cfs_period_us": "100000"}, 1.5),
+        ("3:cpu,cpuacct:/job", {"cpu/job/cpu.cfs_quota_us": "-1", "cpu/job/cpu.cfs_period_us": "100000"}, np.inf),
+    ],
+)
+def test_the_quota_of_a_cgroup_is_the_smallest_of_those_above_it(
+    tmp_path: Path, version: str, files: dict[str, str], expected: float
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    (tmp_path / "own").write_text(f"{version}\n")
+    assert quota(tmp_path, tmp_path / "own") == expected
+
+
+def test_decoding_threads_follow_the_quota_and_what_a_sweep_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_count.os, "sched_getaffinity", lambda process: set(range(64)))
+    monkeypatch.setattr(core_count, "quota", lambda: 5.9)
+    try:
+        set_decoders(0)
+        assert decoders() == 5
+        Execution(decoders=3).prepare()
+        assert decoders() == 3
+        set_decoders(100)
+        assert decoders() == 5
+        monkeypatch.setattr(core_count, "quota", lambda: 64.0)
+        assert decoders() == decoding.MOST_DECODERS
+    finally:
+        set_decoders(0)
+
+
+def test_batches_of_files_are_put_together_in_the_decoding_threads(
+    photos: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The main thread only waits: stacking 512 images there takes 45 ms in which a GPU gets no work."""
+    plan, view = [np.arange(20), np.array([7, 3, 3])], TrainView(draws(0, 0, 20), 32, 0.9)
+    expected = [torch.stack([view(photos[int(row)], int(row)) for row in rows]) for rows in plan]
+    writers, fill = set(), views._fill
+
+    def noted(*given: object) -> None:
+        writers.add(threading.current_thread())
+        fill(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(views, "_fill", noted)
+    monkeypatch.setattr(torch, "stack", None)
+    found = list(batches(photos, plan, view))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert writers and threading.main_thread() not in writers
+
+
+def test_pixels_in_memory_are_made_ahead_for_a_gpu() -> None:
+    asked = threading.Semaphore(0)
+
+    class Noted(CentreView):
+        def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
+            asked.release()
+            return super().__call__(image, row)
+
+    pixels = torch.arange(6 * 3 * 16, dtype=torch.uint8).reshape(6, 3, 4, 4)
+    plan = [np.array([row]) for row in range(6)]
+    made = views._ahead(pixels, plan, Noted(4), pinned=False)
+    first = next(made)
+    assert all(asked.acquire(timeout=10) for _ in range(AHEAD + 1))
+    assert torch.equal(torch.cat([first, *made]), pixels)
+
+
+def test_batches_for_inference_are_written_by_other_threads(photos: Files) -> None:
+    with torch.inference_mode():
+        (found,) = batches(photos, [np.arange(20)], CentreView(16))
+    assert found.shape == (20, 3, 16, 16)
+
+
+def test_a_feed_counts_the_seconds_of_waiting(photos: Files) -> None:
+    feed = Feed(photos, [np.arange(20)] * 2, CentreView(16), torch.device("cpu"))
+    assert feed.waited_s == 0 and len(list(feed)) == 2 and feed.waited_s > 0

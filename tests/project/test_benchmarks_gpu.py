@@ -1,0 +1,37 @@
+"""The benchmark of GPUs runs on a CPU too, at a size of its own, so that it is known to work before a card is there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.gpu import Setting
+
+TINY = Setting("cpu", "icons-resnet", "float32", "icons/transport", batch=4, steps=2, files=8)
+PATTERNS = ("images per second of", "data wait", "MFU of", "throughput of")
+
+
+@pytest.mark.slow
+def test_the_benchmark_trains_and_evaluates_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, trained = [], []
+    decode, train = gpu.Files.__getitem__, gpu.train
+    monkeypatch.setattr(gpu.Files, "__getitem__", lambda self, row: (decoded.append(row), decode(self, row))[1])
+    monkeypatch.setattr(
+        gpu, "train", lambda *given, **more: (trained.append(given[0].method), train(*given, **more))[1]
+    )
+    figures = gpu.measured(TINY)
+    assert trained == ["ft", "car_ft", "car_ft"] and len(decoded) >= 3 * gpu.EPOCHS * TINY.batch * TINY.steps
+    assert all(figure.name.startswith(PATTERNS) and TINY.title in figure.name for figure in figures)
+    assert all(figure.measured and figure.measured > 0 for figure in figures if not figure.name.startswith("MFU"))
+    assert [figure.note for figure in figures if figure.name.startswith("MFU")] == [
+        "the peak of cpu is not known here"
+    ] * 3
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.slow
+def test_two_workers_are_measured_against_one() -> None:
+    figures = {figure.name: figure for figure in gpu.measured(TINY, 2)}
+    wide = figures[f"throughput of 2 GPUs over one, 4 images each ({TINY.title})"]
+    assert wide.measured and wide.target == ">= 1.8"
