@@ -26,7 +26,7 @@ def factor_table(evidence: Evidence) -> pd.DataFrame:
     all readings. ``by_chance`` is the share that 95 % of random orders of the readings stay below.
     """
     rows = []
-    for view in evidence.views():
+    for view in (view for view in evidence.views() if len(view.readings or ()) > 1):
         for where, sets in PLACES:
             effects, drawn, cells = _effects(view, sets)
             rows += _rows(view, where, list(effects), np.array(list(effects.values())), drawn, cells)
@@ -55,9 +55,10 @@ def _effects(view: Evidence, sets: Sets) -> tuple[dict[Choices, float], np.ndarr
     """Reading -> mean over tasks of CAR-FT minus FT; (DRAWS, R) the same from drawn seeds and groups; the cells."""
     found: dict[Choices, list[Contributions]] = {}
     cells: dict[str, None] = {}
+    tasks = [task for task in view.tasks if (wanted := set(sets(view, task))) and wanted <= set(view.set_names(task))]
     for reading in sorted(view.readings or {}, key=lambda choices: (len(choices), str(choices))):
         under = view.under(reading)
-        pairs = [_pair(under, task, sets(under, task)) for task in view.tasks]
+        pairs = [_pair(under, task, sets(under, task)) for task in tasks]
         whole = [pair for pair in pairs if pair is not None]
         if whole and len(whole) == len(pairs):
             found[reading] = [part for part, _ in whole]
@@ -70,7 +71,7 @@ def _effects(view: Evidence, sets: Sets) -> tuple[dict[Choices, float], np.ndarr
 def _pair(view: Evidence, task: str, sets: Sequence[str]) -> tuple[Contributions, Source] | None:
     """CAR-FT minus FT on sets of a task, and its cells; None where there are none on the same images."""
     try:
-        return paired(view, task, CAR_FT, FT, sets, "top1") if sets else None
+        return paired(view, task, CAR_FT, FT, sets, "top1")
     except Mismatch:
         return None
 

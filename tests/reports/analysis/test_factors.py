@@ -49,3 +49,10 @@ def test_too_few_readings_to_tell_choices_apart_have_no_rows(store: Store) -> No
     for reading in (None, Reading(class_head="frozen"), Reading(context_scale="one")):
         plant(store, ["icons/all"], PLAN, reading=reading, curves=False)
     assert factor_table(Evidence.of(store)).empty
+
+
+def test_a_task_without_a_test_set_has_rows_out_of_distribution_only(store: Store) -> None:
+    for head, scale in product(("trained", "frozen"), ("pretrained", "one")):
+        reading = Reading(class_head=head, context_scale=scale)
+        plant(store, ["icons/domains/hands"], PLAN, reading=reading, curves=False)
+    assert set(factor_table(Evidence.of(store))["where"]) == {"mean OOD"}
