@@ -128,10 +128,10 @@ def pack(
             from such an archive, losses and calibration cannot.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        return _pack(store, archive, report, weights, Path(scratch) if compact else None)
+        return _pack(store, archive, report, weights, compact, Path(scratch))
 
 
-def _pack(store: Store, archive: Path, report: Path | None, weights: bool, scratch: Path | None) -> Packed:
+def _pack(store: Store, archive: Path, report: Path | None, weights: bool, compact: bool, scratch: Path) -> Packed:
     store.require_present()
     if archive.exists():
         raise UserError(f"'{archive}' is there already.", "Name a file that does not exist yet.")
@@ -139,8 +139,10 @@ def _pack(store: Store, archive: Path, report: Path | None, weights: bool, scrat
         raise UserError(f"There is no folder '{archive.parent}'.", "Create it, or name another path.")
     sources = _sources(store, report, weights)
     cells = _cells_among(sources)
-    if scratch is not None:
-        sources = _compacted(store, sources, scratch)
+    if compact:
+        sources = _without_logits(store, sources, scratch / SHARED)
+    if any(name.startswith(f"{SHARED}/") for name in sources):
+        sources = _joined(sources, scratch / JOINED)
     data = _licences(store)
     notes = _licence_page(data).encode()
     listed = {name: _measured(path) for name, path in sources.items()}
@@ -178,12 +180,11 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
     return found
 
 
-def _compacted(store: Store, sources: dict[str, Path], scratch: Path) -> dict[str, Path]:
-    """The files of a compact archive. Predictions without logits and joined JSON files are written to ``scratch``."""
+def _joined(sources: dict[str, Path], joined: Path) -> dict[str, Path]:
+    """The files of a compact archive, its JSON files joined to one, which is written to ``joined``."""
     documents = {name: path for name, path in sources.items() if _DOCUMENT.fullmatch(name)}
-    join_documents(documents, scratch / JOINED)
-    found = {name: path for name, path in sources.items() if name not in documents} | {JOINED: scratch / JOINED}
-    return _without_logits(store, found, scratch / SHARED)
+    join_documents(documents, joined)
+    return {name: path for name, path in sources.items() if name not in documents} | {JOINED: joined}
 
 
 def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dict[str, Path]:

@@ -73,8 +73,10 @@ def test_the_archive_is_smaller_than_the_whole_one(full: Folders, compact: Folde
 
 
 def test_the_same_records_give_the_same_bytes_also_from_the_compact_folder(compact: Folders, tmp_path: Path) -> None:
-    pack(compact[0], tmp_path / "again.zip", compact=True)
-    assert (tmp_path / "again.zip").read_bytes() == (compact[0].root.parent / "compact.zip").read_bytes()
+    for number, options in enumerate(({"compact": True}, {})):
+        archive = tmp_path / f"{number}.zip"
+        pack(compact[0], archive, **options)
+        assert archive.read_bytes() == (compact[0].root.parent / "compact.zip").read_bytes()
 
 
 def test_verdicts_and_accuracies_are_the_same_and_calibration_is_empty(full: Folders, compact: Folders) -> None:
