@@ -113,6 +113,14 @@ def time_line(forecast: Forecast) -> str:
     return f"Time: about {duration(forecast.wall_s)} ({range_}), {forecast.slots} at a time; from {forecast.basis}."
 
 
+def at_a_time_line(forecast: Forecast) -> str:
+    """For how long how many jobs run at a time, in words; empty where the time is not known or all run at once."""
+    if len(forecast.at_a_time) < 2:
+        return ""
+    listed = ", ".join(f"{jobs} for {duration(seconds)}" for jobs, seconds in forecast.at_a_time)
+    return f"Jobs at a time: {listed}; later jobs wait for earlier ones."
+
+
 def slots_of(request: Resources, found: list[UserError]) -> int:
     """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way."""
     from sweeps.ray_backend.connect import concurrency, concurrency_here, connect
@@ -211,6 +219,8 @@ def _say(
     out.print(rows_table(labelled(_rows(chosen, forecast))))
     hours = forecast.busy_s * made.hardware.devices / 3600
     out.print(f"{time_line(forecast)} {hours:.3g} {device}-hours.", soft_wrap=True, highlight=False, markup=False)
+    if line := at_a_time_line(forecast):
+        out.print(line, soft_wrap=True, highlight=False)
     there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     out.print(

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from scipy.optimize import minimize
 from torch import nn
 
+from carft.core.heartbeat import heartbeat
 from carft.data.task import ImageSet
 from carft.methods.ft import FineTune, Row
 from carft.models.inference import embed
@@ -37,29 +39,39 @@ class Solution:
     """Iterations of L-BFGS."""
 
 
-def logistic_regression(features: torch.Tensor, labels: torch.Tensor, classes: int, l2: float) -> Solution:
+def logistic_regression(
+    features: torch.Tensor, labels: torch.Tensor, classes: int, l2: float, count: int | None = None
+) -> Solution:
     """Minimise 1/N sum_i CE(A v_i + b, y_i) + l2/2 ||A||_F^2 over A (C, D) and b (C,), from zeros.
 
     features: (N, D); labels: (N,), on the device to compute on, in float64. The bias is not penalised. With l2 above 0
-    A is unique, and b is unique up to a constant; every start leads to the same classifier.
+    A is unique, and b is unique up to a constant; every start leads to the same classifier. Every evaluation of the
+    objective sends heartbeats. count: N, where several workers have a part of the rows each; they add up objective and
+    gradient, and each finds the solution of all rows.
     """
-    count, width = features.shape
+    width, rank = features.shape[1], _rank_and_workers()[0] if count else 0
+    several, count = count is not None, count or len(features)
 
     def head(flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return flat[: classes * width].view(classes, width), flat[classes * width :]
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
         flat = torch.from_numpy(point).to(features.device).requires_grad_(True)
-        value = l2 / 2 * head(flat)[0].square().sum()
+        value = (l2 / 2 if rank == 0 else 0.0) * head(flat)[0].square().sum()
         value.backward()
-        for first in range(0, count, CHUNK):  # the graph of one chunk is in memory at a time
+        for first in range(0, len(features), CHUNK):  # the graph of one chunk is in memory at a time
+            heartbeat()
             weight, bias = head(flat)
             logits = features[first : first + CHUNK].double() @ weight.T + bias
             part = F.cross_entropy(logits, labels[first : first + CHUNK], reduction="sum") / count
             part.backward()
             value = value.detach() + part.detach()
         assert flat.grad is not None
-        return float(value.detach()), flat.grad.cpu().numpy()
+        found = torch.cat([value.detach().reshape(1), flat.grad])
+        if several:
+            dist.all_reduce(found)
+        loss, gradient = found[0], found[1:]
+        return float(loss), gradient.cpu().numpy()
 
     options = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "gtol": 1e-7, "ftol": 1e-14}
     found = minimize(objective, np.zeros(classes * (width + 1)), jac=True, method="L-BFGS-B", options=options)
@@ -68,10 +80,17 @@ def logistic_regression(features: torch.Tensor, labels: torch.Tensor, classes: i
     return Solution(weight.float(), bias.float(), loss, float(np.abs(found.jac).max()), int(found.nit))
 
 
+def _rank_and_workers() -> tuple[int, int]:
+    """Rank of this process, and the number of workers of the cell."""
+    several = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
+
+
 class LinearProbe(FineTune):
     """argmin over A, b of mean CE(v_theta_0(x) A^T + b, y) + l2/2 ||A||_F^2; the image encoder does not change.
 
-    Features are L2-normalised, of the training images without augmentation, computed once. The solver is L-BFGS
+    Features are L2-normalised, of the training images without augmentation, computed once, by each worker those of its
+    share. The solver is L-BFGS
     (scipy's) in float64. Nothing is drawn at random, so the classifier does not depend on seed, epochs or batch size.
     Source: CLIP (arXiv 2103.00020), which searches the strength of the penalty on validation.
     """
@@ -80,10 +99,12 @@ class LinearProbe(FineTune):
         """Solve the probe on the features of the network, write the solution into its head, and return it as a row."""
         head = network.head
         device = head.weight.device
-        features = embed(network, images, self.pretrained, self.cell.precision, self.cell.eval_view)
-        found = logistic_regression(
-            features.to(device), images.labels.to(device), head.out_features, self.cell.hyperparameters["l2"]
-        )
+        rank, workers = _rank_and_workers()
+        mine = np.arange(rank, len(images), workers)
+        features = embed(network, images, self.pretrained, self.cell.precision, self.cell.eval_view, mine)
+        features, labels = features.to(device), images.labels[mine].to(device)
+        count = len(images) if workers > 1 else None
+        found = logistic_regression(features, labels, head.out_features, self.cell.hyperparameters["l2"], count)
         with torch.no_grad():
             head.weight.copy_(found.weight)
             head.bias.copy_(found.bias)

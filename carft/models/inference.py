@@ -20,10 +20,15 @@ BATCH = {"cpu": 64, "cuda": 512}
 
 @torch.inference_mode()
 def embed(
-    network: Network, images: ImageSet, pretrained: Pretrained, precision: str = "float32", view: str = "centre"
+    network: Network,
+    images: ImageSet,
+    pretrained: Pretrained,
+    precision: str = "float32",
+    view: str = "centre",
+    rows: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """L2-normalised features (N, D) of every image, float32, on the CPU. Every worker computes all of them."""
-    rows = np.arange(len(images))
+    """L2-normalised features (N, D) of the images in these rows, by default of all, float32, on the CPU."""
+    rows = np.arange(len(images)) if rows is None else rows
     return torch.cat([found[0][0].cpu() for found in forward([network], images, rows, pretrained, precision, view)])
 
 

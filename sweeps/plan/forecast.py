@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +12,7 @@ from carft.data.counting import Sizes
 from carft.models.availability import ModelSize
 from carft.spec.registry import SOUP_RULES, method_card, souped_methods
 from carft.spec.resolve import soup_of
+from sweeps.plan.concurrency import concurrency_of
 from sweeps.plan.rates import Rate, passes_of, sizes
 from sweeps.search.protocol import Job, Kind, Protocol
 from sweeps.search.study import Study
@@ -70,7 +69,9 @@ class Forecast:
     low_s: float
     high_s: float
     slots: int
-    """Cells at a time."""
+    """Cells at a time at most."""
+    at_a_time: tuple[tuple[int, float], ...]
+    """(jobs at a time, for how many seconds in all), the largest number first; short times are left out."""
     basis: str
     """What the times come from, as text."""
     estimate: bool
@@ -79,7 +80,8 @@ class Forecast:
     @staticmethod
     def of(content: Mapping[str, Any]) -> Forecast:
         """A forecast from its fields as plain values."""
-        return Forecast(**{**content, "left": tuple(PendingWork(**one) for one in content["left"])})
+        left = tuple(PendingWork(**one) for one in content["left"])
+        return Forecast(**{**content, "left": left, "at_a_time": tuple(map(tuple, content["at_a_time"]))})
 
     @property
     def cells(self) -> int:
@@ -102,10 +104,10 @@ def forecast(protocol: Protocol, slots: int, rate: Rate | None, size: ModelSize 
     protocol.look()
     left = tuple(one for one in _left(protocol, size) if one.jobs)
     passes = sum(one.jobs * one.passes for one in left)
-    longest = max(passes / slots, _chain(protocol, left))
+    over_time = concurrency_of(left, slots, protocol.recipe.round_size)
 
     def wall(seconds: float) -> float:
-        return START_S + seconds * longest if seconds and passes else 0.0
+        return START_S + seconds * over_time.length if seconds and passes else 0.0
 
     return Forecast(
         total=protocol.total(),
@@ -118,6 +120,7 @@ def forecast(protocol: Protocol, slots: int, rate: Rate | None, size: ModelSize 
         low_s=wall(rate.low) if rate else 0.0,
         high_s=wall(rate.high) * OVERHEAD if rate else 0.0,
         slots=slots,
+        at_a_time=tuple((jobs, length * rate.seconds) for jobs, length in over_time.at_a_time) if rate else (),
         basis=rate.basis if rate else "nothing: the model's size is not known, and nothing was measured",
         estimate=rate is None or rate.estimate,
     )
@@ -186,12 +189,3 @@ def _predictions(task: str, images: Sizes) -> float:
     if count * numbers * 4 > WHOLE_BYTES:
         numbers = 4 * LARGEST
     return count * (4 * numbers + NAME_BYTES)
-
-
-def _chain(protocol: Protocol, left: Sequence[PendingWork]) -> float:
-    """Passes of the longest chain of jobs that wait for each other: rounds of a search, then confirm, then curve."""
-    rounds = math.ceil(protocol.recipe.trials / protocol.recipe.round_size)
-    chains: dict[str, float] = defaultdict(float)
-    for one in left:
-        chains[one.study] += one.passes * (min(rounds, one.jobs) if one.kind == "search" else 1)
-    return max(chains.values(), default=0.0)

@@ -80,6 +80,12 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     assert np.array_equal(resumed.predictions.logits, plain.predictions.logits)
 
 
+def test_a_compiled_training_starts_at_no_divergence_and_agrees() -> None:
+    plain, compiled = (compute(CELL, context_of(CELL, compile=wanted)).history for wanted in (False, True))
+    assert abs(compiled[0]["train/kl"]) < 1e-6
+    assert compiled[-1]["train/loss"] == pytest.approx(plain[-1]["train/loss"], rel=0.05)
+
+
 def test_two_gpus_agree_with_one(tmp_path: Path) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")

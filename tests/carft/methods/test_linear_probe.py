@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from scipy.optimize import brentq
 from scipy.special import expit, softmax
 
+from carft.core.heartbeat import on_heartbeat
 from carft.methods import linear_probe
 from carft.methods.linear_probe import logistic_regression
 from carft.models.inference import embed
@@ -87,3 +88,10 @@ def test_lp_ft_fine_tunes_from_the_probe(bench: CellContext) -> None:
     moved = [not torch.equal(a, b) for a, b in zip(tuned.network.parameters(), probe.network.parameters(), strict=True)]
     assert all(moved)
     assert tuned.history[0]["train/loss"] == pytest.approx(probe.metrics["train/loss"], abs=0.3)
+
+
+def test_the_solver_shows_signs_of_progress_to_a_watchdog() -> None:
+    beats: list[int] = []
+    with on_heartbeat(lambda: beats.append(1)):
+        found = logistic_regression(torch.eye(4), torch.tensor([0, 1, 0, 1]), 2, 1e-2)
+    assert len(beats) >= found.iterations > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,17 @@ from carft.spec.cell import Cell, Training
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from carft.training.hardware import hardware_name
+from carft_cli.plan import at_a_time_line
 from sweeps.plan.calibration import calibrated
-from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast
+from sweeps.plan.concurrency import concurrency_of
+from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, PendingWork, forecast
 from sweeps.plan.needs import needs_of
 from sweeps.plan.planning import Plan, plan_of, read_plan_results, write_plan_result
 from sweeps.plan.rates import Hardware, Rate, estimated, passes_of, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.protocol import Protocol
+from sweeps.search.protocol import Kind, Protocol
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
 TASK = "icons/transport"
@@ -99,14 +102,32 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
     assert (found.cells, found.failed, found.wall_s) == (6, 1, 0)
 
 
-def test_time_is_the_work_over_the_slots_but_never_less_than_the_longest_chain(store: Store) -> None:
+def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
+    """Two rounds of two trials, then three confirm cells: the last of them runs alone on two slots."""
     one, two, many = (forecast_of(store, recipe("ft"), slots) for slots in (1, 2, 1000))
-    assert one.wall_s - START_S == pytest.approx(2 * (two.wall_s - START_S))
-    assert one.busy_s == pytest.approx(many.busy_s)
     cell = passes_of("ft", TASK, sizes_of(TASK), recipe().training_of()) * 0.001
-    assert many.wall_s - START_S == pytest.approx(
-        3 * cell + sizes_of(TASK).sealed * 0.001
-    )  # two rounds, a confirm cell
+    confirm = cell + sizes_of(TASK).sealed * 0.001
+    assert one.wall_s - START_S == pytest.approx(4 * cell + 3 * confirm) == pytest.approx(one.busy_s)
+    assert two.wall_s - START_S == pytest.approx(2 * cell + 2 * confirm)
+    assert many.wall_s - START_S == pytest.approx(2 * cell + confirm)
+    assert dict(one.at_a_time) == pytest.approx({1: one.busy_s})
+    assert dict(two.at_a_time) == pytest.approx({2: 2 * cell + confirm, 1: confirm})
+    assert dict(many.at_a_time) == pytest.approx({3: confirm, 2: 2 * cell})
+    assert Forecast.of(json.loads(json.dumps(asdict(two)))) == two
+    assert at_a_time_line(two).startswith("Jobs at a time: 2 for ") and not at_a_time_line(one)
+
+
+def test_free_slots_take_other_searches_before_what_comes_last() -> None:
+    def work(study: str, kind: Kind, jobs: int, passes: float) -> PendingWork:
+        return PendingWork(study, kind, "task", "ft", jobs, jobs, passes, 1, 0.0)
+
+    left = [work("", "confirm", 1, 4.0), *(work(study, "search", 2, 2.0) for study in ("a", "b"))]
+    left += [work("a", "confirm", 1, 3.0), work("a", "curve", 1, 1.0)]
+    found = concurrency_of(left, 4, round_size=2)
+    assert found.length == 6 and dict(found.at_a_time) == {4: 2.0, 2: 4.0}
+    assert concurrency_of([], 4, 2).length == 0
+    wide = concurrency_of([work(str(study), "search", 500, 1.0) for study in range(9)], 2, 100)
+    assert wide.length == 2250 and wide.at_a_time == ((2, 2250.0),)
 
 
 def test_the_range_is_that_of_the_rate_with_time_that_no_record_holds(store: Store) -> None:
