@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from carft.spec.registry import METHODS
 from carft.store.edges import edge_words, narrow_ranges
+from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.notes import doubt_of
@@ -245,8 +246,7 @@ def _learned(found: _Measured) -> str:
 
 def _search(evidence: Evidence) -> str:
     """Trials of every study, and whether anything was tuned."""
-    trained = [s for s in evidence.studies if METHODS[s.method].kind == "trained"]
-    ended = [n for s in trained for n in evidence.ended_by_search(s.task, s.method)]
+    ended = [n for s in _searched(evidence) for n in evidence.ended_by_search(s.task, s.method)]
     if not ended:
         return "none."
     low, high = min(ended), max(ended)
@@ -255,13 +255,18 @@ def _search(evidence: Evidence) -> str:
     searches = _searches(evidence)
     spent = f"{high} trials" if low == high else f"{low} to {high} trials"
     words = f"{spent} in each of {searches} searches a study." if searches > 1 else f"{spent} a study, one search."
-    return f"{words} {edge_words(evidence.studies)}".rstrip()
+    return f"{words} {edge_words(_searched(evidence))}".rstrip()
 
 
 def _searches(evidence: Evidence) -> int:
-    """Independent searches that every study has at least."""
+    """Independent searches that every study of what the answer compares has at least."""
+    return min((len(evidence.searches(s.task, s.method)) for s in _searched(evidence)), default=0)
+
+
+def _searched(evidence: Evidence) -> list[StudyFile]:
+    """The studies of FT and CAR-FT, which the answer compares; without those, of every trained method."""
     trained = [s for s in evidence.studies if METHODS[s.method].kind == "trained"]
-    return min((len(evidence.searches(s.task, s.method)) for s in trained), default=0)
+    return [s for s in trained if s.method in (FT.method, CAR_FT.method)] or trained
 
 
 def _left_out(evidence: Evidence) -> str:
