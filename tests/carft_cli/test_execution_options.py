@@ -12,7 +12,7 @@ from sweeps.search.protocol import Job
 from tests.support.helpers import quick_cell
 
 #: no option sets it
-FIXED = {"threads", "feature_writes"}
+FIXED = {"threads", "feature_writes", "decoders"}
 
 
 def asked(tmp_path: Path, device: str) -> Execution:

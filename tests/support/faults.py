@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from carft.data.catalog import card
-from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
+from sweeps.recipes import load_recipe
 from tests.support.gates import Gate
 from tests.support.helpers import ROOT, TASK, cli_command, environment
 
@@ -141,9 +141,9 @@ def finished(results: Path) -> dict[str, Files]:
         if store.evaluated(cell) >= needs:
             files = [path for path in store.folder(cell).rglob("*") if path.is_file()]
             found[cell] = {str(path.relative_to(results)): _state(path) for path in files}
-    done = Counter(jobs[cell] for cell in found)
+    done, alphas = Counter(jobs[cell] for cell in found), len(load_recipe("miniature").alphas)
     for cell, files in found.items():
-        if done[jobs[cell]] == (len(WISE_ALPHAS) if jobs[cell].startswith("curve") else 1):
+        if done[jobs[cell]] == (alphas if jobs[cell].startswith("curve") else 1):
             log = results / "logs" / f"{jobs[cell]}.log"
             files[str(log.relative_to(results))] = _state(log)
     return found

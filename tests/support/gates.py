@@ -95,13 +95,13 @@ def runtime_env(asked: dict[str, Any] | None, install: str = "tests.support.gate
 
 def install() -> None:
     """Have the cells that this process trains stop after their first step."""
-    from carft.training.checkpoint import Checkpoints
+    from carft.training.loop import Trainer
 
-    save = Checkpoints.save
+    save = Trainer.save
 
-    def save_and_stop(self: Checkpoints, network: Any, optimizer: Any, progress: Any, shard: Any) -> None:
-        save(self, network, optimizer, progress, shard)
-        if progress.step == 1:
-            stop(self.path.stem)
+    def save_and_stop(self: Trainer) -> None:
+        save(self)
+        if self.progress.step == 1:
+            stop(self.checkpoints.path.stem)
 
-    Checkpoints.save = save_and_stop  # type: ignore[method-assign]
+    Trainer.save = save_and_stop  # type: ignore[method-assign]

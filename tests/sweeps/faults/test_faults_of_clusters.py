@@ -24,8 +24,8 @@ from tests.support.nodes import Nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
-METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 8
-#: of nine tasks: zero-shot, and of two methods eight trials, eight confirm cells and their curves
+METHODS, TRIALS, SEEDS = ["zeroshot", "ft", "car_ft", "wise_ft"], 8, 12
+#: of nine tasks: zero-shot, and of two methods eight trials, twelve confirm cells and their curves of three
 THOUSAND = 1017
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
 from carft.store.study import Extension
 from sweeps.recipes import Recipe, load_recipe
@@ -79,7 +78,7 @@ def test_every_job_is_done_once_and_the_total_is_right(store: Store) -> None:
     assert len(protocol.done) == protocol.total() == len(store.ids())
     kinds = Counter(job.kind for job in jobs)
     assert kinds == {"search": 2 * 2 * 3, "confirm": 2 * 2 + 2, "curve": 2 * 2}
-    assert protocol.total() == 12 + 6 + 4 * len(WISE_ALPHAS)
+    assert protocol.total() == 12 + 6 + 4 * len(protocol.recipe.alphas)
     assert not protocol.reused
 
 

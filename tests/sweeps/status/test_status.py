@@ -23,7 +23,6 @@ from optuna.trial import TrialState
 from tensorboardX.proto.event_pb2 import Event
 
 from carft.core.errors import UserError
-from carft.spec.registry import WISE_ALPHAS
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
@@ -44,7 +43,7 @@ def small(**change: object) -> Recipe:
 
 
 #: per task: zero-shot, two trials, a confirm cell, its curve
-EACH = 1 + 2 + 1 + len(WISE_ALPHAS)
+EACH = 1 + 2 + 1 + len(load_recipe("miniature").alphas)
 
 
 class Watched:
