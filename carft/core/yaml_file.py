@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from carft.core.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+#: what pydantic calls a key that a model does not have
+UNKNOWN = "extra_forbidden"
 
 
 def parse_yaml(
@@ -23,17 +26,46 @@ def parse_yaml(
     try:
         return model.model_validate(complete(yaml.safe_load(text)))
     except ValidationError as error:
-        raise _invalid(error, text, source, what) from error
+        raise _invalid(error, model, text, source, what) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"The {what} {source} is not YAML: {str(error).splitlines()[0]}.") from error
 
 
-def _invalid(error: ValidationError, text: str, source: str, what: str) -> UserError:
-    """What is wrong first, with its line."""
-    first = error.errors()[0]
+def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: str, what: str) -> UserError:
+    """What is wrong first, with its line: a key that does not exist before one that is missing for it."""
+    errors = error.errors()
+    first = next((one for one in errors if one["type"] == UNKNOWN), errors[0])
     path = [str(part) for part in first["loc"]]
-    line = line_of(text, path)
-    return UserError(f"{source}, line {line}: {'.'.join(path) or what}: {first['msg']}.")
+    place = f"{source}, line {line_of(text, path)}: {'.'.join(path) or what}"
+    if first["type"] == "missing":
+        return UserError(f"{place}: this key is missing.")
+    if first["type"] != UNKNOWN:
+        return UserError(f"{place}: {first['msg']}.")
+    known = _keys(model, path[:-1])
+    near = difflib.get_close_matches(path[-1], known, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}." if known else ""
+    return UserError(f"{place}: there is no such key.", hint)
+
+
+def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The keys that a section of the file can have; none where its type does not say."""
+    kind: Any = model
+    for part in path:
+        if _is_model(kind):
+            field = kind.model_fields.get(part)
+            kind = field.annotation if field else None
+        else:  # an entry of a list, or of keys of one's own
+            kind = next(iter(get_args(kind)[-1:]), None)
+        kind = next((one for one in get_args(kind) if _is_model(one)), kind) if _is_optional(kind) else kind
+    return sorted(kind.model_fields) if _is_model(kind) else []
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _is_optional(kind: Any) -> bool:
+    return type(None) in get_args(kind)
 
 
 def line_of(text: str, path: Sequence[str]) -> int:

@@ -178,7 +178,10 @@ def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> No
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("tasks:\n  - name: zoo/a\n    path: pets\n    domains: [x]\n", "tasks.yaml, line 4: tasks.0.domains"),
+        ("tasks:\n  - name: zoo/a\n    path: pets\n    domains: [x]\n", "line 4: tasks.0.domains: there is no such"),
+        ("tasks:\n  - name: a\n    path: pets\n    id_domain: [x]\n", "no such key. Did you mean id_domains"),
+        ("task: []\n", "tasks.yaml, line 1: task: there is no such key. Did you mean tasks?"),
+        ("tasks:\n  - {name: a}\n", "tasks.yaml, line 2: tasks.0.path: this key is missing."),
         ("tasks:\n  - name: 3\n    path: pets\n", "tasks.yaml, line 2: tasks.0.name"),
         ("tasks: []\n", "tasks.yaml, line 1: tasks"),
         ("tasks: [\n", "is not YAML"),

@@ -62,7 +62,9 @@ def test_a_recipe_extends_one_s_own_from_its_folder(mine: Path) -> None:
     [
         ("trials: many", "mine.yaml, line 6: trials:"),
         ("training: {epochs: 0}", "mine.yaml, line 6: training.epochs:"),
-        ("training:\n  momentum: 1", "mine.yaml, line 7: training.momentum:"),
+        ("training:\n  momentum: 1", "mine.yaml, line 7: training.momentum: there is no such key. Known: "),
+        ("training:\n  epoch: 1", "mine.yaml, line 7: training.epoch: there is no such key. Did you mean epochs?"),
+        ("space:\n  lr: {lo: 1, high: 2, first_guess: 1}", "space.lr.lo: there is no such key. Did you mean low"),
         ("colour: blue", "mine.yaml, line 6: colour:"),
         ("methods: [ft, carft]", "mine.yaml, line 6: methods: Value error, There is no method 'carft'. Did you mean"),
         ("extends: 3", "'extends' needs the name of one recipe"),
