@@ -99,6 +99,8 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
     if addressed:
         if {model, pretrained} - {None, addressed}:
             raise UserError(f"'{addressed}' holds both model and weights.", "Give it alone, as --model.")
+        if addressed.startswith(LOCAL_DIR):
+            addressed = LOCAL_DIR + str(Path(addressed.removeprefix(LOCAL_DIR)).absolute())
         return addressed, addressed
     shipped = [tag for name, tag in BUILT_IN_WEIGHTS if name == model]
     if model and not pretrained and shipped:
@@ -109,12 +111,16 @@ def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) 
 
 
 def _named_weights(pretrained: str) -> str:
-    """Return the path of a weights file with the digest of its content, or a tag unchanged."""
+    """Return the path of a weights file with the digest of its content, or a tag unchanged.
+
+    The path is absolute, since the workers of a sweep run in folders of their own.
+    """
     folder = pretrained.removeprefix(LOCAL_DIR)
     path = Path(pretrained) if folder == pretrained else Path(folder) / SHARED_WEIGHTS
     if not path.is_file():
         return pretrained
-    return f"{pretrained}{DIGEST_MARK}{file_digest(path)}"
+    where = path.absolute() if folder == pretrained else pretrained
+    return f"{where}{DIGEST_MARK}{file_digest(path)}"
 
 
 def interpolation(parent: Cell, alpha: float) -> Cell:

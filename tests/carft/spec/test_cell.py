@@ -202,3 +202,16 @@ def test_where_weights_lie_is_left_out_of_what_is_published(tmp_path: Path) -> N
         without_path("local-dir:/home/lab/clip", "local-dir:/home/lab/clip#sha256:" + 64 * "a")[0] == "local-dir:clip"
     )
     assert without_path("ViT-B-16", "openai") == ("ViT-B-16", "openai")
+
+
+def test_a_relative_path_of_weights_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("tuned.pt", "mine/open_clip_model.safetensors"):
+        (tmp_path / name).write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    relative = specify("icons/tools", "ft", {"lr": 1e-3}, model="icons-resnet", pretrained="tuned.pt")
+    assert relative.pretrained.startswith(f"{tmp_path}/tuned.pt#")
+    absolute = specify("icons/tools", "ft", {"lr": 1e-3}, model="icons-resnet", pretrained=f"{tmp_path}/tuned.pt")
+    assert relative == absolute
+    folder = specify("icons/tools", "ft", {"lr": 1e-3}, model="local-dir:mine")
+    assert folder.model == f"local-dir:{tmp_path}/mine" and folder.pretrained.startswith(f"{folder.model}#")
