@@ -104,6 +104,7 @@ def export(
 
     Example: `python cli.py results export results.zip --report report`
     """
+    from carft.spec.cell import DIGEST_MARK
     from carft.store.archive import pack
     from carft.store.mirror import open_store
 
@@ -112,7 +113,10 @@ def export(
             "A report in a compact archive must be made from the compact records.",
             "Export with --compact, import the archive, write the report, export that folder with --report.",
         )
-    packed = pack(open_store(results, weights=weights), archive, report, weights, compact)
+    store = open_store(results, weights=weights)
+    packed = pack(store, archive, report, weights, compact)
+    if any(DIGEST_MARK in record.cell.pretrained for record in store.records()):
+        err.print("Note: the records hold the path of a weights file or model folder.", soft_wrap=True)
     if as_json:
         print_json({"archive": str(archive), **_facts(packed)})
         return

@@ -32,7 +32,7 @@ from carft.spec.resolve import SHARED_WEIGHTS, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell
+from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
 
 BUILT_IN = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
 
@@ -223,6 +223,8 @@ def test_a_model_in_a_folder_is_trained_as_the_same_model_by_name(tmp_path: Path
     found = run_cell(cells[0], store, Execution("cpu"))
     assert found.cell != named.cell and found.metrics == named.metrics
     assert size_of(cells[0].model) == size_of("icons-resnet")
+    packed = run_cli("results", "export", tmp_path / "a.zip", "--results", store.root, "--json")
+    assert packed.returncode == 0 and "the records hold the path of a weights file or model folder" in packed.stderr
 
 
 def test_a_folder_without_weights_that_can_be_read_is_refused(tmp_path: Path) -> None:
