@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.core.errors import UserError
+from carft.core.files import given_path
 from carft_cli.console import out, print_json, program
 from carft_cli.new import write_template
 from carft_cli.options import AsJson, ModelOptions, writing
@@ -37,7 +38,7 @@ def init(
     from carft.data.folder.layout import read
 
     model, pretrained = ModelOptions(model, pretrained).weights()
-    tree = read(data.expanduser())
+    tree = read(given_path(data))
     known = card(folder_task(data))
     paths = {name: to / name for name in (TASKS, RECIPE, README)}
     if found := next((path for path in paths.values() if path.exists()), None):

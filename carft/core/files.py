@@ -22,6 +22,17 @@ def plain_name(name: str) -> str:
     return name
 
 
+def given_path(text: str | Path) -> Path:
+    """Return the path that a person gave, with ``~`` replaced. Raises ``UserError`` for an unknown user and no path."""
+    try:
+        if b"\0" in os.fsencode(text):
+            raise ValueError("it holds a zero byte")
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError) as error:
+        why = str(error).rstrip(".")
+        raise UserError(f"{str(text)!a} is no path of this machine: {why}.", "Write it in full.") from error
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises ``CorruptFile`` if it cannot be read or parsed."""
     try:

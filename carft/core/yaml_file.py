@@ -14,6 +14,8 @@ from carft.core.errors import UserError
 Model = TypeVar("Model", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
 UNKNOWN = "extra_forbidden"
+#: what pydantic writes before the message of a check of one's own
+RAISED = "Value error, "
 
 
 def parse_yaml(
@@ -40,7 +42,7 @@ def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: 
     if first["type"] == "missing":
         return UserError(f"{place}: this key is missing.")
     if first["type"] != UNKNOWN:
-        return UserError(f"{place}: {first['msg']}.")
+        return UserError(f"{place}: {first['msg'].removeprefix(RAISED)}.")
     known = _keys(model, path[:-1])
     near = difflib.get_close_matches(path[-1], known, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}." if known else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
+from carft.core.files import given_path
 
 EXTENDS, TASKS_FILE = "extends", "tasks_file"
 #: the hyperparameter whose range depends on the model
@@ -56,4 +57,7 @@ def with_place(content: Any, source: str) -> Any:
     """Return the content of a recipe with its tasks file as a path from this folder."""
     if not isinstance(content, dict) or not isinstance(content.get(TASKS_FILE), str):
         return content
-    return {**content, TASKS_FILE: str(Path(source).parent / Path(content[TASKS_FILE]).expanduser())}
+    try:
+        return {**content, TASKS_FILE: str(Path(source).parent / given_path(content[TASKS_FILE]))}
+    except UserError as error:
+        raise UserError(f"{source}: {TASKS_FILE}: {error.message}", error.hint) from error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from carft.core.files import given_path
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import read
@@ -68,7 +69,7 @@ def _source(root: Path) -> str:
 
 
 def _absolute(path: Path | str) -> Path:
-    return Path(path).expanduser().resolve()
+    return given_path(path).resolve()
 
 
 def folder_task(path: Path | str, id_domains: Sequence[str] = (), ood_domains: Sequence[str] = ()) -> str:

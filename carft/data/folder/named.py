@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import given_path
 from carft.data.folder.layout import read
 from carft.data.folder.naming import Name, chosen, is_folder, parse
 from carft.data.folder.table import TABLES
@@ -99,7 +100,7 @@ def split_name(task: str) -> tuple[str, Path]:
     name, path = checked_name(name.strip()), path.strip()
     if not path:
         raise UserError(f"The task '{name}' has no folder.", f"Write {name}=PATH.")
-    return name, Path(path).expanduser().resolve()
+    return name, given_path(path).resolve()
 
 
 def checked_name(name: str) -> str:

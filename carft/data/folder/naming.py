@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from carft.core.errors import UserError
+from carft.core.files import given_path
 
 PREFIX = "folder:"
 #: most characters of what a task is called in tables
@@ -45,14 +46,14 @@ def parse(task: str) -> Name:
     """Return the parts of a name, with an absolute path. Raises ``UserError`` without a path or for invalid options."""
     rest = task.removeprefix(PREFIX)
     path, mark, query = rest.rpartition("?")
-    if not mark or (not _OPTIONS.fullmatch(query) and Path(rest).expanduser().is_dir()):  # a path may hold a "?"
+    if not mark or (not _OPTIONS.fullmatch(query) and given_path(rest).is_dir()):  # a path may hold a "?"
         path, mark, query = rest, "", ""
     if not path or (mark and not _OPTIONS.fullmatch(query)):
         raise UserError(
             f"'{task}' does not name a folder of images.",
             "Write folder:PATH, or folder:PATH?id=photo,scan&ood=sketch to choose the domains.",
         )
-    return Name(Path(path).expanduser().resolve(), _domains(query, "id"), _domains(query, "ood"))
+    return Name(given_path(path).resolve(), _domains(query, "id"), _domains(query, "ood"))
 
 
 def _domains(query: str, key: str) -> tuple[str, ...]:

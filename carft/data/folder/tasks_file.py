@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from carft.core.errors import UserError, unknown
+from carft.core.files import given_path
 from carft.core.yaml_file import line_of, parse_yaml
 from carft.data.folder.named import NamedTask, checked_name, named_task
 
@@ -81,7 +82,7 @@ def tasks_in(path: Path) -> list[NamedTask]:
 
 
 def _task(entry: TaskEntry, path: Path) -> NamedTask:
-    folder = (path.parent / Path(entry.path).expanduser()).resolve()
+    folder = (path.parent / given_path(entry.path)).resolve()
     domains = entry.id_domains, entry.ood_domains
     words = entry.class_names, entry.prompts
     found = named_task(checked_name(entry.full_name), folder, *domains, *words, file=str(path), group=entry.group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def test_what_is_published_of_a_folder_task_leaves_its_place_open(pets: Path) ->
         ("/a=x", "cannot be the name"),
         (f"{'x' * 61}=x", "at most 60"),
         ("zoo/cats=", "has no folder"),
+        ("zoo/cats=~nobody-here/cats", "'~nobody-here/cats' is no path of this machine"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(given: str, says: str) -> None:
@@ -207,6 +209,23 @@ def test_a_long_name_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch
     assert in_lines(name, 56).split("\n") == ["skin-lesions/lesions-of-", "the-face-and-neck"]
     assert in_lines(name, 64).split("\n") == ["skin-lesions/", "lesions-of-the-", "face-and-neck"]
     assert in_lines(name, 20) == in_lines(name, 65) == name and in_lines("x" * 60, 60) == "x" * 60
+
+
+fields = ("family", "id_domains", "ood_domains", "class_names", "prompts", "group", "metric", "private", "colour")
+strange = st.text(max_size=5) | st.sampled_from(
+    ["pets", "photo", "cat", "..", "~nobody-here", "a\0b", "\ud800", "(", "{}"]
+)
+anything = st.none() | st.integers() | strange | st.lists(strange, max_size=2) | st.dictionaries(strange, strange)
+entries = st.fixed_dictionaries(
+    {"name": st.just("a") | strange, "path": st.just("pets") | strange}, optional=dict.fromkeys(fields, anything)
+)
+
+
+@given(st.lists(entries, max_size=2))
+def test_any_entries_are_tasks_or_refused_in_words(pets: Path, content: list[dict[str, object]]) -> None:
+    path = tasks_file(pets.parent, json.dumps({"tasks": content}))
+    with suppress(UserError):
+        assert tasks_in(path)
 
 
 @given(st.text(max_size=200))

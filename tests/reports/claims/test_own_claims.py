@@ -44,7 +44,7 @@ def test_a_method_is_written_as_the_tables_write_it(label: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("first: car_ft", "first: car_fft", "mine.yaml, line 2: claims.0.first: Value error, There is no method"),
+        ("first: car_ft", "first: car_fft", "mine.yaml, line 2: claims.0.first: There is no method"),
         ("first: car_ft", "first: wise_ft", "'wise_ft' is no method"),
         ("first: car_ft", "first: wise_ft(wise_ft)", "is no method"),
         ("first: car_ft", "first: wise_ft(ft) alpha 2", "alpha in 0 to 1"),

@@ -66,11 +66,12 @@ def test_a_recipe_extends_one_s_own_from_its_folder(mine: Path) -> None:
         ("training:\n  epoch: 1", "mine.yaml, line 7: training.epoch: there is no such key. Did you mean epochs?"),
         ("space:\n  lr: {lo: 1, high: 2, first_guess: 1}", "space.lr.lo: there is no such key. Did you mean low"),
         ("colour: blue", "mine.yaml, line 6: colour:"),
-        ("methods: [ft, carft]", "mine.yaml, line 6: methods: Value error, There is no method 'carft'. Did you mean"),
+        ("methods: [ft, carft]", "mine.yaml, line 6: methods: There is no method 'carft'. Did you mean"),
         ("extends: 3", "'extends' needs the name of one recipe"),
         ("extends: downstraem", "Did you mean downstream"),
         ("extends: mine.yaml", "extends itself"),
         ("extends: none.yaml", "cannot be read"),
+        ("tasks_file: ~nobody-here/tasks.yaml", "is no path of this machine"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(mine: Path, line: str, says: str) -> None:
