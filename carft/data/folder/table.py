@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from carft.core.errors import CorruptFile, UserError
+from carft.core.errors import MANY, CorruptFile, UserError
 from carft.data.folder.splits import SPLITS, split_of
 from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, checked_classes, group_of
 from carft.data.folder.words import class_words, domain_prompts
@@ -114,7 +114,7 @@ def _checked_columns(table: Path, names: Sequence[str]) -> set[str]:
     known = (*REQUIRED, *OPTIONAL)
     for name in REQUIRED:
         if name not in names:
-            raise UserError(f"The table '{table}' has no column '{name}'.", EXAMPLE)
+            raise UserError(f"The table '{table}' has no column '{name}'{_instead(table, names)}.", EXAMPLE)
     for name in known:
         if names.count(name) > 1:
             raise UserError(f"The table '{table}' has the column '{name}' twice.", "Rename one of them.")
@@ -123,6 +123,15 @@ def _checked_columns(table: Path, names: Sequence[str]) -> set[str]:
         if near and name not in known and near[0] not in names:
             raise UserError(f"The table '{table}' has the column '{name}'; is it '{near[0]}'?", "Rename it either way.")
     return {name for name in names if name in known}
+
+
+def _instead(table: Path, names: Sequence[str]) -> str:
+    """What the first line of a CSV file is read as. Of Parquet only the columns that are known are read."""
+    if table.suffix.lower() != ".csv" or not names:
+        return ""
+    few = ", ".join(names[:MANY]) + ", ..." * (len(names) > MANY)
+    separated = " (columns are separated by commas)" if len(names) == 1 else ""
+    return f"; it has {few}{separated}"
 
 
 def _row(table: Path, where: str, values: dict[str, str], pattern: str) -> Row:

@@ -145,6 +145,8 @@ def test_a_table_is_trained_on_and_its_group_is_the_unit(name: str, drawn: Path,
 
 CONTRADICTIONS = {
     "no column 'class'": "path\na.png\n",
+    "'path'; it has path;class (columns are separated by commas)": "path;class\na.png;b\n",
+    "'path'; it has Path, class.": "Path,class\na.png,b\n",
     "has the column 'class' twice": "path,class,class\n",
     "lists no image": "path,class\n",
     "is it 'domain'?": "path,class,Domaine\n",
