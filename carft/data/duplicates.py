@@ -19,8 +19,8 @@ from carft.data.sets import Index
 SIDE, BLOCK = 32, 8
 #: bits of 63 in which the hashes of near-duplicates differ at most
 DISTANCE = 4
-#: images of one side that are compared at a time
-CHUNK = 1024
+#: pairs that are compared at a time; a pair takes nine bytes
+PAIRS = 2**24
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,9 @@ def _found(split: str, held: Index, train: Index, hashes: Mapping[Path, int], ba
     ]
     pairs, same = [], 0
     groups = np.array([train.groups[i] for i in sides[1]])
-    for first in range(0, len(codes[0]) if len(codes[1]) else 0, CHUNK):
-        distance = np.bitwise_count(codes[0][first : first + CHUNK, None] ^ codes[1][None, :])
+    step = max(1, PAIRS // max(1, len(codes[1])))
+    for first in range(0, len(codes[0]) if len(codes[1]) else 0, step):
+        distance = np.bitwise_count(codes[0][first : first + step, None] ^ codes[1][None, :])
         for row in np.flatnonzero((distance <= DISTANCE).any(1)):
             i = sides[0][first + row]
             near = np.where(groups == held.groups[i], 64, distance[row])

@@ -242,7 +242,8 @@ def test_the_pictures_of_a_table_are_its_images(drawn: Path) -> None:
 # near-duplicates
 
 
-def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path) -> None:
+def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carft.data.duplicates.PAIRS", 20)  # several blocks
     rng = np.random.default_rng(0)
     (drawn / "near").mkdir()
     rows = []
