@@ -180,18 +180,18 @@ function drawContexts(width) {
 }
 
 /* Of very many trials a share is drawn: more marks would hide each other and take long.
-   A method with a KL term has a plane of learning rate and weight; any other a line of learning rates and scores. */
+   A method with a KL term has a plane of learning rate and weight; any other a line of learning rates (a probe: penalties) and scores. */
 const MARKS = 1000;
 function searchOf(method, every, reach, width, first) {
   const step = Math.ceil(every.length / MARKS), rows = every.filter((row, k) => row.won || k % step === 0);
   const share = step > 1 ? ` (1 in ${step} of ${every.length.toLocaleString("en")} trials, and the winners)` : "";
   const plane = rows.some(row => row.kl !== null), y = plane ? "kl" : "relative";
-  const words = row => `${row.task}, ${row.method}: lr ${row.lr.toPrecision(2)}` + (row.kl === null ? "" : `, KL weight ${row.kl.toPrecision(2)}`) +
+  const words = row => `${row.task}, ${row.method}: ${row.along} ${row.x.toPrecision(2)}` + (row.kl === null ? "" : `, KL weight ${row.kl.toPrecision(2)}`) +
     `, validation ${row.score.toFixed(1)} % (${signed(row.relative)} from the task's mean)` + (row.won ? ", winner" : "");
-  const shared = { x: "lr", y, href: row => `#cell-${row.cell}` };
+  const shared = { x: "x", y, href: row => `#cell-${row.cell}` };
   const figure = Plot.plot({
     className: "plot-main", width, height: 270, marginLeft: 48, marginBottom: 40, inset: 10,
-    x: { type: "log", label: `learning rate, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
+    x: { type: "log", label: `${rows[0].along}, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
     color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], legend: first, label: "validation top-1 minus the task's mean (points)" },
     marks: [
       Plot.dot(rows, { ...shared, fill: "relative", stroke: "#3c444c", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),

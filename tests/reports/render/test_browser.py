@@ -289,6 +289,20 @@ def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) 
     assert page.locator("#cell[open] h2").inner_text() != opened
 
 
+def test_a_method_without_a_learning_rate_is_drawn_over_its_own_penalty(
+    content: Content, sources: Tables, open_page: Open
+) -> None:
+    tables = {**sources.tables()}
+    probe = tables["trials"].query("method == 'ft'").assign(method="linear_probe", lr=float("nan"), l2=1e-3)
+    tables["trials"] = pd.concat([tables["trials"], probe], ignore_index=True)
+    page = open_page(replace(content, plot_data=plot_data(tables)))
+    marks = page.locator("#plot-search a.markable")
+    marks.first.wait_for()
+    assert marks.count() == len(content.plot_data["trials"]) + len(probe)
+    assert page.locator("#plot-search a.markable[aria-label*='linear probe: penalty 0.0010']").count() == len(probe)
+    assert page.locator("#plot-id-ood .markable").count() > 0
+
+
 def test_of_very_many_trials_a_share_is_drawn_and_the_axis_says_which(content: Content, open_page: Open) -> None:
     trials = [trial for trial in content.plot_data["trials"] if trial["method"] == "FT"]
     many = [{**trial, "won": k == 1} for k, trial in enumerate(trials * 500)]
