@@ -161,8 +161,9 @@ function drawIdOod(width) {
 /* On a narrow screen a context stands above its line, else before it. */
 function contextsOf(scope, every, width) {
   const rows = every.filter(row => row.scope === scope), contexts = [...new Set(rows.map(row => row.context))], narrow = width < 640;
+  const room = 14 + 6.2 * Math.max(...contexts.map(context => context.length));
   const figure = Plot.plot({
-    className: "plot-main", width, height: (narrow ? 38 : 20) * contexts.length + 80, marginLeft: narrow ? 12 : 250, marginRight: 12, marginBottom: 40, ...legendOf(methodsIn(rows)),
+    className: "plot-main", width, height: (narrow ? 38 : 20) * contexts.length + 80, marginLeft: narrow ? 12 : Math.max(250, room), marginRight: 12, marginBottom: 40, ...legendOf(methodsIn(rows)),
     x: { domain: [0, 100], label: "images whose context is recognised (%)", grid: true },
     y: { domain: contexts, label: null, axis: narrow ? null : "left", tickSize: 0 },
     marks: [
@@ -192,7 +193,7 @@ function searchOf(method, every, reach, width, first) {
   const figure = Plot.plot({
     className: "plot-main", width, height: 270, marginLeft: 48, marginBottom: 40, inset: 10,
     x: { type: "log", label: `${rows[0].along}, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
-    color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], legend: first, label: "validation top-1 minus the task's mean (points)" },
+    color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], clamp: true, legend: first, label: "validation top-1 minus the task's mean (points)" },
     marks: [
       Plot.dot(rows, { ...shared, fill: "relative", stroke: "#3c444c", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
     ],
@@ -202,7 +203,7 @@ function searchOf(method, every, reach, width, first) {
 
 function drawSearch(width) {
   const trials = plots.trials.filter(isChosen);
-  const reach = Math.max(1, ...plots.trials.map(row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
+  const reach = Math.max(1, d3.quantile(plots.trials, .9, row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
   return methodsIn(trials).map((method, k) => searchOf(method, trials.filter(row => row.method === method), reach, side, k === 0));
 }
 

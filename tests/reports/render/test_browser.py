@@ -197,6 +197,8 @@ def test_the_plot_of_contexts_names_each_context_method_and_share(content: Conte
     wanted = {f"{r['context']}, {r['method']}: {r['share']:.1f} % of {r['images']:,} images" for r in rows}
     assert set(marks.evaluate_all("m => m.map(x => x.getAttribute('aria-label'))")) == wanted
     name = page.locator("#plot-contexts text", has_text="a cartoon [class]")
+    edge = page.locator("#plot-contexts svg.plot-main").bounding_box()["x"]
+    assert min(text.bounding_box()["x"] for text in page.locator("#plot-contexts svg.plot-main text").all()) >= edge
     before = name.bounding_box()
     assert before["x"] + before["width"] < min(mark.bounding_box()["x"] for mark in marks.all())
     page.set_viewport_size({"width": 320, "height": 900})
