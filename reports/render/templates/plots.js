@@ -202,12 +202,13 @@ function searchOf(method, every, reach, width, first) {
 }
 
 function drawSearch(width) {
-  const trials = plots.trials.filter(isChosen);
+  const every = plots.trials.filter(isChosen), two = every.filter(row => ["FT", "CAR-FT"].includes(row.method));
+  const trials = document.getElementById("searched")?.value === "" && two.length ? two : every;
   const reach = Math.max(1, d3.quantile(plots.trials, .9, row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
   return methodsIn(trials).map((method, k) => searchOf(method, trials.filter(row => row.method === method), reach, side, k === 0));
 }
 
-document.getElementById("intervals")?.addEventListener("change", () => drawings.forEach(draw => draw()));
+for (const id of ["intervals", "searched"]) document.getElementById(id)?.addEventListener("change", () => drawings.forEach(draw => draw()));
 const packedPlots = read("plots-data");
 if (packedPlots) unpack(packedPlots).then(found => {
   plots = found;

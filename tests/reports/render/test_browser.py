@@ -300,6 +300,8 @@ def test_a_method_without_a_learning_rate_is_drawn_over_its_own_penalty(
     page = open_page(replace(content, plot_data=plot_data(tables)))
     marks = page.locator("#plot-search a.markable")
     marks.first.wait_for()
+    assert marks.count() == len(content.plot_data["trials"])
+    page.locator("#searched").select_option("all")
     assert marks.count() == len(content.plot_data["trials"]) + len(probe)
     assert page.locator("#plot-search a.markable[aria-label*='linear probe: penalty 0.0010']").count() == len(probe)
     assert page.locator("#plot-id-ood .markable").count() > 0
