@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -147,7 +149,8 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
         mark, bounds = mark_of(v), interval(v)
         scope = f" ({v.scope})" if several and v.scope else ""
         lines = [v.headline, f"{rests_on(v)}, scale {v.scale}", first_sight(v)]
-        left = Text.assemble((f"{v.claim} {v.title}{scope}", "bold"), *(f"\n  {line}" for line in lines if line))
+        below = (Padding(Text(line), (0, 0, 0, 2)) for line in lines if line)  # further lines of one keep its indent
+        left = Group(Text(f"{v.claim} {v.title}{scope}", "bold"), *below)
         right = Text(f"{mark.icon} {mark.words}", COLOURS.get(mark.kind, "dim"))
         right.append(f"\n{amount(v.effect, v.unit)}" + (f" ({bounds})" if bounds else ""), "default")
         table.add_row(left, right.append(f"\n! {v.caution}" if v.caution else "", "bold"))

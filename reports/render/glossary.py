@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
+from reports.analysis.contrasts import ASSUMED
+from reports.claims.power import ENOUGH
+
 TERMS: Mapping[str, str] = {
     "alpha": "Weight of the fine-tuned model in WiSE-FT: 0 is the pretrained model, 1 the fine-tuned one.",
     "CAR-FT": "Fine-tuning with one more term, which holds the model's context distribution near that of the "
@@ -25,6 +28,9 @@ TERMS: Mapping[str, str] = {
     "margin": "The size of a difference that a claim calls relevant. It was fixed in advance.",
     "null check": "Something that must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
     "OOD": "Out of distribution: sets that differ from the training data, such as sketches.",
+    "power": "How often a claim would be decided if the truth were what others report, or "
+    f"{100 * ASSUMED:g} points beyond each margin where nothing is on record. Below {100 * ENOUGH:g} % an open claim "
+    "is not decidable at this size.",
     "points": "Percentage points of accuracy.",
     "scale": "What was run: miniature (drawings, a tiny CLIP), paper (the paper's data sets) or own (your images). "
     "Scales are never pooled.",
@@ -36,7 +42,8 @@ TERMS: Mapping[str, str] = {
     "unsealed": "Evaluated on the test set and the suites, which searches never see.",
     "verdict": "The answer to a claim: reproduced, contradicted, inconclusive, not decidable at this size, not "
     "comparable, or not run.",
-    "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions.",
+    "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions. That all "
+    "deciding parts of a claim show theirs at once is less likely.",
     "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",
     "worst": "Of several parts that all must hold, the one whose interval lies least on the claim's side.",
     "zero-shot": "The pretrained model as it is, with classes given as prompts.",

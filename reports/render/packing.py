@@ -20,8 +20,8 @@ def packed(rows: Sequence[Any]) -> list[str]:
 
 
 def packed_block(content: Any) -> str:
-    """``packed:`` and the base64 of the gzipped JSON of anything."""
-    text = json.dumps(content, separators=(",", ":"))
+    """``packed:`` and the base64 of the gzipped JSON of anything; a browser reads no NaN, so none is written."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return "packed:" + base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 

@@ -14,12 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from carft.store.edges import edge_words
-from reports.analysis.contrasts import ASSUMED
 from reports.analysis.selection import scope_one_trial
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer
 from reports.claims.notes import first_sight, worst_of
-from reports.claims.power import ENOUGH
 from reports.claims.verdicts import Claim, Verdict, as_asked
 from reports.figures.figures import Plot, label
 from reports.figures.findings import context_sentences
@@ -185,7 +183,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters.update(first_sight=first_sight, worst_of=worst_of, mean_words=mean_words)
     environment.filters.update(prompt=prompt_words, capital=lambda text: text[:1].upper() + text[1:])
     environment.globals.update(glossary=by_name(), term=term, anchor_of=anchor_of)
-    environment.globals.update(bar=bar, span_of=span_of, assumed=ASSUMED, enough=ENOUGH, vendor=_vendored)
+    environment.globals.update(bar=bar, span_of=span_of, vendor=_vendored)
     return environment
 
 

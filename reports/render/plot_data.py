@@ -27,6 +27,9 @@ SYMBOLS = {
     "h": "hexagon",
 }
 
+#: column of a trial -> its name; the first that a trial has is the axis of its plot
+AXES = (("lr", "learning rate"), ("l2", "penalty"))
+
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -95,7 +98,10 @@ def _contexts(contexts: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _trials(trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """Score in % and minus the mean of the task's trials, so that easy and hard tasks share one colour scale."""
+    """Score in % and minus the mean of the task's trials, so that easy and hard tasks share one colour scale.
+
+    x and along: the hyperparameter on the axis and its name; a linear probe is searched over its penalty alone.
+    """
     if trials.empty:
         return []
     centre = trials.groupby("task")["val/top1"].transform("mean")
@@ -104,16 +110,21 @@ def _trials(trials: pd.DataFrame) -> list[dict[str, Any]]:
     for row in rows_of(trials):
         score, relative = _percent(row, ("val/top1", "relative"))
         weight = row.get("kl_weight")
+        values = ((name, row.get(column)) for column, name in AXES)
+        along = next(((name, value) for name, value in values if value is not None and math.isfinite(value)), None)
+        if score is None or along is None:
+            continue
         found.append(
             {
                 "task": row["task"],
                 "method": label(row["method"]),
                 "cell": row["cell"],
-                "lr": row["lr"],
+                "along": along[0],
+                "x": along[1],
                 "kl": None if weight is None or not math.isfinite(weight) else weight,
                 "score": score,
                 "relative": relative,
                 "won": bool(row["won"]),
             }
         )
-    return [row for row in found if row["score"] is not None]
+    return found

@@ -161,8 +161,9 @@ function drawIdOod(width) {
 /* On a narrow screen a context stands above its line, else before it. */
 function contextsOf(scope, every, width) {
   const rows = every.filter(row => row.scope === scope), contexts = [...new Set(rows.map(row => row.context))], narrow = width < 640;
+  const room = 14 + 6.2 * Math.max(...contexts.map(context => context.length));
   const figure = Plot.plot({
-    className: "plot-main", width, height: (narrow ? 38 : 20) * contexts.length + 80, marginLeft: narrow ? 12 : 250, marginRight: 12, marginBottom: 40, ...legendOf(methodsIn(rows)),
+    className: "plot-main", width, height: (narrow ? 38 : 20) * contexts.length + 80, marginLeft: narrow ? 12 : Math.max(250, room), marginRight: 12, marginBottom: 40, ...legendOf(methodsIn(rows)),
     x: { domain: [0, 100], label: "images whose context is recognised (%)", grid: true },
     y: { domain: contexts, label: null, axis: narrow ? null : "left", tickSize: 0 },
     marks: [
@@ -180,19 +181,19 @@ function drawContexts(width) {
 }
 
 /* Of very many trials a share is drawn: more marks would hide each other and take long.
-   A method with a KL term has a plane of learning rate and weight; any other a line of learning rates and scores. */
+   A method with a KL term has a plane of learning rate and weight; any other a line of learning rates (a probe: penalties) and scores. */
 const MARKS = 1000;
 function searchOf(method, every, reach, width, first) {
   const step = Math.ceil(every.length / MARKS), rows = every.filter((row, k) => row.won || k % step === 0);
   const share = step > 1 ? ` (1 in ${step} of ${every.length.toLocaleString("en")} trials, and the winners)` : "";
   const plane = rows.some(row => row.kl !== null), y = plane ? "kl" : "relative";
-  const words = row => `${row.task}, ${row.method}: lr ${row.lr.toPrecision(2)}` + (row.kl === null ? "" : `, KL weight ${row.kl.toPrecision(2)}`) +
+  const words = row => `${row.task}, ${row.method}: ${row.along} ${row.x.toPrecision(2)}` + (row.kl === null ? "" : `, KL weight ${row.kl.toPrecision(2)}`) +
     `, validation ${row.score.toFixed(1)} % (${signed(row.relative)} from the task's mean)` + (row.won ? ", winner" : "");
-  const shared = { x: "lr", y, href: row => `#cell-${row.cell}` };
+  const shared = { x: "x", y, href: row => `#cell-${row.cell}` };
   const figure = Plot.plot({
     className: "plot-main", width, height: 270, marginLeft: 48, marginBottom: 40, inset: 10,
-    x: { type: "log", label: `learning rate, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
-    color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], legend: first, label: "validation top-1 minus the task's mean (points)" },
+    x: { type: "log", label: `${rows[0].along}, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
+    color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], clamp: true, legend: first, label: "validation top-1 minus the task's mean (points)" },
     marks: [
       Plot.dot(rows, { ...shared, fill: "relative", stroke: "#3c444c", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
     ],
@@ -201,12 +202,13 @@ function searchOf(method, every, reach, width, first) {
 }
 
 function drawSearch(width) {
-  const trials = plots.trials.filter(isChosen);
-  const reach = Math.max(1, ...plots.trials.map(row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
+  const every = plots.trials.filter(isChosen), two = every.filter(row => ["FT", "CAR-FT"].includes(row.method));
+  const trials = document.getElementById("searched")?.value === "" && two.length ? two : every;
+  const reach = Math.max(1, d3.quantile(plots.trials, .9, row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
   return methodsIn(trials).map((method, k) => searchOf(method, trials.filter(row => row.method === method), reach, side, k === 0));
 }
 
-document.getElementById("intervals")?.addEventListener("change", () => drawings.forEach(draw => draw()));
+for (const id of ["intervals", "searched"]) document.getElementById(id)?.addEventListener("change", () => drawings.forEach(draw => draw()));
 const packedPlots = read("plots-data");
 if (packedPlots) unpack(packedPlots).then(found => {
   plots = found;

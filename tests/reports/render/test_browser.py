@@ -197,6 +197,8 @@ def test_the_plot_of_contexts_names_each_context_method_and_share(content: Conte
     wanted = {f"{r['context']}, {r['method']}: {r['share']:.1f} % of {r['images']:,} images" for r in rows}
     assert set(marks.evaluate_all("m => m.map(x => x.getAttribute('aria-label'))")) == wanted
     name = page.locator("#plot-contexts text", has_text="a cartoon [class]")
+    edge = page.locator("#plot-contexts svg.plot-main").bounding_box()["x"]
+    assert min(text.bounding_box()["x"] for text in page.locator("#plot-contexts svg.plot-main text").all()) >= edge
     before = name.bounding_box()
     assert before["x"] + before["width"] < min(mark.bounding_box()["x"] for mark in marks.all())
     page.set_viewport_size({"width": 320, "height": 900})
@@ -287,6 +289,22 @@ def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) 
     trials.last.focus()
     page.keyboard.press("Enter")
     assert page.locator("#cell[open] h2").inner_text() != opened
+
+
+def test_a_method_without_a_learning_rate_is_drawn_over_its_own_penalty(
+    content: Content, sources: Tables, open_page: Open
+) -> None:
+    tables = {**sources.tables()}
+    probe = tables["trials"].query("method == 'ft'").assign(method="linear_probe", lr=float("nan"), l2=1e-3)
+    tables["trials"] = pd.concat([tables["trials"], probe], ignore_index=True)
+    page = open_page(replace(content, plot_data=plot_data(tables)))
+    marks = page.locator("#plot-search a.markable")
+    marks.first.wait_for()
+    assert marks.count() == len(content.plot_data["trials"])
+    page.locator("#searched").select_option("all")
+    assert marks.count() == len(content.plot_data["trials"]) + len(probe)
+    assert page.locator("#plot-search a.markable[aria-label*='linear probe: penalty 0.0010']").count() == len(probe)
+    assert page.locator("#plot-id-ood .markable").count() > 0
 
 
 def test_of_very_many_trials_a_share_is_drawn_and_the_axis_says_which(content: Content, open_page: Open) -> None:
