@@ -49,21 +49,22 @@ def logistic_regression(
     objective sends heartbeats. count: N, where several workers have a part of the rows each; they add up objective and
     gradient, and each finds the solution of all rows.
     """
-    width, rank = features.shape[1], _rank_and_workers()[0] if count else 0
-    several, count = count is not None, count or len(features)
+    width, several = features.shape[1], count is not None
+    rows = len(features) if count is None else count
+    penalty = l2 / 2 if not several or _rank_and_workers()[0] == 0 else 0.0  # once in the sum over workers
 
     def head(flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return flat[: classes * width].view(classes, width), flat[classes * width :]
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
         flat = torch.from_numpy(point).to(features.device).requires_grad_(True)
-        value = (l2 / 2 if rank == 0 else 0.0) * head(flat)[0].square().sum()
+        value = penalty * head(flat)[0].square().sum()
         value.backward()
         for first in range(0, len(features), CHUNK):  # the graph of one chunk is in memory at a time
             heartbeat()
             weight, bias = head(flat)
             logits = features[first : first + CHUNK].double() @ weight.T + bias
-            part = F.cross_entropy(logits, labels[first : first + CHUNK], reduction="sum") / count
+            part = F.cross_entropy(logits, labels[first : first + CHUNK], reduction="sum") / rows
             part.backward()
             value = value.detach() + part.detach()
         assert flat.grad is not None
@@ -89,9 +90,9 @@ def _rank_and_workers() -> tuple[int, int]:
 class LinearProbe(FineTune):
     """argmin over A, b of mean CE(v_theta_0(x) A^T + b, y) + l2/2 ||A||_F^2; the image encoder does not change.
 
-    Features are L2-normalised, of the training images without augmentation, computed once, by each worker those of its
-    share. The solver is L-BFGS
-    (scipy's) in float64. Nothing is drawn at random, so the classifier does not depend on seed, epochs or batch size.
+    Features are L2-normalised, of the training images without augmentation, computed once; each worker computes those
+    of its share. The solver is L-BFGS (scipy's) in float64. Nothing is drawn at random, so the classifier does not
+    depend on seed, epochs or batch size.
     Source: CLIP (arXiv 2103.00020), which searches the strength of the penalty on validation.
     """
 

@@ -94,7 +94,7 @@ def _drawn(part: Contributions, task: int) -> np.ndarray:
 def _rows(
     view: Evidence, where: str, choices: Sequence[Choices], effects: np.ndarray, drawn: np.ndarray, cells: Sequence[str]
 ) -> list[tuple]:
-    """The rows of a place; none where the readings are too few to tell their factors apart."""
+    """Return the rows of one place; none if the linear model has as many coefficients as there are readings."""
     columns = _columns(choices)
     if not columns or len(choices) <= 1 + sum(values.shape[1] for values in columns.values()):
         return []

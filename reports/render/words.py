@@ -12,7 +12,7 @@ from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
 from reports.evidence.results import stopped_trials
 from reports.figures.figures import label
-from reports.render.formatting import ICONS
+from reports.render.formatting import ICONS, mark_of
 
 #: scopes that the counts of verdicts name
 NAMED_SCOPES = 3
@@ -24,7 +24,7 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
     ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
     groups = {word: [v for v in ours if v.verdict == word] for word in ICONS}
     counted = [f"{len(found)} {word} ({', '.join(_names(found, several))})" for word, found in groups.items() if found]
-    apart = "".join(f" From the numbers of others alone: {v.claim} {v.verdict}." for v in others)
+    apart = "".join(f" Without any run: {v.claim} {mark_of(v).words}." for v in others)
     return f"Of {len(ours)} {'questions' if several else 'claims'}: {'; '.join(counted)}.{apart}"
 
 

@@ -151,7 +151,7 @@ def test_a_search_that_only_one_side_has_is_left_out_and_named(tmp_path: Path) -
 
 
 def test_only_the_first_searches_are_shared(tmp_path: Path) -> None:
-    """Whoever strikes out the first search of one side has nothing to compare with the first of the other."""
+    """If one side lacks search 1, its search 2 is not compared with search 1 of the other side."""
     store = Store(tmp_path)
     plant(store, [ALL], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}), curves=False)
     plant(store, [ALL], Plan(top1={"car_ft": 0.9}, context={"car_ft": 0.9}), curves=False, search=2)
