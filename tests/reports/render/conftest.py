@@ -60,9 +60,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def html() -> Callable[[Content], str]:
-    """The page of a content, rendered once."""
-    known: dict[int, str] = {}
-    return lambda content: known.setdefault(id(content), PAGES["index.html"](content))
+    """The page of a content, rendered once. The content is kept, so that no other one gets its id."""
+    known: dict[int, tuple[Content, str]] = {}
+
+    def rendered(content: Content) -> str:
+        if id(content) not in known:
+            known[id(content)] = (content, PAGES["index.html"](content))
+        return known[id(content)][1]
+
+    return rendered
 
 
 @pytest.fixture(scope="session")
