@@ -32,6 +32,7 @@ THEMES = (
     "growth",
     "opening",
     "cells",
+    "peers",
     "stopping",
     "gpu",
 )

@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.benches import HYPERPARAMETERS
-from benchmarks.measuring import ROOT, Figure, environment
+from benchmarks.measuring import CORES, ROOT, Figure, environment
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
 from carft.spec.cell import Cell
 from carft.spec.resolve import command, specify
@@ -29,7 +29,6 @@ from sweeps.recipes import load_recipe
 
 #: of these a cell of each method is also run as a process of its own
 TASKS = ["icons/places", "icons/transport", "icons/weather"]
-CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)

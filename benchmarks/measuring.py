@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 #: a share of the smallest cost that two measurements of the same thing may differ by
 NOISE = 0.02
+#: cores that this process may use
+CORES = len(os.sched_getaffinity(0))
 PACKAGES = ("torch", "open_clip_torch", "ray", "numpy", "pandas")
 
 
@@ -103,7 +105,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "load_before": round(os.getloadavg()[0], 1),

@@ -20,6 +20,11 @@ def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
         f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
         f"memory{cache}.",
     ]
+    if needs.gpu_bytes:
+        lines.append(
+            f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "
+            "images in one part. On a GPU with less the batch is computed in parts."
+        )
     if needs.long_cells:
         few = needs.long_cells[:FEW]
         listed = ", ".join(f"{one.kind} of {one.method} on {one.task} ({one.hours:.1f} h)" for one in few)

@@ -7,11 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.cell import DIGEST_MARK
 from carft.spec.resolve import ADDRESSES, RANDOM, SHARED_WEIGHTS
+
+if TYPE_CHECKING:
+    from torch import nn
 
 HUB = "hf-hub:"
 #: open_clip's cache of downloads that are not from the hub
@@ -25,12 +29,17 @@ class ModelSize:
     flop: float
     """Floating-point operations of a forward pass on one image."""
     parameters: int
+    kept_bytes: int = 0
+    """Bytes that a forward pass in float32 keeps for the backward pass, for one image; 0 where unknown.
+
+    Attention counts with its matrix of weights, which fused kernels do not keep.
+    """
 
 
 #: sizes of models that ship with this package, so that a plan for them needs no torch
 BUILT_IN_SIZES = {
-    "icons-resnet": ModelSize(36_931_584, 1_362_200),
-    "icons-vit": ModelSize(187_025_664, 1_409_472),
+    "icons-resnet": ModelSize(36_931_584, 1_362_200, 1_102_624),
+    "icons-vit": ModelSize(187_025_664, 1_409_472, 3_050_852),
 }
 
 
@@ -123,7 +132,7 @@ def size_of(model: str) -> ModelSize | None:
 
 
 def counted(model: str) -> ModelSize:
-    """Count a forward pass of the image encoder on the meta device, without weights or computation."""
+    """Count what a pass of the image encoder takes, on the meta device, without weights or computation."""
     import open_clip
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -140,4 +149,23 @@ def counted(model: str) -> ModelSize:
     side = encoder.image_size if isinstance(encoder.image_size, int) else encoder.image_size[0]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder.eval()(torch.empty(1, 3, side, side, device="meta"))
-    return ModelSize(counter.get_total_flops(), sum(p.numel() for p in encoder.parameters()))
+    parameters = sum(p.numel() for p in encoder.parameters())
+    # two images minus one: some layers keep tensors of their own size
+    return ModelSize(counter.get_total_flops(), parameters, _kept(encoder, side, 2) - _kept(encoder, side, 1))
+
+
+def _kept(encoder: nn.Module, side: int, images: int) -> int:
+    """Bytes of the tensors that a forward pass in training mode keeps for the backward pass, without parameters."""
+    import torch
+
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        whole = tensor if tensor._base is None else tensor._base
+        if not isinstance(whole, torch.nn.Parameter):
+            kept[whole.untyped_storage()._cdata] = whole
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        encoder.train()(torch.empty(images, 3, side, side, device="meta"))
+    return sum(tensor.nbytes for tensor in kept.values())

@@ -27,6 +27,8 @@ READINGS: Mapping[str, tuple[str, ...]] = {
     "class_head": get_args(ClassHead),
 }
 PRECISIONS = ("float32", "bfloat16", "tf32", "float16")
+#: of these the ones in which what a step keeps has 16 bits
+HALF_PRECISIONS = ("bfloat16", "float16")
 #: optional fields of a cell -> allowed values, the default first; a cell that uses none has the id of one without them
 PROTOCOLS: dict[str, tuple[str, ...]] = {
     "eval_view": ("centre", "centre-bilinear", "stretch"),

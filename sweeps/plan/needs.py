@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from carft.data.catalog import card
 from carft.models.availability import ModelSize
+from carft.spec.cell import HALF_PRECISIONS
 from carft.spec.registry import method_card
 from sweeps.plan.forecast import Forecast, PendingWork
 from sweeps.plan.rates import Hardware
@@ -24,6 +25,8 @@ PROCESS_BYTES = 4 * 2**30
 COPIES = 3
 #: bytes of a number in a checkpoint
 FLOAT = 4
+#: bytes on a GPU for each trained number: weight, gradient and AdamW's two moments, and the pretrained weight
+ON_GPU = 20
 #: hours of a cell on one GPU above which a second GPU is worth its overhead
 LONG_H = 1.0
 
@@ -61,6 +64,10 @@ class Needs:
     """GPUs of the sweep."""
     workers: int
     """Workers of a cell."""
+    batch: int = 0
+    """Images of a batch for one worker."""
+    gpu_bytes: int = 0
+    """Bytes of GPU memory of a worker that computes its batch in one part; 0 where unknown. An upper estimate."""
 
     @property
     def wider(self) -> int:
@@ -85,6 +92,7 @@ def needs_of(recipe: Recipe, request: Resources, made: Forecast, hardware: Hardw
     minutes = request.execution.checkpoint_minutes
     one = COPIES * FLOAT * size.parameters if size and minutes else 0
     second = _seconds_per_pass(made)
+    batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
     sharing = request.cells_per_gpu
     return Needs(
         checkpoint_minutes=minutes,
@@ -96,12 +104,20 @@ def needs_of(recipe: Recipe, request: Resources, made: Forecast, hardware: Hardw
         first_searches=sum(min(recipe.round_size, one.jobs) for one in made.left if one.kind == "search"),
         gpus=request.gpus,
         workers=request.workers_per_cell,
+        batch=batch,
+        gpu_bytes=_gpu_bytes(batch, hardware.precision, size) if request.gpus and size and size.kept_bytes else 0,
     )
 
 
 def cost_of(made: Forecast, hardware: Hardware, gpus: int, price: float) -> Cost:
     """The cost at a price per GPU and hour."""
     return Cost(made.busy_s * hardware.devices / 3600 * price, gpus * made.wall_s / 3600 * price)
+
+
+def _gpu_bytes(batch: int, precision: str, size: ModelSize) -> int:
+    """Bytes of one training. Formats of 16 bits keep half of what float32 keeps."""
+    kept = size.kept_bytes // 2 if precision in HALF_PRECISIONS else size.kept_bytes
+    return batch * kept + ON_GPU * size.parameters
 
 
 def _seconds_per_pass(made: Forecast) -> float:

@@ -21,7 +21,7 @@ from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import run_cli
 
-SIZE = ModelSize(flop=10**9, parameters=86_000_000)
+SIZE = ModelSize(flop=10**9, parameters=86_000_000, kept_bytes=150_000_000)
 GPU = Hardware("cuda", 1, "bfloat16")
 #: seconds of a pass: 1,000 trained images a second at three passes each
 PASS_S = 1 / 3000
@@ -49,6 +49,13 @@ def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do
     assert needs(store, imagenet(), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
     assert needs(store, imagenet(), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(4000 * DECODE_S + 0.5)
     assert needs(store, load_recipe("miniature"), 8).cores_per_device == 1
+
+
+def test_gpu_memory_is_that_of_a_batch_in_half_precision_and_of_the_numbers(store: Store) -> None:
+    found = needs(store, imagenet(), 8)
+    assert found.gpu_bytes == 512 * 75_000_000 + 20 * SIZE.parameters
+    assert "37 GiB with a batch of 512 images" in " ".join(needs_lines(found, "GPU", None))
+    assert needs(store, imagenet(), 0).gpu_bytes == 0
 
 
 def test_too_few_cores_for_the_gpus_are_said(store: Store) -> None:

@@ -1,0 +1,158 @@
+"""The same cells in other ways: nothing kept, a process per cell, random search without rounds."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+import psutil
+
+from benchmarks.measuring import CORES, ROOT, Figure, environment
+from carft.spec.resolve import command
+from carft.store.records import Store
+
+TASKS = "icons/places,icons/transport"
+TRIALS = 6
+#: seconds between two looks at the CPU time of all processes; what a process uses after the last one is not counted
+INTERVAL = 0.25
+RANDOM = f"extends: miniature\nround_size: {TRIALS}\n"
+POWERCAP = Path("/sys/class/powercap")
+
+
+@dataclass
+class Used:
+    """Wall and CPU seconds of a way, and joules where the machine counts them. CPU: all processes below this one."""
+
+    wall: float = 0.0
+    joules: float | None = None
+    processes: dict[tuple[int, float], float] = field(default_factory=dict)
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of every process that was seen."""
+        return sum(self.processes.values())
+
+    def look(self) -> None:
+        """Note what every process below this one has used so far."""
+        for process in psutil.Process().children(recursive=True):
+            try:
+                times = process.cpu_times()
+                self.processes[process.pid, process.create_time()] = times.user + times.system
+            except psutil.NoSuchProcess:
+                continue
+
+
+def measure() -> list[Figure]:
+    """Every way once, one after the other, each in folders of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        here = Path(scratch)
+        recipe = here / "random.yaml"
+        recipe.write_text(RANDOM, encoding="utf-8")
+        ways: Mapping[str, Callable[[], None]] = {
+            "this sweep": lambda: _sweep(here, "sweep"),
+            "nothing kept": lambda: _sweep(here, "naive", "--feature-cache", "none"),
+            "a process per cell": lambda: _processes(here, here / "sweep"),
+            "random search without rounds": lambda: _sweep(here, "random", recipe=str(recipe)),
+        }
+        used = {name: _used(way) for name, way in ways.items()}
+        scores = {name: _winners(here / name) for name in ("sweep", "random")}
+        cells = len(Store(here / "sweep").ids())
+    figures = [figure for name in list(ways)[1:] for figure in _figures(name, used[name], used["this sweep"], cells)]
+    gain = mean(100 * (scores["sweep"][study] - scores["random"][study]) for study in scores["sweep"])
+    return [
+        *figures,
+        Figure(
+            "val/top1 of the winner, this sweep minus random search",
+            gain,
+            n=len(scores["sweep"]),
+            unit="points",
+            note=f"mean over studies of {TRIALS} trials",
+        ),
+    ]
+
+
+def _figures(name: str, used: Used, ours: Used, cells: int) -> Iterator[Figure]:
+    note = f"{cells} cells on {CORES} cores: {used.wall:.0f} s against {ours.wall:.0f} s"
+    yield Figure(f"{name}: wall time over this sweep's", used.wall / ours.wall, note=note)
+    note = f"{used.cpu:.0f} s against {ours.cpu:.0f} s, start of Ray included"
+    yield Figure(f"{name}: core time over this sweep's", used.cpu / ours.cpu, note=note)
+    known = used.joules is not None and ours.joules is not None
+    yield Figure(
+        f"{name}: energy over this sweep's",
+        used.joules / ours.joules if known else None,
+        note="of the whole machine" if known else "this machine does not count it",
+    )
+
+
+def _used(way: Callable[[], None]) -> Used:
+    used, before, began = Used(), _joules(), time.perf_counter()
+    with _watched(used):
+        way()
+    used.wall = time.perf_counter() - began
+    after = _joules()
+    used.joules = None if before is None or after is None else after - before
+    return used
+
+
+@contextmanager
+def _watched(used: Used) -> Iterator[None]:
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(INTERVAL):
+            used.look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _joules() -> float | None:
+    """Energy that the processors' packages used since some moment; None where the machine does not say."""
+    try:
+        counters = [float((package / "energy_uj").read_text()) for package in POWERCAP.glob("intel-rapl:?")]
+    except OSError:
+        return None
+    return sum(counters) / 1e6 if counters else None
+
+
+def _sweep(scratch: Path, name: str, *options: str, recipe: str = "miniature") -> None:
+    where = ["--results", str(scratch / name), "--feature-cache", str(scratch / f"features-{name}"), *options]
+    _run(["sweep", recipe, "--tasks", TASKS, "--methods", "ft,car_ft", "--trials", str(TRIALS), "--seeds", "1", *where])
+
+
+def _processes(scratch: Path, swept: Path) -> None:
+    """Every cell of a finished sweep again, each as a process, as many at a time as there are cores."""
+    features = ["--feature-cache", str(scratch / "features-processes")]
+    store, results = Store(swept), str(scratch / "processes")
+    wanted = [command(record.cell, results, unseal=store.is_unsealed(record.id)) for record in store.records()]
+    commands = [shlex.split(words)[2:] + features for words in wanted]
+    with ThreadPoolExecutor(CORES) as pool:
+        list(pool.map(_run, commands))
+
+
+def _winners(results: Path) -> dict[tuple[str, str], float]:
+    """val/top1 of the winner of each study, by task and method."""
+    store = Store(results)
+    return {(s.task, s.method): store.metrics(s.winner)["val/top1"] for s in store.studies() if s.winner}
+
+
+def _run(words: list[str]) -> None:
+    subprocess.run(
+        [sys.executable, "cli.py", *words], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
