@@ -29,6 +29,8 @@ from carft.training.run import run_cell
 from tests.support.pictures import compared_pictures
 
 CARVED = ("cifar10", "cifar100", "food101", "sun397", "cars", "pets")
+#: trained on by `make test`, one of arrays and one of files; the others by `make test-full`
+TRAINED = ("cifar10", "dtd")
 #: a file that a half-downloaded set lacks, and an image
 NEEDED = {
     "cifar10": ("data_batch_4.bin", None),
@@ -304,7 +306,7 @@ class TestUnreadable:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DOWNSTREAM)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in TRAINED else pytest.mark.full) for n in DOWNSTREAM])
 def test_fixture_check_train_unseal(name: str, drawn: Path, tmp_path: Path, execution: Execution) -> None:
     """A few steps of both methods on every set, from its real layout to the numbers of its test set."""
     store, here = Store(tmp_path), Execution(data=str(drawn))

@@ -14,7 +14,7 @@ from carft.store.records import Store
 from tests.support.helpers import run_cli
 
 TASK = "icons/transport"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")
