@@ -179,10 +179,15 @@ class Scope:
         return self.family.name + (f" (data {self.stale})" if self.stale else "")
 
     @property
+    def is_default(self) -> bool:
+        """Whether model and weights are those that the family's tasks have unless told otherwise."""
+        first = card(self.family.tasks[0])
+        return (self.model, self.pretrained) == (first.model, first.pretrained)
+
+    @property
     def command(self) -> str:
         """The sweep that fills the family with this model, without the path of weights."""
-        first = card(self.family.tasks[0])
-        if (self.model, self.pretrained) == (first.model, first.pretrained):
+        if self.is_default:
             return self.family.command
         if self.model.startswith(LOCAL_DIR):
             return f"{self.family.command} --model {LOCAL_DIR}FOLDER"
@@ -197,18 +202,24 @@ class Scope:
 
     @property
     def sort_key(self) -> tuple[object, ...]:
-        """Paper scale first, then the families' order, then single tasks of your own; current data before old."""
+        """Paper scale first, then the families' order, own tasks last; current data before old, the own model first."""
         name, order = self.family.name, [*FAMILIES, self.family.name]
         place = (order.index(name), self.family.is_own and self.family.kind == "single", name)
-        return (self.scale != "paper", *place, self.stale, self.model, self.pretrained)
+        return (self.scale != "paper", *place, self.stale, not self.is_default, self.model, self.pretrained)
 
 
 def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
-    """A name for each scope that no other has: model and weights are added where two would share one."""
+    """A name for each scope that no other has.
+
+    Where several scopes would share one, that of the family's own model keeps it, so that a second model changes no
+    name. The others get their model and weights.
+    """
     plain = [scope.name for scope in scopes]
     return {
-        scope: scope.name
-        if plain.count(scope.name) == 1
-        else f"{scope.name}, {' '.join(without_path(scope.model, scope.pretrained))}"
+        scope: scope.name if plain.count(scope.name) == 1 or scope.is_default else _with_model(scope)
         for scope in scopes
     }
+
+
+def _with_model(scope: Scope) -> str:
+    return f"{scope.name}, {' '.join(without_path(scope.model, scope.pretrained))}"

@@ -1,0 +1,30 @@
+"""The names of scopes: stable, and one for each."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from reports.evidence.scopes import FAMILIES, Scope, named
+
+RESNET = Scope(FAMILIES["icons-full"], "miniature", "icons-resnet", "icons")
+VIT = Scope(FAMILIES["icons-full"], "miniature", "icons-vit", "icons")
+RANDOM = Scope(FAMILIES["icons-full"], "miniature", "icons-resnet", "random")
+OTHER = Scope(FAMILIES["icons/domains"], "miniature", "icons-vit", "icons")
+
+
+def test_a_second_model_changes_no_name() -> None:
+    for scopes in permutations([RESNET, VIT, RANDOM, OTHER]):
+        names = named(scopes)
+        assert names[RESNET] == named([RESNET])[RESNET] == "icons-full"
+        assert names[VIT] == "icons-full, icons-vit icons"
+        assert names[RANDOM] == "icons-full, icons-resnet random"
+        assert names[OTHER] == "icons/domains"
+
+
+def test_the_model_of_the_family_comes_first() -> None:
+    assert sorted([VIT, RANDOM, RESNET], key=lambda scope: scope.sort_key)[0] == RESNET
+
+
+def test_the_command_of_a_scope_names_its_model_where_it_is_another() -> None:
+    assert "--model" not in RESNET.command
+    assert VIT.command == f"{RESNET.command} --model icons-vit --pretrained icons"
