@@ -49,11 +49,13 @@ def check(settings: CheckSettings) -> None:
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
     from carft.spec.resolve import specify
+    from carft.store.weights_places import keep_places, place_of
 
     model, pretrained = settings.weights.weights()
     task = settings.domains.chosen(settings.task)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
     store = writable(settings.output.results, [cell.task])
+    keep_places(store, place_of(cell))
     print_setting([cell.task], cell.model, cell.pretrained, settings.data)
 
     from carft.data.catalog import card

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from carft.core.errors import UserError
-from carft.spec.cell import DIGEST_MARK
+from carft.spec.weights import DIGEST_MARK
 from carft_cli.console import err, split
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, option
 

@@ -20,6 +20,7 @@ from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
 if TYPE_CHECKING:
     from carft.core.errors import UserError
+    from carft.spec.cell import Cell
     from carft.store.records import Store
     from carft.store.sweep_state import SweepState
     from sweeps.faults.restart import RestartState
@@ -58,9 +59,7 @@ def run(settings: SweepSettings) -> None:
     request = settings.resources(recipe)
     request.check()
     store = writable(results, recipe.tasks)
-    from carft.spec.resolve import specify
-
-    first = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
+    first = first_cell(recipe)
     print_setting(recipe.tasks, first.model, first.pretrained, settings.data.data)
     request = widened(settings.cluster, request, recipe, store)
     session = Session(recipe, store, request)
@@ -80,6 +79,13 @@ def run(settings: SweepSettings) -> None:
         raise SystemExit(1)
 
 
+def first_cell(recipe: Recipe) -> Cell:
+    """The zero-shot cell of a recipe's first task, with the model and weights of all."""
+    from carft.spec.resolve import specify
+
+    return specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
+
+
 def widened(cluster: ClusterOptions, request: Resources, recipe: Recipe, store: Store) -> Resources:
     """The request with the number of workers a cell that suits what is left of the recipe, if none was given."""
     from sweeps.search.protocol import Protocol
@@ -94,12 +100,14 @@ class Session:
     """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
+        from carft.store.weights_places import keep_places, place_of
         from sweeps.faults.devices import Devices
         from sweeps.faults.restart import load_restart_state
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter
 
         self.recipe, self.store, self.request = recipe, store, request
+        keep_places(store, place_of(first_cell(recipe)))
         self.devices = Devices()
         self.environment, self.restart_state = dict(os.environ), load_restart_state()
         self.display = ProgressDisplay(err)

@@ -10,8 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from carft.data.catalog import card
-from carft.spec.cell import DIGEST_MARK, Cell
+from carft.spec.cell import Cell
 from carft.spec.resolve import QUICK
+from carft.spec.weights import DIGEST_MARK
 from carft.store.records import Store
 
 SHOWN_METHODS = ("Zero-shot", "FT", "CAR-FT")

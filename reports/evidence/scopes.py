@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
-from carft.spec.cell import DIGEST_MARK, LOCAL_DIR, without_path
+from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, in_ids, in_reports
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
@@ -162,9 +162,14 @@ class Scope:
 
     family: Family
     scale: str
-    model: str
-    pretrained: str
+    model: str = field(compare=False)
+    pretrained: str = field(compare=False)
     stale: str = ""
+    start: tuple[str, str] = field(init=False)
+    """Model and weights as ids count them: the same weights in two files are one scope."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", in_ids(self.model, self.pretrained))
 
     @staticmethod
     def of(study: StudyFile, own: Mapping[str, Family] | None = None) -> Scope:
@@ -200,7 +205,7 @@ class Scope:
         """Paper scale first, then the families' order, then single tasks of your own; current data before old."""
         name, order = self.family.name, [*FAMILIES, self.family.name]
         place = (order.index(name), self.family.is_own and self.family.kind == "single", name)
-        return (self.scale != "paper", *place, self.stale, self.model, self.pretrained)
+        return (self.scale != "paper", *place, self.stale, *self.start)
 
 
 def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
@@ -209,6 +214,6 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
     return {
         scope: scope.name
         if plain.count(scope.name) == 1
-        else f"{scope.name}, {' '.join(without_path(scope.model, scope.pretrained))}"
+        else f"{scope.name}, {' '.join(in_reports(scope.model, scope.pretrained))}"
         for scope in scopes
     }
