@@ -194,7 +194,7 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
         if not Path(pretrained).is_file():
             raise UserError(
                 f"There is no weights file '{pretrained}'.",
-                "Check the path given to --pretrained. Records name a file without its path, which is then looked for in "
+                "Check the path given to --pretrained. Records name a file without its path; it is then looked for in "
                 "the folder that the command runs in.",
             )
         return Path(pretrained), {"pretrained": pretrained, "require_pretrained": True}

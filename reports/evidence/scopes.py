@@ -186,14 +186,19 @@ class Scope:
     @property
     def command(self) -> str:
         """The sweep that fills the family with this model, without the path of weights."""
+        return self.family.command + self.options
+
+    @property
+    def options(self) -> str:
+        """The options that name this model where it is not that of the family's first task; they begin with a space."""
         first = card(self.family.tasks[0])
         if (self.model, self.pretrained) == (first.model, first.pretrained):
-            return self.family.command
+            return ""
         if self.model.startswith(LOCAL_DIR):
-            return f"{self.family.command} --model {LOCAL_DIR}FOLDER"
+            return f" --model {LOCAL_DIR}FOLDER"
         weights = "" if self.model == self.pretrained else " --pretrained "
         weights += "" if not weights else "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
-        return f"{self.family.command} --model {shlex.quote(self.model)}{weights}"
+        return f" --model {shlex.quote(self.model)}{weights}"
 
     def starts_from_openai(self, model: str) -> bool:
         """Whether model, weights and data are those that a reference table began with."""
