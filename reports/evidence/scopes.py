@@ -57,6 +57,11 @@ class Family:
         """Whether its tasks are on your own data."""
         return self.name not in FAMILIES
 
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe of its sweep."""
+        return self.command.removeprefix("python cli.py sweep ").split()[0]
+
     def has(self, what: str) -> bool:
         """Whether its tasks have what a claim needs, as far as their cards say."""
         first = card(self.tasks[0])
