@@ -71,7 +71,7 @@ def run(settings: SweepSettings) -> None:
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
         _print_outcome(protocol, summary, results, state)
-        if result is not None:
+        if result is not None and not session.is_unmeasured:
             out.print(f"Plan: {result.summary}.", soft_wrap=True, highlight=False)
     if summary.stopped:
         raise SystemExit(128 + summary.stopped)
@@ -154,6 +154,14 @@ class Session:
         write_plan_result(self.store, state.name, result)
         return result
 
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether the plan rests on the assumed speed of a CPU, which is off by more than a person can plan with.
+
+        The first cells measure it in seconds.
+        """
+        return self.plan is not None and self.plan.forecast.estimate and self.request.execution.device == "cpu"
+
     def _watch(self, protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
         from sweeps.plan.planning import plan_of
@@ -163,9 +171,7 @@ class Session:
         self.plan = plan_of(protocol, self.request, concurrency(self.request))
         forecast = self.plan.forecast
         require_space(self.store.root, forecast.bytes + self.plan.needs.checkpoint_bytes)
-        # the assumed speed of a CPU is off by more than a person can plan with; the first cells measure it in seconds
-        unmeasured = forecast.estimate and self.request.execution.device == "cpu"
-        words = "The time left is known after the first cells." if unmeasured else time_line(forecast)
+        words = "The time left is known after the first cells." if self.is_unmeasured else time_line(forecast)
         err.print(f"{forecast.cells} cells to run. {words}", soft_wrap=True)
         cores = self.request.cells_per_gpu * cores_per_process(self.request)
         if line := too_few_cores(self.plan.needs, "GPU" if self.request.gpus else "core", cores):

@@ -23,7 +23,7 @@ def in_records(model: str, pretrained: str) -> tuple[str, str]:
     if not mark:
         return model, pretrained
     if model.startswith(LOCAL_DIR):
-        model = path = _folder_by_name(model)
+        model = path = model_by_name(model)
     return model, f"{PurePath(path).name}{mark}{digest}"
 
 
@@ -32,7 +32,7 @@ def in_reports(model: str, pretrained: str) -> tuple[str, str]:
     path, mark, digest = pretrained.partition(DIGEST_MARK)
     if mark:
         pretrained = f"{PurePath(path).name} {mark.lstrip('#')}{digest[:8]}"
-    return _folder_by_name(model) if model.startswith(LOCAL_DIR) else model, pretrained
+    return model_by_name(model), pretrained
 
 
 def in_ids(model: str, pretrained: str) -> tuple[str, str]:
@@ -64,5 +64,6 @@ def declare_places(places: Mapping[str, str]) -> None:
     _PLACES.update(places)
 
 
-def _folder_by_name(model: str) -> str:
-    return LOCAL_DIR + PurePath(model.removeprefix(LOCAL_DIR)).name
+def model_by_name(model: str) -> str:
+    """A model without the path of its folder, if it is one."""
+    return LOCAL_DIR + PurePath(model.removeprefix(LOCAL_DIR)).name if model.startswith(LOCAL_DIR) else model
