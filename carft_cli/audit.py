@@ -185,7 +185,7 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     if settings.output.as_json:
         print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.verdicts]})
         return
-    print_built(built)
+    print_built(built, settings.output.results)
     if failed:
         out.print(f"{counted(failed, 'cell')} failed. Why: {settings.output.results}/failures/", soft_wrap=True)
 

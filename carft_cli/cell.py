@@ -131,8 +131,11 @@ def train(settings: TrainSettings) -> None:
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
+    from carft.store.weights_places import keep_places, place_of
+
     cell = settings.cell()
     store = writable(settings.output.results, [cell.task])
+    keep_places(store, place_of(cell))
     print_setting([cell.task], cell.model, cell.pretrained, settings.data_sets.data, cell.reading.context_templates)
 
     from carft.training.run import check_execution, check_runnable, run_cell

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from carft_cli.cell import export
 from carft_cli.console import err, new_table, out, percent, print_json
-from carft_cli.declare import takes
+from carft_cli.declare import MORE_RUN, option, takes
 from carft_cli.options import (
-    CellPrecision,
     Data,
     Device,
     DomainOptions,
@@ -36,7 +35,7 @@ class CheckSettings:
     output: OutputOptions
     domains: DomainOptions
     task: Task = "imagenet"
-    precision: CellPrecision = "float32"
+    precision: Annotated[str | None, option(MORE_RUN, "As of a cell; default: that of a sweep on the task.")] = None
     device: Device = "auto"
     data: Data = None
 
@@ -49,11 +48,14 @@ def check(settings: CheckSettings) -> None:
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
     from carft.spec.resolve import specify
+    from carft.store.weights_places import keep_places, place_of
 
     model, pretrained = settings.weights.weights()
     task = settings.domains.chosen(settings.task)
-    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=settings.precision)
+    precision = settings.precision or _precision_of_sweep(task)
+    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision)
     store = writable(settings.output.results, [cell.task])
+    keep_places(store, place_of(cell))
     print_setting([cell.task], cell.model, cell.pretrained, settings.data)
 
     from carft.data.catalog import card
@@ -79,13 +81,25 @@ def check(settings: CheckSettings) -> None:
         raise SystemExit(1)
 
 
+def _precision_of_sweep(task: str) -> str:
+    """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
+    from carft.data.catalog import card
+    from reports.evidence.scopes import family_of
+    from sweeps.recipes import load_recipe
+
+    recipe = load_recipe(family_of(task).recipe)
+    if recipe.without_data and card(task).scale == "miniature":
+        recipe = load_recipe(recipe.without_data)
+    return recipe.precision
+
+
 def _sets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row a held-out set, beside what others measured of one at least. rows: of :func:`zero_shot_check`."""
     compared = any(row["reference"] is not None for row in rows)
     beside = ("others", "difference", "answer") if compared else ()
     table = new_table("set", "images", "top-1", "95 % interval", *beside, "contexts")
     for row in rows:
-        interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+        interval = "-" if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
         others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
         difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
         counts = (str(row["images"]), percent(row["top1"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from carft.core.errors import UserError
-from carft.spec.cell import DIGEST_MARK
+from carft.spec.weights import DIGEST_MARK
 from carft_cli.console import err, split
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, option
 
@@ -140,16 +140,23 @@ class DomainOptions:
         Path | None, option(MORE_DATA, "YAML file of named tasks on your own data (docs/folder.md).")
     ] = None
 
-    def from_file(self, names: list[str] | None) -> list[str]:
-        """The names of tasks of the tasks file, by default all of them, known to this process afterwards."""
+    def from_file(self, names: list[str] | None, family: str = "") -> list[str]:
+        """The names of tasks of the tasks file, by default all of them, known to this process afterwards.
+
+        family: of the tasks that name none.
+        """
         from carft.data.catalog import declare_tasks
-        from carft.data.folder.tasks_file import chosen_tasks, tasks_in
+        from carft.data.folder.tasks_file import chosen_tasks, in_family, tasks_in
 
         assert self.tasks_file is not None
         if self.id_domains or self.ood_domains:
             raise UserError(f"The domains stand in '{self.tasks_file}'.", "Leave --id-domains and --ood-domains out.")
-        found = tasks_in(self.tasks_file)
-        chosen = found if names is None else chosen_tasks(found, names, self.tasks_file)
+        found = tasks_in(self.tasks_file, family)
+        if names is None:
+            chosen = found
+        else:
+            asked = [name if "/" in name else in_family(name, family) for name in names]
+            chosen = chosen_tasks(found, asked, self.tasks_file)
         declare_tasks(chosen)
         return [task.name for task in chosen]
 

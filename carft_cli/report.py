@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -91,13 +92,13 @@ def build(
         print_json(
             {
                 "paths": [str(p) for p in built.paths],
-                "verdicts": [v.as_json() for v in built.verdicts],
+                "verdicts": [{**v.as_json(), "command": in_folder(v.command, str(results))} for v in built.verdicts],
                 "warnings": list(built.warnings),
                 "answer": list(built.answer),
             }
         )
         return
-    print_built(built)
+    print_built(built, str(results))
 
 
 def _require_no_options(context: typer.Context, subcommand: str) -> None:
@@ -111,7 +112,12 @@ def _require_no_options(context: typer.Context, subcommand: str) -> None:
         )
 
 
-def print_built(built: Built) -> None:
+def in_folder(command: str, results: str) -> str:
+    """A proposed command for this results folder, which no table names: it is another one wherever it is verified."""
+    return command if results == "results" or not command else f"{command} --results {shlex.quote(results)}"
+
+
+def print_built(built: Built, results: str) -> None:
     """Print warnings, the answer, one row a claim, and where to open the page."""
     for words in built.warnings:
         out.print(f"! {words}", soft_wrap=True, markup=False, highlight=False)
@@ -124,7 +130,7 @@ def print_built(built: Built) -> None:
     if untested := [v for v in built.verdicts if v.verdict == "not run"]:
         out.print("Not run:", style="bold")
     for v in untested:
-        out.print(f"  {v.claim} {v.title}: {v.command}", soft_wrap=True, highlight=False)
+        out.print(f"  {v.claim} {v.title}: {in_folder(v.command, results)}", soft_wrap=True, highlight=False)
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
 
@@ -266,7 +272,8 @@ def why(
         return
     out.print(chain.address, style="bold", soft_wrap=True, highlight=False)
     for name, text in chain.facts:
-        out.print(f"  {name}: {text}", soft_wrap=True, markup=False, highlight=False)
+        shown = in_folder(text, str(results)) if name == "run" else text
+        out.print(f"  {name}: {shown}", soft_wrap=True, markup=False, highlight=False)
     for title, rows in chain.tables.items():
         if not cells and any("cell" in row for row in rows):
             continue

@@ -104,9 +104,9 @@ def export(
 
     Example: `python cli.py results export results.zip --report report`
     """
-    from carft.spec.cell import DIGEST_MARK
     from carft.store.archive import pack
     from carft.store.mirror import open_store
+    from carft.store.weights_places import paths_in_records
 
     if compact and report is not None:
         raise UserError(
@@ -115,8 +115,8 @@ def export(
         )
     store = open_store(results, weights=weights)
     packed = pack(store, archive, report, weights, compact)
-    if any(DIGEST_MARK in record.cell.pretrained for record in store.records()):
-        err.print("Note: the records hold the path of a weights file or model folder.", soft_wrap=True)
+    if paths := paths_in_records(store):
+        err.print(f"Note: the records hold where weights lie: {', '.join(paths)}.", soft_wrap=True)
     if as_json:
         print_json({"archive": str(archive), **_facts(packed)})
         return

@@ -20,6 +20,7 @@ from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
 if TYPE_CHECKING:
     from carft.core.errors import UserError
+    from carft.spec.cell import Cell
     from carft.store.records import Store
     from carft.store.sweep_state import SweepState
     from sweeps.faults.restart import RestartState
@@ -58,9 +59,7 @@ def run(settings: SweepSettings) -> None:
     request = settings.resources(recipe)
     request.check()
     store = writable(results, recipe.tasks)
-    from carft.spec.resolve import specify
-
-    first = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
+    first = first_cell(recipe)
     print_setting(recipe.tasks, first.model, first.pretrained, settings.data.data)
     request = widened(settings.cluster, request, recipe, store)
     session = Session(recipe, store, request)
@@ -72,12 +71,19 @@ def run(settings: SweepSettings) -> None:
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
         _print_outcome(protocol, summary, results, state)
-        if result is not None:
+        if result is not None and not session.is_unmeasured:
             out.print(f"Plan: {result.summary}.", soft_wrap=True, highlight=False)
     if summary.stopped:
         raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
         raise SystemExit(1)
+
+
+def first_cell(recipe: Recipe) -> Cell:
+    """The zero-shot cell of a recipe's first task, with the model and weights of all."""
+    from carft.spec.resolve import specify
+
+    return specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
 
 
 def widened(cluster: ClusterOptions, request: Resources, recipe: Recipe, store: Store) -> Resources:
@@ -94,12 +100,14 @@ class Session:
     """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
+        from carft.store.weights_places import keep_places, place_of
         from sweeps.faults.devices import Devices
         from sweeps.faults.restart import load_restart_state
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter
 
         self.recipe, self.store, self.request = recipe, store, request
+        keep_places(store, place_of(first_cell(recipe)))
         self.devices = Devices()
         self.environment, self.restart_state = dict(os.environ), load_restart_state()
         self.display = ProgressDisplay(err)
@@ -146,6 +154,14 @@ class Session:
         write_plan_result(self.store, state.name, result)
         return result
 
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether the plan rests on the assumed speed of a CPU, which is off by more than a person can plan with.
+
+        The first cells measure it in seconds.
+        """
+        return self.plan is not None and self.plan.forecast.estimate and self.request.execution.device == "cpu"
+
     def _watch(self, protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
         from sweeps.plan.planning import plan_of
@@ -155,9 +171,7 @@ class Session:
         self.plan = plan_of(protocol, self.request, concurrency(self.request))
         forecast = self.plan.forecast
         require_space(self.store.root, forecast.bytes + self.plan.needs.checkpoint_bytes)
-        # the assumed speed of a CPU is off by more than a person can plan with; the first cells measure it in seconds
-        unmeasured = forecast.estimate and self.request.execution.device == "cpu"
-        words = "The time left is known after the first cells." if unmeasured else time_line(forecast)
+        words = "The time left is known after the first cells." if self.is_unmeasured else time_line(forecast)
         err.print(f"{forecast.cells} cells to run. {words}", soft_wrap=True)
         cores = self.request.cells_per_gpu * cores_per_process(self.request)
         if line := too_few_cores(self.plan.needs, "GPU" if self.request.gpus else "core", cores):

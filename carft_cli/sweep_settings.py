@@ -230,7 +230,8 @@ def tasks_of(recipe: Recipe, names: list[str] | None = None) -> list[str] | None
     """
     if recipe.tasks_file is None:
         return None
-    return DomainOptions(tasks_file=Path(recipe.tasks_file)).from_file(names or recipe.tasks or None)
+    options = DomainOptions(tasks_file=Path(recipe.tasks_file))
+    return options.from_file(names or recipe.tasks or None, recipe.family)
 
 
 def _held_out(task: str) -> list[str]:

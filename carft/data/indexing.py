@@ -73,7 +73,7 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = F
         return Indexed(splits, digest_of(base, splits), shared_of(base, splits), {})
     if not anew and (found := _current(data_set, root, decoded, full)):
         return found
-    with _making(data_set, root):
+    with making(data_set, root):
         if not anew and (found := _current(data_set, root, decoded, full)):  # another process made it meanwhile
             return found
         known = {} if anew else _known(data_set, root)
@@ -83,10 +83,14 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = F
 
 def _places(data_set: DataSet, root: Path) -> list[Path]:
     """Files in which the index may lie, in the order in which they are tried."""
-    base = root / data_set.folder
-    name = f"{data_set.name.rpartition('/')[2][:40]}-{_key(data_set, base)}.arrow"
     beside = [] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow"]
-    return [*beside, own_folder() / name]
+    return [*beside, own_place(data_set, root)]
+
+
+def own_place(data_set: DataSet, root: Path) -> Path:
+    """The file of an index that cannot lie beside the data."""
+    name = f"{data_set.name.rpartition('/')[2][:40]}-{_key(data_set, root / data_set.folder)}.arrow"
+    return own_folder() / name
 
 
 def _key(data_set: DataSet, base: Path) -> str:
@@ -122,7 +126,7 @@ def _opened(index: IndexFile, base: Path, decoded: bool, path: Path | None, made
 
 
 @contextmanager
-def _making(data_set: DataSet, root: Path) -> Iterator[None]:
+def making(data_set: DataSet, root: Path) -> Iterator[None]:
     """Hold the lock of the index on this machine. If no lock file can be written, hold nothing."""
     lock = own_folder() / f"{_key(data_set, root / data_set.folder)}.lock"
     try:
@@ -173,7 +177,7 @@ def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> Ind
     }
     if decoded:
         columns["unreadable"] = _reasons(files, list(zip(names, sizes, times, strict=True)), known)
-    return IndexFile(_rows(columns), note)
+    return IndexFile(rows_of_index(columns), note)
 
 
 def _examined(
@@ -195,7 +199,8 @@ def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known:
     return [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
 
 
-def _rows(columns: Mapping[str, list]) -> pa.RecordBatch:
+def rows_of_index(columns: Mapping[str, list]) -> pa.RecordBatch:
+    """Return the rows of an index. columns: name -> values, of all of :data:`carft.data.index_file.SCHEMA`."""
     arrays = [
         pa.array(columns[field.name], field.type.value_type).dictionary_encode().cast(field.type)
         if pa.types.is_dictionary(field.type)

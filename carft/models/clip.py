@@ -22,8 +22,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
-from carft.spec.cell import DIGEST_MARK
 from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
+from carft.spec.weights import DIGEST_MARK, located
 
 #: timeout in seconds of a connection to the hub
 PROBE_SECONDS = 3.0
@@ -119,6 +119,7 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     cannot be reached.
     """
     register_built_in()
+    model, pretrained = located(model, pretrained)
     pretrained, _, wanted = pretrained.partition(DIGEST_MARK)
     if not pretrained:
         raise UserError(
@@ -191,7 +192,11 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
         return path, {"pretrained": str(path), "require_pretrained": True}
     if Path(pretrained).suffix or "/" in pretrained:
         if not Path(pretrained).is_file():
-            raise UserError(f"There is no weights file '{pretrained}'.", "Check the path given to --pretrained.")
+            raise UserError(
+                f"There is no weights file '{pretrained}'.",
+                "Check the path given to --pretrained. Records name a file without its path; it is then looked for in "
+                "the folder that the command runs in.",
+            )
         return Path(pretrained), {"pretrained": pretrained, "require_pretrained": True}
     tags = [*open_clip.list_pretrained_tags_by_model(model), *(t for m, t in BUILT_IN_WEIGHTS if m == model)]
     if pretrained not in tags:

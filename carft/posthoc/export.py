@@ -44,7 +44,7 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     for name, content in ((SHARED_WEIGHTS, tensors), ("class_head.safetensors", head)):
         save_file({k: v.detach().cpu().contiguous() for k, v in content.items()}, folder / name, {"format": "pt"})
     config = {
-        "model_cfg": _architecture(context, record.cell.model),
+        "model_cfg": _architecture(context, context.pretrained.name),
         "preprocess_cfg": open_clip.get_model_preprocess_cfg(context.pretrained.clip),
     }
     texts = {

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any, Literal, TypedDict, get_args
 
 from carft.core.errors import UserError
 from carft.spec.training import Training, require_choices, require_positive, without_defaults
+from carft.spec.weights import in_ids, in_records
 
 __all__ = ["Cell", "Reading", "Training"]
 
@@ -43,22 +43,6 @@ class ProtocolFields(TypedDict, total=False):
     eval_view: str
     holdout: str
     target_split: str
-
-
-#: between the path of a weights file and the sha256 of its content, in ``Cell.pretrained``
-DIGEST_MARK = "#sha256:"
-#: what a model that is a folder begins with, in ``Cell.model``
-LOCAL_DIR = "local-dir:"
-
-
-def without_path(model: str, pretrained: str) -> tuple[str, str]:
-    """Model and weights of a cell as a report names them: of a file or folder its name, of a file also its digest."""
-    if model.startswith(LOCAL_DIR):
-        model = LOCAL_DIR + PurePath(model.removeprefix(LOCAL_DIR)).name
-    if DIGEST_MARK in pretrained:
-        path, _, digest = pretrained.partition(DIGEST_MARK)
-        pretrained = f"{PurePath(path).name} {DIGEST_MARK.lstrip('#')}{digest[:8]}"
-    return model, pretrained
 
 
 @dataclass(frozen=True)
@@ -102,7 +86,7 @@ class Cell:
     """Version of the task's data, from its card."""
     model: str
     pretrained: str
-    """Weights: a tag, or a file's path with the sha256 of its content."""
+    """Weights: a tag, or a file's path or name with the sha256 of its content."""
     method: str
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
@@ -144,9 +128,7 @@ class Cell:
         if self.parents:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
         else:
-            spec["pretrained"] = self.pretrained.rpartition(DIGEST_MARK)[2]  # a file counts by its content
-            if self.model.startswith(LOCAL_DIR):
-                spec["model"] = "local-dir"  # the digest of the weights identifies it
+            spec["model"], spec["pretrained"] = in_ids(self.model, self.pretrained)
             spec["task"] = task_key(self.task)
             spec["reading"] = self.reading.factors()
         return stable_hash(spec)
@@ -163,6 +145,11 @@ class Cell:
         if not self.plugin:
             del spec["plugin"]
         return spec
+
+    def in_records(self) -> dict[str, Any]:
+        """Return the specification as records hold it: as :meth:`as_dict`, without the path of weights."""
+        model, pretrained = in_records(self.model, self.pretrained)
+        return {**self.as_dict(), "model": model, "pretrained": pretrained}
 
     @staticmethod
     def from_dict(spec: Mapping[str, Any]) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Unpack
 
@@ -15,9 +16,10 @@ from carft.data.catalog import card
 from carft.data.folder.named import declared
 from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.spec.cell import DIGEST_MARK, LOCAL_DIR, PROTOCOLS, Cell, ProtocolFields, Reading, Training
+from carft.spec.cell import PROTOCOLS, Cell, ProtocolFields, Reading, Training
 from carft.spec.plugins import source_of
 from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
+from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, in_ids, located
 
 #: prefixes of model names that point to a configuration with weights
 ADDRESSES = ("hf-hub:", LOCAL_DIR)
@@ -120,7 +122,14 @@ def _named_weights(pretrained: str) -> str:
     if not path.is_file():
         return pretrained
     where = path.absolute() if folder == pretrained else pretrained
-    return f"{where}{DIGEST_MARK}{file_digest(path)}"
+    facts = path.stat()
+    return f"{where}{DIGEST_MARK}{_digest(path.absolute(), facts.st_mtime_ns, facts.st_size)}"
+
+
+@lru_cache(maxsize=16)
+def _digest(path: Path, modified_ns: int, size: int) -> str:
+    """Return the digest of a file, which is read once for all cells of a sweep. It is read again after a change."""
+    return file_digest(path)
 
 
 def interpolation(parent: Cell, alpha: float) -> Cell:
@@ -146,6 +155,8 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
     for other in members[1:]:
         reading = replace(other.reading, context_temperature=first.reading.context_temperature)
         alike = replace(other, hyperparameters=first.hyperparameters, seed=first.seed, reading=reading)
+        if in_ids(other.model, other.pretrained) == in_ids(first.model, first.pretrained):
+            alike = replace(alike, model=first.model, pretrained=first.pretrained)
         if alike != first:
             what = next(f.name for f in fields(Cell) if getattr(alike, f.name) != getattr(first, f.name))
             raise UserError(
@@ -205,7 +216,8 @@ def _model_options(cell: Cell, plain: Cell, published: bool) -> list[str]:
     published: leave out where a file or folder of weights lies.
     """
     parts = []
-    shown = {"model": cell.model, "pretrained": cell.pretrained, "precision": cell.precision}
+    model, pretrained = located(cell.model, cell.pretrained)
+    shown = {"model": model, "pretrained": pretrained, "precision": cell.precision}
     if cell.model.startswith(ADDRESSES):
         del shown["pretrained"]
     elif cell.model != plain.model:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from carft.spec.cell import stable_hash
+from carft.spec.weights import DIGEST_MARK, in_ids, path_in
 
 #: keys of study.json that do not identify the study
 BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "extended_from", "allow_edges")
@@ -16,8 +17,15 @@ SEED_BLOCK = 1000
 
 
 def identity(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of study.json that identifies the study: everything that decides which trial tries what."""
+    """The part of study.json that identifies the study: everything that decides which trial tries what.
+
+    Weights that are a file count by their digest, as in the id of a cell. In files of earlier versions, which hold the
+    path of the weights, the path counts.
+    """
     found = {name: value for name, value in content.items() if name not in BOOKKEEPING}
+    start = (found["model"], found["pretrained"])
+    if DIGEST_MARK in start[1] and not path_in(*start):
+        found["model"], found["pretrained"] = in_ids(*start)
     return found if found.get("reading") else {k: v for k, v in found.items() if k != "reading"}
 
 

@@ -20,6 +20,7 @@ from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from carft.store.unsealing import as_line
+from carft.store.weights_places import keep_places, places
 
 Keep = Literal["first", "second"]
 
@@ -84,6 +85,7 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
                 _copy_cell(stores[1 - source], cell, folder)
         for store in stores[::-1]:
             keep_tasks(Store(folder), named_tasks(store))
+            keep_places(Store(folder), places(store))
             copy_methods(store, Store(folder))
         for cell, store in _stopped(stores).items():
             if cell not in merged.sources:

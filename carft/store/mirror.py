@@ -28,13 +28,14 @@ from carft.store.named_tasks import load_tasks
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.plugin_methods import load_methods
 from carft.store.records import Record, Store
+from carft.store.weights_places import load_places
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: folders that are downloaded; no code reads the logs and superseded cells of other machines
 SHARED = (
     *("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json"),
-    *("methods", "predictions"),
+    *("methods", "predictions", "weights.json"),
 )
 #: files that mark the end of a cell, the one that takes precedence first
 ENDS = ("record.json", "stopped.json")
@@ -77,6 +78,7 @@ def open_store(results: str | Path, *prefixes: str, writable: bool = False, weig
             store.flush()
         store.pull(prefixes or SHARED, lambda name: weights or not _is_weights(name))
     load_tasks(store)
+    load_places(store)
     load_methods(store)
     return store
 

@@ -326,7 +326,7 @@ class Store:
     ) -> None:
         folder = self.folder(record.id)
         self.make(folder)
-        write_json(folder / "spec.json", record.cell.as_dict())
+        write_json(folder / "spec.json", record.cell.in_records())
         if history:
             names = dict.fromkeys(name for row in history for name in row)
             columns = {name: [row.get(name) for row in history] for name in names}

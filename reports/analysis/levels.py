@@ -27,7 +27,7 @@ Found = dict[str, tuple[Estimate, tuple[str, ...]]]
 def level_table(evidence: Evidence) -> pd.DataFrame:
     """One row per scope, place and method: the mean over the tasks that all methods of the place have.
 
-    value, low and high are shares of 1; low and high are NaN with one seed.
+    value, low and high are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
     """
     rows = [row for view in evidence.views() for place in LEVELS for row in _rows(view, place)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -45,7 +45,7 @@ def _rows(evidence: Evidence, place: str) -> list[tuple[object, ...]]:
         mean = pooled([found[task][0] for task in shared])
         cells = " ".join(cell for task in shared for cell in found[task][1])
         where = (evidence.name, evidence.scale, place, label)
-        rows.append((*where, mean.effect, *mean.interval(), len(shared), mean.n_seeds, mean.n_groups, cells))
+        rows.append((*where, mean.effect, *mean.level_interval(), len(shared), mean.n_seeds, mean.n_groups, cells))
     return rows
 
 

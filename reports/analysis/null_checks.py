@@ -67,7 +67,7 @@ def weight_zero_is_ft(name: str, evidence: Evidence) -> NullCheck:
 
 
 def _key(cell: Cell) -> str:
-    spec = cell.as_dict()
+    spec = cell.in_records()
     spec["hyperparameters"].pop("kl_weight", None)
     return stable_hash({k: v for k, v in spec.items() if k != "method"})
 

@@ -1,7 +1,7 @@
 """The answer at the top of a report: three sentences, and how far to trust them. Both follow from the evidence.
 
-There are three sentences for any number of scopes: they tell of the scope that is reported first, and count the
-verdicts of the others. Numbers are differences in points with 95 % intervals.
+There are three sentences for any number of scopes. Of one scope they tell differences in points with 95 % intervals.
+Of several each sentence is a line that names the scopes with their differences (reports/claims/answer_of_several.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from carft.store.edges import edge_words, narrow_ranges
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.null_checks import NullCheck, failures
+from reports.claims.answer_of_several import listed
 from reports.claims.notes import doubt_of
 from reports.claims.rules import Verdict
 from reports.claims.verdicts import NEEDS
@@ -56,9 +57,13 @@ class PageAnswer:
         verdicts: of all scopes. checks: the null checks of the folder.
         """
         found = [_Measured.of(topic, evidence) for topic in TOPICS]
-        several = len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
-        doubt = _doubt(evidence, checks)
-        sentences = [_sentence(one, evidence, verdicts, several, doubt) for one in found]
+        told = {v.scope for v in verdicts if v.scope and v.verdict != "not run"}
+        if len(told) > 1:
+            views = [view for view in evidence.views() if view.name in told]
+            sentences = [_sentence_of_several(topic, views, verdicts, checks) for topic in TOPICS]
+        else:
+            doubt = _doubt(evidence, checks)
+            sentences = [_sentence(one, evidence, verdicts, doubt) for one in found]
         return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, found))
 
 
@@ -115,16 +120,33 @@ def _doubt(evidence: Evidence, checks: Sequence[NullCheck]) -> str:
     return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
 
 
-def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], several: bool, doubt: str) -> Sentence:
-    """The sentence of a topic. several: whether verdicts are on more than one scope. doubt: on anything of CAR-FT."""
-    own = [v for v in verdicts if v.claim in found.topic.claims and v.scope == evidence.name and v.verdict != "not run"]
-    where = f"on {evidence.name}, " if several else ""
-    clauses = [where + (_clauses(found, own, doubt) or f"not measured: {_missing(found, evidence)}")]
+def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], doubt: str) -> Sentence:
+    """The sentence of a topic. doubt: on anything of CAR-FT."""
+    own = _own(found.topic, evidence, verdicts)
+    clauses = [_clauses(found, own, doubt) or f"not measured: {_missing(found, evidence)}"]
     if own and found.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
-    if several and (elsewhere := _elsewhere(found.topic, evidence, verdicts)):
-        clauses.append(elsewhere)
     return Sentence(found.topic.title, "; ".join(clauses) + ".")
+
+
+def _own(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts on a topic's claims in the scope of the evidence."""
+    return [v for v in verdicts if v.claim in topic.claims and v.scope == evidence.name and v.verdict != "not run"]
+
+
+def _sentence_of_several(
+    topic: Topic, views: Sequence[Evidence], verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
+) -> Sentence:
+    """The sentence of a topic on several scopes. The claims below have intervals and verdicts."""
+    found = {view.name: _Measured.of(topic, view) for view in views}
+    asked = {name: one for name, one in found.items() if one.is_asked}
+    if not asked:
+        return Sentence(topic.title, f"not measured: {topic.lacking}.")
+    doubtful = {view.name for view in views if _doubt(view, checks) or any(map(doubt_of, _own(topic, view, verdicts)))}
+    over = ("CAR-FT against FT", {name: one.over for name, one in asked.items()})
+    tuned = ("FT against zero-shot", {name: one.tuned for name, one in asked.items()})
+    clauses = [tuned, over] if topic.metric == "context" else [over]
+    return Sentence(topic.title, listed(clauses, doubtful) + ".")
 
 
 def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
@@ -183,17 +205,6 @@ def interval_words(part: Part) -> str:
     if math.isnan(part.low):
         return "one seed, no interval" if part.estimate.n_seeds == 1 else "no interval"
     return f"{100 * part.low:+.1f} to {100 * part.high:+.1f}"
-
-
-def _elsewhere(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
-    """How the claims of a topic came out in the other scopes: one by one in a single scope, counted in several."""
-    others = [v for v in verdicts if v.claim in topic.claims and v.scope not in ("", evidence.name)]
-    scopes = sorted({v.scope for v in others})
-    if len(scopes) == 1:
-        return f"on {scopes[0]}: {', '.join(f'{v.claim} {v.verdict}' for v in others)}"
-    counts = Counter(v.verdict for v in others)
-    counted = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"on {len(scopes)} other scopes: {counted}" if counted else ""
 
 
 SCALES = {

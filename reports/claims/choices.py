@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from reports.analysis.contrasts import Part
 from reports.claims.power import ENOUGH, claim_power
+from reports.claims.proposals import readings_command
 from reports.claims.readings import ASKED, Specified, holding, never_changed, opposed, specifications
 from reports.claims.rules import UNDECIDABLE, Answer, Claim, Verdict, not_run, undecidable_words, weakest_of
 from reports.evidence.evidence import Evidence
@@ -16,10 +17,10 @@ def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
     """C11: C3, C4 and C5 under every reading."""
     found = specifications(evidence)
     if len(found) < 2:
-        return not_run(claim, evidence, "readings other than the default", "python cli.py sweep readings")
+        return not_run(claim, evidence, "readings other than the default", readings_command(evidence))
     asked = [c for c in ASKED if any(c in s.parts for s in found)]
     if not asked:
-        return not_run(claim, evidence, "readings with finished cells of ft and car_ft", "python cli.py sweep readings")
+        return not_run(claim, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
     answer, reason = _answer(found, asked)
     power, surest = _power(found, asked)
     if answer == "inconclusive" and power < ENOUGH and not never_changed(found):

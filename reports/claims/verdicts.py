@@ -9,9 +9,9 @@ from carft.store.edges import narrow_ranges
 from reports.analysis.contrasts import Part
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims import DECIDERS
+from reports.claims.proposals import proposal
 from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run, own_deciders
 from reports.evidence.evidence import CAR_FT, Evidence
-from reports.evidence.scopes import FAMILIES
 
 __all__ = ["Answer", "Claim", "Part", "Verdict", "as_asked", "ledger", "verdicts"]
 
@@ -90,20 +90,9 @@ def _is_asked(claim: Claim, view: Evidence) -> bool:
 
 def _nowhere(claim: Claim, evidence: Evidence) -> Verdict:
     """No scope of this folder can be asked: what would have to be there."""
-    able = [f for f in FAMILIES.values() if f.kind in claim.asked_of and f.has(claim.needs)]
-    scale = evidence.scale if claim.scale == "any" else claim.scale
-    family = next((f for f in able if f.scale == scale), able[0])
-    command = _readings_command(evidence) if claim.needs == "readings" else family.command
-    missing = "readings other than the default" if claim.needs == "readings" else f"studies of {family.title}"
+    missing, command = proposal(claim, evidence)
     found = not_run(claim, evidence, missing, command, "" if claim.scale == "any" else claim.scale)
     return replace(found, scope="")
-
-
-def _readings_command(evidence: Evidence) -> str:
-    """The sweep of all readings: on your own data where the folder is about them."""
-    if evidence.scope is None or not evidence.scope.family.is_own:
-        return "python cli.py sweep readings"
-    return evidence.scope.command.replace("sweep downstream", "sweep readings")
 
 
 def _has_contexts(view: Evidence) -> bool:

@@ -12,6 +12,7 @@ from carft.data.catalog import Card
 from carft.spec.cell import PROTOCOLS, Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, SOUP_RULES, souped_methods, trained_methods
 from carft.spec.selection import best_alpha
+from carft.spec.weights import in_ids
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.comparability import differences
@@ -245,8 +246,8 @@ class Evidence:
         if self.scope is None:
             return False
         version = self.scope.stale or self.card(task).version
-        start = (version, self.scope.model, self.scope.pretrained)
-        same = (cell.data_version, cell.model, cell.pretrained) == start and cell.reading == Reading()
+        start = (version, *self.scope.start)
+        same = (cell.data_version, *in_ids(cell.model, cell.pretrained)) == start and cell.reading == Reading()
         protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOLS}
         return same and all(getattr(cell, name) == protocol.get(name, known[0]) for name, known in PROTOCOLS.items())
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from scipy import stats
 
 from carft.data.catalog import card
-from carft.spec.cell import DIGEST_MARK, Cell
+from carft.spec.cell import Cell
 from carft.spec.resolve import QUICK
+from carft.spec.weights import DIGEST_MARK
+from carft.store.predictions import Outcomes
 from carft.store.records import Store
+from reports.stats.intervals import Contributions, two_way
 
 SHOWN_METHODS = ("Zero-shot", "FT", "CAR-FT")
 SHOWN_SETS = ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch")
@@ -75,9 +79,10 @@ def same_start(model: str, pretrained: str, known: tuple[str, str]) -> bool:
 def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     """A zero-shot cell's measured top-1 per set, with the nearest reference of the same model and weights.
 
-    top1, low and high are shares of 1 (Wilson's interval over images), reference and difference points. answer:
-    ``agrees`` with some reference within one point or within its own interval, ``differs`` from all, or
-    ``no reference``. context_top1: context recognition, macro over contexts; None where no context is known.
+    top1, low and high are shares of 1, reference and difference points. The interval is that of reports: images of one
+    group are not independent; low and high are None with one group. answer: ``agrees`` with some reference within one
+    point or within its own interval, ``differs`` from all, or ``no reference``. context_top1: context recognition,
+    macro over contexts; None where no context is known.
     """
     known = reference_numbers()
     of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
@@ -85,23 +90,42 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     metrics = store.metrics(cell.id)
     rows = []
     for name in card(cell.task).sets:
-        images = len(store.outcomes(cell.id, name).labels)
-        share = metrics[f"{name}/top1"]
-        low, high = stats.binomtest(round(share * images), images).proportion_ci(method="wilson")
+        outcomes, share = store.outcomes(cell.id, name), metrics[f"{name}/top1"]
+        low, high = _interval(outcomes)
         found = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
-        row = {"set": name, "images": images, "top1": share, "low": low, "high": high}
+        row = {
+            "set": name,
+            "images": len(outcomes.labels),
+            "groups": len(np.unique(outcomes.groups)),
+            "top1": share,
+            "low": low,
+            "high": high,
+        }
         row["context_top1"] = metrics.get(f"{name}/context_top1")
         nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
         rows.append({**row, **_compared(nearest, share, low, high)})
     return rows
 
 
-def _compared(nearest: list[dict[Hashable, Any]], share: float, low: float, high: float) -> dict[str, Any]:
+def _interval(outcomes: Outcomes) -> tuple[float | None, float | None]:
+    """The 95 % interval of top-1 over groups of images; (None, None) with one group."""
+    names, codes = np.unique(outcomes.groups, return_inverse=True)
+    hits, images = np.bincount(codes, outcomes.predicted == outcomes.labels), np.bincount(codes)
+    total, strata = len(codes), np.zeros(len(names), dtype=np.int64)
+    found = two_way(Contributions(hits[None] / total, strata, images / total, images), seeds_vary=False)
+    low, high = found.level_interval()
+    return (None, None) if math.isnan(low) else (low, high)
+
+
+def _compared(
+    nearest: list[dict[Hashable, Any]], share: float, low: float | None, high: float | None
+) -> dict[str, Any]:
     if not nearest:
         return {"reference": None, "source": None, "confidence": None, "difference": None, "answer": "no reference"}
     value = float(nearest[0]["value"])
     difference = 100 * share - value
-    agrees = abs(difference) <= AGREEMENT or low <= value / 100 <= high
+    covers = low is not None and high is not None and low <= value / 100 <= high
+    agrees = abs(difference) <= AGREEMENT or covers
     answer = "agrees" if agrees else "differs"
     source = {name: nearest[0][name] for name in ("source", "confidence")}
     return {"reference": value, **source, "difference": difference, "answer": answer}

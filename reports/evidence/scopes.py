@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
-from carft.spec.cell import DIGEST_MARK, LOCAL_DIR, without_path
+from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, in_ids, in_reports
 from carft.store.study import StudyFile
 from reports.evidence.references import same_start
 
@@ -56,6 +56,11 @@ class Family:
     def is_own(self) -> bool:
         """Whether its tasks are on your own data."""
         return self.name not in FAMILIES
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe of its sweep."""
+        return self.command.removeprefix("python cli.py sweep ").split()[0]
 
     def has(self, what: str) -> bool:
         """Whether its tasks have what a claim needs, as far as their cards say."""
@@ -162,9 +167,14 @@ class Scope:
 
     family: Family
     scale: str
-    model: str
-    pretrained: str
+    model: str = field(compare=False)
+    pretrained: str = field(compare=False)
     stale: str = ""
+    start: tuple[str, str] = field(init=False)
+    """Model and weights as ids count them: the same weights in two files are one scope."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", in_ids(self.model, self.pretrained))
 
     @staticmethod
     def of(study: StudyFile, own: Mapping[str, Family] | None = None) -> Scope:
@@ -187,13 +197,18 @@ class Scope:
     @property
     def command(self) -> str:
         """The sweep that fills the family with this model, without the path of weights."""
+        return self.family.command + self.options
+
+    @property
+    def options(self) -> str:
+        """The options that name this model where it is not that of the family's first task; they begin with a space."""
         if self.is_default:
-            return self.family.command
+            return ""
         if self.model.startswith(LOCAL_DIR):
-            return f"{self.family.command} --model {LOCAL_DIR}FOLDER"
+            return f" --model {LOCAL_DIR}FOLDER"
         weights = "" if self.model == self.pretrained else " --pretrained "
         weights += "" if not weights else "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
-        return f"{self.family.command} --model {shlex.quote(self.model)}{weights}"
+        return f" --model {shlex.quote(self.model)}{weights}"
 
     def starts_from_openai(self, model: str) -> bool:
         """Whether model, weights and data are those that a reference table began with."""
@@ -205,7 +220,7 @@ class Scope:
         """Paper scale first, then the families' order, own tasks last; current data before old, the own model first."""
         name, order = self.family.name, [*FAMILIES, self.family.name]
         place = (order.index(name), self.family.is_own and self.family.kind == "single", name)
-        return (self.scale != "paper", *place, self.stale, not self.is_default, self.model, self.pretrained)
+        return (self.scale != "paper", *place, self.stale, not self.is_default, *self.start)
 
 
 def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
@@ -222,4 +237,4 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
 
 
 def _with_model(scope: Scope) -> str:
-    return f"{scope.name}, {' '.join(without_path(scope.model, scope.pretrained))}"
+    return f"{scope.name}, {' '.join(in_reports(scope.model, scope.pretrained))}"

@@ -6,7 +6,8 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import Any, Generic, TypeVar
 
-from carft.spec.cell import PROTOCOLS, Cell, without_path
+from carft.spec.cell import PROTOCOLS, Cell
+from carft.spec.weights import in_reports
 from reports.evidence.evidence import Evidence
 from reports.figures.figures import label
 from reports.render.formatting import points
@@ -76,7 +77,7 @@ def _setting(spec: Mapping[str, Any]) -> str:
     """The rest of a cell's specification in one line."""
     inner = {**spec["training"], **spec["reading"]}
     training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
-    model, weights = without_path(spec["model"], spec["pretrained"])
+    model, weights = in_reports(spec["model"], spec["pretrained"])
     return f"{model}, weights '{weights}', data {spec['data_version']}, {spec['precision']}; {training}" + "".join(
         f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from carft.spec.cell import PROTOCOLS, without_path
+from carft.spec.cell import PROTOCOLS
 from carft.spec.registry import METHODS
+from carft.spec.weights import in_reports
 from carft.store.study import StudyFile
 from reports.claims.amendments import amendments
 from reports.evidence.caveats import ANSWERS
@@ -112,7 +113,7 @@ def _splits(view: Evidence) -> str:
 
 
 def _model(view: Evidence) -> str:
-    models = sorted({(*without_path(s.model, s.pretrained), s.precision) for s in view.studies})
+    models = sorted({(*in_reports(s.model, s.pretrained), s.precision) for s in view.studies})
     return "; ".join(f"{model}, weights '{weights}', {precision}" for model, weights, precision in models) + "."
 
 

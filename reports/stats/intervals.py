@@ -112,6 +112,27 @@ class Estimate:
         half = self.quantile((1 + level) / 2) * self.se
         return self.effect - half, self.effect + half
 
+    def level_interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Two-sided interval of a level, which lies in [0, 1]; (NaN, NaN) when there is no standard error.
+
+        It is Wilson's interval for as many images as would have this standard error, with the quantile of
+        :meth:`interval`. At 0 and 1 those are as many as there are groups.
+        """
+        share, q = min(max(self.effect, 0.0), 1.0), self.quantile((1 + level) / 2)
+        if math.isnan(q):
+            return math.nan, math.nan
+        spread = share * (1 - share)
+        if spread == 0:
+            images, q = float(self.n_groups), q or float(stats.norm.ppf((1 + level) / 2))
+        elif self.se == 0:
+            return share, share
+        else:
+            images = spread / self.se**2
+        shrunk = 1 + q**2 / images
+        centre = (share + q**2 / (2 * images)) / shrunk
+        half = q * math.sqrt(spread / images + q**2 / (4 * images**2)) / shrunk
+        return max(centre - half, 0.0), min(centre + half, 1.0)
+
     def plain(self) -> Estimate:
         """The estimate under the plain rule: the raw variance sum with a t at Satterthwaite's degrees of freedom."""
         return replace(self, is_plain=True)

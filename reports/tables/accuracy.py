@@ -31,8 +31,8 @@ def task_table(evidence: Evidence) -> pd.DataFrame:
 def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str]) -> dict[str, object]:
     estimate, metric = _accuracy(evidence, task, entry, cells, "top1"), evidence.card(task).metric
     of_card = estimate if metric == "top1" else _accuracy(evidence, task, entry, cells, metric)
-    low, high = estimate.interval()
-    card_low, card_high = of_card.interval()
+    low, high = estimate.level_interval()
+    card_low, card_high = of_card.level_interval()
     metrics = [evidence.metrics(cell) for cell in cells]
 
     def mean(name: str) -> float:

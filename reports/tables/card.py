@@ -35,12 +35,18 @@ INTERVAL = (
     "groups of the seed-averaged contributions, their interaction counted once; q = mean of the terms' t quantiles at "
     "97.5 %, weighted by their variances (docs/statistics.md)."
 )
+LEVEL_INTERVAL = (
+    "Wilson's interval, which stays within 0 and 100 %, for value x (1 - value) / SE^2 images and the quantile q; at "
+    "0 and 100 % for as many images as there are groups. SE and q are those of differences: SE^2 = variance over "
+    "seeds / seeds + sum over strata of groups x variance over groups of the seed-averaged contributions."
+)
 INTERVAL_FORMULAS = {
     "low": Formula(INTERVAL),
     "high": Formula(INTERVAL),
     "smallest_visible": Formula("(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval."),
     "floor": Formula("The source with the largest share of the variance: groups, seeds or tasks."),
 }
+LEVEL_FORMULAS = {**INTERVAL_FORMULAS, "low": Formula(LEVEL_INTERVAL), "high": Formula(LEVEL_INTERVAL)}
 PAIRED = Formula(
     "Mean over seeds of first minus second, paired by seed and image: sum over groups of the difference of their "
     "contributions. A pooled part is the unweighted mean over its tasks."

@@ -22,7 +22,17 @@ from reports.claims.readings import reading_share_table, specification_table
 from reports.evidence.caveats import said_of
 from reports.evidence.references import imagenet_references
 from reports.tables.accuracy import CURVE_METRICS, curve_table, task_table
-from reports.tables.card import COPIED, INTERVAL, INTERVAL_FORMULAS, MEAN, PAIRED, Formula, TableCard
+from reports.tables.card import (
+    COPIED,
+    INTERVAL,
+    INTERVAL_FORMULAS,
+    LEVEL_FORMULAS,
+    LEVEL_INTERVAL,
+    MEAN,
+    PAIRED,
+    Formula,
+    TableCard,
+)
 from reports.tables.comparisons import comparison_table
 from reports.tables.differences import difference_table, verdict_table
 from reports.tables.folder import cell_table, problem_table
@@ -118,7 +128,7 @@ TABLES: dict[str, TableCard] = {
                 "over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
                 "over the suites."
             ),
-            **INTERVAL_FORMULAS,
+            **LEVEL_FORMULAS,
         },
     ),
     "tasks": TableCard(
@@ -151,13 +161,13 @@ TABLES: dict[str, TableCard] = {
             "test_mean_per_class": Formula(f"{MEAN} test/mean_per_class.", "test/mean_per_class"),
             "test_card_metric": Formula(f"{MEAN} test/top1 or test/mean_per_class, as the task's card says."),
             "card_metric": Formula("The field's usual metric of the task, from its card."),
-            "card_low": Formula(INTERVAL),
-            "card_high": Formula(INTERVAL),
+            "card_low": Formula(LEVEL_INTERVAL),
+            "card_high": Formula(LEVEL_INTERVAL),
             "ood/mean": Formula(f"{MEAN} ood/mean/top1, itself the mean over the suites.", "ood/mean/top1"),
             "ood_context_top1": Formula(f"{MEAN} ood/context_top1, the mean over suites.", "ood/context_top1"),
             "context_top1": Formula(f"{MEAN} test/context_top1 (macro over contexts).", "test/context_top1"),
             "ood/*": Formula(f"{MEAN} top-1 on the suite.", "ood/*/top1"),
-            **INTERVAL_FORMULAS,
+            **LEVEL_FORMULAS,
         },
     ),
     "differences": TableCard(

@@ -18,6 +18,7 @@ from carft.data.counting import Sizes, sizes_of
 from carft.models.availability import ModelSize
 from carft.spec.registry import method_card
 from carft.spec.training import Training
+from carft.spec.weights import model_by_name
 from carft.store.records import Record, Store
 
 #: records that are read at most, the newest first
@@ -116,7 +117,7 @@ def newest(store: Store, model: str) -> Iterator[Record]:
             sizes(record.cell.task), method_card(record.cell.method)
         except UserError:
             continue  # corrupt, or of a task or method that this machine does not have
-        if record.cell.model == model:
+        if model_by_name(record.cell.model) == model_by_name(model):
             yield record
 
 

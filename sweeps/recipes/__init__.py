@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
@@ -67,6 +67,12 @@ def _all_known(methods: list[str]) -> list[str]:
 Methods = Annotated[list[str], AfterValidator(_all_known)]
 
 
+def _of_a_file(family: str, info: ValidationInfo) -> str:
+    if family and not info.data.get("tasks_file"):
+        raise ValueError("a family is for the tasks of a tasks_file, and the recipe has none")
+    return family
+
+
 class Smoke(_Strict):
     """What a smoke run changes."""
 
@@ -97,7 +103,7 @@ class Recipe(_Strict):
     the luck of the search. alphas: interpolation weights of the WiSE-FT curves. allow_edges: whether claims may rest
     on searches whose winners lie at the edge of their range. checkpoint_minutes: minutes of training between
     checkpoints of a cell, 0 for none. tasks_file: YAML file of named tasks on your own data; ``tasks`` are then names
-    in it, none for all of them. expect: the result to expect.
+    in it, none for all of them. family: of those tasks of that file that name none. expect: the result to expect.
     """
 
     name: str
@@ -120,6 +126,7 @@ class Recipe(_Strict):
     readings: Readings | None = None
     without_data: str | None = None
     tasks_file: str | None = None
+    family: Annotated[str, AfterValidator(_of_a_file)] = ""
     oracle: bool = False
     rungs: list[int] = []
     early_stopping: bool = False

@@ -16,12 +16,13 @@ from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card, souped_methods
 from carft.spec.resolve import interpolation, soup_of, specify
 from carft.spec.selection import Candidate, best, enough
+from carft.spec.weights import DIGEST_MARK
 from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, known_curve, known_pruned, thresholds_of
 from carft.store.records import Store
 from carft.store.study import Status, StudyFile
 from sweeps.recipes import Recipe
 from sweeps.search.sampler import Tried, suggest
-from sweeps.search.study import Study, studies_of
+from sweeps.search.study import Study, as_known, studies_of
 from sweeps.search.study_file import content_of, is_larger, trial_of, with_extension
 
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
@@ -75,7 +76,9 @@ class Protocol:
 
     def __post_init__(self) -> None:
         methods = [method_card(name) for name in self.recipe.methods]
-        self.studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
+        studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
+        from_file = any(DIGEST_MARK in study.content["pretrained"] for study in studies)
+        self.studies = as_known(studies, self._readable()) if from_file else studies
         self._oracle = {s.id for s in self.studies if self.recipe.oracle or self._had_oracle(s.id)}
         self._written: dict[str, StudyFile] = {}
         self._study_of: dict[str, str] = {}  # job key -> study
@@ -244,6 +247,10 @@ class Protocol:
         winner, confirm = self.winner(study), [cell.id for cell in self.confirm_cells(study)]
         of = winner.cell if winner else None
         return content_of(study, trials, of, confirm, self.too_few(study), study.id in self._oracle)
+
+    def _readable(self) -> list[StudyFile]:
+        """The studies on disk that can be read."""
+        return [known for name in self.store.study_names() if (known := self._known(name)) is not None]
 
     def _had_oracle(self, study: str) -> bool:
         known = self._known(study)

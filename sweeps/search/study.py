@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -12,7 +13,9 @@ from carft.data.catalog import card
 from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.registry import MethodCard, Range
 from carft.spec.resolve import specify
-from carft.spec.study import sampler_seed, study_id
+from carft.spec.study import identity, sampler_seed, study_id
+from carft.spec.weights import DIGEST_MARK, in_ids, in_records
+from carft.store.study import StudyFile
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
 
@@ -21,7 +24,8 @@ from sweeps.recipes.readings import TEMPERATURES, Choice
 class Study:
     """One search for one (task, method, reading): trials in rounds, then a winner, then confirm cells.
 
-    search: which of the recipe's independent searches, counted from 1.
+    search: which of the recipe's independent searches, counted from 1. start: how study.json names model and weights;
+    by default as other records do.
     """
 
     task: str
@@ -29,6 +33,7 @@ class Study:
     recipe: Recipe
     choice: Choice = field(default_factory=Choice)
     search: int = 1
+    start: tuple[str, str] | None = None
 
     @cached_property
     def space(self) -> Mapping[str, Range]:
@@ -38,13 +43,14 @@ class Study:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """What identifies the study: everything that decides which trial tries what."""
+        """What study.json says of everything that decides which trial tries what."""
         plain = self.cell({name: limits.first_guess for name, limits in self.space.items()}, seed=0)
+        model, pretrained = self.start or in_records(plain.model, plain.pretrained)
         content: dict[str, Any] = {
             "task": self.task,
             "data_version": card(self.task).version,
-            "model": plain.model,
-            "pretrained": plain.pretrained,
+            "model": model,
+            "pretrained": pretrained,
             "method": self.method.name,
             "space": {n: [r.low, r.high, r.first_guess] for n, r in self.space.items()},
             "round_size": self.recipe.round_size,
@@ -74,12 +80,12 @@ class Study:
 
     @cached_property
     def id(self) -> str:
-        return study_id(self.content)
+        return study_id(identity(self.content))
 
     @cached_property
     def seed(self) -> int:
         """Seed of the sampler, the same for every reading, and every method that keeps the recipe's training."""
-        return sampler_seed(self.content, {**self.recipe.training.settings(), **self.method.own_training})
+        return sampler_seed(identity(self.content), {**self.recipe.training.settings(), **self.method.own_training})
 
     @cached_property
     def _cells(self) -> dict[tuple[frozenset, int], Cell]:
@@ -122,3 +128,25 @@ def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
         study = Study(task, method, recipe, choice.restricted(method.reads), search)
         found.setdefault(study.id, study)
     return list(found.values())
+
+
+def as_known(studies: Sequence[Study], known: Sequence[StudyFile]) -> list[Study]:
+    """The studies, with model and weights named as the studies on disk name them where these are the same weights.
+
+    Earlier versions wrote the path of a weights file, on which id and sampler seed of their studies depend. Such a
+    study is gone on with, wherever the file lies now. A study that is not on disk gets the name that most of the others
+    have, so that all of them draw the same values.
+
+    Args:
+        studies: The studies of a recipe.
+        known: The studies on disk.
+    """
+    on_disk = {study.id for study in known}
+    named = Counter((study.model, study.pretrained) for study in known if DIGEST_MARK in study.pretrained)
+    found = []
+    for study in studies:
+        own = (study.content["model"], study.content["pretrained"])
+        starts = [start for start, _ in named.most_common() if in_ids(*start) == in_ids(*own)]
+        others = [replace(study, start=start) for start in starts]
+        found.append(next((other for other in others if other.id in on_disk), (others or [study])[0]))
+    return found

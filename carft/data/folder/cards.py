@@ -13,6 +13,7 @@ from carft.data.folder.layout import read
 from carft.data.folder.listing import listed
 from carft.data.folder.named import NamedTask, checked_domains, declared, located, require_several, version_of
 from carft.data.folder.naming import PREFIX, Name, parse
+from carft.data.folder.table import read_table
 from carft.data.sets import DataSet
 
 LICENCE = "Yours; carft copies nothing"
@@ -85,14 +86,22 @@ def leave_one_out(path: Path | str) -> list[str]:
     return [folder_task(root, [d for d in domains if d != held_out], [held_out]) for held_out in domains]
 
 
+def _require_current(place: Path, group: str) -> None:
+    """Make the index of a folder or table again if any file changed: an old one gives an old version of the data."""
+    if place.is_dir():
+        listed(place, full=True)
+    elif place.is_file():
+        read_table(place.resolve(), group, full=True)
+
+
 def data_set_of(name: str) -> DataSet:
     """Return your own data as a data set, for ``data check`` and ``data fixture``.
 
     name: of a task. The folder of a ``folder:`` task may not exist yet.
     """
     named = declared(name)
-    if (place := named.folder if named else str(parse(name).path)) and Path(place).is_dir():
-        listed(Path(place), full=True)  # an index that is not current would give an old version of the data
+    if place := named.folder if named else str(parse(name).path):
+        _require_current(Path(place), named.group if named else "")
     tree = located(name)[0] if named else None
     root = tree.root if tree else parse(name).path
     if tree is None and root.exists():

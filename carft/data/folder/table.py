@@ -17,6 +17,7 @@ from pathlib import Path
 
 from carft.core.errors import MANY, CorruptFile, UserError
 from carft.data.folder.splits import SPLITS, split_of
+from carft.data.folder.table_index import indexed_tree
 from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, checked_classes, group_of
 from carft.data.folder.words import class_words, domain_prompts
 from carft.data.sets import Index
@@ -24,6 +25,10 @@ from carft.data.trees import IMAGES
 
 #: endings of tables
 TABLES = (".csv", ".parquet")
+#: bytes of a table above which it is read from an index
+LARGE = 256 * 2**10
+#: prompt of the domain of a table without domains
+PROMPTS = {ALONE: ALONE_PROMPT}
 REQUIRED, OPTIONAL = ("path", "class"), ("domain", "group", "split")
 EXAMPLE = "For example: path,class,domain and a row photo/cat-01.jpg,cat,photo"
 
@@ -41,18 +46,26 @@ class Row:
     split: str
 
 
-def read_table(table: Path, group: str = "") -> Tree:
-    """Return the tree that a table lists. group: pattern of groups in names of files, for a table without the column.
+def read_table(table: Path, group: str = "", full: bool = False) -> Tree:
+    """Return the tree that a table lists. A large table is read from its index, which is made if needed.
 
-    Raises ``UserError`` for a table that cannot be read or contradicts itself, with the row.
+    group: pattern of groups in names of files, for a table without the column. full: compare the index with size and
+    time of every file. Raises ``UserError`` for a table that cannot be read or contradicts itself, with the row.
     """
     if not table.is_file():
         raise UserError(f"There is no table '{table}'.", EXAMPLE)
-    return _read(table, group, table.stat().st_mtime_ns)
+    facts = table.stat()
+    return _read(table, group, facts.st_mtime_ns, facts.st_size > LARGE, full)
 
 
 @lru_cache(maxsize=8)
-def _read(table: Path, pattern: str, stamp: int) -> Tree:
+def _read(table: Path, pattern: str, stamp: int, is_large: bool, full: bool) -> Tree:
+    if is_large:
+        return indexed_tree(table, pattern, PROMPTS, lambda: _parsed(table, pattern), full)
+    return _parsed(table, pattern)
+
+
+def _parsed(table: Path, pattern: str) -> Tree:
     columns, cells = _cells(table)
     if "group" in columns and pattern:
         raise UserError(f"'{table}' has the column group, and a group pattern is given.", "Leave one of the two out.")
@@ -60,10 +73,12 @@ def _read(table: Path, pattern: str, stamp: int) -> Tree:
     if not rows:
         raise UserError(f"The table '{table}' lists no image.", EXAMPLE)
     _require_once(rows)
+    for column in ("class", "domain"):
+        _require_one_spelling(column, rows)
     domains = tuple(sorted({row.domain for row in rows}))
     present = {domain: sorted({row.label for row in rows if row.domain == domain}) for domain in domains}
     classes = checked_classes(table, present)
-    prompts = {ALONE: ALONE_PROMPT} if domains == (ALONE,) else {}
+    prompts = PROMPTS if domains == (ALONE,) else {}
     return Tree(
         root=table,
         domains=domains,
@@ -162,6 +177,19 @@ def _require_once(rows: Sequence[Row]) -> None:
     for row in rows:
         if (first := seen.setdefault(row.path, row.where)) != row.where:
             raise UserError(f"{row.where}: the image '{row.path}' stands in {first} as well.", "Keep one of the rows.")
+
+
+def _require_one_spelling(column: str, rows: Sequence[Row]) -> None:
+    """Raise ``UserError`` for two values of a column that differ in case only."""
+    seen: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        value = row.label if column == "class" else row.domain
+        other, where = seen.setdefault(value.casefold(), (value, row.where))
+        if other != value:
+            raise UserError(
+                f"{row.where}: the {column} '{value}' is spelled '{other}' in {where.rpartition(', ')[2]}.",
+                f"Write it in one way; two {'classes' if column == 'class' else 'domains'} differ in more than case.",
+            )
 
 
 def _index(rows: Sequence[Row], domain: str, classes: Sequence[str]) -> Index:

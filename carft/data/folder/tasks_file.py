@@ -45,10 +45,9 @@ class TaskEntry(_Strict):
     private: bool = False
     """Whether no picture of its images enters a report."""
 
-    @property
-    def full_name(self) -> str:
-        """Name with family."""
-        return f"{self.family}/{self.name}" if self.family else self.name
+    def full_name(self, family: str) -> str:
+        """Name with family. family: where neither ``family`` nor ``name`` says it."""
+        return in_family(self.name, self.family or ("" if "/" in self.name else family))
 
 
 class TasksFile(_Strict):
@@ -57,8 +56,13 @@ class TasksFile(_Strict):
     tasks: list[TaskEntry] = Field(min_length=1)
 
 
-def tasks_in(path: Path) -> list[NamedTask]:
-    """Return the tasks of a file, or of the ``carft.yaml`` of a folder.
+def in_family(name: str, family: str) -> str:
+    """Return the name of a task with its family, if it has one."""
+    return f"{family}/{name}" if family else name
+
+
+def tasks_in(path: Path, family: str = "") -> list[NamedTask]:
+    """Return the tasks of a file, or of the ``carft.yaml`` of a folder. family: of the tasks that name none.
 
     Raises ``UserError``, with the line, for what cannot be.
     """
@@ -68,24 +72,25 @@ def tasks_in(path: Path) -> list[NamedTask]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The tasks file '{path}' cannot be read: {error}.", "Give the path of a YAML file.") from error
     entries = parse_yaml(TasksFile, text, str(path), "tasks file").tasks
-    names = [entry.full_name for entry in entries]
+    names = [entry.full_name(family) for entry in entries]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"'{path}' has two tasks called '{twice}'.", "Give each its own name.")
     found = []
     for number, entry in enumerate(entries):
         try:
-            found.append(_task(entry, path))
+            found.append(_task(entry, path, family))
         except UserError as error:
             line = line_of(text, ["tasks", str(number)])
             raise UserError(f"{path}, line {line}: {error.message}", error.hint) from error
     return found
 
 
-def _task(entry: TaskEntry, path: Path) -> NamedTask:
+def _task(entry: TaskEntry, path: Path, family: str) -> NamedTask:
     folder = (path.parent / given_path(entry.path)).resolve()
     domains = entry.id_domains, entry.ood_domains
     words = entry.class_names, entry.prompts
-    found = named_task(checked_name(entry.full_name), folder, *domains, *words, file=str(path), group=entry.group)
+    name = checked_name(entry.full_name(family))
+    found = named_task(name, folder, *domains, *words, file=str(path), group=entry.group)
     return replace(found, metric=entry.metric, private=entry.private)
 
 

@@ -83,6 +83,18 @@ def group_of(path: Path, pattern: str) -> str:
     return found[found.re.groups]
 
 
+def _require_one_spelling(root: Path, classes: Mapping[str, Sequence[str]]) -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for domain, names in classes.items():
+        for name in names:
+            other, where = seen.setdefault(name.casefold(), (name, domain))
+            if other != name:
+                raise UserError(
+                    f"The class '{name}' of '{root / domain}' is spelled '{other}' in the domain '{where}'.",
+                    "Rename one of the two folders.",
+                )
+
+
 def checked_classes(root: Path, classes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return all classes, from domain -> classes.
 
@@ -96,6 +108,7 @@ def checked_classes(root: Path, classes: Mapping[str, Sequence[str]]) -> tuple[s
                     f"'{root / domain}' has the class twice, as '{other}' and '{name}'.", "Put both into one folder."
                 )
     union = sorted({name for names in classes.values() for name in names})
+    _require_one_spelling(root, classes)
     for domain, names in classes.items():
         if missing := sorted(set(union) - set(names)):
             raise UserError(

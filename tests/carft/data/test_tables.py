@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from carft.data.folder.cards import folder_task, leave_one_out
 from carft.data.folder.layout import read
 from carft.data.folder.named import named_task
 from carft.data.folder.splits import SPLITS, split_of
+from carft.data.folder.table import _read, read_table
 from carft.data.folder.tasks_file import tasks_in
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
@@ -159,6 +161,9 @@ CONTRADICTIONS = {
     "no split 'valid'": "path,class,split\nx.png,b,valid\n",
     "has fewer than two classes": "path,class\nx.png,b\n",
     "is missing in the domain": "path,class,domain\nx.png,b,p\ny.png,c,q\n",
+    "line 3: the class 'Dog' is spelled 'dog' in line 2": "path,class\nx.png,dog\ny.png,Dog\n",
+    "line 3: the class 'dog' is spelled 'Dog' in line 2": "path,class,domain\nx.png,Dog,p\ny.png,dog,q\n",
+    "line 3: the domain 'Photo' is spelled 'photo' in": "path,class,domain\nx.png,a,photo\ny.png,b,Photo\n",
     "in train, and in test in": "path,class,group,split\nx.png,b,g,test\ny.png,c,g,train\n",
 }
 
@@ -268,3 +273,39 @@ def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, mon
     joined.loc[joined["group"] == "one", "split"] = "train"
     joined.to_csv(drawn / "joined.csv", index=False)
     assert near_duplicates(read(drawn / "joined.csv"), ["images"]) == []
+
+
+def test_a_large_table_is_read_from_an_index_that_says_the_same(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {name: read(table(drawn, name, **left)) for name, left in LAYOUTS.items()}
+    monkeypatch.setattr("carft.data.folder.table.LARGE", 0)
+    for path in (drawn / "scans", *(drawn / name for name in plain)):
+        os.utime(path, (0, 0))  # an index does not trust what changed just before it was made
+    for name, tree in plain.items():
+        _read.cache_clear()
+        made = read(drawn / name)
+        monkeypatch.setattr("carft.data.folder.table._parsed", None)  # it must not be asked again
+        _read.cache_clear()
+        again = read(drawn / name)
+        monkeypatch.undo()
+        monkeypatch.setattr("carft.data.folder.table.LARGE", 0)
+        assert tree == made == again
+        for domain in tree.domains:
+            assert all(tree.part(domain, split) == again.part(domain, split) for split in SPLITS)
+
+
+LAYOUTS = {"whole.csv": {}, "whole.parquet": {}, "no-group.csv": {"group": None}, "alone.csv": {"domain": None}}
+
+
+def test_an_index_of_a_table_is_made_again_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carft.data.folder.table.LARGE", 0)
+    rows = rows_of(tmp_path)
+    pd.DataFrame(rows).to_csv(tmp_path / "images.csv", index=False)
+    before = read(tmp_path / "images.csv")
+    pd.DataFrame(rows[:-2]).to_csv(tmp_path / "images.csv", index=False)
+    fewer = read(tmp_path / "images.csv")
+    assert fewer.digest != before.digest
+    assert sum(map(len, fewer.images.values())) == len(rows) - 2
+    (tmp_path / rows[0]["path"]).write_bytes(b"")
+    read_table(tmp_path / "images.csv", full=True)
+    _read.cache_clear()
+    assert read(tmp_path / "images.csv").digest != fewer.digest

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -15,6 +17,7 @@ from reports.analysis.contrasts import Part
 from reports.analysis.levels import LEVELS, level_table
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
+from reports.claims.answer_of_several import LINE, listed
 from reports.claims.notes import first_sight, mean_beside, worst_of
 from reports.claims.rules import UNDECIDABLE, Verdict, decide, ledger
 from reports.claims.verdicts import verdicts
@@ -138,17 +141,35 @@ def test_a_failed_null_check_stands_in_every_sentence_and_in_the_box(tmp_path: P
     assert dict(found.trust)["Null checks"].startswith("FAILED: the KL is 0 at the first step.")
 
 
-def test_several_scopes_take_three_sentences(tmp_path: Path) -> None:
-    found = answer_of(evidence_of(tmp_path, tasks=(*DOWNSTREAM_ICONS[:2], ALL, "cifar10")))
-    assert len(found.sentences) == 3
-    first = words(found)["In distribution"]
-    assert first.startswith("on downstream, ")
-    assert re.search(r"; on 2 other scopes: (\d [a-z ]+(, )?)+\.$", first)
+def test_several_scopes_take_a_line_a_sentence_with_a_number_each(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path, tasks=(*DOWNSTREAM_ICONS[:2], ALL, "cifar10"))
+    told = words(answer_of(evidence))
+    assert len(told) == 3
+    inside, effects = told["In distribution"], {}
+    for claim in ("C3", "C1"):
+        found = [v for v in verdicts(evidence) if v.claim == claim and v.scope]
+        effects[claim] = {v.scope: f"{v.scope} ({100 * v.parts[0].estimate.effect:+.1f})" for v in found}
+        assert len(found) > 1
+    assert inside.startswith("CAR-FT against FT: better on ")
+    assert all(text in inside for text in effects["C3"].values())
+    assert all(text in told["Context recognition"] for text in effects["C1"].values())
 
 
-def test_claims_of_one_other_scope_are_named(tmp_path: Path) -> None:
-    found = answer_of(evidence_of(tmp_path, tasks=(*DOWNSTREAM_ICONS[:2], ALL)))
-    assert re.search(r"; on [a-z/ ]+: C3 [a-z ]+\.$", words(found)["In distribution"])
+def test_however_many_families_a_sentence_stays_a_line() -> None:
+    def part(effect: float, half: float = 0.055) -> Part:
+        return cast(
+            Part, SimpleNamespace(estimate=SimpleNamespace(effect=effect), low=effect - half, high=effect + half)
+        )
+
+    parts: dict[str, Part | None] = {f"family-{k}": part(0.01 * k) for k in range(-20, 21)}
+    text = listed([("CAR-FT against plain fine-tuning", parts)], {"family-19"})
+    assert len(text) <= LINE and "better on family-20 (+20.0)" in text and "worse on family--20 (-20.0)" in text
+    assert "undecided on family-19 (+19.0)" in text and re.search(r"and \d+ more", text)
+    alone = {name: parts[name] for name in ("family-3", "family-9", "family--9")}
+    assert listed([("A against B", {**alone, "other": None})], set()) == (
+        "A against B: better on family-9 (+9.0), worse on family--9 (-9.0), undecided on family-3 (+3.0), "
+        "not measured on other"
+    )
 
 
 def test_untuned_studies_are_named_as_such(tmp_path: Path) -> None:

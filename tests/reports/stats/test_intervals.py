@@ -15,6 +15,7 @@ from reports.claims.limits import correlation_visible_with
 from reports.stats.intervals import (
     Component,
     Contributions,
+    Estimate,
     across,
     group_term,
     interaction_term,
@@ -206,3 +207,26 @@ def test_shifting_every_difference_shifts_the_interval(seeds: int, groups: int, 
     values = np.random.default_rng(seeds * groups).normal(0, 0.2, (seeds, groups))
     low, high = two_way(simple(values)).interval()
     assert two_way(simple(values + shift)).interval() == pytest.approx((low + shift, high + shift), abs=1e-9)
+
+
+def test_the_interval_of_a_level_is_wilsons_and_stays_in_range() -> None:
+    """Against statsmodels' and scipy's Wilson interval where images are independent."""
+    hits, images = 190, 200
+    values = (np.arange(images) < hits)[None] / images
+    found = two_way(Contributions(values, np.zeros(images), np.full(images, 1 / images)), seeds_vary=False)
+    low, high = found.level_interval()
+    known = stats.binomtest(hits, images).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((known.low, known.high), abs=2e-3)
+    for effect, se in ((0.99, 0.02), (0.01, 0.2), (0.5, 0.4), (1.0, 0.0), (0.0, 0.01)):
+        estimate = Estimate(effect, (Component(se**2, 2, "seeds"),), 3, 40)
+        low, high = estimate.level_interval()
+        assert 0 <= low <= effect <= high <= 1 and high - low > 0
+    assert all(map(math.isnan, Estimate(0.5, (Component(math.nan, 0, "seeds"),), 1, 40).level_interval()))
+
+
+def test_images_of_one_group_count_once_in_the_interval_of_a_level() -> None:
+    """Ten equal images a group: as wide as of the groups alone."""
+    hits = (np.arange(40) < 30) / 40
+    alone = two_way(Contributions(hits[None], np.zeros(40), np.full(40, 1 / 40), np.ones(40)), seeds_vary=False)
+    tenfold = two_way(Contributions(hits[None], np.zeros(40), np.full(40, 1 / 40), np.full(40, 10)), seeds_vary=False)
+    assert tenfold.level_interval() == pytest.approx(alone.level_interval())

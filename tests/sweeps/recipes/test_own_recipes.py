@@ -13,7 +13,7 @@ from carft.core.errors import UserError
 from carft.data.folder.layout import fixture
 from carft.data.sets import DataSet
 from carft.spec.ranges import learning_rates
-from carft_cli.sweep_settings import range_of_model
+from carft_cli.sweep_settings import range_of_model, tasks_of
 from sweeps.recipes import load_recipe
 from tests.support.helpers import run_cli
 
@@ -55,6 +55,18 @@ def test_a_recipe_extends_one_s_own_from_its_folder(mine: Path) -> None:
     (mine.parent / "more.yaml").write_text("extends: mine.yaml\nseeds: 5\n")
     more = load_recipe(str(mine.parent / "more.yaml"))
     assert (more.trials, more.seeds, more.tasks_file) == (6, 5, str(mine.parent / "carft.yaml"))
+
+
+def test_a_recipe_names_the_family_of_its_tasks(mine: Path) -> None:
+    tasks = [f"  - {{name: {name}, path: pets, id_domains: [photo, scan]}}" for name in ("cats", "dogs", "zoo/own")]
+    (mine.parent / "carft.yaml").write_text("\n".join(["tasks:", *tasks]))
+    mine.write_text(f"{FIVE}family: emoji\n")
+    recipe = load_recipe(str(mine))
+    assert tasks_of(recipe) == ["emoji/cats", "emoji/dogs", "zoo/own"]
+    assert tasks_of(recipe, ["dogs", "zoo/own"]) == ["emoji/dogs", "zoo/own"]
+    mine.write_text("extends: downstream\nfamily: emoji\n")
+    with pytest.raises(UserError, match="line 2: family: a family is for the tasks of a tasks_file"):
+        load_recipe(str(mine))
 
 
 @pytest.mark.parametrize(

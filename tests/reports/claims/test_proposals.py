@@ -1,0 +1,65 @@
+"""The next step of a claim that no scope can be asked is one on the data and model of the results folder."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from carft.data.catalog import declare_tasks
+from carft.data.folder.named import NamedTask
+from carft_cli.report import in_folder
+from reports.claims.proposals import proposal
+from reports.claims.rules import ledger
+from reports.evidence.scopes import FAMILIES, Family, Scope, own_families
+
+TASK = NamedTask("animals", "v", ("clinic",), ("home",), ("cat", "dog"), ("a {}.", "a {}."))
+MODEL = ("icons-resnet", "/somewhere/w.pt#sha256:" + 64 * "a")
+
+
+def scope_of(*tasks: NamedTask) -> Any:
+    declare_tasks(tasks)
+    family = own_families([task.name for task in tasks], tasks)[tasks[0].name]
+    return SimpleNamespace(scope=Scope(family, "own", *MODEL), scale="own")
+
+
+@pytest.mark.parametrize(
+    ("claim", "asks"),
+    [
+        ("C5", "--tasks FAMILY/NAME=PATH,FAMILY/NAME=PATH"),
+        ("C9", "--tasks FAMILY/NAME=PATH,FAMILY/NAME=PATH"),
+        ("C6b", "--tasks animals=PATH --leave-one-out"),
+        ("C4", "--tasks animals=PATH --id-domains NAMES --ood-domains NAMES"),
+        ("C11", "sweep readings --tasks animals=PATH --id-domains clinic --ood-domains home"),
+    ],
+)
+def test_on_own_data_the_next_step_is_on_own_data_and_the_same_model(claim: str, asks: str) -> None:
+    missing, command = proposal(ledger()[claim], scope_of(TASK))
+    assert asks in command and command.endswith(" --model icons-resnet --pretrained FILE") and missing
+    assert "icons/" not in command and "somewhere" not in command
+
+
+def test_a_family_is_asked_to_be_held_out_by_the_folder_of_one_of_its_tasks() -> None:
+    names = ("emoji/animals", "emoji/objects")
+    family = [NamedTask(name, "v", ("a",), ("b",), ("x", "y"), ("a {}.", "a {}."), in_file=True) for name in names]
+    assert "--tasks emoji/animals=PATH --leave-one-out" in proposal(ledger()["C6b"], scope_of(*family))[1]
+    alone = scope_of(NamedTask("one", "v", ("a",), ("b",), ("x", "y"), ("a {}.", "a {}."), in_file=True))
+    assert "sweep downstream --tasks-file FILE" in proposal(ledger()["C5"], alone)[1]
+
+
+def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the_paper_name_its_data() -> None:
+    icons: Family = FAMILIES["icons/all"]
+    evidence: Any = SimpleNamespace(scope=Scope(icons, "miniature", *MODEL), scale="miniature")
+    assert proposal(ledger()["C5"], evidence)[1] == (
+        "python cli.py sweep downstream --model icons-resnet --pretrained FILE"
+    )
+    assert proposal(ledger()["C6"], evidence)[1] == "python cli.py sweep domainbed --data ROOT"
+    nothing: Any = SimpleNamespace(scope=None, scale="miniature")
+    assert proposal(ledger()["C5"], nothing)[1] == "python cli.py sweep downstream"
+
+
+def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default() -> None:
+    assert in_folder("python cli.py sweep readings", "results") == "python cli.py sweep readings"
+    assert in_folder("python cli.py sweep readings", "my results").endswith("readings --results 'my results'")
+    assert in_folder("", "elsewhere") == ""
