@@ -29,11 +29,13 @@ from reports.render.escaping import latex, markdown, minus, minuses
 from reports.render.formatting import (
     FormattedTable,
     amount,
+    beside_words,
     formatted,
     interval,
     margin_of,
     mark_of,
-    mean_words,
+    notes_of,
+    others_words,
     points,
     rests_on,
 )
@@ -56,6 +58,10 @@ from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
 
 
+#: signs of the notes below the table of claims, before numbers
+SIGNS = ("†", "‡", "§", "¶")
+
+
 @dataclass(frozen=True)
 class Content:
     """What all pages show."""
@@ -72,7 +78,6 @@ class Content:
     chance: str
     amendments: Sequence[Amendment]
     claims: Sequence[tuple[Claim, Verdict]]
-    span: float
     tables: Sequence[FormattedTable]
     gallery: Gallery
     levels: Sequence[tuple[str, Sequence[Level]]]
@@ -112,7 +117,6 @@ class Content:
             chance=chance_words(verdicts),
             amendments=amendments(),
             claims=[(as_asked(v, evidence), v) for v in verdicts],
-            span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
             levels=levels_of(tables["levels"]),
@@ -152,6 +156,12 @@ class Content:
         """Whether verdicts are on several things that must not be pooled."""
         return is_several([v for _, v in self.claims])
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What holds of several verdicts -> the sign that stands for it in the table of claims."""
+        found = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
+        return dict(zip(found, SIGNS + tuple(f"({k})" for k in range(1, len(found) + 1)), strict=False))
+
     def row(self, verdict: Verdict) -> int:
         """The row of a verdict in the table ``claims``."""
         return next(k for k, (_, v) in enumerate(self.claims) if v is verdict)
@@ -177,10 +187,11 @@ def _environment(**settings: Any) -> Environment:
     )
     environment.filters["points"] = points
     environment.filters["amount"] = amount
+    environment.filters["step"] = lambda span: f"{100 * span:g}"
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
-    environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on)
-    environment.filters.update(first_sight=first_sight, worst_of=worst_of, mean_words=mean_words)
+    environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of)
+    environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
     environment.filters.update(prompt=prompt_words, capital=lambda text: text[:1].upper() + text[1:])
     environment.globals.update(glossary=by_name(), term=term, anchor_of=anchor_of)
     environment.globals.update(bar=bar, span_of=span_of, vendor=_vendored)

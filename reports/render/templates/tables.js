@@ -36,7 +36,7 @@ function finder(rows) {
 
 const PRINTED = 50;
 /* A table: sorting, filter, columns, CSV. `data` holds the rows of a long one, of which one leaf is in the page. */
-const LEAF = 15;
+const LEAF = 10;
 class Table {
   constructor(table, tools, data, open) {
     Object.assign(this, { table, tools, data, open, name: table.dataset.table, start: 0, leaf: data ? LEAF : Infinity });
