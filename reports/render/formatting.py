@@ -78,13 +78,13 @@ def _measured(part: Part) -> str:
 
 
 def others_words(claim: Claim) -> str:
-    """What others report on a claim, in short: ``+5.90 on average (+1.46 to +10.30 on 4 sets)``; empty without any."""
-    means = [_reference(r) for r in claim.references if r["set"] in OVER_SETS]
-    sets = [r for r in claim.references if r["set"] not in OVER_SETS]
+    """What others report on a claim, in short: ``mean +5.90 (+1.46 to +10.30 on 4 sets)``; empty without any."""
+    means = [f"mean {_reference(r)} " for r in claim.references if r["set"] in OVER_SETS]
+    sets = sorted((r for r in claim.references if r["set"] not in OVER_SETS), key=lambda r: r["value"])
     if len(sets) == 1:
         return f"{_reference(sets[0])} on {sets[0]['dataset']}"
-    low, high = (_reference(choose(sets, key=lambda r: r["value"])) for choose in (min, max)) if sets else ("", "")
-    return f"{means[0] if means else ''} on average ({low} to {high} on {len(sets)} sets)".strip() if sets else ""
+    between = f"({_reference(sets[0])} to {_reference(sets[-1])} on {len(sets)} sets)" if sets else ""
+    return ("".join(means) + between).strip()
 
 
 def _reference(reference: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from carft.store.edges import edge_words
 from reports.analysis.selection import scope_one_trial
@@ -57,7 +58,8 @@ from reports.render.words import (
 from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
 
-
+#: how a sentence names a claim
+CLAIM = re.compile(r"\bC\d+[a-z]?\b")
 #: signs of the notes below the table of claims, before numbers
 SIGNS = ("†", "‡", "§", "¶")
 
@@ -161,6 +163,17 @@ class Content:
         """What holds of several verdicts -> the sign that stands for it in the table of claims."""
         found = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
         return dict(zip(found, SIGNS + tuple(f"({k})" for k in range(1, len(found) + 1)), strict=False))
+
+    def linked(self, sentence: str) -> Markup:
+        """A sentence whose claims are links to their rows; a claim that it names again is that of the next scope."""
+        named = Counter[str]()
+
+        def link(found: re.Match[str]) -> str:
+            anchors = [self.anchor(v) for _, v in self.claims if v.claim == found[0] and v.verdict != "not run"]
+            place, named[found[0]] = named[found[0]], named[found[0]] + 1
+            return f'<a href="#{anchors[place]}">{found[0]}</a>' if place < len(anchors) else found[0]
+
+        return Markup(CLAIM.sub(link, str(escape(sentence))))
 
     def row(self, verdict: Verdict) -> int:
         """The row of a verdict in the table ``claims``."""

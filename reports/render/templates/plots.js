@@ -21,8 +21,8 @@ const legendOf = methods => ({
   symbol: { domain: methods, range: methods.map(m => styleOf(m).symbol) },
 });
 /* The legend of a figure as a line of its own, so that figures side by side begin at one height. */
-function keyOf(figure) {
-  const key = figure.legend("symbol");
+function keyOf(figure, scale) {
+  const key = figure.legend(scale);
   key.classList.add("key");
   return [key];
 }
@@ -199,7 +199,7 @@ function drawIdOod(width) {
     ],
   });
   brushable(figure, shown);
-  return [keyOf(figure), [figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
+  return [keyOf(figure, "symbol"), [figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
 }
 
 /* One panel of contexts. names: the width of the names before it; 0 where the panel beside it has them, or they stand above their lines. */
@@ -231,13 +231,13 @@ function drawContexts(width) {
     const room = paired ? Math.max(170, 14 + 6.2 * Math.max(...contexts.map(context => context.length))) : names;
     return contextsOf(scope, rows, contexts, paired ? (width - room - GAP) / 2 : width - names, names, above);
   }));
-  return panels.length ? [keyOf(panels[0][0]), ...panels] : [];
+  return panels.length ? [keyOf(panels[0][0], "symbol"), ...panels] : [];
 }
 
 /* Of very many trials a share is drawn: more marks would hide each other and take long.
    A method with a KL term has a plane of learning rate and weight; any other a line of learning rates (a probe: penalties) and scores. */
 const MARKS = 1000;
-function searchOf(method, every, reach, width, first) {
+function searchOf(method, every, reach, width) {
   const step = Math.ceil(every.length / MARKS), rows = every.filter((row, k) => row.won || k % step === 0);
   const share = step > 1 ? ` (1 in ${step} of ${every.length.toLocaleString("en")} trials, and the winners)` : "";
   const plane = rows.some(row => row.kl !== null), y = plane ? "kl" : "relative";
@@ -247,9 +247,9 @@ function searchOf(method, every, reach, width, first) {
   const figure = Plot.plot({
     className: "plot-main", width, height: 270, marginLeft: 48, marginBottom: 40, inset: 10,
     x: { type: "log", label: `${rows[0].along}, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
-    color: { type: "diverging", ...scaleOfScores(), domain: [-reach, reach], clamp: true, legend: first, label: "validation top-1 minus the task's mean (points)" },
+    color: { type: "diverging", ...scaleOfScores(), domain: [-reach, reach], clamp: true, label: "validation top-1 minus the task's mean (points)" },
     marks: [
-      Plot.dot(rows, { ...shared, fill: "relative", stroke: "var(--ink)", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
+      Plot.dot(rows, { ...shared, fill: "relative", stroke: row => row.won ? "var(--ink)" : "var(--soft)", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
     ],
   });
   return [figure, `Search trials of ${method}`, ".marks a"];
@@ -260,7 +260,8 @@ const scaleOfScores = () => dark.matches ? { interpolate: d3.piecewise(d3.interp
 function drawSearch(width) {
   const trials = plots.trials.filter(row => isChosen(row) && isDrawn(row));
   const reach = Math.max(1, d3.quantile(plots.trials, .9, row => Math.abs(row.relative))), side = width > 640 ? (width - GAP) / 2 : width;
-  return methodsIn(trials).map((method, k) => searchOf(method, trials.filter(row => row.method === method), reach, side, k === 0));
+  const panels = methodsIn(trials).map(method => searchOf(method, trials.filter(row => row.method === method), reach, side));
+  return panels.length ? [keyOf(panels[0][0], "color"), ...panels] : [];
 }
 
 document.getElementById("intervals")?.addEventListener("change", redraw);
