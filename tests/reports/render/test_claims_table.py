@@ -33,7 +33,8 @@ def test_every_claim_has_a_row_with_its_answer(content: Content, open_page: Open
     title, about = page.locator(".answers tbody th > a").nth(2), page.locator("#claim-C3 dl")
     assert title.get_attribute("aria-expanded") == "false" and about.is_hidden()
     title.click()
-    assert page.url.endswith("#claim-C3") and about.is_visible() and title.get_attribute("aria-expanded") == "true"
+    page.locator(".answers a[href='#claim-C3'][aria-expanded=true]").wait_for()
+    assert page.url.endswith("#claim-C3") and about.is_visible()
     title.click()
     assert about.is_hidden() and "#" not in page.url
 
@@ -92,7 +93,7 @@ def test_the_sentences_lead_to_their_claims(content: Content, open_page: Open) -
     links = page.locator(".found a")
     assert links.count() >= 3
     links.first.click()
-    assert page.locator(links.first.get_attribute("href")).locator("dl").is_visible()
+    page.locator(links.first.get_attribute("href")).locator("dl").wait_for()
 
 
 def test_a_claim_of_several_parts_shows_the_worst_and_the_mean(content: Content, open_page: Open) -> None:

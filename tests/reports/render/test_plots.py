@@ -72,7 +72,8 @@ def test_dragging_over_marks_chooses_their_tasks_and_escape_all(content: Content
 def test_no_mark_of_a_plot_is_without_area(content: Content, open_page: Open) -> None:
     every = [{**row, "method": name} for row in content.plot_data["points"] for name in (*SYMBOLS, "other")]
     methods = {name: {"colour": "#000000", "symbol": symbol} for name, symbol in SYMBOLS.items()}
-    page = open_page(replace(content, plot_data={**content.plot_data, "points": every, "methods": methods}))
+    alone = {**content.plot_data, "contexts": [], "trials": [], "points": every, "methods": methods}
+    page = open_page(replace(content, plot_data=alone))
     marks = page.locator("#plot-id-ood .markable")
     marks.first.wait_for()
     assert marks.count() == len(every)
