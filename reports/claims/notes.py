@@ -62,6 +62,11 @@ def mean_beside(verdict: Verdict) -> Part | None:
     return next(iter(means), None) if worst_of(verdict) else None
 
 
+def best_beside(verdict: Verdict) -> Part | None:
+    """The deciding part that lies most on the claim's side, where a verdict shows the worst of them."""
+    return max(_deciding(verdict), key=lambda part: part.slack) if worst_of(verdict) else None
+
+
 def _open(part: Part, parts: int) -> str:
     """Why an interval that excludes zero, or lies beyond the margin, leaves a claim open."""
     side = "below" if part.high < 0 else "above"

@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+
+#: half widths of an axis in points; tenfold beyond the last. The least one keeps an axis from magnifying noise.
+STEPS = (2, 5, 10, 20, 50, 100)
+#: an axis is so much longer than its longest bound, so that a dot at its end is whole
+ROOM = 1.02
 
 
 @dataclass(frozen=True)
@@ -18,9 +24,12 @@ class Bar:
 
 
 def span_of(bounds: Sequence[float | None]) -> float:
-    """The half width of a scale that shows all bounds (shares of 1)."""
-    largest = max((abs(b) for b in bounds if b is not None and math.isfinite(b)), default=0.01)
-    return max(0.005, largest * 1.05)
+    """The half width of the axis around zero that shows all bounds: the least of ``STEPS`` that does. Shares of 1."""
+    largest = 100 * ROOM * max((abs(b) for b in bounds if b is not None and math.isfinite(b)), default=0.0)
+    if not math.isfinite(largest):
+        return STEPS[-1] / 100
+    further = (step * 10**power for power in count() for step in STEPS)
+    return next(step for step in further if step >= largest) / 100
 
 
 def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from carft.spec.registry import METHODS
+from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
-from reports.claims.notes import mean_beside
-from reports.claims.verdicts import Verdict
+from reports.claims.notes import best_beside, mean_beside
+from reports.claims.verdicts import Claim, Verdict
 from reports.figures.figures import label
 from reports.tables.registry import TableCard
 
@@ -20,6 +21,9 @@ from reports.tables.registry import TableCard
 LONGEST = 300
 #: text of a missing number
 NOTHING = "–"
+#: names that references have for a mean over sets
+OVER_SETS = ("ood/mean", "average")
+ONE_SEARCH = "one search a study: the interval leaves out tuning luck"
 
 
 ICONS = {
@@ -58,13 +62,40 @@ def interval(verdict: Verdict) -> str:
     return f"{amount(verdict.low, verdict.unit)} to {amount(verdict.high, verdict.unit)}"
 
 
-def mean_words(verdict: Verdict) -> str:
-    """The mean beside a verdict's worst part: ``mean of suites +0.9 (-0.3 to +2.2)``; empty where it shows no worst."""
-    part = mean_beside(verdict)
-    if part is None:
-        return ""
-    name = part.name.partition(", ")[2]
-    return f"{name} {points(part.estimate.effect)} ({interval_words(part)})"
+def beside_words(verdict: Verdict) -> str:
+    """What stands beside the worst part that a verdict shows: the mean, or the best part where no mean exists.
+
+    ``mean of suites +0.9 (-0.3 to +2.2)``; empty where the verdict shows no worst part.
+    """
+    if (mean := mean_beside(verdict)) is not None:
+        return f"{mean.name.partition(', ')[2]} {_measured(mean)}"
+    best = best_beside(verdict)
+    return "" if best is None else f"best: {best.name} {_measured(best)}"
+
+
+def _measured(part: Part) -> str:
+    return f"{points(part.estimate.effect)} ({interval_words(part)})"
+
+
+def others_words(claim: Claim) -> str:
+    """What others report on a claim, in short: ``mean +5.90 (+1.46 to +10.30 on 4 sets)``; empty without any."""
+    means = [f"mean {_reference(r)} " for r in claim.references if r["set"] in OVER_SETS]
+    sets = sorted((r for r in claim.references if r["set"] not in OVER_SETS), key=lambda r: r["value"])
+    if len(sets) == 1:
+        return f"{_reference(sets[0])} on {sets[0]['dataset']}"
+    between = f"({_reference(sets[0])} to {_reference(sets[-1])} on {len(sets)} sets)" if sets else ""
+    return ("".join(means) + between).strip()
+
+
+def _reference(reference: Mapping[str, Any]) -> str:
+    """A number of others: a difference has a sign."""
+    return f"{reference['value']:+.2f}" if " - " in reference["what"] else f"{reference['value']:g}"
+
+
+def notes_of(verdict: Verdict) -> list[str]:
+    """What a reader must know of a verdict and shares with others: cautions, and whether tuning luck is left out."""
+    cautions = verdict.caution.split("; ") if verdict.caution else []
+    return [*cautions, *([ONE_SEARCH] if verdict.n_searches == 1 else [])]
 
 
 def margin_of(verdict: Verdict) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from carft.store.edges import edge_words
 from reports.analysis.selection import scope_one_trial
@@ -29,11 +30,13 @@ from reports.render.escaping import latex, markdown, minus, minuses
 from reports.render.formatting import (
     FormattedTable,
     amount,
+    beside_words,
     formatted,
     interval,
     margin_of,
     mark_of,
-    mean_words,
+    notes_of,
+    others_words,
     points,
     rests_on,
 )
@@ -55,6 +58,11 @@ from reports.render.words import (
 from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
 
+#: how a sentence names a claim
+CLAIM = re.compile(r"\bC\d+[a-z]?\b")
+#: signs of the notes below the table of claims, before numbers
+SIGNS = ("†", "‡", "§", "¶")
+
 
 @dataclass(frozen=True)
 class Content:
@@ -72,7 +80,6 @@ class Content:
     chance: str
     amendments: Sequence[Amendment]
     claims: Sequence[tuple[Claim, Verdict]]
-    span: float
     tables: Sequence[FormattedTable]
     gallery: Gallery
     levels: Sequence[tuple[str, Sequence[Level]]]
@@ -112,7 +119,6 @@ class Content:
             chance=chance_words(verdicts),
             amendments=amendments(),
             claims=[(as_asked(v, evidence), v) for v in verdicts],
-            span=span_of([bound for v in verdicts if v.unit == "points" for bound in (v.low, v.high)]),
             tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
             levels=levels_of(tables["levels"]),
@@ -152,6 +158,23 @@ class Content:
         """Whether verdicts are on several things that must not be pooled."""
         return is_several([v for _, v in self.claims])
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What holds of several verdicts -> the sign that stands for it in the table of claims."""
+        found = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
+        return dict(zip(found, SIGNS + tuple(f"({k})" for k in range(1, len(found) + 1)), strict=False))
+
+    def linked(self, sentence: str) -> Markup:
+        """A sentence whose claims are links to their rows; a claim that it names again is that of the next scope."""
+        named = Counter[str]()
+
+        def link(found: re.Match[str]) -> str:
+            anchors = [self.anchor(v) for _, v in self.claims if v.claim == found[0] and v.verdict != "not run"]
+            place, named[found[0]] = named[found[0]], named[found[0]] + 1
+            return f'<a href="#{anchors[place]}">{found[0]}</a>' if place < len(anchors) else found[0]
+
+        return Markup(CLAIM.sub(link, str(escape(sentence))))
+
     def row(self, verdict: Verdict) -> int:
         """The row of a verdict in the table ``claims``."""
         return next(k for k, (_, v) in enumerate(self.claims) if v is verdict)
@@ -177,10 +200,11 @@ def _environment(**settings: Any) -> Environment:
     )
     environment.filters["points"] = points
     environment.filters["amount"] = amount
+    environment.filters["step"] = lambda span: f"{100 * span:g}"
     environment.filters["share"] = lambda value: points(value, sign=False)
     environment.filters["name"] = label
-    environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on)
-    environment.filters.update(first_sight=first_sight, worst_of=worst_of, mean_words=mean_words)
+    environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of)
+    environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
     environment.filters.update(prompt=prompt_words, capital=lambda text: text[:1].upper() + text[1:])
     environment.globals.update(glossary=by_name(), term=term, anchor_of=anchor_of)
     environment.globals.update(bar=bar, span_of=span_of, vendor=_vendored)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.figures.context_figures import context_words, recognised
+from reports.figures.context_figures import recognised
 from reports.figures.figures import colour, label, marker
-from reports.figures.style import drawn_entries
+from reports.figures.style import drawn_entries, prompt_words
 from reports.render.difference_data import difference_data, interval_choices
 from reports.tables.rows import rows_of
 
@@ -87,12 +87,12 @@ def _curves(curves: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _contexts(contexts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Recognition in % of each scope, context and method, contexts of training first."""
+    """Recognition in % of each scope, context and method, contexts of training (``seen``) first."""
     found = []
     for scope, of_scope in contexts.groupby("scope", sort=False) if len(contexts) else ():
         for row in rows_of(recognised(of_scope).reset_index()):
-            context = context_words(row["context"], row["seen"])
-            what = {"scope": scope, "method": label(row["method"]), "context": context}
+            context, seen = prompt_words(row["context"]), bool(row["seen"])
+            what = {"scope": scope, "method": label(row["method"]), "context": context, "seen": seen}
             found.append({**what, "share": round(100 * row["hits"] / row["images"], 2), "images": int(row["images"])})
     return found
 

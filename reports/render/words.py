@@ -19,13 +19,30 @@ NAMED_SCOPES = 3
 
 
 def count_words(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how, with their names: ``2 contradicted (C2, C4b)``; C7 apart."""
+    """How many claims came out how, with their names, scope by scope where there are few: ``2 contradicted (C2, C4)``.
+
+    What was not run is named at the end, and so is a claim that needs no run.
+    """
     several = is_several(verdicts)
     ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
-    groups = {word: [v for v in ours if v.verdict == word] for word in ICONS}
-    counted = [f"{len(found)} {word} ({', '.join(_names(found, several))})" for word, found in groups.items() if found]
+    asked, missing = ([v for v in ours if (v.verdict != "not run") == here] for here in (True, False))
+    scopes = list(dict.fromkeys(v.scope for v in asked))
+    if not several:
+        counted = [_counted(asked)] if asked else []
+    elif len(scopes) <= NAMED_SCOPES:
+        counted = [f"on {scope}, {_counted([v for v in asked if v.scope == scope])}" for scope in scopes]
+    else:
+        counted = [_counted(asked, by_scope=True)]
+    if missing:
+        counted.append(f"{len(missing)} not run ({', '.join(_names(missing))})")
     apart = "".join(f" Without any run: {v.claim} {mark_of(v).words}." for v in others)
     return f"Of {len(ours)} {'questions' if several else 'claims'}: {'; '.join(counted)}.{apart}"
+
+
+def _counted(verdicts: Sequence[Verdict], by_scope: bool = False) -> str:
+    """``3 reproduced (C1, C3, C10), 1 contradicted (C2)``."""
+    groups = ((word, [v for v in verdicts if v.verdict == word]) for word in ICONS)
+    return ", ".join(f"{len(found)} {word} ({', '.join(_names(found, by_scope))})" for word, found in groups if found)
 
 
 def is_several(verdicts: Sequence[Verdict]) -> bool:
@@ -33,13 +50,10 @@ def is_several(verdicts: Sequence[Verdict]) -> bool:
     return len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
 
 
-def _names(verdicts: Sequence[Verdict], several: bool) -> list[str]:
-    """Claims; of several scopes with the scope, or where they are many with the number of scopes: ``C3 on 8``."""
-    asked = [(v.claim, v.scope if several and v.verdict != "not run" else "") for v in verdicts]
-    if len({scope for _, scope in asked if scope}) <= NAMED_SCOPES:
-        return list(dict.fromkeys(f"{claim} on {scope}" if scope else claim for claim, scope in asked))
-    counts = Counter(claim for claim, _ in asked)
-    return [f"{claim} on {count}" for claim, count in counts.items()]
+def _names(verdicts: Sequence[Verdict], by_scope: bool = False) -> list[str]:
+    """Claims, once each; by_scope: with the number of scopes that each is asked of: ``C3 on 8``."""
+    counts = Counter(v.claim for v in verdicts)
+    return [f"{claim} on {count}" if by_scope else claim for claim, count in counts.items()]
 
 
 def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:

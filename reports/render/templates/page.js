@@ -17,7 +17,7 @@ const follow = () => {
   for (let box = target; box; box = box.parentElement) if (box instanceof HTMLDetailsElement) box.open = true;
   const table = words !== undefined && tables.get(place.replace(/^table-/, ""));
   if (table) { table.input.value = decodeURIComponent(words); table.filter(); }
-  target.scrollIntoView();
+  (target.closest(".about")?.previousElementSibling ?? target).scrollIntoView();
 };
 addEventListener("hashchange", follow);
 Promise.all(waiting).then(follow);

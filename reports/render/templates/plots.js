@@ -1,6 +1,15 @@
 /* The plots. Every mark answers mouse and keyboard: one stop of Tab a plot, arrow keys from mark to mark. */
 let plots = null;
-const styleOf = method => plots.methods[method] || { colour: "#595959", symbol: "circle" };
+/* Colours were chosen for a light ground; on a dark one each is as light as it must be. */
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function toned(colour) {
+  const { l, a, b } = d3.lab(colour);
+  return dark.matches ? d3.lab(Math.max(l, 68), a, b).formatHex() : colour;
+}
+function styleOf(method) {
+  const { colour, symbol } = plots.methods[method] || { colour: "#595959", symbol: "circle" };
+  return { colour: toned(colour), symbol };
+}
 const signed = value => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
 const power = value => {
   const [digit, exponent] = value.toExponential(0).split("e");
@@ -9,8 +18,14 @@ const power = value => {
 const methodsIn = rows => [...new Set(rows.map(row => row.method))];
 const legendOf = methods => ({
   color: { domain: methods, range: methods.map(m => styleOf(m).colour) },
-  symbol: { domain: methods, range: methods.map(m => styleOf(m).symbol), legend: true },
+  symbol: { domain: methods, range: methods.map(m => styleOf(m).symbol) },
 });
+/* The legend of a figure as a line of its own, so that figures side by side begin at one height. */
+function keyOf(figure, scale) {
+  const key = figure.legend(scale);
+  key.classList.add("key");
+  return [key];
+}
 
 function walkable(svg, name, selector) {
   svg.setAttribute("role", "group");
@@ -38,10 +53,11 @@ function walkable(svg, name, selector) {
 }
 const said = (svg, words) => { svg.closest(".drawn").querySelector(".said").textContent = words; };
 const mainOf = figure => figure.matches("svg.plot-main") ? figure : figure.querySelector("svg.plot-main") || figure;
-const OTHERS = "#8a939d";
+const OTHERS = "#8a939d", GAP = 24;
 
-/* Draw figures into a box, once more when the box changes its width; `make(width)` gives [figure, name, marks]. */
-const drawings = [], POINT = "Point at a mark, or go to one with Tab and the arrow keys.";
+/* Draw figures into a box, once more when the box changes its width; `make(width)` gives [figure, name, marks], or [legend]. */
+const drawings = [], redraw = () => drawings.forEach(draw => draw());
+const POINT = "Point at a mark, or go to one with Tab and the arrow keys.";
 function drawing(id, make) {
   const box = document.getElementById(id);
   if (!box) return;
@@ -49,7 +65,7 @@ function drawing(id, make) {
   const draw = () => {
     const made = make(Math.max(260, Math.min(box.clientWidth, 1000)));
     box.replaceChildren(...made.map(([figure]) => figure), told);
-    for (const [figure, name, selector] of made) walkable(mainOf(figure), name, selector);
+    for (const [figure, name, selector] of made) if (name) walkable(mainOf(figure), name, selector);
   };
   let width = 0;
   new ResizeObserver(() => { if (Math.abs(box.clientWidth - width) > 20) { width = box.clientWidth; draw(); } }).observe(box);
@@ -68,13 +84,35 @@ function choose(tasks) {
     if (many) picker.append(element("option", `${chosen.size} tasks`, { class: "many", value: "many" }));
     picker.value = many ? "many" : [...chosen][0] ?? "";
   }
-  drawings.forEach(draw => draw());
+  redraw();
   document.querySelectorAll(".drawn .said").forEach(told => { told.textContent = POINT; });
 }
 pickers.forEach(picker => picker.addEventListener("change", () => choose(picker.value ? [picker.value] : [])));
 addEventListener("keydown", event => {
   if (event.key === "Escape" && chosen.size && !document.querySelector("dialog[open], :popover-open")) choose([]);
 });
+
+/* The methods that all plots are of: at first what the paper compares, with its interpolations. */
+const MAIN = ["zero-shot", "FT", "CAR-FT", "WiSE-FT of FT", "WiSE-FT of CAR-FT"];
+let drawn = new Set();
+const isDrawn = row => drawn.has(row.method);
+function offerMethods() {
+  const every = methodsIn([...plots.contexts, ...plots.points, ...plots.trials]), main = every.filter(method => MAIN.includes(method));
+  const boxes = [...document.querySelectorAll(".methods")];
+  drawn = new Set(main.length ? main : every);
+  const tell = () => {
+    boxes.forEach(box => { box.querySelector("summary").textContent = `Methods (${drawn.size} of ${every.length})`; });
+    document.querySelectorAll(".methods input").forEach(input => { input.checked = drawn.has(input.value); });
+  };
+  for (const box of boxes) for (const method of every) {
+    const label = element("label"), check = element("input", undefined, { type: "checkbox", value: method });
+    check.addEventListener("change", () => { drawn[check.checked ? "add" : "delete"](method); tell(); redraw(); });
+    label.append(check, ` ${method}`);
+    box.querySelector("fieldset").append(label);
+  }
+  boxes.forEach(box => { box.hidden = drawn.size === every.length; });
+  tell();
+}
 
 /* Dragging over a plot chooses the tasks whose marks are inside. A finger scrolls the page instead. */
 function brushable(figure, rows) {
@@ -107,18 +145,20 @@ function linesOf(names, most) {
   }, [])]));
 }
 
-function differencesOf(where, every, domain, width) {
-  const name = choiceOfInterval(), rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
-  const tasks = [...new Set(rows.map(row => row.task))], bounded = rows.filter(row => row.low !== null);
-  const marginLeft = Math.min(150, width * .38), lines = linesOf(tasks, Math.floor((marginLeft - 12) / 6.4));
-  const row = Math.max(26, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
-  const tone = row => row.mean ? "#1c2024" : isChosen(row) ? styleOf("CAR-FT").colour : OTHERS;
+/* One panel of differences. names: the width of the names of tasks before it; 0 where the panel beside it has them. */
+function differencesOf(where, tasks, domain, width, names) {
+  const name = choiceOfInterval(), every = plots.differences.filter(row => row.where === where);
+  const rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
+  const bounded = rows.filter(row => row.low !== null), lines = linesOf(tasks, Math.floor((names || 150) - 12) / 6.4 | 0);
+  const row = Math.max(22, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
+  const tone = row => row.mean ? "var(--ink)" : isChosen(row) ? styleOf("CAR-FT").colour : OTHERS;
   const figure = Plot.plot({
-    className: "plot-main", width, height: row * tasks.length + 72, marginLeft, marginTop: 24, marginBottom: 40,
+    className: "plot-main", width: width + names, height: row * tasks.length + 72, marginLeft: names || 10, marginTop: 24, marginBottom: 40,
     x: { domain, label: `CAR-FT minus FT, ${where} (points)`, grid: true, ticks: 5 },
-    y: { domain: tasks, label: null, tickSize: 0, tickFormat: task => lines.get(task).join("\n") },
+    y: { domain: tasks, label: null, axis: names ? "left" : null, tickSize: 0, tickFormat: task => lines.get(task).join("\n") },
     marks: [
-      Plot.ruleX([0], { stroke: "#5b6570" }),
+      Plot.ruleY(tasks, { stroke: "var(--line)" }),
+      Plot.ruleX([0], { stroke: "var(--soft)" }),
       Plot.ruleY(bounded, { y: "task", x1: "low", x2: "high", stroke: tone, strokeWidth: 2 }),
       Plot.dot(rows, { y: "task", x: "effect", r: 5, fill: tone, symbol: row => row.mean ? "diamond2" : "circle",
         ariaLabel: row => `${row.task}, ${where}: ${signed(row.effect)} points` + (row.low === null ? ", no interval" : ` (${signed(row.low)} to ${signed(row.high)})`), className: "marks" }),
@@ -127,63 +167,77 @@ function differencesOf(where, every, domain, width) {
   return [figure, `CAR-FT minus FT on the ${where}, one mark a task`, ".marks path, .marks circle"];
 }
 
+/* Panels side by side have the same tasks on the same lines, also where one has no number; below each other each has its own. */
 function drawDifferences(width) {
-  const wheres = [...new Set(plots.differences.map(row => row.where))], side = width > 640 ? (width - 24) / wheres.length : width;
-  const bounds = plots.differences.flatMap(row => [row.effect, 0, ...boundsOf(row, choiceOfInterval()) ?? []]);
+  const rows = [...plots.differences].sort((a, b) => Boolean(a.mean) - Boolean(b.mean)), wheres = [...new Set(plots.differences.map(row => row.where))];
+  const bounds = rows.flatMap(row => [row.effect, 0, ...boundsOf(row, choiceOfInterval()) ?? []]);
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
-  return wheres.map(where => differencesOf(where, plots.differences.filter(row => row.where === where), domain, side));
+  const beside = width > 640, names = Math.min(150, width * .38), side = beside ? (width - names - GAP * (wheres.length - 1)) / wheres.length : width - names;
+  const tasksOf = where => [...new Set(rows.filter(row => beside || row.where === where).map(row => row.task))];
+  return wheres.map((where, k) => differencesOf(where, tasksOf(where), domain, side, beside && k ? 0 : names));
 }
 
 function drawIdOod(width) {
-  const points = plots.points.filter(isChosen), others = plots.points.filter(row => !isChosen(row));
-  const one = chosen.size === 1, curves = one ? plots.curves.filter(isChosen) : [];
-  const every = [...plots.points, ...plots.curves], room = (values, pad) => [Math.min(...values) - pad, Math.max(...values) + pad];
+  const shown = plots.points.filter(isDrawn), points = shown.filter(isChosen), others = shown.filter(row => !isChosen(row));
+  if (!shown.length) return [];
+  const all = plots.curves.filter(row => drawn.has(`WiSE-FT of ${row.parent}`)), one = chosen.size === 1, curves = one ? all.filter(isChosen) : [];
+  const every = [...shown, ...all], room = (values, pad) => [Math.min(...values) - pad, Math.max(...values) + pad];
   const x = room(every.flatMap(row => [row.id]), 4), y = room(every.map(row => row.ood), 4);
-  const low = Math.max(x[0], y[0]), high = Math.min(x[1], y[1]), methods = methodsIn(plots.points);
-  const side = Math.min(width, 480);
+  const low = Math.max(x[0], y[0]), high = Math.min(x[1], y[1]), methods = methodsIn(shown);
+  const side = Math.min(width, 460);
   const figure = Plot.plot({
     className: "plot-main", width: side, aspectRatio: 1, marginLeft: 44, marginBottom: 40, ...legendOf(methods),
     x: { domain: x, label: "top-1 on the ID test set (%)", grid: true }, y: { domain: y, label: "mean top-1 over the shifts (%)", grid: true },
     marks: [
-      low < high ? Plot.line([[low, low], [high, high]], { stroke: "#767f88", strokeDasharray: "3 4" }) : null,
+      low < high ? Plot.line([[low, low], [high, high]], { stroke: "var(--edge)", strokeDasharray: "3 4" }) : null,
       Plot.dot(others, { x: "id", y: "ood", stroke: OTHERS, r: 3 }),
       Plot.line(curves, { x: "id", y: "ood", z: "parent", stroke: row => styleOf(`WiSE-FT of ${row.parent}`).colour, markerMid: "arrow", strokeWidth: 1.6, sort: "alpha" }),
-      Plot.text(curves.filter(row => row.alpha === .5), { x: "id", y: "ood", text: () => "0.5", dy: -9, fill: "#3c444c" }),
-      one ? Plot.ruleY(points.filter(row => row.low !== null), { y: "ood", x1: row => Math.max(x[0], row.low), x2: row => Math.min(x[1], row.high), stroke: "#767f88" }) : null,
-      Plot.dot(points, { x: "id", y: "ood", fill: "method", symbol: "method", r: 5, stroke: "#fff", strokeWidth: .8,
+      Plot.text(curves.filter(row => row.alpha === .5), { x: "id", y: "ood", text: () => "0.5", dy: -9, fill: "var(--ink)" }),
+      one ? Plot.ruleY(points.filter(row => row.low !== null), { y: "ood", x1: row => Math.max(x[0], row.low), x2: row => Math.min(x[1], row.high), stroke: "var(--edge)" }) : null,
+      Plot.dot(points, { x: "id", y: "ood", fill: "method", symbol: "method", r: 5, stroke: "var(--paper)", strokeWidth: .8,
         ariaLabel: row => `${row.task}, ${row.method}: ID ${row.id.toFixed(1)} %` + (row.low === null ? "" : ` (${row.low.toFixed(1)} to ${row.high.toFixed(1)})`) + `, OOD ${row.ood.toFixed(1)} %`, className: "marks" }),
     ],
   });
-  brushable(figure, plots.points);
-  return [[figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
+  brushable(figure, shown);
+  return [keyOf(figure, "symbol"), [figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
 }
 
-/* On a narrow screen a context stands above its line, else before it. */
-function contextsOf(scope, every, width) {
-  const rows = every.filter(row => row.scope === scope), contexts = [...new Set(rows.map(row => row.context))], narrow = width < 640;
-  const room = 14 + 6.2 * Math.max(...contexts.map(context => context.length));
+/* One panel of contexts. names: the width of the names before it; 0 where the panel beside it has them, or they stand above their lines. */
+function contextsOf(scope, every, contexts, width, names, above) {
+  const rows = every.filter(row => row.scope === scope), seen = [...new Set(rows.filter(row => row.seen).map(row => row.context))];
   const figure = Plot.plot({
-    className: "plot-main", width, height: (narrow ? 38 : 20) * contexts.length + 80, marginLeft: narrow ? 12 : Math.max(250, room), marginRight: 12, marginBottom: 40, ...legendOf(methodsIn(rows)),
-    x: { domain: [0, 100], label: "images whose context is recognised (%)", grid: true },
-    y: { domain: contexts, label: null, axis: narrow ? null : "left", tickSize: 0 },
+    className: "plot-main", width: width + names, height: (above ? 38 : 20) * contexts.length + 66, marginLeft: names || 12, marginRight: 12, marginTop: 14, marginBottom: 40, ...legendOf(methodsIn(every)),
+    x: { domain: [0, 100], label: `${scope}: images whose context is recognised (%)`, grid: true },
+    y: { domain: contexts, label: null, axis: names ? "left" : null, tickSize: 0 },
     marks: [
-      Plot.ruleY(contexts, { stroke: "#dfe3e8" }),
-      narrow ? Plot.text(contexts, { y: context => context, text: context => context, frameAnchor: "left", dy: -13, fill: "#3c444c" }) : null,
-      Plot.dot(rows, { x: "share", y: "context", fill: "method", symbol: "method", r: 5, stroke: "#fff", strokeWidth: .8,
-        ariaLabel: row => `${row.context}, ${row.method}: ${row.share.toFixed(1)} % of ${row.images.toLocaleString("en")} images`, className: "marks" }),
+      Plot.ruleY(seen, { stroke: "var(--line)", strokeWidth: 15, strokeOpacity: .6 }),
+      Plot.ruleY(contexts, { stroke: "var(--line)" }),
+      above ? Plot.text(contexts, { y: context => context, text: context => context, frameAnchor: "left", dy: -13, fill: "var(--ink)" }) : null,
+      Plot.dot(rows, { x: "share", y: "context", fill: "method", symbol: "method", r: 5, stroke: "var(--paper)", strokeWidth: .8,
+        ariaLabel: row => `${row.context}${row.seen ? " (trained on)" : ""}, ${row.method}: ${row.share.toFixed(1)} % of ${row.images.toLocaleString("en")} images`, className: "marks" }),
     ],
   });
   return [figure, `Context recognition, ${scope}`, ".marks path, .marks circle"];
 }
 
+/* Scopes of the same contexts stand in pairs with one axis of names, where there is room. */
 function drawContexts(width) {
-  return [...new Set(plots.contexts.map(row => row.scope))].map(scope => contextsOf(scope, plots.contexts, width));
+  const rows = plots.contexts.filter(isDrawn), above = width < 640, scopes = [...new Set(rows.map(row => row.scope))];
+  const contextsIn = scope => [...new Set(rows.filter(row => row.scope === scope).map(row => row.context))];
+  const alike = d3.groups(scopes, scope => contextsIn(scope).sort().join("\n")).map(([, found]) => found);
+  const panels = alike.flatMap(found => found.map((scope, k) => {
+    const contexts = contextsIn(found[0]), paired = !above && found.length > 1;
+    const names = above || paired && k % 2 ? 0 : Math.max(170, 14 + 6.2 * Math.max(...contexts.map(context => context.length)));
+    const room = paired ? Math.max(170, 14 + 6.2 * Math.max(...contexts.map(context => context.length))) : names;
+    return contextsOf(scope, rows, contexts, paired ? (width - room - GAP) / 2 : width - names, names, above);
+  }));
+  return panels.length ? [keyOf(panels[0][0], "symbol"), ...panels] : [];
 }
 
 /* Of very many trials a share is drawn: more marks would hide each other and take long.
    A method with a KL term has a plane of learning rate and weight; any other a line of learning rates (a probe: penalties) and scores. */
 const MARKS = 1000;
-function searchOf(method, every, reach, width, first) {
+function searchOf(method, every, reach, width) {
   const step = Math.ceil(every.length / MARKS), rows = every.filter((row, k) => row.won || k % step === 0);
   const share = step > 1 ? ` (1 in ${step} of ${every.length.toLocaleString("en")} trials, and the winners)` : "";
   const plane = rows.some(row => row.kl !== null), y = plane ? "kl" : "relative";
@@ -193,25 +247,29 @@ function searchOf(method, every, reach, width, first) {
   const figure = Plot.plot({
     className: "plot-main", width, height: 270, marginLeft: 48, marginBottom: 40, inset: 10,
     x: { type: "log", label: `${rows[0].along}, ${method}${share}`, ticks: 5, tickFormat: power }, y: plane ? { type: "log", label: "KL weight", ticks: 5, tickFormat: power } : { label: "points from the task's mean", grid: true },
-    color: { type: "diverging", scheme: "RdBu", domain: [-reach, reach], clamp: true, legend: first, label: "validation top-1 minus the task's mean (points)" },
+    color: { type: "diverging", ...scaleOfScores(), domain: [-reach, reach], clamp: true, label: "validation top-1 minus the task's mean (points)" },
     marks: [
-      Plot.dot(rows, { ...shared, fill: "relative", stroke: "#3c444c", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
+      Plot.dot(rows, { ...shared, fill: "relative", stroke: row => row.won ? "var(--ink)" : "var(--soft)", strokeWidth: row => row.won ? 3 : 1, r: row => row.won ? 7 : 5, ariaLabel: words, className: "marks" }),
     ],
   });
   return [figure, `Search trials of ${method}`, ".marks a"];
 }
 
+const scaleOfScores = () => dark.matches ? { interpolate: d3.piecewise(d3.interpolateLab, ["#f0935a", "#333b44", "#74b8ea"]) } : { scheme: "RdBu" };
+
 function drawSearch(width) {
-  const every = plots.trials.filter(isChosen), two = every.filter(row => ["FT", "CAR-FT"].includes(row.method));
-  const trials = document.getElementById("searched")?.value === "" && two.length ? two : every;
-  const reach = Math.max(1, d3.quantile(plots.trials, .9, row => Math.abs(row.relative))), side = width > 640 ? (width - 24) / 2 : width;
-  return methodsIn(trials).map((method, k) => searchOf(method, trials.filter(row => row.method === method), reach, side, k === 0));
+  const trials = plots.trials.filter(row => isChosen(row) && isDrawn(row));
+  const reach = Math.max(1, d3.quantile(plots.trials, .9, row => Math.abs(row.relative))), side = width > 640 ? (width - GAP) / 2 : width;
+  const panels = methodsIn(trials).map(method => searchOf(method, trials.filter(row => row.method === method), reach, side));
+  return panels.length ? [keyOf(panels[0][0], "color"), ...panels] : [];
 }
 
-for (const id of ["intervals", "searched"]) document.getElementById(id)?.addEventListener("change", () => drawings.forEach(draw => draw()));
+document.getElementById("intervals")?.addEventListener("change", redraw);
+dark.addEventListener("change", redraw);
 const packedPlots = read("plots-data");
 if (packedPlots) unpack(packedPlots).then(found => {
   plots = found;
+  offerMethods();
   drawing("plot-contexts", drawContexts);
   drawing("plot-differences", drawDifferences);
   drawing("plot-id-ood", drawIdOod);

@@ -36,7 +36,7 @@ function finder(rows) {
 
 const PRINTED = 50;
 /* A table: sorting, filter, columns, CSV. `data` holds the rows of a long one, of which one leaf is in the page. */
-const LEAF = 15;
+const LEAF = 10;
 class Table {
   constructor(table, tools, data, open) {
     Object.assign(this, { table, tools, data, open, name: table.dataset.table, start: 0, leaf: data ? LEAF : Infinity });
@@ -54,12 +54,23 @@ class Table {
     this.listen();
     this.filter();
   }
-  /* The first cell of a row opens it, and so does a click on a number. */
+  /* The first cell of a row opens it, and so does a number: by a click, or by Enter once the arrow keys have gone there. */
   offer(row, k) {
     const words = this.rows[k].slice(0, 2).join(", ");
     asking(row.cells[0], () => this.open(k, 0), words);
-    [...row.cells].slice(1).filter(cell => cell.matches(".r")).forEach(cell => {
-      cell.addEventListener("click", () => { if (getSelection().isCollapsed) this.open(k, [...row.cells].indexOf(cell)); });
+    const numbers = [...row.cells].slice(1).filter(cell => cell.matches(".r"));
+    numbers.forEach(cell => {
+      const act = () => this.open(k, [...row.cells].indexOf(cell));
+      cell.tabIndex = -1;
+      cell.addEventListener("click", () => { if (getSelection().isCollapsed) act(); });
+      cell.addEventListener("keydown", event => { if (event.key === "Enter") act(); });
+    });
+    row.addEventListener("keydown", event => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], shown = [row.cells[0].querySelector("button"), ...numbers.filter(cell => !cell.hidden)];
+      const next = step && shown[shown.indexOf(document.activeElement) + step];
+      if (!next) return;
+      event.preventDefault();
+      next.focus();
     });
   }
   listen() {

@@ -22,7 +22,7 @@ from reports.claims.notes import first_sight, mean_beside, worst_of
 from reports.claims.rules import UNDECIDABLE, Verdict, decide, ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
-from reports.render.formatting import mean_words
+from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
 from tests.support.planted import Plan, change_study, plant
 
@@ -224,6 +224,10 @@ def test_a_verdict_of_several_parts_names_the_worst_and_the_mean_beside_it(tmp_p
         "C3": None, "C4": "CAR-FT - FT, mean of suites", "C5": "CAR-FT - FT, mean of tasks", "C10": None,
     }  # fmt: skip
     part = means["C4"]
-    assert mean_words(by_claim["C4"]) == (
+    assert beside_words(by_claim["C4"]) == (
         f"mean of suites {100 * part.estimate.effect:+.1f} ({100 * part.low:+.1f} to {100 * part.high:+.1f})"
     )
+    assert beside_words(by_claim["C3"]) == ""
+    shown = by_claim["C2"]
+    other = next(part for part in shown.parts if part.deciding and part.name != shown.headline)
+    assert beside_words(shown).startswith(f"best: {other.name} {100 * other.estimate.effect:+.1f} (")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from reports.claims.rules import Answer, Verdict, ledger
+from reports.render.formatting import others_words
 from reports.render.levels import levels_of
-from reports.render.words import winners_again
+from reports.render.words import count_words, winners_again
 
 TRIALS = pd.DataFrame(
     [
@@ -48,3 +50,30 @@ def test_levels_of_the_first_scope_keep_their_intervals_and_bars_stay_on_the_axi
     wide, single = found[0][1][1], found[1][1][0]
     assert (wide.low, wide.high, wide.bar) == (40.0, 136.0, (40.0, 60.0))
     assert not single.has_interval and single.bar == (50.0, 0.0)
+
+
+def verdict(claim: str, answer: Answer, scope: str) -> Verdict:
+    return Verdict(claim, "", answer, "miniature", None, None, None, 1, 1, 1, None, "", "", scope=scope)
+
+
+def test_counts_name_a_scope_once_and_what_was_not_run_at_the_end() -> None:
+    found = [
+        verdict("C1", "reproduced", "one"),
+        verdict("C3", "reproduced", "one"),
+        verdict("C1", "contradicted", "two"),
+    ]
+    missing = verdict("C6", "not run", "")
+    assert count_words([*found, missing]) == (
+        "Of 4 questions: on one, 2 reproduced (C1, C3); on two, 1 contradicted (C1); 1 not run (C6)."
+    )
+    assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
+    many = [verdict("C1", "reproduced", f"scope {k}") for k in range(8)]
+    assert count_words([*many, *found]) == "Of 11 questions: 10 reproduced (C1 on 9, C3 on 1), 1 contradicted (C1 on 1)."
+
+
+def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
+    claims = ledger()
+    assert others_words(claims["C1"]) == ""
+    assert others_words(claims["C3"]) == "+0.44 on ImageNet"
+    assert others_words(claims["C4"]) == "mean +5.90 (+1.46 to +10.30 on 4 sets)"
+    assert others_words(claims["C6"]) == "mean 78.5 (61.9 to 96.8 on 5 sets)"

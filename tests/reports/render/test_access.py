@@ -1,0 +1,199 @@
+"""The page for every reader: keyboard, screen reader, phone, dark scheme, paper, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.render.page import Content
+from tests.support.browsing import IN_A_BROWSER, Open
+
+pytestmark = IN_A_BROWSER
+
+#: axe-core of Deque Systems (npm axe-core 4.14.1, MPL-2.0)
+AXE = Path(__file__).parents[2] / "support" / "vendor" / "axe-4.14.1.min.js"
+#: axe's names of WCAG 2.2 AA; in the dark scheme and on a phone, what these two change
+STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+WHOLE, NARROW = {"runOnly": STANDARD}, {"runOnly": ["color-contrast", "target-size", "scrollable-region-focusable"]}
+CONTRAST = """selector => {
+  const light = text => {
+    const parts = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
+    const [r, g, b] = parts.map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const style = getComputedStyle(document.querySelector(selector));
+  const pair = [style.color, getComputedStyle(document.body).backgroundColor].map(light).sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05);
+}"""
+
+
+def test_figures_can_be_read_on_a_phone(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    levels, picture = page.locator(".levels"), page.locator(".opening img")
+    assert picture.is_visible() and levels.is_hidden()
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert levels.is_visible() and picture.is_hidden()
+    told = levels.locator("tbody").all_inner_texts()
+    assert len(told) == len(content.levels) == 3
+    for text, (place, rows) in zip(told, content.levels, strict=True):
+        assert place in text
+        assert all(f"{level.value:.1f}" in text and f"{level.low:.1f} to {level.high:.1f}" in text for level in rows)
+    page.locator("#accuracy ~ details.figures summary").first.click()
+    box = page.locator("#figure-differences .wide-picture")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert box.locator("img").evaluate("i => i.clientWidth >= i.naturalWidth - 1")
+    assert page.locator("#figure-differences .only-narrow").is_visible()
+
+
+def test_a_claim_is_opened_by_keyboard_alone_and_leads_to_a_cell(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    page.locator(".answers tbody th > a[href='#claim-C3']").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#claim-C3 dl").is_visible()
+    page.locator("#claim-C3 button", has_text="Rests on").press("Enter")
+    page.locator("#why[open] li a").first.press("Enter")
+    page.locator("#cell[open]").wait_for()
+    assert page.evaluate("document.querySelector('dialog').scrollTop") == 0
+    assert page.evaluate("document.activeElement.id") == "cell-title"
+
+
+@pytest.mark.parametrize(("scheme", "width", "rules"), [("light", 1280, WHOLE), ("dark", 390, NARROW)])
+def test_axe_finds_nothing_at_wcag_2_2_aa(
+    content: Content, open_page: Open, scheme: str, width: int, rules: dict[str, Any]
+) -> None:
+    page = open_page(content)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("rules => axe.run(rules)", rules)
+    assert found["passes"]
+    assert [(v["id"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in found["violations"]] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_axe_cannot_decide_on_contrast_is_measured(content: Content, open_page: Open, scheme: str) -> None:
+    page = open_page(content)
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run({ runOnly: ['color-contrast'] })")
+    nodes = [node for rule in found["incomplete"] for node in rule["nodes"]]
+    print({node["any"][0]["data"].get("messageKey") for node in nodes})
+    for node in nodes:
+        assert page.evaluate(CONTRAST, node["target"][0]) >= 4.5, node["html"][:200]
+
+
+def test_tab_from_the_top_reaches_the_content(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    box = page.locator(".skip").bounding_box()
+    assert box["x"] >= 0 and box["y"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+
+
+def test_a_number_is_reached_by_keyboard_and_opens_where_it_comes_from(content: Content, open_page: Open) -> None:
+    page = open_page(content, "#table-tasks")
+    page.locator("table[data-table=tasks] tbody button").first.focus()
+    page.keyboard.press("ArrowRight")
+    column = page.evaluate("document.activeElement.cellIndex")
+    heading = page.locator("table[data-table=tasks] thead th").nth(column).inner_text().strip()
+    number = page.evaluate("document.activeElement.textContent.trim()")
+    page.keyboard.press("Enter")
+    facts = page.locator("#why[open] dl")
+    assert facts.locator("dt").first.inner_text() == heading and facts.locator("dd").first.inner_text() == number
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.localName") == "button"
+    effect = page.locator(".answers tr.asked .number button").first
+    effect.press("Enter")
+    assert page.locator("#why[open] h2").inner_text().endswith(content.claims[0][0].id)
+
+
+def test_without_a_script_claims_and_tables_are_read_and_no_dead_control_is_shown(
+    content: Content, browser: Any, html: Callable[[Content], str], tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text(html(content), encoding="utf-8")
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.locator(":is(main, footer) :is(button, input, select):visible").count() == 0
+    page.locator("#claim-C3 > summary").click()
+    assert page.locator("#claim-C3 dl").first.is_visible()
+    page.locator("#table-tasks > summary").click()
+    assert page.locator("table[data-table=tasks] tbody tr").count() == 10
+    assert "tables/cells.csv" in page.locator("#cells ~ noscript").inner_text()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_narrow_screen_needs_no_sideways_scrolling(content: Content, open_page: Open, width: int) -> None:
+    page = open_page(content)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_no_verdict_is_printed_over_its_number_on_a_phone(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    for width in (320, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for row in page.locator(".answers tr.asked").all():
+            said, number = (row.locator(part).bounding_box() for part in (".answer", ".number strong"))
+            beside = said["x"] + said["width"] <= number["x"] or number["x"] + number["width"] <= said["x"]
+            assert beside or said["y"] + said["height"] <= number["y"] or number["y"] + number["height"] <= said["y"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_by_day_and_by_night(content: Content, open_page: Open, scheme: str) -> None:
+    page = open_page(content)
+    page.emulate_media(color_scheme=scheme)
+    for kind in (
+        "reproduced",
+        "contradicted",
+        "inconclusive",
+        "not-decidable-at-this-size",
+        "not-run",
+        "soft",
+        "badge",
+    ):
+        page.evaluate("kind => document.querySelector('h1').className = kind", kind)
+        assert page.evaluate(CONTRAST, "h1") >= 4.5, kind
+    for part in ("body", "main a", ".trust dd", "dialog"):
+        assert page.evaluate(CONTRAST, part) >= 4.5, part
+
+
+def test_paper_shows_what_was_closed(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    closed = "document.querySelectorAll('details:not([open]):not(.columns)').length"
+    before = page.evaluate(closed)
+    assert before > 0
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(closed) == 0
+    total = len(content.cells["rows"])
+    assert page.locator("table[data-table=cells] tbody tr").count() == 50 < total
+    left_out = page.locator("[data-left-out=cells]").text_content()
+    assert left_out == f"Rows 1 to 50 of {total}; all are in tables/cells.csv."
+    order = page.evaluate("[...document.querySelectorAll('.answers, details.claim')].map(one => one.className)")
+    assert order == ["answers", *["claim"] * len(content.claims)]  # the table first, whole
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(closed) == before
+    assert page.locator(".answers .about > td > details.claim").count() == len(content.claims)
+
+
+def test_a_sheet_of_paper_is_no_phone_and_no_table_is_wider(content: Content, open_page: Open) -> None:
+    page = open_page(content)
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 with margins of 12 mm
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".opening img").is_visible() and page.locator(".levels").is_hidden()
+    widths = page.locator("table.data").evaluate_all("tables => tables.map(table => table.offsetWidth)")
+    assert len(widths) > 20 and max(widths) <= 703
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
