@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from reports.analysis.contrasts import Part
 
 #: characters of a sentence at most, where one scope a group can be named in them
-LINE = 180
+LINE = 200
 BETTER, WORSE, UNDECIDED, UNMEASURED = GROUPS = ("better", "worse", "undecided", "not measured")
 
 

@@ -96,7 +96,7 @@ def recorded(records: Iterable[Record], hardware: Hardware) -> Rate | None:
     found = sorted(rate for record in records if hardware.fits(record) and (rate := _rate_of(record)) > 0)
     if not found:
         return None
-    edge, basis = len(found) // 10, f"{len(found)} cells on record here, on {hardware}"
+    edge, basis = len(found) // 10, f"{len(found)} cell{'s' * (len(found) > 1)} on record here, on {hardware}"
     return Rate(statistics.median(found), found[edge], found[-1 - edge], basis)
 
 

@@ -161,7 +161,7 @@ def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> N
     cell = quick_cell("ft", lr=LR)
     store.write(made(cell, 3.0), [], made_up_predictions())
     found = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
-    assert not found.estimate and "1 cells on record here" in found.basis
+    assert not found.estimate and "1 cell on record here" in found.basis
 
 
 def test_forecast_and_outcome_are_stored_and_corrupt_files_skipped(store: Store) -> None:
