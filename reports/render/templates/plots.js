@@ -22,9 +22,9 @@ const legendOf = methods => ({
 });
 /* The legend of a figure as a line of its own, so that figures side by side begin at one height. */
 function keyOf(figure, scale) {
-  const key = figure.legend(scale);
-  key.classList.add("key");
-  return [key];
+  const line = element("div", undefined, { class: "key" });
+  line.append(figure.legend(scale));
+  return [line];
 }
 
 function walkable(svg, name, selector) {

@@ -177,6 +177,7 @@ def test_of_very_many_trials_a_share_is_drawn_and_the_axis_says_which(content: C
     assert len(many) == 3000 and marks.count() == 1001
     assert "1 in 3 of 3,000 trials" in page.locator("#plot-search svg.plot-main").inner_html()
     assert page.locator("#plot-search a.markable[aria-label*=winner]").count() == 1
+    assert page.locator("#plot-search .key svg").bounding_box()["height"] < 80  # a legend, not a banner
 
 
 def test_the_choice_of_methods_holds_for_all_plots(content: Content, open_page: Open) -> None:
