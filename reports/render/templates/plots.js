@@ -207,7 +207,7 @@ function contextsOf(scope, every, contexts, width, names, above) {
   const rows = every.filter(row => row.scope === scope), seen = [...new Set(rows.filter(row => row.seen).map(row => row.context))];
   const figure = Plot.plot({
     className: "plot-main", width: width + names, height: (above ? 38 : 20) * contexts.length + 66, marginLeft: names || 12, marginRight: 12, marginTop: 14, marginBottom: 40, ...legendOf(methodsIn(every)),
-    x: { domain: [0, 100], label: `${scope}: images whose context is recognised (%)`, grid: true },
+    x: { domain: [0, 100], label: `${scope} (% recognised)`, grid: true },
     y: { domain: contexts, label: null, axis: names ? "left" : null, tickSize: 0 },
     marks: [
       Plot.ruleY(seen, { stroke: "var(--line)", strokeWidth: 15, strokeOpacity: .6 }),
