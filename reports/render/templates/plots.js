@@ -22,9 +22,9 @@ const legendOf = methods => ({
 });
 /* The legend of a figure as a line of its own, so that figures side by side begin at one height. */
 function keyOf(figure, scale) {
-  const key = figure.legend(scale);
-  key.classList.add("key");
-  return [key];
+  const line = element("div", undefined, { class: "key" });
+  line.append(figure.legend(scale));
+  return [line];
 }
 
 function walkable(svg, name, selector) {
@@ -145,17 +145,17 @@ function linesOf(names, most) {
   }, [])]));
 }
 
-/* One panel of differences. names: the width of the names of tasks before it; 0 where the panel beside it has them. */
-function differencesOf(where, tasks, domain, width, names) {
+/* One panel of differences. names: the width of the names of tasks; isNamed: whether they stand before it, or before the panel beside it. */
+function differencesOf(where, tasks, domain, width, names, isNamed) {
   const name = choiceOfInterval(), every = plots.differences.filter(row => row.where === where);
   const rows = every.map(row => { const [low, high] = boundsOf(row, name) ?? [null, null]; return { ...row, low, high }; });
-  const bounded = rows.filter(row => row.low !== null), lines = linesOf(tasks, Math.floor((names || 150) - 12) / 6.4 | 0);
+  const bounded = rows.filter(row => row.low !== null), lines = linesOf(tasks, Math.floor((names - 12) / 6.4));
   const row = Math.max(22, 12 * Math.max(...[...lines.values()].map(found => found.length)) + 6);
   const tone = row => row.mean ? "var(--ink)" : isChosen(row) ? styleOf("CAR-FT").colour : OTHERS;
   const figure = Plot.plot({
-    className: "plot-main", width: width + names, height: row * tasks.length + 72, marginLeft: names || 10, marginTop: 24, marginBottom: 40,
+    className: "plot-main", width: width + (isNamed ? names : 0), height: row * tasks.length + 72, marginLeft: isNamed ? names : 10, marginTop: 24, marginBottom: 40,
     x: { domain, label: `CAR-FT minus FT, ${where} (points)`, grid: true, ticks: 5 },
-    y: { domain: tasks, label: null, axis: names ? "left" : null, tickSize: 0, tickFormat: task => lines.get(task).join("\n") },
+    y: { domain: tasks, label: null, axis: isNamed ? "left" : null, tickSize: 0, tickFormat: task => lines.get(task).join("\n") },
     marks: [
       Plot.ruleY(tasks, { stroke: "var(--line)" }),
       Plot.ruleX([0], { stroke: "var(--soft)" }),
@@ -172,9 +172,10 @@ function drawDifferences(width) {
   const rows = [...plots.differences].sort((a, b) => Boolean(a.mean) - Boolean(b.mean)), wheres = [...new Set(plots.differences.map(row => row.where))];
   const bounds = rows.flatMap(row => [row.effect, 0, ...boundsOf(row, choiceOfInterval()) ?? []]);
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
-  const beside = width > 640, names = Math.min(150, width * .38), side = beside ? (width - names - GAP * (wheres.length - 1)) / wheres.length : width - names;
+  const beside = width > 640, longest = Math.max(...rows.map(row => row.task.length));
+  const names = Math.min(width * .38, 230, Math.max(150, 12 + 6.4 * longest)), side = beside ? (width - names - GAP * (wheres.length - 1)) / wheres.length : width - names;
   const tasksOf = where => [...new Set(rows.filter(row => beside || row.where === where).map(row => row.task))];
-  return wheres.map((where, k) => differencesOf(where, tasksOf(where), domain, side, beside && k ? 0 : names));
+  return wheres.map((where, k) => differencesOf(where, tasksOf(where), domain, side, names, !beside || k === 0));
 }
 
 function drawIdOod(width) {
@@ -207,7 +208,7 @@ function contextsOf(scope, every, contexts, width, names, above) {
   const rows = every.filter(row => row.scope === scope), seen = [...new Set(rows.filter(row => row.seen).map(row => row.context))];
   const figure = Plot.plot({
     className: "plot-main", width: width + names, height: (above ? 38 : 20) * contexts.length + 66, marginLeft: names || 12, marginRight: 12, marginTop: 14, marginBottom: 40, ...legendOf(methodsIn(every)),
-    x: { domain: [0, 100], label: `${scope}: images whose context is recognised (%)`, grid: true },
+    x: { domain: [0, 100], label: `${scope} (% recognised)`, grid: true },
     y: { domain: contexts, label: null, axis: names ? "left" : null, tickSize: 0 },
     marks: [
       Plot.ruleY(seen, { stroke: "var(--line)", strokeWidth: 15, strokeOpacity: .6 }),

@@ -47,7 +47,7 @@ def test_the_words_of_a_filter_must_all_match_and_whole_cells_go_first(content: 
 def test_tables_have_captions_and_row_headers_and_images_say_what_they_show(content: Content, open_page: Open) -> None:
     page = open_page(content)
     assert page.locator("table:not(:has(caption))").count() == 0
-    assert page.locator("tbody tr:not(.about):not(:has(th[scope^=row]))").count() == 0
+    assert page.locator("tbody > tr:not(.about):not(:has(> th[scope^=row]))").count() == 0
     for image in page.locator("img").all():
         words = image.get_attribute("alt")
         assert words and words not in [text for plot in content.plots for text in (plot.title, plot.caption)]

@@ -68,7 +68,9 @@ def test_counts_name_a_scope_once_and_what_was_not_run_at_the_end() -> None:
     )
     assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
     many = [verdict("C1", "reproduced", f"scope {k}") for k in range(8)]
-    assert count_words([*many, *found]) == "Of 11 questions: 10 reproduced (C1 on 9, C3 on 1), 1 contradicted (C1 on 1)."
+    assert (
+        count_words([*many, *found]) == "Of 11 questions: 10 reproduced (C1 on 9, C3 on 1), 1 contradicted (C1 on 1)."
+    )
 
 
 def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
