@@ -27,19 +27,14 @@ def listed(clauses: Sequence[tuple[str, Mapping[str, Part | None]]], doubtful: s
 
 
 def _grouped(parts: Mapping[str, Part | None], doubtful: set[str], named: int) -> str:
-    """Scopes by direction, the largest difference first. named: how many of a group are named."""
+    """Scopes by direction, in the order of the report. named: how many of a group are named."""
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for scope in sorted(parts, key=lambda scope: _size(parts[scope]), reverse=True):
-        part = parts[scope]
+    for scope, part in parts.items():
         if part is None or math.isnan(part.estimate.effect):
             groups[UNMEASURED].append(scope)
         else:
             groups[_direction(part, scope in doubtful)].append(f"{scope} ({100 * part.estimate.effect:+.1f})")
     return ", ".join(f"{group} on {_few(scopes, named)}" for group, scopes in groups.items() if scopes)
-
-
-def _size(part: Part | None) -> float:
-    return -1.0 if part is None or math.isnan(part.estimate.effect) else abs(part.estimate.effect)
 
 
 def _direction(part: Part, is_doubtful: bool) -> str:
