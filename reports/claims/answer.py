@@ -220,6 +220,7 @@ def _trust(
     contexts, inside, outside = found
     main = next((one for one in (inside, outside, contexts) if one.over is not None), inside)
     lines = [
+        ("Scope", f"{evidence.name}, here and in the figure." if evidence.others else ""),
         ("Scale", SCALES.get(evidence.scale, evidence.scale)),
         ("Rests on", _size(evidence, main.over)),
         ("Fine-tuning itself", _learned(inside if inside.tuned is not None else outside)),
