@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from carft.core.errors import UserError
+from carft.spec.cell import HALF_PRECISIONS
 
 #: precision -> the type that autocast computes in
-AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTOCAST: dict[str, torch.dtype] = {name: getattr(torch, name) for name in HALF_PRECISIONS}
 #: oldest NVIDIA architecture with TensorFloat-32, as (major, minor)
 AMPERE = (8, 0)
 

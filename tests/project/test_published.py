@@ -7,10 +7,12 @@ import re
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from reports.quotes import differences, quotes_of
 from reports.render.manifest import Manifest
+from sweeps.recipes import load_recipe
 from tests.support.helpers import ROOT, run_cli
 
 AUDIT = ROOT / "audit"
@@ -25,6 +27,18 @@ def test_every_quoted_number_is_that_of_the_published_report(page: Path) -> None
     found = quotes_of(page)
     assert len(found) >= 5
     assert [f"{one.place}: {words}" for one in found for words in differences(one)] == []
+
+
+def test_the_counts_of_readings_in_the_findings_are_those_of_their_table() -> None:
+    found = pd.read_csv(AUDIT / "report" / "tables" / "readings.csv")
+    inside, outside = (found[found["where"] == where] for where in ("ID test", "mean OOD"))
+    every, text = len(inside), (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert (inside["effect"] < 0).sum() == every == len(outside)
+    below, ahead, above = (inside["high"] < 0).sum(), (outside["effect"] > 0).sum(), (outside["low"] > 0).sum()
+    assert f"behind fine-tuning in all {every}, and the interval lies below zero in {below}." in text
+    assert f"it is ahead in {ahead}, and the interval lies above zero in {above}:" in text
+    said = load_recipe("readings").expect
+    assert f"in all {every}, and ahead on the mean of the suites in {ahead}." in " ".join(said.split())
 
 
 def test_the_unpacked_report_is_that_of_the_archive() -> None:

@@ -36,7 +36,7 @@ def install() -> None:
     from carft.training.execution import Execution
 
     def run(message: dict[str, Any], cell: Cell, store: Store, execution: object) -> None:
-        job = Job(message["kind"], cell)
+        job = Job(message["kind"], cell, alphas=message["alphas"])
         todo = list(parts(store, job))
         for number, part in enumerate(todo):
             if number == len(todo) // 2:
