@@ -10,6 +10,8 @@ from reports.claims.rules import UNDECIDABLE, Verdict, ledger
 
 #: stands in the reason of a verdict that a null check or a narrow search range keeps open
 WITHOUT = " Without it: "
+#: what the reason of C11 says of all readings, beside the weakest of them
+READINGS = re.compile(r"Holds in: .* readings\.")
 
 
 def doubt_of(verdict: Verdict) -> str:
@@ -32,6 +34,8 @@ def doubt_of(verdict: Verdict) -> str:
 def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
     deciding = _deciding(verdict)
+    if not deciding and (counted := READINGS.search(verdict.reason)):
+        return f"The interval is that of one reading, the verdict that of all. {counted[0]}"
     shown = next((part for part in deciding if part.name == verdict.headline), None)
     if shown is None or verdict.unit != "points" or math.isnan(shown.low):
         return ""

@@ -72,8 +72,9 @@ def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
 DRAWINGS: dict[str, Drawing] = {
     "answer": Drawing(
         "What came out",
-        "Means over tasks with 95 % intervals (seeds and test images), all on one scale of points. Two intervals that "
-        "overlap do not show that the methods are equal: the paired differences are narrower.",
+        "Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches), all on one "
+        "scale of points. Two intervals that overlap do not show that the methods are equal: the paired differences "
+        "are narrower.",
         accuracy_figures.levels,
         needs=("levels",),
     ),
@@ -183,9 +184,10 @@ DRAWINGS: dict[str, Drawing] = {
     ),
     "uncertainty": Drawing(
         "Where the uncertainty comes from",
-        "Standard error of the ID difference by source. The first two make the intervals of this report. The draw of "
-        "hyperparameters (search) is in none of them: it is estimated on validation accuracy, from few trials, as the "
-        "spread of the best of as many trials drawn again.",
+        "Standard error of the ID difference by source. The first two make the intervals of this report; with several "
+        "searches, seeds are those of searches and seeds together. The draw of hyperparameters (search) is estimated "
+        "on validation accuracy, from few trials, as the spread of the best of as many trials drawn again. With one "
+        "search it is in no interval.",
         accuracy_figures.uncertainty,
         needs=("uncertainty",),
     ),

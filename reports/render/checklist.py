@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from carft.spec.cell import PROTOCOLS
 from carft.spec.registry import METHODS
+from carft.spec.training import NO_CLIP
 from carft.spec.weights import in_reports
 from carft.store.study import StudyFile
 from reports.claims.amendments import amendments
@@ -118,11 +119,23 @@ def _model(view: Evidence) -> str:
 
 
 def _training(view: Evidence) -> str:
-    """The recipes of the studies; mostly one."""
-    recipes = dict.fromkeys(_settings(study) for study in view.studies)
+    """The commonest recipe of the studies, and what others change in it."""
+    recipes: dict[str, list[StudyFile]] = {}
+    for study in view.studies:
+        recipes.setdefault(_settings(study), []).append(study)
+    common, *others = sorted(recipes.values(), key=len, reverse=True) or [[]]
+    words = [_settings(common[0]) if common else "nothing was trained"]
+    words += [_departure(common[0], studies) for studies in others]
     readings = dict.fromkeys(_named(study.reading) for study in view.studies if study.reading)
     told = f" Readings that differ from the default: {'; '.join(readings)}." if readings else ""
-    return "; or ".join(recipes) + "." + told
+    return "; ".join(words) + "." + told
+
+
+def _departure(common: StudyFile, studies: Sequence[StudyFile]) -> str:
+    """What the training of some studies has that the common recipe has not, with their methods."""
+    usual, content = common.training.content(), studies[0].training.content()
+    differing = {name: content.get(name, "default") for name in usual | content if content.get(name) != usual.get(name)}
+    return f"{_listed([label(m) for m in dict.fromkeys(s.method for s in studies)])}: {_named(differing)}"
 
 
 def _settings(study: StudyFile) -> str:
@@ -130,7 +143,8 @@ def _settings(study: StudyFile) -> str:
 
 
 def _named(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+    shown = {name: "off" if name == "clip" and value == NO_CLIP else value for name, value in values.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
 def _selection(studies: Sequence[StudyFile]) -> str:

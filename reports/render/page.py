@@ -112,7 +112,7 @@ class Content:
             rests_on=rests_on_words(evidence, tables),
             trials_worth=trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
             + given_up(evidence)
-            + f" {edge_words(evidence.archive.studies)}".rstrip(),
+            + f" {edge_words(evidence.studies)}".rstrip(),
             winners=winners_again(of_scope(tables["trials"], evidence), of_scope(tables["tasks"], evidence)),
             one_trial=scope_one_trial(evidence, tables["trials"]),
             seal=sources.unsealings.words(),
@@ -159,6 +159,24 @@ class Content:
         return is_several([v for _, v in self.claims])
 
     @property
+    def asked(self) -> list[tuple[Claim, Verdict]]:
+        """The verdicts that rest on something. Those of one claim stand together, one for each scope."""
+        return [(claim, v) for claim, v in self.claims if v.verdict != "not run"]
+
+    @property
+    def untested(self) -> list[tuple[Claim, Verdict]]:
+        """The claims that were run nowhere."""
+        return [(claim, v) for claim, v in self._not_run() if claim.id not in {c.id for c, _ in self.asked}]
+
+    @property
+    def elsewhere(self) -> list[tuple[Claim, Verdict]]:
+        """What was not run in a scope, of claims that were run in another."""
+        return [(claim, v) for claim, v in self._not_run() if claim.id in {c.id for c, _ in self.asked}]
+
+    def _not_run(self) -> list[tuple[Claim, Verdict]]:
+        return [(claim, v) for claim, v in self.claims if v.verdict == "not run"]
+
+    @property
     def notes(self) -> dict[str, str]:
         """What holds of several verdicts -> the sign that stands for it in the table of claims."""
         found = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
@@ -169,7 +187,7 @@ class Content:
         named = Counter[str]()
 
         def link(found: re.Match[str]) -> str:
-            anchors = [self.anchor(v) for _, v in self.claims if v.claim == found[0] and v.verdict != "not run"]
+            anchors = [self.anchor(v) for _, v in self.asked if v.claim == found[0]]
             place, named[found[0]] = named[found[0]], named[found[0]] + 1
             return f'<a href="#{anchors[place]}">{found[0]}</a>' if place < len(anchors) else found[0]
 

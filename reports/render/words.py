@@ -67,7 +67,8 @@ def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> st
     unit = evidence.card(evidence.tasks[0]).group
     counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
-    trained += f" of {searches} searches" if (searches := _searches(of_scope(tables["trials"], evidence))) > 1 else ""
+    fewest, most = _searches(of_scope(tables["trials"], evidence))
+    trained += f" of {fewest if fewest == most else f'{fewest} to {most}'} searches" if most > 1 else ""
     words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
     trials = of_scope(tables["trials"], evidence)
     untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
@@ -109,15 +110,10 @@ def trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
             total = 100 * (ordered[-1] - ordered[0])
             gains.append(f"{label(str(method))} {total:+.1f} points over {len(ordered)} trials (the last {last:+.1f})")
     spent = f"{high} finished trials" if low == high else f"{low} to {high} finished trials"
-    several = _searches(trials)
-    spent += f" in each of {several} independent searches" if several > 1 else ""
-    luck = (
-        "The intervals of verdicts and differences hold the luck of the search: a search with its seeds is one "
-        "replicate of them."
-        if several > 1
-        else "No interval on this page holds the luck of the search, those of the verdicts included, except the parts "
-        "named 'tasks as a sample'."
-    )
+    fewest, most = _searches(trials)
+    several = f"{most}" if fewest == most else f"{fewest} to {most}"
+    spent += f" in each of {several} independent searches" if most > 1 else ""
+    luck = _luck(fewest, most)
     if not gains:
         return f"Every study had {spent}."
     return (
@@ -125,6 +121,18 @@ def trials_worth(best_of_n: pd.DataFrame, trials: pd.DataFrame) -> str:
         f"{'; '.join(gains)}. Those gains are measured on the validation images that also chose the winner, so they "
         f"flatter it. {high} trials do not find an optimum; they guard against a single unlucky guess. {luck}"
     )
+
+
+def _luck(fewest: int, most: int) -> str:
+    """Whether the intervals hold the luck of the search, with so many searches of each question."""
+    if most == 1:
+        return (
+            "No interval on this page holds the luck of the search, those of the verdicts included, except the parts "
+            "named 'tasks as a sample'."
+        )
+    where = "of verdicts and differences" if fewest == most else "of two methods with several searches each"
+    one = "" if fewest == most else " Those of a method with one search do not, and the line of a verdict says so."
+    return f"The intervals {where} hold the luck of the search: a search with its seeds is one replicate of them.{one}"
 
 
 def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame) -> str:
@@ -151,9 +159,12 @@ def _study_keys(trials: pd.DataFrame) -> list[str]:
     return [name for name in ("task", "method", "search") if name in trials]
 
 
-def _searches(trials: pd.DataFrame) -> int:
-    """How many independent searches each question has at least."""
-    return int(trials.groupby(["task", "method"])["search"].nunique().min()) if "search" in trials else 1
+def _searches(trials: pd.DataFrame) -> tuple[int, int]:
+    """How many independent searches a question has, the fewest and the most."""
+    if trials.empty or "search" not in trials:
+        return 1, 1
+    counts = trials.groupby(["task", "method"])["search"].nunique()
+    return int(counts.min()), int(counts.max())
 
 
 def given_up(evidence: Evidence) -> str:

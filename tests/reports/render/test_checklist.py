@@ -77,3 +77,11 @@ def test_report_md_has_the_checklist_and_the_glossary(content: Content) -> None:
     text = PAGES["report.md"](replace(content, checklist=[("Data", "nine <tasks>")]))
     assert "## Protocol checklist\n\n- **Data:** nine &lt;tasks&gt;\n" in text
     assert "## Glossary\n\n" in text and "- **zero-shot:** The pretrained model" in text
+
+
+def test_a_recipe_that_differs_is_told_by_what_differs_and_of_whom(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, [TASK, "icons/tools"], Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}))
+    plant(store, [TASK], Plan({"car_ft": 0.6}, {"car_ft": 0.8}), crop=0.5)
+    words = dict(checklist(sources_of(store)))["Training"]
+    assert words == "epochs 6; CAR-FT: crop 0.5."

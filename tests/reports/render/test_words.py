@@ -7,7 +7,7 @@ import pandas as pd
 from reports.claims.rules import Answer, Verdict, ledger
 from reports.render.formatting import others_words
 from reports.render.levels import levels_of
-from reports.render.words import count_words, winners_again
+from reports.render.words import count_words, trials_worth, winners_again
 
 TRIALS = pd.DataFrame(
     [
@@ -33,6 +33,19 @@ def test_where_nothing_was_chosen_nothing_is_said_of_winners() -> None:
     tasks = pd.DataFrame([("icons/body", "ft", 0.8)], columns=["task", "method", "val_top1"])
     one = TRIALS.drop_duplicates(["task", "method", "search"], keep="last")
     assert winners_again(one, tasks) == winners_again(pd.DataFrame(), tasks) == winners_again(TRIALS, tasks[:0]) == ""
+
+
+def test_the_luck_of_the_search_is_in_the_intervals_of_what_was_searched_several_times() -> None:
+    rows = [("ft", 1, 0.7), ("ft", 2, 0.8), ("car_ft", 1, 0.7)]
+    best = pd.DataFrame(rows, columns=["method", "n", "expected_best"])
+    alone = TRIALS[TRIALS["search"] == 1]
+    assert "No interval on this page holds the luck of the search" in trials_worth(best, alone)
+    some = trials_worth(best, TRIALS)
+    assert "in each of 1 to 2 independent searches. " in some
+    assert "intervals of two methods with several searches each hold the luck" in some
+    assert "Those of a method with one search do not" in some and "No interval" not in some
+    every = trials_worth(best, TRIALS[(TRIALS["method"] == "ft") & (TRIALS["task"] == "icons/body")])
+    assert "in each of 2 independent searches. " in every and "with one search" not in every
 
 
 def test_levels_of_the_first_scope_keep_their_intervals_and_bars_stay_on_the_axis() -> None:
