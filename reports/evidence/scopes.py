@@ -20,7 +20,8 @@ from reports.evidence.references import same_start
 DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
 #: how a sweep over tasks that are named begins
 SWEEP = "python cli.py sweep downstream --tasks"
-#: how the name of a model in a folder begins
+#: stands before the model in the name of a scope
+WITH = " with "
 DOMAINBED = {
     "vlcs": "VLCS",
     "pacs": "PACS",
@@ -227,7 +228,7 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
     """A name for each scope that no other has.
 
     Where several scopes would share one, that of the family's own model keeps it, so that a second model changes no
-    name. The others get their model and weights.
+    name. The others get their model, and their weights where those are not the family's own.
     """
     plain = [scope.name for scope in scopes]
     return {
@@ -237,4 +238,11 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
 
 
 def _with_model(scope: Scope) -> str:
-    return f"{scope.name}, {' '.join(in_reports(scope.model, scope.pretrained))}"
+    model, weights = in_reports(scope.model, scope.pretrained)
+    other = scope.pretrained != card(scope.family.tasks[0]).pretrained
+    return f"{scope.name}{WITH}{model}{f' {weights}' if other else ''}"
+
+
+def model_words(name: str) -> str:
+    """What the name of a scope adds to say its model, as `` with icons-vit``; empty for the family's own model."""
+    return WITH + name.partition(WITH)[2] if WITH in name else ""

@@ -12,6 +12,7 @@ from reports.analysis.disagreements import COMPARED, PAIRS, QUESTIONS
 from reports.figures.figures import label
 from reports.figures.style import prompt_words
 from reports.render.pictures import picture_name
+from reports.render.task_names import told_apart
 from reports.tables.registry import Tables
 from reports.tables.rows import rows_of
 
@@ -47,11 +48,16 @@ class Gallery:
     @staticmethod
     def of(sources: Tables, pictures: Mapping[str, str]) -> Gallery:
         """The pictures that were made. pictures: name -> ``data:`` address."""
-        rows = [r for r in rows_of(sources.table("gallery")) if _name(r) in pictures]
+        tables = sources.tables()
+        rows, named = (rows_of(shown["gallery"]) for shown in (tables, told_apart(tables)))
         examples = [r for r in rows_of(sources.table("context_images")) if _name(r) in pictures]
         return Gallery(
             [Picture(pictures[_name(r)], f"{r['label']}, {prompt_words(r['context'])}", r) for r in examples],
-            [Picture(pictures[_name(r)], _alternative(r), r, _answers(r)) for r in rows],
+            [
+                Picture(pictures[_name(row)], _alternative(shown), shown, _answers(shown))
+                for row, shown in zip(rows, named, strict=True)
+                if _name(row) in pictures
+            ],
             count_sentences(sources.table("disagreements")),
         )
 

@@ -165,16 +165,16 @@ class Content:
 
     @property
     def untested(self) -> list[tuple[Claim, Verdict]]:
-        """The claims that were run nowhere."""
-        return [(claim, v) for claim, v in self._not_run() if claim.id not in {c.id for c, _ in self.asked}]
+        """The claims that were run nowhere, each in the first scope that it could be asked of."""
+        first = {pair[0].id: pair for pair in reversed(self.claims)}
+        ran = {claim.id for claim, _ in self.asked}
+        return [pair for pair in self.claims if pair[0].id not in ran and pair is first[pair[0].id]]
 
     @property
     def elsewhere(self) -> list[tuple[Claim, Verdict]]:
-        """What was not run in a scope, of claims that were run in another."""
-        return [(claim, v) for claim, v in self._not_run() if claim.id in {c.id for c, _ in self.asked}]
-
-    def _not_run(self) -> list[tuple[Claim, Verdict]]:
-        return [(claim, v) for claim, v in self.claims if v.verdict == "not run"]
+        """What was not run in a scope, of claims that were run in another or stand in another already."""
+        told = {id(v) for _, v in (*self.asked, *self.untested)}
+        return [(claim, v) for claim, v in self.claims if id(v) not in told]
 
     @property
     def notes(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from reports.figures.context_figures import recognised
 from reports.figures.figures import colour, label, marker
 from reports.figures.style import drawn_entries, prompt_words
 from reports.render.difference_data import difference_data, interval_choices
+from reports.render.task_names import told_apart
 from reports.tables.rows import rows_of
 
 #: marker of matplotlib -> symbol of Observable Plot; each has an area, since marks are filled
@@ -40,6 +41,7 @@ def plot_data(tables: Tables) -> dict[str, Any]:
     points and curves: ID and OOD accuracy of the methods that figures draw. contexts: recognition of each. trials: one
     point for each search trial. methods: name, colour and symbol of each.
     """
+    tables = told_apart(tables)
     trials, differences = _trials(tables["trials"]), difference_data(tables)
     points, curves = _points(tables["tasks"]), _curves(tables["wise"])
     columns = (("tasks", "method"), ("trials", "method"), ("contexts", "method"))  # an empty table has no columns

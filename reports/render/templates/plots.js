@@ -206,13 +206,15 @@ function drawIdOod(width) {
 /* One panel of contexts. names: the width of the names before it; 0 where the panel beside it has them, or they stand above their lines. */
 function contextsOf(scope, every, contexts, width, names, above) {
   const rows = every.filter(row => row.scope === scope), seen = [...new Set(rows.filter(row => row.seen).map(row => row.context))];
+  const below = linesOf([`${scope} (% recognised)`], Math.floor(width / 6.4)).values().next().value;
   const figure = Plot.plot({
-    className: "plot-main", width: width + names, height: (above ? 38 : 20) * contexts.length + 66, marginLeft: names || 12, marginRight: 12, marginTop: 14, marginBottom: 40, ...legendOf(methodsIn(every)),
-    x: { domain: [0, 100], label: `${scope} (% recognised)`, grid: true },
+    className: "plot-main", width: width + names, height: (above ? 38 : 20) * contexts.length + 52 + 14 * below.length, marginLeft: names || 12, marginRight: 12, marginTop: 14, marginBottom: 26 + 14 * below.length, ...legendOf(methodsIn(every)),
+    x: { domain: [0, 100], label: null, grid: true },
     y: { domain: contexts, label: null, axis: names ? "left" : null, tickSize: 0 },
     marks: [
       Plot.ruleY(seen, { stroke: "var(--line)", strokeWidth: 15, strokeOpacity: .6 }),
       Plot.ruleY(contexts, { stroke: "var(--line)" }),
+      Plot.text([`${below.join("\n")} →`], { frameAnchor: "bottom-right", lineAnchor: "top", dy: 26, lineHeight: 1.25, fill: "var(--ink)" }),
       above ? Plot.text(contexts, { y: context => context, text: context => context, frameAnchor: "left", dy: -13, fill: "var(--ink)" }) : null,
       Plot.dot(rows, { x: "share", y: "context", fill: "method", symbol: "method", r: 5, stroke: "var(--paper)", strokeWidth: .8,
         ariaLabel: row => `${row.context}${row.seen ? " (trained on)" : ""}, ${row.method}: ${row.share.toFixed(1)} % of ${row.images.toLocaleString("en")} images`, className: "marks" }),

@@ -16,8 +16,8 @@ def test_a_second_model_changes_no_name() -> None:
     for scopes in permutations([RESNET, VIT, RANDOM, OTHER]):
         names = named(scopes)
         assert names[RESNET] == named([RESNET])[RESNET] == "icons-full"
-        assert names[VIT] == "icons-full, icons-vit icons"
-        assert names[RANDOM] == "icons-full, icons-resnet random"
+        assert names[VIT] == "icons-full with icons-vit"
+        assert names[RANDOM] == "icons-full with icons-resnet random"
         assert names[OTHER] == "icons/domains"
 
 

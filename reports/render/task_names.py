@@ -1,0 +1,32 @@
+"""Names of tasks on the page: one for each task and model, also where several models were tuned on the same tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from reports.evidence.scopes import model_words
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+def told_apart(tables: Tables) -> dict[str, pd.DataFrame]:
+    """The tables, in which a task of several scopes is named with its model, but for that of the family's own model."""
+    shared = _shared(tables["tasks"])
+    return {name: _renamed(table, shared) if shared else table for name, table in tables.items()}
+
+
+def _shared(tasks: pd.DataFrame) -> frozenset[str]:
+    """The tasks of more than one scope."""
+    if not len(tasks):
+        return frozenset()
+    counts = tasks.groupby("task")["scope"].nunique()
+    return frozenset(counts[counts > 1].index)
+
+
+def _renamed(table: pd.DataFrame, shared: frozenset[str]) -> pd.DataFrame:
+    if not {"task", "scope"} <= {*table.columns}:
+        return table
+    pairs = zip(table["task"], table["scope"], strict=True)
+    return table.assign(task=[task + (model_words(scope) if task in shared else "") for task, scope in pairs])

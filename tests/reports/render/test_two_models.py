@@ -1,0 +1,58 @@
+"""A page on two models that were tuned on the same tasks: what is of one is never drawn or told as of the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+
+import pytest
+
+from carft.store.records import Store
+from reports.build import sources_of
+from reports.render.page import Content
+from reports.render.plot_data import plot_data
+from reports.tables.registry import Tables
+from tests.support.helpers import ROOT
+from tests.support.planted import Plan, plant
+
+TASKS = ("icons/transport", "icons/tools")
+WEIGHTS = ROOT / "carft" / "data" / "icons" / "weights" / "icons-resnet.safetensors"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    folder = tmp_path_factory.mktemp("two")
+    shutil.copy(WEIGHTS, folder / "mine.safetensors")
+    (folder / "mine.safetensors").open("ab").write(b" ")  # other weights by their digest
+    store = Store(folder / "results")
+    context = {"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8}
+    plant(store, TASKS, Plan({"zeroshot": 0.3, "ft": 0.4, "car_ft": 0.4}, context), trials=3)
+    other = Plan({"zeroshot": 0.7, "ft": 0.9, "car_ft": 0.8}, context)
+    plant(store, TASKS, other, trials=3, pretrained=str(folder / "mine.safetensors"))
+    return sources_of(store)
+
+
+def test_marks_of_two_models_on_one_task_have_two_names(two: Tables) -> None:
+    drawn = plot_data(two.tables())
+    for name, each in (("points", ("task", "method")), ("differences", ("task", "where"))):
+        counts = Counter(tuple(row[key] for key in each) for row in drawn[name])
+        assert counts and set(counts.values()) == {1}
+    named = {row["task"] for row in drawn["trials"]}
+    assert len(named) == 4 and set(TASKS) < named
+    assert all(task in TASKS or task.partition(" with ")[0] in TASKS for task in named)
+
+
+def test_the_score_of_a_trial_is_told_from_the_mean_of_its_own_model(two: Tables) -> None:
+    trials = plot_data(two.tables())["trials"]
+    for task in {row["task"] for row in trials}:
+        relative = [row["relative"] for row in trials if row["task"] == task]
+        assert sum(relative) == pytest.approx(0, abs=0.1)
+
+
+def test_a_claim_that_was_not_run_stands_once_and_its_other_scopes_below_the_table(two: Tables) -> None:
+    content = Content.of(two, [], "fingerprint")
+    once = Counter(claim.id for claim, _ in content.untested)
+    assert set(once.values()) == {1} and "C8" in once
+    assert "C8" in {claim.id for claim, _ in content.elsewhere}
+    shown = [*content.asked, *content.untested, *content.elsewhere]
+    assert sorted(map(id, (v for _, v in shown))) == sorted(map(id, (v for _, v in content.claims)))
