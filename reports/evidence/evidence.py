@@ -132,20 +132,23 @@ class Evidence:
 
         Search k of one method is compared with search k of another, so further searches of one have no counterpart.
         """
-        shared = min(self._searches_of(methods).values(), default=0)
-        kept = [s for s in self.studies if s.method not in methods or search_of(s) <= shared]
+        return self.with_first_searches(min(self.searches_of(methods).values(), default=0), methods)
+
+    def with_first_searches(self, count: int, methods: Sequence[str]) -> Evidence:
+        """This view with the first searches alone of each of these methods."""
+        kept = [s for s in self.studies if s.method not in methods or search_of(s) <= count]
         return self if len(kept) == len(self.studies) else replace(self, studies=kept, others=())
 
     def unshared_searches(self, methods: Sequence[str]) -> str:
         """Which searches :meth:`with_shared_searches` leaves out, in words; mostly empty."""
-        counts = self._searches_of(methods)
+        counts = self.searches_of(methods)
         shared = min(counts.values(), default=0)
         fewest = " and ".join(name for name, count in counts.items() if count == shared)
         first = "the first" if shared == 1 else f"the first {shared}"
         found = [f"{first} of {count} searches of {name}" for name, count in counts.items() if count > shared]
         return f"It rests on {' and '.join(found)}: {fewest} has {shared}." if found else ""
 
-    def _searches_of(self, methods: Sequence[str]) -> dict[str, int]:
+    def searches_of(self, methods: Sequence[str]) -> dict[str, int]:
         """Method -> the largest number of its searches of a task, for the methods that were searched."""
         numbers = {name: [search_of(s) for s in self.studies if s.method == name] for name in methods}
         return {name: max(found) for name, found in numbers.items() if found}

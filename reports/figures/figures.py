@@ -80,9 +80,10 @@ DRAWINGS: dict[str, Drawing] = {
     ),
     "differences": Drawing(
         "CAR-FT against FT, task by task",
-        "Each triangle is CAR-FT minus FT on one task, paired by seed and image, with its 95 % interval (seeds and "
-        "drawings both vary). An interval that crosses zero decides nothing; the intervals are not corrected for their "
-        "number. The figure cannot show whether other hyperparameters would have changed the order.",
+        "Each triangle is CAR-FT minus FT on one task, paired by seed and image, with its 95 % interval (seeds "
+        "and drawings vary, and searches where there are several). An interval that crosses zero decides nothing; the "
+        "intervals are not corrected for their number. The figure cannot show whether other hyperparameters would have "
+        "changed the order.",
         accuracy_figures.differences,
         needs=("differences",),
     ),

@@ -110,7 +110,8 @@ class Content:
             answer=sources.answer,
             counts=count_words(verdicts),
             rests_on=rests_on_words(evidence, tables),
-            trials_worth=trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
+            trials_worth=(f"{evidence.name}: " if evidence.others else "")
+            + trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
             + given_up(evidence)
             + f" {edge_words(evidence.studies)}".rstrip(),
             winners=winners_again(of_scope(tables["trials"], evidence), of_scope(tables["tasks"], evidence)),

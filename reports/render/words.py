@@ -65,11 +65,16 @@ def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> st
     groups = tasks.groupby("task")["n_groups"].first() if len(tasks) else pd.Series(dtype=int)
     epochs = int(evidence.studies[0].training.epochs)
     unit = evidence.card(evidence.tasks[0]).group
-    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}, {len(evidence.records):,} cells"
+    views, cells = list(evidence.views()), f"{len(evidence.records):,} cells"
+    several = len(views) > 1
+    counted = f"{len(evidence.tasks)} task{'s' * (len(evidence.tasks) > 1)}" + (f", {cells}" if not several else "")
     trained = f"{epochs} training epoch{'s' * (epochs > 1)}, {_span(seeds)} confirm seeds"
     fewest, most = _searches(of_scope(tables["trials"], evidence))
     trained += f" of {fewest if fewest == most else f'{fewest} to {most}'} searches" if most > 1 else ""
     words = f"{counted}, {trained}, {_span(groups)} test {unit}s a task, model {named}."
+    if several:
+        every = sum(len(view.tasks) for view in views)
+        words = f"{evidence.name}: {words} All scopes: {every} tasks, {cells}."
     trials = of_scope(tables["trials"], evidence)
     untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
     return (

@@ -21,6 +21,9 @@ COLUMNS = (
 def comparison_table(evidence: Evidence) -> pd.DataFrame:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
+    Where other methods were searched less often, further rows compare CAR-FT with FT in as many first searches, so that
+    what the others are compared with can be told from what the other searches changed.
+
     flaws: evidence that is missing, and what besides the method differs between the two sides; empty for nothing.
     """
     rows = [row for view in evidence.views() for row in _rows(view)]
@@ -31,12 +34,27 @@ def _rows(view: Evidence) -> Iterator[dict[str, Any]]:
     others = [Entry(name) for name in trained_methods() if any(view.cells(task, Entry(name)) for task in view.tasks)]
     pairs = [(entry, FT) for entry in others if entry != FT]
     pairs += [(CAR_FT, entry) for entry in others if entry not in (FT, CAR_FT)]
-    for first, second in pairs:
-        name = f"{METHODS[first.method].label} - {METHODS[second.method].label}"
+    asked = [(_named(first, second), view, first, second) for first, second in pairs]
+    asked += [(f"{_named(CAR_FT, FT)}, {words}", fewer, CAR_FT, FT) for words, fewer in _fewer_searches(view)]
+    for name, part_of_view, first, second in asked:
         for where, (metric, sets) in LEVELS.items():
-            found = pool(view, Contrast(first, second, metric, sets), name)
+            found = pool(part_of_view, Contrast(first, second, metric, sets), name)
             if found is not None and found.tasks:
                 yield _row(view, found, where)
+
+
+def _named(first: Entry, second: Entry) -> str:
+    return f"{METHODS[first.method].label} - {METHODS[second.method].label}"
+
+
+def _fewer_searches(view: Evidence) -> Iterator[tuple[str, Evidence]]:
+    """(words, the view with so many first searches) for each smaller number of searches that another method has."""
+    sides = (CAR_FT.method, FT.method)
+    counts = view.searches_of(trained_methods())
+    both = min(counts.get(name, 0) for name in sides)
+    for count in sorted({count for count in counts.values() if count < both}):
+        words = "first search" if count == 1 else f"first {count} searches"
+        yield words, view.with_first_searches(count, sides)
 
 
 def _row(view: Evidence, part: Part, where: str) -> dict[str, Any]:

@@ -59,10 +59,17 @@ def difference_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _tuned(evidence: Evidence, task: str, entry: Entry) -> str:
-    """The winning hyperparameters of an entry as text."""
-    cell = evidence.cells(task, Entry(entry.parent or entry.method))[0]
-    values = evidence.records[cell].cell.hyperparameters
-    return ", ".join(f"{name} {value:.1e}" for name, value in values.items()) or "-"
+    """The winning hyperparameters of an entry as text; of several searches the range."""
+    cells = evidence.cells(task, Entry(entry.parent or entry.method))
+    each = [evidence.records[cell].cell.hyperparameters for cell in cells]
+    ranges = {name: [values[name] for values in each] for name in each[0]}
+    return ", ".join(f"{name.replace('_', ' ')} {_range(found)}" for name, found in ranges.items()) or "-"
+
+
+def _range(values: Sequence[float]) -> str:
+    """``0.0003``, or ``0.11 to 1.5``."""
+    low, high = (f"{value:.2g}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:

@@ -41,3 +41,16 @@ def test_a_method_that_was_searched_less_is_marked(tmp_path: Path) -> None:
     change_study(store, TASKS[0], "car_ft", trials=study.content()["trials"][:2])
     table = sources_of(store).table("comparisons").set_index(["contrast", "where"])
     assert "the searches on icons/all" in table.loc[("CAR-FT - FT", "ID test"), "flaws"]
+
+
+def test_where_a_method_has_one_search_car_ft_is_also_compared_with_ft_in_that_search(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    once = {name: TOP1[name] for name in ("zeroshot", "ft", "car_ft", "l2_sp")}
+    plant(store, TASKS, Plan(once, CONTEXT, groups=12), curves=False)
+    again = Plan({"ft": 0.75, "car_ft": 0.65}, CONTEXT, groups=12)
+    plant(store, TASKS, again, curves=False, search=2)
+    table = sources_of(store).table("comparisons").set_index(["contrast", "where"])
+    both, first = (table.loc[(name, "ID test")] for name in ("CAR-FT - FT", "CAR-FT - FT, first search"))
+    assert (both["n_searches"], first["n_searches"]) == (2, 1)
+    other, led = (table.loc[(name, "ID test"), "effect"] for name in ("L2-SP - FT", "CAR-FT - L2-SP"))
+    assert first["effect"] == pytest.approx(other + led) and first["effect"] > both["effect"]
