@@ -1,4 +1,4 @@
-"""Every trained method against plain fine-tuning, and CAR-FT against every other: means over tasks, paired."""
+"""Every trained method and WiSE-FT against plain fine-tuning, CAR-FT against every other: means over tasks, paired."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from carft.spec.registry import METHODS, trained_methods
 from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.levels import LEVELS
-from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence
+from reports.evidence.evidence import CAR_FT, FT, VALIDATION, WISE, Entry, Evidence
 
 COLUMNS = (
     "contrast", "where", "scope", "scale", "selected_on", "effect", "low", "high", "smallest_visible", "floor",
@@ -21,8 +21,9 @@ COLUMNS = (
 def comparison_table(evidence: Evidence) -> pd.DataFrame:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
-    Where other methods were searched less often, further rows compare CAR-FT with FT in as many first searches, so that
-    what the others are compared with can be told from what the other searches changed.
+    With interpolations, WiSE-FT of FT, alpha chosen on validation, is compared with FT and with CAR-FT. Where other
+    methods were searched less often, further rows compare CAR-FT with FT in as many first searches, so that what the
+    others are compared with can be told from what further searches changed.
 
     flaws: evidence that is missing, and what besides the method differs between the two sides; empty for nothing.
     """
@@ -31,16 +32,21 @@ def comparison_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _rows(view: Evidence) -> Iterator[dict[str, Any]]:
-    others = [Entry(name) for name in trained_methods() if any(view.cells(task, Entry(name)) for task in view.tasks)]
+    others = [Entry(name) for name in trained_methods() if _has(view, Entry(name))]
     pairs = [(entry, FT) for entry in others if entry != FT]
     pairs += [(CAR_FT, entry) for entry in others if entry not in (FT, CAR_FT)]
     asked = [(_named(first, second), view, first, second) for first, second in pairs]
+    asked += [(f"WiSE(FT) - {METHODS[e.method].label}", view, WISE, e) for e in (FT, CAR_FT) if _has(view, WISE)]
     asked += [(f"{_named(CAR_FT, FT)}, {words}", fewer, CAR_FT, FT) for words, fewer in _fewer_searches(view)]
     for name, part_of_view, first, second in asked:
         for where, (metric, sets) in LEVELS.items():
             found = pool(part_of_view, Contrast(first, second, metric, sets), name)
             if found is not None and found.tasks:
                 yield _row(view, found, where)
+
+
+def _has(view: Evidence, entry: Entry) -> bool:
+    return any(view.cells(task, entry) for task in view.tasks)
 
 
 def _named(first: Entry, second: Entry) -> str:

@@ -34,6 +34,7 @@ from reports.tables.card import (
     TableCard,
 )
 from reports.tables.comparisons import comparison_table
+from reports.tables.confirmed import confirmed_table
 from reports.tables.differences import difference_table, verdict_table
 from reports.tables.folder import cell_table, problem_table
 from reports.tables.paper_scale import paper_scale_table
@@ -239,6 +240,21 @@ TABLES: dict[str, TableCard] = {
         ("method", "epoch"),
         formulas={"*": Formula("Mean over the cells of the mean over the epoch's steps (history.parquet).")},
         rests_on=cells_in_history,
+        on_page=False,
+    ),
+    "confirmed": TableCard(
+        "Confirm cells",
+        "Every confirm cell of trained methods with its hyperparameters and what it reaches, in %.",
+        lambda sources: confirmed_table(sources.evidence),
+        ("scope", "task", "method", "search", "seed"),
+        shares=("*top1", "ood_mean"),
+        formulas={
+            "context_top1": Formula("Mean over the held-out sets of SET/context_top1 (macro over contexts)."),
+            "val_top1": Formula("The cell's val/top1.", "val/top1"),
+            "test_top1": Formula("The cell's test/top1.", "test/top1"),
+            "ood_mean": Formula("The cell's ood/mean/top1.", "ood/mean/top1"),
+            "*": COPIED,
+        },
         on_page=False,
     ),
     "unsealings": TableCard(

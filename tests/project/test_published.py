@@ -41,6 +41,42 @@ def test_the_counts_of_readings_in_the_findings_are_those_of_their_table() -> No
     assert f"in all {every}, and ahead on the mean of the suites in {ahead}." in " ".join(said.split())
 
 
+def test_what_the_findings_count_among_confirm_cells_is_what_their_table_holds() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    cells = pd.read_csv(AUDIT / "report" / "tables" / "confirmed.csv")
+    nine = cells[cells["scope"] == "icons-full"]
+    by_search = 100 * nine[nine["method"] == "ft"].groupby("search")["ood_mean"].mean()
+    assert by_search.idxmin() == 1
+    assert (
+        f"lowest of five out of distribution: {by_search[1]:.1f} %, where the mean is {by_search.mean():.1f} %" in text
+    )
+    ours = nine[nine["method"] == "car_ft"]
+    middle, small = ours[ours["kl_weight"].between(1, 3)], ours[ours["kl_weight"] < 1]
+    kept = [100 * part["context_top1"].mean() for part in (middle, small)]
+    assert f"weight of 1 to 3 recognise {kept[0]:.1f} % of contexts, those below 1 about {kept[1]:.0f} %" in text
+    assert f"({len(middle)} and {len(small)} confirm cells, on different tasks;" in text
+    median = ours.groupby(["task", "search"])["kl_weight"].first().median()
+    assert f"(2.4, where the median of the nine tasks is {median:.2f})" in text
+
+
+def test_what_the_findings_count_among_winners_is_what_the_table_of_trials_holds() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    trials = pd.read_csv(AUDIT / "report" / "tables" / "trials.csv", keep_default_na=False)
+    winners = trials[(trials["scope"] == "icons-full") & (trials["won"].astype(str) == "True")]
+
+    def at_edge(method: str, name: str) -> str:
+        mine = winners[winners["method"] == method]["at_edge"]
+        return f"{sum(name in edges.split(', ') for edges in mine)} of {len(mine)}"
+
+    assert f"{at_edge('car_ft', 'kl_weight')} winners of CAR-FT have a KL weight in the lowest tenth" in text
+    assert f"{at_edge('ft', 'lr')} of fine-tuning lie at an end of the learning rate" in text
+    assert (
+        f"the permuted control ({at_edge('car_ft_permuted', 'kl_weight')}) and of KD ({at_edge('kd', 'kl_weight')})"
+        in text
+    )
+    assert f"the energy weight of Lipsum-FT ({at_edge('lipsum_ft', 'energy_weight')})" in text
+
+
 def test_the_unpacked_report_is_that_of_the_archive() -> None:
     with zipfile.ZipFile(ARCHIVE) as archive:
         inside = {name: archive.read(name) for name in archive.namelist() if name.startswith("report/")}

@@ -96,6 +96,17 @@ def test_no_row_mixes_scopes(made: dict[str, pd.DataFrame]) -> None:
         assert set(part["task"]) == (set(TASKS) if scope == "icons" else {"icons/all"})
 
 
+def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence) -> None:
+    sources = Tables(evidence)
+    cells, tasks = sources.table("confirmed"), sources.table("tasks").set_index(["scope", "task", "method"])
+    assert len(cells) and not cells.duplicated(["scope", "task", "method", "search", "seed"]).any()
+    for (scope, task, method), part in cells.groupby(["scope", "task", "method"]):
+        told = tasks.loc[(scope, task, method)]
+        assert part["test_top1"].mean() == pytest.approx(told["test_top1"], nan_ok=True)
+        assert part["ood_mean"].mean() == pytest.approx(told["ood/mean"], nan_ok=True)
+        assert len(part) == told["n_seeds"]
+
+
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
     plots = draw_all(Tables(evidence).tables(), evidence.scale, tmp_path)
     names = {plot.name for plot in plots}
