@@ -145,6 +145,8 @@ def data_check(settings: CheckSettings) -> None:
                 out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
             for file, reason in one.unreadable.items():
                 out.print(f"  {file}: {reason}", soft_wrap=True, highlight=False, markup=False)
+        for line in _own_words(own) if own else ():
+            out.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
         for copies in near:
             out.print(f"  {copies.words}", soft_wrap=True, highlight=False, markup=False)
             for held, trained in copies.pairs[:FEW]:
@@ -153,6 +155,17 @@ def data_check(settings: CheckSettings) -> None:
                 out.print(f"    and {len(copies.pairs) - FEW} more; all with --json", highlight=False)
     if any(one.status == "failed" for one in found):
         raise SystemExit(1)
+
+
+def _own_words(task: str) -> list[str]:
+    """How many groups your own data have, and what the columns of a table leave open."""
+    from carft.data.catalog import card
+    from carft.data.folder.named import located
+    from carft.data.folder.table import TABLES, table_notes
+
+    tree, _ = located(card(task).name)
+    notes = table_notes(tree.root) if tree.root.suffix.lower() in TABLES else []
+    return [f"{len(tree.splits):,} groups.", *notes]
 
 
 def _near_duplicates(task: str) -> list[NearDuplicates]:

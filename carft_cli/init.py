@@ -24,18 +24,19 @@ TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
 
 def init(
     data: Annotated[Path, typer.Argument(help="A folder of images, or a table (docs/folder.md).")],
-    to: Annotated[Path, typer.Option("--to", help="The folder to write.")] = Path("audit"),
+    to: Annotated[Path, typer.Option("--to", help="The folder to write.")] = Path("my-audit"),
     model: Annotated[str | None, typer.Option(help="An open_clip model; default: that of downstream.")] = None,
     pretrained: Annotated[str | None, typer.Option(help="Its weights: a tag, or a file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at your images and write a project folder: tasks file, recipe, and a README with three commands.
 
-    Example: `python cli.py init images.csv --to audit`
+    Example: `python cli.py init images.csv --to my-audit`
     """
     from carft.data.catalog import card
     from carft.data.folder.cards import folder_task
     from carft.data.folder.layout import read
+    from carft.data.folder.table import TABLES, table_notes
 
     model, pretrained = ModelOptions(model, pretrained).weights()
     tree = read(given_path(data))
@@ -51,13 +52,19 @@ def init(
     if as_json:
         print_json({"task": name, "paths": [str(path) for path in paths.values()], "warnings": known.warnings()})
         return
-    groups = len(tree.splits)
     images = sum(map(len, tree.images.values()))
-    out.print(f"{images} images, {groups} groups, {len(tree.words)} classes, domains: {', '.join(tree.domains)}.")
-    for words_ in known.warnings():
-        out.print(f"Warning: {words_}", soft_wrap=True, markup=False, highlight=False)
+    lines = [f"Task {name}: {images} images, {len(tree.splits)} groups, {len(tree.words)} classes."]
+    if len(tree.domains) > 1:
+        first, *others = tree.domains
+        lines.append(
+            f"Trained on: {first}; held out: {', '.join(others)}. Edit id_domains and ood_domains in {paths[TASKS]}."
+        )
+    notes = table_notes(tree.root) if tree.root.suffix.lower() in TABLES else []
+    for line in (*lines, *notes, *(f"Warning: {words_}" for words_ in known.warnings())):
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
     out.print(f"Written: {', '.join(map(str, paths.values()))}", soft_wrap=True)
-    out.print(f"Next: python cli.py plan {shlex.quote(str(paths[RECIPE]))}", soft_wrap=True, highlight=False)
+    asked = f"{shlex.quote(str(paths[RECIPE]))} --results {shlex.quote(str(to / 'results'))}"
+    out.print(f"Next: python cli.py plan {asked}", soft_wrap=True, highlight=False)
 
 
 def task_name(given: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -168,8 +169,7 @@ class SweepSettings:
             oracle=self.search.oracle or None,
             early_stopping=self.search.early_stopping,
         )
-        ranges = {**range_of_model(changed, recipe), **ranges}
-        return changed.with_ranges(ranges) if ranges else changed
+        return ranged(changed, recipe, ranges)
 
     def resources(self, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe; ``UserError`` for numbers that cannot be."""
@@ -195,6 +195,18 @@ class SweepSettings:
         if not tasks:
             raise UserError("--leave-one-out is for --tasks folder:PATH or NAME=PATH.", LEAVE_ONE_OUT)
         return [held_out for task in tasks for held_out in _held_out(task)]
+
+
+def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, float]]) -> Recipe:
+    """The recipe with the ranges that were given, and the learning rates of its model where the recipe has none for it.
+
+    The first guess of a method is no guess for a model. So a recipe that extends another, and thereby has no learning
+    rates for its own model, gets the middle of the range as the other recipe does with this model.
+    """
+    of_model = range_of_model(changed, recipe)
+    unguessed = [name for name in of_model if name not in recipe.space and name not in given]
+    ranges = {**of_model, **given}
+    return changed.with_ranges(ranges, unguessed) if ranges else changed
 
 
 def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, float]]:

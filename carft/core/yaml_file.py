@@ -29,6 +29,13 @@ def parse_yaml(
         return model.model_validate(complete(yaml.safe_load(text)))
     except ValidationError as error:
         raise _invalid(error, model, text, source, what) from error
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark or error.context_mark, error.problem or "it cannot be read"
+        place = f"{source}, line {mark.line + 1}" if mark else source
+        raise UserError(
+            f"{place}: the {what} is not YAML: {problem}.",
+            "A value with a colon and a blank needs quotes, a key needs a colon, and entries of one list one indent.",
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"The {what} {source} is not YAML: {str(error).splitlines()[0]}.") from error
 

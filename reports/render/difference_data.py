@@ -14,6 +14,7 @@ CONTRAST = "CAR-FT - FT"
 #: where a difference is measured -> (claim, part) that gives the mean over tasks
 MEANS = {"ID test": ("C3", f"{CONTRAST}, ID test"), "mean OOD": ("C4", f"{CONTRAST}, mean of suites")}
 MEAN = "mean of tasks"
+HELD = "the intervals hold it already: each study was searched several times"
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -42,9 +43,11 @@ def difference_data(tables: Tables) -> list[dict[str, Any]]:
 
 def interval_choices(rows: Sequence[Mapping[str, Any]], uncertainty: pd.DataFrame) -> list[dict[str, str]]:
     """The intervals that a reader can choose: name, label, and why it cannot be had; empty where it can."""
+    without = _no_search(rows, uncertainty)
+    held = "searches, " if without == HELD else ""
     return [
-        {"name": "seeds", "label": "seeds and test images", "lacks": ""},
-        {"name": "search", "label": "plus the luck of the search", "lacks": _no_search(rows, uncertainty)},
+        {"name": "seeds", "label": f"{held}seeds and test images", "lacks": ""},
+        {"name": "search", "label": "plus the luck of the search", "lacks": without},
         {"name": "tasks", "label": "tasks as a sample", "lacks": _no_tasks(rows)},
     ]
 
@@ -56,7 +59,7 @@ def _no_search(rows: Sequence[Mapping[str, Any]], uncertainty: pd.DataFrame) -> 
     if not len(own) or not own["half_width"].notna().any():
         return "one seed or one group gives no interval"
     if own["se_hyperparameters"].notna().any():
-        return "the intervals hold it already: each study was searched several times"
+        return HELD
     return "studies of one trial do not show it"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -154,11 +154,12 @@ class Recipe(_Strict):
         }
         return {**method.space, **own}
 
-    def with_ranges(self, ranges: Mapping[str, tuple[float, float]]) -> Recipe:
+    def with_ranges(self, ranges: Mapping[str, tuple[float, float]], unguessed: Collection[str] = ()) -> Recipe:
         """The recipe with other search ranges, by hyperparameter; ``UserError`` for one that no method searches.
 
         All methods that have the hyperparameter get the range. Their first guess stays when they share it and the range
-        holds it. Otherwise it is the middle of the range in the logarithm.
+        holds it, unless the hyperparameter is one of ``unguessed``. Otherwise it is the middle of the range in the
+        logarithm.
         """
         searched = [card for name in self.methods if (card := method_card(name)).kind == "trained"]
         space = dict(self.space)
@@ -169,7 +170,7 @@ class Recipe(_Strict):
                 raise UserError(f"No method of this sweep searches '{name}'.", f"Searched: {', '.join(known)}.")
             first = guesses.pop()
             middle = math.sqrt(low) * math.sqrt(high)
-            kept = not guesses and low <= first <= high
+            kept = not guesses and low <= first <= high and name not in unguessed
             space[name] = SearchRange(low=low, high=high, first_guess=first if kept else middle)
         return self.model_copy(update={"space": space})
 
@@ -218,6 +219,10 @@ class Recipe(_Strict):
         asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, "searches": searches, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
+        if tasks is not None and recipe.readings is not None:
+            own = set.intersection(*(set(card(task).banks) for task in recipe.tasks))
+            elsewhere = {bank for known in CARDS.values() for bank in known.banks} - own
+            recipe = recipe.model_copy(update={"readings": recipe.readings.without_templates(elsewhere)})
         kinds = [method_card(method).kind for method in recipe.methods]
         if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from carft.spec.registry import Range
 
 #: value of the context temperature that a search chooses like any other hyperparameter
 VALIDATED = "validated"
+#: the factor whose values are banks of a task's card
+TEMPLATES = "context_templates"
 TEMPERATURES = Range(0.1, 10.0, first_guess=1.0)
 
 
@@ -55,6 +57,13 @@ class Readings(BaseModel):
     factors: dict[str, list[str | float]]
     combinations: int = Field(ge=0)
     seed: int = Field(ge=0)
+
+    def without_templates(self, banks: Collection[str]) -> Readings:
+        """The readings without these banks of context templates, as tasks need them that lack those of the catalog."""
+        kept = {**self.factors}
+        if TEMPLATES in kept:
+            kept[TEMPLATES] = [name for name in kept[TEMPLATES] if name not in banks]
+        return self.model_copy(update={"factors": {name: values for name, values in kept.items() if values}})
 
     def listed(self) -> list[Choice]:
         """The default, every single change, and distinct combinations of two or more changes, always the same ones."""

@@ -42,6 +42,8 @@ def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path)
     readme = (tmp_path / "audit" / "README.md").read_text()
     assert readme.count("\npython cli.py ") == 3 and "$" not in readme
     assert "../pets" in (tmp_path / "audit" / "carft.yaml").read_text()
+    plain = run_cli(*asked[:3], tmp_path / "other")
+    assert "Trained on: photo; held out: scan, sketch." in plain.stdout and "Task my-pets: " in plain.stdout
     again = run_cli(*asked)
     assert again.returncode == 2 and "exists already" in again.stderr
 
@@ -57,6 +59,6 @@ def test_every_step_of_the_page_on_your_data_runs(tmp_path: Path) -> None:
         asked = [sys.executable, str(ROOT / "cli.py"), *shlex.split(line)]
         done = subprocess.run(asked, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    assert (tmp_path / "audit" / "report" / "index.html").is_file()
-    verdicts = pd.read_csv(tmp_path / "audit" / "report" / "tables" / "verdicts.csv")
+    assert (tmp_path / "my-audit" / "report" / "index.html").is_file()
+    verdicts = pd.read_csv(tmp_path / "my-audit" / "report" / "tables" / "verdicts.csv")
     assert {"C3", "C4"} <= set(verdicts["claim"])

@@ -92,10 +92,33 @@ def _parsed(table: Path, pattern: str) -> Tree:
     )
 
 
+def table_notes(table: Path) -> list[str]:
+    """What the columns of a table leave to defaults, and which columns are not read, as sentences."""
+    names = _columns(table)
+    unread = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
+    notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
+    if "group" not in names:
+        notes.append("No column group: a group is the images whose file has one name, without its ending.")
+    if "domain" not in names:
+        notes.append("No column domain: all images are of one domain.")
+    return notes
+
+
+def _columns(table: Path) -> list[str]:
+    if table.suffix.lower() == ".csv":
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            return [name.strip() for name in next(csv.reader(stream, strict=True), [])]
+    import pyarrow.parquet as pq
+
+    return list(pq.read_schema(table).names)
+
+
 def _cells(table: Path) -> tuple[set[str], list[tuple[str, dict[str, str]]]]:
     """Return the columns that are read, and of each row what messages call it and its values, without outer blanks."""
     try:
         names, lines = _csv(table) if table.suffix.lower() == ".csv" else _parquet(table)
+    except UnicodeDecodeError as error:
+        raise CorruptFile(table, "it is not UTF-8", "Save it as CSV UTF-8.") from error
     except (OSError, ValueError, csv.Error) as error:
         raise CorruptFile(table, str(error).splitlines()[0] if str(error) else "it is empty", EXAMPLE) from error
     columns = _checked_columns(table, names)
@@ -136,7 +159,10 @@ def _checked_columns(table: Path, names: Sequence[str]) -> set[str]:
     for name in names:
         near = difflib.get_close_matches(name.casefold(), OPTIONAL, n=1, cutoff=0.8)
         if near and name not in known and near[0] not in names:
-            raise UserError(f"The table '{table}' has the column '{name}'; is it '{near[0]}'?", "Rename it either way.")
+            raise UserError(
+                f"The table '{table}' has the column '{name}'; is it '{near[0]}'?",
+                f"Rename it to '{near[0]}', or to something else if it is not meant.",
+            )
     return {name for name in names if name in known}
 
 

@@ -12,6 +12,7 @@ from carft.data.fixtures import is_fixture
 from carft.data.folder.cards import data_set_of
 from carft.data.folder.named import located, version_of
 from carft.data.folder.naming import PREFIX
+from carft.data.folder.table import TABLES
 from carft.data.folder.tree import Tree
 from carft.data.indexing import indexed
 from carft.data.loading import image_set, joined, require_every_class
@@ -28,15 +29,21 @@ def require_present(card: Card, options: DataOptions) -> None:
     if bare := [word for label, word in enumerate(tree.words) if label not in trained]:
         raise UserError(
             f"The class '{bare[0]}' has no image to train on in {', '.join(name.id_domains)} of '{tree.root}'.",
-            "Add images, or list stems for training in split.json.",
+            f"Add images, or {_split_words(tree, 'images for training')}.",
         )
     needed = [("val", name.id_domains), ("test", name.id_domains), *(("test", (d,)) for d in name.ood_domains)]
     for split, domains in needed:
         if domains and not any(len(tree.part(domain, split)) for domain in domains):
             raise UserError(
                 f"'{tree.root}' has no image for {split} in {', '.join(domains)}.",
-                "Add images, or list the stems of each split in split.json.",
+                f"Add images, or {_split_words(tree, 'the images of each split')}.",
             )
+
+
+def _split_words(tree: Tree, what: str) -> str:
+    """How a person says which images a split has."""
+    is_table = tree.root.suffix.lower() in TABLES
+    return f"name {what} in the table's column split" if is_table else f"list {what} by stem in split.json"
 
 
 def open_task(card: Card, options: DataOptions) -> Task:

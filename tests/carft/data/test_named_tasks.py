@@ -187,6 +187,11 @@ def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> No
         ("tasks:\n  - name: 3\n    path: pets\n", "tasks.yaml, line 2: tasks.0.name"),
         ("tasks: []\n", "tasks.yaml, line 1: tasks"),
         ("tasks: [\n", "is not YAML"),
+        ("tasks:\n  - name: zoo/a\n     path: pets\n", "tasks.yaml, line 3: the tasks file is not YAML"),
+        (
+            "tasks:\n  - name: zoo/a\n    path\n    id_domains: [photo]\n",
+            "tasks.yaml, line 4: the tasks file is not YAML",
+        ),
         ("tasks:\n  - {name: a, path: pets}\n  - {name: a, path: pets}\n", "two tasks called 'a'"),
         ("tasks:\n  - {name: a, path: pets, class_names: {zebra: z}}\n", "names 'zebra', which is no class folder"),
         ("tasks:\n  - {name: a, path: pets, prompts: {photo: photo}}\n", "exactly one {}"),

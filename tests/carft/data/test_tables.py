@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from carft.data.folder.cards import folder_task, leave_one_out
 from carft.data.folder.layout import read
 from carft.data.folder.named import named_task
 from carft.data.folder.splits import SPLITS, split_of
-from carft.data.folder.table import _read, read_table
+from carft.data.folder.table import _read, read_table, table_notes
 from carft.data.folder.tasks_file import tasks_in
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
@@ -95,6 +96,27 @@ def test_csv_and_parquet_are_one_version_and_the_order_of_rows_does_not_matter(d
     assert read(drawn / "mixed.csv").digest == digest
     assert read(table(drawn, "extra.csv", age=7)).digest == digest
     assert read(table(drawn, "whole.csv", group=None)).digest != digest
+
+
+def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True)
+    renamed = pd.read_csv(drawn / "images.csv").rename(columns={"group": "individual", "domain": "site"})
+    renamed.to_csv(tmp_path / "mine.csv", index=False)
+    renamed.to_parquet(tmp_path / "mine.parquet", index=False)
+    for name in ("mine.csv", "mine.parquet"):
+        unread, group, domain = table_notes(tmp_path / name)
+        assert "individual" in unread and "site" in unread and "path" not in unread
+        assert group.startswith("No column group") and domain.startswith("No column domain")
+    assert table_notes(drawn / "images.csv") == []
+    checked = run_cli("data", "check", f"folder:{tmp_path / 'mine.csv'}")
+    assert "individual" in checked.stdout and " groups." in checked.stdout
+
+
+def test_a_table_in_another_encoding_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_bytes("path,class\nkäfer.png,käfer\n".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8") as refused:
+        read_table(tmp_path / "images.csv")
+    assert "CSV UTF-8" in refused.value.hint
 
 
 def test_a_column_gives_the_split(drawn: Path) -> None:

@@ -13,7 +13,7 @@ from carft.core.errors import UserError
 from carft.data.folder.layout import fixture
 from carft.data.sets import DataSet
 from carft.spec.ranges import learning_rates
-from carft_cli.sweep_settings import range_of_model, tasks_of
+from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
 from sweeps.recipes import load_recipe
 from tests.support.helpers import run_cli
 
@@ -109,6 +109,34 @@ def test_the_learning_rates_are_those_of_the_model(
     mine.write_text(text + (f"space:\n{lr}\n" if lr else ""))
     recipe = load_recipe(str(mine))
     assert range_of_model(recipe.changed(), recipe) == expected
+
+
+def test_a_recipe_that_extends_another_is_searched_as_the_other_with_its_model(mine: Path) -> None:
+    """So that the command that a report proposes goes on with the studies of the recipe."""
+    mine.write_text(FIVE.replace("tasks_file: carft.yaml", "tasks: [icons/tools]"))
+    own, other = load_recipe(str(mine)), load_recipe("downstream")
+    model = {"model": "icons-resnet", "pretrained": "icons"}
+    spaces = [
+        ranged(changed, recipe, {}).space
+        for changed, recipe in ((own.changed(), own), (other.changed(["icons/tools"], **model), other))
+    ]
+    assert spaces[0] == spaces[1] and spaces[0]["lr"].first_guess == pytest.approx((1e-4 * 3e-3) ** 0.5)
+
+
+def test_readings_of_tasks_without_the_catalogs_templates_leave_those_out() -> None:
+    readings = load_recipe("readings").readings
+    assert readings is not None and readings.factors["context_templates"] == ["imagenet", "domains"]
+    fewer = readings.without_templates({"imagenet", "own"})
+    assert fewer.factors["context_templates"] == ["domains"] and len(fewer.listed()) < len(readings.listed()) + 1
+    none = readings.without_templates({"imagenet", "domains"})
+    assert "context_templates" not in none.factors
+    assert load_recipe("readings").changed(["icons/all"]).readings == readings
+
+
+def test_readings_run_on_a_folder_of_one_s_own(mine: Path) -> None:
+    asked = ("--tasks-file", mine.parent / "carft.yaml", "--model", "icons-resnet", "--pretrained", "icons", "--json")
+    plan = run_cli("plan", "readings", *asked)
+    assert plan.returncode == 0, plan.stderr
 
 
 def test_a_model_of_the_command_line_has_its_own_learning_rates() -> None:
