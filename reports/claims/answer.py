@@ -16,7 +16,7 @@ from carft.store.edges import edge_words, narrow_ranges
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.null_checks import NullCheck, failures
-from reports.claims.answer_of_several import listed
+from reports.claims.answer_of_several import Clause, listed
 from reports.claims.notes import doubt_of
 from reports.claims.rules import Verdict
 from reports.claims.verdicts import NEEDS
@@ -143,10 +143,10 @@ def _sentence_of_several(
     if not asked:
         return Sentence(topic.title, f"not measured: {topic.lacking}.")
     doubtful = {view.name for view in views if _doubt(view, checks) or any(map(doubt_of, _own(topic, view, verdicts)))}
-    over = ("CAR-FT against FT", {name: one.over for name, one in asked.items()})
-    tuned = ("FT against zero-shot", {name: one.tuned for name, one in asked.items()})
+    over: Clause = ("CAR-FT against FT", {name: one.over for name, one in asked.items()}, doubtful)
+    tuned: Clause = ("FT against zero-shot", {name: one.tuned for name, one in asked.items()}, ())
     clauses = [tuned, over] if topic.metric == "context" else [over]
-    return Sentence(topic.title, listed(clauses, doubtful) + ".")
+    return Sentence(topic.title, listed(clauses) + ".")
 
 
 def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:

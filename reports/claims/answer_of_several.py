@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from reports.analysis.contrasts import Part
 
 #: characters of a sentence at most, where one scope a group can be named in them
 LINE = 200
+#: what is compared, the difference by scope, and the scopes in which nothing is decided about it
+Clause = tuple[str, Mapping[str, Part | None], Collection[str]]
 BETTER, WORSE, UNDECIDED, UNMEASURED = GROUPS = ("better", "worse", "undecided", "not measured")
 
 
-def listed(clauses: Sequence[tuple[str, Mapping[str, Part | None]]], doubtful: set[str]) -> str:
-    """The clauses of a sentence, with as many scopes by name as a line holds; the others are counted.
-
-    Args:
-        clauses: What is compared, and the difference by scope.
-        doubtful: Scopes in which nothing is decided.
-    """
-    for named in range(max(len(parts) for _, parts in clauses), 0, -1):
-        text = "; ".join(f"{subject}: {_grouped(parts, doubtful, named)}" for subject, parts in clauses)
+def listed(clauses: Sequence[Clause]) -> str:
+    """The clauses of a sentence, with as many scopes by name as a line holds; the others are counted."""
+    for named in range(max(len(parts) for _, parts, _ in clauses), 0, -1):
+        text = "; ".join(f"{subject}: {_grouped(parts, doubtful, named)}" for subject, parts, doubtful in clauses)
         if len(text) <= LINE:
             break
     return text
 
 
-def _grouped(parts: Mapping[str, Part | None], doubtful: set[str], named: int) -> str:
+def _grouped(parts: Mapping[str, Part | None], doubtful: Collection[str], named: int) -> str:
     """Scopes by direction, in the order of the report. named: how many of a group are named."""
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
     for scope, part in parts.items():

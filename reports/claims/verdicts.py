@@ -44,7 +44,7 @@ def _narrow(verdict: Verdict, evidence: Evidence) -> Verdict:
     if verdict.verdict not in ("reproduced", "contradicted") or not verdict.cells:
         return verdict
     used = _with_parents(verdict, evidence)
-    ranges = narrow_ranges(study for study in evidence.studies if used & {*study.confirm, study.winner})
+    ranges = narrow_ranges(study for study in evidence.archive.studies if used & {*study.confirm, study.winner})
     if not ranges:
         return verdict
     listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))

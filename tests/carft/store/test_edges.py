@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from carft.store.study import StudyFile
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import Evidence
 from tests.support.helpers import made_up_study
-from tests.support.planted import Plan, change_study, plant
+from tests.support.planted import Plan, change_study, changed, plant
 
 
 def study(lr: float, kl_weight: float = 1.0, **content: Any) -> StudyFile:
@@ -69,6 +70,21 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_inconclusive(store: S
     found = claim(store, "C3")
     assert found.verdict == ("reproduced" if allowed else "inconclusive")
     assert ("Search range too narrow" in found.reason) is not allowed
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: Path) -> None:
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(b"weights")
+    plan = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
+    plant(store, list(DOWNSTREAM_ICONS), plan)
+    plant(store, list(DOWNSTREAM_ICONS), plan, pretrained=str(weights))
+    for known in [s for s in store.studies() if s.pretrained != "icons"]:
+        lr = known.trials[0].parameters["lr"]
+        store.write_study(known.id, changed(known, space={**known.space, "lr": [lr / 100, lr, lr]}))
+    first, second = (v for v in verdicts(Evidence.of(store)) if v.claim == "C3")
+    assert (first.verdict, second.verdict) == ("reproduced", "inconclusive")
+    assert "Search range too narrow" in second.reason
 
 
 def claim(store: Store, name: str) -> Verdict:

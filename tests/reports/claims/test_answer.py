@@ -162,7 +162,7 @@ def test_however_many_families_a_sentence_stays_a_line() -> None:
         )
 
     parts: dict[str, Part | None] = {f"family-{k}": part(0.01 * k) for k in range(-20, 21)}
-    text = listed([("CAR-FT against plain fine-tuning", parts)], {"family-19"})
+    text = listed([("CAR-FT against plain fine-tuning", parts, {"family-19"})])
     assert len(text) <= LINE and "better on family-6 (+6.0)" in text and "worse on family--20 (-20.0)" in text
     assert "undecided on family--5 (-5.0)" in text and re.search(r"and \d+ more", text)
     alone = {name: parts[name] for name in ("family-3", "family-9", "family--9")}
