@@ -24,6 +24,8 @@ from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 
 #: a gain over zero-shot below this, a share of 1, counts as learning little
 LITTLE = 0.01
+#: sets under shift that the box names at most
+FEW = 4
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ def _trust(
         ("Scope", f"{evidence.name}, here and in the figure." if evidence.others else ""),
         ("Scale", SCALES.get(evidence.scale, evidence.scale)),
         ("Rests on", _size(evidence, main.over)),
+        ("Held out", _held_out(evidence)),
         ("Fine-tuning itself", _learned(inside if inside.tuned is not None else outside)),
         ("Search", _search(evidence)),
         ("Intervals", _left_out(evidence)),
@@ -243,6 +246,20 @@ def _size(evidence: Evidence, part: Part | None) -> str:
         f"{tasks}{of} task{'s' * (max(tasks, wanted) > 1)}, {seeds} seed{'s' * (seeds != 1)}{alone}, "
         f"{part.estimate.n_groups:,} test {unit}s."
     )
+
+
+def _held_out(evidence: Evidence) -> str:
+    """The groups of each set under shift, on your own data: a domain with few of them decides nothing."""
+    if evidence.scale != "own":
+        return ""
+    counts: Counter[str] = Counter()
+    for task in evidence.tasks:
+        cells = [c for s in evidence.studies if s.task == task for c in s.confirm if c in evidence.records]
+        for name in evidence.suites(task) if cells and evidence.archive.evaluated(cells[0]) else ():
+            counts[name.removeprefix("ood/")] += len(evidence.outcome(cells[0], name).frame.group_names)
+    listed = [f"{name}, {count:,} groups" for name, count in counts.most_common(FEW)]
+    more = f"; and {len(counts) - FEW} more" if len(counts) > FEW else ""
+    return f"{'; '.join(listed)}{more}." if listed else ""
 
 
 def _learned(found: _Measured) -> str:

@@ -47,6 +47,7 @@ from reports.render.packing import packed_block, packed_cells
 from reports.render.plot_data import plot_data
 from reports.render.provenance import provenance
 from reports.render.words import (
+    about_words,
     count_words,
     given_up,
     is_several,
@@ -69,6 +70,7 @@ class Content:
     """What all pages show."""
 
     scale: str
+    about: str
     question: str
     answer: PageAnswer
     counts: str
@@ -106,6 +108,7 @@ class Content:
         cells = cell_block(sources)
         return Content(
             scale=evidence.scale,
+            about=about_words(evidence),
             question="Does CAR-FT beat plain fine-tuning, in and out of distribution?",
             answer=sources.answer,
             counts=count_words(verdicts),

@@ -84,6 +84,12 @@ def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> st
     )
 
 
+def about_words(evidence: Evidence) -> str:
+    """What the report is about: the tasks or family of the first scope, and how many more scopes there are."""
+    more = len(evidence.others)
+    return evidence.name + (f" and {more} other scope{'s' * (more > 1)}" if more else "")
+
+
 def of_scope(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
     """The rows of the scope that is reported first."""
     return table[table["scope"] == evidence.name] if "scope" in table else table

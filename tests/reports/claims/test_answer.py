@@ -166,7 +166,7 @@ def test_however_many_families_a_sentence_stays_a_line() -> None:
     assert len(text) <= LINE and "better on family-6 (+6.0)" in text and "worse on family--20 (-20.0)" in text
     assert "undecided on family--5 (-5.0)" in text and re.search(r"and \d+ more", text)
     alone = {name: parts[name] for name in ("family-3", "family-9", "family--9")}
-    assert listed([("A against B", {**alone, "other": None})], set()) == (
+    assert listed([("A against B", {**alone, "other": None}, set())]) == (
         "A against B: better on family-9 (+9.0), worse on family--9 (-9.0), undecided on family-3 (+3.0), "
         "not measured on other"
     )

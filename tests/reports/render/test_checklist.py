@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from carft.spec.training import NO_CLIP
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.evidence.caveats import FIXTURE
@@ -14,7 +15,7 @@ from reports.render.checklist import checklist
 from reports.render.page import PAGES, Content
 from reports.tables.registry import Tables
 from tests.support.helpers import TASK
-from tests.support.planted import PROVENANCE, Plan, plant
+from tests.support.planted import PROVENANCE, Plan, change_study, plant
 
 ITEMS = (
     "Data",
@@ -82,6 +83,7 @@ def test_report_md_has_the_checklist_and_the_glossary(content: Content) -> None:
 def test_a_recipe_that_differs_is_told_by_what_differs_and_of_whom(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, [TASK, "icons/tools"], Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}))
-    plant(store, [TASK], Plan({"car_ft": 0.6}, {"car_ft": 0.8}), crop=0.5)
+    plant(store, [TASK], Plan({"l2_sp": 0.6}, {"l2_sp": 0.8}))
+    change_study(store, TASK, "l2_sp", training={"epochs": 6, "clip": NO_CLIP})
     words = dict(checklist(sources_of(store)))["Training"]
-    assert words == "epochs 6; CAR-FT: crop 0.5."
+    assert words == "epochs 6; L2-SP: clip off."

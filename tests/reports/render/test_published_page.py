@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.claims.verdicts import ledger
 from tests.support.browsing import IN_A_BROWSER
 from tests.support.helpers import ROOT
 
@@ -40,7 +41,7 @@ def test_a_claim_of_several_scopes_is_told_once_and_each_scope_below_it(browser:
         assert rows.count() == len(ran)
         first = ~ran.duplicated("claim")
         told = page.locator(".answers tr.asked:not(.again) th > a").all_inner_texts()
-        assert told == ran[first]["title"].tolist()
+        assert told == [ledger()[claim].title for claim in ran[first]["claim"]]
         again = page.locator(".answers tr.again th > a")
         assert [words.partition(", ")[2] for words in again.all_inner_texts()] == ran[~first]["scope"].tolist()
         again.first.click()
