@@ -33,6 +33,7 @@ HYPERPARAMETERS = {
     "zeroshot": {},
     "ft": {"lr": 3e-4},
     "l2_sp": {"lr": 3e-4, "l2_weight": 0.1},
+    "flyp": {"lr": 3e-4},
     "car_ft": {"lr": 3e-4, "kl_weight": 1.0},
 }
 

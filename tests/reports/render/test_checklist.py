@@ -83,7 +83,7 @@ def test_report_md_has_the_checklist_and_the_glossary(content: Content) -> None:
 def test_a_recipe_that_differs_is_told_by_what_differs_and_of_whom(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plant(store, [TASK, "icons/tools"], Plan({"zeroshot": 0.5, "ft": 0.6}, {"zeroshot": 0.9, "ft": 0.6}))
-    plant(store, [TASK], Plan({"l2_sp": 0.6}, {"l2_sp": 0.8}))
-    change_study(store, TASK, "l2_sp", training={"epochs": 6, "clip": NO_CLIP})
+    plant(store, [TASK], Plan({"flyp": 0.6}, {"flyp": 0.8}))
+    change_study(store, TASK, "flyp", training={"epochs": 6, "clip": NO_CLIP})
     words = dict(checklist(sources_of(store)))["Training"]
-    assert words == "epochs 6; L2-SP: clip off."
+    assert words == "epochs 6; FLYP: clip off."
