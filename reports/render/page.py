@@ -243,10 +243,14 @@ def _embedded(plot: Plot) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
 
 
+def _packed_svg(plot: Plot) -> str:
+    return packed_block(plot.svg.read_text(encoding="utf-8"))
+
+
 @cache
 def _environments() -> dict[str, Environment]:
     html = _environment(autoescape=select_autoescape(["html"]))
-    html.filters.update(embed=_embedded, minus=minus, minuses=minuses)
+    html.filters.update(embed=_embedded, packed_svg=_packed_svg, minus=minus, minuses=minuses)
     html.filters.update(packed_cells=packed_cells, packed=packed_block)
     return {
         "index.html": html,

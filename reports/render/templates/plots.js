@@ -269,6 +269,11 @@ function drawSearch(width) {
 
 document.getElementById("intervals")?.addEventListener("change", redraw);
 dark.addEventListener("change", redraw);
+/* The figures of the folds are packed; all are opened at once, so that a page can be printed as soon as it is read. */
+for (const image of document.querySelectorAll("img[data-svg]")) {
+  unpack(image.dataset.svg).then(svg => { image.src = "data:image/svg+xml," + encodeURIComponent(svg); });
+}
+
 const packedPlots = read("plots-data");
 if (packedPlots) unpack(packedPlots).then(found => {
   plots = found;

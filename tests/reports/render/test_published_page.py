@@ -43,7 +43,7 @@ def test_a_claim_of_several_scopes_is_told_once_and_each_scope_below_it(browser:
         told = page.locator(".answers tr.asked:not(.again) th > a").all_inner_texts()
         assert told == [ledger()[claim].title for claim in ran[first]["claim"]]
         again = page.locator(".answers tr.again th > a")
-        assert [words.partition(", ")[2] for words in again.all_inner_texts()] == ran[~first]["scope"].tolist()
+        assert [words.partition(", ")[2] for words in again.all_text_contents()] == ran[~first]["scope"].tolist()
         again.first.click()
         assert page.locator(again.first.get_attribute("href")).locator("dl").first.is_visible()
         elsewhere = found[(found["verdict"] == "not run") & found["claim"].isin(set(ran["claim"]))]
