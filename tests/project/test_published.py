@@ -34,6 +34,9 @@ def test_the_counts_of_readings_in_the_findings_are_those_of_their_table() -> No
     inside, outside = (found[found["where"] == where] for where in ("ID test", "mean OOD"))
     every, text = len(inside), (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     assert (inside["effect"] < 0).sum() == every == len(outside)
+    for suite in ("hands", "renditions"):
+        count = (found[found["where"] == suite]["effect"] > 0).sum()
+        assert re.search(rf"on \*{suite}\* in (only )?{count}\b", (ROOT / "README.md").read_text(encoding="utf-8"))
     below, ahead, above = (inside["high"] < 0).sum(), (outside["effect"] > 0).sum(), (outside["low"] > 0).sum()
     assert f"behind fine-tuning in all {every}, and the interval lies below zero in {below}." in text
     assert f"it is ahead in {ahead}, and the interval lies above zero in {above}:" in text
@@ -47,16 +50,36 @@ def test_what_the_findings_count_among_confirm_cells_is_what_their_table_holds()
     nine = cells[cells["scope"] == "icons-full"]
     by_search = 100 * nine[nine["method"] == "ft"].groupby("search")["ood_mean"].mean()
     assert by_search.idxmin() == 1
+    assert f": {by_search[1]:.1f} % out of distribution where the mean is {by_search.mean():.1f} %, " in text
+    first = 100 * nine[nine["method"] == "ft"].groupby("search")[["test_top1", "context_top1"]].mean()
+    assert first.idxmin().tolist() == [1, 1]
+    (inside, context), means = first.loc[1], first.mean()
+    assert f"{inside:.1f} % in distribution ({means.iloc[0]:.1f} %), and {context:.1f} % of contexts" in text
+    ours, plain = (nine[nine["method"] == method] for method in ("car_ft", "ft"))
+    small, middle, large = (_by_rate(ours, *limits) for limits in RATES)
+    low = ours[(ours["lr"] < 5e-4) & (ours["kl_weight"] < 1)]
+    assert f"below 5e-4 recognise {small[0]:.1f} % of contexts ({small[1]} confirm cells; " in text
+    assert f"{100 * low['context_top1'].mean():.1f} % in the {len(low)} with a KL weight below 1)" in text
     assert (
-        f"lowest of five out of distribution: {by_search[1]:.1f} %, where the mean is {by_search.mean():.1f} %" in text
+        f"5e-4 to 1e-3 {middle[0]:.1f} % ({middle[1]} cells), and those above {large[0]:.1f} % ({large[1]} cells)"
+        in text
     )
-    ours = nine[nine["method"] == "car_ft"]
-    middle, small = ours[ours["kl_weight"].between(1, 3)], ours[ours["kl_weight"] < 1]
-    kept = [100 * part["context_top1"].mean() for part in (middle, small)]
-    assert f"weight of 1 to 3 recognise {kept[0]:.1f} % of contexts, those below 1 about {kept[1]:.0f} %" in text
-    assert f"({len(middle)} and {len(small)} confirm cells, on different tasks;" in text
+    shares = [_by_rate(plain, *limits)[0] for limits in RATES]
+    assert "Those of plain fine-tuning recognise {:.1f}, {:.1f} and {:.1f} %.".format(*shares) in text
+    rates = [10_000 * part.groupby(["task", "search"])["lr"].first().median() for part in (ours, plain)]
+    assert "(median {:.1f}e-4, fine-tuning {:.1f}e-4)".format(*rates) in text
     median = ours.groupby(["task", "search"])["kl_weight"].first().median()
     assert f"(2.4, where the median of the nine tasks is {median:.2f})" in text
+
+
+#: learning rates of winners, low to high
+RATES = ((0, 5e-4), (5e-4, 1e-3), (1e-3, 1))
+
+
+def _by_rate(cells: pd.DataFrame, low: float, high: float) -> tuple[float, int]:
+    """Context recognition in %, and the number of cells, of those with a learning rate in [low, high)."""
+    chosen = cells[(cells["lr"] >= low) & (cells["lr"] < high)]
+    return 100 * chosen["context_top1"].mean(), len(chosen)
 
 
 def test_what_the_findings_count_among_winners_is_what_the_table_of_trials_holds() -> None:
