@@ -161,11 +161,10 @@ def _own_words(task: str) -> list[str]:
     """How many groups your own data have, and what the columns of a table leave open."""
     from carft.data.catalog import card
     from carft.data.folder.named import located
-    from carft.data.folder.table import TABLES, table_notes
+    from carft.data.folder.table import table_notes
 
     tree, _ = located(card(task).name)
-    notes = table_notes(tree.root) if tree.root.suffix.lower() in TABLES else []
-    return [f"{len(tree.splits):,} groups.", *notes]
+    return [f"{len(tree.splits):,} groups.", *table_notes(tree)]
 
 
 def _near_duplicates(task: str) -> list[NearDuplicates]:

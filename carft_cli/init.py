@@ -36,7 +36,7 @@ def init(
     from carft.data.catalog import card
     from carft.data.folder.cards import folder_task
     from carft.data.folder.layout import read
-    from carft.data.folder.table import TABLES, table_notes
+    from carft.data.folder.table import table_notes
 
     model, pretrained = ModelOptions(model, pretrained).weights()
     tree = read(given_path(data))
@@ -45,7 +45,8 @@ def init(
     if found := next((path for path in paths.values() if path.exists()), None):
         raise UserError(f"'{found}' exists already.", "Give another folder: --to FOLDER")
     name = task_name(tree.base.name if tree.root == tree.base else tree.root.stem)
-    _write(paths[TASKS], _tasks(tree, name, to), "Domains, classes and prompts as they were found; edit what is wrong.")
+    entry = _entry(tree, name, to)
+    _write(paths[TASKS], {"tasks": [entry]}, "Domains, classes and prompts as they were found; edit what is wrong.")
     _write(paths[RECIPE], _recipe(model, pretrained), "What is not said here is that of `recipes show downstream`.")
     words = {"name": name, "measures": f"{len(tree.words)} classes; {known.measures.partition(': ')[2]}"}
     write_template(paths[README], "readme.md.txt", {**words, "program": program(), "folder": shlex.quote(str(to))})
@@ -54,13 +55,10 @@ def init(
         return
     images = sum(map(len, tree.images.values()))
     lines = [f"Task {name}: {images} images, {len(tree.splits)} groups, {len(tree.words)} classes."]
-    if len(tree.domains) > 1:
-        first, *others = tree.domains
-        lines.append(
-            f"Trained on: {first}; held out: {', '.join(others)}. Edit id_domains and ood_domains in {paths[TASKS]}."
-        )
-    notes = table_notes(tree.root) if tree.root.suffix.lower() in TABLES else []
-    for line in (*lines, *notes, *(f"Warning: {words_}" for words_ in known.warnings())):
+    if "id_domains" in entry:
+        inside, outside = (", ".join(entry[key]) for key in ("id_domains", "ood_domains"))
+        lines.append(f"Trained on: {inside}; held out: {outside}. Edit id_domains and ood_domains in {paths[TASKS]}.")
+    for line in (*lines, *table_notes(tree), *(f"Warning: {words_}" for words_ in known.warnings())):
         out.print(line, soft_wrap=True, markup=False, highlight=False)
     out.print(f"Written: {', '.join(map(str, paths.values()))}", soft_wrap=True)
     asked = f"{shlex.quote(str(paths[RECIPE]))} --results {shlex.quote(str(to / 'results'))}"
@@ -76,14 +74,14 @@ def task_name(given: str) -> str:
     return f"my-{plain}" if plain in TAKEN else plain
 
 
-def _tasks(tree: Tree, name: str, to: Path) -> dict[str, Any]:
+def _entry(tree: Tree, name: str, to: Path) -> dict[str, Any]:
     where = Path(os.path.relpath(tree.root, to.resolve())).as_posix()
     entry: dict[str, Any] = {"name": name, "path": where}
     if len(tree.domains) > 1:
         entry |= {"id_domains": list(tree.domains[:1]), "ood_domains": list(tree.domains[1:])}
         entry["prompts"] = dict(zip(tree.domains, tree.prompts, strict=True))
     entry["class_names"] = dict(zip(tree.folders, tree.words, strict=True))
-    return {"tasks": [entry]}
+    return entry
 
 
 def _recipe(model: str | None, pretrained: str | None) -> dict[str, Any]:

@@ -254,8 +254,8 @@ def _held_out(evidence: Evidence) -> str:
         return ""
     counts: Counter[str] = Counter()
     for task in evidence.tasks:
-        cells = [c for s in evidence.studies if s.task == task for c in s.confirm if c in evidence.records]
-        for name in evidence.suites(task) if cells and evidence.archive.evaluated(cells[0]) else ():
+        cells = evidence.cells(task, FT) or evidence.cells(task, CAR_FT)
+        for name in evidence.suites(task) if cells else ():
             counts[name.removeprefix("ood/")] += len(evidence.outcome(cells[0], name).frame.group_names)
     listed = [f"{name}, {count:,} groups" for name, count in counts.most_common(FEW)]
     more = f"; and {len(counts) - FEW} more" if len(counts) > FEW else ""

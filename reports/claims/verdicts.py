@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from carft.store.edges import narrow_ranges
+from carft.store.study import StudyFile
 from reports.analysis.contrasts import Part
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims import DECIDERS
@@ -44,12 +45,18 @@ def _narrow(verdict: Verdict, evidence: Evidence) -> Verdict:
     if verdict.verdict not in ("reproduced", "contradicted") or not verdict.cells:
         return verdict
     used = _with_parents(verdict, evidence)
-    ranges = narrow_ranges(study for study in evidence.archive.studies if used & {*study.confirm, study.winner})
+    ranges = narrow_ranges(study for study in _studies(evidence) if used & {*study.confirm, study.winner})
     if not ranges:
         return verdict
     listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
     reason = f"Search range too narrow: winners lie at the edge for {listed}. Without it: {verdict.verdict}. "
     return replace(verdict, verdict="inconclusive", reason=reason + verdict.reason)
+
+
+def _studies(evidence: Evidence) -> Iterable[StudyFile]:
+    """The studies that verdicts rest on, of every scope and reading; a smaller search of one question is none."""
+    kept = (found for view in evidence.views() for found in (view.studies, *(view.readings or {}).values()))
+    return {study.id: study for studies in kept for study in studies}.values()
 
 
 def _with_parents(verdict: Verdict, evidence: Evidence) -> set[str]:

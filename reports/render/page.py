@@ -170,9 +170,11 @@ class Content:
     @property
     def untested(self) -> list[tuple[Claim, Verdict]]:
         """The claims that were run nowhere, each in the first scope that it could be asked of."""
-        first = {pair[0].id: pair for pair in reversed(self.claims)}
         ran = {claim.id for claim, _ in self.asked}
-        return [pair for pair in self.claims if pair[0].id not in ran and pair is first[pair[0].id]]
+        first: dict[str, tuple[Claim, Verdict]] = {}
+        for claim, verdict in self.claims:
+            first.setdefault(claim.id, (claim, verdict))
+        return [pair for name, pair in first.items() if name not in ran]
 
     @property
     def elsewhere(self) -> list[tuple[Claim, Verdict]]:

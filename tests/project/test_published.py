@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -40,8 +41,31 @@ def test_the_counts_of_readings_in_the_findings_are_those_of_their_table() -> No
     below, ahead, above = (inside["high"] < 0).sum(), (outside["effect"] > 0).sum(), (outside["low"] > 0).sum()
     assert f"behind fine-tuning in all {every}, and the interval lies below zero in {below}." in text
     assert f"it is ahead in {ahead}, and the interval lies above zero in {above}:" in text
-    said = load_recipe("readings").expect
+    recipe = load_recipe("readings")
+    said, readme = recipe.expect, (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"ahead on the mean of the suites in {ahead} of {every} readings ({above} intervals above zero)" in readme
+    assert f"behind in all {every} ({below} intervals below zero)" in readme
+    cells = pd.read_csv(AUDIT / "report" / "tables" / "cells.csv", keep_default_na=False)
+    mine = cells[cells["task"] == "icons/all"]
+    assert f"{len(mine)} cells" in said
+    searches = len(mine[(mine["method"] == "ft") & (mine["seed"] == 0)]) // recipe.trials
+    assert f"Fine-tuning was searched {searches} times" in text and f"{searches} searches of fine-tuning" in readme
+    choices = recipe.readings.factors.values()
+    assert f"{every} of {math.prod(1 + len(values) for values in choices)} combinations" in text
+    plain = ~mine["command"].str.contains("--crop")
+    random = mine[(mine["reading"] == "class_head random") & (mine["seed"] == 0) & plain]
+    reached = [sorted(100 * pd.to_numeric(random[random["method"] == m]["val_top1"])) for m in ("car_ft", "ft")]
+    (least, most), (low, high) = reached
+    assert f"reach {most:.0f} and {least:.0f} % on validation, those of fine-tuning with" in text
+    assert f"random head {low:.0f} and {high:.0f} %" in text
     assert f"in all {every}, and ahead on the mean of the suites in {ahead}." in " ".join(said.split())
+
+
+def test_the_recipe_of_held_out_domains_expects_what_is_on_record() -> None:
+    claims = pd.read_csv(AUDIT / "report" / "tables" / "claims.csv").set_index(["claim", "scope"])
+    found = claims.loc[("C6b", "icons/domains")]
+    said = f"C6b {found['verdict']}, CAR-FT {abs(100 * found['effect']):.1f} points behind"
+    assert said in " ".join(load_recipe("miniature-domains").expect.split())
 
 
 def test_what_the_findings_count_among_confirm_cells_is_what_their_table_holds() -> None:

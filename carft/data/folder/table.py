@@ -92,14 +92,15 @@ def _parsed(table: Path, pattern: str) -> Tree:
     )
 
 
-def table_notes(table: Path) -> list[str]:
-    """What the columns of a table leave to defaults, and which columns are not read, as sentences."""
-    names = _columns(table)
-    unread = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
+def table_notes(tree: Tree) -> list[str]:
+    """Which columns of a table are not read, and what it leaves to defaults, as sentences; empty for a folder."""
+    if tree.root == tree.base:
+        return []
+    unread = [name for name in _columns(tree.root) if name not in (*REQUIRED, *OPTIONAL)]
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
-    if "group" not in names:
-        notes.append("No column group: a group is the images whose file has one name, without its ending.")
-    if "domain" not in names:
+    if tree.unit == STEM:
+        notes.append("No column group: images with the same file name, without its ending, are one group.")
+    if tree.domains == (ALONE,):
         notes.append("No column domain: all images are of one domain.")
     return notes
 

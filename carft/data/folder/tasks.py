@@ -12,7 +12,6 @@ from carft.data.fixtures import is_fixture
 from carft.data.folder.cards import data_set_of
 from carft.data.folder.named import located, version_of
 from carft.data.folder.naming import PREFIX
-from carft.data.folder.table import TABLES
 from carft.data.folder.tree import Tree
 from carft.data.indexing import indexed
 from carft.data.loading import image_set, joined, require_every_class
@@ -42,8 +41,9 @@ def require_present(card: Card, options: DataOptions) -> None:
 
 def _split_words(tree: Tree, what: str) -> str:
     """How a person says which images a split has."""
-    is_table = tree.root.suffix.lower() in TABLES
-    return f"name {what} in the table's column split" if is_table else f"list {what} by stem in split.json"
+    if tree.root == tree.base:
+        return f"list {what} by stem in split.json"
+    return f"name {what} in the table's column split"
 
 
 def open_task(card: Card, options: DataOptions) -> Task:

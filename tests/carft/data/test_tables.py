@@ -104,10 +104,11 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
     renamed.to_csv(tmp_path / "mine.csv", index=False)
     renamed.to_parquet(tmp_path / "mine.parquet", index=False)
     for name in ("mine.csv", "mine.parquet"):
-        unread, group, domain = table_notes(tmp_path / name)
+        unread, group, domain = table_notes(read_table(tmp_path / name))
         assert "individual" in unread and "site" in unread and "path" not in unread
         assert group.startswith("No column group") and domain.startswith("No column domain")
-    assert table_notes(drawn / "images.csv") == []
+    assert table_notes(read_table(drawn / "images.csv")) == []
+    assert not any("group" in note for note in table_notes(read_table(tmp_path / "mine.csv", "^(.*)-")))
     checked = run_cli("data", "check", f"folder:{tmp_path / 'mine.csv'}")
     assert "individual" in checked.stdout and " groups." in checked.stdout
 
