@@ -19,7 +19,9 @@ from tests.support.helpers import ROOT, run_cli
 AUDIT = ROOT / "audit"
 ARCHIVE = AUDIT / "records.zip"
 REPRODUCE = ROOT / "docs" / "reproduce.md"
-QUOTING = (ROOT / "README.md", ROOT / "docs" / "findings.md", ROOT / "docs" / "paper-scale.md")
+QUOTING = tuple(
+    ROOT / page for page in ("README.md", "docs/findings.md", "docs/findings-detail.md", "docs/paper-scale.md")
+)
 MOST_BYTES = 40 * 2**20
 
 
@@ -33,7 +35,7 @@ def test_every_quoted_number_is_that_of_the_published_report(page: Path) -> None
 def test_the_counts_of_readings_in_the_findings_are_those_of_their_table() -> None:
     found = pd.read_csv(AUDIT / "report" / "tables" / "readings.csv")
     inside, outside = (found[found["where"] == where] for where in ("ID test", "mean OOD"))
-    every, text = len(inside), (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    every, text = len(inside), (ROOT / "docs" / "findings-detail.md").read_text(encoding="utf-8")
     assert (inside["effect"] < 0).sum() == every == len(outside)
     for suite in ("hands", "renditions"):
         count = (found[found["where"] == suite]["effect"] > 0).sum()
@@ -69,7 +71,7 @@ def test_the_recipe_of_held_out_domains_expects_what_is_on_record() -> None:
 
 
 def test_what_the_findings_count_among_confirm_cells_is_what_their_table_holds() -> None:
-    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "findings-detail.md").read_text(encoding="utf-8")
     cells = pd.read_csv(AUDIT / "report" / "tables" / "confirmed.csv")
     nine = cells[cells["scope"] == "icons-full"]
     by_search = 100 * nine[nine["method"] == "ft"].groupby("search")["ood_mean"].mean()
@@ -107,7 +109,7 @@ def _by_rate(cells: pd.DataFrame, low: float, high: float) -> tuple[float, int]:
 
 
 def test_what_the_findings_count_among_winners_is_what_the_table_of_trials_holds() -> None:
-    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "findings-detail.md").read_text(encoding="utf-8")
     trials = pd.read_csv(AUDIT / "report" / "tables" / "trials.csv", keep_default_na=False)
     winners = trials[(trials["scope"] == "icons-full") & (trials["won"].astype(str) == "True")]
 
