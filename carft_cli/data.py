@@ -131,10 +131,10 @@ def data_check(settings: CheckSettings) -> None:
 
     found = [check(data_set, root) for data_set in chosen]
     near = _near_duplicates(own) if own else []
+    refused = _refusal(own) if own else None
     if as_json:
-        print_json(
-            [{**one.as_dict(), **({"near_duplicates": [asdict(n) for n in near]} if own else {})} for one in found]
-        )
+        more = {"near_duplicates": [asdict(n) for n in near], "refused": refused} if own else {}
+        print_json([{**one.as_dict(), **more} for one in found])
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
@@ -145,7 +145,7 @@ def data_check(settings: CheckSettings) -> None:
                 out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
             for file, reason in one.unreadable.items():
                 out.print(f"  {file}: {reason}", soft_wrap=True, highlight=False, markup=False)
-        for line in _own_words(own) if own else ():
+        for line in (*_own_words(own), *([f"No sweep can use it yet. {refused}"] if refused else [])) if own else ():
             out.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
         for copies in near:
             out.print(f"  {copies.words}", soft_wrap=True, highlight=False, markup=False)
@@ -153,7 +153,7 @@ def data_check(settings: CheckSettings) -> None:
                 out.print(f"    {held} looks like {trained}", soft_wrap=True, highlight=False, markup=False)
             if len(copies.pairs) > FEW:
                 out.print(f"    and {len(copies.pairs) - FEW} more; all with --json", highlight=False)
-    if any(one.status == "failed" for one in found):
+    if refused or any(one.status == "failed" for one in found):
         raise SystemExit(1)
 
 
@@ -162,9 +162,18 @@ def _own_words(task: str) -> list[str]:
     from carft.data.catalog import card
     from carft.data.folder.named import located
     from carft.data.folder.table import table_notes
+    from carft.data.folder.tasks import unmeasured
 
     tree, _ = located(card(task).name)
-    return [f"{len(tree.splits):,} groups.", *table_notes(tree)]
+    return [f"{len(tree.splits):,} groups.", *table_notes(tree), *unmeasured(card(task))]
+
+
+def _refusal(task: str) -> str | None:
+    """Why a sweep would refuse your own data, with what to do; None where it would not."""
+    from carft.data.catalog import card
+    from carft.training.execution import Execution
+
+    return card(task).refusal(Execution())
 
 
 def _near_duplicates(task: str) -> list[NearDuplicates]:

@@ -37,6 +37,8 @@ def init(
     from carft.data.folder.cards import folder_task
     from carft.data.folder.layout import read
     from carft.data.folder.table import table_notes
+    from carft.data.folder.tasks import unmeasured
+    from carft.training.execution import Execution
 
     model, pretrained = ModelOptions(model, pretrained).weights()
     tree = read(given_path(data))
@@ -50,15 +52,16 @@ def init(
     _write(paths[RECIPE], _recipe(model, pretrained), "What is not said here is that of `recipes show downstream`.")
     words = {"name": name, "measures": f"{len(tree.words)} classes; {known.measures.partition(': ')[2]}"}
     write_template(paths[README], "readme.md.txt", {**words, "program": program(), "folder": shlex.quote(str(to))})
+    warnings = [*known.warnings(), *unmeasured(known), *filter(None, [known.refusal(Execution())])]
     if as_json:
-        print_json({"task": name, "paths": [str(path) for path in paths.values()], "warnings": known.warnings()})
+        print_json({"task": name, "paths": [str(path) for path in paths.values()], "warnings": warnings})
         return
     images = sum(map(len, tree.images.values()))
     lines = [f"Task {name}: {images} images, {len(tree.splits)} groups, {len(tree.words)} classes."]
     if "id_domains" in entry:
         inside, outside = (", ".join(entry[key]) for key in ("id_domains", "ood_domains"))
         lines.append(f"Trained on: {inside}; held out: {outside}. Edit id_domains and ood_domains in {paths[TASKS]}.")
-    for line in (*lines, *table_notes(tree), *(f"Warning: {words_}" for words_ in known.warnings())):
+    for line in (*lines, *table_notes(tree), *(f"Warning: {words_}" for words_ in warnings)):
         out.print(line, soft_wrap=True, markup=False, highlight=False)
     out.print(f"Written: {', '.join(map(str, paths.values()))}", soft_wrap=True)
     asked = f"{shlex.quote(str(paths[RECIPE]))} --results {shlex.quote(str(to / 'results'))}"

@@ -90,10 +90,23 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
         print_json(_as_json(chosen, made, found, downloads, cost))
     else:
         _say(chosen, made, found, downloads, store.root, cost)
+        if following := _following(made.forecast, found, settings.output.results):
+            out.print(f"Next: {shlex.join(['python', 'cli.py', *following])}", soft_wrap=True, markup=False)
         if request.gpus and request.address is None and not found:
             _warn_of_cores(request, made.needs)
     if found:
         raise SystemExit(1)
+
+
+def _following(forecast: Forecast, found: list[UserError], results: str) -> list[str]:
+    """The command that a person runs next; none where something is in the way."""
+    if not (forecast.cells or forecast.failed):
+        return ["report", "--results", results]
+    if found:
+        return []
+    same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json", "--dry-run")]
+    again = ["--retry-failed"] if forecast.failed and not forecast.cells else []
+    return ["sweep", *same, *again]
 
 
 def _warn_of_cores(request: Resources, needs: Needs) -> None:
@@ -238,6 +251,3 @@ def _say(
         out.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
         if refusal.hint:
             out.print(f"  {refusal.hint}", soft_wrap=True, highlight=False, markup=False)
-    if not found:
-        same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json", "--dry-run")]
-        out.print(f"Next: {shlex.join(['python', 'cli.py', 'sweep', *same])}", soft_wrap=True, markup=False)

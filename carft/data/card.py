@@ -122,6 +122,14 @@ class Card:
             )
         self._loader("require_present")(self, options)
 
+    def refusal(self, options: DataOptions) -> str | None:
+        """Return why ``require_present`` refuses these data, with what to do; None where it does not."""
+        try:
+            self.require_present(options)
+        except UserError as error:
+            return " ".join(filter(None, (error.message, error.hint)))
+        return None
+
     def require_sealed(self, options: DataOptions) -> None:
         """Raise ``UserError`` if training data or held-out sets do not exist. Call it before work that unseals."""
         self.require_present(options)

@@ -44,10 +44,10 @@ class NearDuplicates:
     @property
     def words(self) -> str:
         """What they would do to the numbers."""
-        effect = (
-            f"accuracy on {self.split} may be too high by up to {100 * self.same_class / self.images:.1f} points, and "
-            "intervals count as independent what is not"
-        )
+        effect = "intervals count as independent what is not"
+        if self.same_class:
+            points = 100 * self.same_class / self.images
+            effect = f"accuracy on {self.split} may be too high by up to {points:.1f} points, and {effect}"
         if self.split == "val":
             effect += "; selection favours what remembers"
         other = len(self.pairs) - self.same_class

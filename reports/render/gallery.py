@@ -68,7 +68,7 @@ class Gallery:
 
 
 def count_sentences(table: pd.DataFrame) -> list[str]:
-    """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75 of 1,940.``"""
+    """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75, of 1,940 images.``"""
     sentences = []
     (first, second), scopes = PAIRS[0], table["scope"].unique()
     table = table[(table["first"] == first.label) & (table["second"] == second.label)]
@@ -81,7 +81,8 @@ def count_sentences(table: pd.DataFrame) -> list[str]:
                     f"{question}: {label(first.label)} right and {label(second.label)} wrong {sums['first_right']:,}, "
                     f"the reverse {sums['second_right']:,}, of {sums['images']:,} images"
                 )
-        sentences.append((f"{scope}, " if len(scopes) > 1 else "") + "; ".join(parts) + ".")
+        words = "; ".join(parts) + "."
+        sentences.append(f"{scope}, {words}" if len(scopes) > 1 else words[:1].upper() + words[1:])
     return sentences
 
 

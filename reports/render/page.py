@@ -229,7 +229,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters["name"] = label
     environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of)
     environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
-    environment.filters.update(prompt=prompt_words, capital=lambda text: text[:1].upper() + text[1:])
+    environment.filters.update(prompt=prompt_words)
     environment.globals.update(glossary=by_name(), term=term, anchor_of=anchor_of)
     environment.globals.update(bar=bar, span_of=span_of, vendor=_vendored)
     return environment

@@ -280,6 +280,8 @@ def test_reading(world: World, name: str, as_json: bool) -> None:
     assert_good(said, as_json)
     if name in OF_TASKS and as_json:
         assert all(json.dumps(task) in said.out for task in world.tasks)
+    if name == "plan again" and not as_json:
+        assert "Next: python cli.py report --results" in said.out
     if name == "rescore" and as_json:  # as in the tables of a report
         assert all(json.dumps(shown) in said.out for shown in labels(world.tasks).values())
 

@@ -39,6 +39,21 @@ def require_present(card: Card, options: DataOptions) -> None:
             )
 
 
+def unmeasured(card: Card) -> list[str]:
+    """Return a sentence for validation and test each where classes have no image there, so that no number is theirs."""
+    tree, name = located(card.name)
+    lines = []
+    for split in ("val", "test"):
+        labels = {label for domain in name.id_domains for label in tree.part(domain, split).labels}
+        if 0 < len(labels) < len(tree.words):
+            bare = [word for label, word in enumerate(tree.words) if label not in labels]
+            lines.append(
+                f"{len(bare)} of {len(tree.words)} classes have no image for {split} in {', '.join(name.id_domains)}, "
+                f"'{bare[0]}' first: accuracy there is not about them."
+            )
+    return lines
+
+
 def _split_words(tree: Tree, what: str) -> str:
     """How a person says which images a split has."""
     if tree.root == tree.base:

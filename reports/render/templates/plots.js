@@ -134,8 +134,8 @@ const choiceOfInterval = () => document.querySelector("#intervals input:checked"
 
 /* Names in lines of so many characters, broken after / - _ or a space where they can be, and elsewhere where not.
    Where one is longer than a line, what stands before the slash is left out if it is the same for all. */
-function linesOf(names, most) {
-  const long = names.some(name => name.length > most), slashed = names.filter(name => name.includes("/"));
+function linesOf(names, most, isWhole = false) {
+  const long = !isWhole && names.some(name => name.length > most), slashed = names.filter(name => name.includes("/"));
   const families = new Set(slashed.map(name => name.split("/")[0]));
   const short = name => long && families.size === 1 && name.includes("/") ? name.slice(name.indexOf("/") + 1) : name;
   const pieces = name => short(name).split(/(?<=[\/\- _])/).flatMap(piece => piece.match(new RegExp(`.{1,${most}}`, "gu")));
@@ -173,7 +173,7 @@ function drawDifferences(width) {
   const bounds = rows.flatMap(row => [row.effect, 0, ...boundsOf(row, choiceOfInterval()) ?? []]);
   const domain = [Math.min(...bounds) - 1, Math.max(...bounds) + 1];
   const beside = width > 640, longest = Math.max(...rows.map(row => row.task.length));
-  const names = Math.min(width * .38, 230, Math.max(150, 12 + 6.4 * longest)), side = beside ? (width - names - GAP * (wheres.length - 1)) / wheres.length : width - names;
+  const names = Math.min(width * .38, 270, Math.max(150, 12 + 6.4 * longest)), side = beside ? (width - names - GAP * (wheres.length - 1)) / wheres.length : width - names;
   const tasksOf = where => [...new Set(rows.filter(row => beside || row.where === where).map(row => row.task))];
   return wheres.map((where, k) => differencesOf(where, tasksOf(where), domain, side, names, !beside || k === 0));
 }
@@ -203,10 +203,9 @@ function drawIdOod(width) {
   return [keyOf(figure, "symbol"), [figure, "Accuracy in distribution against accuracy out of it", ".marks path, .marks circle"]];
 }
 
-/* One panel of contexts. names: the width of the names before it; 0 where the panel beside it has them, or they stand above their lines. */
-function contextsOf(scope, every, contexts, width, names, above) {
+/* One panel of contexts. names: the width of the names before it; 0 where the panel beside it has them, or they stand above their lines. below: the lines of its title. */
+function contextsOf(scope, every, contexts, width, names, above, below) {
   const rows = every.filter(row => row.scope === scope), seen = [...new Set(rows.filter(row => row.seen).map(row => row.context))];
-  const below = linesOf([`${scope} (% recognised)`], Math.floor(width / 6.4)).values().next().value;
   const figure = Plot.plot({
     className: "plot-main", width: width + names, height: (above ? 38 : 20) * contexts.length + 52 + 14 * below.length, marginLeft: names || 12, marginRight: 12, marginTop: 14, marginBottom: 26 + 14 * below.length, ...legendOf(methodsIn(every)),
     x: { domain: [0, 100], label: null, grid: true },
@@ -214,7 +213,7 @@ function contextsOf(scope, every, contexts, width, names, above) {
     marks: [
       Plot.ruleY(seen, { stroke: "var(--line)", strokeWidth: 15, strokeOpacity: .6 }),
       Plot.ruleY(contexts, { stroke: "var(--line)" }),
-      Plot.text([`${below.join("\n")} →`], { frameAnchor: "bottom-right", lineAnchor: "top", dy: 26, lineHeight: 1.25, fill: "var(--ink)" }),
+      Plot.text([below.join("\n")], { frameAnchor: "bottom-right", lineAnchor: "top", dy: 26, lineHeight: 1.25, fill: "var(--ink)" }),
       above ? Plot.text(contexts, { y: context => context, text: context => context, frameAnchor: "left", dy: -13, fill: "var(--ink)" }) : null,
       Plot.dot(rows, { x: "share", y: "context", fill: "method", symbol: "method", r: 5, stroke: "var(--paper)", strokeWidth: .8,
         ariaLabel: row => `${row.context}${row.seen ? " (trained on)" : ""}, ${row.method}: ${row.share.toFixed(1)} % of ${row.images.toLocaleString("en")} images`, className: "marks" }),
@@ -223,16 +222,23 @@ function contextsOf(scope, every, contexts, width, names, above) {
   return [figure, `Context recognition, ${scope}`, ".marks path, .marks circle"];
 }
 
-/* Scopes of the same contexts stand in pairs with one axis of names, where there is room. */
+/* The titles of panels, in lines of the same number, so that panels side by side have one height. */
+function titlesOf(scopes, width) {
+  const lines = [...linesOf(scopes.map(scope => `${scope} (%\u00a0recognised)\u00a0→`), Math.floor(width / 6.4), true).values()];
+  const most = Math.max(...lines.map(found => found.length));
+  return lines.map(found => [...found, ...Array(most - found.length).fill("")]);
+}
+
+/* Scopes of the same contexts stand side by side with one axis of names, up to four where there is room. */
 function drawContexts(width) {
   const rows = plots.contexts.filter(isDrawn), above = width < 640, scopes = [...new Set(rows.map(row => row.scope))];
   const contextsIn = scope => [...new Set(rows.filter(row => row.scope === scope).map(row => row.context))];
   const alike = d3.groups(scopes, scope => contextsIn(scope).sort().join("\n")).map(([, found]) => found);
   const panels = alike.flatMap(found => found.map((scope, k) => {
-    const contexts = contextsIn(found[0]), paired = !above && found.length > 1;
-    const names = above || paired && k % 2 ? 0 : Math.max(170, 14 + 6.2 * Math.max(...contexts.map(context => context.length)));
-    const room = paired ? Math.max(170, 14 + 6.2 * Math.max(...contexts.map(context => context.length))) : names;
-    return contextsOf(scope, rows, contexts, paired ? (width - room - GAP) / 2 : width - names, names, above);
+    const contexts = contextsIn(found[0]), beside = above ? 1 : Math.min(found.length, width < 900 ? 2 : 4);
+    const room = above ? 0 : Math.max(170, 14 + 6.2 * Math.max(...contexts.map(context => context.length)));
+    const side = (width - room - GAP * (beside - 1)) / beside, titles = titlesOf(found, side);
+    return contextsOf(scope, rows, contexts, side, k % beside ? 0 : room, above, titles[k]);
   }));
   return panels.length ? [keyOf(panels[0][0], "symbol"), ...panels] : [];
 }

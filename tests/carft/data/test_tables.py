@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +264,23 @@ def test_data_check_takes_a_name_with_its_file(drawn: Path) -> None:
     assert unknown.returncode == 2 and "Did you mean vet/one?" in unknown.stderr
 
 
+def test_data_check_and_init_say_which_classes_a_sweep_cannot_use_or_measure(drawn: Path, tmp_path: Path) -> None:
+    content = pd.read_csv(drawn / "images.csv")
+    cat, groups = content["class"] == "cat", content["group"].unique()
+    splits = {group: ("train", "val", "test")[k % 3] for k, group in enumerate(groups)}
+    content = content.assign(split=content["group"].map(splits))
+    content[~cat | (content["split"] == "train")].to_csv(drawn / "few.csv", index=False)
+    checked = run_cli("data", "check", f"folder:{drawn / 'few.csv'}")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "1 of 2 classes have no image for test in clinic, 'cat' first" in checked.stdout
+    content[~cat | (content["split"] == "test")].to_csv(drawn / "none.csv", index=False)
+    checked = run_cli("data", "check", f"folder:{drawn / 'none.csv'}")
+    assert checked.returncode == 1
+    assert "No sweep can use it yet. The class 'cat' has no image to train on in clinic" in checked.stdout
+    begun = run_cli("init", drawn / "none.csv", "--to", tmp_path / "audit")
+    assert begun.returncode == 0 and "Warning: The class 'cat' has no image to train on" in begun.stdout
+
+
 def test_the_pictures_of_a_table_are_its_images(drawn: Path) -> None:
     assert compared_pictures(card(folder_task(drawn / "images.csv")), None) == 4
 
@@ -292,6 +310,8 @@ def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, mon
     assert found.split == "test" and found.images == 6 and found.same_class == 1
     assert found.pairs == (("near/copy0.jpg", "near/train0.png"), ("near/copy1.jpg", "near/train0.png"))
     assert "up to 16.7 points" in found.words and "1 of them have another class" in found.words
+    other = replace(found, same_class=0, pairs=found.pairs[1:]).words
+    assert "points" not in other and "intervals count as independent" in other
     joined = pd.DataFrame(rows).replace({"group": {"train0": "one", "copy0": "one", "copy1": "one"}})
     joined.loc[joined["group"] == "one", "split"] = "train"
     joined.to_csv(drawn / "joined.csv", index=False)
