@@ -73,6 +73,12 @@ def _of_a_file(family: str, info: ValidationInfo) -> str:
     return family
 
 
+def _counted_in_smoke(readings: Readings | None, info: ValidationInfo) -> Readings | None:
+    if readings is None and info.data.get("smoke") and info.data["smoke"].combinations is not None:
+        raise ValueError("smoke has combinations, which are of readings, and the recipe has none")
+    return readings
+
+
 class Smoke(_Strict):
     """What a smoke run changes."""
 
@@ -82,6 +88,8 @@ class Smoke(_Strict):
     steps: int | None = Field(default=None, ge=1)
     alphas: Alphas | None = None
     methods: Methods | None = None
+    combinations: int | None = Field(default=None, ge=0)
+    """Of readings, where the recipe has some."""
 
 
 class SearchRange(_Strict):
@@ -123,7 +131,7 @@ class Recipe(_Strict):
     holdout: str = "stable"
     target_split: str = "all"
     space: dict[str, SearchRange] = {}
-    readings: Readings | None = None
+    readings: Annotated[Readings | None, AfterValidator(_counted_in_smoke), Field(validate_default=True)] = None
     without_data: str | None = None
     tasks_file: str | None = None
     family: Annotated[str, AfterValidator(_of_a_file)] = ""
@@ -193,7 +201,10 @@ class Recipe(_Strict):
         training = self.training.model_copy(update=budget)
         small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1, "early_stopping": False}
         fewer = {"alphas": smoke.alphas or self.alphas, "methods": smoke.methods or self.methods}
-        return self.model_copy(update={**small, **fewer, "training": training})
+        readings = self.readings
+        if readings is not None and smoke.combinations is not None:
+            readings = readings.model_copy(update={"combinations": smoke.combinations})
+        return self.model_copy(update={**small, **fewer, "training": training, "readings": readings})
 
     def changed(
         self,

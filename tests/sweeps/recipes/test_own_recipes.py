@@ -73,6 +73,7 @@ def test_a_recipe_names_the_family_of_its_tasks(mine: Path) -> None:
     ("line", "says"),
     [
         ("trials: many", "mine.yaml, line 6: trials:"),
+        ("smoke: {combinations: 2}", "smoke has combinations, which are of readings, and the recipe has none"),
         ("training: {epochs: 0}", "mine.yaml, line 6: training.epochs:"),
         ("training:\n  momentum: 1", "mine.yaml, line 7: training.momentum: there is no such key. Known: "),
         ("training:\n  epoch: 1", "mine.yaml, line 7: training.epoch: there is no such key. Did you mean epochs?"),

@@ -174,6 +174,10 @@ def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
     assert small.training_of().batch_size == recipe.training.batch_size
     fewer = load_recipe("miniature")
     assert fewer.smoked().methods == fewer.smoke.methods != fewer.methods
+    readings = load_recipe("readings")
+    few, every = (one.readings.listed() for one in (readings.smoked(), readings))
+    assert few == every[: len(few)] and len(few) < len(every)
+    assert {name for one in few for name in one.factors} == set(readings.readings.factors)
 
 
 @pytest.mark.parametrize("search_seed", [0, 2, 999, 1001])
