@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -32,6 +33,7 @@ from carft_cli.options import (
 
 if TYPE_CHECKING:
     from carft.spec.cell import Cell, ProtocolFields
+    from carft.store.records import Store
     from carft.training.execution import Execution
 
 
@@ -147,7 +149,7 @@ def train(settings: TrainSettings) -> None:
     fresh = not store.is_current(cell.id)
     unseal, keep_weights = settings.unseal, settings.keep_weights
     if settings.workers > 1 and fresh and cell.hyperparameters:
-        _train_on_workers(cell, store.address, several, unseal or keep_weights)
+        _train_on_workers(cell, store, several, unseal or keep_weights)
     outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
     if settings.output.as_json:
@@ -157,19 +159,27 @@ def train(settings: TrainSettings) -> None:
     out.print(metrics_table(outcome.metrics))
 
 
-def _train_on_workers(cell: Cell, address: str, execution: Execution, keep_weights: bool) -> None:
+def _train_on_workers(cell: Cell, store: Store, execution: Execution, keep_weights: bool) -> None:
     import ray
 
+    from sweeps.faults.signals import sigterm_as_interrupt
     from sweeps.ray_backend.connect import Resources, connect
     from sweeps.ray_backend.distributed import train_cell
+    from sweeps.ray_backend.stopping import let_checkpoint
 
     request = Resources(gpus=execution.workers if execution.device == "cuda" else 0, execution=execution)
     request.check()
-    connect(request)
-    try:
-        train_cell(cell, address, execution, keep_weights)
-    finally:
-        ray.shutdown()
+    with sigterm_as_interrupt() as stop:
+        try:
+            with stop.while_ray_starts():
+                connect(request)
+            train_cell(cell, store.address, execution, keep_weights)
+        except KeyboardInterrupt:  # its traceback holds the workers until this block ends
+            if stop.signal == signal.SIGTERM and execution.writes_checkpoints:
+                let_checkpoint([cell.id], store)
+            raise
+        finally:
+            ray.shutdown()
 
 
 def interpolate(

@@ -396,6 +396,10 @@ class Store:
         """Ids of the search cells that were pruned and have no record, sorted."""
         return sorted(p.parent.name for p in self.root.glob("cells/*/stopped.json") if not self.is_done(p.parent.name))
 
+    def checkpoint_path(self, cell: str) -> Path:
+        """Path of the checkpoint of a cell that trains; see :mod:`carft.training.checkpoint`."""
+        return self.root / "checkpoints" / f"{plain_name(cell)}.safetensors"
+
     def failure_path(self, cell: str) -> Path:
         """Path of a cell's failure record; see :mod:`carft.store.failures`."""
         return self.root / "failures" / f"{plain_name(cell)}.json"

@@ -87,6 +87,11 @@ class Execution:
             raise UserError(f"Features cannot be stored as '{self.feature_dtype}'.", "Known: float32, float16.")
 
     @property
+    def writes_checkpoints(self) -> bool:
+        """Whether cells that train write checkpoints."""
+        return bool(self.checkpoint_every or self.checkpoint_minutes)
+
+    @property
     def root(self) -> Path | None:
         """The data root as a path."""
         return None if self.data is None else Path(self.data)

@@ -35,7 +35,7 @@ from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache, FeatureUse
 from carft.training.gathered import Compared
-from carft.training.preemption import Preemption, sigterm_noted
+from carft.training.preemption import Preemption, preemption_noted
 from carft.training.schedule import Part, drawn_rows, learning_rates, order, parts_of_epoch, train_view
 
 #: first scale of the loss in float16; from torch's own, 65536, several first steps overflow and are skipped
@@ -72,12 +72,13 @@ def train(
     """Fine-tune ``network`` in place. Every worker of a cell calls this.
 
     Resumes from the last checkpoint, with the same bits. Ends after an epoch whose validation is below ``thresholds``.
-    At SIGTERM writes a checkpoint after the step and ends the process. Raises ``Diverged`` when the loss is not finite.
+    At SIGTERM, or when its sweep ends, writes a checkpoint after the step and ends the process. Raises ``Diverged``
+    when the loss is not finite.
     """
     solved = method.setup(network, context.task.train)
     if not method.trainable_parameters(network):
         return Trained(solved)
-    with sigterm_noted() if checkpoints.is_on else nullcontext(Preemption()) as preemption:
+    with preemption_noted() if checkpoints.is_on else nullcontext(Preemption()) as preemption:
         return train_epochs(Trainer(cell, context, network, method, checkpoints, preemption), thresholds, log)
 
 
@@ -273,13 +274,14 @@ class Trainer:
         return bool(behind)
 
     def save(self) -> None:
-        """Write a checkpoint if one is due. After SIGTERM write it now, and raise ``SystemExit``."""
-        if not (self.preemption.arrived or self.checkpoints.is_due(self.progress.step, self.worker)):
+        """Write a checkpoint if one is due. When the training ends early write it now, and raise ``SystemExit``."""
+        ends = self.preemption.arrived
+        if not (ends or self.checkpoints.is_due(self.progress.step, self.worker)):
             return
         self.read_metrics()
         self.progress.scaler = self.scaler.state_dict()
         state = (self.network, self.optimizer, self.progress, self.worker)
-        if self.preemption.arrived:
+        if ends:
             self.checkpoints.save_now(*state)
             raise SystemExit(128 + signal.SIGTERM)
         self.checkpoints.save(*state)

@@ -1,31 +1,66 @@
-"""SIGTERM during a training: schedulers of clusters send it some seconds before they kill a process."""
+"""The end of a training before its time: at SIGTERM, or when its sweep ends."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+
+#: seconds between two questions to the sweep
+ASK_S = 2.0
 
 
-class Preemption:
-    """Whether SIGTERM has arrived."""
+def never() -> bool:
+    """What a training asks that belongs to no sweep."""
+    return False
 
-    arrived: bool = False
 
-    def note(self, *_: object) -> None:
-        """The handler of the signal."""
-        self.arrived = True
+_asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=never)
 
 
 @contextmanager
-def sigterm_noted() -> Iterator[Preemption]:
+def ended_by(asked: Callable[[], bool]) -> Iterator[None]:
+    """Trainings within the block end once ``asked`` returns true. It is called every two seconds at most."""
+    token = _asked.set(asked)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+class Preemption:
+    """Whether a training ends now. asked: returns whether its sweep ends."""
+
+    def __init__(self, asked: Callable[[], bool] = never) -> None:
+        self.signalled = False
+        self._asked = asked
+        self._told = False
+        self._next = 0.0
+
+    @property
+    def arrived(self) -> bool:
+        """Whether SIGTERM has arrived, or the sweep ends."""
+        if not self._told and time.monotonic() >= self._next:
+            self._told = self._asked()
+            self._next = time.monotonic() + ASK_S
+        return self.signalled or self._told
+
+    def note(self, *_: object) -> None:
+        """The handler of the signal."""
+        self.signalled = True
+
+
+@contextmanager
+def preemption_noted() -> Iterator[Preemption]:
     """Only note SIGTERM within the block, and deliver it to the previous handler when the block ends.
 
-    Outside the main thread, where signals cannot be handled, nothing is noted.
+    Outside the main thread, where signals cannot be handled, SIGTERM is not noted.
     """
-    found = Preemption()
+    found = Preemption(_asked.get())
     if threading.current_thread() is not threading.main_thread():
         yield found
         return
@@ -34,5 +69,5 @@ def sigterm_noted() -> Iterator[Preemption]:
         yield found
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-        if found.arrived:
+        if found.signalled:
             os.kill(os.getpid(), signal.SIGTERM)

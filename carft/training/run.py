@@ -165,7 +165,7 @@ def check_execution(cell: Cell, execution: Execution) -> None:
 
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
     """The checkpoints of a cell, in the results folder."""
-    path = store.root / "checkpoints" / f"{cell.id}.safetensors"
+    path = store.checkpoint_path(cell.id)
     return Checkpoints(path, execution.checkpoint_every, store.make, execution.checkpoint_minutes)
 
 

@@ -6,29 +6,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NoReturn
-
-import psutil
-
-#: seconds that cells have after SIGTERM to write their checkpoints, of the thirty that schedulers give by default
-GRACE_S = 20.0
-#: title of the processes that run cells of one worker: Tune's name for an actor class with resources
-CELLS = "ray::ResourceTrainable"
-
-
-def end_cells(grace: float = GRACE_S) -> None:
-    """Send SIGTERM to the processes of this machine that run cells of one worker, and wait until they have ended.
-
-    A cell that trains writes a checkpoint after its step. grace: seconds to wait at most.
-    """
-    cells = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if "".join(process.cmdline()[:1]).startswith(CELLS):
-                process.terminate()
-                cells.append(process)
-    psutil.wait_procs(cells, timeout=grace)
 
 
 class StopSignal:

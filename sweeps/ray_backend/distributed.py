@@ -24,9 +24,11 @@ from carft.store.object_store import is_url
 from carft.store.records import Store
 from carft.training import device
 from carft.training.execution import Execution
+from carft.training.preemption import ended_by, never
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, log_path, watchdog
 from sweeps.ray_backend.jobs import load_plugins
+from sweeps.ray_backend.stopping import is_stopping
 
 #: job of a cell that belongs to no sweep
 ALONE = "train"
@@ -72,7 +74,8 @@ def _train(config: dict[str, Any]) -> None:
     context = CellContext.of(cell, execution)
     checkpoints = store_checkpoints(cell, store, execution)
     first = ray.train.get_context().get_world_rank() == 0
-    computed = compute(cell, context, checkpoints, _log if first else _silent, config["limits"])
+    with ended_by(is_stopping if first else never):  # the first worker alone writes: a second one must not end before
+        computed = compute(cell, context, checkpoints, _log if first else _silent, config["limits"])
     if first:
         store.sync([cell.id])
         write(cell, computed, context, store, config["keep_weights"])

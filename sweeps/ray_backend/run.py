@@ -18,7 +18,7 @@ from sweeps.faults.devices import Devices
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.lock import sweep_lock
 from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
-from sweeps.faults.signals import StopSignal, end_cells, sigterm_as_interrupt
+from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend.connect import (
     COORDINATOR,
@@ -138,8 +138,11 @@ def _run(
             _tune(protocol, request, retry, notify, name, devices)
         retry.call(protocol.write_studies)
     except KeyboardInterrupt:
-        if stop.signal == signal.SIGTERM:
-            end_cells()
+        if stop.signal == signal.SIGTERM and request.execution.writes_checkpoints:
+            from sweeps.ray_backend.stopping import let_checkpoint
+
+            running = protocol.running.values()
+            let_checkpoint([job.cell.id for job in running if job.trains], protocol.store)
         with contextlib.suppress(OSError):  # no retry: the user wants to stop now
             protocol.write_studies()
         return stop.signal

@@ -15,10 +15,12 @@ from carft.core.errors import DeviceFailed
 from carft.spec.cell import Cell
 from carft.training import device
 from carft.training.execution import Execution
+from carft.training.preemption import ended_by
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
 from sweeps.ray_backend.jobs import failure, load_plugins, log, run_payload, upload_log
 from sweeps.ray_backend.memory import run_in_memory
 from sweeps.ray_backend.scheduler import HOLDS
+from sweeps.ray_backend.stopping import is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
@@ -56,7 +58,8 @@ class CellActor(tune.Trainable):
             return self._held(broken)
         self.used = True
         run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
-        result = run(self.message)
+        with ended_by(is_stopping):
+            result = run(self.message)
         upload_log(self.message)
         if self.gpu and result.get("kind") == "device":
             end_process(self._log(), result["failure"], by_job=True)
@@ -123,4 +126,6 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
         rest = ray.remote(num_cpus=1, num_gpus=int(wanted.device == "cuda"), scheduling_strategy=outside)(run_watched)
         return ray.get(rest.remote(message))
     except Exception as error:  # any failure of one cell must leave the sweep running
+        if is_stopping():  # the first worker ended after its checkpoint: that is no failure of the cell
+            raise SystemExit from error
         return failure(message, error)

@@ -50,6 +50,11 @@ class Job:
     def key(self) -> str:
         return f"{self.kind}-{self.cell.id}"
 
+    @property
+    def trains(self) -> bool:
+        """Whether a training is part of the job."""
+        return self.kind in ("search", "confirm") and bool(self.cell.hyperparameters)
+
     def cells(self) -> list[Cell]:
         """The cells this job finishes."""
         if self.kind == "curve":

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from carft.store.records import Store
+from carft.store.records import Record, Store
 from carft.training.context import CellContext
 from carft.training.run import compute
 from sweeps.recipes import load_recipe
-from tests.support.faults import Sweep, finished
+from tests.support.faults import SECONDS, Sweep, finished
 from tests.support.gates import Gate
-from tests.support.helpers import TASK
+from tests.support.helpers import LR, ROOT, TASK, cli_command, environment, run_cli
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
@@ -33,14 +38,12 @@ def own_recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_sweep_that_gets_sigterm_leaves_checkpoints_and_goes_on_from_them(
-    gate: Gate, tmp_path: Path, bench: CellContext
-) -> None:
-    results, recipe = tmp_path / "results", own_recipe(tmp_path)
-    sweep = Sweep(results, recipe, gate=gate)
+def stopped_and_resumed(begin: Callable[..., Sweep], gate: Gate, results: Path) -> Record:
+    """Stop a sweep in the middle of its trial and run it again; returns the record of the trial."""
+    sweep = begin(gate=gate)
     try:
         sweep.until(lambda: gate.held() and finished(results), "zero-shot is finished and the trial is held")
-        (trial,) = gate.held().values()
+        (trial,) = set(gate.held().values())
         os.kill(sweep.process.pid, signal.SIGTERM)
         gate.let(trial)
         assert sweep.end() == 128 + signal.SIGTERM, sweep.said
@@ -48,10 +51,54 @@ def test_a_sweep_that_gets_sigterm_leaves_checkpoints_and_goes_on_from_them(
         sweep.kill()
     (checkpoint,) = results.glob("checkpoints/*")
     assert checkpoint.stem == trial and not Store(results).is_done(trial)
+    assert not list(results.glob("failures/*"))
     gate.open()
-    again = Sweep(results, recipe)
+    again = begin()
     assert again.end() == 0, again.said
-    assert AGAIN.search((results / "logs" / f"search-{trial}.log").read_text())
+    assert any(AGAIN.search(log.read_text()) for log in results.glob(f"logs/search-{trial}*"))
     assert not list(results.glob("checkpoints/*"))
-    record = Store(results).read(trial)
+    return Store(results).read(trial)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sweep_that_gets_sigterm_leaves_checkpoints_and_goes_on_from_them(
+    workers: int, gate: Gate, tmp_path: Path, bench: CellContext
+) -> None:
+    results, recipe = tmp_path / "results", own_recipe(tmp_path)
+    begin = partial(Sweep, results, recipe, "--workers-per-cell", workers)
+    record = stopped_and_resumed(begin, gate, results)
+    expected = compute(record.cell, bench).metrics
+    assert dict(record.metrics) == (expected if workers == 1 else pytest.approx(expected, abs=0.01))
+
+
+def test_sigterm_reaches_the_trainings_on_other_nodes(
+    nodes: Any, gate: Gate, tmp_path: Path, bench: CellContext
+) -> None:
+    results, recipe = tmp_path / "results", own_recipe(tmp_path)
+    nodes.add(cpus=2)
+    record = stopped_and_resumed(partial(nodes.training, results, recipe), gate, results)
     assert dict(record.metrics) == compute(record.cell, bench).metrics
+
+
+def test_a_cell_of_several_workers_that_gets_sigterm_goes_on_from_its_checkpoint(gate: Gate, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    asked = ("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 6, "--workers", 2, "--results", results)
+    env = {**environment(), **gate.environment}
+    with (tmp_path / "said.txt").open("w+") as said:
+        training = subprocess.Popen(cli_command(*asked), cwd=ROOT, env=env, stdout=said, stderr=said)
+        try:
+            while len(gate.held()) < 2:
+                assert training.poll() is None, Path(said.name).read_text()
+                time.sleep(0.05)
+            (cell,) = set(gate.held().values())
+            training.send_signal(signal.SIGTERM)
+            gate.let(cell)
+            assert training.wait(SECONDS) == 128 + signal.SIGTERM, Path(said.name).read_text()
+        finally:
+            training.kill()
+    assert (results / "checkpoints" / f"{cell}.safetensors").is_file() and not Store(results).is_done(cell)
+    gate.open()
+    again = run_cli(*asked)
+    assert again.returncode == 0, again.stderr
+    assert any(AGAIN.search(log.read_text()) for log in results.glob("logs/*"))
+    assert Store(results).is_done(cell) and not list(results.glob("checkpoints/*"))
