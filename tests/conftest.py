@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -119,6 +120,15 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that write hundreds of made-up cells: nothing is flushed to disk."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="module")
+def few_figures() -> Iterator[None]:
+    """For tests that are not about figures: a report draws two of them, which takes most of its time."""
+    from reports.figures.figures import DRAWINGS
+
+    with patch.dict(DRAWINGS, {name: DRAWINGS[name] for name in ("answer", "differences")}, clear=True):
+        yield
 
 
 @pytest.fixture

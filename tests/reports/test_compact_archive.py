@@ -23,6 +23,8 @@ from tests.reports.test_verify import PLAN, differences
 from tests.support.helpers import run_cli
 from tests.support.planted import plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 TASKS = ["icons/transport", "icons/weather"]
 Folders = tuple[Store, Path]
 

@@ -18,6 +18,8 @@ from reports.stats.intervals import Component, Estimate
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import Plan, plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.62},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},

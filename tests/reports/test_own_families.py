@@ -67,7 +67,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(root=root, results=results, report=report, verdicts=json.loads(built.stdout)["verdicts"])
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_figures")]
 
 
 def test_a_family_has_one_verdict_a_claim(own: SimpleNamespace) -> None:

@@ -16,6 +16,8 @@ from reports.tables.rows import rows_of
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},

@@ -21,6 +21,8 @@ from reports.verify import Verification, verify
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import Plan, changed, plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
@@ -121,7 +123,7 @@ def test_an_edited_metric_is_caught(case: Folders, remade: bool) -> None:
 
 
 def swap_figures(folder: Path) -> None:
-    first, second = (folder / "figures" / f"{name}.png" for name in ("differences", "contexts"))
+    first, second = (folder / "figures" / f"{name}.png" for name in ("differences", "answer"))
     held = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(held)

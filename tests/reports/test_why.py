@@ -21,6 +21,8 @@ from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import Plan, plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 DECIDED = ("C1", "C2", "C3", "C4", "C4b", "C12")
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},

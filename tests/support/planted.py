@@ -12,7 +12,7 @@ from carft import NUMERICS
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.catalog import card
 from carft.spec.cell import Cell, Reading, Training
-from carft.spec.registry import METHODS, WISE_ALPHAS
+from carft.spec.registry import METHODS
 from carft.spec.resolve import interpolation, specify
 from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
 from carft.store.records import Record, Store
@@ -29,6 +29,8 @@ PROVENANCE = {
     "execution": {"device": "cpu", "workers": 1, "threads": 1},
     "digests": {"attested": "yes"},
 }
+#: of WiSE-FT curves, the fewest that a recipe may have
+ALPHAS = (0.0, 0.5, 1.0)
 HYPERPARAMETERS = {
     "zeroshot": {},
     "ft": {"lr": 3e-4},
@@ -96,11 +98,13 @@ def plant(
     trials: int = 1,
     search: int = 1,
     pretrained: str | None = None,
+    alphas: Sequence[float] = ALPHAS,
 ) -> None:
     """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly.
 
     trials: of each search; the first one wins, the others try what the sampler gives. search: which independent search
-    the studies are; one after the first has seeds of its own. pretrained: the path of a weights file.
+    the studies are; one after the first has seeds of its own. pretrained: the path of a weights file. alphas: of the
+    curves.
     """
     block = search_seed_of(0, search)
     for task in tasks:
@@ -122,7 +126,7 @@ def plant(
             confirm = [specify(task, method, HYPERPARAMETERS[method], block + seed, **settings) for seed in plan.seeds]
             for cell in confirm:
                 write(store, cell, plan.top1[method], plan.context[method], plan)
-                for alpha in WISE_ALPHAS if curves else ():
+                for alpha in alphas if curves else ():
                     mixed = {m: (1 - alpha) * v["zeroshot"] + alpha * v[method] for m, v in _both(plan).items()}
                     write(store, interpolation(cell, alpha), mixed["top1"], mixed["context"], plan)
             lines = [

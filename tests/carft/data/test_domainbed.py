@@ -31,6 +31,8 @@ from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 from tests.support.pictures import compared_pictures
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 #: few classes, so that their fixtures can be written for every test
 SMALL = ("pacs", "vlcs", "terraincognita")
 

@@ -21,6 +21,8 @@ from reports.verify import verify
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 ONE = "claims:\n  - {id: X1, title: CAR-FT is better, first: car_ft, second: ft, set: ood, margin: 1}\n"
 
 

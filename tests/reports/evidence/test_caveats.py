@@ -16,6 +16,8 @@ from reports.evidence.caveats import FAILED, FIXTURE, ONE_TEMPLATE, UNATTESTED, 
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 TASK = "icons/transport"
 PLAN = Plan({"zeroshot": 0.6, "ft": 0.7, "car_ft": 0.7}, {"zeroshot": 0.9, "ft": 0.7, "car_ft": 0.9})
 

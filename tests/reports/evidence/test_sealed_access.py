@@ -20,6 +20,8 @@ from sweeps.search.protocol import Job
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell
 from tests.support.planted import Plan, change_study, plant
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},

@@ -14,6 +14,7 @@ import pytest
 from playwright import sync_api
 
 from carft.data.fixtures import picture
+from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
 from reports.build import redrawn, sources_of
 from reports.render.page import PAGES, Content
@@ -36,7 +37,7 @@ PLAN = Plan(
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     store = Store(tmp_path_factory.mktemp("results"))
-    plant(store, [TASK, "icons/tools"], PLAN, trials=3)
+    plant(store, [TASK, "icons/tools"], PLAN, trials=3, alphas=WISE_ALPHAS)
     return sources_of(store)
 
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from carft.spec.training import NO_CLIP
 from carft.store.records import Store
 from reports.build import sources_of
@@ -16,6 +18,8 @@ from reports.render.page import PAGES, Content
 from reports.tables.registry import Tables
 from tests.support.helpers import TASK
 from tests.support.planted import PROVENANCE, Plan, change_study, plant
+
+pytestmark = pytest.mark.usefixtures("few_figures")
 
 ITEMS = (
     "Data",
