@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -122,12 +123,25 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
-@pytest.fixture(scope="module")
-def few_figures() -> Iterator[None]:
-    """For tests that are not about figures: a report draws two of them, which takes most of its time."""
+@contextmanager
+def _two_figures() -> Iterator[None]:
     from reports.figures.figures import DRAWINGS
 
     with patch.dict(DRAWINGS, {name: DRAWINGS[name] for name in ("answer", "differences")}, clear=True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_figures() -> Iterator[None]:
+    """For modules that are not about figures: their reports have two of them, since all take most of the time."""
+    with _two_figures():
+        yield
+
+
+@pytest.fixture
+def few_figures_here() -> Iterator[None]:
+    """The same for one test."""
+    with _two_figures():
         yield
 
 

@@ -27,8 +27,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_figures_here")
 def test_an_audit_runs_its_parts_in_order_once_and_writes_one_report(asked: list[object], tmp_path: Path) -> None:
-    plan = run_cli("audit", *asked, "--dry-run", "--json")
+    plan = run_cli("audit", *asked, "--dry-run", "--json", in_process=True)
     facts = json.loads(plan.stdout)["parts"]
     assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 1), ("trained", 4, 4)]
 
@@ -44,12 +45,12 @@ def test_an_audit_runs_its_parts_in_order_once_and_writes_one_report(asked: list
     assert "Does it hold?" in first.stdout and "not run" in first.stdout.lower()
     assert Path(str(asked[-1]), "index.html").is_file()
 
-    again = run_cli("audit", *asked, "--json")
+    again = run_cli("audit", *asked, "--json", in_process=True)
     assert again.returncode == 0, again.stderr
     assert "Part 1 of 2: untrained: done before." in again.stderr and "Nothing is left to run." in again.stderr
     assert {verdict["claim"] for verdict in json.loads(again.stdout)["verdicts"]} >= {"C1", "C3"}
     assert list(pictures.glob("*.jpg"))
-    assert run_cli("audit", *asked, "--no-images").returncode == 0 and not list(pictures.glob("*"))
+    assert run_cli("audit", *asked, "--no-images", in_process=True).returncode == 0 and not list(pictures.glob("*"))
 
 
 def test_a_part_that_cannot_run_stops_the_audit_before_it_starts(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_page_stands_alone_and_escapes_what_came_from_data(built: Built) -> None
     assert text.count("<figcaption>") == text.count("<figure")
 
 
+@pytest.mark.usefixtures("few_figures_here")
 def test_names_from_records_cannot_leave_the_block_of_data(store: Store, tmp_path: Path) -> None:
     copy = copied(store, tmp_path / "hostile")
     cell = next(r for r in copy.records() if r.cell.method == "ft")
@@ -178,6 +179,7 @@ def test_escaped_names_are_one_line_without_commands(name: str) -> None:
     assert not re.search(r"(?<!\\)[|`\[\]<>]", markdown(name).replace("\\\\", ""))
 
 
+@pytest.mark.usefixtures("few_figures_here")
 def test_a_report_leaves_nothing_of_an_earlier_one(store: Store, tmp_path: Path) -> None:
     made = build_report(store, tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
@@ -196,6 +198,7 @@ def copied(store: Store, folder: Path) -> Store:
     return Store(folder)
 
 
+@pytest.mark.usefixtures("few_figures_here")
 def test_page_markdown_terminal_and_json_say_the_same_three_sentences(
     built: Built, store: Store, tmp_path: Path
 ) -> None:
@@ -213,6 +216,7 @@ def test_page_markdown_terminal_and_json_say_the_same_three_sentences(
     assert said.index(built.answer[0][:20]) < said.index("C1 Fine-tuning") < said.index("Open: ")
 
 
+@pytest.mark.usefixtures("few_figures_here")
 def test_a_terminal_of_80_columns_cuts_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(out, "_width", 80)
     said = run_cli("report", "--results", store.root, "--out", tmp_path).stdout
@@ -258,6 +262,7 @@ def test_same_records_give_the_same_tables(built: Built, store: Store, tmp_path:
             assert other.read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.usefixtures("few_figures_here")
 def test_where_weights_lie_is_in_no_file(tmp_path: Path) -> None:
     weights = tmp_path / "home" / "tuned.pt"
     weights.parent.mkdir()
@@ -278,6 +283,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         build_report(Store(tmp_path), tmp_path / "out")
 
 
+@pytest.mark.usefixtures("few_figures_here")
 def test_a_folder_with_neither_ft_nor_car_ft_is_reported(tmp_path: Path) -> None:
     plan = Plan({"zeroshot": 0.5, "l2_sp": 0.6}, {"zeroshot": 0.9, "l2_sp": 0.6}, seeds=(1, 2), groups=8)
     plant(Store(tmp_path / "results"), ["icons/transport"], plan)

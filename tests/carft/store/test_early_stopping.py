@@ -377,6 +377,8 @@ def test_what_would_do_nothing_or_contradict_it_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.usefixtures("few_figures_here")
 def test_a_sweep_that_gives_trials_up_is_counted_shown_and_verified(tmp_path: Path) -> None:
     results, report = tmp_path / "results", tmp_path / "report"
     asked = ("sweep", "miniature", "--tasks", "icons/weather", "--methods", "zeroshot,ft", "--seeds", 1,

@@ -71,22 +71,27 @@ def test_a_key_of_a_later_version_is_kept_and_a_missing_one_gets_its_default(sto
     assert path.read_bytes() == before
 
 
-@pytest.mark.slow
-def test_old_results_are_reported_and_verified_and_a_sweep_adds_to_them(store: Store, tmp_path: Path) -> None:
-    """The archive is of world icons-1, whose drawings are not here any more."""
-    report = ("--results", store.root, "--out", tmp_path / "report")
+def assert_reported(store: Store, out: Path) -> None:
     for command in (("report",), ("report", "verify")):
-        done = run_cli(*command, *report)
+        done = run_cli(*command, "--results", store.root, "--out", out)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_old_results_are_reported_and_verified(store: Store, tmp_path: Path) -> None:
+    """The archive is of world icons-1, whose drawings are not here any more."""
+    assert_reported(store, tmp_path / "report")
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_a_sweep_adds_to_old_results(store: Store, tmp_path: Path) -> None:
     before = {cell: (store.folder(cell) / "record.json").read_bytes() for cell in store.ids()}
     done = run_cli("sweep", "miniature", "--smoke", "--tasks", "icons/transport", "--methods", "zeroshot,ft,car_ft",
                    "--results", store.root)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {store.read(cell).cell.data_version for cell in store.ids() if cell not in before} == {"icons-2"}
     assert all((store.folder(cell) / "record.json").read_bytes() == content for cell, content in before.items())
-    for command in (("report",), ("report", "verify")):
-        done = run_cli(*command, *report)
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert_reported(store, tmp_path / "report")
 
 
 def test_a_cell_of_an_earlier_world_is_not_run_again(store: Store) -> None:

@@ -58,7 +58,7 @@ def _process(rank: int, spec: dict, folder: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", CELLS)
+@pytest.mark.parametrize("method", ["car_ft", pytest.param("flyp", marks=pytest.mark.full)])
 def test_workers_exchange_gradients_once_per_step(bench: CellContext, tmp_path: Path, method: str) -> None:
     """Loss and gradient are those of one worker, also where the loss compares the images of both."""
     mp.spawn(_process, (CELLS[method].as_dict(), str(tmp_path)), nprocs=WORKERS)
@@ -92,6 +92,7 @@ def planted() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_probe_of_two_workers_is_that_of_one(tmp_path: Path) -> None:
     """Each has every second image; objective and gradient are added up."""
     mp.spawn(_probe, (str(tmp_path),), nprocs=WORKERS)

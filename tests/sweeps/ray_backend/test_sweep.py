@@ -85,6 +85,7 @@ def test_a_second_sweep_runs_nothing_and_touches_no_record(undisturbed: tuple[Pa
     assert records(root) == before
 
 
+@pytest.mark.full
 def test_a_killed_sweep_goes_on_with_the_same_command(
     killed: tuple[Path, set[str]], undisturbed: tuple[Path, dict[str, Any]]
 ) -> None:
