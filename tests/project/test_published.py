@@ -43,6 +43,9 @@ def test_the_counts_of_readings_in_the_findings_are_those_of_their_table() -> No
     below, ahead, above = (inside["high"] < 0).sum(), (outside["effect"] > 0).sum(), (outside["low"] > 0).sum()
     assert f"behind fine-tuning in all {every}, and the interval lies below zero in {below}." in text
     assert f"it is ahead in {ahead}, and the interval lies above zero in {above}:" in text
+    short = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert f"in distribution in all {every} ({below} intervals below zero)" in short
+    assert f"on the mean of the suites in {ahead} ({above} above)" in short
     recipe = load_recipe("readings")
     said, readme = recipe.expect, (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"ahead on the mean of the suites in {ahead} of {every} readings ({above} intervals above zero)" in readme
@@ -118,6 +121,8 @@ def test_what_the_findings_count_among_winners_is_what_the_table_of_trials_holds
         return f"{sum(name in edges.split(', ') for edges in mine)} of {len(mine)}"
 
     assert f"{at_edge('car_ft', 'kl_weight')} winners of CAR-FT have a KL weight in the lowest tenth" in text
+    short = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert f"{at_edge('car_ft', 'kl_weight')} winners of CAR-FT lie at the low end of the KL weight" in short
     assert f"{at_edge('ft', 'lr')} of fine-tuning lie at an end of the learning rate" in text
     assert (
         f"the permuted control ({at_edge('car_ft_permuted', 'kl_weight')}) and of KD ({at_edge('kd', 'kl_weight')})"
