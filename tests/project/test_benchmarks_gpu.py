@@ -31,6 +31,7 @@ def test_the_benchmark_trains_and_evaluates_from_files(monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_two_workers_are_measured_against_one() -> None:
     figures = {figure.name: figure for figure in gpu.measured(TINY, 2)}
     wide = figures[f"throughput of 2 GPUs over one, 4 images each ({TINY.title})"]

@@ -193,7 +193,13 @@ def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "method"), [*((name, "car_ft") for name in DATA_SETS), ("pacs", "ft"), ("vlcs", "ft")]
+    ("name", "method"),
+    [
+        ("pacs", "car_ft"),
+        ("pacs", "ft"),
+        *(pytest.param(name, "car_ft", marks=pytest.mark.full) for name in DATA_SETS if name != "pacs"),
+        pytest.param("vlcs", "ft", marks=pytest.mark.full),
+    ],
 )
 def test_a_cell_is_trained_and_unsealed(
     name: str, method: str, root: Path, store: Store, monkeypatch: pytest.MonkeyPatch

@@ -109,7 +109,9 @@ def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "least"), [("icons-resnet", 0.35), ("icons-vit", 0.1)])
+@pytest.mark.parametrize(
+    ("model", "least"), [("icons-resnet", 0.35), pytest.param("icons-vit", 0.1, marks=pytest.mark.full)]
+)
 def test_the_shipped_weights_know_classes_and_contexts(model: str, least: float) -> None:
     """On new drawings, those of validation, in new renderings: all classes at once."""
     drawings = [d for d in census() if d.split == "val"]

@@ -140,7 +140,10 @@ def test_training_leaves_the_pretrained_model_and_later_cells_alone(
     assert not any(p.requires_grad for p in bench.pretrained.clip.parameters())
 
 
-@pytest.mark.parametrize("method", ["lp_ft", "flyp", "lipsum_ft", "car_ft_permuted"])
+@pytest.mark.parametrize(
+    "method",
+    ["flyp", *(pytest.param(name, marks=pytest.mark.full) for name in ("lp_ft", "lipsum_ft", "car_ft_permuted"))],
+)
 def test_training_goes_on_from_a_checkpoint_with_the_same_bits(bench: CellContext, tmp_path: Path, method: str) -> None:
     """What is drawn at a step is a function of (seed, step), and the text tower is in the checkpoint."""
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=3)
@@ -211,7 +214,8 @@ def test_in_bfloat16_the_loss_stays_near_and_is_computed_in_float32(trained, ben
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["l2_sp", pytest.param("lipsum_ft", marks=pytest.mark.full)])
+@pytest.mark.parametrize("method", ["l2_sp", "lipsum_ft"])
+@pytest.mark.full
 def test_two_workers_agree_with_one(trained, tmp_path: Path, method: str) -> None:
     for worker in computed_on(2, first_guess(method), tmp_path):
         for name, value in trained[method].metrics.items():
@@ -352,7 +356,7 @@ def test_flyp_validates_with_the_text_tower_of_that_epoch(bench: CellContext) ->
     assert same_predictions(found, computed.predictions)
 
 
-@pytest.mark.parametrize("method", ["linear_probe", "flyp"])
+@pytest.mark.parametrize("method", ["linear_probe", pytest.param("flyp", marks=pytest.mark.full)])
 def test_a_curve_from_zero_shot_to_any_trained_method(
     store: Store, execution: Execution, finished: Store, cells: dict[str, Cell], method: str
 ) -> None:

@@ -353,7 +353,7 @@ def test_a_bucket_that_is_not_there_is_refused_in_a_sentence(server: Server, tmp
     assert_refused(*arguments, says="there is no such bucket", env=server.machine(tmp_path))
 
 
-@pytest.mark.parametrize("command", ["status", "sweep"])
+@pytest.mark.parametrize("command", ["status", pytest.param("sweep", marks=pytest.mark.full)])
 def test_a_server_that_does_not_answer_is_refused_in_a_sentence(server: Server, tmp_path: Path, command: str) -> None:
     arguments = ("status",) if command == "status" else ("sweep", "downstream", "--smoke")
     env = {**server.machine(tmp_path), "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}

@@ -96,7 +96,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_cell_at_the_next_one(tmp_
         small.step()
 
 
-@pytest.mark.parametrize("after", [2, 7])
+@pytest.mark.parametrize("after", [pytest.param(2, marks=pytest.mark.full), 7])
 def test_a_training_that_is_killed_goes_on_in_the_middle_of_an_epoch_with_the_same_bits(
     bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:

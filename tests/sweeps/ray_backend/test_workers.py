@@ -58,7 +58,7 @@ def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cell
     assert on_two[0].read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
 
 
-@pytest.mark.parametrize("method", ["car_ft", "flyp"])
+@pytest.mark.parametrize("method", ["car_ft", pytest.param("flyp", marks=pytest.mark.full)])
 def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(
     tmp_path: Path, bench: CellContext, method: str
 ) -> None:
