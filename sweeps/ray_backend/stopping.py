@@ -39,6 +39,8 @@ def let_checkpoint(cells: Iterable[str], store: Store, grace: float = GRACE_S) -
     shared results folder only.
     """
     waiting = {cell: _changed(store.checkpoint_path(cell)) for cell in cells}
+    if not waiting or not ray.is_initialized():  # Ray would start itself for the actor
+        return
     end = time.monotonic() + grace
     with suppress(Exception):  # a Ray that has died has no cells
         stop = ray.remote(num_cpus=0)(Stop).options(name=NAME).remote()  # noqa: F841  (it lives as long as its handle)
