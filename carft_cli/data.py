@@ -145,8 +145,10 @@ def data_check(settings: CheckSettings) -> None:
                 out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
             for file, reason in one.unreadable.items():
                 out.print(f"  {file}: {reason}", soft_wrap=True, highlight=False, markup=False)
-        for line in (*_own_words(own), *([f"No sweep can use it yet. {refused}"] if refused else [])) if own else ():
+        for line in _own_words(own) if own else ():
             out.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+        if refused:
+            out.print(f"  No sweep can use it yet. {refused}", soft_wrap=True, highlight=False, markup=False)
         for copies in near:
             out.print(f"  {copies.words}", soft_wrap=True, highlight=False, markup=False)
             for held, trained in copies.pairs[:FEW]:

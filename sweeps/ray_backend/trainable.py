@@ -21,6 +21,7 @@ from sweeps.ray_backend.jobs import failure, load_plugins, log, run_payload, upl
 from sweeps.ray_backend.memory import run_in_memory
 from sweeps.ray_backend.scheduler import HOLDS
 from sweeps.ray_backend.stopping import is_stopping
+from sweeps.search.protocol import Job
 
 #: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
@@ -117,7 +118,7 @@ def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
         train_cell(cell, message["results"], execution, *given)
 
     try:
-        if message["kind"] in ("search", "confirm") and cell.hyperparameters:
+        if Job(message["kind"], cell).trains:
             run_in_memory(train, cell, wanted, log)
         if message["kind"] == "search":
             return {"failure": ""}

@@ -143,7 +143,6 @@ def server() -> Iterator[Server]:
     running.stop()
 
 
-@pytest.mark.full
 def test_shards_and_class_folders_are_read_from_an_object_store(tmp_path: Path, shards: Path, server: Server) -> None:
     for path in shards.iterdir():
         server.client.upload_file(str(path), BUCKET, f"packed/{path.name}")

@@ -73,7 +73,6 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_inconclusive(store: S
 
 
 @pytest.mark.usefixtures("quick_disk")
-@pytest.mark.full
 def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: Path) -> None:
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"weights")

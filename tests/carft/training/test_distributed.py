@@ -92,7 +92,6 @@ def planted() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.full
 def test_a_probe_of_two_workers_is_that_of_one(tmp_path: Path) -> None:
     """Each has every second image; objective and gradient are added up."""
     mp.spawn(_probe, (str(tmp_path),), nprocs=WORKERS)

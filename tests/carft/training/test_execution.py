@@ -192,7 +192,6 @@ def test_only_tf32_cells_use_tensorfloat_32(precision: str, allowed: bool, monke
 
 
 @pytest.mark.slow
-@pytest.mark.full
 def test_a_compiled_training_agrees(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced forward and backward; without the C++ that torch would write next, which takes minutes."""
     compiled, traced = [], partial(torch.compile, backend="aot_eager")

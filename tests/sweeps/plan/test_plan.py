@@ -257,7 +257,6 @@ def test_a_calibration_measures_training_or_else_prediction(methods: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.full
 def test_a_sweep_writes_down_what_was_predicted_and_what_came_of_it(tmp_path: Path) -> None:
     asked = ("miniature", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", TASK, "--results", tmp_path)
     done = run_cli("sweep", *asked, "--methods", "zeroshot,ft", "--json")
