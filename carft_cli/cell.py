@@ -133,6 +133,7 @@ def train(settings: TrainSettings) -> None:
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
+    from carft.data.catalog import card
     from carft.store.weights_places import keep_places, place_of
 
     cell = settings.cell()
@@ -148,8 +149,8 @@ def train(settings: TrainSettings) -> None:
     check_execution(cell, several)
     fresh = not store.is_current(cell.id)
     unseal, keep_weights = settings.unseal, settings.keep_weights
-    if settings.workers > 1 and fresh and cell.hyperparameters:
-        _train_on_workers(cell, store, several, unseal or keep_weights)
+    if settings.workers > 1 and (fresh or (unseal and not store.evaluated(cell.id) >= set(card(cell.task).sets))):
+        _run_on_workers(cell, store, several, unseal, keep_weights)
     outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
     if settings.output.as_json:
@@ -159,7 +160,7 @@ def train(settings: TrainSettings) -> None:
     out.print(metrics_table(outcome.metrics))
 
 
-def _train_on_workers(cell: Cell, store: Store, execution: Execution, keep_weights: bool) -> None:
+def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool, keep_weights: bool) -> None:
     import ray
 
     from sweeps.faults.signals import sigterm_as_interrupt
@@ -173,7 +174,7 @@ def _train_on_workers(cell: Cell, store: Store, execution: Execution, keep_weigh
         try:
             with stop.while_ray_starts():
                 connect(request)
-            train_cell(cell, store.address, execution, keep_weights)
+            train_cell(cell, store.address, execution, unseal, keep_weights)
         except KeyboardInterrupt:  # its traceback holds the workers until this block ends
             if stop.signal == signal.SIGTERM and execution.writes_checkpoints:
                 let_checkpoint([cell.id], store)

@@ -14,8 +14,9 @@ from carft.spec.resolve import soup_of
 from carft.spec.selection import Candidate, ranked
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
+from carft.training.distributed import of_first
 from carft.training.execution import Execution
-from carft.training.run import CellResult, Command, add_evaluation, load_network, save_weights
+from carft.training.run import CellResult, Command, add_evaluation, load_network, save_weights, writing
 
 
 def run_soup(
@@ -25,18 +26,16 @@ def run_soup(
 
     greedy: 0 averages all parents. 1 goes from the best parent on validation down (val/top1, then val/loss, then id)
     and adds each that leaves val/top1 no lower. A parent without weights is trained again. Raises ``UserError`` for a
-    parent that is not done under the current NUMERICS.
+    parent that is not done under the current NUMERICS. Every worker of the cell calls this; the first one reads and
+    writes records.
     """
     cell = soup_of(parents, greedy)
-    for parent in cell.parents:
-        store.require_current(parent)
-    wanted = set(card(cell.task).sets)
-    if not store.set_aside_stale(cell.id) and store.evaluated(cell.id) >= wanted:
-        return CellResult(cell.id, "reused", store.metrics(cell.id))
+    if not of_first(lambda: _is_left(cell, store)):
+        return CellResult(cell.id, "reused", of_first(lambda: store.metrics(cell.id)))
     execution.prepare()
     context = CellContext.of(cell, execution)
     started = time.perf_counter()
-    members, weights = _members_and_weights(cell, context, store)
+    members, weights = _members_and_weights(cell, parents, context, store)
     network = context.network(cell.reading.class_head)
     network.load_state_dict(weights)
     (predictions,) = predict_all(cell, [network], context)
@@ -46,24 +45,36 @@ def run_soup(
         {**context.provenance(), "members": members},
         {"evaluate": time.perf_counter() - started},
     )
-    store.write(record, [], predictions["val"], lambda path: save_weights(network, path))
-    for name in wanted:
-        add_evaluation(cell, name, predictions[name], context, store, by)
-    return CellResult(cell.id, "done", store.metrics(cell.id))
+    with writing() as later:
+        later(store.write, record, [], predictions["val"], lambda path: save_weights(network, path))
+        for name in card(cell.task).sets:
+            later(add_evaluation, cell, name, predictions[name], context, store, by)
+    return CellResult(cell.id, "done", of_first(lambda: store.metrics(cell.id)))
 
 
-def _members_and_weights(cell: Cell, context: CellContext, store: Store) -> tuple[list[str], Weights]:
+def _is_left(cell: Cell, store: Store) -> bool:
+    """Whether the soup still has to be made. Raises ``UserError`` for a parent that is not done."""
+    for parent in cell.parents:
+        store.require_current(parent)
+    return store.set_aside_stale(cell.id) or not store.evaluated(cell.id) >= set(card(cell.task).sets)
+
+
+def _members_and_weights(
+    cell: Cell, parents: Sequence[Cell], context: CellContext, store: Store
+) -> tuple[list[str], Weights]:
     """Members of a soup, in the order in which they were added, and its weights."""
+    by_id = {parent.id: parent for parent in parents}
 
     def load(parent: str) -> Weights:
-        return load_network(store.read(parent).cell, context, store).state_dict()
+        return load_network(by_id[parent], context, store).state_dict()
 
     def accuracy(weights: Weights) -> float:
         network = context.network(cell.reading.class_head)
         network.load_state_dict(weights)
         return score(context.predict(cell, network, context.task.val))["top1"]
 
-    candidates = [Candidate(name, k, store.read(name).metrics) for k, name in enumerate(cell.parents)]
+    metrics = of_first(lambda: [store.read(name).metrics for name in cell.parents])
+    candidates = [Candidate(name, k, found) for k, (name, found) in enumerate(zip(cell.parents, metrics, strict=True))]
     order = ranked(candidates)
     names = [candidate.cell for candidate in order]
     if cell.hyperparameters["greedy"]:

@@ -17,6 +17,7 @@ from carft.spec.registry import WISE_ALPHAS, method_card
 from carft.spec.resolve import interpolation
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
+from carft.training.distributed import WorkerRank, of_first
 from carft.training.execution import Execution
 from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, writing
 
@@ -30,15 +31,16 @@ def run_curve(
 ) -> list[CellResult]:
     """The WiSE-FT curve of a finished cell: one post-hoc cell per alpha, each evaluated on every set.
 
-    Alpha 1 is the parent and alpha 0 the pretrained model: their predictions are read from records where possible.
-    Raises ``UserError`` when the parent is not trained, or not done under the current NUMERICS.
+    Every worker of the cell calls this; the first one reads and writes records. Alpha 1 is the parent and alpha 0 the
+    pretrained model: their predictions are read from records where possible. Raises ``UserError`` when the parent is
+    not trained, or not done under the current NUMERICS.
     """
     if method_card(parent.method).kind != "trained":
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
-    store.require_current(parent.id)
+    of_first(lambda: store.require_current(parent.id))
     cells = [interpolation(parent, alpha) for alpha in alphas]
     wanted = set(card(parent.task).sets)
-    pending = [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted]
+    pending = of_first(lambda: [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted])
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
@@ -49,7 +51,8 @@ def run_curve(
         with writing(threads=len(pending)) as later:  # most of the time goes to the disk
             for cell, predictions in zip(pending, found, strict=True):
                 later(_write, cell, predictions, durations, context, store, by)
-    return [CellResult(c.id, "done" if c in pending else "reused", store.metrics(c.id)) for c in cells]
+    metrics = of_first(lambda: [store.metrics(c.id) for c in cells])
+    return [CellResult(c.id, "done" if c in pending else "reused", m) for c, m in zip(cells, metrics, strict=True)]
 
 
 def _curve_predictions(
@@ -59,7 +62,7 @@ def _curve_predictions(
     ends = {alpha: _end_predictions(parent, alpha, store, context.execution) for alpha in alphas}
     between = [alpha for alpha in alphas if ends[alpha] is None]
     if not between:
-        return [found for found in ends.values() if found]
+        return [found for found in ends.values() if found is not None]
     combine = method_card("wise_ft").load()
     network = context.network(parent.reading.class_head, parent.seed)
     start = copy.deepcopy(network.state_dict())
@@ -68,7 +71,7 @@ def _curve_predictions(
     for alpha, interpolated in zip(between, networks, strict=True):
         interpolated.load_state_dict(combine(start, end, alpha))
     computed = iter(predict_all(parent, networks, context))
-    return [found or next(computed) for found in ends.values()]
+    return [next(computed) if found is None else found for found in ends.values()]
 
 
 def _write(
@@ -89,14 +92,24 @@ def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execut
     """Predictions at alpha 0 and 1, from records where they exist; None at any other alpha."""
     names = ("val", *card(parent.task).sets)
     if alpha == 1:
-        return {name: store.predictions(parent.id, name) for name in names}
+        return _recorded(parent, names, store)
     if alpha == 0 and parent.reading.class_head != "random":
         start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
-        recorded = store.is_current(start.id) and store.evaluated(start.id) >= set(names[1:])
-        if recorded and all(store.has_logits(start.id, name) for name in names):  # a compact archive has none
-            return {name: store.predictions(start.id, name) for name in names}
+        if of_first(lambda: _is_recorded(start, names, store)):
+            return _recorded(start, names, store)
         return _zero_shot_predictions(start, execution)
     return None
+
+
+def _is_recorded(cell: Cell, names: Sequence[str], store: Store) -> bool:
+    if not store.is_current(cell.id) or store.evaluated(cell.id) < set(names[1:]):
+        return False
+    return all(store.has_logits(cell.id, name) for name in names)  # a compact archive has none
+
+
+def _recorded(cell: Cell, names: Sequence[str], store: Store) -> dict[str, Predictions]:
+    """Predictions on record, on the first worker, which alone writes what is made of them; empty on the others."""
+    return {name: store.predictions(cell.id, name) for name in names} if WorkerRank.current().is_first else {}
 
 
 @lru_cache(maxsize=16)

@@ -1,10 +1,16 @@
-"""The rank of this process among the workers of a cell."""
+"""The workers of one cell: their ranks, and what the first of them finds or does for all."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
+from torch import nn
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -22,3 +28,32 @@ class WorkerRank:
         if dist.is_available() and dist.is_initialized():
             return WorkerRank(dist.get_rank(), dist.get_world_size())
         return WorkerRank()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker reads and writes the results folder."""
+        return self.rank == 0
+
+
+def of_first(ask: Callable[[], Found]) -> Found:
+    """What ``ask`` returns on the first worker, on every worker; the others do not call it.
+
+    All workers must call this at the same point. They wait until the first worker has answered.
+    """
+    worker = WorkerRank.current()
+    if worker.workers == 1:
+        return ask()
+    box: list[Any] = [ask() if worker.is_first else None]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+@torch.no_grad()
+def share_weights(network: nn.Module) -> None:
+    """Give every worker the tensors that the network has on the first worker."""
+    if WorkerRank.current().workers == 1:
+        return
+    for value in network.state_dict().values():
+        sent = value.contiguous()
+        dist.broadcast(sent, src=0)
+        value.copy_(sent)

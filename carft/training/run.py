@@ -29,6 +29,7 @@ from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, prun
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
+from carft.training.distributed import WorkerRank, of_first, share_weights
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureUse
 from carft.training.loop import Trained, train
@@ -124,7 +125,7 @@ def run_cell(
     by: Command = "train",
     thresholds: Thresholds = NO_THRESHOLDS,
 ) -> CellResult:
-    """Run a cell on one worker, unless it is done.
+    """Run a cell, unless it is done. Every worker of the cell calls this; the first one reads and writes records.
 
     unseal: evaluate on test set and suites. A cell below ``thresholds`` is pruned: a note of it is written instead of a
     record. Raises ``UserError`` for a cell that cannot be run, ``Diverged`` when the loss is not finite.
@@ -132,21 +133,21 @@ def run_cell(
     check_runnable(cell)
     check_execution(cell, execution)
     status: Status = "reused"
-    if store.set_aside_stale(cell.id):
+    if of_first(lambda: store.set_aside_stale(cell.id)):
         if unseal:
             card(cell.task).require_sealed(execution)
         execution.prepare()
         context = CellContext.of(cell, execution)
         checkpoints = store_checkpoints(cell, store, execution)
         computed = compute(cell, context, checkpoints, log, thresholds)
-        write(cell, computed, context, store, keep_weights or unseal)
+        of_first(lambda: write(cell, computed, context, store, keep_weights or unseal))
         checkpoints.remove()
         if computed.pruned:
             return CellResult(cell.id, "stopped", {"val/top1": computed.metrics["val/top1"]})
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution, by)
-    return CellResult(cell.id, status, store.metrics(cell.id))
+    return CellResult(cell.id, status, of_first(lambda: store.metrics(cell.id)))
 
 
 def check_runnable(cell: Cell) -> None:
@@ -194,30 +195,38 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
     network = context.network(cell.reading.class_head, cell.seed)
     if method_card(cell.method).kind == "untrained":
         return network
-    path = store.find_weights(cell.id)
-    if not path.is_file():
+    path = of_first(lambda: store.find_weights(cell.id))
+    if not of_first(path.is_file):
         checkpoints = store_checkpoints(cell, store, context.execution)
         again = compute(cell, context, checkpoints)
         checkpoints.remove()
-        if again.metrics != dict(store.read(cell.id).metrics):
+        if of_first(lambda: again.metrics != dict(store.read(cell.id).metrics)):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
                 "Run it in a fresh results folder with --unseal.",
             )
-        write_atomic(path, lambda part: save_weights(again.network, part))
+        of_first(lambda: write_atomic(path, lambda part: save_weights(again.network, part)))
         return again.network
+    of_first(lambda: _read_weights(network, path))
+    share_weights(network)
+    return network
+
+
+def _read_weights(network: Network, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         raise UserError(
             f"The weights '{path}' are corrupt: {str(error).splitlines()[0]}", "Remove the file; the cell trains again."
         ) from error
-    return network
 
 
 def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "train") -> None:
-    """Evaluate a finished cell on those held-out sets of its task on which it is not evaluated yet."""
-    missing = set(card(cell.task).sets) - store.evaluated(cell.id)
+    """Evaluate a finished cell on those held-out sets of its task on which it is not evaluated yet.
+
+    Every worker of the cell calls this.
+    """
+    missing = of_first(lambda: set(card(cell.task).sets) - store.evaluated(cell.id))
     if not missing:
         return
     execution.prepare()
@@ -236,17 +245,19 @@ def _evaluate_sealed(
 
 
 @contextmanager
-def writing(threads: int = 1) -> Iterator[Callable[..., Future]]:
+def writing(threads: int = 1) -> Iterator[Callable[..., None]]:
     """A context whose value runs a function in a thread; with one thread, in the order of the calls.
 
-    The end of the block waits for all calls and raises the first error of theirs.
+    The end of the block waits for all calls and raises the first error of theirs. Only the first worker of a cell runs
+    the functions.
     """
+    first = WorkerRank.current().is_first
     with ThreadPoolExecutor(threads) as pool:
         calls: list[Future] = []
 
-        def later(function: Callable[..., object], *arguments: object) -> Future:
-            calls.append(pool.submit(function, *arguments))
-            return calls[-1]
+        def later(function: Callable[..., object], *arguments: object) -> None:
+            if first:
+                calls.append(pool.submit(function, *arguments))
 
         yield later
         for call in calls:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sweeps.search.width import slots_of_a_confirm_cell
+
 if TYPE_CHECKING:
     from sweeps.plan.forecast import PendingWork
 
@@ -27,38 +29,58 @@ class Concurrency:
     """(jobs at a time, how long in all), the largest number first; short times are left out."""
 
 
-def concurrency_of(left: Sequence[PendingWork], slots: int, round_size: int) -> Concurrency:
+@dataclass(frozen=True, order=True)
+class _Ready:
+    """A job that may run. They sort in the order in which they start."""
+
+    rank: int
+    negative_length: float
+    study: int
+    is_confirm: bool
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a search or a confirm cell of a study."""
+        return self.rank == 0 or self.is_confirm
+
+
+def concurrency_of(left: Sequence[PendingWork], slots: int, round_size: int, widens: bool = False) -> Concurrency:
     """Run the jobs that are left in thought: free slots take what may run, searches first.
 
     The rounds of a search follow each other, its confirm cells follow them, and its curves, soups and oracle cells
-    these. Lengths are in passes of one cell. slots: jobs at a time, at least 1. round_size: trials of a round.
+    these. Lengths are in passes of one cell. slots: jobs at a time, at least 1. round_size: trials of a round. widens:
+    whether a confirm cell that takes several slots is that many times faster.
     """
     waiting = [deque(stages) for stages in _stages(left, round_size)]
-    first: list[tuple[int, float, int]] = []  # (rank, length, study) of the jobs that may run
+    first: list[_Ready] = []
     open_jobs = [0] * len(waiting)
-    running: list[tuple[float, int]] = []  # (end, study)
-    now = 0.0
+    running: list[tuple[float, int, int]] = []  # (end, study, slots)
+    now, free = 0.0, slots
 
     def release(study: int) -> None:
         """Make the next jobs of a study ready."""
         if waiting[study]:
             stage = waiting[study].popleft()
             open_jobs[study] = len(stage)
-            for rank, length in stage:
-                heapq.heappush(first, (rank, -length, study))
+            for rank, length, is_confirm in stage:
+                heapq.heappush(first, _Ready(rank, -length, study, is_confirm))
 
     for study in range(len(waiting)):
         release(study)
     lengths: dict[int, float] = defaultdict(float)
     while first or running:
-        while first and len(running) < slots:
-            _, negative, study = heapq.heappop(first)
-            heapq.heappush(running, (now - negative, study))
+        while first and free > 0:
+            job = heapq.heappop(first)
+            trainings = 1 + sum(other.trains for other in first)
+            share = slots_of_a_confirm_cell(slots, free, trainings) if widens and job.is_confirm else 1
+            heapq.heappush(running, (now - job.negative_length / share, job.study, share))
+            free -= share
         end = running[0][0]
         lengths[len(running)] += end - now
         now = end
         while running and running[0][0] <= now:
-            _, study = heapq.heappop(running)
+            _, study, share = heapq.heappop(running)
+            free += share
             open_jobs[study] -= 1
             if not open_jobs[study]:
                 release(study)
@@ -66,17 +88,20 @@ def concurrency_of(left: Sequence[PendingWork], slots: int, round_size: int) -> 
     return Concurrency(now, tuple(sorted(shown.items(), reverse=True)))
 
 
-def _stages(left: Iterable[PendingWork], round_size: int) -> Iterable[list[list[tuple[int, float]]]]:
-    """For each study its stages, each with (rank, length) of its jobs; jobs of no study are studies of their own."""
+def _stages(left: Iterable[PendingWork], round_size: int) -> Iterable[list[list[tuple[int, float, bool]]]]:
+    """For each study its stages, each with its jobs: rank, length, and whether it is a confirm cell.
+
+    Jobs of no study are studies of their own.
+    """
     studies: dict[str, dict[str, list[PendingWork]]] = defaultdict(lambda: defaultdict(list))
     for one in left:
         if not one.study:
-            yield [[(1, one.passes)] * one.jobs]
+            yield [[(1, one.passes, False)] * one.jobs]
         else:
             studies[one.study][one.kind].append(one)
     for kinds in studies.values():
-        searches = [(0, one.passes) for one in kinds["search"] for _ in range(one.jobs)]
+        searches = [(0, one.passes, False) for one in kinds["search"] for _ in range(one.jobs)]
         rounds = [searches[start : start + round_size] for start in range(0, len(searches), round_size)]
-        confirms = [(1, one.passes) for one in kinds["confirm"] for _ in range(one.jobs)]
-        last = [(1, one.passes) for kind in LAST for one in kinds[kind] for _ in range(one.jobs)]
+        confirms = [(1, one.passes, True) for one in kinds["confirm"] for _ in range(one.jobs)]
+        last = [(1, one.passes, False) for kind in LAST for one in kinds[kind] for _ in range(one.jobs)]
         yield [stage for stage in (*rounds, confirms, last) if stage]

@@ -99,12 +99,14 @@ class Forecast:
         return round(sum(left.jobs * left.bytes for left in self.left))
 
 
-def forecast(protocol: Protocol, slots: int, rate: Rate | None, size: ModelSize | None) -> Forecast:
-    """The forecast of what ``protocol`` has left. slots: cells at a time."""
+def forecast(
+    protocol: Protocol, slots: int, rate: Rate | None, size: ModelSize | None, widens: bool = False
+) -> Forecast:
+    """The forecast of what ``protocol`` has left. slots: cells at a time. widens: as of the request."""
     protocol.look()
     left = tuple(one for one in _left(protocol, size) if one.jobs)
     passes = sum(one.jobs * one.passes for one in left)
-    over_time = concurrency_of(left, slots, protocol.recipe.round_size)
+    over_time = concurrency_of(left, slots, protocol.recipe.round_size, widens)
 
     def wall(seconds: float) -> float:
         return START_S + seconds * over_time.length if seconds and passes else 0.0

@@ -121,7 +121,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rat
     rate = calibration or recorded(newest(protocol.store, model), hardware)
     if rate is None and size is not None:
         rate = estimated(size, hardware)
-    made = forecast(protocol, slots, rate, size)
+    made = forecast(protocol, slots, rate, size, request.widens)
     needs = needs_of(protocol.recipe, request, made, hardware, size)
     return Plan(made, model, hardware, read_plan_results(protocol.store), needs)
 

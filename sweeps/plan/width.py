@@ -44,18 +44,20 @@ def _plan(request: Resources, protocol: Protocol) -> Plan:
 
 
 def _with(request: Resources, workers: int) -> Resources:
-    return replace(request, execution=replace(request.execution, workers=workers))
+    return replace(request, widens=workers > 1, execution=replace(request.execution, workers=workers))
 
 
 def _trained_with(made: Plan, protocol: Protocol) -> int:
-    """Workers of the newest trained cell of the model on a task of the recipe; 0 without one."""
+    """The fewest workers of a trained cell of the model on a task of the recipe, since late confirm cells may have
+    more; 0 without one.
+    """
     tasks = set(protocol.recipe.tasks)
-    trained = (
+    trained = [
         record.provenance["execution"]["workers"]
         for record in newest(protocol.store, made.model)
         if record.cell.task in tasks and METHODS[record.cell.method].kind == "trained"
-    )
-    return int(next(trained, 0))
+    ]
+    return min(trained, default=0)
 
 
 def _is_possible(request: Resources, protocol: Protocol) -> bool:

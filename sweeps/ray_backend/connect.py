@@ -47,6 +47,8 @@ class Resources:
     """Seconds without a heartbeat after which a cell is ended; 0 disables the limit."""
     patience: float = PATIENCE
     """Seconds without a node that can run a cell after which the sweep ends."""
+    widens: bool = False
+    """Whether a confirm cell of several workers gets the workers that no other job needs, late in the sweep."""
 
     @property
     def workers_per_cell(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -25,6 +25,10 @@ from sweeps.ray_backend.memory import run_in_memory
 from sweeps.search.protocol import Job
 
 Payload = dict[str, Any]
+
+
+def log(line: str) -> None:
+    print(line, flush=True)
 
 
 def payload(
@@ -69,19 +73,38 @@ def execution_of(message: Payload) -> Execution:
 
 def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
-    cell, store = Cell.from_dict(message["cell"]), store_of(message)
     try:
         load_plugins(message["plugins"])
-        require_task(store, cell.task)
-        store.sync(_read_by(Job(message["kind"], cell, alphas=message["alphas"])))
-        if message["kind"] in ("search", "confirm"):
-            run_in_memory(lambda execution: _run(message, cell, store, execution), cell, execution_of(message), log)
-        else:
-            _run(message, cell, store, execution_of(message))
-        store.forget_failure(cell.id)
+        fitted(message, execution_of(message), lambda execution: run_job(message, execution))
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
     return {"failure": ""}
+
+
+def fitted(message: Payload, execution: Execution, run: Callable[[Execution], None]) -> None:
+    """Run a job; a training that needs too much memory runs again with batches in more parts."""
+    cell = Cell.from_dict(message["cell"])
+    if Job(message["kind"], cell).trains:
+        run_in_memory(run, cell, execution, log)
+    else:
+        run(execution)
+
+
+def run_job(message: Payload, execution: Execution, log: Callable[[str], None] = log) -> None:
+    """Run a job. Every worker of its cell calls this; the first one reads and writes records."""
+    from carft.training.distributed import of_first
+
+    job, store = job_of(message), store_of(message)
+    load_plugins(message["plugins"])
+    require_task(store, job.cell.task)
+    of_first(lambda: store.sync(_read_by(job)))
+    _run(job, message, store, execution, log)
+    of_first(lambda: store.forget_failure(job.cell.id))
+
+
+def job_of(message: Payload) -> Job:
+    """The job of a message."""
+    return Job(message["kind"], Cell.from_dict(message["cell"]), limits=message["limits"], alphas=message["alphas"])
 
 
 def load_plugins(plugins: Sequence[Sequence[str]]) -> None:
@@ -101,24 +124,22 @@ def upload_log(message: Payload) -> None:
         pass
 
 
-def _run(message: Payload, cell: Cell, store: Store, execution: Execution) -> None:
+def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Callable[[str], None]) -> None:
     from carft.posthoc.soup import run_soup
     from carft.posthoc.wise_ft import run_curve
-    from carft.training.run import run_cell
+    from carft.training.distributed import of_first
+    from carft.training.run import Command, run_cell
 
-    if message["kind"] == "curve":
-        run_curve(cell, store, execution, by="sweep", alphas=message["alphas"])
-    elif message["kind"] == "soup":
-        parents = [store.read(parent).cell for parent in cell.parents]
+    cell = job.cell
+    if job.kind == "curve":
+        run_curve(cell, store, execution, by="sweep", alphas=job.alphas)
+    elif job.kind == "soup":
+        parents = of_first(lambda: [store.read(parent).cell for parent in cell.parents])
         for greedy in SOUP_RULES:
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
-        unseal, keep_weights = message["kind"] in ("confirm", "oracle"), message["keep_weights"]
-        run_cell(cell, store, execution, unseal, keep_weights, log, by="sweep", thresholds=message["limits"])
-
-
-def log(line: str) -> None:
-    print(line, flush=True)
+        by: Command = "sweep" if message["start"] else "train"
+        run_cell(cell, store, execution, job.kind != "search", message["keep_weights"], log, by, job.limits)
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:

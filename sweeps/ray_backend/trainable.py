@@ -5,23 +5,18 @@ from __future__ import annotations
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import ray
 from ray import tune
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from carft.core.errors import DeviceFailed
-from carft.spec.cell import Cell
 from carft.training import device
 from carft.training.execution import Execution
 from carft.training.preemption import ended_by
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
-from sweeps.ray_backend.jobs import failure, load_plugins, log, run_payload, upload_log
-from sweeps.ray_backend.memory import run_in_memory
+from sweeps.ray_backend.jobs import failure, fitted, load_plugins, run_payload, upload_log
 from sweeps.ray_backend.scheduler import HOLDS
 from sweeps.ray_backend.stopping import is_stopping
-from sweeps.search.protocol import Job
 
 #: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
@@ -107,26 +102,14 @@ def run_watched(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_distributed(message: dict[str, Any]) -> dict[str, Any]:
-    """Train the job's cell under Ray Train, then unseal it in a task that holds one worker's resources."""
-    from sweeps.ray_backend.distributed import train_cell
-
-    cell, wanted = Cell.from_dict(message["cell"]), Execution(**message["execution"])
-    load_plugins(message["plugins"])
-
-    def train(execution: Execution) -> None:
-        given = (message["keep_weights"], message["hang_after"], message["kind"], message["limits"])
-        train_cell(cell, message["results"], execution, *given)
+    """Run the job on several workers, under Ray Train. A failure is written to the results folder and returned."""
+    from sweeps.ray_backend.distributed import run_on_workers
 
     try:
-        if Job(message["kind"], cell).trains:
-            run_in_memory(train, cell, wanted, log)
-        if message["kind"] == "search":
-            return {"failure": ""}
-        # outside the trial's placement group, which holds 1 byte of memory and no CPU or GPU
-        outside = PlacementGroupSchedulingStrategy(placement_group=cast(Any, None))
-        rest = ray.remote(num_cpus=1, num_gpus=int(wanted.device == "cuda"), scheduling_strategy=outside)(run_watched)
-        return ray.get(rest.remote(message))
+        load_plugins(message["plugins"])
+        fitted(message, Execution(**message["execution"]), lambda execution: run_on_workers(message, execution))
     except Exception as error:  # any failure of one cell must leave the sweep running
         if is_stopping():  # the first worker ended after its checkpoint: that is no failure of the cell
             raise SystemExit from error
         return failure(message, error)
+    return {"failure": ""}

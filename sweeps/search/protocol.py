@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Literal
 
 from carft.core.errors import UserError
@@ -101,6 +102,11 @@ class Protocol:
                 self._move(job)
                 return job
         return None
+
+    def ready_trainings(self, most: int) -> int:
+        """Number of trainings that can start now, counted up to ``most``."""
+        ready = (job for job in self._open_jobs() if job.trains and job.key not in self.running)
+        return sum(1 for _ in islice(ready, most))
 
     def look(self) -> None:
         """Update ``done``, ``stopped`` and ``failed`` from the records; start no job."""

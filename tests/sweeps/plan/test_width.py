@@ -10,10 +10,13 @@ import pytest
 from carft.spec.resolve import specify
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
+from sweeps.plan.concurrency import concurrency_of
+from sweeps.plan.forecast import PendingWork
 from sweeps.plan.width import widened
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
+from sweeps.search.width import slots_of_a_confirm_cell
 from tests.support.helpers import made_up_predictions, run_cli
 
 
@@ -55,3 +58,33 @@ def test_plan_chooses_unless_told_and_the_forecast_is_that_of_the_choice(tmp_pat
     assert auto["wall_s"] < 0.6 * one["wall_s"]
     people = run_cli(*asked[:-1])
     assert "Each cell is trained by 2 workers." in people.stdout
+
+
+@pytest.mark.parametrize(
+    ("slots", "free", "trainings", "taken"),
+    [(4, 4, 1, 4), (4, 4, 2, 2), (4, 4, 3, 1), (4, 3, 1, 2), (4, 1, 1, 1), (4, 2, 6, 1), (3, 2, 1, 1), (8, 7, 1, 4)],
+)
+def test_a_confirm_cell_takes_the_slots_that_no_other_training_would_use(
+    slots: int, free: int, trainings: int, taken: int
+) -> None:
+    assert slots_of_a_confirm_cell(slots, free, trainings) == taken
+
+
+def test_wider_confirm_cells_end_a_sweep_sooner_where_they_are_fewer_than_the_slots() -> None:
+    left = [
+        PendingWork("study", "search", "task", "ft", 2, 2, 10.0, 0, 0.0),
+        PendingWork("study", "confirm", "task", "ft", 2, 2, 10.0, 0, 0.0),
+        PendingWork("study", "curve", "task", "wise_ft", 2, 6, 1.0, 0, 0.0),
+    ]
+    assert concurrency_of(left, slots=4, round_size=2).length == 10 + 10 + 1
+    assert concurrency_of(left, slots=4, round_size=2, widens=True).length == 10 + 10 / 2 + 1
+    assert concurrency_of(left, slots=2, round_size=2, widens=True).length == 10 + 10 + 1
+
+
+def test_late_confirm_cells_do_not_change_the_number_that_a_folder_keeps(store: Store) -> None:
+    for seed, number in ((0, 2), (1, 4)):
+        cell = specify("imagenet", "ft", {"lr": 1e-5}, seed)
+        trained = {"execution": {"device": "cuda", "workers": number, "threads": 1}, "machine": {}, "numerics": 1}
+        metrics = {"val/top1": 0.5, "val/loss": 1.0}
+        store.write(Record(cell, metrics, trained, {"train": 100.0}), [], made_up_predictions())
+    assert workers(store, imagenet(), 16) == 2

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from carft.data.catalog import card
+from carft.posthoc.soup import run_soup
+from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell
+from carft.spec.registry import METHODS, SOUP_RULES
 from carft.store.records import Store
 from carft.training.context import CellContext
+from carft.training.execution import Execution
 from carft.training.run import compute
+from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.run import run_sweep
+from sweeps.recipes import load_recipe
 from tests.support.helpers import LR, TASK, quick_cell, run_cli
+from tests.support.nodes import Nodes
 from tests.support.processes import computed_on
 
 pytestmark = pytest.mark.slow
@@ -88,3 +98,45 @@ def test_a_sweep_with_flyp_runs_on_two_workers_per_cell(tmp_path: Path) -> None:
     store = Store(tmp_path)
     trained = [store.read(cell) for cell in store.ids() if store.read(cell).cell.method == "flyp"]
     assert len(trained) == 2 and {r.provenance["execution"]["workers"] for r in trained} == {2}
+
+
+@pytest.mark.full
+def test_every_kind_of_job_uses_all_workers_and_the_last_confirm_cell_the_free_ones_too(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    """Five cores for cells of two workers: the one confirm cell, beside which nothing trains, gets four."""
+    nodes.add(cpus=4)
+    store = Store(tmp_path / "two")
+    methods = ["zeroshot", "ft", "wise_ft", "soup"]
+    recipe = load_recipe("miniature").changed([TASK], methods, trials=2, seeds=1)
+    request = Resources(execution=Execution(workers=2), address=nodes.cluster.address, widens=True)
+    protocol, summary = run_sweep(recipe, store, request, watch=lambda protocol: lambda: None, log=str)
+    assert not protocol.failed and summary.cells_failed == 0
+    (study,) = store.studies()
+    (confirm,) = study.confirm
+    sets, trials = set(card(TASK).sets), {trial.cell for trial in study.trials}
+    for cell in store.ids():
+        assert store.evaluated(cell) == (set() if cell in trials else sets), store.read(cell).cell.method
+        made = [store.read(cell).provenance, *(found.provenance for found in store.evaluations(cell).values())]
+        assert {one["execution"]["workers"] for one in made} == {4 if cell == confirm else 2}
+    assert len(store.ids()) == 1 + 2 + 1 + len(recipe.alphas) + 2
+    logged = [(line.cell, line.set) for line in store.unsealings()]
+    assert len(logged) == len(set(logged)) == (len(store.ids()) - 2) * len(sets)  # by the first workers alone
+    copied = without_post_hoc(store, tmp_path / "one")
+    run_curve(store.read(confirm).cell, copied, Execution(), alphas=recipe.alphas)
+    for rule in SOUP_RULES:
+        run_soup([store.read(trial.cell).cell for trial in study.trials], rule, copied, Execution())
+    assert copied.ids() == store.ids()
+    for cell in set(store.ids()) - trials:
+        for name in ("val", *sets):
+            found, wanted = store.predictions(cell, name), copied.predictions(cell, name)
+            np.testing.assert_allclose(found.logits, wanted.logits, rtol=0, atol=3e-3, err_msg=f"{cell} {name}")
+
+
+def without_post_hoc(store: Store, folder: Path) -> Store:
+    """A copy of a results folder without its post-hoc cells."""
+    shutil.copytree(store.root, folder)
+    for cell in store.ids():
+        if METHODS[store.read(cell).cell.method].kind == "post-hoc":
+            shutil.rmtree(folder / "cells" / cell)
+    return Store(folder)
