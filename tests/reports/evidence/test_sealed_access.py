@@ -15,6 +15,7 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.build import build_report, sources_of
 from reports.evidence.sealed_access import EXTENDED, MARK
+from sweeps.faults.lock import NAME as LOCK
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell
@@ -49,7 +50,9 @@ def test_every_way_of_opening_is_logged_once(store: Store, execution: Execution)
 
 def test_a_sweep_says_that_it_was_a_sweep(store: Store) -> None:
     other = quick_cell("zeroshot")
-    message = payload(Job("confirm", other), str(store.root), Execution())
+    store.root.mkdir()
+    (store.root / LOCK).touch()  # as a sweep makes it
+    message = payload(Job("confirm", other), str(store.root), Execution(), start="a sweep")
     assert run_payload(message) == {"failure": ""}
     assert {(line.cell, line.by) for line in store.unsealings()} == {(other.id, "sweep")}
 

@@ -254,16 +254,3 @@ def test_a_calibration_measures_training_or_else_prediction(methods: str) -> Non
     rate = calibrated(recipe(methods), Resources())
     assert 0 < rate.low <= rate.seconds <= rate.high < 1 and not rate.estimate
     assert "a measurement of 3 times" in rate.basis
-
-
-@pytest.mark.slow
-def test_a_sweep_writes_down_what_was_predicted_and_what_came_of_it(tmp_path: Path) -> None:
-    asked = ("miniature", "--smoke", "--trials", 1, "--seeds", 1, "--tasks", TASK, "--results", tmp_path)
-    done = run_cli("sweep", *asked, "--methods", "zeroshot,ft", "--json")
-    assert done.returncode == 0, done.stderr
-    came = json.loads(done.stdout)["plan"]
-    assert came["cells"] == came["predicted_cells"] == 3
-    assert came["wall_s"] > 0 and came["predicted_s"] > 0
-    after = json.loads(run_cli("plan", *asked, "--methods", "zeroshot,ft,car_ft", "--json").stdout)
-    assert (after["cells"], after["done"], after["earlier"]) == (2, 3, [came])
-    assert "on record here" in after["basis"]

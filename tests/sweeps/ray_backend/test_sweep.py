@@ -69,6 +69,18 @@ def test_a_sweep_runs_every_cell_and_counts_them(undisturbed: tuple[Path, dict[s
     assert len(winners(root)) == len(TASKS) * 2
 
 
+def test_a_sweep_writes_down_what_was_predicted_and_what_came_of_it(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    root, counts = undisturbed
+    came = counts["plan"]
+    assert came["cells"] == came["predicted_cells"] == CELLS
+    assert came["wall_s"] > 0 and came["predicted_s"] > 0
+    more = run_cli("plan", *SWEEP[1:], "--methods", "zeroshot,ft,car_ft,l2_sp", "--results", root, "--json")
+    after = json.loads(more.stdout)
+    assert (after["cells"], after["earlier"]) == (len(TASKS) * 2, [came])  # of l2_sp a trial and a confirm cell
+    assert after["done"] == len(TASKS) * (1 + 2 * 2)  # curves are not asked for
+    assert "on record here" in after["basis"]
+
+
 def test_search_cells_are_never_unsealed(undisturbed: tuple[Path, dict[str, Any]]) -> None:
     store = Store(undisturbed[0])
     searched = {t.cell for study in store.studies() for t in study.trials}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,12 @@ from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell
 from carft.spec.registry import METHODS, SOUP_RULES
 from carft.store.records import Store
-from carft.training.context import CellContext
 from carft.training.execution import Execution
-from carft.training.run import compute
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
-from tests.support.helpers import LR, TASK, quick_cell, run_cli
+from tests.support.helpers import LR, TASK, run_cli
 from tests.support.nodes import Nodes
-from tests.support.processes import computed_on
 
 pytestmark = pytest.mark.slow
 
@@ -66,28 +62,6 @@ def test_two_workers_log_the_loss_of_the_global_batch(
 
 def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cells: dict[str, Cell]) -> None:
     assert on_two[0].read(cells["car_ft"].id).provenance["execution"]["workers"] == 2
-
-
-@pytest.mark.parametrize("method", ["car_ft", pytest.param("flyp", marks=pytest.mark.full)])
-def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(
-    tmp_path: Path, bench: CellContext, method: str
-) -> None:
-    """Two workers, an odd batch size, and one image left for the last batch: the second worker then has none.
-
-    Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.
-    """
-    cell = quick_cell("flyp", lr=1e-5) if method == "flyp" else quick_cell("car_ft", lr=LR, kl_weight=1.0)
-    count = len(bench.task.train)
-    size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
-    cell = replace(cell, training=replace(cell.training, batch_size=size))
-    alone = compute(cell, bench)
-    for worker in computed_on(2, cell, tmp_path):
-        assert worker["metrics"].keys() == alone.metrics.keys()
-        for name, value in alone.metrics.items():
-            assert worker["metrics"][name] == pytest.approx(value, abs=1e-3), name
-        for found, expected in zip(worker["history"], alone.history, strict=True):
-            assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-3, abs=1e-4)
-            assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-2, abs=1e-3)
 
 
 @pytest.mark.full
