@@ -19,12 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 from carft.methods.linear_probe import logistic_regression
 from carft.models.network import Network
 from carft.spec.cell import Cell
+from carft.store.records import Store
 from carft.training import loop
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.run import compute
 from tests.support.helpers import LR, quick_cell
+from tests.support.processes import computed_on
 
 WORKERS, PARTS, CLASSES = 2, 4, 3
 METHODS = ["car_ft", pytest.param("flyp", marks=pytest.mark.full)]
@@ -142,3 +144,17 @@ def test_a_probe_of_two_workers_is_that_of_one(on_two: OnTwo) -> None:
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
     torch.testing.assert_close(first[0], alone.weight, rtol=1e-4, atol=1e-4)
     assert first[2] == pytest.approx(alone.loss, rel=1e-6)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("workers", [4, 8])
+def test_more_workers_agree_with_one(workers: int, finished: Store, cells: dict[str, Cell], tmp_path: Path) -> None:
+    """As two do through Ray Train; on every worker."""
+    cell = cells["car_ft"]
+    history, metrics = finished.history(cell.id), finished.metrics(cell.id)
+    for worker in computed_on(workers, cell, tmp_path):
+        for column in ("train/loss", "train/kl", "grad_norm"):
+            values = [row[column] for row in worker["history"]]
+            np.testing.assert_allclose(values, history[column], rtol=1e-3, atol=1e-4, err_msg=column)
+        for name, value in worker["metrics"].items():
+            assert value == pytest.approx(metrics[name], abs=1e-3 if name.endswith("loss") else 0.01), name
