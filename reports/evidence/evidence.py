@@ -231,6 +231,15 @@ class Evidence:
 
     def cells(self, task: str, entry: Entry) -> Source:
         """Finished, fully unsealed cells of an entry, by search and seed; empty when there are none."""
+        if (task, entry) not in self._cells:
+            self._cells[task, entry] = self._cells_of(task, entry)
+        return self._cells[task, entry]
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, Entry], Source]:
+        return {}
+
+    def _cells_of(self, task: str, entry: Entry) -> Source:
         if entry.greedy is not None:
             studies = self.searches(task, entry.parent or "")
             return tuple(filter(None, (self._soup(task, study, entry.greedy) for study in studies)))

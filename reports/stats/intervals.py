@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 LEVEL = 0.95
 POWER = 0.80
@@ -104,7 +104,7 @@ class Estimate:
         if self.se == 0:
             return 0.0
         if self.is_plain:
-            return float(stats.t.ppf(p, self.df))
+            return float(special.stdtrit(self.df, p))
         return float(weighted_quantile(p, *zip(*self.terms.values(), strict=True)))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
@@ -198,7 +198,7 @@ def net(variance: np.ndarray | float, interaction: np.ndarray | float) -> np.nda
 
 def weighted_quantile(p: float, variances: Sequence[Any], dfs: Sequence[float]) -> np.ndarray:
     """Mean of the terms' t quantiles at p, weighted by their variances (numbers, or arrays of one shape)."""
-    quantiles = stats.t.ppf(p, dfs)
+    quantiles = special.stdtrit(dfs, p)  # stats.t.ppf has the same bits and takes ten times as long
     return np.asarray(sum(v * q for v, q in zip(variances, quantiles, strict=True)) / sum(variances))
 
 

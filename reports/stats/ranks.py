@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -78,13 +79,20 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], level: flo
     half = stats.norm.ppf((1 + level) / 2) * math.sqrt((1 + value**2 / 2) / (count - 3))
     low, high = (math.tanh(z - half), math.tanh(z + half)) if abs(value) < 1 else _perfect(value, count, level)
     test = stats.permutation_test(
-        (np.asarray(first),),
-        lambda a: stats.spearmanr(a, second).statistic,
+        (stats.rankdata(first),),
+        partial(_correlation, stats.rankdata(second)),
         permutation_type="pairings",
+        vectorized=True,
         n_resamples=999,
         rng=np.random.default_rng(0),
     )
     return RankCorrelation(value, low, high, float(test.pvalue), count)
+
+
+def _correlation(second: np.ndarray, first: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Pearson's correlation of every row of ``first`` (..., n) with ``second`` (n,)."""
+    one, other = first - first.mean(axis, keepdims=True), second - second.mean()
+    return (one * other).sum(axis) / np.sqrt((one**2).sum(axis) * (other**2).sum())
 
 
 def _perfect(value: float, count: int, level: float) -> tuple[float, float]:
