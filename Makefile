@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PUBLISHED := build/published
 PYTEST := $(BIN)/python -m pytest --durations=10
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
 
 .PHONY: help demo test test-full test-ray test-all lint rooms audit-report bench reliability clean
