@@ -163,6 +163,8 @@ def train(settings: TrainSettings) -> None:
 def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool, keep_weights: bool) -> None:
     import ray
 
+    from carft.data.catalog import card
+    from carft.models.availability import find_weights
     from sweeps.faults.signals import sigterm_as_interrupt
     from sweeps.ray_backend.connect import Resources, connect
     from sweeps.ray_backend.distributed import train_cell
@@ -170,6 +172,8 @@ def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool
 
     request = Resources(gpus=execution.workers if execution.device == "cuda" else 0, execution=execution)
     request.check()
+    (card(cell.task).require_sealed if unseal else card(cell.task).require_present)(execution)
+    find_weights(cell.model, cell.pretrained)
     with sigterm_as_interrupt() as stop:
         try:
             with stop.while_ray_starts():

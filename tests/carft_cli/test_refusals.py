@@ -44,6 +44,8 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*FT, "--lr", LR, "--weight-decay", "nan"), "eight decay"),
         ((*FT, "--lr", LR, "--kl-direction", "sideways"), "symmetric"),
         ((*FT, "--lr", LR, "--device", "tpu"), "tpu"),
+        (("train", "--task", "pets", *FT[3:], "--lr", LR, "--workers", 2, "--data", "."), "pets is not here"),
+        ((*FT, "--lr", LR, "--workers", 2, "--model", "ViT-B-16", "--pretrained", "nix"), "no weights tag of ViT-B-16"),
         ((*FT, "--lr", LR, "--model", "icons-resnett"), "icons-resnet"),
         ((*FT, "--lr", LR, "--model", "ViT-B-99"), "There is no architecture 'ViT-B-99'. Did you mean ViT-B-"),
         ((*FT, "--lr", LR, "--pretrained", "random"), "random weights mean nothing"),
