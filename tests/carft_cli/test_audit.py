@@ -55,7 +55,7 @@ def test_an_audit_runs_its_parts_in_order_once_and_writes_one_report(asked: list
 
 def test_a_part_that_cannot_run_stops_the_audit_before_it_starts(tmp_path: Path) -> None:
     asked = ("paper", "--data", tmp_path, "--results", tmp_path / "results", "--out", tmp_path / "report")
-    refused = run_cli("audit", *asked)
+    refused = run_cli("audit", *asked, in_process=True)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "is not here" in refused.stderr
     assert not (tmp_path / "results").exists() and not (tmp_path / "report").exists()

@@ -180,17 +180,17 @@ def test_escaped_names_are_one_line_without_commands(name: str) -> None:
 
 
 @pytest.mark.usefixtures("few_figures_here")
-def test_a_report_leaves_nothing_of_an_earlier_one(store: Store, tmp_path: Path) -> None:
-    made = build_report(store, tmp_path)
+def test_a_report_leaves_nothing_of_an_earlier_one(built: Built, store: Store, tmp_path: Path) -> None:
+    shutil.copytree(built.page.parent, tmp_path, dirs_exist_ok=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     old, outside = tmp_path / "tables" / "old.csv", tmp_path.parent / "mine.csv"
     for path in (old, outside):
         path.write_text("old")
     manifest["report"].update({"tables/old.csv": "", "../mine.csv": ""})
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    build_report(store, tmp_path)
+    made = build_report(store, tmp_path)
     assert not old.exists() and outside.exists()
-    assert all(path.exists() for path in made.paths)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(made.paths)
 
 
 def copied(store: Store, folder: Path) -> Store:
@@ -199,28 +199,26 @@ def copied(store: Store, folder: Path) -> Store:
 
 
 @pytest.mark.usefixtures("few_figures_here")
-def test_page_markdown_terminal_and_json_say_the_same_three_sentences(
-    built: Built, store: Store, tmp_path: Path
-) -> None:
+def test_page_markdown_and_json_say_the_same_three_sentences(built: Built, store: Store, tmp_path: Path) -> None:
     assert len(built.answer) == 3
     page = html.unescape(re.sub("<[^>]+>", "", built.page.read_text(encoding="utf-8"))).replace("−", "-")
     text = built.page.with_name("report.md").read_text(encoding="utf-8").replace("**", "")
     assert all(sentence in page and sentence in text for sentence in built.answer)
-    made = ("report", "--results", store.root, "--out", tmp_path)
-    found = json.loads(run_cli(*made, "--json").stdout)
+    found = json.loads(run_cli("report", "--results", store.root, "--out", tmp_path, "--json").stdout)
     assert set(found) == {"paths", "verdicts", "warnings", "answer"}
     assert found["answer"] == list(built.answer)
-    said = run_cli(*made).stdout
-    joined = " ".join(said.split())
-    assert all(" ".join(sentence.split()) in joined for sentence in built.answer)
-    assert said.index(built.answer[0][:20]) < said.index("C1 Fine-tuning") < said.index("Open: ")
 
 
 @pytest.mark.usefixtures("few_figures_here")
-def test_a_terminal_of_80_columns_cuts_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_of_80_columns_says_the_same_and_cuts_nothing(
+    built: Built, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(out, "_width", 80)
     said = run_cli("report", "--results", store.root, "--out", tmp_path).stdout
     assert "…" not in said
+    joined = " ".join(said.split())
+    assert all(" ".join(sentence.split()) in joined for sentence in built.answer)
+    assert said.index(built.answer[0][:20]) < said.index("C1 Fine-tuning") < said.index("Open: ")
     table, _, untested = said.partition("Not run:")
     assert max(map(len, table.splitlines())) <= 80
     for claim in ledger().values():

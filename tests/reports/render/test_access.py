@@ -18,6 +18,9 @@ AXE = Path(__file__).parents[2] / "support" / "vendor" / "axe-4.14.1.min.js"
 #: axe's names of WCAG 2.2 AA; in the dark scheme and on a phone, what these two change
 STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 WHOLE, NARROW = {"runOnly": STANDARD}, {"runOnly": ["color-contrast", "target-size", "scrollable-region-focusable"]}
+#: rows of a table of data are alike, and axe takes most of its time for their contrast
+SHORTER = """for (const body of document.querySelectorAll('table[data-table] tbody'))
+  [...body.rows].slice(4).forEach(row => row.remove());"""
 CONTRAST = """selector => {
   const light = text => {
     const parts = text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255);
@@ -68,6 +71,7 @@ def test_axe_finds_nothing_at_wcag_2_2_aa_and_what_it_cannot_decide_on_contrast_
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.evaluate(SHORTER)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("rules => axe.run(rules)", rules)
     assert found["passes"]

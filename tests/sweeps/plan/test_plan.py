@@ -238,13 +238,13 @@ def test_plan_takes_the_options_of_sweep_and_lists_what_is_in_the_way(tmp_path: 
     assert found["estimate"] and found["cells"] == 2 * 45 and not (tmp_path / "results").exists()
     assert sum("data set" in one["what"] for one in found["obstacles"]) == 2
     assert all("data fetch" in one["how"] for one in found["obstacles"] if "data set" in one["what"])
-    refused = run_cli("sweep", *same)
+    refused = run_cli("sweep", *same, in_process=True)
     assert refused.returncode == 2 and "pets is not here" in refused.stderr
 
 
 def test_a_sweep_whose_weights_are_missing_is_refused_before_ray(tmp_path: Path) -> None:
     arguments = ("--tasks", TASK, "--model", "ViT-B-16", "--pretrained", "nix", "--results", tmp_path)
-    done = run_cli("sweep", "miniature", "--smoke", *arguments)
+    done = run_cli("sweep", "miniature", "--smoke", *arguments, in_process=True)
     assert done.returncode == 2 and "no weights tag of ViT-B-16" in done.stderr
     assert not (tmp_path / "failures").exists()
 
