@@ -28,6 +28,8 @@ from carft.data.sets import DataSet, Index
 from tests.support.helpers import environment, run_cli
 
 PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]
+#: of many classes, whose fixtures take seconds to draw; imagenet stands for them in the fast lane
+SLOW = ("domainnet", "imagenet-sketch", "imagenet-v2", "sun397")
 #: small, with images in several folders and annotation files
 DTD = DATA_SETS["dtd"]
 
@@ -88,7 +90,7 @@ def image(root: Path, number: int = 0) -> Path:
     return sorted((root / "dtd" / "dtd" / "images").rglob("*.jpg"))[number]
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.full] * (name in SLOW)) for name in PLAIN])
 def test_an_index_gives_exactly_what_listing_gives(name: str, tmp_path: Path) -> None:
     one = data_set(name)
     one.fixture(tmp_path)

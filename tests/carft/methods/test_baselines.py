@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +44,13 @@ PENALISED = {
     "car_ft_random": ("kl_weight", "kl"),
 }
 NEW = ("linear_probe", "lp_ft", "flyp", *PENALISED)
+#: the methods that differ most: a probe before training, a loss of its own, a penalty
+MOST = ("lp_ft", "flyp", "kd")
+
+
+def few(methods: Sequence[str]) -> list[Any]:
+    """Parameters of a test that is alike for all methods: only those that differ most are in the fast lane."""
+    return [pytest.param(name, marks=[pytest.mark.full] * (name not in MOST)) for name in methods]
 
 
 def first_guess(method: str, seed: int = 0, epochs: int = 1, **change: float) -> Cell:
@@ -126,7 +135,7 @@ def test_a_trained_network_holds_what_a_zero_shot_one_holds_and_no_more(
     assert np.isfinite(trained[method].predictions.logits).all()
 
 
-@pytest.mark.parametrize("method", NEW)
+@pytest.mark.parametrize("method", few(NEW))
 def test_training_leaves_the_pretrained_model_and_later_cells_alone(
     trained, start: dict[str, torch.Tensor], bench: CellContext, method: str
 ) -> None:
@@ -154,7 +163,7 @@ def test_training_goes_on_from_a_checkpoint_with_the_same_bits(bench: CellContex
     assert same_predictions(resumed.predictions, whole.predictions)
 
 
-@pytest.mark.parametrize("method", [name for name in PENALISED if not METHODS[name].whole_batch])
+@pytest.mark.parametrize("method", few([name for name in PENALISED if not METHODS[name].whole_batch]))
 def test_a_batch_in_parts_has_the_loss_of_the_whole_batch(trained, bench: CellContext, method: str) -> None:
     parts = replace(bench, execution=Execution(accumulation=3))
     found, whole = compute(first_guess(method), parts).history, trained[method].history
@@ -199,7 +208,7 @@ def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) 
     assert store.studies() == []
 
 
-@pytest.mark.parametrize("method", NEW)
+@pytest.mark.parametrize("method", few(NEW))
 def test_in_bfloat16_the_loss_stays_near_and_is_computed_in_float32(trained, bench: CellContext, method: str) -> None:
     cell = replace(first_guess(method), precision="bfloat16")
     found = compute(cell, bench)

@@ -22,7 +22,9 @@ def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
     return {str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("method", ["zeroshot", "ft", "car_ft"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("zeroshot", marks=pytest.mark.full), pytest.param("ft", marks=pytest.mark.full), "car_ft"]
+)
 def test_a_cell_gives_the_same_bits_in_another_folder(
     finished: Store, store: Store, execution: Execution, cells: dict[str, Cell], method: str
 ) -> None:

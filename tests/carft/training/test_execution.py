@@ -39,7 +39,7 @@ def plain(bench: CellContext):
     return compute(CELL, bench)
 
 
-@pytest.mark.parametrize("parts", [3, 100])
+@pytest.mark.parametrize("parts", [3, pytest.param(100, marks=pytest.mark.full)])
 def test_a_batch_in_parts_is_the_same_batch(bench: CellContext, parts: int) -> None:
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     whole = compute(cell, bench)
@@ -54,7 +54,7 @@ class Stopped(Exception):
     """A kill at a known place."""
 
 
-@pytest.mark.parametrize("after", [1, 4, 5])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.full), 4, pytest.param(5, marks=pytest.mark.full)])
 def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     plain, bench: CellContext, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

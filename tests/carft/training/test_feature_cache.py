@@ -82,7 +82,9 @@ def test_half_the_space_agrees_to_a_thousandth(bench: CellContext, tmp_path: Pat
     assert same(half, compute(cell, cached(bench, tmp_path, feature_dtype="float16")))
 
 
-@pytest.mark.parametrize("spoil", ["truncate", "flip", "garbage"])
+@pytest.mark.parametrize(
+    "spoil", ["flip", pytest.param("truncate", marks=pytest.mark.full), pytest.param("garbage", marks=pytest.mark.full)]
+)
 def test_a_torn_entry_is_computed_again(bench: CellContext, tmp_path: Path, spoil: str) -> None:
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
     expected = compute(cell, cached(bench, tmp_path))
@@ -249,7 +251,7 @@ def test_a_size_that_is_no_size_is_refused() -> None:
         Execution(feature_cache_gib=0)
 
 
-@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("warm", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_a_training_resumes_within_an_epoch_with_the_same_bits(bench: CellContext, tmp_path: Path, warm: bool) -> None:
     """With a cache that holds the features of the epoch, and with an empty one, which stores no part of an epoch."""
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=3)
