@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.helpers import run_cli
+from tests.support.helpers import TASK, run_cli
 
 AUDIT = """
 name: mine
@@ -19,29 +20,44 @@ smoke_tasks: {miniature: icons/transport}
 """
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
-    root = tmp_path_factory.mktemp("audit")
-    (root / "mine.yaml").write_text(AUDIT, encoding="utf-8")
-    return [root / "mine.yaml", "--smoke", "--results", root / "results", "--out", root / "report"]
+@pytest.fixture
+def asked(tmp_path: Path) -> list[object]:
+    (tmp_path / "mine.yaml").write_text(AUDIT, encoding="utf-8")
+    return [tmp_path / "mine.yaml", "--smoke", "--results", tmp_path / "results", "--out", tmp_path / "report"]
+
+
+def parts_said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith("Part ")]
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.usefixtures("few_figures_here")
-def test_an_audit_runs_its_parts_in_order_once_and_writes_one_report(asked: list[object], tmp_path: Path) -> None:
-    plan = run_cli("audit", *asked, "--dry-run", "--json", in_process=True)
-    facts = json.loads(plan.stdout)["parts"]
-    assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 1), ("trained", 4, 4)]
-
-    first = run_cli("audit", *asked, "--private", "icons/*")
-    pictures = Path(str(asked[-1]), "pictures")
-    assert " private images have no picture." in first.stdout and not list(pictures.glob("*"))
-    assert first.returncode == 0, first.stderr
-    heads = [line for line in first.stderr.splitlines() if line.startswith("Part ")]
+def test_an_audit_runs_its_parts_in_order(asked: list[object]) -> None:
+    heads = parts_said(run_cli("audit", *asked))
     assert heads[0] == "Part 1 of 2: untrained. What the pretrained model does."
     assert heads[1].startswith("Part 1 of 2: untrained: 1 cell done, 0 found done, 0 failed")
     assert heads[2] == "Part 2 of 2: trained. C3."
     assert heads[3].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_figures_here")
+def test_an_audit_runs_what_is_left_of_its_parts_once_and_writes_one_report(asked: list[object]) -> None:
+    """What the first part wants is on record."""
+    zero_shot = ("train", "--task", TASK, "--method", "zeroshot", "--unseal", "--results", asked[3])
+    assert run_cli(*zero_shot).returncode == 0
+    plan = run_cli("audit", *asked, "--dry-run", "--json", in_process=True)
+    facts = json.loads(plan.stdout)["parts"]
+    assert [(fact["part"], fact["cells"], fact["left"]) for fact in facts] == [("untrained", 1, 0), ("trained", 4, 3)]
+
+    first = run_cli("audit", *asked, "--private", "icons/*")
+    heads = parts_said(first)
+    assert heads[:2] == ["Part 1 of 2: untrained: done before.", "Part 2 of 2: trained. C3."]
+    assert heads[2].startswith("Part 2 of 2: trained: 3 cells done, 1 found done, 0 failed")
+    pictures = Path(str(asked[-1]), "pictures")
+    assert " private images have no picture." in first.stdout and not list(pictures.glob("*"))
     assert "Does it hold?" in first.stdout and "not run" in first.stdout.lower()
     assert Path(str(asked[-1]), "index.html").is_file()
 
