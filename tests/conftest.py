@@ -117,10 +117,11 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
         yield gate
 
 
-@pytest.fixture
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that write hundreds of made-up cells: nothing is flushed to disk."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+@pytest.fixture(scope="session", autouse=True)
+def _quick_disk() -> Iterator[None]:
+    """Nothing that this process writes is flushed to disk: made-up records are hundreds of files."""
+    with patch("os.fsync", lambda descriptor: None):
+        yield
 
 
 @contextmanager

@@ -20,8 +20,6 @@ from reports.tables.accuracy import task_table
 from reports.tables.folder import problem_table
 from tests.support.planted import Plan, change_study, changed, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 TASKS = ("icons/body", "icons/tools")
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9}, groups=20

@@ -27,7 +27,7 @@ from tests.support.dry import undisturbed
 from tests.support.helpers import run_cli
 from tests.support.planted import HYPERPARAMETERS, Plan, change_study, changed, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk", "few_figures")
+pytestmark = pytest.mark.usefixtures("few_figures")
 
 TASK = "icons/all"  # a scope of its own: no further task can be missing
 METHODS = ("ft", "car_ft")

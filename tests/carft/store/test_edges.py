@@ -55,7 +55,6 @@ def test_the_words_name_each_hyperparameter_with_its_count() -> None:
     assert "KL weight of FT (1 of 3); learning rate of FT (2 of 3)." in words
 
 
-@pytest.mark.usefixtures("quick_disk")
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_inconclusive(store: Store, allowed: bool) -> None:
     plan = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
@@ -72,7 +71,6 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_inconclusive(store: S
     assert ("Search range too narrow" in found.reason) is not allowed
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: Path) -> None:
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"weights")

@@ -23,8 +23,6 @@ from carft.store.listing import list_studies
 from carft.store.records import Record, Store
 from tests.support.helpers import LR, made_up_predictions, made_up_record, made_up_study, quick_cell
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 CELL = quick_cell("ft", lr=LR)
 PRUNED = quick_cell("ft", lr=2 * LR)
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400)

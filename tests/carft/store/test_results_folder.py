@@ -34,7 +34,7 @@ from reports.verify import verify
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
 from tests.support.planted import Plan, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk", "few_figures")
+pytestmark = pytest.mark.usefixtures("few_figures")
 
 CELL, OTHER = quick_cell("ft", lr=LR), quick_cell("ft", seed=1, lr=LR)
 PLAN = Plan(

@@ -14,8 +14,6 @@ from reports.analysis.factors import factor_table, unique_shares
 from reports.evidence.evidence import Evidence
 from tests.support.planted import Plan, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 FOUR = [(), (("a", 1),), (("b", 1),), (("a", 1), ("b", 1))]
 PLAN = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
 

@@ -26,8 +26,6 @@ from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
 from tests.support.planted import Plan, change_study, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 ALL = "icons/all"  # a scope of its own
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},

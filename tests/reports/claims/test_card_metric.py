@@ -17,7 +17,7 @@ from reports.tables.registry import Tables, table_card
 from tests.support import planted
 from tests.support.planted import Plan, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk", "few_figures")
+pytestmark = pytest.mark.usefixtures("few_figures")
 
 #: images of the first class, and of each other class
 COMMON, RARE = 400, 4

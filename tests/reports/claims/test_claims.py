@@ -29,7 +29,7 @@ from tests.support import planted
 from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, plant, write, write_hits
 
-pytestmark = pytest.mark.usefixtures("quick_disk", "few_figures")
+pytestmark = pytest.mark.usefixtures("few_figures")
 
 THREE = DOWNSTREAM_ICONS[:3]
 ALL = "icons/all"  # a scope of its own: no further task can be missing

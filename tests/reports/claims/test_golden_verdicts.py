@@ -18,8 +18,6 @@ from reports.evidence.evidence import Evidence
 from tests.support.helpers import made_up_study
 from tests.support.planted import HYPERPARAMETERS, write_hits
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 CASES = json.loads((Path(__file__).parent / "golden_verdicts" / "cases.json").read_text(encoding="utf-8"))
 TASK = "icons/all"  # a scope of its own: no further task can be missing
 

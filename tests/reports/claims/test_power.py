@@ -23,8 +23,6 @@ from reports.stats.intervals import Component, Estimate
 from reports.stats.spread import Spread
 from tests.support.planted import Plan, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def part(se: float, tasks: tuple[str, ...] = ("a",), effect: float = 0.0, **settings: object) -> Part:
     """A part whose variance is one half seeds, one half groups."""

@@ -17,8 +17,6 @@ from reports.evidence.evidence import Evidence
 from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, change_study, plant
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 TASK = "icons/all"  # a scope of its own: no further task can be missing
 GOOD = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},

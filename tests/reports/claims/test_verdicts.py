@@ -27,8 +27,6 @@ from tests.support.planted import Plan, change_study, plant, write
 
 ALL = "icons/all"  # a scope of its own
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 GOOD = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9},

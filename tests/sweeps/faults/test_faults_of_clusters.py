@@ -89,7 +89,7 @@ def test_a_cell_that_spans_two_nodes_goes_on_when_one_of_them_is_killed(
 
 
 def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is_killed_and_one_added(
-    nodes: Nodes, gate: Gate, quick_disk: None, tmp_path: Path
+    nodes: Nodes, gate: Gate, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
     first, second = nodes.add(cpus=2), nodes.add(cpus=1)
@@ -122,7 +122,7 @@ def test_of_a_thousand_cells_none_is_lost_or_repeated_when_one_of_three_nodes_is
 
 
 def test_a_sweep_whose_head_was_killed_says_so_and_goes_on_with_a_new_one(
-    nodes: Nodes, gate: Gate, quick_disk: None, tmp_path: Path
+    nodes: Nodes, gate: Gate, tmp_path: Path
 ) -> None:
     results, tasks = tmp_path / "results", ["icons/transport", "icons/weather"]
     asked = ("--tasks", ",".join(tasks), "--methods", "zeroshot,ft", "--trials", 6)

@@ -78,7 +78,7 @@ def test_an_untouched_folder_has_everything_to_run(store: Store) -> None:
 
 
 @pytest.mark.parametrize("methods", ["ft,car_ft,soup", "zeroshot,linear_probe,car_ft,wise_ft", "ft"])
-def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, store: Store, quick_disk: None) -> None:
+def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, store: Store) -> None:
     chosen = recipe(methods)
     protocol, jobs = Protocol(chosen, store), []
     expected = forecast_of(store, chosen).cells

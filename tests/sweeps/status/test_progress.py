@@ -18,9 +18,7 @@ MEASURED = {"icons/transport": (True, True), "cifar10": (True, False), "pacs/ske
 
 
 @pytest.mark.parametrize("task", MEASURED)
-def test_the_table_of_winners_shows_a_dash_for_what_a_task_does_not_have(
-    task: str, tmp_path: Path, quick_disk: None
-) -> None:
+def test_the_table_of_winners_shows_a_dash_for_what_a_task_does_not_have(task: str, tmp_path: Path) -> None:
     recipe = load_recipe("miniature").smoked().changed(tasks=[task], methods=["ft"])
     dry.undisturbed(recipe, tmp_path / "results")
     protocol = Protocol(recipe, Store(tmp_path / "results"))

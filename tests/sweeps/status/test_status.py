@@ -34,8 +34,6 @@ from tests.carft.store.test_fuzzed_files import near_misses, restored
 from tests.support.helpers import run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def small(**change: object) -> Recipe:
     fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "wise_ft"], "trials": 2, "seeds": 1, "round_size": 2}
