@@ -20,7 +20,7 @@ from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 
-ROUNDS = 5
+ROUNDS = 15
 EPOCHS = 5
 
 
