@@ -133,7 +133,6 @@ def train(settings: TrainSettings) -> None:
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
-    from carft.data.catalog import card
     from carft.store.weights_places import keep_places, place_of
 
     cell = settings.cell()
@@ -149,7 +148,7 @@ def train(settings: TrainSettings) -> None:
     check_execution(cell, several)
     fresh = not store.is_current(cell.id)
     unseal, keep_weights = settings.unseal, settings.keep_weights
-    if settings.workers > 1 and (fresh or (unseal and not store.evaluated(cell.id) >= set(card(cell.task).sets))):
+    if settings.workers > 1 and _needs_workers(cell, store, unseal, settings.workers):
         _run_on_workers(cell, store, several, unseal, keep_weights)
     outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
@@ -160,11 +159,24 @@ def train(settings: TrainSettings) -> None:
     out.print(metrics_table(outcome.metrics))
 
 
+def _needs_workers(cell: Cell, store: Store, unseal: bool, workers: int) -> bool:
+    """Whether something is left that several workers can do. One that kept no weights is trained as it was before."""
+    from carft.data.catalog import card
+
+    if not store.is_current(cell.id):
+        return True
+    if not unseal or store.evaluated(cell.id) >= set(card(cell.task).sets):
+        return False
+    made_by = store.read(cell.id).provenance["execution"]["workers"]
+    return made_by == workers or store.find_weights(cell.id).is_file()
+
+
 def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool, keep_weights: bool) -> None:
     import ray
 
     from carft.data.catalog import card
     from carft.models.availability import find_weights
+    from carft.store.failure_kinds import cause_for_people
     from sweeps.faults.signals import sigterm_as_interrupt
     from sweeps.ray_backend.connect import Resources, connect
     from sweeps.ray_backend.distributed import train_cell
@@ -180,9 +192,11 @@ def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool
                 connect(request)
             train_cell(cell, store.address, execution, unseal, keep_weights)
         except KeyboardInterrupt:  # its traceback holds the workers until this block ends
-            if stop.signal == signal.SIGTERM and execution.writes_checkpoints:
+            if stop.signal == signal.SIGTERM and execution.writes_checkpoints and cell.hyperparameters:
                 let_checkpoint([cell.id], store)
             raise
+        except Exception as error:
+            raise cause_for_people(error) from None
         finally:
             ray.shutdown()
 

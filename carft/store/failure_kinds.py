@@ -64,6 +64,12 @@ def reason_of(error: BaseException) -> str:
     return printable(said.splitlines()[0] if kind == "device" else said)  # CUDA adds advice for who debugs it
 
 
+def cause_for_people(error: BaseException) -> BaseException:
+    """The exception, or the one that it wraps, that is a sentence to a person; else the exception itself."""
+    known = UserError | StorageUnavailable | Diverged
+    return next((cause for cause in _causes(error) if isinstance(cause, known)), error)
+
+
 def gpu_in(error: BaseException) -> str:
     """The GPU that an exception, or one that it wraps, says has failed; empty where none does."""
     return next((cause.gpu for cause in _causes(error) if isinstance(cause, DeviceFailed)), "")

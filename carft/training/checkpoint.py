@@ -17,7 +17,7 @@ from torch import nn
 
 from carft.core.files import write_atomic
 from carft.methods.ft import Row
-from carft.training.distributed import WorkerRank
+from carft.training.distributed import WorkerRank, of_first, tensors_of_first
 
 
 @dataclass
@@ -61,7 +61,7 @@ class _Writer:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoint file of one cell. Every worker reads it; the first worker writes it.
+    """The checkpoint file of one cell. The first worker reads it for all, and writes it.
 
     The file holds the network's tensors, AdamW's moments, and progress as JSON in its header. Order and augmentation
     are functions of (seed, epoch, index), so a training resumes with the same bits.
@@ -132,15 +132,18 @@ class Checkpoints:
         return write
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-        """Load the last checkpoint into network and optimiser; None when there is none, or when it is corrupt."""
-        if not self.is_on or not self.path.is_file():
+        """Load the last checkpoint into network and optimiser; None when there is none, or when it is corrupt.
+
+        Every worker calls this, since each may have another file: a results folder in an object store keeps checkpoints
+        on the machine that wrote them.
+        """
+        if not self.is_on:
             return None
-        try:
-            with safe_open(self.path, framework="pt") as stream:
-                progress = Progress(**json.loads(stream.metadata()["progress"]))
-                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a dict)
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+        read = self._read() if WorkerRank.current().is_first else None
+        progress = of_first(lambda: read and read[0])
+        if progress is None:
             return None
+        tensors = tensors_of_first(read[1] if read else {}, next(network.parameters()).device)
         network.load_state_dict({k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")})
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         states: dict[int, dict[str, torch.Tensor]] = {}
@@ -150,6 +153,17 @@ class Checkpoints:
                 states.setdefault(int(index), {})[moment] = _laid_out(value, parameters[int(index)])
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         return progress
+
+    def _read(self) -> tuple[Progress, dict[str, torch.Tensor]] | None:
+        """What the file holds; None when there is none, or when it is corrupt."""
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as stream:
+                progress = Progress(**json.loads(stream.metadata()["progress"]))
+                return progress, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118  (not a dict)
+        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+            return None
 
     def remove(self) -> None:
         """Remove the checkpoint, once nobody needs it: the record is written, or the loss diverged."""

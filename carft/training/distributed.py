@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -46,6 +46,22 @@ def of_first(ask: Callable[[], Found]) -> Found:
     box: list[Any] = [ask() if worker.is_first else None]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def tensors_of_first(mine: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """The tensors that the first worker gives, on every worker; what the others give is ignored.
+
+    With one worker they stay where they are; with several they are on ``device``.
+    """
+    worker = WorkerRank.current()
+    if worker.workers == 1:
+        return dict(mine)
+    described = of_first(lambda: [(name, value.shape, value.dtype) for name, value in mine.items()])
+    found = {}
+    for name, shape, dtype in described:
+        found[name] = mine[name].to(device) if worker.is_first else torch.empty(shape, dtype=dtype, device=device)
+        dist.broadcast(found[name], src=0)
+    return found
 
 
 @torch.no_grad()

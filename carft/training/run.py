@@ -203,7 +203,8 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
         if of_first(lambda: again.metrics != dict(store.read(cell.id).metrics)):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
-                "Run it in a fresh results folder with --unseal.",
+                "Run it on the hardware and with the number of workers that its record names (`show`), or in a fresh "
+                "results folder with --unseal.",
             )
         of_first(lambda: write_atomic(path, lambda part: save_weights(again.network, part)))
         return again.network

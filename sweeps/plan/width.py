@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from carft.core.errors import UserError
-from carft.spec.registry import METHODS, require_parts_allowed
-from sweeps.plan.planning import Plan, plan_of
-from sweeps.plan.rates import newest
+from carft.models.availability import size_of
+from carft.spec.registry import require_parts_allowed
+from sweeps.plan.planning import Plan, hardware_of, plan_of
+from sweeps.plan.rates import estimated
 from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.preflight import starts
 from sweeps.search.protocol import Protocol
 
 #: the share of the forecast time at which more workers are worth it: they exchange gradients, which no forecast counts
@@ -19,13 +21,13 @@ def widened(request: Resources, protocol: Protocol) -> Resources:
     """The request with the number of workers of each cell that ends the sweep soonest.
 
     One worker without GPUs, with shared GPUs, for cells of less than an hour, and for methods that need whole batches.
-    A results folder in which cells of the model were trained keeps their number, so that one search is not run partly
-    with one number and partly with another.
+    A recipe whose search cells are on record keeps their number, so that one search is not run partly with one number
+    and partly with another.
     """
     if request.gpus < 2 or request.cells_per_gpu > 1:
         return request
     best = _plan(request, protocol)
-    if before := _trained_with(best, protocol):
+    if before := _searched_with(protocol):
         return _with(request, before) if before <= request.gpus else request
     if not best.needs.long_cells:
         return request
@@ -40,24 +42,23 @@ def widened(request: Resources, protocol: Protocol) -> Resources:
 
 
 def _plan(request: Resources, protocol: Protocol) -> Plan:
-    return plan_of(protocol, request, max(1, request.gpus // request.workers_per_cell))
+    """The plan by the size of the model alone: what zero-shot cells took would favour their number of workers."""
+    size = size_of(starts(protocol.recipe)[0][0])
+    rate = estimated(size, hardware_of(request, protocol.recipe.precision)) if size else None
+    return plan_of(protocol, request, max(1, request.gpus // request.workers_per_cell), rate)
 
 
 def _with(request: Resources, workers: int) -> Resources:
     return replace(request, widens=workers > 1, execution=replace(request.execution, workers=workers))
 
 
-def _trained_with(made: Plan, protocol: Protocol) -> int:
-    """The fewest workers of a trained cell of the model on a task of the recipe, since late confirm cells may have
-    more; 0 without one.
-    """
-    tasks = set(protocol.recipe.tasks)
-    trained = [
-        record.provenance["execution"]["workers"]
-        for record in newest(protocol.store, made.model)
-        if record.cell.task in tasks and METHODS[record.cell.method].kind == "trained"
-    ]
-    return min(trained, default=0)
+def _searched_with(protocol: Protocol) -> int:
+    """Workers of the search cells of the recipe that are on record; 0 without one. They are never wider."""
+    for study in protocol.studies:
+        for _, _, cell in protocol.trials(study):
+            if cell.id in protocol.done:
+                return int(protocol.store.read(cell.id).provenance["execution"]["workers"])
+    return 0
 
 
 def _is_possible(request: Resources, protocol: Protocol) -> bool:

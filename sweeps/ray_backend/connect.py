@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -239,13 +240,17 @@ def is_alive(node_id: str) -> bool:
 
 
 def _places(request: Resources) -> list[Mapping[str, float]]:
-    """Resources of each place that a cell must fit into: a node, or all nodes together for several workers."""
+    """Resources of each place that a cell must fit into: a node, or all nodes together for several workers.
+
+    With GPUs a worker needs a core and a GPU of one node, so cores beyond the GPUs of their node count for nothing.
+    """
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if request.workers_per_cell == 1:
         return nodes
-    return [{name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}]
+    cpus = [min(node.get("CPU", 0), node.get("GPU", 0) if request.gpus else math.inf) for node in nodes]
+    return [{"CPU": sum(cpus), "GPU": sum(node.get("GPU", 0) for node in nodes)}]
 
 
 def concurrency_here(request: Resources) -> int:

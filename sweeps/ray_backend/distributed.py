@@ -11,6 +11,7 @@ from uuid import uuid4
 import ray.train
 import ray.train.torch
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.config import FailureConfig
 
 from carft.core.errors import DeviceFailed, UserError
 from carft.spec.cell import Cell
@@ -24,6 +25,11 @@ from sweeps.faults.watchdog import log_path, watchdog
 from sweeps.ray_backend.jobs import Payload, job_of, log, payload, run_job, store_of
 from sweeps.ray_backend.stopping import is_stopping
 from sweeps.search.protocol import Job
+
+#: seconds of a limit that is none
+NEVER_S = 10**7
+#: for a cell of more workers than the others: where they cannot start it runs again with as many as the others have
+GIVES_UP = FailureConfig(controller_failure_limit=1, max_preemption_failures=0)
 
 
 def train_cell(cell: Cell, results: str, execution: Execution, unseal: bool, keep_weights: bool) -> None:
@@ -49,7 +55,12 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
             ),
-            run_config=ray.train.RunConfig(name=f"{message['key']}-{uuid4().hex[:8]}", storage_path=scratch),
+            torch_config=ray.train.torch.TorchConfig(timeout_s=int(message["hang_after"]) or NEVER_S),
+            run_config=ray.train.RunConfig(
+                name=f"{message['key']}-{uuid4().hex[:8]}",
+                storage_path=scratch,
+                failure_config=GIVES_UP if message["wide"] else FailureConfig(),
+            ),
         )
         trainer.fit()
     job, store = job_of(message), store_of(message)

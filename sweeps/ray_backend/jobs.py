@@ -38,12 +38,14 @@ def payload(
     hang_after: float = HANG_AFTER,
     start: str = "",
     aside: Iterable[str] = (),
+    wide: bool = False,
 ) -> Payload:
     """A job as plain values, to be sent to a worker.
 
     results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
-    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. Only search
-    cells store features of the pretrained model: all trials of a search have one seed.
+    disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. wide: whether
+    it has more workers than other jobs. Only search cells store features of the pretrained model: all trials of a
+    search have one seed.
     """
     return {
         "kind": job.kind,
@@ -57,6 +59,7 @@ def payload(
         "execution": asdict(replace(execution, feature_writes=job.kind == "search")),
         "hang_after": hang_after,
         "aside": sorted(aside),
+        "wide": wide,
         "plugins": texts(),
     }
 
@@ -134,7 +137,8 @@ def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Ca
     if job.kind == "curve":
         run_curve(cell, store, execution, by="sweep", alphas=job.alphas)
     elif job.kind == "soup":
-        parents = of_first(lambda: [store.read(parent).cell for parent in cell.parents])
+        read = of_first(lambda: [store.read(parent).cell for parent in cell.parents])
+        parents = [replace(parent, model=cell.model, pretrained=cell.pretrained) for parent in read]
         for greedy in SOUP_RULES:
             run_soup(parents, greedy, store, execution, by="sweep")
     else:

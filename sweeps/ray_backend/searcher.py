@@ -90,8 +90,8 @@ class ProtocolSearcher(Searcher):
         return {"job": self._message(job, share)}
 
     def _share(self, job: Job, slots: int, free: int) -> int:
-        """Slots that a job takes."""
-        if not (self.request.widens and job.kind == "confirm" and job.trains):
+        """Slots that a job takes. A job that runs again takes one: what it had may not be there any more."""
+        if not (self.request.widens and job.kind == "confirm" and job.trains) or self.attempts[job.key]:
             return 1
         others = self.retry.call(lambda: self.protocol.ready_trainings(slots))
         return slots_of_a_confirm_cell(slots, free, 1 + others)
@@ -169,7 +169,7 @@ class ProtocolSearcher(Searcher):
     def _message(self, job: Job, share: int = 1) -> dict[str, Any]:
         aside, execution = self.gpus.devices.aside, self.request.execution
         execution = replace(execution, workers=share * execution.workers)
-        return payload(job, self.results, execution, self.request.hang_after, self.name, aside)
+        return payload(job, self.results, execution, self.request.hang_after, self.name, aside, wide=share > 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""

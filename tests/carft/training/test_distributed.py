@@ -21,6 +21,7 @@ from carft.models.network import Network
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training import loop
+from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
@@ -64,6 +65,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
             cell, counted.exchanges = Cell.from_dict(spec), 0
             made = compute(cell, CellContext.of(cell, execution))
             found.append({"exchanges": counted.exchanges, "history": made.history, "metrics": made.metrics})
+        found += [_resumed(rank, Cell.from_dict(asked[-1][0]), folder)]
         features, labels = planted()
         mine = slice(rank, None, WORKERS)
         probe = logistic_regression(features[mine], labels[mine], CLASSES, 1e-3, count=len(features))
@@ -71,6 +73,17 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
         (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
     finally:
         dist.destroy_process_group()
+
+
+def _resumed(rank: int, cell: Cell, folder: str) -> dict:
+    """A training that goes on from a checkpoint which only the first worker can read: each has a folder of its own."""
+    said: list[str] = []
+    context = CellContext.of(cell, Execution(workers=WORKERS))
+    checkpoints = Checkpoints(Path(folder) / str(rank) / "checkpoint.safetensors", every=1)
+    whole = compute(cell, context, checkpoints)
+    again = compute(cell, context, checkpoints, said.append)
+    weights = torch.cat([value.flatten().float() for value in again.network.state_dict().values()])
+    return {"whole": whole.history, "again": again.history, "said": said, "weights": weights.double().sum().item()}
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,7 @@ class OnTwo:
     whole_found: list[dict]
     uneven: Cell
     uneven_found: list[dict]
+    resumed: list[dict]
     probes: list[tuple[torch.Tensor, torch.Tensor, float]]
 
 
@@ -98,7 +112,7 @@ def on_two(request: pytest.FixtureRequest, bench: CellContext, tmp_path_factory:
     mp.spawn(_process, ([(whole.as_dict(), PARTS), (uneven.as_dict(), 1)], str(folder)), nprocs=WORKERS)
     cells = zip(*(json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORKERS)), strict=True)
     probes = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
-    return OnTwo(whole, list(next(cells)), uneven, list(next(cells)), probes)
+    return OnTwo(whole, list(next(cells)), uneven, list(next(cells)), list(next(cells)), probes)
 
 
 def test_workers_exchange_gradients_once_per_step(on_two: OnTwo, bench: CellContext) -> None:
@@ -135,6 +149,13 @@ def planted() -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.manual_seed(0)
     features = F.normalize(torch.randn(101, 8, generator=random), dim=-1)
     return features, (features[:, :CLASSES].argmax(1) + (torch.rand(101, generator=random) < 0.1)) % CLASSES
+
+
+def test_the_first_worker_reads_the_checkpoint_for_all(on_two: OnTwo) -> None:
+    first, second = on_two.resumed
+    assert first["said"][0].startswith("goes on after step") and first["said"] == second["said"]
+    assert first["again"] == first["whole"] == second["again"]
+    assert first["weights"] == second["weights"]
 
 
 def test_a_probe_of_two_workers_is_that_of_one(on_two: OnTwo) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from carft.spec.resolve import specify
+from carft import NUMERICS
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from sweeps.plan.concurrency import concurrency_of
@@ -42,8 +43,9 @@ def test_short_cells_shared_gpus_and_methods_that_need_whole_batches_keep_one_wo
 
 def test_a_folder_keeps_the_number_that_its_cells_were_trained_with(store: Store) -> None:
     recipe = imagenet()
-    cell = specify("imagenet", "ft", {"lr": 1e-5}, 0)
-    trained = {"execution": {"device": "cuda", "workers": 4, "threads": 1}, "machine": {}, "numerics": 1}
+    protocol = Protocol(recipe, store)
+    _, _, cell = next(protocol.trials(protocol.studies[0]))
+    trained = {"execution": {"device": "cuda", "workers": 4, "threads": 1}, "machine": {}, "numerics": NUMERICS}
     store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, trained, {"train": 100.0}), [], made_up_predictions())
     assert workers(store, recipe, 8) == 4
     assert workers(store, recipe, 2) == 1  # four do not fit
@@ -81,10 +83,26 @@ def test_wider_confirm_cells_end_a_sweep_sooner_where_they_are_fewer_than_the_sl
     assert concurrency_of(left, slots=2, round_size=2, widens=True).length == 10 + 10 + 1
 
 
-def test_late_confirm_cells_do_not_change_the_number_that_a_folder_keeps(store: Store) -> None:
-    for seed, number in ((0, 2), (1, 4)):
-        cell = specify("imagenet", "ft", {"lr": 1e-5}, seed)
-        trained = {"execution": {"device": "cuda", "workers": number, "threads": 1}, "machine": {}, "numerics": 1}
+def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:
+    recipe = imagenet()
+    protocol = Protocol(recipe, store)
+    (trial, *_), study = [cell for _, _, cell in protocol.trials(protocol.studies[0])], protocol.studies[0]
+    made = {study.cell(trial.hyperparameters, 1): 4, replace(trial, hyperparameters={"lr": 1e-6}): 1, trial: 2}
+    for cell, number in made.items():  # a late confirm cell, one that `train` ran, and a trial
+        trained = {
+            "execution": {"device": "cuda", "workers": number, "threads": 1},
+            "machine": {},
+            "numerics": NUMERICS,
+        }
         metrics = {"val/top1": 0.5, "val/loss": 1.0}
         store.write(Record(cell, metrics, trained, {"train": 100.0}), [], made_up_predictions())
-    assert workers(store, imagenet(), 16) == 2
+        assert workers(store, recipe, 16) == (2 if number == 2 else 4)
+
+
+def test_what_a_zero_shot_cell_took_does_not_change_the_number(store: Store) -> None:
+    recipe = imagenet()
+    cell = Protocol(recipe, store).untrained_cell("imagenet", "zeroshot")
+    made = {"execution": {"device": "cuda", "workers": 2, "threads": 1}, "machine": {}, "numerics": NUMERICS}
+    slow = {"train": 0.0, "validate": 1e6}
+    store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, made, slow), [], made_up_predictions())
+    assert workers(store, recipe, 8) == 2
