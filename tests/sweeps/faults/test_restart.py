@@ -173,7 +173,8 @@ def test_a_process_of_ray_that_listens_no_more_is_noticed(
         (Resources(gpus=1, execution=Execution("cuda", cells_per_gpu=4)), [{"CPU": 1.0, "GPU": 0.25}], True),
         (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}, {"CPU": 1.0}], True),
         (Resources(execution=Execution(workers=2)), [{"CPU": 1.0}], False),
-        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}], True),
+        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}], False),
+        (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 1.0, "GPU": 1.0}] * 2, True),
         (Resources(gpus=2, execution=Execution("cuda", workers=2)), [{"CPU": 2.0, "GPU": 1.0}], False),
     ],
 )

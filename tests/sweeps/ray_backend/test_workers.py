@@ -65,6 +65,28 @@ def test_a_record_says_how_many_workers_made_it(on_two: tuple[Store, dict], cell
 
 
 @pytest.mark.full
+def test_a_cell_of_one_worker_without_weights_is_unsealed_by_one(tmp_path: Path) -> None:
+    """It is trained again, and two workers would give other bits than its record."""
+    asked = ("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 1, "--results", tmp_path)
+    assert run_cli(*asked).returncode == 0
+    done = run_cli(*asked, "--workers", 2, "--unseal")
+    assert done.returncode == 0, done.stderr
+    (cell,) = Store(tmp_path).ids()
+    assert Store(tmp_path).evaluated(cell) == set(card(TASK).sets)
+
+
+@pytest.mark.full
+def test_what_workers_refuse_is_told_in_a_sentence(tmp_path: Path) -> None:
+    asked = ("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 1, "--results", tmp_path)
+    assert run_cli(*asked, "--keep-weights").returncode == 0
+    (weights,) = tmp_path.glob("cells/*/model.safetensors")
+    weights.write_bytes(b"torn")
+    refused = run_cli(*asked, "--workers", 2, "--unseal")
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr, refused.stderr
+    assert "are corrupt" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.full
 def test_a_sweep_with_flyp_runs_on_two_workers_per_cell(tmp_path: Path) -> None:
     arguments = f"--tasks {TASK} --methods zeroshot,flyp --smoke --seeds 1 --workers-per-cell 2 --json"
     done = run_cli("sweep", "miniature", *arguments.split(), "--results", tmp_path)
