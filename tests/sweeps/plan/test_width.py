@@ -11,14 +11,17 @@ import pytest
 from carft import NUMERICS
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
+from sweeps.faults.storage_retry import StorageRetry
 from sweeps.plan.concurrency import concurrency_of
 from sweeps.plan.forecast import PendingWork
 from sweeps.plan.width import widened
 from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
 from sweeps.search.width import slots_of_a_confirm_cell
 from tests.support.helpers import made_up_predictions, run_cli
+from tests.sweeps.search.test_protocol import TASKS, Crew, small
 
 
 def imagenet(*methods: str) -> Recipe:
@@ -106,3 +109,17 @@ def test_what_a_zero_shot_cell_took_does_not_change_the_number(store: Store) -> 
     slow = {"train": 0.0, "validate": 1e6}
     store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, made, slow), [], made_up_predictions())
     assert workers(store, recipe, 8) == 2
+
+
+def test_a_late_confirm_cell_has_all_workers_and_as_many_as_the_others_when_it_runs_again(store: Store) -> None:
+    protocol = Protocol(small(tasks=TASKS[:1], methods=["zeroshot", "ft"], trials=2, seeds=1), store)
+    Crew(store, workers=1).work(protocol, stop_after=3)  # zero-shot and both trials
+    request = Resources(8, Execution("cuda", workers=2), widens=True)
+    retry = StorageRetry(store, lambda _: None)
+    searcher = ProtocolSearcher(protocol, str(store.root), request, retry, lambda: 4, lambda: None, "a sweep")
+    first = searcher.suggest("one")["job"]
+    assert (first["kind"], first["execution"]["workers"], first["wide"]) == ("confirm", 8, True)
+    assert searcher.suggest("two") is None
+    searcher.on_trial_complete("one", {"failure": "its workers did not start", "kind": "lost"})
+    again = searcher.suggest("three")["job"]
+    assert (again["key"], again["execution"]["workers"], again["wide"]) == (first["key"], 2, False)
