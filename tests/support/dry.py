@@ -35,8 +35,7 @@ def install() -> None:
     import sweeps.ray_backend.jobs
     from carft.training.execution import Execution
 
-    def run(message: dict[str, Any], cell: Cell, store: Store, execution: object) -> None:
-        job = Job(message["kind"], cell, alphas=message["alphas"])
+    def run(job: Job, message: dict[str, Any], store: Store, *rest: object) -> None:
         todo = list(parts(store, job))
         for number, part in enumerate(todo):
             if number == len(todo) // 2:

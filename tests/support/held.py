@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from carft.spec.cell import Cell
 from carft.store.records import Store
 from sweeps.search.protocol import Job
 from tests.support import dry
@@ -33,14 +32,13 @@ def install() -> None:
 
     run = sweeps.ray_backend.jobs._run
 
-    def held(message: dict[str, Any], cell: Cell, store: Store, execution: object) -> None:
-        job = Job(message["kind"], cell)
+    def held(job: Job, message: dict[str, Any], store: Store, *rest: object) -> None:
         if job.kind == "search":
             _place(store.root).mkdir(exist_ok=True)
             (_place(store.root) / f"{os.getpid()}-{job.key}").touch()
             while not _released(store.root).exists():
                 time.sleep(0.05)
-        run(message, cell, store, execution)
+        run(job, message, store, *rest)
 
     sweeps.ray_backend.jobs._run = held
 

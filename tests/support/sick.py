@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import DeviceFailed
-from carft.spec.cell import Cell
-from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.devices import MAX_FAILURES
 from tests.support import dry
@@ -57,12 +55,12 @@ def install() -> None:
         (marks / f"{how}-{time.monotonic_ns()}").touch()
         return True
 
-    def run_on_gpu(message: dict[str, Any], cell: Cell, store: Store, execution: object) -> None:
+    def run_on_gpu(*job: Any) -> None:
         if fails("job"):
             raise RuntimeError(SAID)
         while len(list(marks.iterdir())) < sum(OFTEN[how] for how in sick.values()):
             time.sleep(0.05)
-        run(message, cell, store, execution)
+        run(*job)
 
     def probe(device: str, gpu: str) -> None:
         if fails("probe"):
