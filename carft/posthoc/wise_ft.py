@@ -102,7 +102,7 @@ def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execut
 
 
 def _is_recorded(cell: Cell, names: Sequence[str], store: Store) -> bool:
-    if not store.is_current(cell.id) or store.evaluated(cell.id) < set(names[1:]):
+    if not store.is_current(cell.id) or not store.evaluated(cell.id) >= set(names[1:]):
         return False
     return all(store.has_logits(cell.id, name) for name in names)  # a compact archive has none
 

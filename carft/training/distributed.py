@@ -59,17 +59,14 @@ def tensors_of_first(mine: Mapping[str, torch.Tensor], device: torch.device) -> 
     described = of_first(lambda: [(name, value.shape, value.dtype) for name, value in mine.items()])
     found = {}
     for name, shape, dtype in described:
-        found[name] = mine[name].to(device) if worker.is_first else torch.empty(shape, dtype=dtype, device=device)
+        first = mine[name].to(device).contiguous() if worker.is_first else None
+        found[name] = torch.empty(shape, dtype=dtype, device=device) if first is None else first
         dist.broadcast(found[name], src=0)
     return found
 
 
-@torch.no_grad()
 def share_weights(network: nn.Module) -> None:
-    """Give every worker the tensors that the network has on the first worker."""
-    if WorkerRank.current().workers == 1:
-        return
-    for value in network.state_dict().values():
-        sent = value.contiguous()
-        dist.broadcast(sent, src=0)
-        value.copy_(sent)
+    """Load the weights that the network has on the first worker, on every worker."""
+    if WorkerRank.current().workers > 1:
+        device = next(network.parameters()).device
+        network.load_state_dict(tensors_of_first(network.state_dict(), device))

@@ -71,8 +71,9 @@ def concurrency_of(left: Sequence[PendingWork], slots: int, round_size: int, wid
     while first or running:
         while first and free > 0:
             job = heapq.heappop(first)
-            trainings = 1 + sum(other.trains for other in first)
-            share = slots_of_a_confirm_cell(slots, free, trainings) if widens and job.is_confirm else 1
+            share = 1
+            if widens and job.is_confirm:
+                share = slots_of_a_confirm_cell(slots, free, 1 + sum(other.trains for other in first))
             heapq.heappush(running, (now - job.negative_length / share, job.study, share))
             free -= share
         end = running[0][0]

@@ -22,12 +22,12 @@ from carft.training import device
 from carft.training.execution import Execution
 from carft.training.preemption import ended_by, never
 from sweeps.faults.watchdog import log_path, watchdog
-from sweeps.ray_backend.jobs import Payload, job_of, log, payload, run_job, store_of
+from sweeps.ray_backend.jobs import Payload, job_of, load_plugins, log, payload, run_job, store_of
 from sweeps.ray_backend.stopping import is_stopping
 from sweeps.search.protocol import Job
 
-#: seconds of a limit that is none
-NEVER_S = 10**7
+#: Ray's default limit of a collective operation, in seconds, and one that stands for no limit
+COLLECTIVE_S, NO_LIMIT_S = 1800, 10**7
 #: for a cell of more workers than the others: where they cannot start it runs again with as many as the others have
 GIVES_UP = FailureConfig(controller_failure_limit=1, max_preemption_failures=0)
 
@@ -55,7 +55,7 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.workers, use_gpu=gpu, resources_per_worker=resources
             ),
-            torch_config=ray.train.torch.TorchConfig(timeout_s=int(message["hang_after"]) or NEVER_S),
+            torch_config=ray.train.torch.TorchConfig(timeout_s=_collective_limit(message["hang_after"])),
             run_config=ray.train.RunConfig(
                 name=f"{message['key']}-{uuid4().hex[:8]}",
                 storage_path=scratch,
@@ -72,6 +72,11 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
             raise UserError(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")
 
 
+def _collective_limit(hang_after: float) -> int:
+    """Seconds that workers wait for each other: longer than the watchdog, which says that a worker hangs."""
+    return max(COLLECTIVE_S, int(2 * hang_after)) if hang_after else NO_LIMIT_S
+
+
 def _worker(message: Payload) -> None:
     """Run the job on one of its workers, under the watchdog."""
     path = log_path(message["results"], message["key"])
@@ -80,6 +85,7 @@ def _worker(message: Payload) -> None:
     first = ray.train.get_context().get_world_rank() == 0
     with watchdog(path, message["hang_after"]), _gpu_named(execution.device):
         with ended_by(is_stopping if first else never):  # the others would end before the first one has written
+            load_plugins(message["plugins"])
             run_job(message, execution, log if first else _silent)
         ray.train.report({"worker": ray.train.get_context().get_world_rank()})
 

@@ -94,11 +94,13 @@ def fitted(message: Payload, execution: Execution, run: Callable[[Execution], No
 
 
 def run_job(message: Payload, execution: Execution, log: Callable[[str], None] = log) -> None:
-    """Run a job. Every worker of its cell calls this; the first one reads and writes records."""
+    """Run a job whose plugins are loaded.
+
+    Every worker of its cell calls this; the first one reads and writes records.
+    """
     from carft.training.distributed import of_first
 
     job, store = job_of(message), store_of(message)
-    load_plugins(message["plugins"])
     require_task(store, job.cell.task)
     of_first(lambda: store.sync(_read_by(job)))
     _run(job, message, store, execution, log)

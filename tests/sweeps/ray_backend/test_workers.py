@@ -80,7 +80,7 @@ def test_what_workers_refuse_is_told_in_a_sentence(tmp_path: Path) -> None:
     asked = ("train", "--task", TASK, "--method", "ft", "--lr", LR, "--epochs", 1, "--results", tmp_path)
     assert run_cli(*asked, "--keep-weights").returncode == 0
     (weights,) = tmp_path.glob("cells/*/model.safetensors")
-    weights.write_bytes(b"torn")
+    weights.write_bytes(b"not safetensors")
     refused = run_cli(*asked, "--workers", 2, "--unseal")
     assert refused.returncode == 2 and "Traceback" not in refused.stderr, refused.stderr
     assert "are corrupt" in " ".join(refused.stderr.split())
