@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -26,6 +27,8 @@ from tests.support.helpers import LR, ROOT, quick_cell
 NO_GPU = "torch sees no GPU on this machine"
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
+# several processes of tests share the cores, and one thread each is what cells have anyway
+os.environ["OMP_NUM_THREADS"] = "1"
 #: indexes of data that cannot lie beside them, for the whole run
 _INDEXES = tempfile.TemporaryDirectory(prefix="carft-indexes-")
 os.environ["CARFT_INDEXES"] = _INDEXES.name
@@ -83,9 +86,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory, execution: Execution, cel
 
 
 @pytest.fixture(scope="session")
-def bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
+def whole_bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
     """Task, pretrained model and prompts of the smallest task."""
     return CellContext.of(cells["ft"], execution)
+
+
+@pytest.fixture(scope="session")
+def bench(whole_bench: CellContext) -> CellContext:
+    """The same with fewer images: 128 to train on, four steps an epoch, and 32 to validate on."""
+    task = whole_bench.task
+    return replace(whole_bench, task=replace(task, train=task.train.rows(range(128)), val=task.val.rows(range(32))))
 
 
 @pytest.fixture(scope="session")

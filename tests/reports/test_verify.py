@@ -153,7 +153,9 @@ def edit_datum(folder: Path) -> None:
     table.to_csv(path, index=False)
 
 
-@pytest.mark.parametrize("remade", [False, True], ids=["manifest kept", "manifest made again"])
+@pytest.mark.parametrize(
+    "remade", [True, pytest.param(False, marks=pytest.mark.full)], ids=["manifest made again", "manifest kept"]
+)
 @pytest.mark.parametrize(
     ("tamper", "where", "named"),
     [

@@ -19,7 +19,7 @@ from carft.methods.ft import Batch, FineTune
 from carft.models.network import Network
 from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell, Training
-from carft.spec.registry import METHODS, WISE_ALPHAS, method_card
+from carft.spec.registry import METHODS, method_card
 from carft.spec.training import NO_CLIP
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
@@ -101,19 +101,22 @@ def trained(start: dict[str, torch.Tensor], bench: CellContext) -> dict[str, Com
     return {method: compute(first_guess(method), bench) for method in NEW}
 
 
+@pytest.fixture(scope="module")
+def ft(bench: CellContext) -> Computed:
+    """Fine-tuning at the same rate."""
+    return compute(first_guess("ft"), bench)
+
+
 @pytest.mark.parametrize("method", PENALISED)
-def test_weight_zero_is_ft_bit_for_bit(
-    bench: CellContext, finished: Store, cells: dict[str, Cell], method: str
-) -> None:
+def test_weight_zero_is_ft_bit_for_bit(bench: CellContext, ft: Computed, method: str) -> None:
     found = compute(first_guess(method, **{PENALISED[method][0]: 0.0}), bench)
-    assert same_predictions(found.predictions, finished.predictions(cells["ft"].id, "val"))
-    assert [row["train/loss"] for row in found.history] == finished.history(cells["ft"].id)["train/loss"].tolist()
+    assert same_predictions(found.predictions, ft.predictions)
+    assert [row["train/loss"] for row in found.history] == [row["train/loss"] for row in ft.history]
 
 
 @pytest.mark.parametrize("method", PENALISED)
-def test_a_weight_above_zero_changes_the_result(trained, finished: Store, cells: dict[str, Cell], method: str) -> None:
-    ft = finished.predictions(cells["ft"].id, "val")
-    assert not np.array_equal(trained[method].predictions.logits, ft.logits)
+def test_a_weight_above_zero_changes_the_result(trained, ft: Computed, method: str) -> None:
+    assert not np.array_equal(trained[method].predictions.logits, ft.predictions.logits)
 
 
 @pytest.mark.parametrize("method", [name for name in PENALISED if name != "car_ft_permuted"])
@@ -225,9 +228,10 @@ def test_in_bfloat16_the_loss_stays_near_and_is_computed_in_float32(trained, ben
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["l2_sp", "lipsum_ft"])
 @pytest.mark.full
-def test_two_workers_agree_with_one(trained, tmp_path: Path, method: str) -> None:
+def test_two_workers_agree_with_one(whole_bench: CellContext, tmp_path: Path, method: str) -> None:
+    one = compute(first_guess(method), whole_bench)
     for worker in computed_on(2, first_guess(method), tmp_path):
-        for name, value in trained[method].metrics.items():
+        for name, value in one.metrics.items():
             assert worker["metrics"][name] == pytest.approx(value, abs=1e-3), name
 
 
@@ -371,12 +375,11 @@ def test_a_curve_from_zero_shot_to_any_trained_method(
 ) -> None:
     cell = first_guess(method)
     run_cell(cell, store, execution, unseal=True)
-    outcomes = run_curve(cell, store, execution)
+    outcomes = run_curve(cell, store, execution, alphas=(0, 0.5, 1))
     ends = [store.predictions(outcomes[k].cell, "val") for k in (0, -1)]
-    assert len(outcomes) == len(WISE_ALPHAS)
     assert same_predictions(ends[0], finished.predictions(cells["zeroshot"].id, "val"))
     assert same_predictions(ends[1], store.predictions(cell.id, "val"))
-    assert store.evaluated(outcomes[2].cell) == set(card(cell.task).sets)
+    assert store.evaluated(outcomes[1].cell) == set(card(cell.task).sets)
 
 
 def test_probe_cells_of_two_budgets_are_two_cells_with_one_solution(bench: CellContext) -> None:

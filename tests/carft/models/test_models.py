@@ -167,7 +167,10 @@ def test_the_activation_follows_the_weights_tag(tag: str, quick: bool) -> None:
     ("model", "pretrained", "sentence"),
     [
         ("RN50", "openai", "The weights 'openai' of 'RN50' could not be loaded"),
-        ("hf-hub:nobody/nothing", "hf-hub:nobody/nothing", "The weights 'hf-hub:nobody/nothing' of"),
+        pytest.param(
+            *("hf-hub:nobody/nothing", "hf-hub:nobody/nothing", "The weights 'hf-hub:nobody/nothing' of"),
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_weights_that_need_the_network_are_refused_where_there_is_none(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,16 +48,17 @@ def by_hand(batch: Batch, bench: CellContext, kl_weight: float, direction: Direc
     return float(cross_entropy + kl_weight * chosen)
 
 
-def test_car_ft_with_kl_weight_zero_is_ft_bit_for_bit(tmp_path: Path, execution: Execution) -> None:
-    ft, car_ft = quick_cell("ft", epochs=2, lr=LR), quick_cell("car_ft", epochs=2, lr=LR, kl_weight=0.0)
-    stores = Store(tmp_path / "ft"), Store(tmp_path / "car_ft")
-    first, second = (run_cell(c, s, execution, unseal=True) for c, s in zip((ft, car_ft), stores, strict=True))
+def test_car_ft_with_kl_weight_zero_is_ft_bit_for_bit(
+    store: Store, execution: Execution, finished: Store, cells: dict[str, Cell]
+) -> None:
+    ft, car_ft = cells["ft"], quick_cell("car_ft", lr=LR, kl_weight=0.0)
+    found = run_cell(car_ft, store, execution, unseal=True)
     assert ft.id != car_ft.id
-    assert dict(first.metrics) == dict(second.metrics)
-    sets = {"val", *stores[0].evaluated(ft.id)}
+    assert dict(found.metrics) == finished.metrics(ft.id)
+    sets = {"val", *finished.evaluated(ft.id)}
     assert len(sets) == 7
     for name in sets:
-        assert same_predictions(stores[0].predictions(ft.id, name), stores[1].predictions(car_ft.id, name)), name
+        assert same_predictions(store.predictions(car_ft.id, name), finished.predictions(ft.id, name)), name
 
 
 def test_a_kl_weight_above_zero_changes_the_result(finished: Store, cells: dict[str, Cell]) -> None:

@@ -160,7 +160,7 @@ def test_some_trials_are_given_up_none_of_them_wins_and_the_first_round_is_spare
     assert {crew.trained[f"search-{cell}"] for cell in protocol.stopped} <= {1, 3}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.full] * (n % 3 > 0)) for n in range(6)])
 def test_neither_order_nor_workers_nor_a_kill_change_what_is_given_up(
     undisturbed: tuple[Protocol, Crew], store: Store, seed: int
 ) -> None:

@@ -99,14 +99,14 @@ class OnTwo:
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def on_two(request: pytest.FixtureRequest, bench: CellContext, tmp_path_factory: pytest.TempPathFactory) -> OnTwo:
+def on_two(request: pytest.FixtureRequest, whole_bench: CellContext, tmp_path_factory: pytest.TempPathFactory) -> OnTwo:
     """A cell in four parts; a cell with an odd batch size and one image left for its last batch; the probe."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "flyp":
         whole, uneven = quick_cell("flyp", lr=1e-4), quick_cell("flyp", lr=1e-5)
     else:
         whole = uneven = quick_cell("car_ft", lr=LR, kl_weight=1.0)
-    count = len(bench.task.train)
+    count = len(whole_bench.task.train)
     size = next(n for n in range(count - 1, 8, -1) if count % n == 1 and n % 2)
     uneven = replace(uneven, training=replace(uneven.training, batch_size=size))
     mp.spawn(_process, ([(whole.as_dict(), PARTS), (uneven.as_dict(), 1)], str(folder)), nprocs=WORKERS)
@@ -115,26 +115,26 @@ def on_two(request: pytest.FixtureRequest, bench: CellContext, tmp_path_factory:
     return OnTwo(whole, list(next(cells)), uneven, list(next(cells)), list(next(cells)), probes)
 
 
-def test_workers_exchange_gradients_once_per_step(on_two: OnTwo, bench: CellContext) -> None:
+def test_workers_exchange_gradients_once_per_step(on_two: OnTwo, whole_bench: CellContext) -> None:
     """Loss and gradient are those of one worker, also where the loss compares the images of both."""
     first, second = on_two.whole_found
     history = first["history"]
     assert [first["exchanges"], second["exchanges"]] == [len(history)] * WORKERS
     assert history == second["history"]
-    alone = compute(on_two.whole, bench).history
+    alone = compute(on_two.whole, whole_bench).history
     for column in ("train/loss", "grad_norm", *(["train/kl"] if on_two.whole.method == "car_ft" else [])):
         values = [[row[column] for row in rows] for rows in (alone, history)]
         np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-4, err_msg=column)
 
 
 def test_uneven_shards_and_a_worker_without_images_give_the_gradient_of_the_batch(
-    on_two: OnTwo, bench: CellContext
+    on_two: OnTwo, whole_bench: CellContext
 ) -> None:
     """The second worker has no image of the last batch.
 
     Two steps only: over many, AdamW makes differences of one bit in a gradient near 0 into steps of full size.
     """
-    alone = compute(on_two.uneven, bench)
+    alone = compute(on_two.uneven, whole_bench)
     for worker in on_two.uneven_found:
         assert worker["metrics"].keys() == alone.metrics.keys()
         for name, value in alone.metrics.items():

@@ -54,7 +54,7 @@ class Stopped(Exception):
     """A kill at a known place."""
 
 
-@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.full), 4, pytest.param(5, marks=pytest.mark.full)])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.full), 2, pytest.param(3, marks=pytest.mark.full)])
 def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     plain, bench: CellContext, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +107,8 @@ def test_bfloat16_starts_at_no_divergence_and_learns(bench: CellContext) -> None
     computed = compute(cell, bench)
     assert computed.history[0]["train/kl"] == pytest.approx(0, abs=1e-6)
     assert max(row["train/kl"] for row in computed.history) > 1e-4
-    assert computed.history[-1]["train/loss"] < computed.history[0]["train/loss"]
+    first, second = ([row["train/loss"] for row in computed.history if row["epoch"] == epoch] for epoch in (0, 1))
+    assert np.mean(second) < np.mean(first)
     assert cell.id != CELL.id
     assert computed.predictions.logits.dtype == np.float32
     assert all(p.dtype == torch.float32 for p in computed.network.parameters())
@@ -149,8 +150,10 @@ def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, 
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=1)
     whole = compute(cell, bench, checkpoints)
     assert whole.history[0]["train/kl"] == pytest.approx(0, abs=1e-6)
-    assert whole.history[0]["grad_norm"] == pytest.approx(compute(CELL, bench).history[0]["grad_norm"], rel=0.05)
-    assert whole.history[-1]["train/loss"] < whole.history[0]["train/loss"]
+    in_float32 = compute(replace(cell, precision="float32"), bench).history
+    for column in ("train/loss", "grad_norm"):
+        found, expected = ([row[column] for row in history] for history in (whole.history, in_float32))
+        assert found == pytest.approx(expected, rel=0.05), column
     assert all(p.dtype == torch.float32 for p in whole.network.parameters())
     network = bench.network()
     method = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts)
@@ -163,7 +166,7 @@ def test_float16_skips_a_step_whose_gradients_overflow(bench: CellContext, monke
     cell = replace(quick_cell("ft", lr=LR), precision="float16")
     network, method = bench.network(), method_card("ft").load()(cell, bench.pretrained, bench.prompts)
     trainer, start = Trainer(cell, bench, network, method), bench.network().state_dict()
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**28)
     (parts,) = parts_of_epoch(np.arange(4), 4, WorkerRank(), 1)
     pixels = bench.task.train.images[:4]
     for step in range(200):
@@ -171,7 +174,7 @@ def test_float16_skips_a_step_whose_gradients_overflow(bench: CellContext, monke
         if not torch.equal(network.head.weight, start["head.weight"]):
             break
         assert all(torch.equal(value, start[name]) for name, value in network.state_dict().items())
-    assert 0 < step < 199 and trainer.scaler.get_scale() < 2.0**40
+    assert 0 < step < 199 and trainer.scaler.get_scale() < 2.0**28
 
 
 def test_a_cpu_refuses_tensorfloat_32_before_it_starts(store: Store) -> None:
