@@ -135,7 +135,7 @@ def _left(protocol: Protocol, size: ModelSize | None) -> Iterable[PendingWork]:
         images = sizes(task)
         for name in recipe.methods:
             if method_card(name).kind == "untrained":
-                missing = int(protocol.untrained_cell(task, name).id not in protocol.done)
+                missing = int(recipe.cell(task, name, {}).id not in protocol.done)
                 passes = images.val + images.sealed
                 yield PendingWork("", "confirm", task, name, missing, missing, passes, 0, _predictions(task, images))
     for study in protocol.studies:

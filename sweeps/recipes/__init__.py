@@ -6,28 +6,25 @@ import fnmatch
 import math
 from collections.abc import Collection, Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
-from carft.spec.cell import ProtocolFields, Reading, Training
+from carft.spec.cell import Cell, ProtocolFields, Reading, Training
 from carft.spec.registry import METHODS, WISE_ALPHAS, MethodCard, Range, method_card, souped_methods
+from carft.spec.resolve import specify
 from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
 from carft.store.early_stopping import FEWEST
 from carft.training.execution import CHECKPOINT_MINUTES
-from sweeps.recipes.extending import ENDINGS, base_of, extended, with_place
-from sweeps.recipes.readings import Readings
+from sweeps.recipes.extending import base_of, extended, with_place
+from sweeps.recipes.readings import Choice, Readings
+from sweeps.recipes.yaml_files import Strict, names_in, text_of
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class TrainingRecipe(_Strict):
+class TrainingRecipe(Strict):
     """The fixed part of training; see :class:`carft.spec.cell.Training`."""
 
     epochs: int = Field(ge=1)
@@ -79,7 +76,7 @@ def _counted_in_smoke(readings: Readings | None, info: ValidationInfo) -> Readin
     return readings
 
 
-class Smoke(_Strict):
+class Smoke(Strict):
     """What a smoke run changes."""
 
     trials: int = Field(ge=1)
@@ -92,7 +89,7 @@ class Smoke(_Strict):
     """Of readings, where the recipe has some."""
 
 
-class SearchRange(_Strict):
+class SearchRange(Strict):
     """A range in place of the method's own, whose values suit the built-in model."""
 
     low: float = Field(gt=0)
@@ -100,7 +97,7 @@ class SearchRange(_Strict):
     first_guess: float = Field(gt=0)
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """One experiment: tasks x methods, the search budget and the training recipe.
 
     tasks: names, or patterns such as ``pacs/*``. space: hyperparameter -> range, for every method that has it.
@@ -130,16 +127,16 @@ class Recipe(_Strict):
     eval_view: str = "centre"
     holdout: str = "stable"
     target_split: str = "all"
-    space: dict[str, SearchRange] = {}
+    space: dict[str, SearchRange] = Field(default_factory=dict)
     readings: Annotated[Readings | None, AfterValidator(_counted_in_smoke), Field(validate_default=True)] = None
     without_data: str | None = None
     tasks_file: str | None = None
     family: Annotated[str, AfterValidator(_of_a_file)] = ""
     oracle: bool = False
-    rungs: list[int] = []
+    rungs: list[int] = Field(default_factory=list)
     early_stopping: bool = False
     searches: int = Field(default=1, ge=1)
-    alphas: Alphas = list(WISE_ALPHAS)
+    alphas: Alphas = Field(default_factory=lambda: list(WISE_ALPHAS))
     allow_edges: bool = False
     checkpoint_minutes: float = Field(default=CHECKPOINT_MINUTES, ge=0)
     expect: str
@@ -148,6 +145,19 @@ class Recipe(_Strict):
         """The recipe's training settings as a cell holds them."""
         settings = self.training.settings()
         return Training(**settings if crop is None else {**settings, "crop": crop})
+
+    def cell(
+        self,
+        task: str,
+        method: str,
+        hyperparameters: Mapping[str, float],
+        seed: int = 0,
+        training: Training | None = None,
+        reading: Reading | None = None,
+    ) -> Cell:
+        """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.spec.resolve.specify`."""
+        start = (self.model, self.pretrained, self.precision)
+        return specify(task, method, hyperparameters, seed, training, reading, *start, **self.protocol())
 
     def protocol(self) -> ProtocolFields:
         """The optional fields of a cell."""
@@ -250,14 +260,14 @@ class Recipe(_Strict):
         for name in recipe.space:
             if name not in known:
                 raise unknown("hyperparameter", name, known)
-        for reading in recipe.all_readings():
+        for choice in recipe.choices():
             for task in recipe.tasks:
-                card(task).bank(reading.context_templates)
+                card(task).bank(choice.reading.context_templates)
         return recipe
 
-    def all_readings(self) -> list[Reading]:
-        """The readings without what is no field of a cell's reading (crop, a temperature by validation)."""
-        return [Reading()] if self.readings is None else [r.reading for r in self.readings.listed()]
+    def choices(self) -> list[Choice]:
+        """All readings that the recipe runs."""
+        return [Choice()] if self.readings is None else self.readings.listed()
 
 
 def _require_stoppable(recipe: Recipe) -> None:
@@ -299,7 +309,7 @@ def _resolved(patterns: list[str]) -> list[str]:
 
 def recipe_names() -> list[str]:
     """Names of the shipped recipes."""
-    return sorted(p.name.removesuffix(".yaml") for p in files("sweeps.recipes").iterdir() if p.name.endswith(".yaml"))
+    return names_in(files("sweeps.recipes"))
 
 
 def load_recipe(name: str) -> Recipe:
@@ -311,16 +321,7 @@ def _loaded(name: str, extending: tuple[str, ...]) -> Recipe:
     """The recipe of this name. extending: the files that extend it, the outermost first."""
     if name in extending:
         raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
-    if name.endswith(ENDINGS):
-        try:
-            return parse_recipe(Path(name).read_text(encoding="utf-8"), name, extending)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"The recipe '{name}' cannot be read: {error}.", f"Shipped: {', '.join(recipe_names())}."
-            ) from error
-    if name not in recipe_names():
-        raise unknown("recipe", name, recipe_names())
-    return parse_recipe(files("sweeps.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+    return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending)
 
 
 def parse_recipe(text: str, source: str, extending: tuple[str, ...] = ()) -> Recipe:

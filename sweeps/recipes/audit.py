@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from carft.core.errors import UserError, unknown
+from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
 from sweeps.recipes import Recipe, load_recipe
-
-FOLDER = "audits"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from sweeps.recipes.yaml_files import Strict, text_of
 
 
-class Part(_Strict):
+class Part(Strict):
     """One sweep of an audit: a recipe, and what it changes of it."""
 
     name: str
@@ -48,28 +42,21 @@ class Part(_Strict):
 
     def chosen(self, smoke_tasks: Mapping[str, str] | None = None) -> Recipe:
         """The recipe of the part. smoke_tasks: recipe -> the only task, for the smallest run."""
-        recipe, tasks = load_recipe(self.recipe), self.tasks
+        recipe, tasks, budget = load_recipe(self.recipe), self.tasks, (self.trials, self.seeds, self.searches)
         if smoke_tasks is not None:
-            recipe, tasks = recipe.smoked(), [smoke_tasks[self.recipe]] if self.recipe in smoke_tasks else tasks
-        return recipe.changed(
-            tasks,
-            self.methods,
-            None if smoke_tasks is not None else self.trials,
-            None if smoke_tasks is not None else self.seeds,
-            None if smoke_tasks is not None else self.searches,
-            model=self.model,
-            pretrained=self.pretrained,
-            oracle=self.oracle or None,
-        )
+            recipe, budget = recipe.smoked(), (None, None, None)
+            tasks = [smoke_tasks[self.recipe]] if self.recipe in smoke_tasks else tasks
+        start = {"model": self.model, "pretrained": self.pretrained}
+        return recipe.changed(tasks, self.methods, *budget, **start, oracle=self.oracle or None)
 
 
-class Audit(_Strict):
+class Audit(Strict):
     """The parts of an audit, in the order in which they run."""
 
     name: str
     question: str
     parts: list[Part] = Field(min_length=1)
-    smoke_tasks: dict[str, str] = {}
+    smoke_tasks: dict[str, str] = Field(default_factory=dict)
     """Recipe -> the only task of its parts in the smallest run; a recipe that is not named keeps its tasks."""
 
     def sweeps(self, only: Sequence[str] | None = None, smoke: bool = False) -> list[AuditSweep]:
@@ -90,22 +77,6 @@ class AuditSweep:
     recipe: Recipe
 
 
-def audit_names() -> list[str]:
-    """Names of the shipped audits."""
-    return sorted(p.name.removesuffix(".yaml") for p in files("sweeps.recipes").joinpath(FOLDER).iterdir())
-
-
 def load_audit(name: str) -> Audit:
     """A shipped audit by name, or your own: a file that ends in .yaml. ``UserError`` for what is neither."""
-    if name.endswith((".yaml", ".yml")):
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"The audit '{name}' cannot be read: {error}.", f"Shipped: {', '.join(audit_names())}."
-            ) from error
-        return parse_yaml(Audit, text, name, "audit")
-    if name not in audit_names():
-        raise unknown("audit", name, audit_names())
-    text = files("sweeps.recipes").joinpath(FOLDER, f"{name}.yaml").read_text(encoding="utf-8")
-    return parse_yaml(Audit, text, f"{name}.yaml", "audit")
+    return parse_yaml(Audit, *text_of(name, "audit", files("sweeps.recipes") / "audits"), "audit")

@@ -8,6 +8,7 @@ from typing import Any
 
 from carft.core.errors import UserError
 from carft.core.files import given_path
+from sweeps.recipes.yaml_files import ENDINGS
 
 EXTENDS, TASKS_FILE = "extends", "tasks_file"
 #: the hyperparameter whose range depends on the model
@@ -16,8 +17,6 @@ LR = "lr"
 MERGED = ("training", "smoke", "space")
 #: fields that hold for a recipe itself, and not for those that extend it
 OWN = ("name", "expect", "without_data")
-#: endings of recipes of one's own
-ENDINGS = (".yaml", ".yml")
 
 
 def base_of(content: Any, source: str) -> str:

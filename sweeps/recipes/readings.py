@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from carft.spec.cell import Reading
 from carft.spec.registry import Range
+from sweeps.recipes.yaml_files import Strict
 
 #: value of the context temperature that a search chooses like any other hyperparameter
 VALIDATED = "validated"
@@ -49,10 +50,8 @@ class Choice:
         return Choice({k: v for k, v in self.factors.items() if k in (*reads, "crop")})
 
 
-class Readings(BaseModel):
+class Readings(Strict):
     """factors: factor -> its readings besides the default. combinations: how many random ones are drawn from seed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     factors: dict[str, list[str | float]]
     combinations: int = Field(ge=0)

@@ -6,25 +6,26 @@ that was killed goes on from its records, and its winners are those of an undist
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from carft.core.errors import UserError
 from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, method_card, souped_methods
-from carft.spec.resolve import interpolation, soup_of, specify
+from carft.spec.resolve import interpolation, soup_of
 from carft.spec.selection import Candidate, best, enough
 from carft.spec.weights import DIGEST_MARK
 from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, known_curve, known_pruned, thresholds_of
 from carft.store.records import Store
-from carft.store.study import Status, StudyFile
+from carft.store.study import Status, StudyFile, Trial
 from sweeps.recipes import Recipe
 from sweeps.search.sampler import Tried, suggest
 from sweeps.search.study import Study, as_known, studies_of
-from sweeps.search.study_file import content_of, is_larger, trial_of, with_extension
+from sweeps.search.study_file import is_larger, with_extension
 
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
@@ -227,13 +228,24 @@ class Protocol:
         parameters = {c.id: p for _, p, c in self.trials(study)}[winner.cell]
         return [study.cell(parameters, seed) for seed in self.recipe.confirm_seeds(study.search)]
 
+    def planned(self) -> Counter[Kind]:
+        """Kind of job -> cells of the whole sweep that it computes."""
+        recipe, studies = self.recipe, len(self.studies)
+        untrained = len(recipe.tasks) * sum(method_card(name).kind == "untrained" for name in recipe.methods)
+        curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
+        souped = sum(map(self._is_souped, self.studies)) if recipe.trials > 1 else 0
+        return Counter(
+            {
+                "search": studies * recipe.trials,
+                "confirm": studies * recipe.seeds + untrained,
+                "curve": studies * recipe.seeds * curves,
+                "soup": souped * len(SOUP_RULES),
+            }
+        )
+
     def total(self) -> int:
         """Number of cells of the whole sweep."""
-        curves = len(self.recipe.alphas) if "wise_ft" in self.recipe.methods else 0
-        untrained = sum(method_card(name).kind == "untrained" for name in self.recipe.methods)
-        per_study = self.recipe.trials + self.recipe.seeds * (1 + curves)
-        soups = len(SOUP_RULES) * sum(map(self._is_souped, self.studies)) if self.recipe.trials > 1 else 0
-        return len(self.recipe.tasks) * untrained + len(self.studies) * per_study + soups
+        return self.planned().total()
 
     def write_studies(self) -> None:
         """Write study.json of every study that moved since the last call."""
@@ -251,13 +263,27 @@ class Protocol:
         return [known for known in earlier if known is not None]
 
     def _content(self, study: Study) -> StudyFile:
-        trials = [
-            trial_of(number, parameters, job.cell.id, self._status(job), self.stopped.get(job.cell.id))
-            for number, parameters, job in self._searches(study)
-        ]
-        winner, confirm = self.winner(study), [cell.id for cell in self.confirm_cells(study)]
-        of = winner.cell if winner else None
-        return content_of(study, trials, of, confirm, self.too_few(study), study.id in self._oracle)
+        """The study as it is now. Keys with a default are left out of the file."""
+        content = {
+            "id": study.id,
+            "seed": study.seed,
+            "reading": {},
+            **study.content,
+            "trials": [self._trial(*each) for each in self._searches(study)],
+            "winner": winner.cell if (winner := self.winner(study)) else None,
+            "confirm": [cell.id for cell in self.confirm_cells(study)],
+        }
+        marks = {
+            "allow_edges": self.recipe.allow_edges,
+            "oracle": study.id in self._oracle,
+            "too_few": self.too_few(study),
+        }
+        return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
+
+    def _trial(self, number: int, parameters: dict[str, float], job: Job) -> Trial:
+        stop = self.stopped.get(job.cell.id)
+        ended: dict[str, Any] = {} if stop is None else {"stopped_after": stop.epochs, "value": stop.value}
+        return Trial(number=number, parameters=parameters, cell=job.cell.id, status=self._status(job), **ended)
 
     def _readable(self) -> list[StudyFile]:
         """The studies on disk that can be read."""
@@ -325,20 +351,7 @@ class Protocol:
         for task in self.recipe.tasks:
             for name in self.recipe.methods:
                 if method_card(name).kind == "untrained":
-                    yield Job("confirm", self.untrained_cell(task, name))
-
-    def untrained_cell(self, task: str, method: str) -> Cell:
-        """The one cell of an untrained method on a task."""
-        recipe = self.recipe
-        return specify(
-            task,
-            method,
-            {},
-            model=recipe.model,
-            pretrained=recipe.pretrained,
-            precision=recipe.precision,
-            **recipe.protocol(),
-        )
+                    yield Job("confirm", self.recipe.cell(task, name, {}))
 
     def _missing(self, jobs: Iterator[Job]) -> Iterator[Job]:
         return (job for job in jobs if not self._settled(job))

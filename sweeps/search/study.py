@@ -12,7 +12,6 @@ from typing import Any
 from carft.data.catalog import card
 from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.registry import MethodCard, Range
-from carft.spec.resolve import specify
 from carft.spec.study import identity, sampler_seed, study_id
 from carft.spec.weights import DIGEST_MARK, in_ids, in_records
 from carft.store.study import StudyFile
@@ -103,18 +102,8 @@ class Study:
         reading = self.choice.reading
         if self.choice.searches_temperature:
             reading = replace(reading, context_temperature=values.pop("context_temperature"))
-        return specify(
-            self.task,
-            self.method.name,
-            values,
-            seed,
-            self.recipe.training_of(self.choice.crop),
-            reading,
-            self.recipe.model,
-            self.recipe.pretrained,
-            self.recipe.precision,
-            **self.recipe.protocol(),
-        )
+        training = self.recipe.training_of(self.choice.crop)
+        return self.recipe.cell(self.task, self.method.name, values, seed, training, reading)
 
 
 def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
@@ -122,9 +111,9 @@ def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
 
     A method has one study a search for all readings that differ in nothing it reads.
     """
-    choices = [Choice()] if recipe.readings is None else recipe.readings.listed()
     found: dict[str, Study] = {}
-    for search, task, choice, method in product(range(1, recipe.searches + 1), recipe.tasks, choices, methods):
+    searches = range(1, recipe.searches + 1)
+    for search, task, choice, method in product(searches, recipe.tasks, recipe.choices(), methods):
         study = Study(task, method, recipe, choice.restricted(method.reads), search)
         found.setdefault(study.id, study)
     return list(found.values())

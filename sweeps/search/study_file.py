@@ -1,54 +1,15 @@
-"""The study.json that a search writes: trials, winner, and whether the study grew after its test metrics were seen."""
+"""Whether a study grew after its test metrics were seen, from what study.json held before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from carft.store.early_stopping import PrunedTrial
 from carft.store.records import Store
-from carft.store.study import Extension, Status, StudyFile, Trial
-from sweeps.search.study import Study
-
-
-def trial_of(
-    number: int, parameters: Mapping[str, float], cell: str, status: Status, pruned: PrunedTrial | None = None
-) -> Trial:
-    """A trial as it is now. ``pruned``: where early stopping ended it, if it did."""
-    ended: dict[str, Any] = {} if pruned is None else {"stopped_after": pruned.epochs, "value": pruned.value}
-    return Trial(number=number, parameters=dict(parameters), cell=cell, status=status, **ended)
-
-
-def content_of(
-    study: Study, trials: Sequence[Trial], winner: str | None, confirm: Sequence[str], too_few: str, oracle: bool
-) -> StudyFile:
-    """A study as it is now. Keys with a default are left out of the file.
-
-    Args:
-        study: The study.
-        trials: Its trials, by number.
-        winner: Id of the search cell that validation selects.
-        confirm: Ids of the winner's cells with fresh seeds.
-        too_few: Why a search that has ended has no winner.
-        oracle: Whether the search cells are evaluated on the held-out sets as well.
-    """
-    content = {
-        "id": study.id,
-        "seed": study.seed,
-        "reading": {},
-        **study.content,
-        "trials": list(trials),
-        "winner": winner,
-        "confirm": list(confirm),
-        **({"allow_edges": True} if study.recipe.allow_edges else {}),
-        **({"oracle": True} if oracle else {}),
-        **({"too_few": too_few} if too_few else {}),
-    }
-    return StudyFile.model_validate(content)
+from carft.store.study import Extension, StudyFile
 
 
 def with_extension(
-    known: StudyFile | None, content: StudyFile, store: Store, earlier: Sequence[StudyFile] = ()
+    known: StudyFile | None, content: StudyFile, store: Store, earlier: Sequence[StudyFile]
 ) -> StudyFile:
     """The study with ``extended_from``: its size when its test metrics were first seen.
 

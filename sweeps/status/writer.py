@@ -184,7 +184,7 @@ class StatusWriter:
         if not measured or not self.slots:
             return None, "no job of this sweep has ended yet"
         assert self.protocol is not None
-        left = planned(self.protocol)
+        left = self.protocol.planned()
         left.subtract(self._kinds[cell] for cell in done)
         left["search"] -= stopped
         for key in failed:
@@ -208,19 +208,6 @@ def kind_of(cell: Cell, search_seeds: Container[int]) -> Kind:
     if cell.method in posthoc:
         return posthoc[cell.method]
     return "search" if cell.seed in search_seeds and method_card(cell.method).kind == "trained" else "confirm"
-
-
-def planned(protocol: Protocol) -> Counter[Kind]:
-    """Kind of job -> cells of the whole sweep that it computes."""
-    recipe, studies = protocol.recipe, len(protocol.studies)
-    curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
-    found: Counter[Kind] = Counter()
-    found["search"], found["confirm"] = studies * recipe.trials, studies * recipe.seeds
-    found["curve"] = studies * recipe.seeds * curves
-    untrained = sum(method_card(name).kind == "untrained" for name in recipe.methods)
-    found["confirm"] += len(recipe.tasks) * untrained
-    found["soup"] = protocol.total() - found.total()
-    return found
 
 
 def cells_of(key: str, recipe: Recipe) -> int:

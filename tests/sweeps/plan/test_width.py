@@ -104,7 +104,7 @@ def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:
 
 def test_what_a_zero_shot_cell_took_does_not_change_the_number(store: Store) -> None:
     recipe = imagenet()
-    cell = Protocol(recipe, store).untrained_cell("imagenet", "zeroshot")
+    cell = recipe.cell("imagenet", "zeroshot", {})
     made = {"execution": {"device": "cuda", "workers": 2, "threads": 1}, "machine": {}, "numerics": NUMERICS}
     slow = {"train": 0.0, "validate": 1e6}
     store.write(Record(cell, {"val/top1": 0.5, "val/loss": 1.0}, made, slow), [], made_up_predictions())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from carft.core.errors import UserError
 from carft.spec.registry import METHODS
-from sweeps.recipes.audit import audit_names, load_audit
+from sweeps.recipes.audit import load_audit
+from sweeps.recipes.yaml_files import names_in
 
 OWN = """
 name: mine
@@ -27,7 +29,7 @@ def written(tmp_path: Path, text: str) -> str:
 
 
 def test_every_part_of_a_shipped_audit_is_a_recipe_that_runs() -> None:
-    for name in audit_names():
+    for name in names_in(files("sweeps.recipes") / "audits"):
         audit = load_audit(name)
         for small in (False, True):
             found = audit.sweeps(smoke=small)
