@@ -45,10 +45,6 @@ class Devices:
         """Note that a GPU does not compute in a new process: it is set aside."""
         self.aside.setdefault(gpu, reason)
 
-    def words(self) -> list[str]:
-        """One sentence for every GPU that is set aside."""
-        return [f"{gpu} is set aside for this sweep: {reason}" for gpu, reason in self.aside.items()]
-
     def none_left(self) -> UserError:
         """The error of a sweep that has no GPU to go on with."""
         why = "; ".join(f"{gpu} ({reason})" for gpu, reason in self.aside.items())
