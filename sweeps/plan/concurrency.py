@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeps.search.width import slots_of_a_confirm_cell
+from sweeps.search.protocol import slots_of_a_confirm_cell
 
 if TYPE_CHECKING:
     from sweeps.plan.forecast import PendingWork

@@ -16,8 +16,7 @@ from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import Gpus
 from sweeps.ray_backend.jobs import payload, record_failure
 from sweeps.ray_backend.scheduler import HOLDS
-from sweeps.search.protocol import Job, Protocol
-from sweeps.search.width import slots_of_a_confirm_cell
+from sweeps.search.protocol import Job, Protocol, slots_of_a_confirm_cell
 
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
 #: crashed once, may succeed on the next attempt. Two failures set a GPU aside, so a third attempt is on another one.

@@ -18,8 +18,7 @@ from sweeps.plan.width import widened
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.protocol import Protocol
-from sweeps.search.width import slots_of_a_confirm_cell
+from sweeps.search.protocol import Protocol, slots_of_a_confirm_cell
 from tests.support.helpers import made_up_predictions, run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew, small
 
