@@ -26,6 +26,7 @@ WHOLE_BYTES = 64 * 2**20
 LARGEST = 10
 #: bytes of the names of an image and its group in a row of predictions
 NAME_BYTES = 60
+UNKNOWN = Rate(0.0, 0.0, 0.0, "nothing: the model's size is not known, and nothing was measured", estimate=True)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def forecast(
     protocol: Protocol, slots: int, rate: Rate | None, size: ModelSize | None, widens: bool = False
 ) -> Forecast:
     """The forecast of what ``protocol`` has left. slots: cells at a time. widens: as of the request."""
+    rate = rate or UNKNOWN
     protocol.look()
     left = tuple(one for one in _left(protocol, size) if one.jobs)
     passes = sum(one.jobs * one.passes for one in left)
@@ -117,14 +119,14 @@ def forecast(
         stopped=len(protocol.stopped),
         failed=max(0, protocol.total() - len(protocol.done) - len(protocol.stopped) - sum(one.cells for one in left)),
         left=left,
-        busy_s=passes * rate.seconds if rate else 0.0,
-        wall_s=wall(rate.seconds) if rate else 0.0,
-        low_s=wall(rate.low) if rate else 0.0,
-        high_s=wall(rate.high) * OVERHEAD if rate else 0.0,
+        busy_s=passes * rate.seconds,
+        wall_s=wall(rate.seconds),
+        low_s=wall(rate.low),
+        high_s=wall(rate.high) * OVERHEAD,
         slots=slots,
-        at_a_time=tuple((jobs, length * rate.seconds) for jobs, length in over_time.at_a_time) if rate else (),
-        basis=rate.basis if rate else "nothing: the model's size is not known, and nothing was measured",
-        estimate=rate is None or rate.estimate,
+        at_a_time=tuple((jobs, length * rate.seconds) for jobs, length in over_time.at_a_time if rate.seconds),
+        basis=rate.basis,
+        estimate=rate.estimate,
     )
 
 
