@@ -84,8 +84,10 @@ def restart_program(state: RestartState, environment: Mapping[str, str]) -> NoRe
     descriptor, path = tempfile.mkstemp(prefix="carft-restart-", suffix=".json")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump({**asdict(state), "done": sorted(state.done)}, stream)
-    for other in _open_descriptors():
-        os.set_inheritable(other, other == state.lock)
+    for number in map(int, os.listdir("/dev/fd")):  # noqa: PTH208  (numbers, no paths)
+        if number > 2:
+            with suppress(OSError):  # the descriptor of this listing is closed by now
+                os.set_inheritable(number, number == state.lock)
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, VARIABLE: path})
 
 
@@ -96,13 +98,3 @@ def kill_child_processes() -> None:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(children, timeout=10)
-
-
-def _open_descriptors() -> list[int]:
-    """Open file descriptors of this process besides standard input, output and error."""
-    found = []
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208  (numbers, no paths)
-        with suppress(OSError):  # the descriptor of this listing is closed by now
-            os.get_inheritable(int(name))
-            found.append(int(name))
-    return [descriptor for descriptor in found if descriptor > 2]
