@@ -53,7 +53,7 @@ class Resources:
 
     @property
     def workers_per_cell(self) -> int:
-        """Workers of each cell."""
+        """Workers of each cell, each of which has one CPU."""
         return self.execution.workers
 
     @property
@@ -71,11 +71,6 @@ class Resources:
     def gpus_per_cell(self) -> float:
         """GPUs, or the share of one, of a running cell."""
         return self.per_worker.get("gpu", 0) * self.workers_per_cell
-
-    @property
-    def cpus_per_cell(self) -> int:
-        """CPUs of a running cell."""
-        return self.workers_per_cell
 
     def check(self) -> None:
         """Raise ``UserError`` for impossible numbers, a dead address, and GPUs that this machine does not have."""
@@ -177,7 +172,7 @@ def connect(request: Resources) -> None:
             raise UserError(f"The Ray cluster cannot be reached: {first}.", TOKEN_HINT) from error
         raise RayNotStarted(f"Ray could not be started: {first}.") from error
     found = ray.cluster_resources()
-    for resource, needed in (("CPU", request.cpus_per_cell), ("GPU", request.gpus)):
+    for resource, needed in (("CPU", request.workers_per_cell), ("GPU", request.gpus)):
         if found.get(resource, 0) < needed:
             ray.shutdown()
             raise UserError(
@@ -201,7 +196,7 @@ def concurrency(request: Resources, aside: int = 0) -> int:
 
 def has_room(request: Resources) -> bool:
     """Whether a cell fits on the nodes that are alive."""
-    needed = {"CPU": request.cpus_per_cell, "GPU": request.gpus_per_cell}
+    needed = {"CPU": request.workers_per_cell, "GPU": request.gpus_per_cell}
     return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
 
 
@@ -260,6 +255,6 @@ def concurrency_here(request: Resources) -> int:
 
 def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
     """cpus: CPUs of each place that a cell must fit into."""
-    by_cpu = sum(int(each // request.cpus_per_cell) for each in cpus)
+    by_cpu = sum(int(each // request.workers_per_cell) for each in cpus)
     by_gpu = request.gpus * request.cells_per_gpu
     return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)

@@ -86,12 +86,8 @@ def _worker(message: Payload) -> None:
     with watchdog(path, message["hang_after"]), _gpu_named(execution.device):
         with ended_by(is_stopping if first else never):  # the others would end before the first one has written
             load_plugins(message["plugins"])
-            run_job(message, execution, log if first else _silent)
+            run_job(message, execution, log if first else lambda line: None)  # the first one logs for all
         ray.train.report({"worker": ray.train.get_context().get_world_rank()})
-
-
-def _silent(line: str) -> None:
-    """Nothing: the first worker logs for all."""
 
 
 @contextmanager

@@ -102,7 +102,8 @@ def run_job(message: Payload, execution: Execution, log: Callable[[str], None] =
 
     job, store = job_of(message), store_of(message)
     require_task(store, job.cell.task)
-    of_first(lambda: store.sync(_read_by(job)))
+    used = dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents])
+    of_first(lambda: store.sync(list(used)))
     _run(job, message, store, execution, log)
     of_first(lambda: store.forget_failure(job.cell.id))
 
@@ -116,11 +117,6 @@ def load_plugins(plugins: Sequence[Sequence[str]]) -> None:
     """Load the plugin files of the process that sent the job, from their names and texts."""
     for file, text in plugins:
         load_text(file, text)
-
-
-def _read_by(job: Job) -> list[str]:
-    """The cells that a job reads or writes."""
-    return list(dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents]))
 
 
 def upload_log(message: Payload) -> None:

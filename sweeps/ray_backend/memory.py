@@ -61,11 +61,6 @@ def next_setting(cell: Cell, execution: Execution) -> Setting | None:
     return (doubled, checkpointing) if in_parts else None
 
 
-def forget() -> None:
-    """Forget what fitted."""
-    _known.clear()
-
-
 def _larger(one: Setting, other: Setting) -> Setting:
     return max(one[0], other[0]), one[1] or other[1]
 

@@ -15,9 +15,6 @@ from sweeps.ray_backend.connect import Resources, own_node
 from sweeps.ray_backend.preflight import starts
 from sweeps.recipes import Recipe
 
-#: (model, weights)
-Start = tuple[str, str]
-
 
 def prefetch(recipe: Recipe, request: Resources, log: Callable[[str], None]) -> None:
     """Have every node that lacks the weights of a recipe download them, once. Ray must be connected.
@@ -33,8 +30,8 @@ def prefetch(recipe: Recipe, request: Resources, log: Callable[[str], None]) -> 
             log(f"{host} has no weights: {problem}")
 
 
-def fetch(wanted: Sequence[Start]) -> str:
-    """Download the weights that this machine lacks, with what a model needs beside them; returns why that failed."""
+def fetch(wanted: Sequence[tuple[str, str]]) -> str:
+    """Download each (model, weights) that this machine lacks, with what it needs beside; returns why that failed."""
     for model, pretrained in wanted:
         try:
             if find_weights(model, pretrained):
@@ -57,13 +54,10 @@ def on_every_node(function: Callable[..., Any], *arguments: object) -> list[tupl
     task = ray.remote(num_cpus=0, max_retries=0)(function)
     found: list[tuple[str, Any]] = []
     for nodes in (first, others):
-        running = [task.options(scheduling_strategy=_only(node)).remote(*arguments) for node in nodes]
+        places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+        running = [task.options(scheduling_strategy=place).remote(*arguments) for place in places]
         found += zip((node["NodeManagerHostname"] for node in nodes), map(_result, running), strict=True)
     return found
-
-
-def _only(node: dict[str, Any]) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
 
 
 def _result(running: Any) -> Any:

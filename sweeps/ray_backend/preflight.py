@@ -19,7 +19,12 @@ from sweeps.recipes import Recipe
 
 def obstacles(recipe: Recipe, request: Resources) -> list[UserError]:
     """All errors that make the sweep impossible, each once."""
-    found = {error.message: error for check in _checks(recipe, request) if (error := _error_of(check))}
+    found = {}
+    for check in _checks(recipe, request):
+        try:
+            check()
+        except UserError as error:
+            found[error.message] = error
     return list(found.values())
 
 
@@ -61,14 +66,6 @@ def _checks(recipe: Recipe, request: Resources) -> Iterator[Callable[[], object]
         yield partial(card(task).require_sealed, request.execution)
     for model, weights in starts(recipe):
         yield partial(find_weights, model, weights)
-
-
-def _error_of(check: Callable[[], object]) -> UserError | None:
-    try:
-        check()
-    except UserError as error:
-        return error
-    return None
 
 
 def _require_precision(precision: str, device: str) -> None:

@@ -31,7 +31,9 @@ class CellActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.message = config["job"]
-        self.gpu = _gpu_of(self.message)
+        execution = self.message["execution"]
+        on_gpu = execution["device"] == "cuda" and execution["workers"] == 1  # of several workers the actor has none
+        self.gpu = device.gpu_name() if on_gpu else ""
         self.used = self.holds = False
         import_module("carft.training.run")  # here, since no watchdog runs yet: imports may be slow
 
@@ -84,12 +86,6 @@ class CellActor(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: records are the state."""
-
-
-def _gpu_of(message: dict[str, Any]) -> str:
-    """The GPU of a job's actor; empty on a CPU, and for a job of several workers, whose actor has none."""
-    execution = message["execution"]
-    return device.gpu_name() if execution["device"] == "cuda" and execution["workers"] == 1 else ""
 
 
 def run_watched(message: dict[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def _write_journal(store: Store, path: Path) -> int:
         storage = JournalStorage(JournalFileBackend(str(part)))
         for study in store.studies():
             space = {name: FloatDistribution(low, high, log=True) for name, (low, high, _) in study.space.items()}
-            made = optuna.create_study(storage=storage, study_name=_name(study), direction="maximize")
+            name = f"{study.task} {study.method} {study.id}"
+            made = optuna.create_study(storage=storage, study_name=name, direction="maximize")
             made.set_user_attr("winner", study.winner or study.too_few or "none yet")
             made.add_trials(_trials(store, study, space, reasons))
             count += 1
@@ -101,10 +102,6 @@ def _write_journal(store: Store, path: Path) -> int:
     finally:
         part.unlink(missing_ok=True)
     return count
-
-
-def _name(study: StudyFile) -> str:
-    return f"{study.task} {study.method} {study.id}"
 
 
 def _trials(
@@ -116,15 +113,13 @@ def _trials(
         notes = {"cell": trial.cell, **({"reason": reasons[trial.cell]} if trial.cell in reasons else {})}
         # earlier versions may have searched a wider range, which the range of the trial must contain
         ranges = {name: _widened(space[name], value) for name, value in trial.parameters.items()}
-        seen = {trial.stopped_after: trial.value} if state is TrialState.PRUNED else None
-        parameters = dict(trial.parameters)
         yield create_trial(
             state=state,
             value=value,
-            params=parameters,
+            params=dict(trial.parameters),
             distributions=ranges,
             user_attrs=notes,
-            intermediate_values=seen,
+            intermediate_values={trial.stopped_after: trial.value} if state is TrialState.PRUNED else None,
         )
 
 

@@ -146,7 +146,7 @@ def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch() -> N
     try:
         memory.run_in_memory(run, cell, Execution(DEVICE), print)
     finally:
-        memory.forget()
+        memory._known.clear()
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert used[:3] == [1, PARTS, 1] and used[3:] in ([2], [2, PARTS])
 

@@ -18,7 +18,7 @@ from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
 from sweeps.ray_backend.jobs import payload, run_payload
-from sweeps.ray_backend.memory import forget, next_setting, run_in_memory
+from sweeps.ray_backend.memory import _known, next_setting, run_in_memory
 from sweeps.search.protocol import Job
 from tests.support.helpers import LR, quick_cell
 
@@ -27,9 +27,9 @@ OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.
 
 @pytest.fixture(autouse=True)
 def nothing_known() -> Iterator[None]:
-    forget()
+    _known.clear()
     yield
-    forget()
+    _known.clear()
 
 
 def cell_of(batch_size: int, method: str = "ft") -> Cell:
