@@ -69,17 +69,13 @@ def _monitor(address: str, on_lost: OnRayLost, over: threading.Event) -> None:
 
 
 def _answers(address: str) -> bool:
+    """Whether a head answers at an address; ``auto`` stands for that of the head, once Ray is connected."""
     try:
-        probe(_resolved(address))
+        import ray
+
+        if address == "auto" and ray.is_initialized():
+            address = ray.get_runtime_context().gcs_address
+        probe(address)
     except Exception:  # any error counts as no answer, and must not end the thread
         return False
     return True
-
-
-def _resolved(address: str) -> str:
-    """``address``, or the address that ``auto`` stands for once Ray is connected."""
-    import ray
-
-    if address == "auto" and ray.is_initialized():
-        return ray.get_runtime_context().gcs_address
-    return address

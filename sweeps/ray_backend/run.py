@@ -20,14 +20,7 @@ from sweeps.faults.lock import sweep_lock
 from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
 from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.connect import (
-    COORDINATOR,
-    RayNotStarted,
-    Resources,
-    concurrency,
-    connect,
-    cores_per_process,
-)
+from sweeps.ray_backend.connect import COORDINATOR, RayNotStarted, Resources, concurrency, connect, cores_per_process
 from sweeps.ray_backend.head_monitor import RESUME_HINT, ExitProcess, OnRayLost, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import monitor_ray
@@ -202,11 +195,7 @@ def _tune(
                 metric="failure",
                 mode="max",
             ),
-            run_config=tune.RunConfig(
-                name=f"sweep-{os.getpid()}",
-                storage_path=scratch,
-                verbose=0,
-            ),
+            run_config=tune.RunConfig(name=f"sweep-{os.getpid()}", storage_path=scratch, verbose=0),
         )
         tuner.fit()
 

@@ -16,7 +16,7 @@ from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import Cell, ProtocolFields, Reading, Training
 from carft.spec.registry import METHODS, WISE_ALPHAS, MethodCard, Range, method_card, souped_methods
 from carft.spec.resolve import specify
-from carft.spec.study import SEED_BLOCK, confirm_seeds, search_seed_of
+from carft.spec.study import SEED_BLOCK, confirm_seeds
 from carft.store.early_stopping import FEWEST
 from carft.training.execution import CHECKPOINT_MINUTES
 from sweeps.recipes.extending import base_of, extended, with_place
@@ -195,10 +195,6 @@ class Recipe(Strict):
     def stopping_rungs(self) -> list[int]:
         """The rungs that are in force, in order: those before the last epoch, when early stopping is on."""
         return sorted({rung for rung in self.rungs if rung < self.training.epochs}) if self.early_stopping else []
-
-    def search_seed_of(self, search: int) -> int:
-        """The seed of the search cells of a search, which are counted from 1; the first has the recipe's own."""
-        return search_seed_of(self.search_seed, search)
 
     def confirm_seeds(self, search: int = 1) -> list[int]:
         """Fresh seeds, the same for every method and task; no two searches share one, and none is a search seed."""

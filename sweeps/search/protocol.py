@@ -124,7 +124,6 @@ class Protocol:
 
     def end(self, job: Job, failure: str | None = None) -> None:
         """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
-        found = {}
         if failure is not None:
             self.failed[job.key] = failure
         elif job.kind == "oracle":
@@ -132,8 +131,7 @@ class Protocol:
         elif (stop := known_pruned(self.store, job.cell, job.limits)) is not None:
             self.stopped[job.cell.id] = stop
         else:
-            found = {cell.id: self.store.metrics(cell.id) for cell in job.cells()}
-        self.done |= found
+            self.done |= {cell.id: self.store.metrics(cell.id) for cell in job.cells()}
         self.give_back(job)
 
     def give_back(self, job: Job) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from carft.data.catalog import card
 from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.registry import MethodCard, Range
-from carft.spec.study import identity, sampler_seed, study_id
+from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
 from carft.spec.weights import DIGEST_MARK, in_ids, in_records
 from carft.store.study import StudyFile
 from sweeps.recipes import Recipe
@@ -71,7 +71,7 @@ class Study:
     @property
     def search_seed(self) -> int:
         """The seed of its search cells."""
-        return self.recipe.search_seed_of(self.search)
+        return search_seed_of(self.recipe.search_seed, self.search)
 
     def _training(self) -> dict[str, Any]:
         settings = {**self.recipe.training.settings(), **self.method.own_training}

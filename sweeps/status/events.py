@@ -105,14 +105,17 @@ def _write_journal(store: Store, path: Path) -> int:
 
 
 def _trials(
-    store: Store, study: StudyFile, space: Mapping[str, BaseDistribution], reasons: Mapping[str, str]
+    store: Store, study: StudyFile, space: Mapping[str, FloatDistribution], reasons: Mapping[str, str]
 ) -> Iterable[FrozenTrial]:
     for trial in study.trials:
         state = STATES.get(trial.status, TrialState.WAITING)
         value = store.read(trial.cell).metrics["val/top1"] if state is TrialState.COMPLETE else None
         notes = {"cell": trial.cell, **({"reason": reasons[trial.cell]} if trial.cell in reasons else {})}
         # earlier versions may have searched a wider range, which the range of the trial must contain
-        ranges = {name: _widened(space[name], value) for name, value in trial.parameters.items()}
+        ranges: dict[str, BaseDistribution] = {
+            name: FloatDistribution(min(space[name].low, tried), max(space[name].high, tried), log=True)
+            for name, tried in trial.parameters.items()
+        }
         yield create_trial(
             state=state,
             value=value,
@@ -121,8 +124,3 @@ def _trials(
             user_attrs=notes,
             intermediate_values={trial.stopped_after: trial.value} if state is TrialState.PRUNED else None,
         )
-
-
-def _widened(limits: BaseDistribution, value: float) -> BaseDistribution:
-    assert isinstance(limits, FloatDistribution)
-    return FloatDistribution(min(limits.low, value), max(limits.high, value), log=True)

@@ -37,7 +37,7 @@ class StatusWriter:
         self.store, self.recipe = store, recipe
         self.started = time.time() if started is None else started
         self.aside = {} if aside is None else aside  # GPU that is set aside -> reason; the sweep adds to it
-        self.protocol: Protocol | None = None
+        self.protocol: Protocol  # from watch on
         self.dashboard = ""
         self.slots = 0
         self._since: dict[str, tuple[float, Job]] = {}
@@ -65,7 +65,6 @@ class StatusWriter:
 
     def update(self) -> None:
         """Record which jobs started and which ended."""
-        assert self.protocol is not None
         now, running = time.time(), dict(self.protocol.running)
         with self._lock:
             for key in set(self._since) - set(running):
@@ -86,7 +85,7 @@ class StatusWriter:
 
     def close(self, outcome: str) -> SweepState | None:
         """Write the last state; returns it, None when the sweep had nothing to do."""
-        if self.protocol is None:
+        if self._thread.ident is None:  # it was never started
             return None
         self._over.set()
         self._thread.join()
@@ -111,7 +110,6 @@ class StatusWriter:
 
     def _state(self, outcome: str) -> SweepState:
         protocol, now = self.protocol, time.time()
-        assert protocol is not None
         done, failed, stopped = dict(protocol.done), dict(protocol.failed), dict(protocol.stopped)
         for cell in set(done) - set(self._tasks):
             self._read_cell(cell)
@@ -151,7 +149,6 @@ class StatusWriter:
     def _read_cell(self, cell: str) -> None:
         """Read task and kind of a cell that was done before from its record."""
         found = self.store.read(cell).cell
-        assert self.protocol is not None
         search_seeds = {study.search_seed for study in self.protocol.studies}
         self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, search_seeds)
 
@@ -166,7 +163,6 @@ class StatusWriter:
     def _by_task(
         self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str], stopped: Counter[str]
     ) -> dict[str, Counts]:
-        assert self.protocol is not None
         tasks = self.protocol.recipe.tasks
         total = self.protocol.total() // len(tasks)  # every task has the same studies
         ended, found = (Counter(self._tasks[cell] for cell in cells) for cells in (done, reused))
@@ -183,7 +179,6 @@ class StatusWriter:
         measured = {kind: sum(seconds) / len(seconds) for kind, seconds in self._seconds.items()}
         if not measured or not self.slots:
             return None, "no job of this sweep has ended yet"
-        assert self.protocol is not None
         left = self.protocol.planned()
         left.subtract(self._kinds[cell] for cell in done)
         left["search"] -= stopped

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.data.catalog import DOWNSTREAM, DOWNSTREAM_ICONS, card
 from carft.spec.registry import METHODS
+from carft.spec.study import search_seed_of
 from reports.evidence.references import reference_numbers
 from sweeps.recipes import Recipe, load_recipe, parse_recipe, recipe_names
 from sweeps.search.study import studies_of
@@ -183,12 +184,12 @@ def test_a_smoke_run_is_the_same_experiment_made_small() -> None:
 @pytest.mark.parametrize("search_seed", [0, 2, 999, 1001])
 def test_no_two_searches_share_a_seed_and_more_seeds_keep_those_there_were(search_seed: int) -> None:
     recipe = load_recipe("miniature").model_copy(update={"seeds": 3, "searches": 3, "search_seed": search_seed})
-    seeds = [[recipe.search_seed_of(search), *recipe.confirm_seeds(search)] for search in (1, 2, 3)]
+    seeds = [[search_seed_of(recipe.search_seed, search), *recipe.confirm_seeds(search)] for search in (1, 2, 3)]
     assert len({seed for each in seeds for seed in each}) == 3 * 4
     larger = recipe.model_copy(update={"seeds": 5, "searches": 4})
     assert [larger.confirm_seeds(search)[:3] for search in (1, 2, 3)] == [each[1:] for each in seeds]
     alone = recipe.model_copy(update={"searches": 1})
-    assert alone.confirm_seeds() == seeds[0][1:] and alone.search_seed_of(1) == search_seed
+    assert alone.confirm_seeds() == seeds[0][1:] and search_seed_of(alone.search_seed, 1) == search_seed
 
 
 @pytest.mark.parametrize("alphas", [[0, 1], [0.5], [0, 0.3, 0.5, 1], []])
