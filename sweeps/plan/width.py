@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from carft.core.errors import UserError
 from carft.models.availability import size_of
-from carft.spec.registry import require_parts_allowed
 from sweeps.plan.planning import Plan, hardware_of, plan_of
 from sweeps.plan.rates import estimated
 from sweeps.ray_backend.connect import Resources
+from sweeps.ray_backend.memory import may_have_parts
 from sweeps.ray_backend.preflight import starts
 from sweeps.search.protocol import Protocol
 
@@ -33,7 +32,7 @@ def widened(request: Resources, protocol: Protocol) -> Resources:
         return request
     for workers in (n for n in range(2, request.gpus + 1) if request.gpus % n == 0):
         wider = _with(request, workers)
-        if not _is_possible(wider, protocol):
+        if not all(may_have_parts(name, workers, request.execution.accumulation) for name in protocol.recipe.methods):
             break
         made = _plan(wider, protocol)
         if made.forecast.wall_s <= WORTH * best.forecast.wall_s:
@@ -59,13 +58,3 @@ def _searched_with(protocol: Protocol) -> int:
             if cell.id in protocol.done:
                 return int(protocol.store.read(cell.id).provenance["execution"]["workers"])
     return 0
-
-
-def _is_possible(request: Resources, protocol: Protocol) -> bool:
-    """Whether every method can be trained by so many workers."""
-    try:
-        for method in protocol.recipe.methods:
-            require_parts_allowed(method, request.workers_per_cell, request.execution.accumulation)
-    except UserError:
-        return False
-    return True

@@ -31,8 +31,10 @@ def run_in_memory(
     model starts on this device. The record's execution holds both. Raises the last error when nothing is left to try.
     """
     key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
-    if key in _known and _may_have_parts(cell, execution, _known[key][0]):
-        execution = _with(execution, _larger(_known[key], (execution.accumulation, execution.grad_checkpointing)))
+    if key in _known and may_have_parts(cell.method, execution.workers, _known[key][0]):
+        parts, checkpointing = _known[key]
+        larger = max(parts, execution.accumulation), checkpointing or execution.grad_checkpointing
+        execution = _with(execution, larger)
     failed = False
     while True:
         try:
@@ -55,14 +57,10 @@ def next_setting(cell: Cell, execution: Execution) -> Setting | None:
     parts, checkpointing = execution.accumulation, execution.grad_checkpointing
     images = -(-cell.training.batch_size // (execution.workers * parts))
     doubled = 2 * parts
-    in_parts = images > 1 and _may_have_parts(cell, execution, doubled)
+    in_parts = images > 1 and may_have_parts(cell.method, execution.workers, doubled)
     if not checkpointing and (images <= SMALL or not in_parts):
         return parts, True
     return (doubled, checkpointing) if in_parts else None
-
-
-def _larger(one: Setting, other: Setting) -> Setting:
-    return max(one[0], other[0]), one[1] or other[1]
 
 
 def _with(execution: Execution, setting: Setting) -> Execution:
@@ -74,9 +72,10 @@ def _words(setting: Setting) -> str:
     return f"each batch in {setting[0]} part{'s' * (setting[0] > 1)}{again}"
 
 
-def _may_have_parts(cell: Cell, execution: Execution, parts: int) -> bool:
+def may_have_parts(method: str, workers: int, parts: int) -> bool:
+    """Whether a method can be trained by so many workers, each of which computes its batch in so many parts."""
     try:
-        require_parts_allowed(cell.method, execution.workers, parts)
+        require_parts_allowed(method, workers, parts)
     except UserError:
         return False
     return True
