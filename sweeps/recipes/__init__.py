@@ -308,13 +308,11 @@ def recipe_names() -> list[str]:
     return names_in(files("sweeps.recipes"))
 
 
-def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by name, or your own: a file that ends in .yaml."""
-    return _loaded(name, ())
+def load_recipe(name: str, extending: tuple[str, ...] = ()) -> Recipe:
+    """A shipped recipe by name, or your own: a file that ends in .yaml.
 
-
-def _loaded(name: str, extending: tuple[str, ...]) -> Recipe:
-    """The recipe of this name. extending: the files that extend it, the outermost first."""
+    extending: the files that extend it, the outermost first.
+    """
     if name in extending:
         raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
     return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending)
@@ -330,6 +328,6 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = ()) -> Rec
         content = with_place(content, source)
         if not (base := base_of(content, source)):
             return content
-        return extended(content, _loaded(base, (*extending, source)).model_dump(), source)
+        return extended(content, load_recipe(base, (*extending, source)).model_dump(), source)
 
     return parse_yaml(Recipe, text, source, "recipe", complete)

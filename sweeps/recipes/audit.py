@@ -46,8 +46,8 @@ class Part(Strict):
         if smoke_tasks is not None:
             recipe, budget = recipe.smoked(), (None, None, None)
             tasks = [smoke_tasks[self.recipe]] if self.recipe in smoke_tasks else tasks
-        start = {"model": self.model, "pretrained": self.pretrained}
-        return recipe.changed(tasks, self.methods, *budget, **start, oracle=self.oracle or None)
+        model, pretrained, oracle = self.model, self.pretrained, self.oracle or None
+        return recipe.changed(tasks, self.methods, *budget, model=model, pretrained=pretrained, oracle=oracle)
 
 
 class Audit(Strict):
