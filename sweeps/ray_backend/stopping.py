@@ -32,16 +32,16 @@ def is_stopping() -> bool:
     return True
 
 
-def let_checkpoint(cells: Iterable[str], store: Store, grace: float = GRACE_S) -> None:
+def let_checkpoint(cells: Iterable[str], store: Store) -> None:
     """Tell the cells that train to write a checkpoint and end; return when all have, or are finished.
 
-    cells: ids of those to wait for. grace: seconds to wait at most. What cells write on another machine is seen in a
+    cells: ids of those to wait for, :data:`GRACE_S` seconds at most. What cells write on another machine is seen in a
     shared results folder only.
     """
     waiting = {cell: _changed(store.checkpoint_path(cell)) for cell in cells}
     if not waiting or not ray.is_initialized():  # Ray would start itself for the actor
         return
-    end = time.monotonic() + grace
+    end = time.monotonic() + GRACE_S
     with suppress(Exception):  # a Ray that has died has no cells
         stop = ray.remote(num_cpus=0)(Stop).options(name=NAME).remote()  # noqa: F841  (it lives as long as its handle)
         while waiting and time.monotonic() < end:

@@ -31,12 +31,9 @@ WRITE_EVERY_S = 3.0
 class StatusWriter:
     """Gets every change of the sweep; a thread writes the state, so that no job waits for the disk."""
 
-    def __init__(
-        self, store: Store, recipe: str, started: float | None = None, aside: Mapping[str, str] | None = None
-    ) -> None:
-        self.store, self.recipe = store, recipe
-        self.started = time.time() if started is None else started
-        self.aside = {} if aside is None else aside  # GPU that is set aside -> reason; the sweep adds to it
+    def __init__(self, store: Store, recipe: str, started: float, aside: Mapping[str, str]) -> None:
+        self.store, self.recipe, self.started = store, recipe, started
+        self.aside = aside  # GPU that is set aside -> reason; the sweep adds to it
         self.protocol: Protocol  # from watch on
         self.dashboard = ""
         self.slots = 0

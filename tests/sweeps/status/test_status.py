@@ -51,7 +51,7 @@ class Watched:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.protocol = Protocol(small(), store, failed_before=settled_failures(store))
-        self.reporter = StatusWriter(store, "small")
+        self.reporter = StatusWriter(store, "small", time.time(), {})
         self.tell = self.reporter.watch(self.protocol)
         self.running: list[Job] = []
 
