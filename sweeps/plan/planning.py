@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -145,11 +145,8 @@ def write_plan_result(store: Store, name: str, result: PlanResult) -> None:
 
 def read_plan_results(store: Store) -> list[PlanResult]:
     """All outcomes that can be read, oldest first. A corrupt file is skipped, since no result depends on it."""
-    return [found for path in sorted((store.root / "plans").glob("*.json")) for found in _read(path)]
-
-
-def _read(path: Path) -> list[PlanResult]:
-    try:
-        return [read_document(path, PlanResult)]
-    except UserError:
-        return []
+    found = []
+    for path in sorted((store.root / "plans").glob("*.json")):
+        with suppress(UserError):
+            found.append(read_document(path, PlanResult))
+    return found

@@ -148,17 +148,13 @@ def failure(message: Payload, error: Exception) -> dict[str, Any]:
     """Write the failure record of an exception; returns kind and reason."""
     traceback.print_exception(error, file=sys.stderr)
     kind, reason = kind_of(error), reason_of(error)
-    if kind in ("error", "lost") and (ended := _end_in_log(message))[0] != "lost":
-        kind, reason = ended  # a process of a cell that has several ended without an exception of its own
+    if kind in ("error", "lost"):
+        with suppress(OSError):  # there is no log
+            ended = how_it_ended(log_path(message["results"], message["key"]))
+            if ended[0] != "lost":  # a process of a cell that has several ended without an exception of its own
+                kind, reason = ended
     written = record_failure(message, kind, reason, "".join(traceback.format_exception(error)))
     return {**written, "gpu": gpu_in(error)}
-
-
-def _end_in_log(message: Payload) -> tuple[str, str]:
-    try:
-        return how_it_ended(log_path(message["results"], message["key"]))
-    except OSError:
-        return "lost", ""
 
 
 def record_failure(message: Payload, kind: str, reason: str, details: str = "") -> dict[str, Any]:

@@ -133,14 +133,11 @@ class ProtocolSearcher(Searcher):
             return End(result.get("kind", ""), result["failure"], True, result.get("gpu", ""))
         log = log_path(self.results, job.key)
         kind, reason = self.retry.call(lambda: how_it_ended(log))
-        return End(kind, reason, self._is_recorded(job, kind), self.retry.call(lambda: gpu_of(log)))
-
-    def _is_recorded(self, job: Job, kind: str) -> bool:
-        """Whether the process of a job wrote a failure record before it ended."""
-        if kind != "device":
-            return False
-        self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
-        return self.protocol.store.failure_path(job.cell.id).is_file()
+        on_record = False
+        if kind == "device":  # its process may have written a failure record before it ended
+            self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
+            on_record = self.protocol.store.failure_path(job.cell.id).is_file()
+        return End(kind, reason, on_record, self.retry.call(lambda: gpu_of(log)))
 
     def _settle(self, job: Job, end: End) -> None:
         kind, reason = end.kind, end.reason
