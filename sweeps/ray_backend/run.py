@@ -99,7 +99,15 @@ def run_sweep(
                 if restart is not None:
                     on_lost(error)
                 raise
-        return protocol, _summary(protocol, state, stopped, devices)
+        return protocol, Summary(
+            cells_done=len(protocol.done) - len(protocol.reused),
+            cells_failed=sum(cells_of(key, recipe) for key in protocol.failed),
+            cells_reused=len(protocol.reused),
+            cells_stopped=len(protocol.stopped),
+            wall_s=round(time.monotonic() - state.clock, 2),
+            stopped=stopped,
+            gpus_set_aside=dict(devices.aside),
+        )
 
 
 def _run(
@@ -140,20 +148,11 @@ def _run(
             protocol.write_studies()
         return stop.signal
     finally:
-        _shut_down()
+        import ray
+
+        with contextlib.suppress(KeyboardInterrupt):
+            ray.shutdown()
     return 0
-
-
-def _summary(protocol: Protocol, state: RestartState, stopped: int, devices: Devices) -> Summary:
-    return Summary(
-        cells_done=len(protocol.done) - len(protocol.reused),
-        cells_failed=sum(cells_of(key, protocol.recipe) for key in protocol.failed),
-        cells_reused=len(protocol.reused),
-        cells_stopped=len(protocol.stopped),
-        wall_s=round(time.monotonic() - state.clock, 2),
-        stopped=stopped,
-        gpus_set_aside=dict(devices.aside),
-    )
 
 
 def _tune(
@@ -198,10 +197,3 @@ def _tune(
             run_config=tune.RunConfig(name=f"sweep-{os.getpid()}", storage_path=scratch, verbose=0),
         )
         tuner.fit()
-
-
-def _shut_down() -> None:
-    import ray
-
-    with contextlib.suppress(KeyboardInterrupt):
-        ray.shutdown()

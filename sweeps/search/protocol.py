@@ -66,6 +66,10 @@ class Job:
         return [self.cell]
 
 
+#: (number, parameters, job) of a trial
+Search = tuple[int, dict[str, float], Job]
+
+
 @dataclass
 class Protocol:
     """Hands out the jobs of a recipe, one at a time, from what the records say is missing."""
@@ -91,8 +95,7 @@ class Protocol:
         self._study_of: dict[str, str] = {}  # job key -> study
         self._moved = {study.id for study in self.studies}  # what write_studies has to look at
         self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
-        self._asked: dict[tuple[str, int], list[tuple[int, dict[str, float]]]] = {}
-        self._limits: dict[tuple[str, int], Thresholds] = {}
+        self._asked: dict[tuple[str, int], list[Search]] = {}  # (study, first trial) -> the trials of a round
         self._curves: dict[str, Curve] = {}
 
     def next_job(self) -> Job | None:
@@ -147,29 +150,17 @@ class Protocol:
         """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
         return ((number, parameters, job.cell) for number, parameters, job in self._searches(study))
 
-    def _searches(self, study: Study) -> Iterator[tuple[int, dict[str, float], Job]]:
-        """(number, parameters, job) of the same trials."""
-        kept = self._is_souped(study) or self.recipe.oracle
+    def _searches(self, study: Study) -> Iterator[Search]:
+        """The same trials with their jobs."""
         earlier: list[Tried] = []
         curves: list[Curve] = []
         for first in range(0, self.recipe.trials, self.recipe.round_size):
-            numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
-            limits = self._limits_of(study, first, curves)
-            found = [
-                (k, p, Job("search", study.cell(p, study.search_seed), kept, limits))
-                for k, p in self._round(study, numbers, earlier)
-            ]
+            found = self._round(study, first, earlier, curves)
             yield from found
             if not all(self._settled(job) for _, _, job in found):
                 return
             earlier += [tried for _, p, job in found for tried in self._tried(p, job.cell.id)]
             curves += [self._curve(job.cell.id) for _, _, job in found if self.is_over(job.cell.id)]
-
-    def _limits_of(self, study: Study, first: int, earlier: Sequence[Curve]) -> Thresholds:
-        """What the trials of the round that begins with trial ``first`` must reach; asked once."""
-        if (key := (study.id, first)) not in self._limits:
-            self._limits[key] = thresholds_of(self.recipe.stopping_rungs(), earlier)
-        return self._limits[key]
 
     def _curve(self, cell: str) -> Curve:
         """The validation curve of a trial that is over, where limits are made of it; read once."""
@@ -186,11 +177,14 @@ class Protocol:
         elif cell in self.done:
             yield Tried(parameters, self.done[cell]["val/top1"])
 
-    def _round(self, study: Study, numbers: range, earlier: list[Tried]) -> list[tuple[int, dict[str, float]]]:
-        """What the trials of a round try; asked once."""
-        key = (study.id, numbers.start)
-        if key not in self._asked:
-            self._asked[key] = [(k, suggest(study.space, study.seed, k, earlier)) for k in numbers]
+    def _round(self, study: Study, first: int, earlier: Sequence[Tried], curves: Sequence[Curve]) -> list[Search]:
+        """The trials of the round that begins with trial ``first``; asked once."""
+        if (key := (study.id, first)) not in self._asked:
+            kept = self._is_souped(study) or self.recipe.oracle
+            limits = thresholds_of(self.recipe.stopping_rungs(), curves)
+            numbers = range(first, min(first + self.recipe.round_size, self.recipe.trials))
+            tried = [(k, suggest(study.space, study.seed, k, earlier)) for k in numbers]
+            self._asked[key] = [(k, p, Job("search", study.cell(p, study.search_seed), kept, limits)) for k, p in tried]
         return self._asked[key]
 
     def winner(self, study: Study) -> Candidate | None:
