@@ -182,7 +182,7 @@ def _tune(
     several, holders = request.workers_per_cell > 1, Holders()
     gpus = Gpus(devices, retry.log, holders.hold) if several else Gpus(devices, retry.log)
     searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, name, gpus)
-    resources = request.per_worker if request.workers_per_cell == 1 else dict(COORDINATOR)
+    resources = dict(COORDINATOR) if several else request.per_worker
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(CellActor, resources),

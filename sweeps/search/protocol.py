@@ -88,9 +88,11 @@ class Protocol:
     def __post_init__(self) -> None:
         methods = [method_card(name) for name in self.recipe.methods]
         studies = studies_of(self.recipe, [m for m in methods if m.kind == "trained"])
-        from_file = any(DIGEST_MARK in study.content["pretrained"] for study in studies)
-        self.studies = as_known(studies, self._readable()) if from_file else studies
-        self._oracle = {s.id for s in self.studies if self.recipe.oracle or self._had_oracle(s.id)}
+        if any(DIGEST_MARK in study.content["pretrained"] for study in studies):
+            on_disk = map(self._known, self.store.study_names())
+            studies = as_known(studies, [known for known in on_disk if known is not None])
+        self.studies = studies
+        self._oracle = {study.id for study in studies if self.recipe.oracle or self._had_oracle(study.id)}
         self._written: dict[str, StudyFile] = {}
         self._study_of: dict[str, str] = {}  # job key -> study
         self._moved = {study.id for study in self.studies}  # what write_studies has to look at
@@ -276,10 +278,6 @@ class Protocol:
         stop = self.stopped.get(job.cell.id)
         ended: dict[str, Any] = {} if stop is None else {"stopped_after": stop.epochs, "value": stop.value}
         return Trial(number=number, parameters=parameters, cell=job.cell.id, status=self._status(job), **ended)
-
-    def _readable(self) -> list[StudyFile]:
-        """The studies on disk that can be read."""
-        return [known for name in self.store.study_names() if (known := self._known(name)) is not None]
 
     def _had_oracle(self, study: str) -> bool:
         known = self._known(study)
