@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Any, Literal
 
 from carft.core.errors import UserError
@@ -24,8 +24,7 @@ from carft.store.records import Store
 from carft.store.study import Status, StudyFile, Trial
 from sweeps.recipes import Recipe
 from sweeps.search.sampler import Tried, suggest
-from sweeps.search.study import Study, as_known, studies_of
-from sweeps.search.study_file import is_larger, with_extension
+from sweeps.search.study import Study, as_known, is_larger, studies_of, with_extension
 
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
@@ -296,7 +295,7 @@ class Protocol:
         First the searches of all studies, then what waits for them, so that no core is idle at a sweep's end. A stage
         of a study that is over is not looked at again.
         """
-        yield from self._missing(self._untrained_jobs())
+        yield from filterfalse(self._settled, self._untrained_jobs())
         stages = (self._search_jobs, self._confirm_jobs, self._curve_jobs, self._soup_jobs, self._oracle_jobs)
         for number, jobs_of in enumerate(stages):
             for study in self.studies:
@@ -304,7 +303,7 @@ class Protocol:
                 if over > number:
                     continue
                 missing = False
-                for job in self._missing(jobs_of(study)):
+                for job in filterfalse(self._settled, jobs_of(study)):
                     missing = True
                     self._study_of[job.key] = study.id
                     yield job
@@ -342,9 +341,6 @@ class Protocol:
             for name in self.recipe.methods:
                 if method_card(name).kind == "untrained":
                     yield Job("confirm", self.recipe.cell(task, name, {}))
-
-    def _missing(self, jobs: Iterator[Job]) -> Iterator[Job]:
-        return (job for job in jobs if not self._settled(job))
 
     def _settled(self, job: Job) -> bool:
         """Whether the job is done or has failed; a whole record found on disk makes it done."""
