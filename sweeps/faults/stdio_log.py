@@ -17,8 +17,9 @@ class StdioRedirect:
         self.original = {number: os.dup(number) for number in (1, 2)}
         self.terminal: TextIO = sys.stderr
         """The original standard error."""
-        if _descriptor(sys.stderr) == 2:  # not captured by a test
-            self.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+        with suppress(OSError):  # a test captures it
+            if sys.stderr.fileno() == 2:
+                self.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
         try:
             log.parent.mkdir(exist_ok=True)
             target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -37,13 +38,6 @@ class StdioRedirect:
                 stream.flush()
         for number, descriptor in targets.items():
             os.dup2(descriptor, number)
-
-
-def _descriptor(stream: TextIO) -> int | None:
-    try:
-        return stream.fileno()
-    except OSError:
-        return None
 
 
 @contextmanager

@@ -83,10 +83,8 @@ def _refuses(endpoint: Endpoint) -> bool:
     """Whether the endpoint refuses connections; a timeout does not count."""
     try:
         socket.create_connection(endpoint, timeout=POLL_S).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ConnectionRefusedError)
     return False
 
 
