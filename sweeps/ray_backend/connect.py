@@ -67,11 +67,6 @@ class Resources:
         gpu = {"gpu": PARTS_OF_A_GPU // self.cells_per_gpu / PARTS_OF_A_GPU} if self.gpus else {}
         return {"cpu": 1.0, **gpu}
 
-    @property
-    def gpus_per_cell(self) -> float:
-        """GPUs, or the share of one, of a running cell."""
-        return self.per_worker.get("gpu", 0) * self.workers_per_cell
-
     def check(self) -> None:
         """Raise ``UserError`` for impossible numbers, a dead address, and GPUs that this machine does not have."""
         self.check_numbers()
@@ -196,7 +191,8 @@ def concurrency(request: Resources, aside: int = 0) -> int:
 
 def has_room(request: Resources) -> bool:
     """Whether a cell fits on the nodes that are alive."""
-    needed = {"CPU": request.workers_per_cell, "GPU": request.gpus_per_cell}
+    gpus = request.workers_per_cell * request.per_worker.get("gpu", 0)
+    needed = {"CPU": request.workers_per_cell, "GPU": gpus}
     return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
 
 

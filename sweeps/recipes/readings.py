@@ -59,9 +59,7 @@ class Readings(Strict):
 
     def without_templates(self, banks: Collection[str]) -> Readings:
         """The readings without these banks of context templates, as tasks need them that lack those of the catalog."""
-        kept = {**self.factors}
-        if TEMPLATES in kept:
-            kept[TEMPLATES] = [name for name in kept[TEMPLATES] if name not in banks]
+        kept = {**self.factors, TEMPLATES: [name for name in self.factors.get(TEMPLATES, ()) if name not in banks]}
         return self.model_copy(update={"factors": {name: values for name, values in kept.items() if values}})
 
     def listed(self) -> list[Choice]:
