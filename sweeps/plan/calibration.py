@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from carft.data.task import ImageSet
-from carft.spec.cell import Cell
 from carft.spec.registry import MethodCard, method_card
 from carft.spec.resolve import specify
 from carft.training.context import CellContext
@@ -38,22 +38,14 @@ def calibrated(recipe: Recipe, request: Resources) -> Rate:
     images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train))))
     trained = [card for card in map(method_card, recipe.methods) if card.epoch_passes]
     seconds = [found for card in trained for found in _training(recipe, card, context, images)]
-    seconds = seconds or _predicting(context, replace(start, precision=recipe.precision), images)
+    if not seconds:
+        cell, network = replace(start, precision=recipe.precision), context.network()
+        seconds = _measured(lambda _: context.predict(cell, network, images), len(images))
     share = request.cells_per_gpu / request.workers_per_cell
     low, median, high = (share * each for each in (min(seconds), statistics.median(seconds), max(seconds)))
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
     return Rate(median, low, high, basis)
-
-
-def _predicting(context: CellContext, cell: Cell, images: ImageSet) -> list[float]:
-    """Seconds per pass of each measurement of prediction."""
-    network, found = context.network(), []
-    for _ in range(TIMES + 1):
-        started = time.perf_counter()
-        context.predict(cell, network, images)
-        found.append((time.perf_counter() - started) / len(images))
-    return found[1:]
 
 
 def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:
@@ -65,9 +57,14 @@ def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: Im
     context = replace(context, task=replace(context.task, train=images))
     method = card.load()(cell, context.pretrained, context.prompts)
     trainer = Trainer(cell, context, context.network(cell.reading.class_head, cell.seed), method)
+    return _measured(trainer.train_epoch, card.epoch_passes * len(images))
+
+
+def _measured(run: Callable[[int], object], passes: float) -> list[float]:
+    """Seconds per pass of each measurement. run: is called with its number."""
     found = []
-    for epoch in range(TIMES + 1):
+    for number in range(TIMES + 1):
         started = time.perf_counter()
-        trainer.train_epoch(epoch)
-        found.append((time.perf_counter() - started) / (card.epoch_passes * len(images)))
+        run(number)
+        found.append((time.perf_counter() - started) / passes)
     return found[1:]
