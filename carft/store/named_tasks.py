@@ -7,8 +7,6 @@ folders.json        name -> path of the folder on this machine; no archive holds
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
-from typing import Any
 
 from pydantic import Field
 
@@ -25,32 +23,20 @@ FOLDER, FOLDERS = "tasks", "folders.json"
 
 
 class TaskFile(Document):
-    """tasks/<hash>.json; see :class:`carft.data.folder.named.NamedTask`."""
+    """tasks/<hash>.json: the fields of :class:`carft.data.folder.named.NamedTask`, without the folder."""
 
     name: str
-    """Name of the task."""
     version: str
-    """Version of the task's data."""
-    id_domains: list[str]
-    """Domains in distribution."""
-    ood_domains: list[str]
-    """Domains under shift."""
-    classes: list[str]
-    """Class names in prompts, in label order."""
-    prompts: list[str]
-    """One prompt for each domain of the tree."""
+    id_domains: tuple[str, ...]
+    ood_domains: tuple[str, ...]
+    classes: tuple[str, ...]
+    prompts: tuple[str, ...]
     held_out: bool = False
-    """Whether the task is one of a folder's leave-one-domain-out tasks."""
     in_file: bool = False
-    """Whether a tasks file described the task."""
     group: str = ""
-    """Pattern of groups in names of files."""
     unit: str = STEM
-    """What a group is called."""
     metric: str = METRICS[0]
-    """The metric that decides the task."""
     private: bool = False
-    """Whether no picture of its images enters a report."""
 
 
 class FoldersFile(Document):
@@ -64,8 +50,11 @@ def named_tasks(store: Store) -> list[NamedTask]:
     """The named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
     folders = _folders(store)
     paths = sorted((store.root / FOLDER).glob("*.json"))
-    found = [_task(read_document(path, TaskFile), folders) for path in paths]
-    return sorted(found, key=lambda task: task.name)
+    files = sorted((read_document(path, TaskFile) for path in paths), key=lambda file: file.name)
+    return [
+        NamedTask(**{key: getattr(file, key) for key in TaskFile.model_fields}, folder=folders.get(file.name, ""))
+        for file in files
+    ]
 
 
 def load_tasks(store: Store) -> list[NamedTask]:
@@ -98,7 +87,7 @@ def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:
         name = f"{FOLDER}/{stable_hash(task.name)}.json"
         with store.changing(name):
             store.make(store.root / FOLDER)
-            write_json(store.root / name, _content(task))
+            write_json(store.root / name, {key: getattr(task, key) for key in TaskFile.model_fields})
     if found := {task.name: task.folder for task in tasks if task.folder}:
         with store.changing(FOLDERS):
             write_json(store.root / FOLDERS, FoldersFile(folders=_folders(store) | found).content())
@@ -119,14 +108,3 @@ def _require_same_metric(store: Store, tasks: Sequence[NamedTask]) -> None:
 def _folders(store: Store) -> dict[str, str]:
     path = store.root / FOLDERS
     return read_document(path, FoldersFile).folders if path.is_file() else {}
-
-
-def _task(file: TaskFile, folders: dict[str, str]) -> NamedTask:
-    known = {f.name: getattr(file, f.name) for f in fields(NamedTask) if f.name != "folder"}
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
-    return replace(NamedTask(**values), folder=folders.get(file.name, ""))
-
-
-def _content(task: NamedTask) -> dict[str, Any]:
-    values = {f.name: getattr(task, f.name) for f in fields(task) if f.name != "folder"}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

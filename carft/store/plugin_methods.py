@@ -12,7 +12,7 @@ from pydantic import Field
 
 from carft.core.files import write_json
 from carft.spec.plugins import known_only
-from carft.spec.registry import METHODS, PLUGGED, MethodCard, Range
+from carft.spec.registry import METHODS, PLUGGED, Range, trained
 from carft.store.document import Document, Number, read_document
 from carft.store.records import Store
 
@@ -20,47 +20,31 @@ FOLDER = "methods"
 
 
 class RangeFile(Document):
-    """A search range; see :class:`carft.spec.registry.Range`."""
+    """The fields of :class:`carft.spec.registry.Range`."""
 
     low: Number
-    """Lowest value."""
     high: Number
-    """Highest value."""
     first_guess: Number
-    """Value of the first trial."""
     zero_allowed: bool
-    """Whether a single cell may use 0."""
 
 
 class MethodFile(Document):
-    """methods/<name>.json; see :class:`carft.spec.registry.MethodCard`."""
+    """methods/<name>.json: the fields of :class:`carft.spec.registry.MethodCard` that reports need."""
 
     name: str
-    """Name of the method."""
     digest: str
-    """Digest of its source."""
+    """Digest of the source of the method."""
     label: str
-    """Name in tables and figures."""
     summary: str
-    """One sentence."""
     space: dict[str, RangeFile]
-    """Hyperparameter -> range."""
     shares: dict[str, str]
-    """Hyperparameter -> its name across methods."""
-    reads: list[str]
-    """Reading factors that training depends on."""
+    reads: tuple[str, ...]
     whole_batch: bool
-    """Whether the loss compares the images of a batch."""
     first_passes: int
-    """Passes of the image encoder before the first epoch."""
     epoch_passes: int
-    """Passes of the image encoder per epoch."""
     in_soups: bool
-    """Whether a sweep with soups averages its search cells."""
     compares: bool = False
-    """Whether the loss compares the images of a batch through ``embed`` and ``compare``."""
     own_training: dict[str, Any] = Field(default_factory=dict)
-    """Training settings that the method fixes."""
 
 
 def keep_methods(store: Store) -> None:
@@ -69,14 +53,17 @@ def keep_methods(store: Store) -> None:
         path = store.root / FOLDER / f"{name}.json"
         with store.changing(f"{FOLDER}/{name}.json"):
             store.make(store.root / FOLDER)
-            write_json(path, _content(METHODS[name], digest))
+            card = {key: value for key, value in asdict(METHODS[name]).items() if key in MethodFile.model_fields}
+            write_json(path, {**card, "digest": digest})
 
 
 def load_methods(store: Store) -> None:
     """Make the methods of a results folder known to this process. Raises ``CorruptFile`` for a file that cannot be."""
     for path in sorted((store.root / FOLDER).glob("*.json")):
         file = read_document(path, MethodFile)
-        known_only(_card(file), file.digest)
+        fields = {key: getattr(file, key) for key in MethodFile.model_fields if key != "digest"}
+        space = {name: Range(**dict(limits)) for name, limits in file.space.items()}
+        known_only(trained(**{**fields, "space": space}, implementation=""), file.digest)
 
 
 def copy_methods(source: Store, target: Store) -> None:
@@ -84,16 +71,3 @@ def copy_methods(source: Store, target: Store) -> None:
     for path in sorted((source.root / FOLDER).glob("*.json")):
         (target.root / FOLDER).mkdir(exist_ok=True)
         (target.root / FOLDER / path.name).write_bytes(path.read_bytes())
-
-
-def _content(card: MethodCard, digest: str) -> dict[str, Any]:
-    content = {name: value for name, value in asdict(card).items() if name in MethodFile.model_fields}
-    return {**content, "reads": list(card.reads), "digest": digest}
-
-
-def _card(file: MethodFile) -> MethodCard:
-    values = {name: getattr(file, name) for name in MethodFile.model_fields if name != "digest"}
-    space = {name: Range(**dict(limits)) for name, limits in file.space.items()}
-    return MethodCard(
-        **{**values, "space": space, "reads": tuple(file.reads)}, kind="trained", implementation="", command="train"
-    )
