@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from carft import NUMERICS
@@ -20,31 +21,19 @@ def stale_cells(store: Store) -> list[dict[str, Any]]:
         except UserError as refusal:
             rows.append({"cell": cell, "task": "", "method": "", "what": "corrupt", "why": refusal.message})
             continue
-        for what, why in reasons(record, versions):
-            rows.append(
-                {"cell": cell, "task": record.cell.task, "method": record.cell.method, "what": what, "why": why}
-            )
+        named = {"cell": cell, "task": record.cell.task, "method": record.cell.method}
+        rows += [{**named, "what": what, "why": why} for what, why in _reasons(record, versions)]
     return rows
 
 
-def reasons(record: Record, versions: dict[str, str | UserError]) -> list[tuple[str, str]]:
+def _reasons(record: Record, versions: dict[str, str | UserError]) -> Iterator[tuple[str, str]]:
     """(kind, sentence) of every reason why a record is stale.
 
-    Args:
-        record: The record of a finished cell.
-        versions: Cache that this function fills: task -> version of its data here, or why the task is unknown.
+    versions: cache that this function fills: task -> version of its data here, or why the task is unknown.
     """
-    return [*_numerics(record), *_version(record, versions), *_attestation(record)]
-
-
-def _numerics(record: Record) -> list[tuple[str, str]]:
-    if record.numerics == NUMERICS:
-        return []
-    why = f"computed under NUMERICS {record.numerics}, this code is {NUMERICS}; a sweep runs the cell again"
-    return [("numerics", why)]
-
-
-def _version(record: Record, versions: dict[str, str | UserError]) -> list[tuple[str, str]]:
+    if record.numerics != NUMERICS:
+        why = f"computed under NUMERICS {record.numerics}, this code is {NUMERICS}; a sweep runs the cell again"
+        yield "numerics", why
     task = record.cell.task
     if task not in versions:
         try:
@@ -53,23 +42,17 @@ def _version(record: Record, versions: dict[str, str | UserError]) -> list[tuple
             versions[task] = refusal
     here = versions[task]
     if isinstance(here, UserError):
-        return [("task", f"the task is not known here: {here.message}")]
-    if here == record.cell.data_version:
-        return []
-    return [
-        ("data version", f"its data are {record.cell.data_version}, here they are {here}; a sweep runs other cells")
-    ]
-
-
-def _attestation(record: Record) -> list[tuple[str, str]]:
+        yield "task", f"the task is not known here: {here.message}"
+    elif here != record.cell.data_version:
+        why = f"its data are {record.cell.data_version}, here they are {here}; a sweep runs other cells"
+        yield "data version", why
     digests = record.provenance.get("digests")
     attested = str(digests.get("attested", "")) if isinstance(digests, dict) else ""
-    if attested == "yes":
-        return []
     if attested.startswith("no"):
-        return [("attestation", f"the data were not those of the catalog: {attested.removeprefix('no: ')}")]
-    if attested == "pixels differ":
-        return [("attestation", "the pixels of the drawings differ from the attested ones")]
-    return [
-        ("attestation", "the record holds no digest of the data" if attested else "the record does not name its data")
-    ]
+        yield "attestation", f"the data were not those of the catalog: {attested.removeprefix('no: ')}"
+    elif attested == "pixels differ":
+        yield "attestation", "the pixels of the drawings differ from the attested ones"
+    elif not attested:
+        yield "attestation", "the record does not name its data"
+    elif attested != "yes":
+        yield "attestation", "the record holds no digest of the data"
