@@ -138,12 +138,10 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the specification as JSON values, without optional fields at their default."""
-        spec = without_defaults(self, tuple(PROTOCOLS))
+        spec = without_defaults(self, (*PROTOCOLS, "plugin"))
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
         spec["training"], spec["reading"] = self.training.as_dict(), dict(vars(self.reading))
-        if not self.plugin:
-            del spec["plugin"]
         return spec
 
     def in_records(self) -> dict[str, Any]:

@@ -168,10 +168,10 @@ def load_installed(name: str = "") -> None:
 def register(card: MethodCard, digest: str, source: str) -> None:
     """Add a method to the registry. Raises ``UserError`` for a card that cannot be, or a name that is taken."""
     check_card(card, source)
-    if card.name in METHODS and PLUGGED.get(card.name, "") != digest:
-        known = METHODS[card.name].implementation
-        if not _is_absent(METHODS[card.name]):
-            raise UserError(f"{source}: there is a method '{card.name}' already, {known}.", "Give yours another name.")
+    known = METHODS.get(card.name)
+    if known is not None and PLUGGED.get(card.name) != digest and not _is_absent(known):
+        taken = f"there is a method '{card.name}' already, {known.implementation}"
+        raise UserError(f"{source}: {taken}.", "Give yours another name.")
     METHODS[card.name] = card
     PLUGGED[card.name] = digest
 

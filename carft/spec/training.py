@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from carft.core.errors import UserError
@@ -89,9 +89,8 @@ class Training:
 
 def without_defaults(settings: Any, optional: tuple[str, ...]) -> dict[str, Any]:
     """The fields of a dataclass, without those of ``optional`` at their default."""
-    defaults = {f.name: f.default for f in fields(settings) if f.name in optional and f.default is not MISSING}
-    values = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+    values = [(f, getattr(settings, f.name)) for f in fields(settings)]
+    return {f.name: value for f, value in values if f.name not in optional or value != f.default}
 
 
 def require_choices(settings: Any, choices: dict[str, tuple[str, ...]]) -> None:
