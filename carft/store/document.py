@@ -27,9 +27,7 @@ Json = Annotated[JsonValue, AfterValidator(_writable)]
 
 
 class _OtherVersion(Exception):
-    def __init__(self, found: int, known: tuple[int, ...]) -> None:
-        super().__init__(found, known)
-        self.found, self.known = found, known
+    """Arguments: the version that was found, and those that are known."""
 
 
 def only_version(*known: int) -> AfterValidator:
@@ -95,9 +93,9 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     except ValidationError as error:
         raise corrupt(path, _first_of(error), model.hint) from error
     except _OtherVersion as error:
-        known = " and ".join(map(str, error.known))
+        found, known = error.args
         raise UserError(
-            f"'{path}' has schema version {error.found}; this carft reads version {known}.",
+            f"'{path}' has schema version {found}; this carft reads version {' and '.join(map(str, known))}.",
             "Read it with the carft that wrote it, or run the sweep again.",
         ) from error
 

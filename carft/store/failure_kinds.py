@@ -44,8 +44,6 @@ _OF_THE_PROGRAM = (
 )  # fmt: skip
 #: messages of allocators, lower case
 _NO_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
-#: error numbers of the operating system for a lack of memory
-_MEMORY = (errno.ENOMEM,)
 
 
 def kind_of(error: BaseException) -> str:
@@ -56,10 +54,10 @@ def kind_of(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """An exception in one sentence: that of the cause which decides its kind."""
     kind, cause = _judged(error)
-    if isinstance(cause, DeviceFailed):
+    if isinstance(cause, UserError):
+        return printable(cause.message)
+    if isinstance(cause, DeviceFailed | StorageUnavailable):
         return printable(str(cause))
-    if isinstance(cause, UserError | StorageUnavailable):
-        return printable(str(cause.message if isinstance(cause, UserError) else cause))
     said = f"{type(cause).__name__}: {cause}"
     return printable(said.splitlines()[0] if kind == "device" else said)  # CUDA adds advice for who debugs it
 
@@ -129,7 +127,7 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
-        return error.errno in _MEMORY
+        return error.errno == errno.ENOMEM
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(said in text for said in _NO_MEMORY)
 

@@ -80,12 +80,9 @@ def _checkpoints(store: Store) -> Found:
 def _weights(store: Store, kept: Collection[Path]) -> Found:
     """Weights of search cells whose soups by every rule are finished, and of superseded cells."""
     confirmed = {cell for study in store.studies() for cell in study.confirm}
-    for cell in _souped(store) - confirmed:
-        if store.weights_path(cell) in kept:
-            yield (
-                store.weights_path(cell),
-                "search weights whose soups are made; trained again if needed",
-            )
+    for path in map(store.weights_path, _souped(store) - confirmed):
+        if path in kept:
+            yield path, "search weights whose soups are made; trained again if needed"
     for path in kept:
         if path.is_relative_to(store.root / "superseded"):
             yield path, "weights of an older NUMERICS"

@@ -132,16 +132,15 @@ def _readable(store: Store, merged: Merged) -> dict[str, int]:
 
 def _differences(stores: tuple[Store, Store], cell: str) -> Iterator[Conflict]:
     """Every set on which two records of a cell disagree, in metrics or in predictions."""
-    first, second = ({"val": dict(s.read(cell).metrics), **_evaluated(s, cell)} for s in stores)
+    first, second = (
+        {"val": s.read(cell).metrics, **{name: found.metrics for name, found in s.evaluations(cell).items()}}
+        for s in stores
+    )
     for name in sorted(set(first) & set(second)):
         if moved := _most_moved(first[name], second[name]):
             yield Conflict("cell", cell, name, moved)
         elif not _same_predictions(stores, cell, name):
             yield Conflict("cell", cell, name, "the same metrics from other predictions")
-
-
-def _evaluated(store: Store, cell: str) -> dict[str, dict[str, float]]:
-    return {name: found.metrics for name, found in store.evaluations(cell).items()}
 
 
 def _most_moved(first: Mapping[str, float], second: Mapping[str, float]) -> str:

@@ -110,9 +110,12 @@ class ObjectStore:
 
     def require(self, writable: bool) -> None:
         """Raise ``UserError`` when the bucket does not exist or cannot be read, or cannot be written if it must be."""
+        from pyarrow.fs import FileType
+
         try:
             with self.errors():
-                self._require_bucket()
+                if self.files.get_file_info(self.bucket).type == FileType.NotFound:
+                    raise self._away(_MEANINGS["NO_SUCH_BUCKET"])
                 self._listed(f"{self.root}/cells/-")
                 if writable:
                     probe = f"{self.root}/.probe-{uuid4().hex}"
@@ -121,12 +124,6 @@ class ObjectStore:
         except StorageUnavailable as away:
             hint = "See docs/cluster.md for endpoint, region and credentials; they come from the environment."
             raise UserError(f"{away.strerror}.", hint) from away
-
-    def _require_bucket(self) -> None:
-        from pyarrow.fs import FileType
-
-        if self.files.get_file_info(self.bucket).type == FileType.NotFound:
-            raise self._away(_MEANINGS["NO_SUCH_BUCKET"])
 
     def below(self, prefix: str) -> dict[str, ObjectInfo]:
         """Name -> size and time, of the objects in a folder, such as ``cells``, or of the object of this name."""
@@ -156,9 +153,8 @@ class ObjectStore:
                 now = seen if name.startswith("cells/") else self.below(name).get(name)
                 if now == seen and part.stat().st_size == seen.size:
                     settled = time.time_ns() - seen.changed > YOUNG_NS
-                    stamp = (
-                        seen.changed if settled else seen.changed - 1
-                    )  # differs from the object: downloaded again next time
+                    # of a young object a time that is not its own, so that it is downloaded again next time
+                    stamp = seen.changed if settled else seen.changed - 1
                     os.utime(part, ns=(stamp, stamp))
                     part.replace(target)
                     return
@@ -182,14 +178,12 @@ class ObjectStore:
 
     def send(self, path: Path, name: str) -> None:
         """Upload a file to an object, atomically."""
+        target = f"{self.root}/{name}"
         with self.errors():
-            self._send(path, f"{self.root}/{name}")
-
-    def _send(self, path: Path, target: str) -> None:
-        if not path.stat().st_size:
-            return self._write(target, b"")
-        with pa.memory_map(str(path)) as source:  # read during the upload: weights can exceed memory
-            self._write(target, source.read_buffer())
+            if not path.stat().st_size:
+                return self._write(target, b"")
+            with pa.memory_map(str(path)) as source:  # read during the upload: weights can exceed memory
+                self._write(target, source.read_buffer())
 
     def _write(self, target: str, content: Any) -> None:
         with self.files.open_output_stream(target) as stream:

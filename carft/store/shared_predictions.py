@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from carft.core.errors import UserError, corrupt
+from carft.store.predictions import read_parquet
 
 FOLDER = "predictions"
 IMAGES, CELLS = ".images.parquet", ".cells.parquet"
@@ -64,10 +65,7 @@ class SharedPredictions:
 
     def _read(self, path: Path) -> pa.Table:
         if path not in self._tables:
-            try:
-                self._tables[path] = pq.ParquetFile(path).read(use_threads=False)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise corrupt(path, str(error).splitlines()[0]) from error
+            self._tables[path] = read_parquet(path)
         return self._tables[path]
 
 
