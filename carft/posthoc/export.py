@@ -11,11 +11,15 @@ from safetensors.torch import save_file
 
 from carft.core.errors import UserError
 from carft.data.catalog import card
-from carft.posthoc.load import load_finished
+from carft.methods.wise_ft import interpolate
+from carft.models.network import Network
+from carft.spec.cell import Cell
+from carft.spec.registry import method_card
 from carft.spec.resolve import SHARED_WEIGHTS, command
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
+from carft.training.run import load_network
 
 
 def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[Path]:
@@ -55,6 +59,24 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     for name, text in texts.items():
         (folder / name).write_text(text + "\n", encoding="utf-8")
     return sorted(folder.iterdir())
+
+
+def load_finished(cell: Cell, context: CellContext, store: Store) -> Network:
+    """The network of a finished cell: its own weights, or those of WiSE-FT at its alpha, made from its parent's.
+
+    Raises ``UserError`` when the weights of a soup are no longer in its folder.
+    """
+    if method_card(cell.method).kind != "post-hoc" or store.find_weights(cell.id).is_file():
+        return load_network(cell, context, store)
+    if cell.method != "wise_ft":
+        raise UserError(
+            f"The weights of cell {cell.id} are no longer in its folder.",
+            f"Move the folder away and run: {command(cell, store.name)}",
+        )
+    end = load_network(store.read(cell.parents[0]).cell, context, store).state_dict()
+    network = context.network(cell.reading.class_head, cell.seed)
+    network.load_state_dict(interpolate(network.state_dict(), end, cell.hyperparameters["alpha"]))
+    return network
 
 
 def _architecture(context: CellContext, model: str) -> dict:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.catalog import card
+from carft.methods.wise_ft import interpolate
 from carft.models.network import Network
 from carft.spec.cell import Cell, Reading, Training
 from carft.spec.registry import WISE_ALPHAS, method_card
@@ -63,13 +64,12 @@ def _curve_predictions(
     between = [alpha for alpha in alphas if ends[alpha] is None]
     if not between:
         return [found for found in ends.values() if found is not None]
-    combine = method_card("wise_ft").load()
     network = context.network(parent.reading.class_head, parent.seed)
     start = copy.deepcopy(network.state_dict())
     end = load_network(parent, context, store).state_dict()
     networks = [copy.deepcopy(network) for _ in between]
     for alpha, interpolated in zip(between, networks, strict=True):
-        interpolated.load_state_dict(combine(start, end, alpha))
+        interpolated.load_state_dict(interpolate(start, end, alpha))
     computed = iter(predict_all(parent, networks, context))
     return [next(computed) if found is None else found for found in ends.values()]
 

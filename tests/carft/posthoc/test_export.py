@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from carft.core.errors import UserError
-from carft.posthoc.export import export
-from carft.posthoc.load import load_finished
+from carft.posthoc.export import export, load_finished
 from carft.posthoc.wise_ft import run_curve
 from carft.spec.cell import Cell
 from carft.spec.resolve import interpolation

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from carft.core.errors import UserError
 from carft.data.catalog import card
 from carft.methods.soup import greedy_soup, uniform_soup
-from carft.posthoc.load import load_finished
+from carft.posthoc.export import load_finished
 from carft.posthoc.soup import run_soup
 from carft.spec.cell import Cell, Reading
 from carft.spec.registry import SOUP_RULES
