@@ -10,7 +10,7 @@ from benchmarks.measuring import Figure, interleaved, ratio
 from carft.core.array_cache import ArrayCache
 from carft.data.catalog import card
 from carft.data.task import ImageSet
-from carft.training.evaluate import predict, predict_each
+from carft.training.evaluate import predict_each
 from carft.training.view_cache import cached_views
 
 ROUNDS = 5
@@ -34,10 +34,10 @@ def _cached(files: ImageSet, cache: ArrayCache) -> Figure:
     network, given = setting.network(), (setting.pretrained, setting.prompts)
 
     def cached() -> None:
-        predict(network, cached_views(files, card(TASK), "centre", setting.pretrained.side, cache), *given)
+        predict_each([network], cached_views(files, card(TASK), "centre", setting.pretrained.side, cache), *given)
 
     cached()
-    seconds = interleaved({"cached": cached, "decoded": lambda: predict(network, files, *given)}, ROUNDS)
+    seconds = interleaved({"cached": cached, "decoded": lambda: predict_each([network], files, *given)}, ROUNDS)
     name = "validation with cached views over one that decodes (JPEG files of 500 x 375)"
     return Figure(name, ratio(seconds, "cached", "decoded"), "<= 0.6", ROUNDS, note=f"{len(files)} images, icons model")
 
@@ -49,7 +49,7 @@ def _ratio(name: str, images: ImageSet, target: str | None) -> Figure:
     seconds = interleaved(
         {
             "one pass": lambda: predict_each([network] * ALPHAS, *given),
-            "passes": lambda: [predict(network, *given) for _ in range(ALPHAS)],
+            "passes": lambda: [predict_each([network], *given) for _ in range(ALPHAS)],
         },
         ROUNDS,
     )

@@ -18,22 +18,6 @@ from carft.models.network import Network, Prompts
 from carft.training.distributed import WorkerRank
 
 
-def predict(
-    network: Network,
-    images: ImageSet,
-    pretrained: Pretrained,
-    prompts: Prompts,
-    precision: str = "float32",
-    view: str = "centre",
-) -> Predictions:
-    """Class and context logits of every image, without augmentation.
-
-    Context logits are those of the known contexts at the pretrained scale, whatever the reading, so that all cells are
-    measured in the same way. Several workers share the images, and every worker returns the predictions of all images.
-    """
-    return predict_each([network], images, pretrained, prompts, precision, view)[0]
-
-
 @torch.inference_mode()
 def predict_each(
     networks: Sequence[Network],
@@ -43,9 +27,11 @@ def predict_each(
     precision: str = "float32",
     view: str = "centre",
 ) -> list[Predictions]:
-    """Predictions of several networks, with the bits of one network at a time; every image is decoded once.
+    """Class and context logits of every image under each network, without augmentation; view: the cell's ``eval_view``.
 
-    view: the ``eval_view`` of the cell.
+    Every image is decoded once; each network has the bits that it has alone. Context logits are those of the known
+    contexts at the pretrained scale, whatever the reading, so that all cells are measured in the same way. Several
+    workers share the images, and every worker returns the predictions of all images.
     """
     worker = WorkerRank.current()
     mine = np.arange(worker.rank, len(images), worker.workers)
