@@ -70,18 +70,14 @@ class RecordFile(Document):
 
 @dataclass(frozen=True)
 class Record:
-    """A finished cell."""
+    """A finished cell: its specification, and the fields of :class:`RecordFile`."""
 
     cell: Cell
-    """Specification of the cell."""
     metrics: Mapping[str, float]
-    """Metrics on the validation set and of training, by name."""
     provenance: Mapping[str, Any]
-    """Code version, NUMERICS, packages, hardware, execution and digests of the data."""
     durations: Mapping[str, float]
-    """Seconds by phase."""
     finished_at: str = field(default="", compare=False)
-    """Time at which the record was written, in UTC, as ISO 8601; empty where the file does not state it."""
+    """Empty where the file does not state it."""
 
     @property
     def id(self) -> str:
@@ -313,37 +309,28 @@ class Store:
         """Write a finished cell. A cell that is already done is left as it is."""
         if self.is_current(record.id):
             return
-        with self.changing(f"cells/{record.id}"):
-            self._write(record, history, predictions, save_weights)
-        self.forget_failure(record.id)
-
-    def _write(
-        self,
-        record: Record,
-        history: Sequence[Mapping[str, float]],
-        predictions: Predictions,
-        save_weights: Callable[[Path], None] | None,
-    ) -> None:
         folder = self.folder(record.id)
-        self.make(folder)
-        write_json(folder / "spec.json", record.cell.in_records())
-        if history:
-            names = dict.fromkeys(name for row in history for name in row)
-            columns = {name: [row.get(name) for row in history] for name in names}
-            write_atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
-        write_atomic(folder / "predictions.parquet", lambda path: write_predictions(predictions, path))
-        if save_weights is not None:
-            write_atomic(self.weights_path(record.id), save_weights)
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "cell": record.id,
-            "metrics": dict(record.metrics),
-            "provenance": dict(record.provenance),
-            "durations": dict(record.durations),
-            "finished_at": record.finished_at or utc_now(),
-        }
-        write_json(folder / "record.json", content)
-        self.stopped_path(record.id).unlink(missing_ok=True)
+        with self.changing(f"cells/{record.id}"):
+            self.make(folder)
+            write_json(folder / "spec.json", record.cell.in_records())
+            if history:
+                names = dict.fromkeys(name for row in history for name in row)
+                columns = {name: [row.get(name) for row in history] for name in names}
+                write_atomic(folder / "history.parquet", lambda path: pq.write_table(pa.table(columns), path))
+            write_atomic(folder / "predictions.parquet", lambda path: write_predictions(predictions, path))
+            if save_weights is not None:
+                write_atomic(self.weights_path(record.id), save_weights)
+            content = {
+                "schema_version": SCHEMA_VERSION,
+                "cell": record.id,
+                "metrics": dict(record.metrics),
+                "provenance": dict(record.provenance),
+                "durations": dict(record.durations),
+                "finished_at": record.finished_at or utc_now(),
+            }
+            write_json(folder / "record.json", content)
+            self.stopped_path(record.id).unlink(missing_ok=True)
+        self.forget_failure(record.id)
 
     def add_evaluation(
         self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
