@@ -79,27 +79,22 @@ def train(
     if not method.trainable_parameters(network):
         return Trained(solved)
     with preemption_noted() if checkpoints.is_on else nullcontext(Preemption()) as preemption:
-        return train_epochs(Trainer(cell, context, network, method, checkpoints, preemption), thresholds, log)
-
-
-def train_epochs(trainer: Trainer, thresholds: Thresholds, log: Callable[[str], None]) -> Trained:
-    """The epochs that are left, each with its validation."""
-    cell, context, network, method = trainer.cell, trainer.context, trainer.network, trainer.method
-    history, predictions = trainer.progress.history, None
-    if trainer.progress.step:
-        log(f"goes on after step {trainer.progress.step} from a checkpoint")
-    for epoch in range(trainer.first_epoch, cell.training.epochs):
-        if thresholds and trainer.is_pruned(curve_of(history), thresholds):
-            break
-        trainer.train_epoch(epoch)
-        method.before_evaluation(network)
-        predictions = context.predict(cell, network, context.task.val)
-        scores = flatten("val", score(predictions))
-        history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
-        waited = f"waited for images {100 * trainer.data_wait_s / trainer.epochs_s:.0f} %"
-        log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
-        trainer.save()
-    method.teardown(network)
+        trainer = Trainer(cell, context, network, method, checkpoints, preemption)
+        history, predictions = trainer.progress.history, None
+        if trainer.progress.step:
+            log(f"goes on after step {trainer.progress.step} from a checkpoint")
+        for epoch in range(trainer.first_epoch, cell.training.epochs):
+            if thresholds and trainer.is_pruned(curve_of(history), thresholds):
+                break
+            trainer.train_epoch(epoch)
+            method.before_evaluation(network)
+            predictions = context.predict(cell, network, context.task.val)
+            scores = flatten("val", score(predictions))
+            history[-1].update({name: scores[name] for name in VALIDATED if name in scores})
+            waited = f"waited for images {100 * trainer.data_wait_s / trainer.epochs_s:.0f} %"
+            log(f"epoch {epoch + 1}/{cell.training.epochs}  val/top1 {scores['val/top1']:.3f}  {waited}")
+            trainer.save()
+        method.teardown(network)
     return Trained(history, predictions, trainer.cache.use, trainer.data_wait_s)
 
 

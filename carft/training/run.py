@@ -233,15 +233,9 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
     execution.prepare()
     context = CellContext.of(cell, execution)
     network = load_network(cell, context, store)
-    _evaluate_sealed(cell, network, context, store, missing, by)
-
-
-def _evaluate_sealed(
-    cell: Cell, network: Network, context: CellContext, store: Store, names: set[str], by: Command
-) -> None:
     with writing() as later:  # one set is written while the next is computed
         for name, images in context.sealed().items():
-            if name in names:
+            if name in missing:
                 later(add_evaluation, cell, name, context.predict(cell, network, images), context, store, by)
 
 
