@@ -1,4 +1,4 @@
-"""What is made of finished cells: WiSE-FT curves, soups, exported models and null checks of a loss.
+"""What is made of finished cells: WiSE-FT curves, soups, exported models and the context check.
 
 The top subpackage of ``carft``: it imports every other subpackage; only ``sweeps`` and the commands import it.
 """

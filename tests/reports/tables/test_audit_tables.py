@@ -15,7 +15,6 @@ import pytest
 from scipy.special import softmax
 
 from carft.core.metrics import calibration_bins, calibration_error
-from carft.posthoc.null_checks import context_order
 from carft.spec.cell import Cell, Reading
 from carft.spec.resolve import specify
 from carft.store.records import Store
@@ -282,13 +281,6 @@ def test_without_cells_nothing_is_claimed(evidence: Evidence) -> None:
     found = {c.name: c for c in null_checks(evidence)}
     assert found[WEIGHT].status == "not checkable" and found[WEIGHT].words
     assert found[START].status == "not checkable"
-
-
-def test_the_order_of_context_rows_on_a_model(execution: Execution) -> None:
-    found = context_order(quick_cell("car_ft", lr=LR, kl_weight=5.0), execution)
-    assert found.agree and found.first > 0
-    plain = context_order(quick_cell("car_ft", lr=LR, kl_weight=0.0), execution)
-    assert found.first > plain.first  # the term is there, so its order could have mattered
 
 
 def test_the_task_table_covers_all_scopes(evidence: Evidence) -> None:
