@@ -28,10 +28,10 @@ from carft.models.network import Network
 from carft.models.precision import autocast
 from carft.spec.cell import Cell
 from carft.spec.registry import method_card
-from carft.store.early_stopping import NO_THRESHOLDS, Curve, Thresholds, curve_of, pruned_after
+from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank
+from carft.training.distributed import WorkerRank, of_first
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache, FeatureUse
 from carft.training.gathered import Compared
@@ -84,7 +84,8 @@ def train(
         if trainer.progress.step:
             log(f"goes on after step {trainer.progress.step} from a checkpoint")
         for epoch in range(trainer.first_epoch, cell.training.epochs):
-            if thresholds and trainer.is_pruned(curve_of(history), thresholds):
+            # the first worker decides for all, so that none waits for another
+            if bool(thresholds) and of_first(lambda: pruned_after(curve_of(history), thresholds) is not None):
                 break
             trainer.train_epoch(epoch)
             method.before_evaluation(network)
@@ -260,13 +261,6 @@ class Trainer:
     def without_exchange(self) -> AbstractContextManager[None]:
         """A context in which forward and backward leave the gradients on this worker."""
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
-
-    def is_pruned(self, curve: Curve, thresholds: Thresholds) -> bool:
-        """Whether training ends here. The first worker decides for all, so that none waits for another."""
-        behind = torch.tensor([pruned_after(curve, thresholds) is not None], device=self.device)
-        if self.worker.workers > 1:
-            dist.broadcast(behind, src=0)
-        return bool(behind)
 
     def save(self) -> None:
         """Write a checkpoint if one is due. When the training ends early write it now, and raise ``SystemExit``."""
