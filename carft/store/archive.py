@@ -219,27 +219,23 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _licences(store: Store) -> list[DataLicence]:
     """Licences of the data of all finished cells, from the cards of their tasks."""
-    found = {}
-    for cell in store.ids():
-        spec = store.read(cell).cell
-        key = (spec.task, spec.data_version)
-        if key not in found:
-            licence, source = _licence(spec.task)
-            found[key] = DataLicence(task=spec.task, version=spec.data_version, licence=licence, source=source)
-    return [found[key] for key in sorted(found)]
+    specs = (store.read(cell).cell for cell in store.ids())
+    tasks = sorted({(spec.task, spec.data_version) for spec in specs})
+    return [DataLicence(task=task, version=version, **_licence(task)) for task, version in tasks]
 
 
-def _licence(task: str) -> tuple[str, str]:
-    """(licence, source) of the data of a task."""
+def _licence(task: str) -> dict[str, str]:
+    """Licence and source of the data of a task."""
     try:
         known = card(task)
     except UserError:
-        return "unknown: the task is not in the catalog here", ""
+        return {"licence": "unknown: the task is not in the catalog here", "source": ""}
     sets = [DATA_SETS[name] for name in known.data_sets if name in DATA_SETS]
     if not sets:
-        return known.licence, known.source
+        return {"licence": known.licence, "source": known.source}
     licences = dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)
-    return "; ".join(licences), "; ".join(dict.fromkeys(part.source for part in sets))
+    sources = dict.fromkeys(part.source for part in sets)
+    return {"licence": "; ".join(licences), "source": "; ".join(sources)}
 
 
 def _licence_page(data: Iterable[DataLicence]) -> str:
