@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from carft.store.study import StudyFile
-from reports.analysis.contrasts import PLACES, Contrast, Sets, id_test
+from reports.analysis.contrasts import PLACES, Contrast, Found, Sets, id_test
 from reports.analysis.pairing import difference
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials
-from reports.stats.intervals import Estimate, pooled, two_way
+from reports.stats.intervals import two_way
 from reports.stats.ranks import expected_best_of_searches, whole_searches
 
 
-@dataclass(frozen=True)
-class Oracle:
-    """A contrast of the search cells that are best on test.
+def oracle(evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None, what: str = "top1") -> Found | None:
+    """CAR-FT minus FT of the search cells that are best on test; None unless all finished search cells are unsealed.
 
     Search cells have one seed, so there is no seed term and the intervals are too short.
-    """
-
-    estimates: Mapping[str, Estimate]
-    """Task -> difference; only groups vary."""
-    cells: tuple[str, ...]
-    """The cells of both sides."""
-
-    def pooled(self) -> Estimate:
-        """The mean over tasks."""
-        return pooled(list(self.estimates.values()))
-
-
-def oracle(
-    evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None, what: str = "top1"
-) -> Oracle | None:
-    """CAR-FT minus FT of the search cells that are best on test; None unless all finished search cells are unsealed.
 
     sets: where the sides are compared. select_by: where the cells are selected by top-1, by default the same sets.
     what: the metric of the comparison, as of :class:`Contrast`.
     """
-    estimates: dict[str, Estimate] = {}
-    used: list[str] = []
+    found = Found({})
     contrast = Contrast(CAR_FT, FT, what, sets)
     for task in evidence.tasks:
         names, by = sets(evidence, task), (select_by or sets)(evidence, task)
@@ -53,9 +33,8 @@ def oracle(
         made = difference(evidence, pairs, names, contrast.metric(evidence, task)) if names and pairs else None
         if made is None:
             return None
-        estimates[task] = two_way(made[0], seeds_vary=False)
-        used += [cell for pair in pairs for cell in pair]
-    return Oracle(estimates, tuple(dict.fromkeys(used))) if estimates else None
+        found.estimates[task] = two_way(made[0], seeds_vary=False), tuple(cell for pair in pairs for cell in pair)
+    return found if found.estimates else None
 
 
 def _best_pairs(evidence: Evidence, task: str, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -83,10 +62,7 @@ def selection_table(evidence: Evidence) -> pd.DataFrame:
 
     One row per scope, set and way of selecting; effects are shares of 1. Oracle rows carry ``test (oracle)``.
     """
-    rows = []
-    for view in evidence.views():
-        for where, sets in PLACES:
-            rows += _selection_rows(view, where, sets)
+    rows = [row for view in evidence.views() for where, sets in PLACES for row in _selection_rows(view, where, sets)]
     return pd.DataFrame(rows, columns=SELECTION_COLUMNS)
 
 
@@ -96,28 +72,17 @@ SELECTION_COLUMNS = [
 ]  # fmt: skip
 
 
-def _selection_rows(view: Evidence, where: str, sets: Sets) -> list[dict[str, Any]]:
-    found = Contrast(CAR_FT, FT, "top1", sets).found(view)
-    if not found.estimates:
-        return []
-    chosen, made = found.pooled(), oracle(view, sets)
-    note = "confirm cells, seeds and groups vary"
-    rows = [_row(view, where, VALIDATION, chosen, math.nan, len(found.estimates), note, found.cells)]
-    if made is not None:
-        best = made.pooled()
-        gap, count = best.effect - chosen.effect, len(made.estimates)
-        note = "search cells with one seed: groups vary only, and the maximum over trials flatters both sides"
-        rows.append(_row(view, where, ORACLE, best, gap, count, note, made.cells))
-    return rows
-
-
-def _row(
-    view: Evidence, where: str, how: str, estimate: Estimate, gap: float, count: int, note: str, cells: Sequence[str]
-) -> dict[str, Any]:
-    low, high = estimate.interval()
-    values = (view.name, view.scale, where, how, estimate.effect, low, high, gap, count)
-    tail = (estimate.n_seeds, estimate.n_groups, note, " ".join(cells))
-    return dict(zip(SELECTION_COLUMNS, (*values, *tail), strict=True))
+def _selection_rows(view: Evidence, where: str, sets: Sets) -> Iterator[tuple[object, ...]]:
+    chosen = Contrast(CAR_FT, FT, "top1", sets).found(view)
+    best = oracle(view, sets) if chosen.estimates else None
+    one_seed = "search cells with one seed: groups vary only, and the maximum over trials flatters both sides"
+    sides = ((VALIDATION, chosen, "confirm cells, seeds and groups vary"), (ORACLE, best, one_seed))
+    for how, found, note in sides:
+        if found is not None and found.estimates:
+            mean = found.pooled()
+            gap = math.nan if found is chosen else mean.effect - chosen.pooled().effect
+            numbers = (mean.effect, *mean.interval(), gap, len(found.estimates), mean.n_seeds, mean.n_groups)
+            yield (view.name, view.scale, where, how, *numbers, note, " ".join(found.cells))
 
 
 def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
@@ -138,14 +103,11 @@ def one_trial_table(trials: pd.DataFrame) -> pd.DataFrame:
             both = [task for task in tasks if (method, task) in curves]
             if not both:
                 continue
-            longest = min(len(curves[FT.method, task]) for task in both)
-            longest = min(longest, *(len(curves[method, task]) for task in both))
+            longest = min(len(curves[name, task]) for name in (FT.method, method) for task in both)
             full = float(np.mean([curves[method, task][longest - 1] for task in both]))
-            equal = full - float(np.mean([curves[FT.method, task][longest - 1] for task in both]))
-            for n in range(1, longest + 1):
-                gain = full - float(np.mean([curves[FT.method, task][n - 1] for task in both]))
-                values = (scope, scale, method, n, gain, gain - equal, len(both), VALIDATION)
-                rows.append(dict(zip(ONE_TRIAL_COLUMNS, values, strict=True)))
+            gains = [full - float(np.mean([curves[FT.method, task][n] for task in both])) for n in range(longest)]
+            for n, gain in enumerate(gains, start=1):
+                rows.append((scope, scale, method, n, gain, gain - gains[-1], len(both), VALIDATION))
     return pd.DataFrame(rows, columns=ONE_TRIAL_COLUMNS)
 
 
@@ -164,9 +126,3 @@ def one_trial_words(table: pd.DataFrame) -> str:
         f"{100 * first['gain']:+.1f} points on validation, instead of {100 * last['gain']:+.1f} at equal budgets: "
         f"{100 * first['inflation']:.1f} points of tuning taken for method."
     )
-
-
-def scope_one_trial(evidence: Evidence, trials: pd.DataFrame) -> str:
-    """:func:`one_trial_words` for one scope."""
-    table = one_trial_table(trials)
-    return one_trial_words(table[table["scope"] == evidence.name]) if len(table) else ""

@@ -9,7 +9,6 @@ from reports.analysis.contrasts import OF_CARD, Contrast, Part, every_suite, id_
 from reports.analysis.selection import oracle
 from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, Evidence
-from reports.stats.intervals import Estimate
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 
@@ -39,7 +38,7 @@ class Both:
 
 def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
     """C10: C3, C4 and C5 under both ways of selecting, side by side."""
-    validated = [*_validated(evidence)]
+    validated = _validated(evidence)
     if not validated:
         return not_run(claim, evidence, "ft and car_ft")
     pieces = _pieces(evidence, validated)
@@ -120,7 +119,6 @@ def _pieces(evidence: Evidence, validated: Sequence[tuple[str, Part]]) -> list[B
         return None
     pieces = []
     for claim, under_validation in validated:
-        estimate: Estimate
         if claim == "C4":
             suite = suite_set(under_validation.name.removeprefix("C4: "))
             on_suites = oracle(evidence, suite, every_suite)
@@ -129,7 +127,7 @@ def _pieces(evidence: Evidence, validated: Sequence[tuple[str, Part]]) -> list[B
             estimate, cells = on_suites.pooled(), on_suites.cells
         else:
             task = under_validation.tasks[0]
-            estimate = on_test.pooled() if claim == "C3" else of_card.estimates[task]
+            estimate = on_test.pooled() if claim == "C3" else of_card.estimates[task][0]
             cells = on_test.cells
         twin = Part(
             f"{under_validation.name}, oracle",

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from carft.store.edges import edge_words
-from reports.analysis.selection import scope_one_trial
+from reports.analysis.selection import one_trial_words
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer
 from reports.claims.notes import first_sight, worst_of
@@ -118,7 +118,7 @@ class Content:
             + given_up(evidence)
             + f" {edge_words(evidence.studies)}".rstrip(),
             winners=winners_again(of_scope(tables["trials"], evidence), of_scope(tables["tasks"], evidence)),
-            one_trial=scope_one_trial(evidence, tables["trials"]),
+            one_trial=one_trial_words(of_scope(tables["one_trial"], evidence)),
             seal=sources.unsealings.words(),
             chance=chance_words(verdicts),
             amendments=amendments(),
