@@ -12,7 +12,6 @@ from carft.spec.registry import METHODS
 from reports.analysis.pairing import Mismatch, paired
 from reports.evidence.comparability import differences
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
-from reports.evidence.results import search_of
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names
@@ -239,7 +238,7 @@ class Contrast:
     def _differences(self, evidence: Evidence, task: str) -> list[str]:
         """What the two sides differ in on a task, besides the method."""
         sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides()]
-        pairs = [(a, b) for a, b in product(*sides) if search_of(a) == search_of(b)] if len(sides) == 2 else []
+        pairs = [(a, b) for a, b in product(*sides) if a.search == b.search] if len(sides) == 2 else []
         found = list(dict.fromkeys(words for pair in pairs for words in differences(*pair)))
         computed = [
             sorted({evidence.records[c].cell.precision for c in evidence.cells(task, e)}) for e in self._sides()

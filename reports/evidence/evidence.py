@@ -18,7 +18,7 @@ from carft.store.study import StudyFile
 from reports.evidence.comparability import differences
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.outcomes import SetOutcome
-from reports.evidence.results import Problem, Results, finished_trials, search_of, stopped_trials
+from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
 from reports.evidence.scopes import Scope, named, own_families
 
 Source = tuple[str, ...]  # cells of one entry, by seed
@@ -121,10 +121,10 @@ class Evidence:
 
     def under(self, reading: Choices) -> Evidence:
         """The same scope under another reading. FT does not know the KL term's factors: its default study serves."""
-        studies = {(s.task, s.method, search_of(s)): s for s in (self.readings or {}).get(reading, ())}
+        studies = {(s.task, s.method, s.search): s for s in (self.readings or {}).get(reading, ())}
         known_to_ft = tuple((name, value) for name, value in reading if name not in KL_FACTORS)
         base = (self.readings or {}).get(known_to_ft, ())
-        studies = {(s.task, s.method, search_of(s)): s for s in base if s.method == FT.method} | studies
+        studies = {(s.task, s.method, s.search): s for s in base if s.method == FT.method} | studies
         return replace(self, studies=list(studies.values()), reading=reading, others=())
 
     def with_shared_searches(self, methods: Sequence[str]) -> Evidence:
@@ -136,7 +136,7 @@ class Evidence:
 
     def with_first_searches(self, count: int, methods: Sequence[str]) -> Evidence:
         """This view with the first searches alone of each of these methods."""
-        kept = [s for s in self.studies if s.method not in methods or search_of(s) <= count]
+        kept = [s for s in self.studies if s.method not in methods or s.search <= count]
         return self if len(kept) == len(self.studies) else replace(self, studies=kept, others=())
 
     def unshared_searches(self, methods: Sequence[str]) -> str:
@@ -150,7 +150,7 @@ class Evidence:
 
     def searches_of(self, methods: Sequence[str]) -> dict[str, int]:
         """Method -> the largest number of its searches of a task, for the methods that were searched."""
-        numbers = {name: [search_of(s) for s in self.studies if s.method == name] for name in methods}
+        numbers = {name: [s.search for s in self.studies if s.method == name] for name in methods}
         return {name: max(found) for name, found in numbers.items() if found}
 
     @property
@@ -190,7 +190,7 @@ class Evidence:
     @cached_property
     def _by_method(self) -> dict[tuple[str, str], list[StudyFile]]:
         found: dict[tuple[str, str], list[StudyFile]] = {}
-        for study in sorted(self.studies, key=search_of):
+        for study in sorted(self.studies, key=lambda study: study.search):
             found.setdefault((study.task, study.method), []).append(study)
         return found
 
@@ -335,7 +335,7 @@ def _departures(archive: Results) -> list[Problem]:
 
 def _which(study: StudyFile) -> str:
     """Which search a study is, where it is not the first."""
-    return "" if search_of(study) == 1 else f", search {search_of(study)}"
+    return "" if study.search == 1 else f", search {study.search}"
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
@@ -352,7 +352,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
     for reading, found in by_reading.items():
         best: dict[tuple[str, str, int], StudyFile] = {}
         for study in found:
-            key = (study.task, study.method, search_of(study))
+            key = (study.task, study.method, study.search)
             if study.method not in METHODS or not _same_budget(study, budget):
                 dropped.append(study)
                 continue
@@ -360,7 +360,7 @@ def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile
                 dropped.append(best[key])
             best[key] = study
         order = list(METHODS)
-        kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), search_of(s)))
+        kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), s.search))
     return Evidence(archive, scope, name, kept[main], dropped, main, kept)
 
 

@@ -187,7 +187,7 @@ class Results:
     @cached_property
     def searches(self) -> dict[str, int]:
         """Confirm cell -> which of the independent searches of its question chose it, counted from 1."""
-        return {cell: search_of(study) for study in self.studies for cell in study.confirm}
+        return {cell: study.search for study in self.studies for cell in study.confirm}
 
     @cached_property
     def untrained(self) -> dict[tuple[str, str], list[Record]]:
@@ -197,11 +197,6 @@ class Results:
             if METHODS[record.cell.method].kind == "untrained":
                 found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
         return found
-
-
-def search_of(study: StudyFile) -> int:
-    """Which of the independent searches of its question a study is, counted from 1."""
-    return study.search
 
 
 def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Trial]:
@@ -222,9 +217,8 @@ def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:
         except UserError as error:
             problems.append(Problem("torn study", name, error.message))
             continue
-        if study is None:
-            continue
-        found.append(study)
+        if study is not None:
+            found.append(study)
     return found
 
 

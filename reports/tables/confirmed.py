@@ -8,7 +8,6 @@ import pandas as pd
 
 from carft.store.study import StudyFile
 from reports.evidence.evidence import VALIDATION, Evidence
-from reports.evidence.results import search_of
 
 COLUMNS = ("scope", "scale", "task", "method", "search", "seed", "val_top1", "test_top1", "ood_mean", "context_top1")
 
@@ -41,7 +40,7 @@ def _row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any]:
         "scale": view.scale,
         "task": view.label(study.task),
         "method": study.method,
-        "search": search_of(study),
+        "search": study.search,
         "seed": record.cell.seed,
         "val_top1": record.metrics["val/top1"],
         "test_top1": metrics.get("test/top1"),

@@ -10,7 +10,7 @@ import pandas as pd
 from carft.store.edges import edges_of
 from reports.analysis.histories import confirm_histories
 from reports.evidence.evidence import VALIDATION, Evidence
-from reports.evidence.results import finished_trials, search_of, stopped_trials
+from reports.evidence.results import finished_trials, stopped_trials
 from reports.stats.ranks import expected_best_of_searches, whole_searches
 
 
@@ -21,7 +21,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
     holds several searches. ``at_edge`` names the winner's values at the edge of their search range.
     """
     rows = []
-    several = any(search_of(study) > 1 for view in evidence.views() for study in view.studies)
+    several = any(study.search > 1 for view in evidence.views() for study in view.studies)
     for view in evidence.views():
         for study in view.studies:
             pruned = len(stopped_trials(study, view.store))
@@ -31,7 +31,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
                     {
                         "task": view.label(study.task),
                         "method": study.method,
-                        **({"search": search_of(study)} if several else {}),
+                        **({"search": study.search} if several else {}),
                         "trial": trial.number,
                         "scope": view.name,
                         "scale": view.scale,
