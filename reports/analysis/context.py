@@ -9,11 +9,8 @@ import numpy as np
 import pandas as pd
 
 from carft.core.metrics import BINS, calibration_bins, calibration_error
-from reports.analysis.histories import confirm_histories
 from reports.evidence.evidence import Entry, Evidence, table_entries
 from reports.evidence.outcomes import SetOutcome
-
-ID_SETS = ("val", "test")
 
 
 def _seen(evidence: Evidence, entries: Sequence[Entry]) -> Iterator[tuple[Evidence, Entry, str, str, str, SetOutcome]]:
@@ -66,7 +63,7 @@ def confusion_table(evidence: Evidence) -> pd.DataFrame:
     counts: Counter[tuple[str, ...]] = Counter()
     for view, entry, task, _, name, outcome in _seen(evidence, _plain()):
         templates = view.card(task).contexts
-        where = "ID" if name in ID_SETS else "OOD"
+        where = "ID" if name == "test" else "OOD"
         known = outcome.frame.contexts >= 0
         codes = outcome.frame.contexts[known].astype(int) * len(templates) + outcome.predicted_contexts[known]
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
@@ -86,7 +83,7 @@ def reliability_table(evidence: Evidence) -> pd.DataFrame:
     sums: dict[tuple[str, str, str, str], np.ndarray] = {}
     for view, entry, _, _, name, outcome in _seen(evidence, _plain()):
         known = outcome.frame.contexts >= 0
-        key = (view.name, view.scale, entry.label, "ID" if name in ID_SETS else "OOD")
+        key = (view.name, view.scale, entry.label, "ID" if name == "test" else "OOD")
         binned = calibration_bins(outcome.context_confidence[known], outcome.context_hits[known])
         sums[key] = sums.get(key, 0) + binned
     rows: list[tuple[object, ...]] = []
@@ -143,7 +140,7 @@ def kl_table(evidence: Evidence) -> pd.DataFrame:
     Row 0 is the first step, which is logged before any update. ``progress`` is the share of steps at the tenth's end.
     """
     curves: dict[tuple[str, str, str], list[np.ndarray]] = {}
-    for view, study, _, history in confirm_histories(evidence):
+    for view, study, _, history in evidence.confirm_histories():
         kl = history.get("train/kl")
         if kl is not None and len(kl):
             tenths = np.array([part.mean() if len(part) else np.nan for part in np.array_split(kl, 10)])

@@ -11,7 +11,6 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from carft.spec.cell import Cell, stable_hash
-from reports.analysis.histories import confirm_histories
 from reports.analysis.pairing import same_predictions
 from reports.evidence.caveats import has_one_template
 from reports.evidence.evidence import CAR_FT, ZERO_SHOT, Evidence
@@ -126,8 +125,7 @@ def one_template(name: str, evidence: Evidence) -> NullCheck:
 
 def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
     """train/kl of the confirm cells of car_ft that have a weight above 0, by cell."""
-    histories = confirm_histories(evidence, "car_ft")
-    found = {cell: history.get("train/kl") for _, _, cell, history in histories}
+    found = {cell: history.get("train/kl") for _, _, cell, history in evidence.confirm_histories("car_ft")}
     return {cell: kl for cell, kl in found.items() if kl is not None and len(kl)}
 
 

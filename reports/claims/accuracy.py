@@ -12,7 +12,6 @@ from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, ZERO_SHOT, Ent
 from reports.stats.ranks import sign_test
 
 FIXED_ALPHA = 0.5
-REFERENCE_MODEL = "ViT-B-16"
 
 
 def in_distribution(claim: Claim, evidence: Evidence) -> Verdict:
@@ -68,7 +67,7 @@ def _per_suite(claim: Claim, evidence: Evidence, rival: Entry, missing: str) -> 
 
 def _is_that_of_the_references(evidence: Evidence) -> bool:
     """Whether the scope is that of the reference table: ImageNet at paper scale with the table's model."""
-    starts = evidence.scope is not None and evidence.scope.starts_from_openai(REFERENCE_MODEL)
+    starts = evidence.scope is not None and evidence.scope.is_of_references
     return starts and evidence.tasks == ["imagenet"]
 
 

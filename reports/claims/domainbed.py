@@ -13,14 +13,11 @@ from reports.analysis.contrasts import Contrast, Part, departures, every_suite, 
 from reports.analysis.pairing import Mismatch, contributions
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
-from reports.evidence.references import reference_numbers
+from reports.evidence.references import SHOWN_BACKBONE, reference_numbers
 from reports.evidence.scopes import DOMAINBED
-from reports.stats.intervals import Estimate, pooled, shifted, two_way
+from reports.stats.intervals import Estimate, pooled, two_way
 
 FEWEST_SEEDS = 3
-REFERENCE_MODEL = "ViT-B-16"
-BACKBONE = "CLIP ViT-B/16"
-
 
 Accuracies = dict[str, tuple[Estimate, tuple[str, ...]]]
 
@@ -72,9 +69,9 @@ def average(claim: Claim, evidence: Evidence) -> Verdict:
     parts += supporting(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
     verdict = decide(claim, evidence, parts, "car_ft")
     few = verdict.n_seeds < FEWEST_SEEDS
-    if not (evidence.scope and evidence.scope.starts_from_openai(REFERENCE_MODEL)):
+    if not (evidence.scope and evidence.scope.is_of_references):
         start = f"{evidence.scope.model} from '{evidence.scope.pretrained}'" if evidence.scope else "another model"
-        words = f"The claim is about {BACKBONE} from OpenAI's weights, this is {start}. {verdict.reason}"
+        words = f"The claim is about {SHOWN_BACKBONE} from OpenAI's weights, this is {start}. {verdict.reason}"
         return replace(verdict, verdict="not comparable", reason=words)
     if few and verdict.verdict in ("reproduced", "contradicted"):
         words = f"Fewer than {FEWEST_SEEDS} seeds. {verdict.reason}"
@@ -115,7 +112,8 @@ def _part(
     tasks = tuple(task for of_set in found.sets.values() for task in of_set)
     cells = tuple(cell for of_set in found.sets.values() for _, used in of_set.values() for cell in used)
     named = f"{title}, minus {100 * claimed:.1f}"
-    return Part(named, shifted(estimate, -claimed), cells, tasks, found.flaws, found.unequal, side="around")
+    over = replace(estimate, effect=estimate.effect - claimed)
+    return Part(named, over, cells, tasks, found.flaws, found.unequal, side="around")
 
 
 def state_of_the_art(claim: Claim, evidence: Evidence) -> Verdict:
@@ -159,5 +157,5 @@ def state_of_the_art(claim: Claim, evidence: Evidence) -> Verdict:
 
 
 def _ours(rows: pd.DataFrame) -> dict[str, float]:
-    mine = rows[(rows["method"] == "CAR-FT") & (rows["backbone"] == BACKBONE)]
+    mine = rows[(rows["method"] == "CAR-FT") & (rows["backbone"] == SHOWN_BACKBONE)]
     return dict(zip(mine["dataset"], mine["value"], strict=True))

@@ -31,29 +31,21 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
 
 def differences(first: StudyFile, second: StudyFile) -> list[str]:
     """What two studies differ in besides the method and what is its own, in words; empty when they are comparable."""
-    names = (first.method, second.method)
-    found = [
-        _words(f"range of the {what}", names, ranges)
-        for what, ranges in _shared_ranges(first, second).items()
-        if ranges[0] != ranges[1]
-    ]
-    for what, stated in SETTINGS.items():
-        pair = [stated(study) for study in (first, second)]
-        if pair[0] != pair[1]:
-            found.append(_words(what, names, pair))
-    recipes = [{**asdict(Training()), **study.training.content()} for study in (first, second)]
-    own = {name for study in (first, second) if (known := METHODS.get(study.method)) for name in known.own_training}
+    studies = (first, second)
+    ours, theirs = map(_ranges, studies)
+    stated: dict[str, Sequence[Any]] = {
+        f"range of the {what}": (ours[what], theirs[what]) for what in ours if what in theirs
+    }
+    stated |= {what: [setting(study) for study in studies] for what, setting in SETTINGS.items()}
+    recipes = [{**asdict(Training()), **study.training.content()} for study in studies]
+    own = {name for study in studies if (known := METHODS.get(study.method)) for name in known.own_training}
     for name in sorted({*recipes[0], *recipes[1]} - own):
-        pair = [recipe.get(name) for recipe in recipes]
-        if pair[0] != pair[1]:
-            found.append(_words(f"training recipe ({name.replace('_', ' ')})", names, pair))
-    return found
-
-
-def _shared_ranges(first: StudyFile, second: StudyFile) -> dict[str, tuple[str, str]]:
-    """Name across methods -> the range in each of the two studies, for the hyperparameters that both have."""
-    ours, theirs = (_ranges(study) for study in (first, second))
-    return {what: (ours[what], theirs[what]) for what in ours if what in theirs}
+        stated[f"training recipe ({name.replace('_', ' ')})"] = [recipe.get(name) for recipe in recipes]
+    return [
+        f"the {what} ({first.method} {pair[0]} against {second.method} {pair[1]})"
+        for what, pair in stated.items()
+        if pair[0] != pair[1]
+    ]
 
 
 def _ranges(study: StudyFile) -> dict[str, str]:
@@ -67,8 +59,3 @@ def _range(limits: Sequence[float] | None) -> str:
         return "not on record"
     low, high, first = limits
     return f"{low:g} to {high:g} from {first:g}"
-
-
-def _words(what: str, names: tuple[str, str], values: Sequence[Any]) -> str:
-    said = [f"{name} {value}" for name, value in zip(names, values, strict=True)]
-    return f"the {what} ({' against '.join(said)})"

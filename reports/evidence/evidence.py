@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from carft.core.errors import UserError
 from carft.data.catalog import Card
@@ -114,6 +116,19 @@ class Evidence:
         """This view and those of the other scopes."""
         yield self
         yield from self.others
+
+    def confirm_histories(
+        self, method: str | None = None
+    ) -> Iterator[tuple[Evidence, StudyFile, str, Mapping[str, np.ndarray]]]:
+        """(view, study, cell, training history) of every finished confirm cell, of one method or of all.
+
+        The history is empty where the cell was not trained or the file is corrupt.
+        """
+        for view in self.views():
+            for study in (s for s in view.studies if method in (None, s.method)):
+                for cell in study.confirm:
+                    if cell in view.records:
+                        yield view, study, cell, view.archive.history(cell)
 
     def alone(self) -> Evidence:
         """This view without the other scopes."""
@@ -240,18 +255,22 @@ class Evidence:
         return {}
 
     def _cells_of(self, task: str, entry: Entry) -> Source:
+        found: Iterable[str | None]
         if entry.greedy is not None:
-            studies = self.searches(task, entry.parent or "")
-            return tuple(filter(None, (self._soup(task, study, entry.greedy) for study in studies)))
-        if entry.parent is not None:
-            parents = self.cells(task, Entry(entry.parent))
-            return tuple(filter(None, (self._interpolated(p, task, entry.alpha) for p in parents)))
-        if METHODS[entry.method].kind == "untrained":
-            known = self.archive.untrained.get((task_key(task), entry.method), [])
-            found = [r.id for r in sorted(known, key=self._is_elsewhere(task)) if self._is_start(r.cell, task)][:1]
+            found = [self._soup(study, entry.greedy) for study in self.searches(task, entry.parent or "")]
+        elif entry.parent is not None:
+            found = [self._interpolated(parent, entry.alpha) for parent in self.cells(task, Entry(entry.parent))]
+        elif METHODS[entry.method].kind == "untrained":
+            known = [
+                r
+                for r in self.archive.untrained.get((task_key(task), entry.method), ())
+                if self._is_start(r.cell, task)
+            ]
+            precisions = {s.precision for s in self.studies if s.task == task}
+            found = [r.id for r in sorted(known, key=lambda r: r.cell.precision not in precisions)][:1]
         else:
             found = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
-        return tuple(c for c in found if self.archive.is_open(c, task, self.set_names(task)))
+        return tuple(c for c in found if c and self.archive.is_open(c, task, self.set_names(task)))
 
     def _is_start(self, cell: Cell, task: str) -> bool:
         """Whether an untrained cell is what the scope's studies start from: data, model, weights, default reading."""
@@ -263,25 +282,16 @@ class Evidence:
         protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOLS}
         return same and all(getattr(cell, name) == protocol.get(name, known[0]) for name, known in PROTOCOLS.items())
 
-    def _is_elsewhere(self, task: str) -> Callable[[Record], bool]:
-        """Whether a cell was computed at another precision than the task's studies."""
-        precisions = {s.precision for s in self.studies if s.task == task}
-        return lambda record: record.cell.precision not in precisions
-
-    def _interpolated(self, parent: str, task: str, alpha: float | None) -> str | None:
+    def _interpolated(self, parent: str, alpha: float | None) -> str | None:
         curve = self.archive.curves.get(parent, {})
-        if not curve:
-            return None
-        if alpha is None:
+        if curve and alpha is None:
             alpha = best_alpha({a: r.metrics for a, r in curve.items()})
-        found = curve[alpha].id if alpha in curve else None
-        return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
+        return curve[alpha].id if alpha in curve else None
 
-    def _soup(self, task: str, study: StudyFile, rule: float) -> str | None:
+    def _soup(self, study: StudyFile, rule: float) -> str | None:
         """The soup over all finished trials of a study: one cell, with the search's one seed."""
         trials = frozenset(t.cell for t in finished_trials(study, self.records))
-        found = self.archive.soups.get((trials, rule))
-        return found if found and self.archive.is_open(found, task, self.set_names(task)) else None
+        return self.archive.soups.get((trials, rule))
 
     def alphas(self) -> list[float]:
         """All alphas of the curves, sorted."""

@@ -15,7 +15,7 @@ from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
 from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, in_ids, in_reports
 from carft.store.study import StudyFile
-from reports.evidence.references import same_start
+from reports.evidence.references import BACKBONES, SHOWN_BACKBONE, same_start
 
 DOWNSTREAM = ("cifar10", "cifar100", "dtd", "food101", "sun397", "cars", "aircraft", "pets", "flowers")
 #: how a sweep over tasks that are named begins
@@ -29,8 +29,6 @@ DOMAINBED = {
     "terraincognita": "TerraIncognita",
     "domainnet": "DomainNet",
 }
-
-
 #: one task per held-out domain
 HELD_OUT = tuple(name for name in CARDS if name.partition("/")[0] in DOMAINBED)
 
@@ -95,7 +93,11 @@ def family_of(task: str, own: Mapping[str, Family] | None = None) -> Family:
             return family
     if own and task in own:
         return own[task]
-    return Family(task, "single", task, (task,), f"{SWEEP} {shlex.quote(without_place(task))}")
+    return _alone(task, task)
+
+
+def _alone(task: str, shown: str) -> Family:
+    return Family(shown, "single", shown, (task,), f"{SWEEP} {shlex.quote(without_place(task))}")
 
 
 def own_families(studied: Iterable[str], named: Iterable[NamedTask]) -> dict[str, Family]:
@@ -110,8 +112,7 @@ def own_families(studied: Iterable[str], named: Iterable[NamedTask]) -> dict[str
     """
     folders = [task for task in studied if is_folder(task)]
     shown = labels(folders)
-    asked = {task: f"{SWEEP} {shlex.quote(without_place(task))}" for task in folders}
-    alone = [Family(shown[task], "single", shown[task], (task,), asked[task]) for task in folders]
+    alone = [_alone(task, shown[task]) for task in folders]
     by_family = groupby(sorted(named, key=_family_key), _family_key)
     families = [*alone, *_left_out(folders), *(_named_family(list(tasks)) for _, tasks in by_family)]
     return {task: family for family in families for task in family.tasks}
@@ -130,14 +131,11 @@ def _left_out(folders: Sequence[str]) -> list[Family]:
     families = []
     for whole in wholes:
         title = f"{shown[f'folder:{whole.path}']}, one domain left out"
-        tasks = [str(Name(whole.path, _without(whole.id_domains, one), (one,))) for one in whole.id_domains]
+        domains = whole.id_domains
+        tasks = [str(Name(whole.path, tuple(d for d in domains if d != one), (one,))) for one in domains]
         command = f"{SWEEP} folder:PATH --leave-one-out"
         families.append(Family(title, "domainbed", title, tuple(tasks), command))
     return families
-
-
-def _without(domains: Sequence[str], one: str) -> tuple[str, ...]:
-    return tuple(domain for domain in domains if domain != one)
 
 
 def _family_key(task: NamedTask) -> tuple[str, bool]:
@@ -211,9 +209,10 @@ class Scope:
         weights += "" if not weights else "FILE" if DIGEST_MARK in self.pretrained else shlex.quote(self.pretrained)
         return f" --model {shlex.quote(self.model)}{weights}"
 
-    def starts_from_openai(self, model: str) -> bool:
-        """Whether model, weights and data are those that a reference table began with."""
-        is_start = same_start(self.model, self.pretrained, (model, "openai"))
+    @property
+    def is_of_references(self) -> bool:
+        """Whether model, weights and data are those that the reference tables began with."""
+        is_start = same_start(self.model, self.pretrained, BACKBONES[SHOWN_BACKBONE])
         return self.scale == "paper" and not self.stale and is_start
 
     @property

@@ -63,6 +63,7 @@ class SealedAccess:
         oracle = {t.cell for s in studies if s.oracle for t in s.trials}
         planned = frozenset(cell for cell in searched & oracle if by[cell] == {"sweep"})
         seen = searched - planned
+        confirmed = {c for s in studies if seen & {t.cell for t in s.trials} for c in s.confirm}
         conduct = evidence.archive.conduct
         extended = [s for s in studies if s.extended_from or s.id in conduct.late]
         departed = [s for s in studies if s.id in conduct.departures]
@@ -73,7 +74,7 @@ class SealedAccess:
             {r.id: (evidence.label(r.cell.task), r.cell.method) for r in evidence.records.values()},
             planned,
             seen,
-            seen | _descendants(evidence, studies, seen),
+            _with_curves(evidence, seen | confirmed),
             _with_curves(evidence, {c for s in extended for c in s.confirm}),
             _with_curves(evidence, {c for s in departed for c in s.confirm}),
             conduct.undated,
@@ -148,12 +149,6 @@ def _roles(evidence: Evidence, studies: Sequence[StudyFile]) -> dict[str, str]:
     for study in studies:
         roles.update(dict.fromkeys((t.cell for t in study.trials), "search"))
     return roles
-
-
-def _descendants(evidence: Evidence, studies: Sequence[StudyFile], seen: frozenset[str]) -> frozenset[str]:
-    """Confirm cells of the studies that hold an unsealed search cell, and the interpolations of those."""
-    confirmed = {c for s in studies if seen & {t.cell for t in s.trials} for c in s.confirm}
-    return _with_curves(evidence, confirmed | seen) - seen
 
 
 def _with_curves(evidence: Evidence, cells: Set[str]) -> frozenset[str]:

@@ -324,11 +324,6 @@ def pooled(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
-def shifted(estimate: Estimate, by: float) -> Estimate:
-    """The estimate of the effect plus a constant without error."""
-    return replace(estimate, effect=estimate.effect + by)
-
-
 def across(estimates: Sequence[Estimate]) -> Estimate:
     """Unweighted mean with tasks as a random sample: a t interval over the tasks' effects.
 

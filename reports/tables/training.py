@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from carft.store.edges import edges_of
-from reports.analysis.histories import confirm_histories
 from reports.evidence.evidence import VALIDATION, Evidence
 from reports.evidence.results import finished_trials, stopped_trials
 from reports.stats.ranks import expected_best_of_searches, whole_searches
@@ -67,7 +66,7 @@ def best_of_n_table(trials: pd.DataFrame) -> pd.DataFrame:
 def history_table(evidence: Evidence) -> pd.DataFrame:
     """Training curves of the confirm cells, per scope, method and epoch: means over tasks and seeds."""
     frames = []
-    for view, study, _, history in confirm_histories(evidence):
+    for view, study, _, history in evidence.confirm_histories():
         if history:
             means = _per_epoch(history)
             frames.append(means.assign(method=study.method, scope=view.name, scale=view.scale))
