@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reports.analysis.contrasts import Part
 from reports.claims.power import ENOUGH, claim_power
@@ -29,25 +30,10 @@ def no_choice(claim: Claim, evidence: Evidence) -> Verdict:
     weakest = weakest_of([p for s in found if s.is_whole for p in s.parts.get("C4", s.parts["C3"])])
     reading = next(s.label for s in found if any(weakest is p for parts in s.parts.values() for p in parts))
     shares = ", ".join(f"{c} {len(holding(found, c))} of {len(found)}" for c in asked)
-    estimate = weakest.estimate
-    return Verdict(
-        claim=claim.id,
-        title=claim.title,
-        verdict=answer,
-        scale=evidence.scale,
-        effect=estimate.effect,
-        low=weakest.low,
-        high=weakest.high,
-        n_tasks=len(weakest.tasks),
-        n_seeds=estimate.n_seeds,
-        n_groups=estimate.n_groups,
-        n_searches=estimate.n_searches,
-        smallest_visible=estimate.smallest_visible(),
-        floor=estimate.floor(),
-        reason=f"{reason} Holds in: {shares} readings.",
+    return replace(
+        Verdict.on(weakest, claim, evidence, answer, f"{reason} Holds in: {shares} readings."),
         headline=f"{weakest.name}, under {reading} (weakest)",
         cells=tuple(dict.fromkeys(cell for s in found for p in s.shown.values() for cell in p.cells)),
-        scope=evidence.name,
         power_to_show=None if math.isnan(power) else power,
     )
 
@@ -70,12 +56,11 @@ def _answer(found: Sequence[Specified], asked: Sequence[str]) -> tuple[Answer, s
     unequal += [t for s in found for t in s.unequal]
     if unequal:
         return "not comparable", f"{'; '.join(dict.fromkeys(unequal))}."
-    same = never_changed(found)
-    if all(s.answer(c) == "reproduced" for s in found for c in asked) and same:
-        words = f"{', '.join(asked)} hold under all {len(found)} readings, but none changes {', '.join(same)}."
-        return "inconclusive", words
     if all(s.answer(c) == "reproduced" for s in found for c in asked):
-        return "reproduced", f"{', '.join(asked)} hold under all {len(found)} readings."
+        words = f"{', '.join(asked)} hold under all {len(found)} readings"
+        if same := never_changed(found):
+            return "inconclusive", f"{words}, but none changes {', '.join(same)}."
+        return "reproduced", f"{words}."
     for claim in asked:
         holds, against = holding(found, claim), opposed(found, claim)
         if holds and against:

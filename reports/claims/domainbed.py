@@ -101,13 +101,7 @@ def above_fine_tuning(claim: Claim, evidence: Evidence) -> Verdict:
     return decide(claim, evidence, [pool(evidence, gain, "CAR-FT - FT, mean of held-out domains")], "ft and car_ft")
 
 
-def _part(
-    claim: Claim,
-    name: str,
-    title: str,
-    estimate: Estimate,
-    found: HeldOut,
-) -> Part:
+def _part(claim: Claim, name: str, title: str, estimate: Estimate, found: HeldOut) -> Part:
     claimed = claim.reference(name) or 0.0
     tasks = tuple(task for of_set in found.sets.values() for task in of_set)
     cells = tuple(cell for of_set in found.sets.values() for _, used in of_set.values() for cell in used)
@@ -144,13 +138,7 @@ def state_of_the_art(claim: Claim, evidence: Evidence) -> Verdict:
         "reproduced" if lead > 0 else "contradicted",
         claim.scale,
         lead / 100,
-        *(None,) * 2,
-        0,
-        0,
-        0,
-        None,
-        "",
-        " ".join(words),
+        reason=" ".join(words),
         headline=f"CAR-FT - {best['method']}, average of five sets",
         basis="reference numbers",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from scipy import optimize
 
@@ -16,7 +15,6 @@ from reports.claims.rules import UNDECIDABLE, Answer, Claim, Verdict, not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.evidence.results import Problem
 from reports.stats.intervals import Estimate, two_way
-from reports.stats.power import replicates
 from reports.stats.ranks import RankCorrelation, rank_correlation
 from reports.stats.spread import Spread
 
@@ -58,7 +56,7 @@ def shrinks(claim: Claim, evidence: Evidence) -> Verdict:
         answer = "not comparable" if found.unequal else "inconclusive"
         reason = f"{'; '.join((*found.unequal, *found.flaws))}. {reason}"
     visible = correlation_visible_with(len(tasks))
-    verdict = Verdict(
+    return Verdict(
         claim=claim.id,
         title=claim.title,
         verdict=answer,
@@ -72,14 +70,13 @@ def shrinks(claim: Claim, evidence: Evidence) -> Verdict:
         n_searches=min(e.n_searches for e in gains),
         smallest_visible=visible,
         floor="tasks",
-        reason=reason,
+        reason=reason + _out_of_distribution(evidence, tasks, levels),
         headline="Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images",
         cells=(*found.cells, *(evidence.cells(task, ZERO_SHOT)[0] for task in tasks)),
         scope=evidence.name,
         unit="rank correlation",
         power=f"{len(tasks)} tasks see a correlation of {visible:.2f}; only more tasks help.",
     )
-    return replace(verdict, reason=verdict.reason + _out_of_distribution(evidence, tasks, levels))
 
 
 def _answer(correlation: RankCorrelation) -> tuple[Answer, str]:
@@ -109,9 +106,8 @@ def _only_noise(gains: Sequence[Estimate], starts: Sequence[Estimate], unit: str
 
     if not words:
         return ""
-    first = gains[0]
     wanted = f"A true standard deviation of the gain of {100 * ASSUMED:g} points would show in"
-    cost = needed(shown, first.replicates, replicates(first), unit)
+    cost = needed(shown, gains[0], unit)
     words.append("A correlation of ranks that are noise has no meaning.")
     return f"{' '.join(words)} {wanted} {100 * shown(1, 1):.0f} %. {cost}"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reports.analysis.contrasts import Part
-from reports.stats.intervals import POWER
+from reports.stats.intervals import POWER, Estimate
 from reports.stats.power import replicates
 from reports.stats.ranks import ONE_SIDED, untailed
 
@@ -55,15 +55,16 @@ def what_it_takes(deciding: Sequence[Part], unit: str) -> str:
     def shown(seeds: float, groups: float) -> float:
         return claim_power([replace(part, estimate=part.estimate.scaled(seeds, groups)) for part in deciding])
 
-    return needed(shown, estimate.replicates, replicates(estimate), unit)
+    return needed(shown, estimate, unit)
 
 
-def needed(shown: Callable[[float, float], float], many: int, kind: str, unit: str) -> str:
+def needed(shown: Callable[[float, float], float], now: Estimate, unit: str) -> str:
     """The least number of replicates, of groups, or of both, at which ``shown`` reaches 80 %, in a sentence.
 
-    shown: power at so many times the replicates and the groups. many: replicates there are now; kind: what they are
-    called; unit: what a group is called.
+    shown: power at so many times the replicates and the groups. now: has the replicates there are. unit: what a group
+    is called.
     """
+    many, kind = now.replicates, replicates(now)
     seeds = next((n for n in range(many + 1, MOST_REPLICATES + 1) if shown(n / many, 1.0) >= POWER), None)
     groups = next((k for k in range(2, MOST_GROUPS + 1) if shown(1.0, k) >= POWER), None)
     ways = [f"{seeds} {kind}"] * (seeds is not None) + [f"{groups} times the {unit}s"] * (groups is not None)

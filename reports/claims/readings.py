@@ -15,6 +15,8 @@ from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 ASKED = ("C3", "C4", "C5")
+#: factor of a reading -> its default
+DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def specification_table(evidence: Evidence) -> pd.DataFrame:
         names = sorted({name for s in found for name, _ in s.choices})
         for s in found:
             answers = {claim: s.answer(claim) for claim in ASKED}
-            factors = {name: dict(s.choices).get(name, default_of(name)) for name in names}
+            factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
             for where, shown in s.shown.items():
                 rows.append({**_row(view, s, where, shown), **answers, **factors, "cells": " ".join(shown.cells)})
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["scope", "scale", "reading", "where", "effect"])
@@ -116,13 +118,7 @@ def _row(view: Evidence, s: Specified, where: str, shown: Part) -> dict[str, Any
 
 def never_changed(found: Sequence[Specified]) -> list[str]:
     """The open choices that no reading changes."""
-    return sorted({*asdict(Reading()), "crop"} - {name for s in found for name, _ in s.choices})
-
-
-def default_of(factor: str) -> Any:
-    """The default of a reading factor."""
-    known = {**asdict(Reading()), "crop": Training().crop}
-    return known.get(factor, "default")
+    return sorted({*DEFAULTS} - {name for s in found for name, _ in s.choices})
 
 
 def reading_share_table(evidence: Evidence) -> pd.DataFrame:
@@ -137,7 +133,7 @@ def reading_share_table(evidence: Evidence) -> pd.DataFrame:
                 holds, against = len(holding(found, claim)), len(opposed(found, claim))
                 cells = dict.fromkeys(c for s in found for p in s.parts.get(claim, ()) for c in p.cells)
                 counts = (holds, against, len(found) - holds - against, len(found), holds / len(found), " ".join(cells))
-                rows.append(dict(zip(SHARE_COLUMNS, (view.name, view.scale, claim, *counts), strict=True)))
+                rows.append((view.name, view.scale, claim, *counts))
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 
 

@@ -86,15 +86,15 @@ class Verdict:
     title: str
     verdict: Answer
     scale: str
-    effect: float | None
-    low: float | None
-    high: float | None
-    n_tasks: int
-    n_seeds: int
-    n_groups: int
-    smallest_visible: float | None
-    floor: str
-    reason: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_tasks: int = 0
+    n_seeds: int = 0
+    n_groups: int = 0
+    smallest_visible: float | None = None
+    floor: str = ""
+    reason: str = ""
     headline: str = ""  # the part whose effect and interval stand for the claim
     parts: tuple[Part, ...] = ()
     cells: tuple[str, ...] = ()
@@ -107,6 +107,29 @@ class Verdict:
     n_searches: int = 0
     power_to_show: float | None = None
     metric: str = "top1"
+
+    @staticmethod
+    def on(shown: Part, claim: Claim, evidence: Evidence, answer: Answer, reason: str) -> Verdict:
+        """A verdict with the numbers of the part that stands for the claim."""
+        estimate = shown.estimate
+        return Verdict(
+            claim.id,
+            claim.title,
+            answer,
+            evidence.scale,
+            None if math.isnan(estimate.effect) else estimate.effect,
+            shown.low,
+            shown.high,
+            len(shown.tasks),
+            estimate.n_seeds,
+            estimate.n_groups,
+            estimate.smallest_visible(),
+            estimate.floor(),
+            reason,
+            shown.name,
+            scope=evidence.name,
+            n_searches=estimate.n_searches,
+        )
 
     @property
     def tuning(self) -> str:
@@ -194,10 +217,8 @@ def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "", s
     known = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
     command = command or known
     reason = f"Missing: {missing}. Run: {command}"
-    return Verdict(
-        claim.id, claim.title, "not run", scale or evidence.scale, *(None,) * 3, 0, 0, 0, None, "", reason,
-        scope=evidence.name, command=command,
-    )  # fmt: skip
+    scale = scale or evidence.scale
+    return Verdict(claim.id, claim.title, "not run", scale, reason=reason, scope=evidence.name, command=command)
 
 
 def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missing: str, command: str = "") -> Verdict:
@@ -213,41 +234,20 @@ def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missi
     if by_plain != answer:
         reason += f" By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be {by_plain}."
     power = claim_power(deciding)
-    if is_undecidable(answer, deciding, power):
-        unit = evidence.card(evidence.tasks[0]).group
+    unit = evidence.card(evidence.tasks[0]).group
+    if answer == "inconclusive" and power < ENOUGH and not any(part.flaws for part in deciding):
         answer, reason = UNDECIDABLE, undecidable_words(deciding, power, unit, reason)
     # a contradiction is shown by the part that contradicts most surely
     shown = min(deciding, key=lambda part: part.p_against) if answer == "contradicted" else weakest
-    estimate = shown.estimate
-    group = evidence.card(evidence.tasks[0]).group
-    return Verdict(
-        claim=claim.id,
-        title=claim.title,
-        verdict=answer,
-        scale=evidence.scale,
-        effect=None if math.isnan(estimate.effect) else estimate.effect,
-        low=shown.low,
-        high=shown.high,
-        n_tasks=len(shown.tasks),
-        n_seeds=estimate.n_seeds,
-        n_groups=estimate.n_groups,
-        smallest_visible=estimate.smallest_visible(),
-        floor=estimate.floor(),
-        reason=reason,
-        headline=shown.name,
+    return replace(
+        Verdict.on(shown, claim, evidence, answer, reason),
         parts=parts,
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
-        scope=evidence.name,
-        power=power_words(estimate, group, shown.margin),
-        n_searches=min(part.estimate.n_searches for part in deciding) if estimate.n_seeds else 0,
+        power=power_words(shown.estimate, unit, shown.margin),
+        n_searches=min(part.estimate.n_searches for part in deciding) if shown.estimate.n_seeds else 0,
         power_to_show=None if math.isnan(power) else power,
         metric=shown.metric,
     )
-
-
-def is_undecidable(answer: Answer, deciding: Sequence[Part], power: float) -> bool:
-    """Whether an inconclusive claim could hardly have come out otherwise. False if evidence is missing."""
-    return answer == "inconclusive" and power < ENOUGH and not any(part.flaws for part in deciding)
 
 
 def undecidable_words(deciding: Sequence[Part], power: float, unit: str, reason: str) -> str:

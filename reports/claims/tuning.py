@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.analysis.contrasts import OF_CARD, Contrast, Part, every_suite, id_test, parts_of_tasks, pool, suite_set
 from reports.analysis.selection import oracle
@@ -52,27 +52,17 @@ def no_artefact(claim: Claim, evidence: Evidence) -> Verdict:
         unequal = any(p.validated.unequal for p in pieces)
         answer, reason = ("not comparable" if unequal else "inconclusive"), f"{'; '.join(flaws)}. {reason}"
     widest = max(pieces, key=lambda p: abs(p.gap))
-    estimate = widest.validated.estimate
+    reason += f" The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points."
     parts = tuple(x for p in pieces for x in (p.validated, p.under_oracle))
-    return Verdict(
-        claim=claim.id,
-        title=claim.title,
-        verdict=answer,
-        scale=evidence.scale,
+    return replace(
+        Verdict.on(widest.validated, claim, evidence, answer, reason),
         effect=widest.gap,
         low=None,
         high=None,
-        n_tasks=len(widest.validated.tasks),
-        n_seeds=estimate.n_seeds,
-        n_groups=estimate.n_groups,
-        n_searches=estimate.n_searches,
         smallest_visible=None,
-        floor=estimate.floor(),
-        reason=f"{reason} The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points.",
         headline=f"widest gap: {widest.claim}, {widest.validated.name.removeprefix(f'{widest.claim}: ')}",
         parts=parts,
         cells=tuple(dict.fromkeys(cell for p in parts for cell in p.cells)),
-        scope=evidence.name,
     )
 
 
@@ -88,11 +78,8 @@ def _answer(pieces: Sequence[Both]) -> tuple[Answer, str]:
     moved = [p for p in pieces if not p.is_unchanged]
     if moved:
         return "inconclusive", f"Oracle selection leaves the interval under validation for: {_listed(moved)}."
-    return "reproduced", f"All {len(pieces)} effects under oracle selection lie inside their intervals{_vacuous(held)}."
-
-
-def _vacuous(held: Sequence[Both]) -> str:
-    return "" if held else "; but no effect held under validation, so there was no gain that could be an artefact"
+    vacuous = "" if held else "; but no effect held under validation, so there was no gain that could be an artefact"
+    return "reproduced", f"All {len(pieces)} effects under oracle selection lie inside their intervals{vacuous}."
 
 
 def _listed(pieces: Sequence[Both]) -> str:

@@ -261,13 +261,10 @@ class Evidence:
         elif entry.parent is not None:
             found = [self._interpolated(parent, entry.alpha) for parent in self.cells(task, Entry(entry.parent))]
         elif METHODS[entry.method].kind == "untrained":
-            known = [
-                r
-                for r in self.archive.untrained.get((task_key(task), entry.method), ())
-                if self._is_start(r.cell, task)
-            ]
+            known = self.archive.untrained.get((task_key(task), entry.method), ())
+            starts = [record for record in known if self._is_start(record.cell, task)]
             precisions = {s.precision for s in self.studies if s.task == task}
-            found = [r.id for r in sorted(known, key=lambda r: r.cell.precision not in precisions)][:1]
+            found = [r.id for r in sorted(starts, key=lambda r: r.cell.precision not in precisions)][:1]
         else:
             found = [cell for study in self.searches(task, entry.method) for cell in study.confirm]
         return tuple(c for c in found if c and self.archive.is_open(c, task, self.set_names(task)))
