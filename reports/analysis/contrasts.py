@@ -155,10 +155,9 @@ class Contrast:
         asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
         asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
         for task in (t for t in asked if t in evidence.tasks):
+            sets, metric = self.sets(evidence, task), self.metric(evidence, task)
             try:
-                pair = paired(
-                    evidence, task, self.first, self.second, self.sets(evidence, task), self.metric(evidence, task)
-                )
+                pair = paired(evidence, task, self.first, self.second, sets, metric)
             except Mismatch as mismatch:
                 mismatches.append(mismatch.message.removesuffix("."))
                 continue
@@ -172,10 +171,6 @@ class Contrast:
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
         return evidence.card(task).metric if self.what == OF_CARD else self.what
-
-    def per_task(self, evidence: Evidence) -> dict[str, tuple[Estimate, tuple[str, ...]]]:
-        """task -> (estimate, cells)."""
-        return self.found(evidence).estimates
 
     def _flaws(self, evidence: Evidence, asked: Sequence[str], estimates: Any) -> tuple[str, ...]:
         """Tasks without an estimate, without an interval, or with seeds that only one side has."""
@@ -240,16 +235,13 @@ class Contrast:
         sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides()]
         pairs = [(a, b) for a, b in product(*sides) if a.search == b.search] if len(sides) == 2 else []
         found = list(dict.fromkeys(words for pair in pairs for words in differences(*pair)))
-        computed = [
-            sorted({evidence.records[c].cell.precision for c in evidence.cells(task, e)}) for e in self._sides()
-        ]
-        if computed[0] != computed[1] and not any("precision" in words for words in found):
-            labels = [f"{e.label} {', '.join(p)}" for e, p in zip(self._sides(), computed, strict=True)]
-            found.append(f"the precision ({' against '.join(labels)})")
+        first, second = (
+            {evidence.records[c].cell.precision for c in evidence.cells(task, e)} for e in (self.first, self.second)
+        )
+        if first != second and not any("precision" in words for words in found):
+            ours, theirs = ", ".join(sorted(first)), ", ".join(sorted(second))
+            found.append(f"the precision ({self.first.label} {ours} against {self.second.label} {theirs})")
         return found
-
-    def _sides(self) -> tuple[Entry, Entry]:
-        return self.first, self.second
 
     def _trained_sides(self) -> list[Entry]:
         return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
@@ -292,19 +284,16 @@ def suite_set(name: str) -> Sets:
 
 
 def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
-    """The part that pools a contrast over tasks; None when no task has it."""
+    """The part that pools a contrast over tasks; None when no task has it.
+
+    It has no numbers where the only reason for their absence is that the two sides cannot be compared.
+    """
     found = contrast.found(evidence)
-    if not found.estimates:
-        return _uncomparable(name, found, settings)
-    return part(name, found, found.pooled(), **settings)
-
-
-def _uncomparable(name: str, found: Found, settings: dict[str, Any]) -> Part | None:
-    """A part without numbers, when the only reason is that the two sides cannot be compared."""
+    if found.estimates:
+        return part(name, found, found.pooled(), **settings)
     if not found.unequal:
         return None
-    nothing = Estimate(math.nan, (), 0, 0)
-    return Part(name, nothing, (), (), found.flaws, found.unequal, **settings)
+    return Part(name, Estimate(math.nan, (), 0, 0), (), (), found.flaws, found.unequal, **settings)
 
 
 def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:

@@ -13,14 +13,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
+from reports.evidence.evidence import CAR_FT, COMPARED, FT, ZERO_SHOT, Evidence
 from reports.evidence.outcomes import SetOutcome
 
 Question = Literal["class", "context"]
 QUESTIONS: tuple[Question, ...] = ("class", "context")
 #: (first, second) methods that are compared; images of the second pair are shown where the first has too few
 PAIRS = ((CAR_FT, FT), (FT, ZERO_SHOT))
-COMPARED = (ZERO_SHOT, FT, CAR_FT)
 #: images that are shown: at most, and the number below which the second pair adds its own
 MOST, LEAST = 48, 24
 COUNTS = ("scope", "scale", "task", "set", "question", "first", "second", "first_right", "second_right", "images")
@@ -108,7 +107,8 @@ def gallery_table(evidence: Evidence) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for first, second in PAIRS:
         if len(rows) < LEAST:
-            rows += _dealt([_candidates(seen, q, a.label, b.label) for q in QUESTIONS for a, b in _both(first, second)])
+            both = ((first.label, second.label), (second.label, first.label))
+            rows += _dealt([_candidates(seen, question, *sides) for question in QUESTIONS for sides in both])
     table = pd.DataFrame(rows, columns=[*CHOSEN, *(m.label for m in COMPARED), "n_seeds", "cells"])
     return table.drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
 
@@ -151,10 +151,6 @@ def _asked(seen: Seen) -> Iterator[tuple[Question, str, str]]:
         for first, second in PAIRS:
             if first.label in seen.outcomes and second.label in seen.outcomes:
                 yield question, first.label, second.label
-
-
-def _both(first: Entry, second: Entry) -> tuple[tuple[Entry, Entry], ...]:
-    return (first, second), (second, first)
 
 
 def _candidates(seen: Sequence[Seen], question: Question, right: str, wrong: str) -> list[tuple[object, ...]]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
 from reports.analysis.pairing import Mismatch, contributions
-from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
+from reports.evidence.evidence import COMPARED, Entry, Evidence
 from reports.stats.intervals import Estimate, pooled, two_way
 
-COMPARED = (ZERO_SHOT, FT, CAR_FT)
 #: what is measured -> (metric, the sets it is measured on)
 LEVELS: dict[str, tuple[str, Sets]] = {
     "contexts": ("context", every_set),
@@ -53,8 +50,7 @@ def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> Found:
     """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry."""
     found: Found = {}
     for task in evidence.tasks:
-        names: Sequence[str] = sets(evidence, task)
-        cells = evidence.cells(task, entry)
+        names, cells = sets(evidence, task), evidence.cells(task, entry)
         if not cells or not names or not set(names) <= set(evidence.set_names(task)):
             continue
         try:
@@ -62,5 +58,5 @@ def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> Found:
         except Mismatch:
             continue
         if made is not None:
-            found[task] = (two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained"), tuple(cells))
+            found[task] = (two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained"), cells)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -59,10 +60,8 @@ def weight_zero_is_ft(name: str, evidence: Evidence) -> NullCheck:
         return NullCheck(name, "not checkable", NO_LOGITS)
     apart = [pair for pair in zero.items() if not _same_predictions(evidence, *pair)]
     if apart:
-        cells = tuple(cell for pair in apart for cell in pair)
-        return NullCheck(name, "failed", f"{len(apart)} of {len(zero)} pairs differ.", cells)
-    agreed = tuple(cell for pair in zero.items() for cell in pair)
-    return NullCheck(name, "passed", f"{len(zero)} pairs agree in every bit.", agreed)
+        return NullCheck(name, "failed", f"{len(apart)} of {len(zero)} pairs differ.", tuple(chain(*apart)))
+    return NullCheck(name, "passed", f"{len(zero)} pairs agree in every bit.", tuple(chain(*zero.items())))
 
 
 def _key(cell: Cell) -> str:
@@ -79,9 +78,8 @@ def _same_predictions(evidence: Evidence, first: str, second: str) -> bool:
 
 def starts_at_zero(name: str, evidence: Evidence) -> NullCheck:
     """The divergence of the first step, which is logged before any update, is 0 up to rounding."""
-    return _on_histories(
-        name, evidence, lambda kl: abs(kl[0]) <= ROUNDING, "start at a divergence of 0", "start above 0"
-    )
+    good, bad = "start at a divergence of 0", "start above 0"
+    return _on_histories(name, evidence, lambda kl: abs(kl[0]) <= ROUNDING, good, bad)
 
 
 def moves_away(name: str, evidence: Evidence) -> NullCheck:
@@ -101,9 +99,8 @@ def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], b
         if not has_one_template(evidence.records[c].cell) and len(kl) > 1
     }
     if not histories:
-        return NullCheck(
-            name, "not checkable", "No confirm cell of car_ft with a training history of more than one step."
-        )
+        words = "No confirm cell of car_ft with a training history of more than one step."
+        return NullCheck(name, "not checkable", words)
     wrong = tuple(cell for cell, kl in histories.items() if not holds(kl))
     if wrong:
         return NullCheck(name, "failed", f"{len(wrong)} of {len(histories)} cells {bad}.", wrong)
@@ -146,9 +143,7 @@ def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:
     if not all(view.store.has_logits(cell, "val") for view, *pair in pairs for cell in pair):
         return NullCheck(name, "not checkable", NO_LOGITS)
     wrong: list[str] = []
-    used: list[str] = []
     for view, tuned, before in pairs:
-        used += [tuned, before]
         set_name = view.set_names(view.records[tuned].cell.task)[0]
         logits = [view.store.predictions(cell, set_name).context_logits for cell in (before, tuned)]
         order = np.random.default_rng(0).permutation(logits[0].shape[1])
@@ -157,7 +152,8 @@ def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:
             wrong.append(tuned)
     if wrong:
         return NullCheck(name, "failed", f"{len(wrong)} of {len(pairs)} cells change.", tuple(wrong))
-    return NullCheck(name, "passed", f"Unchanged for {len(pairs)} pairs of cells.", tuple(dict.fromkeys(used)))
+    used = dict.fromkeys(cell for _, *pair in pairs for cell in pair)
+    return NullCheck(name, "passed", f"Unchanged for {len(pairs)} pairs of cells.", tuple(used))
 
 
 def _divergence(start: np.ndarray, tuned: np.ndarray) -> np.ndarray:

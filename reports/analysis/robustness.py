@@ -96,6 +96,7 @@ def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Ba
     expected = line.expected(id_accuracy) if line and not np.isnan(id_accuracy) else np.nan
     groups = [view.outcome(cells[0], name).frame for name in view.set_names(task)]
     classes = view.card(task).classes
+    test = [name for name in view.set_names(task) if name == "test"]
     return {
         "scope": view.name,
         "scale": view.scale,
@@ -114,9 +115,9 @@ def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Ba
         "line_points": line.points if line else 0,
         "worst_shift": suites.get(worst, np.nan),
         "worst_shift_name": worst.removeprefix("ood/"),
-        **_worst_class(view, cells, [n for n in view.set_names(task) if n == "test"], classes, ""),
+        **_worst_class(view, cells, test, classes, ""),
         **_worst_class(view, cells, view.suites(task), classes, "_ood"),
-        "ece_id": _ece(view, cells, [n for n in view.set_names(task) if n == "test"]),
+        "ece_id": _ece(view, cells, test),
         "ece_ood": _ece(view, cells, view.suites(task)),
         "cells": " ".join(cells),
     }
@@ -126,6 +127,7 @@ def _worst_class(
     view: Evidence, cells: Sequence[str], names: Sequence[str], classes: Sequence[str], suffix: str
 ) -> Mapping[str, Any]:
     """The class with the lowest accuracy over these sets, mean over seeds, and how many images it has."""
+    columns = (f"worst_class{suffix}", f"worst_class{suffix}_name", f"worst_class{suffix}_images")
     right, images = np.zeros(len(classes)), np.zeros(len(classes))
     for name in names:
         for cell in cells:
@@ -133,14 +135,10 @@ def _worst_class(
             right += np.bincount(outcome.frame.labels, outcome.hits, minlength=len(classes)) / len(cells)
         images += np.bincount(outcome.frame.labels, minlength=len(classes))
     if not images.any():
-        return {f"worst_class{suffix}": np.nan, f"worst_class{suffix}_name": "", f"worst_class{suffix}_images": 0}
+        return dict(zip(columns, (np.nan, "", 0), strict=True))
     share = np.divide(right, images, out=np.full(len(classes), np.inf), where=images > 0)
     k = int(np.argmin(share))
-    return {
-        f"worst_class{suffix}": float(share[k]),
-        f"worst_class{suffix}_name": classes[k],
-        f"worst_class{suffix}_images": int(images[k]),
-    }
+    return dict(zip(columns, (float(share[k]), classes[k], int(images[k])), strict=True))
 
 
 def _ece(view: Evidence, cells: Sequence[str], names: Sequence[str]) -> float:

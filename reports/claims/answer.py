@@ -1,14 +1,14 @@
 """The answer at the top of a report: three sentences, and how far to trust them. Both follow from the evidence.
 
 There are three sentences for any number of scopes. Of one scope they tell differences in points with 95 % intervals.
-Of several each sentence is a line that names the scopes with their differences (reports/claims/answer_of_several.py).
+Of several each sentence is a line that names the scopes with their differences, as far as the line holds them.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from carft.spec.registry import METHODS
@@ -16,7 +16,6 @@ from carft.store.edges import edge_words, narrow_ranges
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.null_checks import NullCheck, failures
-from reports.claims.answer_of_several import Clause, listed
 from reports.claims.notes import doubt_of
 from reports.claims.rules import Verdict
 from reports.claims.verdicts import NEEDS
@@ -26,6 +25,11 @@ from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 LITTLE = 0.01
 #: sets under shift that the box names at most
 FEW = 4
+#: characters of a sentence on several scopes at most, where one scope a group can be named in them
+LINE = 200
+#: what is compared, the difference by scope, and the scopes in which nothing is decided about it
+Clause = tuple[str, Mapping[str, Part | None], Collection[str]]
+BETTER, WORSE, UNDECIDED, UNMEASURED = GROUPS = ("better", "worse", "undecided", "not measured")
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,37 @@ def _sentence_of_several(
     return Sentence(topic.title, listed(clauses) + ".")
 
 
+def listed(clauses: Sequence[Clause]) -> str:
+    """The clauses of a sentence, with as many scopes by name as a line holds; the others are counted."""
+    for named in range(max(len(parts) for _, parts, _ in clauses), 0, -1):
+        text = "; ".join(f"{subject}: {_grouped(parts, doubtful, named)}" for subject, parts, doubtful in clauses)
+        if len(text) <= LINE:
+            break
+    return text
+
+
+def _grouped(parts: Mapping[str, Part | None], doubtful: Collection[str], named: int) -> str:
+    """Scopes by direction, in the order of the report. named: how many of a group are named."""
+    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for scope, part in parts.items():
+        if part is None or math.isnan(part.estimate.effect):
+            groups[UNMEASURED].append(scope)
+        else:
+            groups[_direction(part, scope in doubtful)].append(f"{scope} ({100 * part.estimate.effect:+.1f})")
+    return ", ".join(f"{group} on {_few(scopes, named)}" for group, scopes in groups.items() if scopes)
+
+
+def _direction(part: Part, is_doubtful: bool) -> str:
+    if is_doubtful or not (part.low > 0 or part.high < 0):
+        return UNDECIDED
+    return BETTER if part.low > 0 else WORSE
+
+
+def _few(scopes: Sequence[str], named: int) -> str:
+    rest = len(scopes) - named
+    return ", ".join(scopes[:named]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
     """The measured differences in words; empty without any. Context recognition begins with zero-shot."""
     between = _between(found.over, doubt or next(filter(None, map(doubt_of, own)), ""))
@@ -257,9 +292,9 @@ def _held_out(evidence: Evidence) -> str:
         cells = evidence.cells(task, FT) or evidence.cells(task, CAR_FT)
         for name in evidence.suites(task) if cells else ():
             counts[name.removeprefix("ood/")] += len(evidence.outcome(cells[0], name).frame.group_names)
-    listed = [f"{name}, {count:,} groups" for name, count in counts.most_common(FEW)]
+    named = [f"{name}, {count:,} groups" for name, count in counts.most_common(FEW)]
     more = f"; and {len(counts) - FEW} more" if len(counts) > FEW else ""
-    return f"{'; '.join(listed)}{more}." if listed else ""
+    return f"{'; '.join(named)}{more}." if named else ""
 
 
 def _learned(found: _Measured) -> str:

@@ -30,9 +30,8 @@ Suggest = Callable[[StudyFile, int, Sequence[Told]], Mapping[str, float]]
 DEPARTED = "protocol not kept"
 #: seeds for which it is asked whether a cell that is gone was the winner, or another trial, with that seed
 SEEDS_OF_WINNER, SEEDS_OF_TRIALS = 64, 16
+#: confirm cells, and departures of trials, that the words on a study name
 NAMED = 5
-#: departures of the trials of a study that its words name
-NAMED_TRIALS = 5
 ROUNDING = 1e-9
 
 
@@ -280,11 +279,8 @@ def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
 
 
 def _parameters(cell: Cell, study: StudyFile) -> dict[str, float]:
-    searched = "context_temperature" in study.space
-    return {
-        **cell.hyperparameters,
-        **({"context_temperature": cell.reading.context_temperature} if searched else {}),
-    }
+    searched = {"context_temperature": cell.reading.context_temperature} if "context_temperature" in study.space else {}
+    return {**cell.hyperparameters, **searched}
 
 
 def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
@@ -293,21 +289,20 @@ def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
     The first few are named, the others counted: these words stand beside every number of the study.
     """
     found = list(_each_wrong_trial(study, winner))
-    yield from found[:NAMED_TRIALS]
-    if len(found) > NAMED_TRIALS:
-        yield f"{len(found) - NAMED_TRIALS} more departures of its trials"
+    yield from found[:NAMED]
+    if len(found) > NAMED:
+        yield f"{len(found) - NAMED} more departures of its trials"
 
 
 def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
     numbers = [trial.number for trial in study.trials]
     if numbers != list(range(len(numbers))):
-        more = ", ..." if len(numbers) > NAMED_TRIALS else ""
-        yield f"its trials are numbered {', '.join(map(str, numbers[:NAMED_TRIALS]))}{more}"
-    space = study.space
+        more = ", ..." if len(numbers) > NAMED else ""
+        yield f"its trials are numbered {', '.join(map(str, numbers[:NAMED]))}{more}"
     for trial in study.trials:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
             yield f"trial {trial.number} lists cell {trial.cell}, but its parameters give cell {given}"
-        for name, (low, high, first) in space.items():
+        for name, (low, high, first) in study.space.items():
             value = trial.parameters.get(name, math.nan)
             wanted = (first, first) if trial.number == 0 else (low, high)
             if not wanted[0] * (1 - ROUNDING) <= value <= wanted[1] * (1 + ROUNDING):

@@ -58,6 +58,8 @@ class Entry:
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
 WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
+#: what pictures, levels and sentences set side by side
+COMPARED = (ZERO_SHOT, FT, CAR_FT)
 
 
 def table_entries() -> tuple[Entry, ...]:

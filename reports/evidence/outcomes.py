@@ -77,23 +77,16 @@ class Reader:
         wanted = [name for name in names if (cell, name) not in self._outcomes]
         tables = list(self._threads.map(lambda name: self.store.prediction_table(cell, name), wanted))
         for name, table in zip(wanted, tables, strict=True):
-            self._outcomes[cell, name] = self._made(task, name, table)
+            frame, order = self._frame(task, name, table)
+            codes = [table[column].to_numpy().astype(np.int16) for column in ("pred", "context_pred")]
+            columns = (*codes, _confidence(table, "logits"), _confidence(table, "context_logits"))
+            self._outcomes[cell, name] = SetOutcome(frame, *(c if order is None else c[order] for c in columns))
 
-    def _made(self, task: str, name: str, table: pa.Table) -> SetOutcome:
-        images = table["image"].combine_chunks()
-        frame, order = self._frame(task, name, images, table)
-        columns = (
-            table["pred"].to_numpy().astype(np.int16),
-            table["context_pred"].to_numpy().astype(np.int16),
-            _confidence(table, "logits"),
-            _confidence(table, "context_logits"),
-        )
-        return SetOutcome(frame, *(c if order is None else c[order] for c in columns))
-
-    def _frame(self, task: str, name: str, images: pa.Array, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
+    def _frame(self, task: str, name: str, table: pa.Table) -> tuple[Frame, np.ndarray | None]:
         """The known frame of the same images, with the order that brings these rows into its own; else a new one."""
         known = self._frames.setdefault((task, name), [])
-        facts = _facts(table)
+        images = table["image"].combine_chunks()
+        facts = [table[column].to_numpy().astype(np.int16) for column in ("label", "context")]
         for frame in known:
             if frame.images.equals(images):
                 order = None
@@ -118,10 +111,6 @@ def other_images(first: str, second: str, name: str, ours: Frame, theirs: Frame)
         return f"Cells {first} and {second} give the images of {name} other labels or contexts"
     some = ", ".join(only[:NAMED]) + (", ..." if len(only) > NAMED else "")
     return f"Cells {first} and {second} were evaluated on different images of {name}: only one has {some} ({len(only)})"
-
-
-def _facts(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    return table["label"].to_numpy().astype(np.int16), table["context"].to_numpy().astype(np.int16)
 
 
 def _confidence(table: pa.Table, column: str) -> np.ndarray:

@@ -100,8 +100,8 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
             "top1": share,
             "low": low,
             "high": high,
+            "context_top1": metrics.get(f"{name}/context_top1"),
         }
-        row["context_top1"] = metrics.get(f"{name}/context_top1")
         nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
         rows.append({**row, **_compared(nearest, share, low, high)})
     return rows
@@ -125,7 +125,6 @@ def _compared(
     value = float(nearest[0]["value"])
     difference = 100 * share - value
     covers = low is not None and high is not None and low <= value / 100 <= high
-    agrees = abs(difference) <= AGREEMENT or covers
-    answer = "agrees" if agrees else "differs"
+    answer = "agrees" if abs(difference) <= AGREEMENT or covers else "differs"
     source = {name: nearest[0][name] for name in ("source", "confidence")}
     return {"reference": value, **source, "difference": difference, "answer": answer}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analysis.disagreements import COMPARED, PAIRS, QUESTIONS
+from reports.analysis.disagreements import PAIRS, QUESTIONS
+from reports.evidence.evidence import COMPARED
 from reports.figures.figures import label
 from reports.figures.style import prompt_words
 from reports.render.pictures import picture_name

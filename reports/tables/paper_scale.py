@@ -74,7 +74,7 @@ def spread(view: Evidence, sets: Sequence[Callable[[Evidence, str], Sequence[str
     found = [
         _spread_of(estimate)
         for one in sets
-        for estimate, _ in Contrast(CAR_FT, FT, "top1", one).per_task(view).values()
+        for estimate, _ in Contrast(CAR_FT, FT, "top1", one).found(view).estimates.values()
         if not math.isnan(estimate.se) and {c.source for c in estimate.components} & set(REPLICATES)
     ]
     if not found:

@@ -16,8 +16,7 @@ from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.analysis.levels import LEVELS, level_table
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.answer import PageAnswer
-from reports.claims.answer_of_several import LINE, listed
+from reports.claims.answer import LINE, PageAnswer, listed
 from reports.claims.notes import first_sight, mean_beside, worst_of
 from reports.claims.rules import UNDECIDABLE, Verdict, decide, ledger
 from reports.claims.verdicts import verdicts
