@@ -32,8 +32,11 @@ class Baseline:
     """NaN where the slope is assumed."""
 
     def expected(self, id_accuracy: float) -> float:
-        """OOD accuracy that the baseline expects at an ID accuracy."""
+        """OOD accuracy that the baseline expects at an ID accuracy; NaN without a line or an ID accuracy."""
         return float(special.expit(self.intercept + self.slope * _logit(id_accuracy)))
+
+
+NO_LINE = Baseline(np.nan, np.nan, 0, np.nan)
 
 
 def _logit(share: Any) -> Any:
@@ -79,7 +82,7 @@ def robustness_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for view in evidence.views():
         points = baseline_points(view)
-        line = fit(points["id"].tolist(), points["ood"].tolist()) if len(points) else None
+        line = fit(points["id"].tolist(), points["ood"].tolist()) if len(points) else NO_LINE
         for task in view.tasks:
             for entry in table_entries():
                 if cells := view.cells(task, entry):
@@ -87,13 +90,13 @@ def robustness_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Baseline | None) -> dict[str, Any]:
+def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Baseline) -> dict[str, Any]:
     per_cell = [view.metrics(cell) for cell in cells]
     metrics = {name: float(np.mean([m.get(name, np.nan) for m in per_cell])) for name in per_cell[0]}
     suites = {name: metrics.get(f"{name}/top1", np.nan) for name in view.suites(task)}
     worst = min(suites, key=lambda name: suites[name], default="")
     id_accuracy, ood = metrics.get("test/top1", np.nan), metrics.get("ood/mean/top1", np.nan)
-    expected = line.expected(id_accuracy) if line and not np.isnan(id_accuracy) else np.nan
+    expected = line.expected(id_accuracy)
     groups = [view.outcome(cells[0], name).frame for name in view.set_names(task)]
     classes = view.card(task).classes
     test = [name for name in view.set_names(task) if name == "test"]
@@ -110,9 +113,9 @@ def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Ba
         "ood": ood,
         "expected_ood": expected,
         "effective": ood - expected,
-        "line_slope": line.slope if line else np.nan,
-        "line_intercept": line.intercept if line else np.nan,
-        "line_points": line.points if line else 0,
+        "line_slope": line.slope,
+        "line_intercept": line.intercept,
+        "line_points": line.points,
         "worst_shift": suites.get(worst, np.nan),
         "worst_shift_name": worst.removeprefix("ood/"),
         **_worst_class(view, cells, test, classes, ""),

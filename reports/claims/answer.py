@@ -129,7 +129,9 @@ def _doubt(evidence: Evidence, checks: Sequence[NullCheck]) -> str:
 def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], doubt: str) -> Sentence:
     """The sentence of a topic. doubt: on anything of CAR-FT."""
     own = _own(found.topic, evidence, verdicts)
-    clauses = [_clauses(found, own, doubt) or f"not measured: {_missing(found, evidence)}"]
+    waiting = found.is_asked or not evidence.tasks
+    missing = "fine-tuned cells were not evaluated yet" if waiting else found.topic.lacking
+    clauses = [_clauses(found, own, doubt) or f"not measured: {missing}"]
     if own and found.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
     return Sentence(found.topic.title, "; ".join(clauses) + ".")
@@ -192,12 +194,6 @@ def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
     start = _against_start(found)
     clauses = [start, between] if found.topic.metric == "context" else [between, start]
     return "; ".join(filter(None, clauses))
-
-
-def _missing(found: _Measured, evidence: Evidence) -> str:
-    """Why there is no number at all; the claims say what would run it."""
-    asked = found.is_asked or not evidence.tasks
-    return "fine-tuned cells were not evaluated yet" if asked else found.topic.lacking
 
 
 def _against_start(found: _Measured) -> str:

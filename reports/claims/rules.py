@@ -148,11 +148,10 @@ class Verdict:
         counts = ("n_tasks", "n_seeds", "n_groups")
         wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
         found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
-        words = {"part": self.headline, "reason": self.reason, "power": self.power, "command": self.command}
-        words["caution"] = self.caution
-        covers = self.n_searches > 1 if self.n_searches else None
-        searched = {"n_searches": self.n_searches, "covers_tuning_luck": covers}
-        return {**found, **words, **searched, "power_to_show": self.power_to_show, "metric": self.metric}
+        words = {name: getattr(self, name) for name in ("reason", "power", "command", "caution", "n_searches")}
+        covers = {"covers_tuning_luck": self.n_searches > 1 if self.n_searches else None}
+        last = {"power_to_show": self.power_to_show, "metric": self.metric}
+        return {**found, "part": self.headline, **words, **covers, **last}
 
     def as_json(self) -> dict[str, Any]:
         """The same with all parts, and below each part the tasks that it pools. Effects and bounds are shares of 1."""

@@ -23,45 +23,35 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> l
     checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
     """
     failed = failures(null_checks(evidence) if checks is None else checks)
-    return [_narrow(_doubted(verdict, evidence, failed), evidence) for verdict in _decided(evidence)]
+    return [_doubted(verdict, evidence, failed) for verdict in _decided(evidence)]
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
-    """The verdict, inconclusive where it rests on CAR-FT and a null check failed: code or records are not sound."""
-    if not failed or verdict.verdict not in ("reproduced", "contradicted") or not _rests_on_car_ft(verdict, evidence):
+    """The verdict, inconclusive where a null check failed that it rests on, or a search range is too narrow.
+
+    Null checks are of CAR-FT: with a failed one its code or records are not sound. A range is too narrow where too many
+    winners of a method lie at its edge.
+    """
+    if verdict.verdict not in ("reproduced", "contradicted"):
         return verdict
-    names = "; ".join(f"{check.name}: {check.words}" for check in failed)
-    reason = f"A null check failed ({names}), so nothing is decided. Without it: {verdict.verdict}. {verdict.reason}"
+    known = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
+    used = {*verdict.cells, *(parent for cell in known for parent in cell.parents)}
+    if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
+        names = "; ".join(f"{check.name}: {check.words}" for check in failed)
+        doubt = f"A null check failed ({names}), so nothing is decided."
+    elif ranges := narrow_ranges(study for study in _studies(evidence) if used & {*study.confirm, study.winner}):
+        listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
+        doubt = f"Search range too narrow: winners lie at the edge for {listed}."
+    else:
+        return verdict
+    reason = f"{doubt} Without it: {verdict.verdict}. {verdict.reason}"
     return replace(verdict, verdict="inconclusive", reason=reason)
-
-
-def _rests_on_car_ft(verdict: Verdict, evidence: Evidence) -> bool:
-    used = _with_parents(verdict, evidence)
-    return any(evidence.records[cell].cell.method == CAR_FT.method for cell in used if cell in evidence.records)
-
-
-def _narrow(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """The verdict, inconclusive where too many winners of the methods it rests on lie at the edge of their range."""
-    if verdict.verdict not in ("reproduced", "contradicted") or not verdict.cells:
-        return verdict
-    used = _with_parents(verdict, evidence)
-    ranges = narrow_ranges(study for study in _studies(evidence) if used & {*study.confirm, study.winner})
-    if not ranges:
-        return verdict
-    listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
-    reason = f"Search range too narrow: winners lie at the edge for {listed}. Without it: {verdict.verdict}. "
-    return replace(verdict, verdict="inconclusive", reason=reason + verdict.reason)
 
 
 def _studies(evidence: Evidence) -> Iterable[StudyFile]:
     """The studies that verdicts rest on, of every scope and reading; a smaller search of one question is none."""
     kept = (found for view in evidence.views() for found in (view.studies, *(view.readings or {}).values()))
     return {study.id: study for studies in kept for study in studies}.values()
-
-
-def _with_parents(verdict: Verdict, evidence: Evidence) -> set[str]:
-    known = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
-    return {*verdict.cells, *(parent for cell in known for parent in cell.parents)}
 
 
 def _decided(evidence: Evidence) -> list[Verdict]:

@@ -36,11 +36,8 @@ def variance_rows(part: Part) -> list[dict[str, Any]]:
 def variance_words(part: Part) -> str:
     """The same in a line: ``groups 0.52 (36.0 degrees of freedom), seeds 0.11 (2.0)``."""
     words: list[str] = []
-    for row in variance_rows(part):
-        degrees = row["degrees of freedom"]
+    for source, (variance, degrees) in part.estimate.terms.items():
+        size = f"{1e4 * variance:.3g}" if math.isfinite(variance) else "unknown"
         unit = " degrees of freedom" if not words else ""
-        counted = "" if degrees is None else f" ({degrees:.1f}{unit})"
-        words.append(
-            f"{row['source']} {'unknown' if row['variance'] is None else format(row['variance'], '.3g')}{counted}"
-        )
+        words.append(f"{source} {size}" + (f" ({degrees:.1f}{unit})" if math.isfinite(degrees) else ""))
     return ", ".join(words)

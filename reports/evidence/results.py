@@ -51,8 +51,7 @@ class Results:
     studies: Sequence[StudyFile]
     problems: list[Problem]
     reader: Reader = field(init=False)
-    _evaluations: dict[str, tuple[dict[str, float], frozenset[str]]] = field(default_factory=dict)
-    _evaluated_at: dict[str, str] = field(default_factory=dict)
+    _evaluations: dict[str, tuple[dict[str, float], frozenset[str], str]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
     suggest: Suggest | None = None
@@ -113,8 +112,7 @@ class Results:
     @cached_property
     def conduct(self) -> Conduct:
         """Whether the studies were conducted by the protocol."""
-        opened = {cell for cell in self.records if self.evaluated(cell)}
-        when = {cell: self._evaluated_at[cell] for cell in opened}
+        when = {cell: self._evaluated(cell)[2] for cell in self.records if self.evaluated(cell)}
         return conduct_of(self.store, self.records, self.studies, when, self.suggest)
 
     def metrics(self, cell: str) -> dict[str, float]:
@@ -126,21 +124,18 @@ class Results:
         """Names of the sets the cell was unsealed on."""
         return self._evaluated(cell)[1]
 
-    def _evaluated(self, cell: str) -> tuple[dict[str, float], frozenset[str]]:
+    def _evaluated(self, cell: str) -> tuple[dict[str, float], frozenset[str], str]:
+        """Metrics, names of the sets, and when the first was unsealed; "" where that is not known."""
         if cell not in self._evaluations:
-            metrics: dict[str, float] = {}
-            names = set()
-            times = set()
+            found: list[Evaluation] = []
             for path in self.store.evaluation_paths(cell):
                 try:
-                    found = read_document(path, Evaluation)
-                    metrics.update(found.metrics)
-                    names.add(found.set)
-                    times.add(found.unsealed_at)
+                    found.append(read_document(path, Evaluation))
                 except UserError as error:
                     self.problems.append(Problem("torn evaluation", cell, error.message))
-            self._evaluations[cell] = metrics, frozenset(names)
-            self._evaluated_at[cell] = min(times - {""}, default="")
+            metrics = {name: value for one in found for name, value in one.metrics.items()}
+            first = min(filter(None, (one.unsealed_at for one in found)), default="")
+            self._evaluations[cell] = metrics, frozenset(one.set for one in found), first
         return self._evaluations[cell]
 
     def history(self, cell: str) -> Mapping[str, np.ndarray]:
