@@ -173,14 +173,10 @@ def _grouped(parts: Mapping[str, Part | None], doubtful: Collection[str], named:
         if part is None or math.isnan(part.estimate.effect):
             groups[UNMEASURED].append(scope)
         else:
-            groups[_direction(part, scope in doubtful)].append(f"{scope} ({100 * part.estimate.effect:+.1f})")
+            shown = scope not in doubtful and (part.low > 0 or part.high < 0)
+            direction = UNDECIDED if not shown else BETTER if part.low > 0 else WORSE
+            groups[direction].append(f"{scope} ({100 * part.estimate.effect:+.1f})")
     return ", ".join(f"{group} on {_few(scopes, named)}" for group, scopes in groups.items() if scopes)
-
-
-def _direction(part: Part, is_doubtful: bool) -> str:
-    if is_doubtful or not (part.low > 0 or part.high < 0):
-        return UNDECIDED
-    return BETTER if part.low > 0 else WORSE
 
 
 def _few(scopes: Sequence[str], named: int) -> str:
@@ -219,18 +215,15 @@ def _between(part: Part | None, doubt: str) -> str:
         return ""
     effect = part.estimate.effect
     if math.isnan(effect):
-        return (
-            f"CAR-FT and plain fine-tuning cannot be compared, since {doubt or 'they differ in more than the method'}"
-        )
-    size = f"{100 * effect:+.1f} points ({interval_words(part)})"
-    if doubt:
-        return f"CAR-FT minus plain fine-tuning is {size}, which decides nothing: {doubt}"
-    if math.isnan(part.low):
-        return f"CAR-FT minus plain fine-tuning is {size}, which decides nothing"
+        why = doubt or "they differ in more than the method"
+        return f"CAR-FT and plain fine-tuning cannot be compared, since {why}"
+    minus = f"CAR-FT minus plain fine-tuning is {100 * effect:+.1f} points ({interval_words(part)})"
+    if doubt or math.isnan(part.low):
+        return f"{minus}, which decides nothing" + (f": {doubt}" if doubt else "")
     if part.low > 0 or part.high < 0:
         direction = "above" if effect > 0 else "below"
         return f"CAR-FT is {abs(100 * effect):.1f} points {direction} plain fine-tuning ({interval_words(part)})"
-    return f"CAR-FT minus plain fine-tuning is {size}, so neither is shown to be better"
+    return f"{minus}, so neither is shown to be better"
 
 
 def interval_words(part: Part) -> str:
