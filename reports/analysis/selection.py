@@ -115,11 +115,10 @@ ONE_TRIAL_COLUMNS = ["scope", "scale", "method", "ft_trials", "gain", "inflation
 
 
 def one_trial_words(table: pd.DataFrame) -> str:
-    """The first and the last row of CAR-FT's comparison, in a sentence; empty without a search."""
-    mine = table[table["method"] == CAR_FT.method] if len(table) else table
+    """The first and the last row of CAR-FT's comparison in a scope, in a sentence; empty without a search."""
+    mine = table[table["method"] == CAR_FT.method]
     if len(mine) < 2:
         return ""
-    mine = mine[mine["scope"] == mine["scope"].iloc[0]]
     first, last = mine.iloc[0], mine.iloc[-1]
     return (
         f"Had fine-tuning had one trial and CAR-FT all of its own, a reader would have seen CAR-FT ahead by "

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 
 from carft.spec.training import Training
-from reports.analysis.contrasts import Contrast, Part, departures, every_suite, pool
+from reports.analysis.contrasts import Contrast, Found, Part, departures, every_suite, pool
 from reports.analysis.pairing import Mismatch, contributions
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
@@ -19,22 +18,10 @@ from reports.stats.intervals import Estimate, pooled, two_way
 
 FEWEST_SEEDS = 3
 
-Accuracies = dict[str, tuple[Estimate, tuple[str, ...]]]
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Accuracies on held-out domains: set -> (task -> (accuracy, cells)), and what stands in the way of a decision."""
-
-    sets: Mapping[str, Accuracies]
-    flaws: tuple[str, ...]
-    unequal: tuple[str, ...]
-
-
-def held_out(evidence: Evidence, entry: Entry) -> HeldOut:
-    """Accuracy of an entry on every held-out domain of DomainBed."""
-    sets: dict[str, Accuracies] = {}
-    flaws, unequal = [], []
+def held_out(evidence: Evidence, entry: Entry) -> Found:
+    """Accuracy of an entry on every held-out domain of DomainBed, and what stands in the way of a decision."""
+    estimates, flaws, unequal = {}, [], []
     for task in evidence.wanted_tasks:
         cells = evidence.cells(task, entry) if task in evidence.tasks else ()
         try:
@@ -48,22 +35,23 @@ def held_out(evidence: Evidence, entry: Entry) -> HeldOut:
         estimate = two_way(made)
         if math.isnan(estimate.se):
             flaws.append(f"{evidence.label(task)} has no interval: it has one seed")
-        sets.setdefault(task.partition("/")[0], {})[task] = (estimate, cells)
-    tasks = [task for of_set in sets.values() for task in of_set]
-    return HeldOut(sets, (*flaws, *departures(evidence, tasks, entry.method)), tuple(unequal))
+        estimates[task] = (estimate, cells)
+    return Found(estimates, (*flaws, *departures(evidence, list(estimates), entry.method)), tuple(unequal))
 
 
 def average(claim: Claim, evidence: Evidence) -> Verdict:
     """C6: the mean over five sets of the mean over held-out domains, minus the number claimed."""
     found = held_out(evidence, CAR_FT)
-    absent = [title for name, title in DOMAINBED.items() if name not in found.sets]
+    sets: dict[str, Found] = {}
+    for task, accuracy in found.estimates.items():
+        sets.setdefault(task.partition("/")[0], replace(found, estimates={})).estimates[task] = accuracy
+    absent = [title for name, title in DOMAINBED.items() if name not in sets]
     if absent and not found.unequal:
         return not_run(claim, evidence, f"car_ft on {', '.join(absent)}")
-    sets = {name: pooled([e for e, _ in tasks.values()]) for name, tasks in found.sets.items()}
-    whole = pooled(list(sets.values())) if sets else Estimate(math.nan, (), 0, 0)
+    whole = pooled([of_set.pooled() for of_set in sets.values()]) if sets else Estimate(math.nan, (), 0, 0)
     parts: list[Part | None] = [_part(claim, "average", "CAR-FT, average of five sets", whole, found)]
-    for name, estimate in sets.items():
-        one = _part(claim, name, f"CAR-FT, {DOMAINBED[name]}", estimate, replace(found, sets={name: found.sets[name]}))
+    for name, of_set in sets.items():
+        one = _part(claim, name, f"CAR-FT, {DOMAINBED[name]}", of_set.pooled(), of_set)
         parts.append(replace(one, deciding=False))
     gain = Contrast(CAR_FT, FT, "top1", every_suite)
     parts += supporting(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
@@ -101,13 +89,11 @@ def above_fine_tuning(claim: Claim, evidence: Evidence) -> Verdict:
     return decide(claim, evidence, [pool(evidence, gain, "CAR-FT - FT, mean of held-out domains")], "ft and car_ft")
 
 
-def _part(claim: Claim, name: str, title: str, estimate: Estimate, found: HeldOut) -> Part:
+def _part(claim: Claim, name: str, title: str, estimate: Estimate, found: Found) -> Part:
     claimed = claim.reference(name) or 0.0
-    tasks = tuple(task for of_set in found.sets.values() for task in of_set)
-    cells = tuple(cell for of_set in found.sets.values() for _, used in of_set.values() for cell in used)
     named = f"{title}, minus {100 * claimed:.1f}"
     over = replace(estimate, effect=estimate.effect - claimed)
-    return Part(named, over, cells, tasks, found.flaws, found.unequal, side="around")
+    return Part(named, over, found.cells, tuple(found.estimates), found.flaws, found.unequal, side="around")
 
 
 def state_of_the_art(claim: Claim, evidence: Evidence) -> Verdict:

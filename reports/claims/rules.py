@@ -211,13 +211,13 @@ def shipped() -> dict[str, Claim]:
     return {entry["id"]: Claim(**entry) for entry in entries}
 
 
-def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "", scale: str = "") -> Verdict:
+def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "") -> Verdict:
     """The verdict where evidence is missing: what, and the command that makes it."""
-    known = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
-    command = command or known
+    command = command or (evidence.scope.command if evidence.scope else "python cli.py sweep downstream")
     reason = f"Missing: {missing}. Run: {command}"
-    scale = scale or evidence.scale
-    return Verdict(claim.id, claim.title, "not run", scale, reason=reason, scope=evidence.name, command=command)
+    return Verdict(
+        claim.id, claim.title, "not run", evidence.scale, reason=reason, scope=evidence.name, command=command
+    )
 
 
 def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missing: str, command: str = "") -> Verdict:

@@ -64,7 +64,10 @@ def _decided(evidence: Evidence) -> list[Verdict]:
         elif asked:
             found += [decider(_as_asked(claim, view), view) for view in asked]
         else:
-            found.append(_nowhere(claim, evidence))
+            # no scope of this folder can be asked: what would have to be there
+            unasked = not_run(claim, evidence, *proposal(claim, evidence))
+            scale = evidence.scale if claim.scale == "any" else claim.scale
+            found.append(replace(unasked, scope="", scale=scale))
     return found
 
 
@@ -83,13 +86,6 @@ def _is_asked(claim: Claim, view: Evidence) -> bool:
     kind = view.scope.family.kind if view.scope else ""
     fits = claim.scale in ("any", view.scale)
     return kind in claim.asked_of and fits and NEEDS.get(claim.needs, lambda _: True)(view)
-
-
-def _nowhere(claim: Claim, evidence: Evidence) -> Verdict:
-    """No scope of this folder can be asked: what would have to be there."""
-    missing, command = proposal(claim, evidence)
-    found = not_run(claim, evidence, missing, command, "" if claim.scale == "any" else claim.scale)
-    return replace(found, scope="")
 
 
 def _has_contexts(view: Evidence) -> bool:

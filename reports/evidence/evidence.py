@@ -105,10 +105,9 @@ class Evidence:
                 archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
         scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
         views = [_view(archive, scope, name, by_scope[scope]) for scope, name in named(scopes).items()]
-        for view in views:
-            if view.scope is not None and view.scope.stale:
-                words = f"Studies of {view.name} ran on other data than the catalog's; they stand apart."
-                archive.problems.append(Problem("other data", view.name, words))
+        for name in (view.name for view in views if view.scope and view.scope.stale):
+            words = f"Studies of {name} ran on other data than the catalog's; they stand apart."
+            archive.problems.append(Problem("other data", name, words))
         archive.problems += _departures(archive)
         if not views:
             return Evidence(archive, None, "", (), ())
