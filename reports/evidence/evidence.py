@@ -393,5 +393,4 @@ def _same_budget(study: StudyFile, budget: Mapping[str, Any]) -> bool:
 
 def _size(study: StudyFile) -> tuple[int, ...]:
     """Of two searches that are as large the one that gave no trial up comes first."""
-    whole = not study.rungs
-    return (bool(study.winner), study.training.epochs, len(study.trials), len(study.confirm), whole)
+    return (bool(study.winner), study.training.epochs, len(study.trials), len(study.confirm), not study.rungs)

@@ -6,6 +6,7 @@ A scope is a family of tasks at one scale, with one model, one set of weights an
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -120,13 +121,9 @@ def own_families(studied: Iterable[str], named: Iterable[NamedTask]) -> dict[str
 
 def _left_out(folders: Sequence[str]) -> list[Family]:
     """The folders of which at least two domains were held out, each with all others in distribution."""
-    found: dict[Name, set[str]] = {}
-    for task in folders:
-        name = parse(task)
-        if len(name.ood_domains) == 1:
-            whole = Name(name.path, tuple(sorted((*name.id_domains, *name.ood_domains))))
-            found.setdefault(whole, set()).add(task)
-    wholes = {whole: tasks for whole, tasks in found.items() if len(tasks) > 1}
+    held_out = [name for name in map(parse, folders) if len(name.ood_domains) == 1]
+    counts = Counter(Name(name.path, tuple(sorted((*name.id_domains, *name.ood_domains)))) for name in held_out)
+    wholes = [whole for whole, count in counts.items() if count > 1]
     shown = labels(f"folder:{whole.path}" for whole in wholes)
     families = []
     for whole in wholes:
