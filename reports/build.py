@@ -14,7 +14,8 @@ from reports.claims.own import NAME, ask
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.evidence import Evidence
-from reports.figures.figures import Plot, draw_all
+from reports.figures.figures import draw_all
+from reports.figures.style import Plot
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import PAGES, Content

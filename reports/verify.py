@@ -32,7 +32,7 @@ from reports.build import redrawn, sources_of, write_pages, write_tables
 from reports.claims.own import ask_again
 from reports.evidence.conduct import Suggest, replay_differences
 from reports.evidence.results import finished_trials
-from reports.figures.figures import Plot
+from reports.figures.style import Plot
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.packing import unpacked

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.figures.style import Tables, colour, label, marker, prompt_words
+from reports.figures.style import COMPARED, Tables, colour, label, marker, prompt_words
 
-SHOWN = ("zeroshot", "ft", "car_ft")
 #: images of a bin of calibration: below the first its mark is open, from the second on marks grow no more
 FEW_IMAGES, MANY = 30, 3000
 #: contexts below which the label of a bar of colours takes two lines
@@ -48,7 +47,7 @@ def contexts(tables: Tables) -> Figure | None:
 
 def confusion(tables: Tables) -> Figure | None:
     table = tables["confusion"]
-    methods = [m for m in SHOWN if m in set(table["method"])]
+    methods = [m for m in COMPARED if m in set(table["method"])]
     contexts = list(dict.fromkeys(table["known"]))
     others = [c for c in dict.fromkeys(table["named"]) if c not in contexts]
     columns = contexts + others
@@ -85,7 +84,7 @@ def reliability(tables: Tables) -> Figure | None:
     figure, axes = plt.subplots(1, len(places), figsize=(3.7 * len(places), 3.2), squeeze=False, layout="constrained")
     for axis, place in zip(axes[0], places, strict=True):
         axis.plot([0, 1], [0, 1], "--", color="#888888", lw=0.8)
-        for method in [m for m in SHOWN if m in set(table["method"])]:
+        for method in [m for m in COMPARED if m in set(table["method"])]:
             part = table[(table["method"] == method) & (table["where"] == place)]
             if len(part):
                 text = f"{label(method)} (ECE {part['ece'].iloc[0]:.3f})"

@@ -12,12 +12,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from reports.figures import accuracy_figures, context_figures, search_figures
+from reports.figures import accuracy_figures, context_figures, findings, search_figures
 from reports.figures.figure_data import figure_data
-from reports.figures.findings import finding
-from reports.figures.style import Drawing, Plot, Tables, colour, label, marker
-
-__all__ = ["DRAWINGS", "Plot", "colour", "draw_all", "label", "marker"]
+from reports.figures.style import Drawing, Plot, Tables
 
 #: dots per inch of a PNG
 DPI = 150
@@ -38,7 +35,7 @@ def draw_all(tables: Tables, scale: str, folder: Path) -> list[Plot]:
                 stem = name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
                 title = drawing.title + (f" ({scope})" if scope else "")
                 files = _write(figure, of_scope, folder / stem)
-                plots.append(Plot(stem, title, drawing.caption, *files, finding(name, part)))
+                plots.append(Plot(stem, title, drawing.caption, *files, drawing.tell(part)))
     return plots
 
 
@@ -76,6 +73,7 @@ DRAWINGS: dict[str, Drawing] = {
         "scale of points. Two intervals that overlap do not show that the methods are equal: the paired differences "
         "are narrower.",
         accuracy_figures.levels,
+        findings.answer,
         needs=("levels",),
     ),
     "differences": Drawing(
@@ -85,6 +83,7 @@ DRAWINGS: dict[str, Drawing] = {
         "intervals are not corrected for their number. The figure cannot show whether other hyperparameters would have "
         "changed the order.",
         accuracy_figures.differences,
+        findings.differences,
         needs=("differences",),
     ),
     "id_ood": Drawing(
@@ -93,6 +92,7 @@ DRAWINGS: dict[str, Drawing] = {
         "pretrained (alpha 0) to the fine-tuned model (alpha 1). Points that differ by less than the intervals of the "
         "tables are not different. Axes differ from panel to panel.",
         accuracy_figures.id_ood,
+        findings.id_ood,
         needs=("tasks",),
     ),
     "contexts": Drawing(
@@ -101,6 +101,7 @@ DRAWINGS: dict[str, Drawing] = {
         "together. Loss of recognition reads as FT left of zero-shot. Shares carry no interval here: claims C1 and C2 "
         "do. The known context of a rendering is exact in the icons world; photographs have no such label.",
         context_figures.contexts,
+        findings.contexts,
         needs=("contexts",),
     ),
     "search": Drawing(
@@ -109,6 +110,7 @@ DRAWINGS: dict[str, Drawing] = {
         "and hard tasks share one axis. Differences of a few points are within what a validation set of this size can "
         "resolve. With so few trials the figure shows where was looked, not where the optimum is.",
         search_figures.search,
+        findings.search,
         needs=("trials",),
     ),
     "training": Drawing(
@@ -116,6 +118,7 @@ DRAWINGS: dict[str, Drawing] = {
         "Means over tasks and seeds per epoch. The training loss of CAR-FT includes its KL term, so the two losses are "
         "not on one scale. Validation curves were not used to stop early.",
         search_figures.training,
+        findings.training,
         needs=("history",),
     ),
     "best_of_n": Drawing(
@@ -124,6 +127,7 @@ DRAWINGS: dict[str, Drawing] = {
         "mean over tasks, up to the number that every study finished. It is validation accuracy of the selected trial, "
         "which flatters every method more the more trials it has; it says nothing about test accuracy.",
         search_figures.best_of_n,
+        findings.best_of_n,
         needs=("best_of_n",),
     ),
     "readings": Drawing(
@@ -133,6 +137,7 @@ DRAWINGS: dict[str, Drawing] = {
         "are not corrected for the number of readings. The figure cannot show readings that were not run; sorting by "
         "effect makes any noise look like a trend.",
         accuracy_figures.specification,
+        findings.readings,
         needs=("readings",),
     ),
     "one_trial": Drawing(
@@ -141,6 +146,7 @@ DRAWINGS: dict[str, Drawing] = {
         "tasks. The last point compares equal budgets; all others flatter the method. Validation only: it cannot show "
         "what the test sets would have said.",
         search_figures.one_trial,
+        findings.one_trial,
         needs=("one_trial",),
     ),
     "confusion": Drawing(
@@ -148,6 +154,7 @@ DRAWINGS: dict[str, Drawing] = {
         "Rows are known contexts, columns what the model's context head names, in % of the row; all tasks, seeds and "
         "sealed sets together. A bright diagonal is recognition. The shares carry no interval.",
         context_figures.confusion,
+        findings.confusion,
         needs=("confusion",),
     ),
     "reliability": Drawing(
@@ -157,6 +164,7 @@ DRAWINGS: dict[str, Drawing] = {
         "grow with the images of a bin; open ones have fewer than 30 and move a lot. Renderings of one drawing are not "
         "independent.",
         context_figures.reliability,
+        findings.reliability,
         needs=("reliability",),
     ),
     "kl": Drawing(
@@ -164,6 +172,7 @@ DRAWINGS: dict[str, Drawing] = {
         "Mean over the confirm cells of every method with a KL term; the first point is the first step, before any "
         "update. It is measured on augmented training batches and says nothing about recognition on test images.",
         search_figures.divergence,
+        findings.kl,
         needs=("kl",),
     ),
     "lost": Drawing(
@@ -172,6 +181,7 @@ DRAWINGS: dict[str, Drawing] = {
         "sealed sets together. Left of the line is gain. The shares carry no interval, and contexts differ in "
         "how many images they have (tables/lost.csv).",
         context_figures.lost,
+        findings.lost,
         needs=("lost",),
     ),
     "effective": Drawing(
@@ -181,6 +191,7 @@ DRAWINGS: dict[str, Drawing] = {
         "it is effective robustness. A line through few models of one family is a weak baseline: it cannot tell "
         "robustness from the choice of tasks.",
         accuracy_figures.effective_robustness,
+        findings.effective,
         needs=("robustness", "baseline"),
     ),
     "uncertainty": Drawing(
@@ -190,6 +201,7 @@ DRAWINGS: dict[str, Drawing] = {
         "on validation accuracy, from few trials, as the spread of the best of as many trials drawn again. With one "
         "search it is in no interval.",
         accuracy_figures.uncertainty,
+        findings.uncertainty,
         needs=("uncertainty",),
     ),
 }

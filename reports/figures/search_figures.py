@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.style import Tables, colour, few, is_crowded, label, marker
+from reports.figures.style import CROWDED, Tables, by_method, colour, few, label, marker
 
 
 def search(tables: Tables) -> Figure | None:
@@ -17,7 +17,7 @@ def search(tables: Tables) -> Figure | None:
         part = centred[centred["method"] == method]
         axes[0].plot(
             part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method),
-            rasterized=is_crowded(part),
+            rasterized=len(part) > CROWDED,
         )  # fmt: skip
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
     axes[0].legend()
@@ -26,7 +26,7 @@ def search(tables: Tables) -> Figure | None:
         limit = max(1e-9, float(part["gain"].abs().max()))
         dots = axes[1].scatter(
             part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26,
-            rasterized=is_crowded(part),
+            rasterized=len(part) > CROWDED,
         )  # fmt: skip
         won = part[part["won"]]
         axes[1].scatter(
@@ -43,15 +43,9 @@ def best_of_n(tables: Tables) -> Figure | None:
     if table["n"].max() < 2:
         return None
     figure, axis = plt.subplots(figsize=(4.4, 2.7), layout="constrained")
-    for method, part in table.groupby("method"):
-        name = str(method)
-        axis.plot(
-            part["n"],
-            100 * part["expected_best"],
-            color=colour(name),
-            marker=few(len(part), marker(name)),
-            label=label(name),
-        )
+    for method, part in by_method(table, sort=True):
+        mark = few(len(part), marker(method))
+        axis.plot(part["n"], 100 * part["expected_best"], color=colour(method), marker=mark, label=label(method))
     axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
@@ -62,10 +56,9 @@ def one_trial(tables: Tables) -> Figure | None:
     if tables["one_trial"]["ft_trials"].max() < 2:
         return None
     figure, axis = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
-    for method, part in tables["one_trial"].groupby("method", sort=False):
-        name = str(method)
-        mark = few(len(part), marker(name))
-        axis.plot(part["ft_trials"], 100 * part["gain"], color=colour(name), marker=mark, label=label(name))
+    for method, part in by_method(tables["one_trial"]):
+        mark = few(len(part), marker(method))
+        axis.plot(part["ft_trials"], 100 * part["gain"], color=colour(method), marker=mark, label=label(method))
     axis.axhline(0, color="black", lw=0.8)
     axis.set(xlabel="search trials given to FT", ylabel="method minus FT,\nvalidation top-1 (points)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -82,11 +75,9 @@ def training(tables: Tables) -> Figure | None:
     )
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5), layout="constrained")
     for axis, (column, title, factor) in zip(axes, wanted, strict=True):
-        for method, part in table.groupby("method"):
-            if column in part:
-                name = str(method)
-                values = factor * part[column]
-                axis.plot(part["epoch"] + 1, values, color=colour(name), marker=marker(name), ms=4, label=label(name))
+        for name, part in by_method(table, sort=True) if column in table else ():
+            values = factor * part[column]
+            axis.plot(part["epoch"] + 1, values, color=colour(name), marker=marker(name), ms=4, label=label(name))
         axis.set(xlabel="epoch", ylabel=title)
     axes[0].legend()
     return figure
@@ -94,8 +85,7 @@ def training(tables: Tables) -> Figure | None:
 
 def divergence(tables: Tables) -> Figure | None:
     figure, axis = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
-    for method, part in tables["kl"].groupby("method", sort=False):
-        name = str(method)
+    for name, part in by_method(tables["kl"]):
         axis.plot(100 * part["progress"], part["kl"], color=colour(name), marker=marker(name), ms=4, label=label(name))
     axis.set(xlabel="training steps done (%)", ylabel="KL to the pretrained model,\ntraining batches (nats)")
     axis.set_ylim(bottom=0)

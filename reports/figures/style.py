@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ STYLES = {
     "car_ft_permuted": ("#000000", "^"),
     "car_ft_random": ("#000000", "<"),
 }
+#: methods that figures and sentences about contexts compare
+COMPARED = ("zeroshot", "ft", "car_ft")
 #: interpolations in the figures of all methods; those of other methods are in the tables only
 DRAWN_INTERPOLATIONS = ("wise_ft(ft)", "wise_ft(car_ft)")
 SPARE_STYLES = (("#009E73", "P"), ("#B0568A", "X"), ("#000000", "*"), ("#7A6F00", "h"))
@@ -76,9 +78,9 @@ CROWDED = 500  # marks above which a figure is rasterized
 FEW = 20  # points up to which a curve has markers
 
 
-def is_crowded(marks: Sized) -> bool:
-    """Whether the marks are rasterized instead of drawn as vectors."""
-    return len(marks) > CROWDED
+def by_method(table: pd.DataFrame, sort: bool = False) -> list[tuple[str, pd.DataFrame]]:
+    """Each method with its rows; sort: by name, otherwise in order of appearance."""
+    return [(str(method), part) for method, part in table.groupby("method", sort=sort)]
 
 
 def few(count: int, mark: str) -> str:
@@ -126,5 +128,7 @@ class Drawing:
     """What it shows, and what it cannot show."""
     draw: Callable[[Tables], Figure | None]
     """Draws the figure; None where the tables hold too little."""
+    tell: Callable[[Tables], str]
+    """What it shows on these records, in a sentence."""
     needs: tuple[str, ...]
     """Tables without which it is not drawn."""

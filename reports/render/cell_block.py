@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.weights import in_reports
 from reports.evidence.evidence import Evidence
-from reports.figures.figures import label
+from reports.figures.style import label
 from reports.render.formatting import points
 from reports.tables.registry import Tables
 from reports.tables.rows import rows_of

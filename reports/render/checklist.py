@@ -15,7 +15,7 @@ from reports.evidence.caveats import ANSWERS
 from reports.evidence.evidence import Evidence
 from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
-from reports.figures.figures import label
+from reports.figures.style import label
 from reports.render.formatting import NOTHING
 from reports.tables.registry import Tables
 from reports.tables.rows import rows_of

@@ -10,8 +10,7 @@ import pandas as pd
 
 from reports.analysis.disagreements import PAIRS, QUESTIONS
 from reports.evidence.evidence import COMPARED
-from reports.figures.figures import label
-from reports.figures.style import prompt_words
+from reports.figures.style import label, prompt_words
 from reports.render.pictures import picture_name
 from reports.render.task_names import told_apart
 from reports.tables.registry import Tables

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.figures.accuracy_figures import PANELS
-from reports.figures.figures import label
+from reports.figures.style import label
 from reports.tables.rows import rows_of
 
 

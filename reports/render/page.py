@@ -20,9 +20,8 @@ from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer
 from reports.claims.notes import first_sight, worst_of
 from reports.claims.verdicts import Claim, Verdict, as_asked
-from reports.figures.figures import Plot, label
 from reports.figures.findings import context_sentences
-from reports.figures.style import prompt_words
+from reports.figures.style import Plot, label, prompt_words
 from reports.render.bars import bar, span_of
 from reports.render.cell_block import cell_block, made_by
 from reports.render.checklist import checklist

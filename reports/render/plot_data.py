@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports.figures.context_figures import recognised
-from reports.figures.figures import colour, label, marker
-from reports.figures.style import drawn_entries, prompt_words
+from reports.figures.style import colour, drawn_entries, label, marker, prompt_words
 from reports.render.difference_data import difference_data, interval_choices
 from reports.render.task_names import told_apart
 from reports.tables.rows import rows_of

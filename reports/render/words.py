@@ -11,7 +11,7 @@ from carft.spec.weights import in_reports
 from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
 from reports.evidence.results import stopped_trials
-from reports.figures.figures import label
+from reports.figures.style import label
 from reports.render.formatting import ICONS, mark_of
 
 #: scopes that the counts of verdicts name
