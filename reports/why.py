@@ -18,8 +18,8 @@ from reports.claims.verdicts import as_asked, ledger
 from reports.claims.workings import computed_words, variance_rows
 from reports.evidence.conduct import Suggest
 from reports.render.formatting import amount, points
-from reports.tables.card import COPIED
-from reports.tables.registry import INTERVAL, TABLES, Tables, table_card
+from reports.tables.card import COPIED, INTERVAL
+from reports.tables.registry import TABLES, Tables, table_card
 from reports.tables.rows import rows_of
 
 Rows = list[dict[str, Any]]

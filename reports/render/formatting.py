@@ -15,7 +15,7 @@ from reports.claims.answer import interval_words
 from reports.claims.notes import best_beside, mean_beside
 from reports.claims.verdicts import Claim, Verdict
 from reports.figures.style import label
-from reports.tables.registry import TableCard
+from reports.tables.card import TableCard
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300

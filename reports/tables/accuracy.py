@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -33,12 +35,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
     of_card = estimate if metric == "top1" else _accuracy(evidence, task, entry, cells, metric)
     low, high = estimate.level_interval()
     card_low, card_high = of_card.level_interval()
-    metrics = [evidence.metrics(cell) for cell in cells]
-
-    def mean(name: str) -> float:
-        return float(np.mean([m.get(name, np.nan) for m in metrics]))
-
-    suites = {name: mean(f"{name}/top1") for name in evidence.suites(task)}
+    mean = partial(_mean, [evidence.metrics(cell) for cell in cells])
     return {
         "task": evidence.label(task),
         "method": entry.label,
@@ -52,7 +49,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
         "low": low,
         "high": high,
         "test_mean_per_class": mean("test/mean_per_class"),
-        **suites,
+        **{name: mean(f"{name}/top1") for name in evidence.suites(task)},
         "ood/mean": mean("ood/mean/top1"),
         "context_top1": mean("test/context_top1"),
         "ood_context_top1": mean("ood/context_top1"),
@@ -86,22 +83,17 @@ CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", 
 def curve_table(evidence: Evidence) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
     rows = []
-    for view, task, parent in _trained_entries(evidence):
-        for alpha in view.alphas():
-            cells = view.cells(task, Entry("wise_ft", parent, alpha))
-            if cells:
+    for view in evidence.views():
+        for task, parent, alpha in product(view.tasks, trained_methods(), view.alphas()):
+            if cells := view.cells(task, Entry("wise_ft", parent, alpha)):
+                what = {"task": view.label(task), "parent": parent, "alpha": alpha}
+                sizes = {"scope": view.name, "scale": view.scale, "n_seeds": len(cells)}
                 metrics = [view.metrics(cell) for cell in cells]
-                means = {k: float(np.mean([m.get(k, np.nan) for m in metrics])) for k in CURVE_METRICS}
-                where = {
-                    "task": view.label(task),
-                    "parent": parent,
-                    "alpha": alpha,
-                    "scope": view.name,
-                    "scale": view.scale,
-                }
-                rows.append({**where, "n_seeds": len(cells), **means, "cells": " ".join(cells)})
+                means = {name: _mean(metrics, name) for name in CURVE_METRICS}
+                rows.append({**what, **sizes, **means, "cells": " ".join(cells)})
     return pd.DataFrame(rows)
 
 
-def _trained_entries(evidence: Evidence) -> Iterator[tuple[Evidence, str, str]]:
-    return ((view, task, name) for view in evidence.views() for task in view.tasks for name in trained_methods())
+def _mean(of_cells: Sequence[Mapping[str, float]], metric: str) -> float:
+    """The mean of a metric over the metrics of cells; NaN where one of them has none."""
+    return float(np.mean([metrics.get(metric, np.nan) for metrics in of_cells]))

@@ -75,14 +75,10 @@ class TableCard:
     """Column -> heading on the page, where it is not the name of the column."""
     formulas: Mapping[str, Formula] = field(default_factory=dict)
     """Column pattern -> formula."""
-    rests_on: Callable[[Sources, Row], Sequence[str]] = named_cells
-    """The cells behind a row."""
+    cells: Callable[[Sources, Row], Sequence[str]] = named_cells
+    """Ids of the cells that a row rests on."""
     on_page: bool = True
     """Whether the page has the table; every table has a CSV file."""
-
-    def cells(self, sources: Sources, row: Row) -> Sequence[str]:
-        """Ids of the cells that a row rests on."""
-        return self.rests_on(sources, row)
 
     def format(self, column: str) -> Format:
         """How a column is formatted."""

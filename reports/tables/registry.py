@@ -24,7 +24,6 @@ from reports.evidence.references import imagenet_references
 from reports.tables.accuracy import CURVE_METRICS, curve_table, task_table
 from reports.tables.card import (
     COPIED,
-    INTERVAL,
     INTERVAL_FORMULAS,
     LEVEL_FORMULAS,
     LEVEL_INTERVAL,
@@ -51,8 +50,6 @@ from reports.tables.rows import rows_of
 from reports.tables.sources import Sources
 from reports.tables.training import best_of_n_table, history_table
 from reports.tables.uncertainty import uncertainty_table
-
-__all__ = ["INTERVAL", "TABLES", "Formula", "TableCard", "Tables", "table_card"]
 
 
 @dataclass
@@ -92,8 +89,7 @@ def table_card(name: str) -> TableCard:
 def _claims(sources: Sources) -> pd.DataFrame:
     """One row per verdict."""
     # scripts get null for what does not exist, tables an empty cell
-    rows = [{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([{**v.as_dict(), "floor": v.floor, "cells": " ".join(v.cells)} for v in sources.verdicts])
 
 
 TABLES: dict[str, TableCard] = {
@@ -113,7 +109,7 @@ TABLES: dict[str, TableCard] = {
         ("claim", "part"),
         points=("effect", "low*", "high*", "margin", "smallest_visible"),
         formulas={"effect": PAIRED, **INTERVAL_FORMULAS},
-        rests_on=cells_of_part,
+        cells=cells_of_part,
         on_page=False,
     ),
     "levels": TableCard(
@@ -199,7 +195,7 @@ TABLES: dict[str, TableCard] = {
         ("task", "parent", "alpha"),
         shares=("*top1",),
         formulas={name: Formula(f"{MEAN} {name}.", name) for name in CURVE_METRICS},
-        rests_on=cells_on_curve,
+        cells=cells_on_curve,
     ),
     "trials": TableCard(
         "Search trials",
@@ -222,7 +218,7 @@ TABLES: dict[str, TableCard] = {
                 "sum over ranks r of C(r, n - 1) x value(r) / C(trials, n)."
             )
         },
-        rests_on=trials_of_method,
+        cells=trials_of_method,
     ),
     "contexts": TableCard(
         "Context recognition",
@@ -231,7 +227,7 @@ TABLES: dict[str, TableCard] = {
         ("method", "context", "set"),
         shares=("share",),
         formulas={"share": Formula("hits / images, summed over tasks and confirm seeds.")},
-        rests_on=cells_of_method,
+        cells=cells_of_method,
     ),
     "history": TableCard(
         "Training curves",
@@ -239,7 +235,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: history_table(sources.evidence),
         ("method", "epoch"),
         formulas={"*": Formula("Mean over the cells of the mean over the epoch's steps (history.parquet).")},
-        rests_on=cells_in_history,
+        cells=cells_in_history,
         on_page=False,
     ),
     "confirmed": TableCard(
@@ -284,7 +280,7 @@ TABLES: dict[str, TableCard] = {
         formulas={
             "*": Formula("Copied from its source (reports/evidence/reference_numbers.csv); nothing was computed.")
         },
-        rests_on=lambda sources, row: (),
+        cells=lambda sources, row: (),
     ),
     "nulls": TableCard(
         "Null checks",
@@ -312,7 +308,7 @@ TABLES: dict[str, TableCard] = {
         shares=("sd_*", "visible_*", "power_*"),
         hidden=("scope", "scale"),
         headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
-        rests_on=cells_of_both,
+        cells=cells_of_both,
     ),
     "selection": TableCard(
         "Validation against oracle selection",
@@ -328,7 +324,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: one_trial_table(sources.trials),
         ("scope", "method", "ft_trials"),
         points=("gain", "inflation"),
-        rests_on=trials_of_method,
+        cells=trials_of_method,
     ),
     "readings": TableCard(
         "Readings",
@@ -359,7 +355,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: confusion_table(sources.evidence),
         ("scope", "method", "where", "known", "named"),
         shares=("share",),
-        rests_on=cells_of_method,
+        cells=cells_of_method,
     ),
     "reliability": TableCard(
         "Calibration of p_ctx",
@@ -367,7 +363,7 @@ TABLES: dict[str, TableCard] = {
         lambda sources: reliability_table(sources.evidence),
         ("scope", "method", "where", "bin"),
         shares=("confidence", "recognised", "ece"),
-        rests_on=cells_of_method,
+        cells=cells_of_method,
     ),
     "lost": TableCard(
         "Which contexts are lost first",
@@ -376,7 +372,7 @@ TABLES: dict[str, TableCard] = {
         ("scope", "method", "context"),
         shares=("pretrained", "tuned"),
         points=("lost",),
-        rests_on=cells_on_line,
+        cells=cells_on_line,
     ),
     "disagreements": TableCard(
         "Images on which methods disagree",
@@ -404,7 +400,7 @@ TABLES: dict[str, TableCard] = {
         "Means over confirm cells, in nats; progress 0 is the first step.",
         lambda sources: kl_table(sources.evidence),
         ("scope", "method", "progress"),
-        rests_on=cells_in_history,
+        cells=cells_in_history,
     ),
     "robustness": TableCard(
         "Robustness",

@@ -27,10 +27,15 @@ def _view(sources: Sources, row: Row) -> Evidence:
     return next(view for view in sources.evidence.views() if view.name == row["scope"])
 
 
+def _of_entries(sources: Sources, row: Row, entries: Sequence[Entry]) -> list[str]:
+    """The cells of entries on every task of the scope of a row."""
+    view = _view(sources, row)
+    return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]
+
+
 def cells_of_method(sources: Sources, row: Row) -> list[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
-    entry, view = next(e for e in table_entries() if e.label == row["method"]), _view(sources, row)
-    return [cell for task in view.tasks for cell in view.cells(task, entry)]
+    return _of_entries(sources, row, [next(e for e in table_entries() if e.label == row["method"])])
 
 
 def trials_of_method(sources: Sources, row: Row) -> list[str]:
@@ -42,9 +47,8 @@ def trials_of_method(sources: Sources, row: Row) -> list[str]:
 
 def cells_on_curve(sources: Sources, row: Row) -> Sequence[str]:
     """Interpolations of the parent of a row with its alpha."""
-    return _view(sources, row).cells(
-        sources.evidence.archive.task(row["task"]), Entry("wise_ft", row["parent"], row["alpha"])
-    )
+    task = sources.evidence.archive.task(row["task"])
+    return _view(sources, row).cells(task, Entry("wise_ft", row["parent"], row["alpha"]))
 
 
 def cells_in_history(sources: Sources, row: Row) -> Sequence[str]:
@@ -55,12 +59,10 @@ def cells_in_history(sources: Sources, row: Row) -> Sequence[str]:
 
 def cells_of_both(sources: Sources, row: Row) -> list[str]:
     """Confirm cells of FT and CAR-FT on every task of the scope of a row."""
-    view = _view(sources, row)
-    return [cell for task in view.tasks for entry in (FT, CAR_FT) for cell in view.cells(task, entry)]
+    return _of_entries(sources, row, (FT, CAR_FT))
 
 
 def cells_on_line(sources: Sources, row: Row) -> list[str]:
     """Interpolations of the method of a row at every alpha, on every task of its scope."""
-    view = _view(sources, row)
-    entries = [Entry("wise_ft", row["method"], alpha) for alpha in view.alphas()]
-    return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]
+    alphas = _view(sources, row).alphas()
+    return _of_entries(sources, row, [Entry("wise_ft", row["method"], alpha) for alpha in alphas])

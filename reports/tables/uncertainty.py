@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from carft.store.study import StudyFile
 from reports.analysis.contrasts import PLACES, Contrast
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.results import finished_trials
@@ -73,15 +72,7 @@ def _search_spread(view: Evidence, task: str, sides: Sequence[Entry]) -> float:
     """Standard deviation of a difference of winners over repeated searches; an untrained side adds nothing."""
     spreads = []
     for side in sides:
-        found = [
-            values
-            for study in view.searches(task, side.parent or side.method)
-            if (values := _validation_accuracies(view, study))
-        ]
+        searches = [finished_trials(s, view.records) for s in view.searches(task, side.parent or side.method)]
+        found = [[view.records[t.cell].metrics["val/top1"] for t in trials] for trials in searches if trials]
         spreads += [spread_of_best(values) / len(found) for values in found]  # the mean over independent searches
     return float(np.sqrt(np.sum(np.square(spreads))))
-
-
-def _validation_accuracies(view: Evidence, study: StudyFile) -> list[float]:
-    """Of the finished trials of a study."""
-    return [view.records[t.cell].metrics["val/top1"] for t in finished_trials(study, view.records)]
