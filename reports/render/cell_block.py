@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.weights import in_reports
@@ -25,7 +25,9 @@ CELL_COLUMNS = (
 def cell_block(sources: Tables) -> dict[str, Any]:
     """The JSON block of all cells: rows of the table and their details. Repeated values are stored once."""
     evidence, seal = sources.evidence, sources.unsealings
-    settings, makers, names = Index[str](), Index[str](), Index[str]()
+    settings: dict[str, int] = {}
+    makers: dict[str, int] = {}
+    names: dict[str, int] = {}
     rows, details = [], []
     for row in rows_of(sources.table("cells")):
         record = evidence.records[row["cell"]]
@@ -35,16 +37,17 @@ def cell_block(sources: Tables) -> dict[str, Any]:
         what = (row["cell"], row["task"], method, row["hyperparameters"], str(row["seed"]))
         caution = row.get("caution", "")
         rows.append((*what, seal.roles[record.id], *shown_metrics, caution))
-        values = [[names.of(name), _short(value)] for name, value in metrics.items()]
-        setting = settings.of(_setting(record.cell.as_dict()))
-        details.append((row["command"], setting, makers.of(made_by(record.provenance)), values, record.cell.parents))
+        values = [[place_of(name, names), _short(value)] for name, value in metrics.items()]
+        setting = place_of(_setting(record.cell.as_dict()), settings)
+        maker = place_of(made_by(record.provenance), makers)
+        details.append((row["command"], setting, maker, values, record.cell.parents))
     return {
         "columns": CELL_COLUMNS,
         "rows": rows,
         "details": details,
-        "settings": settings.values,
-        "makers": makers.values,
-        "metrics": names.values,
+        "settings": list(settings),
+        "makers": list(makers),
+        "metrics": list(names),
     }
 
 
@@ -54,19 +57,9 @@ def _named_method(cell: Cell, evidence: Evidence) -> str:
     return label(f"{cell.method}({made_of.pop()})" if len(made_of) == 1 else cell.method)
 
 
-class Index(Generic[Value]):
-    """Distinct values, referred to by their places."""
-
-    def __init__(self) -> None:
-        self.values: list[Value] = []
-        self._places: dict[Value, int] = {}
-
-    def of(self, value: Value) -> int:
-        """The place of a value."""
-        if value not in self._places:
-            self._places[value] = len(self.values)
-            self.values.append(value)
-        return self._places[value]
+def place_of(value: Value, places: dict[Value, int]) -> int:
+    """The place of a value among distinct ones; a new one is the last."""
+    return places.setdefault(value, len(places))
 
 
 def _short(value: float) -> float | None:

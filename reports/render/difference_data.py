@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.figures.style import Tables
 from reports.tables.rows import rows_of
 
 CONTRAST = "CAR-FT - FT"
@@ -15,8 +16,6 @@ CONTRAST = "CAR-FT - FT"
 MEANS = {"ID test": ("C3", f"{CONTRAST}, ID test"), "mean OOD": ("C4", f"{CONTRAST}, mean of suites")}
 MEAN = "mean of tasks"
 HELD = "the intervals hold it already: each study was searched several times"
-
-Tables = Mapping[str, pd.DataFrame]
 
 
 def difference_data(tables: Tables) -> list[dict[str, Any]]:

@@ -50,11 +50,6 @@ TERMS: Mapping[str, str] = {
 }
 
 
-def by_name() -> list[tuple[str, str]]:
-    """(term, definition), in alphabetical order."""
-    return sorted(TERMS.items(), key=lambda one: one[0].lower())
-
-
 def anchor_of(term: str) -> str:
     """Where the page defines a term: ``term-confirm-seed``."""
     return "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")

@@ -6,17 +6,12 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 #: rows of a part
 PART = 500
 _PACKED = re.compile(r'"packed:([A-Za-z0-9+/=]*)"')
-
-
-def packed(rows: Sequence[Any]) -> list[str]:
-    """``packed:`` and the base64 of the gzipped JSON of every ``PART`` rows."""
-    return [packed_block(rows[start : start + PART]) for start in range(0, len(rows), PART)]
 
 
 def packed_block(content: Any) -> str:
@@ -26,14 +21,11 @@ def packed_block(content: Any) -> str:
 
 
 def packed_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """The block of all cells with packed details, and the number of rows of a part."""
-    return {**cells, "details": packed(cells["details"]), "part": PART}
+    """The block of all cells with packed details, ``part`` rows in each piece."""
+    rows = cells["details"]
+    return {**cells, "details": [packed_block(rows[k : k + PART]) for k in range(0, len(rows), PART)], "part": PART}
 
 
 def unpacked(page: str) -> str:
     """A page with the text of its packed parts: two builds of zlib compress the same text to different bytes."""
-    return _PACKED.sub(lambda found: _text(found.group(1)), page)
-
-
-def _text(code: str) -> str:
-    return gzip.decompress(base64.b64decode(code)).decode()
+    return _PACKED.sub(lambda found: gzip.decompress(base64.b64decode(found[1])).decode(), page)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -21,7 +21,7 @@ from reports.claims.answer import PageAnswer
 from reports.claims.notes import first_sight, worst_of
 from reports.claims.verdicts import Claim, Verdict, as_asked
 from reports.figures.findings import context_sentences
-from reports.figures.style import Plot, label, prompt_words
+from reports.figures.style import Plot, prompt_words
 from reports.render.bars import bar, span_of
 from reports.render.cell_block import cell_block, made_by
 from reports.render.checklist import checklist
@@ -40,7 +40,7 @@ from reports.render.formatting import (
     rests_on,
 )
 from reports.render.gallery import Gallery
-from reports.render.glossary import anchor_of, by_name, term
+from reports.render.glossary import TERMS, anchor_of, term
 from reports.render.levels import Level, levels_of
 from reports.render.packing import packed_block, packed_cells
 from reports.render.plot_data import plot_data
@@ -221,15 +221,12 @@ def _environment(**settings: Any) -> Environment:
         lstrip_blocks=True,
         **settings,
     )
-    environment.filters["points"] = points
-    environment.filters["amount"] = amount
-    environment.filters["step"] = lambda span: f"{100 * span:g}"
-    environment.filters["share"] = lambda value: points(value, sign=False)
-    environment.filters["name"] = label
+    environment.filters.update(amount=amount, share=partial(points, sign=False), prompt=prompt_words)
+    environment.filters.update(step=lambda span: f"{100 * span:g}")
     environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of)
     environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
-    environment.filters.update(prompt=prompt_words)
-    environment.globals.update(glossary=by_name(), term=term, anchor_of=anchor_of)
+    glossary = sorted(TERMS.items(), key=lambda one: one[0].lower())
+    environment.globals.update(glossary=glossary, term=term, anchor_of=anchor_of)
     environment.globals.update(bar=bar, span_of=span_of, vendor=_vendored)
     return environment
 
@@ -260,11 +257,11 @@ def _environments() -> dict[str, Environment]:
     }
 
 
-def _rendering(name: str) -> Callable[[Content], str]:
-    return lambda content: _environments()[name].get_template(name).render(c=content)
+def _rendered(name: str, content: Content) -> str:
+    return _environments()[name].get_template(name).render(c=content)
 
 
 #: file name -> how it is rendered
 PAGES: dict[str, Callable[[Content], str]] = {
-    name: _rendering(name) for name in ("index.html", "report.md", "tables.tex")
+    name: partial(_rendered, name) for name in ("index.html", "report.md", "tables.tex")
 }

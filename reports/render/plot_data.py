@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports.figures.context_figures import recognised
-from reports.figures.style import colour, drawn_entries, label, marker, prompt_words
+from reports.figures.style import Tables, colour, drawn_entries, label, marker, prompt_words
 from reports.render.difference_data import difference_data, interval_choices
 from reports.render.task_names import told_apart
 from reports.tables.rows import rows_of
@@ -30,8 +30,6 @@ SYMBOLS = {
 #: column of a trial -> its name; the first that a trial has is the axis of its plot
 AXES = (("lr", "learning rate"), ("l2", "penalty"))
 
-Tables = Mapping[str, pd.DataFrame]
-
 
 def plot_data(tables: Tables) -> dict[str, Any]:
     """The data of all plots; a plot without numbers has an empty list.
@@ -43,8 +41,8 @@ def plot_data(tables: Tables) -> dict[str, Any]:
     tables = told_apart(tables)
     trials, differences = _trials(tables["trials"]), difference_data(tables)
     points, curves = _points(tables["tasks"]), _curves(tables["wise"])
-    columns = (("tasks", "method"), ("trials", "method"), ("contexts", "method"))  # an empty table has no columns
-    entries = [entry for name, column in columns for entry in tables[name].get(column, ())]
+    named = ("tasks", "trials", "contexts")
+    entries = [entry for name in named for entry in tables[name].get("method", ())]  # an empty table has no columns
     return {
         "methods": {label(m): {"colour": colour(m), "symbol": _symbol(m)} for m in dict.fromkeys(entries)},
         "differences": differences,

@@ -11,7 +11,7 @@ from typing import Any
 from reports.analysis.contrasts import Part
 from reports.claims.verdicts import Verdict, as_asked
 from reports.claims.workings import computed_words, variance_words
-from reports.render.cell_block import Index
+from reports.render.cell_block import place_of
 from reports.render.formatting import FormattedTable, amount
 from reports.tables.card import COPIED, Formula
 from reports.tables.registry import TABLES, Tables
@@ -30,7 +30,7 @@ def provenance(sources: Tables, tables: Sequence[FormattedTable], cells: Mapping
     book = _Book({row[0]: k for k, row in enumerate(cells["rows"])}, {m: k for k, m in enumerate(cells["metrics"])})
     of_tables = {table.name: book.table(sources, table) for table in tables if table.rows}
     of_tables |= {"claims": book.claims(sources), "verdicts": book.parts(sources)}
-    return {"formulas": book.formulas.values, "sets": book.sets.values, "tables": of_tables}
+    return {"formulas": list(book.formulas), "sets": list(book.sets), "tables": of_tables}
 
 
 class _Book:
@@ -38,8 +38,8 @@ class _Book:
 
     def __init__(self, places: Mapping[str, int], metrics: Mapping[str, int]) -> None:
         self.places, self.metrics = places, metrics
-        self.formulas: Index[str] = Index()
-        self.sets: Index[tuple[int, ...]] = Index()
+        self.formulas: dict[str, int] = {}
+        self.sets: dict[tuple[int, ...], int] = {}
 
     def table(self, sources: Tables, shown: FormattedTable) -> dict[str, Any]:
         """A table of the registry. columns: (formula, metric of the cells) of each, None for a column without."""
@@ -85,12 +85,12 @@ class _Book:
 
     def formula(self, formula: Formula) -> tuple[int, int | None]:
         """A formula and the metric of the cells that it is a mean of, as places."""
-        return self.formulas.of(formula.words), self.metrics.get(formula.metric or "")
+        return place_of(formula.words, self.formulas), self.metrics.get(formula.metric or "")
 
     def cells(self, names: Iterable[str]) -> int:
         """The place of a list of cells. Cells without a record are left out."""
         found = [self.places[name] for name in names if name in self.places]
-        return self.sets.of(tuple(b - a for a, b in zip([0, *found], found, strict=False)))
+        return place_of(tuple(b - a for a, b in zip([0, *found], found, strict=False)), self.sets)
 
 
 def _values(verdict: Verdict, part: Part | None) -> list[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from reports.evidence.scopes import model_words
-
-Tables = Mapping[str, pd.DataFrame]
+from reports.figures.style import Tables
 
 
 def told_apart(tables: Tables) -> dict[str, pd.DataFrame]:
