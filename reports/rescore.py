@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from carft.core.metrics import Predictions, calibration_bins, calibration_error,
 from carft.data.catalog import card
 from carft.data.folder.naming import labels
 from carft.store.records import Record, Store
+from reports.render.formatting import listed
 from reports.render.manifest import record_digests
 from reports.tables.rows import rows_of
 
 TOP = 5
+#: names that the line of changes lists at most
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,11 @@ class RescoreRequest:
         """The changes in one line."""
         changes = [f"metrics {', '.join(self.metrics)}"]
         if self.classes is not None:
-            changes.append(f"only {len(self.classes)} classes can be predicted ({_few(self.classes)})")
+            changes.append(f"only {len(self.classes)} classes can be predicted ({listed(self.classes, NAMED)})")
         if self.images is not None:
-            changes.append(f"only images named {_few(self.images)}")
+            changes.append(f"only images named {listed(self.images, NAMED)}")
         if self.sets is not None:
-            changes.append(f"only sets {_few(self.sets)}")
+            changes.append(f"only sets {listed(self.sets, NAMED)}")
         return "; ".join(changes) + ". Not what the cells recorded."
 
 
@@ -194,8 +197,7 @@ def rescore_to(store: Store, request: RescoreRequest, folder: Path) -> Rescored:
     summary.to_csv(paths[1], index=False)
     used = set(table["cell"])
     digests = {k: v for k, v in record_digests(store).items() if k.endswith(".parquet") and k.split("/")[1] in used}
-    what = {name: getattr(request, name) for name in ("tasks", "sets", "classes", "images", "metrics")}
-    content = {"re-scored": request.text(), "request": what, "predictions": digests}
+    content = {"re-scored": request.text(), "request": asdict(request), "predictions": digests}
     paths[2].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return Rescored(paths, request.text(), rows_of(summary))
 
@@ -300,7 +302,3 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     if not names:
         raise UserError(f"'{text}' names nothing.", "Give names, comma-separated or one a line in a file.")
     return names
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

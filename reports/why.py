@@ -17,7 +17,7 @@ from reports.build import sources_of
 from reports.claims.verdicts import as_asked, ledger
 from reports.claims.workings import computed_words, variance_rows
 from reports.evidence.conduct import Suggest
-from reports.render.formatting import amount, points
+from reports.render.formatting import amount, points, shown_part
 from reports.tables.card import COPIED, INTERVAL
 from reports.tables.registry import TABLES, Tables, table_card
 from reports.tables.rows import rows_of
@@ -67,15 +67,12 @@ def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain
     ]
     if row.get("caution"):
         facts.append(("caution", str(row["caution"])))
-    tables: dict[str, Rows] = {}
+    rows: Rows = []
     if formula.metric is not None:
         measured = {c: m[formula.metric] for c in cells if formula.metric in (m := sources.evidence.metrics(c))}
-        tables["Cells"] = [
-            {"cell": cell, "seed": sources.evidence.seed(cell), formula.metric: value}
-            for cell, value in measured.items()
-        ]
+        rows = [{"cell": c, "seed": sources.evidence.seed(c), formula.metric: value} for c, value in measured.items()]
         facts.append(("computed", _mean_words(list(measured.values()), formula.metric)))
-    return Chain(address, facts, {title: rows for title, rows in tables.items() if rows}, _commands(sources, cells))
+    return Chain(address, facts, {"Cells": rows} if rows else {}, _commands(sources, cells))
 
 
 def _value_words(value: Any) -> str:
@@ -105,7 +102,7 @@ def _found(sources: Tables, name: str, rest: str) -> tuple[dict[str, Any], str]:
         raise unknown(f"row of table '{name}' ({'/'.join(card.keys)})", row or rest, rows)
     if column not in table:
         raise unknown(f"column of table '{name}'", column, _columns(table))
-    return {str(k): v for k, v in rows[row].items()}, column
+    return rows[row], column
 
 
 def _columns(table: pd.DataFrame) -> list[str]:
@@ -133,32 +130,27 @@ def _claim(sources: Tables, name: str, scope: str) -> Chain:
         ("run", verdict.command),
     )
     facts += [(what, text) for what, text in told if text]
-    shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
+    shown, commands = shown_part(verdict), _commands(sources, verdict.cells)
     if shown is None:
-        number = [("number", f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}")]
-        return Chain(
-            name, [*facts, *(number if verdict.effect is not None else [])], {}, _commands(sources, verdict.cells)
-        )
+        if verdict.effect is not None:
+            facts.append(("number", f"{verdict.headline}: {amount(verdict.effect, verdict.unit)} {verdict.unit}"))
+        return Chain(name, facts, {}, commands)
     facts += [
         ("number", f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}"),
         ("formula", f"effect: {TABLES['verdicts'].formulas['effect'].words}"),
         ("interval", INTERVAL),
         ("computed", computed_words(shown)),
-        (
-            "a number of a part",
-            f"verdicts.{verdict.scope}/{name}/{shown.name}.effect",
-        ),
+        ("a number of a part", f"verdicts.{verdict.scope}/{name}/{shown.name}.effect"),
     ]
     tables = {
         "Parts, in points": [_part_row(part) for part in verdict.parts],
         f"Variance of {shown.name}, in points squared": variance_rows(shown),
         f"Cells of {shown.name}": _cell_rows(sources, shown.cells),
     }
-    return Chain(name, facts, tables, _commands(sources, verdict.cells))
+    return Chain(name, facts, tables, commands)
 
 
 def _part_row(part: Part) -> dict[str, Any]:
-    margin = points(part.margin) if part.deciding else ""
     return {
         "part": part.name,
         "deciding": "yes" if part.deciding else "beside",
@@ -166,7 +158,7 @@ def _part_row(part: Part) -> dict[str, Any]:
         "effect": points(part.estimate.effect),
         "low": points(part.low),
         "high": points(part.high),
-        "margin": margin,
+        "margin": points(part.margin) if part.deciding else "",
         "tasks": len(part.tasks),
         "seeds": part.estimate.n_seeds,
         "groups": part.estimate.n_groups,

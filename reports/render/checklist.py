@@ -16,7 +16,7 @@ from reports.evidence.evidence import Evidence
 from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
 from reports.figures.style import label
-from reports.render.formatting import NOTHING
+from reports.render.formatting import NOTHING, listed
 from reports.tables.registry import Tables
 from reports.tables.rows import rows_of
 
@@ -50,11 +50,6 @@ def checklist(sources: Tables) -> list[tuple[str, str]]:
     ]
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
 def _range(counts: Sequence[int]) -> str:
     """``3``, or ``31 to 44``; a dash for none."""
     if not counts:
@@ -68,7 +63,7 @@ def _data(view: Evidence) -> str:
     count = len(view.tasks)
     return (
         f"{count} task{'s' * (count > 1)}, scale {view.scale}, data version {', '.join(versions)}: "
-        f"{_listed([view.label(task) for task in view.tasks])}."
+        f"{listed([view.label(task) for task in view.tasks], NAMED)}."
     )
 
 
@@ -105,7 +100,7 @@ def _frames(view: Evidence, task: str) -> list[tuple[str, Frame]]:
 
 def _splits(view: Evidence) -> str:
     """What is trained, selected and tested on, and how validation images are held out."""
-    suites = _listed(view.suite_names())
+    suites = listed(view.suite_names(), NAMED)
     tested = any("test" in view.set_names(task) for task in view.tasks)
     held = [*(["an ID test set"] if tested else []), *([f"shifted sets ({suites})"] if suites else [])]
     given = {name: {getattr(study, name) for study in view.studies} for name in PROTOCOLS}
@@ -122,9 +117,9 @@ def _training(view: Evidence) -> str:
     """The commonest recipe of the studies, and what others change in it."""
     recipes: dict[str, list[StudyFile]] = {}
     for study in view.studies:
-        recipes.setdefault(_settings(study), []).append(study)
+        recipes.setdefault(_named(study.training.content()), []).append(study)
     common, *others = sorted(recipes.values(), key=len, reverse=True) or [[]]
-    words = [_settings(common[0]) if common else "nothing was trained"]
+    words = [_named(common[0].training.content()) if common else "nothing was trained"]
     words += [_departure(common[0], studies) for studies in others]
     readings = dict.fromkeys(_named(study.reading) for study in view.studies if study.reading)
     told = f" Readings that differ from the default: {'; '.join(readings)}." if readings else ""
@@ -135,11 +130,7 @@ def _departure(common: StudyFile, studies: Sequence[StudyFile]) -> str:
     """What the training of some studies has that the common recipe has not, with their methods."""
     usual, content = common.training.content(), studies[0].training.content()
     differing = {name: content.get(name, "default") for name in usual | content if content.get(name) != usual.get(name)}
-    return f"{_listed([label(m) for m in dict.fromkeys(s.method for s in studies)])}: {_named(differing)}"
-
-
-def _settings(study: StudyFile) -> str:
-    return _named(study.training.content())
+    return f"{listed([label(m) for m in dict.fromkeys(s.method for s in studies)], NAMED)}: {_named(differing)}"
 
 
 def _named(values: Mapping[str, object]) -> str:

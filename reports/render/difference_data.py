@@ -74,7 +74,7 @@ def _of_contrast(table: pd.DataFrame) -> pd.DataFrame:
 
 def _row(row: Mapping[str, Any], task: str, where: str, width: Mapping[str, Any] | None) -> dict[str, Any]:
     low, high = _bounds(row["low"], row["high"]) or (None, None)
-    made = {"task": task, "where": where, "effect": _points(row["effect"]), "low": low, "high": high}
+    made = {"task": task, "where": where, "effect": percent(row["effect"]), "low": low, "high": high}
     return {**made, "search": _with_search(row["effect"], width), "tasks": None}
 
 
@@ -87,9 +87,10 @@ def _with_search(effect: float, width: Mapping[str, Any] | None) -> list[float] 
 
 
 def _bounds(low: float | None, high: float | None) -> list[float] | None:
-    shown = [_points(value) for value in (low, high)]
+    shown = [percent(value) for value in (low, high)]
     return [value for value in shown if value is not None] if None not in shown else None
 
 
-def _points(value: float | None) -> float | None:
+def percent(value: float | None) -> float | None:
+    """A share of 1 in percent or points with two decimals; None where there is none."""
     return None if value is None or not math.isfinite(value) else round(100 * float(value), 2)

@@ -98,9 +98,14 @@ def notes_of(verdict: Verdict) -> list[str]:
     return [*cautions, *([ONE_SEARCH] if verdict.n_searches == 1 else [])]
 
 
+def shown_part(verdict: Verdict) -> Part | None:
+    """The part whose numbers a verdict shows; None where it has no parts."""
+    return next((part for part in verdict.parts if part.name == verdict.headline), None)
+
+
 def margin_of(verdict: Verdict) -> float | None:
     """The margin of the part that a verdict shows, as a share of 1."""
-    return next((part.margin for part in verdict.parts if part.name == verdict.headline), None)
+    return None if (shown := shown_part(verdict)) is None else shown.margin
 
 
 def rests_on(verdict: Verdict) -> str:
@@ -109,6 +114,11 @@ def rests_on(verdict: Verdict) -> str:
         return "" if verdict.verdict == "not run" else verdict.basis
     sizes = {"task": verdict.n_tasks, "seed": verdict.n_seeds, "group": verdict.n_groups}
     return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in sizes.items())
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names; beyond ``most`` the rest are counted: ``a, b and 4 more``."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def points(value: float | None, sign: bool = True) -> str:
@@ -175,11 +185,10 @@ def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
 
 def _repeated(table: pd.DataFrame) -> Sequence[str]:
     """Columns that repeat others: the metrics of the rows where all of them are top-1."""
-    of_card = ("card_metric", "test_card_metric", "card_low", "card_high")
     names = [c for c in ("card_metric", "metric") if c in table.columns]
     if not names or not all((table[c] == "top1").all() for c in names):
         return ()
-    return (*of_card, "metric")
+    return ("card_metric", "test_card_metric", "card_low", "card_high", "metric")
 
 
 def _is_constant(column: str, values: pd.Series) -> bool:

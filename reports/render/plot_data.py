@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.figures.context_figures import recognised
 from reports.figures.style import Tables, colour, drawn_entries, label, marker, prompt_words
-from reports.render.difference_data import difference_data, interval_choices
+from reports.render.difference_data import difference_data, interval_choices, percent
 from reports.render.task_names import told_apart
 from reports.tables.rows import rows_of
 
@@ -59,8 +59,7 @@ def _symbol(entry: str) -> str:
 
 
 def _percent(row: Mapping[str, Any], columns: Iterable[str]) -> list[float | None]:
-    values = [row.get(column) for column in columns]
-    return [None if v is None or not math.isfinite(v) else round(100 * float(v), 2) for v in values]
+    return [percent(row.get(column)) for column in columns]
 
 
 def _points(tasks: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from reports.analysis.contrasts import Part
 from reports.claims.verdicts import Verdict, as_asked
 from reports.claims.workings import computed_words, variance_words
 from reports.render.cell_block import place_of
-from reports.render.formatting import FormattedTable, amount
+from reports.render.formatting import FormattedTable, amount, shown_part
 from reports.tables.card import COPIED, Formula
 from reports.tables.registry import TABLES, Tables
 from reports.tables.rows import rows_of
@@ -27,61 +27,64 @@ def provenance(sources: Tables, tables: Sequence[FormattedTable], cells: Mapping
     Each table has, of every row in order, its address as in ``report why``, and the place of its list of cells in
     ``sets``. A list of cells holds the first place and then the steps from each to the next.
     """
-    book = _Book({row[0]: k for k, row in enumerate(cells["rows"])}, {m: k for k, m in enumerate(cells["metrics"])})
-    of_tables = {table.name: book.table(sources, table) for table in tables if table.rows}
-    of_tables |= {"claims": book.claims(sources), "verdicts": book.parts(sources)}
+    book = _Book(sources, cells)
+    of_tables = {table.name: book.table(table) for table in tables if table.rows}
+    of_tables |= {"claims": book.claims(), "verdicts": book.parts()}
     return {"formulas": list(book.formulas), "sets": list(book.sets), "tables": of_tables}
 
 
 class _Book:
     """Formulas and lists of cells that many rows share are held once."""
 
-    def __init__(self, places: Mapping[str, int], metrics: Mapping[str, int]) -> None:
-        self.places, self.metrics = places, metrics
+    def __init__(self, sources: Tables, cells: Mapping[str, Any]) -> None:
+        self.sources = sources
+        self.places = {row[0]: k for k, row in enumerate(cells["rows"])}
+        self.metrics = {name: k for k, name in enumerate(cells["metrics"])}
         self.formulas: dict[str, int] = {}
         self.sets: dict[tuple[int, ...], int] = {}
 
-    def table(self, sources: Tables, shown: FormattedTable) -> dict[str, Any]:
+    def table(self, shown: FormattedTable) -> dict[str, Any]:
         """A table of the registry. columns: (formula, metric of the cells) of each, None for a column without."""
-        card, rows = TABLES[shown.name], rows_of(sources.table(shown.name))
+        card, rows = TABLES[shown.name], rows_of(self.sources.table(shown.name))
         columns = [None if name in card.keys else self.formula(card.formula(name) or COPIED) for name in shown.names]
         return {
             "title": card.title,
             "columns": columns,
             "keys": card.short_keys(rows),
-            "cells": [self.cells(card.cells(sources, row)) for row in rows],
+            "cells": [self.cells(card.cells(self.sources, row)) for row in rows],
         }
 
-    def claims(self, sources: Tables) -> dict[str, Any]:
+    def claims(self) -> dict[str, Any]:
         """The verdicts, each with its rule and the numbers of the part that stands for it."""
-        facts, values = [], []
-        for verdict in sources.verdicts:
-            rule = ("rule", as_asked(verdict, sources.evidence).rule)
-            shown = next((part for part in verdict.parts if part.name == verdict.headline), None)
-            facts.append([rule, ("verdict", verdict.reason), *(_workings(shown) if shown else ())])
-            values.append(_values(verdict, shown))
-        keys = TABLES["claims"].short_keys(rows_of(sources.table("claims")))
-        return self._numbers("claims", keys, [v.cells for v in sources.verdicts], facts, values)
+        shown = [(verdict, shown_part(verdict)) for verdict in self.sources.verdicts]
+        facts = [
+            [("rule", as_asked(verdict, self.sources.evidence).rule), ("verdict", verdict.reason), *_workings(part)]
+            for verdict, part in shown
+        ]
+        return self._numbers("claims", [verdict.cells for verdict, _ in shown], facts, shown)
 
-    def parts(self, sources: Tables) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
         """The parts of all verdicts."""
-        parts = [(verdict, part) for verdict in sources.verdicts for part in verdict.parts]
-        keys = TABLES["verdicts"].short_keys(rows_of(sources.table("verdicts")))
-        facts = [_workings(part) for _, part in parts]
-        return self._numbers("verdicts", keys, [p.cells for _, p in parts], facts, [_values(*pair) for pair in parts])
+        parts = [(verdict, part) for verdict in self.sources.verdicts for part in verdict.parts]
+        return self._numbers("verdicts", [p.cells for _, p in parts], [_workings(p) for _, p in parts], parts)
 
     def _numbers(
         self,
         name: str,
-        keys: Sequence[str],
         cells: Iterable[Sequence[str]],
         facts: Sequence[Sequence[tuple[str, str]]],
-        values: Sequence[Sequence[str]],
+        shown: Sequence[tuple[Verdict, Part | None]],
     ) -> dict[str, Any]:
         card = TABLES[name]
-        columns = [self.formula(card.formulas[column]) for column in NUMBERS]
-        made = {"columns": columns, "keys": keys, "cells": [self.cells(c) for c in cells], "facts": facts}
-        return {"title": card.title, "headings": list(NUMBERS.values()), "values": values, **made}
+        return {
+            "title": card.title,
+            "headings": list(NUMBERS.values()),
+            "values": [_values(*pair) for pair in shown],
+            "columns": [self.formula(card.formulas[column]) for column in NUMBERS],
+            "keys": card.short_keys(rows_of(self.sources.table(name))),
+            "cells": [self.cells(names) for names in cells],
+            "facts": facts,
+        }
 
     def formula(self, formula: Formula) -> tuple[int, int | None]:
         """A formula and the metric of the cells that it is a mean of, as places."""
@@ -101,9 +104,8 @@ def _values(verdict: Verdict, part: Part | None) -> list[str]:
     return [*shown, amount(part.estimate.smallest_visible(), verdict.unit).lstrip("+")]
 
 
-def _workings(part: Part) -> list[tuple[str, str]]:
-    return [
-        ("part", part.name),
-        ("computed", computed_words(part)),
-        ("variance in points squared", variance_words(part)),
-    ]
+def _workings(part: Part | None) -> list[tuple[str, str]]:
+    if part is None:
+        return []
+    variance = ("variance in points squared", variance_words(part))
+    return [("part", part.name), ("computed", computed_words(part)), variance]

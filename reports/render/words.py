@@ -77,11 +77,8 @@ def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> st
         words = f"{evidence.name}: {words} All scopes: {every} tasks, {cells}."
     trials = of_scope(tables["trials"], evidence)
     untuned = len(trials) and trials.groupby(_study_keys(trials)).size().max() == 1
-    return (
-        f"{words} Nothing was tuned: every study had one trial, so read nothing into the verdicts."
-        if untuned
-        else words
-    )
+    nothing = " Nothing was tuned: every study had one trial, so read nothing into the verdicts."
+    return words + (nothing if untuned else "")
 
 
 def about_words(evidence: Evidence) -> str:
