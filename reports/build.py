@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.claims.own import NAME, ask
@@ -15,7 +13,6 @@ from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.evidence import Evidence
 from reports.figures.figures import draw_all
-from reports.figures.style import Plot
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import PAGES, Content
@@ -82,7 +79,12 @@ def sources_of(store: Store, suggest: Suggest | None = None) -> Tables:
 def write_tables(sources: Tables, folder: Path) -> list[Path]:
     """One CSV per table of the registry."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write_csv(table, folder / f"{name}.csv") for name, table in sources.tables().items()]
+    paths = []
+    for name, table in sources.tables().items():
+        path = folder / f"{name}.csv"
+        table.to_csv(path, index=False)
+        paths.append(path)
+    return paths
 
 
 def write_pages(content: Content, folder: Path) -> list[Path]:
@@ -93,16 +95,6 @@ def write_pages(content: Content, folder: Path) -> list[Path]:
         path.write_text(render(content), encoding="utf-8")
         paths.append(path)
     return paths
-
-
-def redrawn(sources: Tables, folder: Path) -> list[Plot]:
-    """Every figure drawn once more, elsewhere."""
-    return draw_all(sources.tables(), sources.evidence.scale, folder)
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> Path:
-    table.to_csv(path, index=False)
-    return path
 
 
 def _require_folder(folder: Path) -> None:

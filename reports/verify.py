@@ -28,10 +28,11 @@ from carft.store.early_stopping import known_curve, rungs_of
 from carft.store.records import Record, Store
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
-from reports.build import redrawn, sources_of, write_pages, write_tables
+from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import ask_again
 from reports.evidence.conduct import Suggest, replay_differences
 from reports.evidence.results import finished_trials
+from reports.figures.figures import draw_all
 from reports.figures.style import Plot
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
@@ -88,7 +89,7 @@ class Case:
     @cached_property
     def plots(self) -> list[Plot]:
         """Every figure drawn again."""
-        return redrawn(self.sources, self.scratch / "figures")
+        return draw_all(self.sources.tables(), self.sources.evidence.scale, self.scratch / "figures")
 
     def same(self, *keys: str) -> bool:
         """Whether the report was made with the same code, machine or packages as are here."""
@@ -155,22 +156,22 @@ def _report_files(case: Case) -> Found:
     made = [case.folder / name for name in case.manifest.report]
     inside = [path for name in ("tables", "figures", FOLDER) for path in case.folder.glob(f"{name}/*")]
     there = [*inside, *(p for p in made if p.is_file())]
-    yield from _digests(case.manifest.report, manifests.digests(case.folder, set(there)), "the report was written")
+    yield from _digests(case.manifest.report, manifests.digests(case.folder, set(there)))
 
 
 def _record_files(case: Case) -> Found:
     """Every record against the manifest."""
-    yield from _digests(case.manifest.records, case.records, "the report was written")
+    yield from _digests(case.manifest.records, case.records)
 
 
-def _digests(then: Mapping[str, str], now: Mapping[str, str], when: str) -> Found:
+def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Found:
     for name in sorted({*then, *now}):
         if name not in now:
             yield 1, f"{name} is missing"
         elif name not in then:
-            yield 1, f"{name} was added after {when}"
+            yield 1, f"{name} was added after the report was written"
         else:
-            yield 1, None if then[name] == now[name] else f"{name} was changed after {when}"
+            yield 1, None if then[name] == now[name] else f"{name} was changed after the report was written"
 
 
 def _recorded_metrics(case: Case) -> Found:
@@ -209,10 +210,8 @@ def _with_logits(store: Store, cell: str, name: str, recorded: Mapping[str, floa
         ("context", outcomes.predicted_contexts, predictions.predicted_contexts),
     ):
         wrong = int((shown != given).sum())
-        yield (
-            1,
-            f"cell {cell}, {name}: the {what} of {wrong} images is not that of the largest logit" if wrong else None,
-        )
+        words = f"cell {cell}, {name}: the {what} of {wrong} images is not that of the largest logit"
+        yield 1, words if wrong else None
     yield from _metrics(cell, name, recorded, flatten(name, score(predictions)))
 
 
@@ -221,11 +220,11 @@ def _metrics(
 ) -> Found:
     """Recorded metrics of a set against given ones. but: endings of metrics that are not compared."""
     for metric in (m for m in recorded if m.startswith(f"{name}/") and not m.endswith(but)):
-        given_value = given.get(metric, math.nan)
-        if not _equal(recorded[metric], given_value):
-            yield 1, f"cell {cell}: {metric} is recorded as {recorded[metric]!r}; its predictions give {given_value!r}"
-        else:
+        then, now = recorded[metric], given.get(metric, math.nan)
+        if _equal(then, now):
             yield 1, None
+        else:
+            yield 1, f"cell {cell}: {metric} is recorded as {then!r}; its predictions give {now!r}"
 
 
 def _winners(case: Case) -> Found:
@@ -260,8 +259,7 @@ def _given_up(case: Case, study: StudyFile) -> Found:
     for trial, stop in zip(trials, wanted, strict=True):
         if trial.status not in ("done", "stopped"):
             continue
-        ends = {"done": None, "stopped": trial.stopped_after}
-        found = ends[trial.status]
+        found = trial.stopped_after if trial.status == "stopped" else None
         said = "trained to the end" if found is None else f"pruned after epoch {found}"
         rule = "to the end" if stop is None else f"until epoch {stop}"
         words = f"study {study.id}: trial {trial.number} is {said}; its rungs let it train {rule}"
@@ -336,7 +334,7 @@ def _figures(case: Case) -> Found:
     for plot in case.plots:
         yield from _compare_csv(shown / f"{plot.name}.csv", plot.svg.with_suffix(".csv"), f"figure {plot.name}")
         for path in (plot.png, plot.svg) if exact else ():
-            yield _compare_bytes(shown / path.name, path, f"figures/{path.name}")
+            yield _compare(shown / path.name, path, f"figures/{path.name}", Path.read_bytes)
     expected = {plot.name for plot in case.plots}
     for path in sorted(shown.glob("*.svg")):
         yield 1, None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
@@ -354,20 +352,17 @@ def _pages(case: Case) -> Found:
     pictures = read_pictures((case.folder / FOLDER).glob("*.jpg"))
     content = Content.of(case.sources, own, manifests.fingerprint(case.records), pictures)
     for path in write_pages(content, case.scratch):
-        yield _compare_page(case.folder / path.name, path)
+        yield _compare(case.folder / path.name, path, path.name, _text)
 
 
-def _compare_page(shown: Path, made: Path) -> tuple[int, str | None]:
-    if not shown.is_file():
-        return 1, f"{made.name} is missing"
-    same = unpacked(shown.read_text(encoding="utf-8")) == unpacked(made.read_text(encoding="utf-8"))
-    return 1, None if same else f"{made.name} is not what the records give"
+def _text(page: Path) -> str:
+    return unpacked(page.read_text(encoding="utf-8"))
 
 
-def _compare_bytes(shown: Path, made: Path, name: str) -> tuple[int, str | None]:
+def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object]) -> tuple[int, str | None]:
     if not shown.is_file():
         return 1, f"{name} is missing"
-    return 1, None if shown.read_bytes() == made.read_bytes() else f"{name} is not what the records give"
+    return 1, None if read(shown) == read(made) else f"{name} is not what the records give"
 
 
 def _compare_csv(shown: Path, made: Path, name: str, key: Callable[[Mapping[str, str]], str] | None = None) -> Found:

@@ -16,7 +16,8 @@ from playwright import sync_api
 from carft.data.fixtures import picture
 from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
-from reports.build import redrawn, sources_of
+from reports.build import sources_of
+from reports.figures.figures import draw_all
 from reports.render.page import PAGES, Content
 from reports.render.pictures import picture_name, read_pictures
 from reports.tables.registry import Tables
@@ -48,7 +49,8 @@ def content(sources: Tables, tmp_path_factory: pytest.TempPathFactory) -> Conten
     for k, row in enumerate(rows):  # planted images exist as predictions only
         picture(k).save(root / f"{picture_name(row['task'], row['set'], row['image'])}.jpg")
     pictures = read_pictures(root.glob("*.jpg"))
-    return Content.of(sources, redrawn(sources, root / "figures"), "fingerprint", pictures)
+    plots = draw_all(sources.tables(), sources.evidence.scale, root / "figures")
+    return Content.of(sources, plots, "fingerprint", pictures)
 
 
 @pytest.fixture(scope="session")
