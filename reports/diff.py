@@ -61,15 +61,8 @@ def compare(first: Store, second: Store, suggest: Suggest | None = None) -> Comp
     cells, differing = _shared(first, second, sides)
     made = [Counter(made_by(r.provenance) for r in s.evidence.records.values()) for s in sides]
     only_first, only_second = (sorted(a.keys() - b.keys()) for a, b in (made, made[::-1]))
-    return Comparison(
-        claims,
-        parts,
-        cells,
-        differing,
-        only_first,
-        only_second,
-        _sentences(sides, cells, differing, only_first, only_second),
-    )
+    words = _sentences(sides, cells, differing, only_first, only_second)
+    return Comparison(claims, parts, cells, differing, only_first, only_second, words)
 
 
 def moved(first: Estimate, second: Estimate) -> Estimate:

@@ -97,16 +97,12 @@ def _found(sources: Tables, name: str, rest: str) -> tuple[dict[str, Any], str]:
     rows = card.addressed(rows_of(table))
     row, _, column = rest.rpartition(".")
     if rest in rows:
-        raise UserError(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(_columns(table))}.")
+        raise UserError(f"'{name}.{rest}' is a row; which column?", f"It has: {', '.join(table.columns)}.")
     if row not in rows:
         raise unknown(f"row of table '{name}' ({'/'.join(card.keys)})", row or rest, rows)
     if column not in table:
-        raise unknown(f"column of table '{name}'", column, _columns(table))
+        raise unknown(f"column of table '{name}'", column, table.columns)
     return rows[row], column
-
-
-def _columns(table: pd.DataFrame) -> list[str]:
-    return [str(c) for c in table.columns]
 
 
 def _claim(sources: Tables, name: str, scope: str) -> Chain:

@@ -10,19 +10,13 @@ from reports.figures.style import Tables
 
 def told_apart(tables: Tables) -> dict[str, pd.DataFrame]:
     """The tables, in which a task of several scopes is named with its model, but for that of the family's own model."""
-    shared = _shared(tables["tasks"])
+    tasks = tables["tasks"]
+    counts = tasks.groupby("task")["scope"].nunique() if len(tasks) else pd.Series(dtype=int)
+    shared = {*counts[counts > 1].index}
     return {name: _renamed(table, shared) if shared else table for name, table in tables.items()}
 
 
-def _shared(tasks: pd.DataFrame) -> frozenset[str]:
-    """The tasks of more than one scope."""
-    if not len(tasks):
-        return frozenset()
-    counts = tasks.groupby("task")["scope"].nunique()
-    return frozenset(counts[counts > 1].index)
-
-
-def _renamed(table: pd.DataFrame, shared: frozenset[str]) -> pd.DataFrame:
+def _renamed(table: pd.DataFrame, shared: set[str]) -> pd.DataFrame:
     if not {"task", "scope"} <= {*table.columns}:
         return table
     pairs = zip(table["task"], table["scope"], strict=True)
