@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.errors import UserError, unknown
+from carft.core.files import write_json
 from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, negative_log_likelihood, top1
 from carft.data.catalog import card
 from carft.data.folder.naming import labels
@@ -197,8 +197,7 @@ def rescore_to(store: Store, request: RescoreRequest, folder: Path) -> Rescored:
     summary.to_csv(paths[1], index=False)
     used = set(table["cell"])
     digests = {k: v for k, v in record_digests(store).items() if k.endswith(".parquet") and k.split("/")[1] in used}
-    content = {"re-scored": request.text(), "request": asdict(request), "predictions": digests}
-    paths[2].write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(paths[2], {"re-scored": request.text(), "request": asdict(request), "predictions": digests})
     return Rescored(paths, request.text(), rows_of(summary))
 
 

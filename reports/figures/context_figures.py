@@ -26,11 +26,6 @@ def recognised(table: pd.DataFrame) -> pd.DataFrame:
     return summed.sort_values("seen", ascending=False, kind="stable")
 
 
-def context_words(context: str, is_seen: bool) -> str:
-    """A context as a label that says whether it was trained on."""
-    return prompt_words(context) + (" (trained on)" if is_seen else "")
-
-
 def contexts(tables: Tables) -> Figure | None:
     summed = recognised(tables["contexts"])
     share = (100 * summed["hits"] / summed["images"]).unstack("method", sort=False)[::-1]
@@ -39,7 +34,8 @@ def contexts(tables: Tables) -> Figure | None:
     rows = np.arange(len(share))
     for method in share.columns:
         axis.plot(share[method], rows, marker(method), color=colour(method), label=label(method), ms=6, alpha=0.85)
-    axis.set_yticks(rows, [context_words(c, seen[c]) for c in share.index], fontsize=7.5)
+    names = [prompt_words(c) + (" (trained on)" if seen[c] else "") for c in share.index]
+    axis.set_yticks(rows, names, fontsize=7.5)
     axis.set_xlabel("images whose context is recognised (%)")
     figure.legend(loc="outside upper center", ncols=3)
     return figure

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.style import CROWDED, Tables, by_method, colour, few, label, marker
+from reports.figures.style import Tables, by_method, colour, label, marker
+
+#: marks above which they are rasterized, and points of a curve above which its markers would overlap
+CROWDED, FEW = 500, 20
 
 
 def search(tables: Tables) -> Figure | None:
@@ -43,11 +49,8 @@ def best_of_n(tables: Tables) -> Figure | None:
     if table["n"].max() < 2:
         return None
     figure, axis = plt.subplots(figsize=(4.4, 2.7), layout="constrained")
-    for method, part in by_method(table, sort=True):
-        mark = few(len(part), marker(method))
-        axis.plot(part["n"], 100 * part["expected_best"], color=colour(method), marker=mark, label=label(method))
+    _draw_by_trials(axis, by_method(table, sort=True), "n", "expected_best")
     axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     return figure
 
@@ -56,14 +59,19 @@ def one_trial(tables: Tables) -> Figure | None:
     if tables["one_trial"]["ft_trials"].max() < 2:
         return None
     figure, axis = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
-    for method, part in by_method(tables["one_trial"]):
-        mark = few(len(part), marker(method))
-        axis.plot(part["ft_trials"], 100 * part["gain"], color=colour(method), marker=mark, label=label(method))
+    _draw_by_trials(axis, by_method(tables["one_trial"]), "ft_trials", "gain")
     axis.axhline(0, color="black", lw=0.8)
     axis.set(xlabel="search trials given to FT", ylabel="method minus FT,\nvalidation top-1 (points)")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=8)
     return figure
+
+
+def _draw_by_trials(axis: plt.Axes, methods: Sequence[tuple[str, pd.DataFrame]], trials: str, share: str) -> None:
+    """A curve of each method: a share in percent over numbers of trials."""
+    for method, part in methods:
+        mark = marker(method) if len(part) <= FEW else ""
+        axis.plot(part[trials], 100 * part[share], color=colour(method), marker=mark, label=label(method))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def training(tables: Tables) -> Figure | None:

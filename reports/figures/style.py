@@ -74,18 +74,9 @@ def drawn_entries(entries: Iterable[str]) -> list[str]:
     return [e for e in dict.fromkeys(entries) if "(" not in e or e in DRAWN_INTERPOLATIONS]
 
 
-CROWDED = 500  # marks above which a figure is rasterized
-FEW = 20  # points up to which a curve has markers
-
-
 def by_method(table: pd.DataFrame, sort: bool = False) -> list[tuple[str, pd.DataFrame]]:
     """Each method with its rows; sort: by name, otherwise in order of appearance."""
     return [(str(method), part) for method, part in table.groupby("method", sort=sort)]
-
-
-def few(count: int, mark: str) -> str:
-    """The marker of a curve with so many points; empty when markers would overlap."""
-    return mark if count <= FEW else ""
 
 
 plt.rcParams.update(

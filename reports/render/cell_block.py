@@ -37,7 +37,7 @@ def cell_block(sources: Tables) -> dict[str, Any]:
         what = (row["cell"], row["task"], method, row["hyperparameters"], str(row["seed"]))
         caution = row.get("caution", "")
         rows.append((*what, seal.roles[record.id], *shown_metrics, caution))
-        values = [[place_of(name, names), _short(value)] for name, value in metrics.items()]
+        values = [[place_of(n, names), round(v, 4) if math.isfinite(v) else None] for n, v in metrics.items()]
         setting = place_of(_setting(record.cell.as_dict()), settings)
         maker = place_of(made_by(record.provenance), makers)
         details.append((row["command"], setting, maker, values, record.cell.parents))
@@ -60,10 +60,6 @@ def _named_method(cell: Cell, evidence: Evidence) -> str:
 def place_of(value: Value, places: dict[Value, int]) -> int:
     """The place of a value among distinct ones; a new one is the last."""
     return places.setdefault(value, len(places))
-
-
-def _short(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
 
 
 def _setting(spec: Mapping[str, Any]) -> str:

@@ -24,12 +24,9 @@ def confirmed_table(evidence: Evidence) -> pd.DataFrame:
         for cell in study.confirm
         if cell in view.records and view.archive.evaluated(cell)
     ]
-    table = pd.DataFrame(rows)
-    if table.empty:
-        return pd.DataFrame(columns=[*COLUMNS, "selected_on", "cell"])
     last = ("selected_on", "cell")
-    between = [name for name in table if name not in (*COLUMNS, *last)]
-    return table[[*COLUMNS, *between, *last]]
+    tuned = dict.fromkeys(name for row in rows for name in row if name not in (*COLUMNS, *last))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *tuned, *last])
 
 
 def _row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any]:

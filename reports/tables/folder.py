@@ -15,7 +15,7 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
     """One row per cell, with the command that runs it again."""
     rows = []
     for record in sorted(evidence.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
-        versions = record.provenance
+        versions, opened = record.provenance, bool(evidence.archive.evaluated(record.id))
         rows.append(
             {
                 "cell": record.id,
@@ -28,9 +28,7 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
                 "carft": versions["carft"],
                 "numerics": versions["numerics"],
                 "torch": versions["packages"].get("torch", ""),
-                "command": command(
-                    record.cell, "again", unseal=bool(evidence.archive.evaluated(record.id)), published=True
-                ),
+                "command": command(record.cell, "again", unseal=opened, published=True),
             }
         )
     return pd.DataFrame(rows)
