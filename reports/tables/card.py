@@ -82,10 +82,9 @@ class TableCard:
 
     def format(self, column: str) -> Format:
         """How a column is formatted."""
-        for patterns, kind in ((self.shares, "share"), (self.points, "points")):
-            if any(fnmatchcase(column, pattern) for pattern in patterns):
-                return kind  # type: ignore[return-value]
-        return "general"
+        if any(fnmatchcase(column, pattern) for pattern in self.shares):
+            return "share"
+        return "points" if any(fnmatchcase(column, pattern) for pattern in self.points) else "general"
 
     def formula(self, column: str) -> Formula | None:
         """The formula of a column; None where the card has formulas, but none for this column."""
@@ -102,14 +101,11 @@ class TableCard:
         return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
 
     def short_keys(self, rows: Sequence[Row]) -> list[str]:
-        """What names each row: its short key, or its key where another row has the same."""
-        counts = Counter(self.short_key(row) for row in rows)
-        return [short if counts[short := self.short_key(row)] == 1 else self.key(row) for row in rows]
+        """What names each row: its key without the scope, or with it where another scope has such a row too."""
+        short = ["/".join(str(row[k]) for k in self.keys if k in row and k != "scope") for row in rows]
+        counts = Counter(short)
+        return [name if counts[name] == 1 else self.key(row) for name, row in zip(short, rows, strict=True)]
 
     def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Row by its key, and by its short key where no other row has the same."""
         return dict(zip(self.short_keys(rows), rows, strict=True)) | {self.key(row): row for row in rows}
-
-    def short_key(self, row: Row) -> str:
-        """The same without the scope: enough where no other scope has such a row."""
-        return "/".join(str(row[k]) for k in self.keys if k in row and k != "scope")
