@@ -12,7 +12,7 @@ from pydantic import Field
 
 from carft.core.files import write_json
 from carft.spec.plugins import known_only
-from carft.spec.registry import METHODS, PLUGGED, Range, trained
+from carft.spec.registry import METHODS, PLUGGED, MethodCard, Range
 from carft.store.document import Document, Number, read_document
 from carft.store.records import Store
 
@@ -62,8 +62,8 @@ def load_methods(store: Store) -> None:
     for path in sorted((store.root / FOLDER).glob("*.json")):
         file = read_document(path, MethodFile)
         fields = {key: getattr(file, key) for key in MethodFile.model_fields if key != "digest"}
-        space = {name: Range(**dict(limits)) for name, limits in file.space.items()}
-        known_only(trained(**{**fields, "space": space}, implementation=""), file.digest)
+        fields["space"] = {name: Range(**dict(limits)) for name, limits in file.space.items()}
+        known_only(MethodCard(**fields, kind="trained", implementation="", command="train"), file.digest)
 
 
 def copy_methods(source: Store, target: Store) -> None:
