@@ -52,13 +52,13 @@ def main() -> None:
     try:
         app()
     except UserError as refusal:
-        err.print(headed("Refused:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
+        err.say(headed("Refused:", f" {refusal.message}", "bold red"))
         if refusal.hint:
-            err.print(refusal.hint, soft_wrap=True, highlight=False)
+            err.say(refusal.hint)
         raise SystemExit(2) from None
     except StorageUnavailable as away:
-        err.print(headed("Refused:", f" {away.strerror}.", "bold red"), soft_wrap=True, highlight=False)
+        err.say(headed("Refused:", f" {away.strerror}.", "bold red"))
         raise SystemExit(2) from None
     except Diverged as failure:
-        err.print(headed("The cell failed:", f" {failure}.", "bold red"), soft_wrap=True, highlight=False)
+        err.say(headed("The cell failed:", f" {failure}.", "bold red"))
         raise SystemExit(1) from None

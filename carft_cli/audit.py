@@ -81,7 +81,7 @@ def audit(settings: AuditSettings) -> None:
         return
     (err if settings.output.as_json else out).print(*_plan_lines(asked.question, sweeps, plans), sep="\n")
     if settings.dry_run:
-        out.print(f"Next: {_again()}", soft_wrap=True, markup=False)
+        out.print(f"Next: {_again()}", soft_wrap=True)
         return
     failed = [
         _run(one, f"Part {number} of {len(sweeps)}", store, request, settings)
@@ -102,7 +102,7 @@ def _require_possible(sweeps: list[AuditSweep], requests: list[Resources], dry_r
     if found and not dry_run:
         raise next(iter(found.values()))
     for refusal in found.values():
-        err.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
+        err.say(headed("In the way:", f" {refusal.message}", "bold red"))
 
 
 def _plans(sweeps: list[AuditSweep], store: Store, requests: list[Resources]) -> list[Plan]:
@@ -165,13 +165,12 @@ def _run(sweep: AuditSweep, title: str, store: Store, request: Resources, settin
     session = Session(sweep.recipe, store, request)
     _, summary, state = session.run(settings.retry_failed)
     session.write_result(summary, state)
-    err.print(
+    err.say(
         f"{name}: {counted(summary.cells_done, 'cell')} done, {summary.cells_reused} found done, "
-        f"{summary.cells_failed} failed, {duration(summary.wall_s)}.",
-        soft_wrap=True, highlight=False,
-    )  # fmt: skip
+        f"{summary.cells_failed} failed, {duration(summary.wall_s)}."
+    )
     if summary.stopped:
-        err.print(f"Stopped. Finished cells are kept; go on: {_again()}", soft_wrap=True, markup=False)
+        err.print(f"Stopped. Finished cells are kept; go on: {_again()}", soft_wrap=True)
         raise SystemExit(128 + summary.stopped)
     return summary.cells_failed
 

@@ -41,6 +41,10 @@ class NamingConsole(Console):
         """Print as rich does."""
         super().print(*(o.replace(FROM_CHECKOUT, program()) if isinstance(o, str) else o for o in objects), **settings)
 
+    def say(self, text: str | Text, style: str | None = None) -> None:
+        """Print text as one line, however long, without colours for the numbers and paths in it."""
+        self.print(text, style=style, soft_wrap=True, highlight=False)
+
 
 # markup is off: a path with [brackets] in it is shown as it is
 out = NamingConsole(width=_width(), markup=False)
@@ -99,10 +103,10 @@ def _names_in_lines(columns: Mapping[str, Sequence[str]]) -> list[str]:
 def print_stacked(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
     """Rows of plain values with a line for each field, for long reasons and paths; the fields of ``head`` go first."""
     for row in rows:
-        out.print("  ".join(cell_text(row[name]) for name in head), soft_wrap=True, style="bold", highlight=False)
+        out.say("  ".join(cell_text(row[name]) for name in head), style="bold")
         for name, value in row.items():
             if name not in head and value not in (None, ""):
-                out.print(f"  {name}: {cell_text(value)}", soft_wrap=True, markup=False, highlight=False)
+                out.say(f"  {name}: {cell_text(value)}")
 
 
 def print_fitting(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> None:
@@ -115,7 +119,7 @@ def print_fitting(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> Non
     for row in rows:
         out.print("  ".join(cell_text(row[name]) for name in head if name in row), style="bold", highlight=False)
         rest = (f"{name} {cell_text(value)}" for name, value in row.items() if name not in head)
-        out.print(Padding(", ".join(rest), (0, 0, 0, 2)), markup=False, highlight=False)
+        out.print(Padding(", ".join(rest), (0, 0, 0, 2)), highlight=False)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], empty: str = "nothing") -> None:

@@ -142,17 +142,17 @@ def data_check(settings: CheckSettings) -> None:
             said = Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
             out.print(said, soft_wrap=True)
             for problem in one.problems:
-                out.print(f"  {problem}", soft_wrap=True, highlight=False, markup=False)
+                out.say(f"  {problem}")
             for file, reason in one.unreadable.items():
-                out.print(f"  {file}: {reason}", soft_wrap=True, highlight=False, markup=False)
+                out.say(f"  {file}: {reason}")
         for line in _own_words(own) if own else ():
-            out.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+            out.say(f"  {line}")
         if refused:
-            out.print(f"  No sweep can use it yet. {refused}", soft_wrap=True, highlight=False, markup=False)
+            out.say(f"  No sweep can use it yet. {refused}")
         for copies in near:
-            out.print(f"  {copies.words}", soft_wrap=True, highlight=False, markup=False)
+            out.say(f"  {copies.words}")
             for held, trained in copies.pairs[:FEW]:
-                out.print(f"    {held} looks like {trained}", soft_wrap=True, highlight=False, markup=False)
+                out.say(f"    {held} looks like {trained}")
             if len(copies.pairs) > FEW:
                 out.print(f"    and {len(copies.pairs) - FEW} more; all with --json", highlight=False)
     if refused or any(one.status == "failed" for one in found):

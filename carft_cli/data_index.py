@@ -51,9 +51,9 @@ def data_index(settings: IndexSettings) -> None:
         print_json(rows)
         return
     for row in rows:
-        out.print(_index_line(row), soft_wrap=True, markup=False, highlight=False)
+        out.say(_index_line(row))
         for why in (row["unreadable"] or {}).values():
-            out.print(f"  {why}", soft_wrap=True, markup=False, highlight=False)
+            out.say(f"  {why}")
 
 
 def _index_line(row: dict[str, Any]) -> str:

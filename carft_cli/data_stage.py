@@ -68,12 +68,12 @@ def data_stage(settings: StageSettings) -> None:
     else:
         checked = f"; {len(different)} of them changed" if settings.check else ""
         said = f"{counted(len(staged), 'shard')}, {new} new: {images:,} images, {size / 2**20:,.1f} MiB{checked}."
-        out.print(f"{said} Folder: {settings.to}", soft_wrap=True, highlight=False, markup=False)
+        out.say(f"{said} Folder: {settings.to}")
         for name in different:
-            out.print(f"  {name}", soft_wrap=True, highlight=False, markup=False)
+            out.say(f"  {name}")
     if different:
         again = shlex.join(["python", "cli.py", *(word for word in sys.argv[1:] if word != "--check")])
-        err.print(f"Delete these files, then stage them again: {again}", soft_wrap=True, highlight=False, markup=False)
+        err.say(f"Delete these files, then stage them again: {again}")
         raise SystemExit(1)
 
 

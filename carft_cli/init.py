@@ -62,10 +62,10 @@ def init(
         inside, outside = (", ".join(entry[key]) for key in ("id_domains", "ood_domains"))
         lines.append(f"Trained on: {inside}; held out: {outside}. Edit id_domains and ood_domains in {paths[TASKS]}.")
     for line in (*lines, *table_notes(tree), *(f"Warning: {words_}" for words_ in warnings)):
-        out.print(line, soft_wrap=True, markup=False, highlight=False)
+        out.say(line)
     out.print(f"Written: {', '.join(map(str, paths.values()))}", soft_wrap=True)
     asked = f"{shlex.quote(str(paths[RECIPE]))} --results {shlex.quote(str(to / 'results'))}"
-    out.print(f"Next: python cli.py plan {asked}", soft_wrap=True, highlight=False)
+    out.say(f"Next: python cli.py plan {asked}")
 
 
 def task_name(given: str) -> str:

@@ -75,7 +75,7 @@ def check(settings: CheckSettings) -> None:
         if contexts > 1:
             chance = f"context recognition by chance is {100 / contexts:.1f}"
             out.print(f"Contexts: {contexts} known; {chance}. Near it, fine-tuning has none to lose.", highlight=False)
-        out.print(f"Context distribution on validation: {found.words}", soft_wrap=True, highlight=False)
+        out.say(f"Context distribution on validation: {found.words}")
     if any(row["answer"] == "differs" for row in rows):
         err.print("The zero-shot row differs from every reference: correct the pipeline before any training.")
         raise SystemExit(1)

@@ -48,11 +48,8 @@ def method(
         print_json([str(path) for path in paths])
         return
     out.print(f"Written: {paths[0]}, {paths[1]}", soft_wrap=True)
-    out.print(f"Test it:  python -m pytest {paths[1]}", soft_wrap=True, highlight=False)
-    out.print(
-        f"Sweep it: python cli.py sweep downstream --plugin {paths[0]} --methods zeroshot,ft,{name}",
-        soft_wrap=True, highlight=False,
-    )  # fmt: skip
+    out.say(f"Test it:  python -m pytest {paths[1]}")
+    out.say(f"Sweep it: python cli.py sweep downstream --plugin {paths[0]} --methods zeroshot,ft,{name}")
 
 
 def write_template(path: Path, template: str, words: dict[str, str]) -> None:

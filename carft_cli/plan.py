@@ -91,7 +91,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     else:
         _say(chosen, made, found, downloads, store.root, cost)
         if following := _following(made.forecast, found, settings.output.results):
-            out.print(f"Next: {shlex.join(['python', 'cli.py', *following])}", soft_wrap=True, markup=False)
+            out.print(f"Next: {shlex.join(['python', 'cli.py', *following])}", soft_wrap=True)
         if request.gpus and request.address is None and not found:
             _warn_of_cores(request, made.needs)
     if found:
@@ -115,7 +115,7 @@ def _warn_of_cores(request: Resources, needs: Needs) -> None:
 
     here = cores_of_each(request, {"CPU": cores(), "GPU": request.gpus})
     if line := too_few_cores(needs, "GPU", request.cells_per_gpu * here):
-        out.print(line, style="yellow", soft_wrap=True, highlight=False)
+        out.say(line, style="yellow")
 
 
 def time_line(forecast: Forecast) -> str:
@@ -223,31 +223,29 @@ def _say(
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
     failed += f", {forecast.stopped} were stopped early" if forecast.stopped else ""
-    out.print(f"{chosen.name}: {chosen.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
-    out.print(
+    out.say(f"{chosen.name}: {chosen.question}", style="bold")
+    out.say(
         f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "
-        f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}.",
-        soft_wrap=True, highlight=False, markup=False,
-    )  # fmt: skip
+        f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}."
+    )
     out.print(rows_table(labelled(_rows(chosen, forecast))))
     hours = forecast.busy_s * made.hardware.devices / 3600
-    out.print(f"{time_line(forecast)} {hours:.3g} {device}-hours.", soft_wrap=True, highlight=False, markup=False)
+    out.say(f"{time_line(forecast)} {hours:.3g} {device}-hours.")
     if line := at_a_time_line(forecast):
-        out.print(line, soft_wrap=True, highlight=False)
+        out.say(line)
     there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
-    out.print(
+    out.say(
         f"Disk: about {forecast.bytes / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free, and on each machine a cache "
-        "of features (10 GiB at most).",
-        soft_wrap=True, highlight=False,
-    )  # fmt: skip
+        "of features (10 GiB at most)."
+    )
     for line in needs_lines(made.needs, device, cost):
-        out.print(line, soft_wrap=True, markup=False, highlight=False)
+        out.say(line)
     for source in downloads:
-        out.print(f"Weights will be downloaded: {source}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"Weights will be downloaded: {source}")
     for result in made.earlier[-FEW:]:
-        out.print(f"Earlier, {result.recipe}: {result.summary}.", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"Earlier, {result.recipe}: {result.summary}.")
     for refusal in found:
-        out.print(headed("In the way:", f" {refusal.message}", "bold red"), soft_wrap=True, highlight=False)
+        out.say(headed("In the way:", f" {refusal.message}", "bold red"))
         if refusal.hint:
-            out.print(f"  {refusal.hint}", soft_wrap=True, highlight=False, markup=False)
+            out.say(f"  {refusal.hint}")

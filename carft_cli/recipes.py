@@ -51,7 +51,7 @@ def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
         print_json(content)
         return
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-    out.print(text.rstrip(), soft_wrap=True, markup=False, highlight=False)
+    out.say(text.rstrip())
 
 
 @recipes_group.command()
@@ -71,11 +71,11 @@ def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None
     if as_json:
         print_json({**_row(found), "tasks": found.tasks, "warnings": warnings})
         return
-    out.print(f"{found.name}: {found.question}", style="bold", soft_wrap=True, markup=False, highlight=False)
+    out.say(f"{found.name}: {found.question}", style="bold")
     out.print(rows_table([_row(found)]))
     for words in warnings:
-        out.print(f"Warning: {words}", soft_wrap=True, markup=False, highlight=False)
-    out.print(f"Next: python cli.py plan {recipe}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"Warning: {words}")
+    out.say(f"Next: python cli.py plan {recipe}")
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:

@@ -120,9 +120,9 @@ def in_folder(command: str, results: str) -> str:
 def print_built(built: Built, results: str) -> None:
     """Print warnings, the answer, one row a claim, and where to open the page."""
     for words in built.warnings:
-        out.print(f"! {words}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"! {words}")
     for words in built.missing_pictures:
-        out.print(words, style="dim", markup=False, highlight=False)
+        out.print(words, style="dim", highlight=False)
     for sentence in built.answer:
         topic, words = sentence.split(":", 1)
         out.print(Text.assemble((f"{topic}:", "bold"), words))
@@ -130,7 +130,7 @@ def print_built(built: Built, results: str) -> None:
     if untested := [v for v in built.verdicts if v.verdict == "not run"]:
         out.print("Not run:", style="bold")
     for v in untested:
-        out.print(f"  {v.claim} {v.title}: {in_folder(v.command, results)}", soft_wrap=True, highlight=False)
+        out.say(f"  {v.claim} {v.title}: {in_folder(v.command, results)}")
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
 
@@ -208,12 +208,12 @@ def _print_checks(found: Verification) -> None:
         state = "differs" if c.differences else "same"
         out.print(f"{state:8}{c.name} ({c.compared:,} compared)", highlight=False)
         for line in c.differences[:FEW]:
-            out.print(f"          {line}", soft_wrap=True, markup=False, highlight=False)
+            out.say(f"          {line}")
         if len(c.differences) > FEW:
             out.print(f"          and {len(c.differences) - FEW} more; all with --json", highlight=False)
     for note in found.notes:
-        out.print(note, style="dim", soft_wrap=True, highlight=False)
-    out.print(f"Fingerprint of the records: {found.fingerprint}", soft_wrap=True, highlight=False)
+        out.say(note, style="dim")
+    out.say(f"Fingerprint of the records: {found.fingerprint}")
     out.print("Every number holds." if found.holds else "This report is not what these records give.")
 
 
@@ -242,7 +242,7 @@ def quotes(
         print_json({"holds": not wrong, "quotes": len(found), "differences": wrong})
     else:
         for line in wrong:
-            out.print(line, soft_wrap=True, markup=False, highlight=False)
+            out.say(line)
         out.print(f"{counted(len(found), 'quote')}, {len(wrong) or 'none'} wrong.", highlight=False)
     if wrong:
         raise SystemExit(1)
@@ -270,14 +270,14 @@ def why(
     if as_json:
         print_json(chain.as_dict())
         return
-    out.print(chain.address, style="bold", soft_wrap=True, highlight=False)
+    out.say(chain.address, style="bold")
     for name, text in chain.facts:
         shown = in_folder(text, str(results)) if name == "run" else text
-        out.print(f"  {name}: {shown}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"  {name}: {shown}")
     for title, rows in chain.tables.items():
         if not cells and any("cell" in row for row in rows):
             continue
-        out.print(f"\n{title}", style="bold", soft_wrap=True, highlight=False)
+        out.say(f"\n{title}", style="bold")
         print_fitting(rows, ("cell", "task", "method", "seed"))
     if not chain.cells:
         return
@@ -287,7 +287,7 @@ def why(
         return
     out.print(f"\n{number}, made again by:", style="bold", highlight=False)
     for cell in chain.cells:
-        out.print(f"{cell['cell']}  {cell['command']}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"{cell['cell']}  {cell['command']}")
 
 
 @report.command()
@@ -312,7 +312,7 @@ def diff(
         return
     out.print(rows_table(found.claims))
     for line in found.words:
-        out.print(line, soft_wrap=True, markup=False, highlight=False)
+        out.say(line)
 
 
 def rescore(
@@ -344,5 +344,5 @@ def rescore(
         print_json({"paths": [str(p) for p in found.paths], "changed": found.changed, "rows": found.summary})
         return
     out.print(rows_table(labelled(found.summary)))
-    out.print(f"Re-scored: {found.changed}", soft_wrap=True, markup=False, highlight=False)
+    out.say(f"Re-scored: {found.changed}")
     out.print(f"Written: {', '.join(map(str, found.paths))}", soft_wrap=True)

@@ -73,7 +73,7 @@ def merge(
         print_json({"written": merged.written, **facts, "conflicts": conflicts, "torn": merged.corrupt})
     else:
         for cell, why in merged.corrupt.items():
-            out.print(f"left out: {cell}: {why}", soft_wrap=True, markup=False, highlight=False)
+            out.say(f"left out: {cell}: {why}")
         if conflicts:
             out.print(f"They disagree {len(conflicts)} times:", style="bold", highlight=False)
             _few_rows(conflicts, "")
@@ -172,8 +172,8 @@ def events(
         print_json({"cells": found.cells, "studies": found.studies, "open": opened})
         return
     out.print(f"{found.cells} cells added, {found.studies} studies.", highlight=False)
-    out.print(f"Curves:  {opened['tensorboard']}", soft_wrap=True, markup=False, highlight=False)
-    out.print(f"Studies: {opened['optuna']}", soft_wrap=True, markup=False, highlight=False)
+    out.say(f"Curves:  {opened['tensorboard']}")
+    out.say(f"Studies: {opened['optuna']}")
     out.print("Neither tool comes with this project: pip install tensorboard optuna-dashboard", highlight=False)
 
 
@@ -185,10 +185,10 @@ def _say_packed(packed: Any) -> None:
     out.print(f"{packed.cells} cells, {packed.files} files, {packed.size / 2**20:.1f} MiB unpacked.", highlight=False)
     for part in packed.data:
         said = f"  {part.task} ({part.version}): {part.licence}"
-        out.print(said, soft_wrap=True, markup=False, highlight=False)
+        out.say(said)
     if any(part.task.startswith("folder:") for part in packed.data):
         err.print("Note: the names of tasks on your own data hold the path of their folder.", soft_wrap=True)
-    out.print(f"Fingerprint: {packed.fingerprint}", soft_wrap=True, highlight=False)
+    out.say(f"Fingerprint: {packed.fingerprint}")
 
 
 def _few_rows(rows: list[dict[str, Any]], empty: str) -> None:

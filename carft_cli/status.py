@@ -72,13 +72,13 @@ def _say(state: SweepState, results: str) -> None:
     )
     if state.is_alive():
         time_left = "not known" if state.left_s is None else duration(state.left_s)
-        out.print(f"Time left: {time_left}, from {state.basis}", soft_wrap=True, highlight=False)
+        out.say(f"Time left: {time_left}, from {state.basis}")
     if state.busy:
         out.print(busy_line(state.busy), highlight=False)
     if state.data_wait is not None:
         out.print(f"Trainings waited for images {100 * state.data_wait:.0f} % of their time.", highlight=False)
     for gpu, reason in state.gpus_set_aside.items():
-        out.print(f"{gpu} is set aside: {reason}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"{gpu} is set aside: {reason}")
     if state.dashboard:
         out.print(f"Ray's dashboard: {state.dashboard}", soft_wrap=True)
     out.print(rows_table(labelled([{"task": name, **task.model_dump()} for name, task in state.tasks.items()])))

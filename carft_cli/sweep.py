@@ -72,7 +72,7 @@ def run(settings: SweepSettings) -> None:
     else:
         _print_outcome(protocol, summary, results, state)
         if result is not None and not session.is_unmeasured:
-            out.print(f"Plan: {result.summary}.", soft_wrap=True, highlight=False)
+            out.say(f"Plan: {result.summary}.")
     if summary.stopped:
         raise SystemExit(128 + summary.stopped)
     if summary.cells_failed:
@@ -175,7 +175,7 @@ class Session:
         err.print(f"{forecast.cells} cells to run. {words}", soft_wrap=True)
         cores = self.request.cells_per_gpu * cores_per_process(self.request)
         if line := too_few_cores(self.plan.needs, "GPU" if self.request.gpus else "core", cores):
-            err.print(line, style="yellow", soft_wrap=True, highlight=False)
+            err.say(line, style="yellow")
         show, write = self.display.watch(protocol), self.writer.watch(protocol)
         if self.writer.dashboard:
             err.print(f"Ray's dashboard: {self.writer.dashboard}", soft_wrap=True)
@@ -207,7 +207,7 @@ class Session:
 
 def _log(message: str) -> None:
     with suppress(OSError):
-        err.print(message, soft_wrap=True, markup=False, highlight=False)
+        err.say(message)
 
 
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
@@ -227,17 +227,15 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     if state is not None and state.busy:
         out.print(busy_line(state.busy), highlight=False)
     for gpu, reason in summary.gpus_set_aside.items():
-        out.print(f"{gpu} was set aside: {reason}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"{gpu} was set aside: {reason}")
     known = {failure.key: failure for failure in failures(protocol.store)}
     for key, reason in protocol.failed.items():
         what = f"{known[key].title}: {known[key].kind}: " if key in known else ""
-        out.print(f"failed: {key}: {what}{reason}", soft_wrap=True, markup=False, highlight=False)
+        out.say(f"failed: {key}: {what}{reason}")
     shown = labels(study.task for study in protocol.studies)
     for study in protocol.studies:
         if too_few := protocol.too_few(study):
-            out.print(
-                f"no winner: {study.method.name} on {shown[study.task]}: {too_few}", soft_wrap=True, highlight=False
-            )
+            out.say(f"no winner: {study.method.name} on {shown[study.task]}: {too_few}")
     if summary.stopped:
         out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
     again = shlex.join(["python", "cli.py", *sys.argv[1:]])
