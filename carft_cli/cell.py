@@ -24,7 +24,8 @@ from carft_cli.options import (
     PluginOptions,
     Results,
     Task,
-    absolute,
+    execution_here,
+    existing,
     given,
     numbers,
     print_setting,
@@ -212,12 +213,8 @@ def interpolate(
     Example: `python cli.py interpolate --cell 3fa4`
     """
     from carft.posthoc.wise_ft import run_curve
-    from carft.store.mirror import open_store
-    from carft.training.execution import Execution
 
-    store = open_store(results, writable=True)
-    store.require_present()
-    execution = Execution("auto", data=absolute(data)).on_this_machine()
+    store, execution = existing(results, writable=True), execution_here(data)
     outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
     if as_json:
         print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
@@ -242,12 +239,8 @@ def soup(
     Example: `python cli.py soup --cells 3fa4,91c0,e07b --greedy`
     """
     from carft.posthoc.soup import run_soup
-    from carft.store.mirror import open_store
-    from carft.training.execution import Execution
 
-    store = open_store(results, writable=True)
-    store.require_present()
-    execution = Execution("auto", data=absolute(data)).on_this_machine()
+    store, execution = existing(results, writable=True), execution_here(data)
     parents = [store.read(store.resolve(cell)).cell for cell in split(cells) or []]
     outcome = run_soup(parents, float(greedy), store, execution)
     members = store.read(outcome.cell).provenance["members"]
@@ -271,13 +264,9 @@ def export(
     Example: `python cli.py model export 3fa4 --to my-model`
     """
     from carft.posthoc.export import export as write
-    from carft.store.mirror import open_store
-    from carft.training.execution import Execution
 
-    store = open_store(results)
-    store.require_present()
-    execution = Execution("auto", data=absolute(data)).on_this_machine()
-    paths = write(store.resolve(cell), store, to, execution)
+    store = existing(results)
+    paths = write(store.resolve(cell), store, to, execution_here(data))
     if as_json:
         print_json([str(path) for path in paths])
         return

@@ -8,7 +8,7 @@ import typer
 
 from carft.core.errors import UserError, unknown
 from carft_cli.console import labelled, metrics_table, out, print_json, print_rows
-from carft_cli.options import AsJson, Results
+from carft_cli.options import AsJson, Results, existing
 
 #: the folder in which `show` proposes to make a cell again: a fresh one, or nothing would be run
 AGAIN = "again"
@@ -50,10 +50,8 @@ def show(
     Example: `python cli.py show 3fa4`
     """
     from carft.spec.resolve import command
-    from carft.store.mirror import open_store
 
-    store = open_store(results)
-    store.require_present()
+    store = existing(results)
     record = store.read(store.resolve(cell))
     metrics = store.metrics(record.id)
     # a post-hoc cell needs its parent's records; any other is made again in a folder of its own

@@ -19,7 +19,7 @@ from carft_cli.options import (
     ModelOptions,
     OutputOptions,
     Task,
-    absolute,
+    execution_here,
     print_setting,
     writable,
 )
@@ -60,11 +60,10 @@ def check(settings: CheckSettings) -> None:
 
     from carft.data.catalog import card
     from carft.posthoc.context_check import context_check
-    from carft.training.execution import Execution
     from carft.training.run import run_cell
     from reports.evidence.references import zero_shot_check
 
-    execution = Execution(settings.device, data=absolute(settings.data)).on_this_machine()
+    execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)
     rows, contexts = zero_shot_check(store, cell), len(card(cell.task).contexts)
     found = context_check(cell, execution)

@@ -238,7 +238,7 @@ class ComputeOptions:
             accumulation=self.accumulation,
             compile=self.compile,
             grad_checkpointing=self.grad_checkpointing,
-            data=absolute(data.data),
+            data=_absolute(data.data),
             checkpoint_every=self.checkpoint_every,
             checkpoint_minutes=CHECKPOINT_MINUTES if minutes is None else minutes,
             skip_unreadable=data.skip_unreadable,
@@ -264,8 +264,14 @@ class PluginOptions:
         load_files(self.plugin)
 
 
-def absolute(data: Path | None) -> str | None:
-    """The data folder as an ``Execution`` states it."""
+def execution_here(data: Path | None, device: str = "auto") -> Execution:
+    """The execution of a command with nothing to choose but the data folder and the device."""
+    from carft.training.execution import Execution
+
+    return Execution(device, data=_absolute(data)).on_this_machine()
+
+
+def _absolute(data: Path | None) -> str | None:
     return None if data is None else str(data.resolve())
 
 
@@ -295,6 +301,15 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"'{path}' cannot be written: {error.strerror or error}.", "Give another path.") from error
+
+
+def existing(results: str, writable: bool = False) -> Store:
+    """The results folder, up to date; ``UserError`` where there is none."""
+    from carft.store.mirror import open_store
+
+    store = open_store(results, writable=writable)
+    store.require_present()
+    return store
 
 
 def writable(results: str, tasks: Iterable[str]) -> Store:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from carft.core.errors import UserError
 from carft_cli.console import counted, labelled, out, print_fitting, print_json, rows_table, split
-from carft_cli.options import AsJson, Data, NoImages, Private, Results, local_folder, results_path
+from carft_cli.options import AsJson, Data, NoImages, Private, Results, existing, local_folder, results_path
 
 if TYPE_CHECKING:
     from reports.build import Built
@@ -80,12 +80,10 @@ def build(
     if context.invoked_subcommand is not None:
         _require_no_options(context, context.invoked_subcommand)
         return
-    from carft.store.mirror import open_store
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
 
-    store = open_store(results)
-    store.require_present()
+    store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
     built = build_report(store, out_dir, suggest_again, pictures, _asked(claims))
     if as_json:
@@ -260,11 +258,9 @@ def why(
 
     Example: `python cli.py report why tasks.icons/transport/car_ft.test_top1`
     """
-    from carft.store.mirror import open_store
     from reports.why import explain
 
-    store = open_store(results)
-    store.require_present()
+    store = existing(results)
     _asked(claims)
     chain = explain(store, address, suggest_again)
     if as_json:
@@ -300,13 +296,9 @@ def diff(
 
     Example: `python cli.py report diff results other-results`
     """
-    from carft.store.mirror import open_store
     from reports.diff import compare
 
-    stores = open_store(first), open_store(second)
-    for store in stores:
-        store.require_present()
-    found = compare(*stores, suggest_again)
+    found = compare(existing(first), existing(second), suggest_again)
     if as_json:
         print_json(found.as_dict())
         return
@@ -333,11 +325,9 @@ def rescore(
 
     Example: `python cli.py rescore --tasks icons/transport --sets test --images "*lucide*" --metrics top1,ece`
     """
-    from carft.store.mirror import open_store
     from reports.rescore import RescoreRequest, rescore_to
 
-    store = open_store(results)
-    store.require_present()
+    store = existing(results)
     request = RescoreRequest.of(split(tasks), split(sets), classes, images, split(metrics))
     found = rescore_to(store, request, out_dir)
     if as_json:
