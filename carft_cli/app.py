@@ -9,7 +9,6 @@ from carft_cli.audit import audit
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
 from carft_cli.data import data_group
-from carft_cli.data_index import data_index
 from carft_cli.data_stage import data_stage
 from carft_cli.icons import icons
 from carft_cli.init import init
@@ -32,7 +31,6 @@ app = typer.Typer(
 for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, ls, show, init):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
-data_group.command("index")(data_index)
 data_group.command("stage")(data_stage)
 GROUPS = {
     "report": report,

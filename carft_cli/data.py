@@ -130,8 +130,7 @@ def data_check(settings: CheckSettings) -> None:
     from carft.data.checking import check
 
     found = [check(data_set, root) for data_set in chosen]
-    near = _near_duplicates(own) if own else []
-    refused = _refusal(own) if own else None
+    notes, refused, near = _of_your_own(own) if own else ([], None, [])
     if as_json:
         more = {"near_duplicates": [asdict(n) for n in near], "refused": refused} if own else {}
         print_json([{**one.as_dict(), **more} for one in found])
@@ -145,7 +144,7 @@ def data_check(settings: CheckSettings) -> None:
                 out.say(f"  {problem}")
             for file, reason in one.unreadable.items():
                 out.say(f"  {file}: {reason}")
-        for line in _own_words(own) if own else ():
+        for line in notes:
             out.say(f"  {line}")
         if refused:
             out.say(f"  No sweep can use it yet. {refused}")
@@ -159,32 +158,19 @@ def data_check(settings: CheckSettings) -> None:
         raise SystemExit(1)
 
 
-def _own_words(task: str) -> list[str]:
-    """How many groups your own data have, and what the columns of a table leave open."""
-    from carft.data.catalog import card
-    from carft.data.folder.named import located
-    from carft.data.folder.table import table_notes
-    from carft.data.folder.tasks import unmeasured
-
-    tree, _ = located(card(task).name)
-    return [f"{len(tree.splits):,} groups.", *table_notes(tree), *unmeasured(card(task))]
-
-
-def _refusal(task: str) -> str | None:
-    """Why a sweep would refuse your own data, with what to do; None where it would not."""
-    from carft.data.catalog import card
-    from carft.training.execution import Execution
-
-    return card(task).refusal(Execution())
-
-
-def _near_duplicates(task: str) -> list[NearDuplicates]:
+def _of_your_own(task: str) -> tuple[list[str], str | None, list[NearDuplicates]]:
+    """What your own data leave open, in sentences; why a sweep would refuse them, if it would; and near-duplicates."""
     from carft.data.catalog import card
     from carft.data.duplicates import near_duplicates
     from carft.data.folder.named import located
+    from carft.data.folder.table import table_notes
+    from carft.data.folder.tasks import unmeasured
+    from carft.training.execution import Execution
 
-    tree, name = located(card(task).name)
-    return near_duplicates(tree, name.id_domains)
+    known = card(task)
+    tree, name = located(known.name)
+    notes = [f"{len(tree.splits):,} groups.", *table_notes(tree), *unmeasured(known)]
+    return notes, known.refusal(Execution()), near_duplicates(tree, name.id_domains)
 
 
 @data_group.command("fetch")
@@ -228,6 +214,61 @@ def data_fixture(settings: SetSettings) -> None:
         return
     for data_set in chosen:
         out.print(f"{data_set.name}: a fixture, no real image, in {root / data_set.folder}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """What to index, and whether to decode."""
+
+    checked: CheckSettings
+    decode: Annotated[
+        bool, option(DATA, "Also decode every image, so that --skip-unreadable need not.", "--decode")
+    ] = False
+
+
+@data_group.command("index")
+@takes(IndexSettings)
+def data_index(settings: IndexSettings) -> None:
+    """Make the index that all processes read in place of listing the files, or compare it with every file.
+
+    The first cell that needs an index makes it as well.
+
+    Example: `python cli.py data index imagenet --data data`
+    """
+    chosen, root, _ = settings.checked.chosen()
+    for data_set in chosen:
+        data_set.require_present(root)
+
+    from carft.data.indexing import indexed
+
+    rows = []
+    for data_set in chosen:
+        found = indexed(data_set, root, settings.decode, full=True)
+        rows.append(
+            {
+                "data set": data_set.name,
+                "status": "packed" if data_set.packed else "made" if found.made else "current",
+                "images": sum(map(len, found.splits.values())),
+                "digest": found.digest,
+                "index": None if found.path is None else str(found.path),
+                "unreadable": {str(path): why for path, why in found.unreadable.items()} if settings.decode else None,
+            }
+        )
+    if settings.checked.as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        out.say(_index_line(row))
+        for why in (row["unreadable"] or {}).values():
+            out.say(f"  {why}")
+
+
+def _index_line(row: dict[str, Any]) -> str:
+    """What became of an index, in a sentence."""
+    state = {"made": "the index was made", "current": "the index is current", "packed": "is packed, needs no index"}
+    where = f": {row['index']}" if row["index"] else ", but no folder can be written" * (row["status"] != "packed")
+    broken = "" if row["unreadable"] is None else f"; {len(row['unreadable'])} cannot be decoded"
+    return f"{row['data set']}: {row['images']:,} images{broken}; {state[row['status']]}{where}"
 
 
 def _some(name: str, data_sets: list[Any]) -> list[Any]:
