@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carft_cli.console import counted, err, headed, out, print_json, rows_table, split
+from carft_cli.console import counted, err, headed, out, print_json, rows_table, split, typed_again
 from carft_cli.declare import OUTPUT, RUN, option, takes
 from carft_cli.options import (
     ComputeOptions,
@@ -81,7 +79,7 @@ def audit(settings: AuditSettings) -> None:
         return
     (err if settings.output.as_json else out).print(*_plan_lines(asked.question, sweeps, plans), sep="\n")
     if settings.dry_run:
-        out.print(f"Next: {_again()}", soft_wrap=True)
+        out.print(f"Next: {typed_again('--dry-run')}", soft_wrap=True)
         return
     failed = [
         _run(one, f"Part {number} of {len(sweeps)}", store, request, settings)
@@ -170,7 +168,7 @@ def _run(sweep: AuditSweep, title: str, store: Store, request: Resources, settin
         f"{summary.cells_failed} failed, {duration(summary.wall_s)}."
     )
     if summary.stopped:
-        err.print(f"Stopped. Finished cells are kept; go on: {_again()}", soft_wrap=True)
+        err.print(f"Stopped. Finished cells are kept; go on: {typed_again('--dry-run')}", soft_wrap=True)
         raise SystemExit(128 + summary.stopped)
     return summary.cells_failed
 
@@ -187,7 +185,3 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     print_built(built, settings.output.results)
     if failed:
         out.print(f"{counted(failed, 'cell')} failed. Why: {settings.output.results}/failures/", soft_wrap=True)
-
-
-def _again() -> str:
-    return shlex.join(["python", "cli.py", *(a for a in sys.argv[1:] if a != "--dry-run")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,16 @@ FROM_CHECKOUT, INSTALLED = "python cli.py", "carft"
 def program() -> str:
     """How this process was called."""
     return INSTALLED if Path(sys.argv[0]).stem == INSTALLED else FROM_CHECKOUT
+
+
+def typed(*words: str) -> str:
+    """A command of this program, as a person types it."""
+    return f"{FROM_CHECKOUT} {shlex.join(words)}"
+
+
+def typed_again(*without: str) -> str:
+    """The command of this process, without these options."""
+    return typed(*(word for word in sys.argv[1:] if word not in without))
 
 
 class NamingConsole(Console):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from rich.text import Text
 
 from carft.core.errors import UserError
-from carft_cli.console import cell_text, err, new_table, out, print_json
+from carft_cli.console import cell_text, err, new_table, out, print_json, typed
 from carft_cli.declare import DATA, option, takes
 from carft_cli.options import AsJson, Data, DomainOptions
 
@@ -193,7 +192,7 @@ def data_fetch(settings: SetSettings) -> None:
         return
     for row in rows:
         out.print(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
-    out.print(f"Next: {shlex.join(['python', 'cli.py', 'data', 'check', name, '--data', str(root)])}", soft_wrap=True)
+    out.print(f"Next: {typed('data', 'check', name, '--data', str(root))}", soft_wrap=True)
 
 
 @data_group.command("fixture")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carft.core.errors import UserError
-from carft_cli.console import counted, err, out, print_json
+from carft_cli.console import counted, err, out, print_json, typed_again
 from carft_cli.declare import DATA, option, takes
 from carft_cli.options import AsJson, local_folder
 
@@ -72,8 +70,7 @@ def data_stage(settings: StageSettings) -> None:
         for name in different:
             out.say(f"  {name}")
     if different:
-        again = shlex.join(["python", "cli.py", *(word for word in sys.argv[1:] if word != "--check")])
-        err.say(f"Delete these files, then stage them again: {again}")
+        err.say(f"Delete these files, then stage them again: {typed_again('--check')}")
         raise SystemExit(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.core.errors import UserError
-from carft_cli.console import err, headed, labelled, out, print_json, rows_table
+from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed
 from carft_cli.declare import OUTPUT, option, takes
-from carft_cli.needs import needs_lines, too_few_cores
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
 
-#: earlier sweeps that a person is shown
+#: earlier sweeps, and kinds of long cells, that a person is shown
 FEW = 5
 
 
@@ -91,7 +89,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     else:
         _say(chosen, made, found, downloads, store.root, cost)
         if following := _following(made.forecast, found, settings.output.results):
-            out.print(f"Next: {shlex.join(['python', 'cli.py', *following])}", soft_wrap=True)
+            out.print(f"Next: {typed(*following)}", soft_wrap=True)
         if request.gpus and request.address is None and not found:
             _warn_of_cores(request, made.needs)
     if found:
@@ -249,3 +247,59 @@ def _say(
         out.say(headed("In the way:", f" {refusal.message}", "bold red"))
         if refusal.hint:
             out.say(f"  {refusal.hint}")
+
+
+def needs_lines(needs: Needs, device: str, cost: Cost | None) -> list[str]:
+    """What the machines need, which cells want several GPUs, and the cost, one sentence each. device: GPU or core."""
+    each = "GPU of a node" if device == "GPU" else "cell at a time"
+    cache = f"; on every node {_gib(needs.cache_bytes)} of disk for the cache" if needs.cache_bytes else ""
+    lines = [
+        checkpoint_line(needs),
+        f"For every {each}, an estimate: {needs.cores_per_device} CPU cores, {_gib(needs.memory_per_device)} of host "
+        f"memory{cache}.",
+    ]
+    if needs.gpu_bytes:
+        lines.append(
+            f"GPU memory of a training, an upper estimate: {_gib(needs.gpu_bytes)} with a batch of {needs.batch} "
+            "images in one part. On a GPU with less the batch is computed in parts."
+        )
+    if needs.long_cells:
+        few = needs.long_cells[:FEW]
+        listed = ", ".join(f"{one.kind} of {one.method} on {one.task} ({one.hours:.1f} h)" for one in few)
+        more = f" and {len(needs.long_cells) - FEW} more" if len(needs.long_cells) > FEW else ""
+        lines.append(f"Cells that want more than one GPU, with their hours on one: {listed}{more}.")
+    if needs.workers > 1:
+        lines.append(f"Each cell is trained by {needs.workers} workers.")
+    if needs.wider > needs.workers:
+        lines.append(
+            f"At first {needs.first_searches} trainings can run on {needs.gpus} GPUs: "
+            f"--workers-per-cell {needs.wider} uses all of them."
+        )
+    if cost is not None:
+        lines.append(f"Cost: {cost.busy:,.2f} for busy GPUs, {cost.reserved:,.2f} with all of them from start to end.")
+    return lines
+
+
+def too_few_cores(needs: Needs, device: str, cores: int) -> str:
+    """The sentence for machines whose cores decode images more slowly than the device trains; empty for others.
+
+    device: GPU or core. cores: for each device.
+    """
+    if device != "GPU" or cores >= needs.cores_per_device:
+        return ""
+    return (
+        f"There are {cores} CPU cores for each GPU, and {needs.cores_per_device} would decode images as fast as it "
+        "trains: GPUs will wait for images."
+    )
+
+
+def checkpoint_line(needs: Needs) -> str:
+    """How often cells write checkpoints, and what these take."""
+    if not needs.checkpoint_minutes:
+        return "Checkpoints: by time none."
+    size = _gib(needs.checkpoint_bytes) if needs.checkpoint_bytes else "of a size that is not known"
+    return f"Checkpoints: every {needs.checkpoint_minutes:g} min, {size} in the results folder, removed with each cell."
+
+
+def _gib(number: float) -> str:
+    return f"{number / 2**30:.2g} GiB"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-from carft_cli.console import err, out, print_json, printing_to
+from carft_cli.console import err, out, print_json, printing_to, typed, typed_again
 from carft_cli.declare import OUTPUT, option, takes
-from carft_cli.needs import too_few_cores
 from carft_cli.options import print_setting, writable
-from carft_cli.plan import print_plan, time_line
+from carft_cli.plan import print_plan, time_line, too_few_cores
 from carft_cli.status import busy_line
 from carft_cli.sweep_settings import ClusterOptions, SweepSettings
 
@@ -238,7 +236,7 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
             out.say(f"no winner: {study.method.name} on {shown[study.task]}: {too_few}")
     if summary.stopped:
         out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
-    again = shlex.join(["python", "cli.py", *sys.argv[1:]])
+    again = typed_again()
     if any(key in known and known[key].kind not in PASSING for key in protocol.failed):
         out.print("The same command does not run failed cells again; with --retry-failed it does.", soft_wrap=True)
         again = again if "--retry-failed" in sys.argv else f"{again} --retry-failed"
@@ -246,6 +244,6 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     if protocol.failed:
         out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)
     if state is not None:
-        out.print(f"Curves and studies: python cli.py results events --results {shlex.quote(results)}", soft_wrap=True)
-    following = f"python cli.py report --results {shlex.quote(results)}" if nothing_left else again
+        out.print(f"Curves and studies: {typed('results', 'events', '--results', results)}", soft_wrap=True)
+    following = typed("report", "--results", results) if nothing_left else again
     out.print(f"Next: {following}", soft_wrap=True)

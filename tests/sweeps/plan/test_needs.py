@@ -12,7 +12,7 @@ from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
 from carft.store.records import Store
 from carft.training.execution import Execution
-from carft_cli.needs import needs_lines, too_few_cores
+from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.forecast import forecast
 from sweeps.plan.needs import DECODE_S, PROCESS_BYTES, Needs, cost_of, needs_of
 from sweeps.plan.rates import Hardware, Rate
