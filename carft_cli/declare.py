@@ -62,9 +62,8 @@ def _parameters(settings: Any) -> Iterator[inspect.Parameter]:
         if is_dataclass(hint):
             yield from _parameters(hint)
         else:
-            made = [] if field.default_factory is MISSING else [field.default_factory()]
-            given = [] if field.default is MISSING else [field.default]
-            default = next(iter((*given, *made)), inspect.Parameter.empty)
+            default = field.default if field.default_factory is MISSING else field.default_factory()
+            default = inspect.Parameter.empty if default is MISSING else default
             yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 

@@ -34,7 +34,8 @@ def preview(
             write_census(folder)
         out.print(f"Open: {folder.resolve()}", soft_wrap=True)
         return
-    _require_file(path, ".png")
+    if path.suffix != ".png" or not path.parent.is_dir():
+        raise UserError(f"'{path}' cannot be written here.", "Give --out a .png file in a folder that exists.")
     with writing(path):
         contact_sheet().save(path)
     out.print(f"Open: {path.resolve()}", soft_wrap=True)
@@ -66,8 +67,3 @@ def pretrain(
         table.add_row(name, percent(row["class"]), percent(row["context"]))
     out.print(table)
     out.print(f"Weights: {path.resolve()}", soft_wrap=True)
-
-
-def _require_file(path: Path, suffix: str) -> None:
-    if path.suffix != suffix or not path.parent.is_dir():
-        raise UserError(f"'{path}' cannot be written here.", f"Give --out a {suffix} file in a folder that exists.")

@@ -14,7 +14,7 @@ from carft.core.errors import UserError
 from carft.core.files import given_path
 from carft_cli.console import out, print_json, program
 from carft_cli.new import write_template
-from carft_cli.options import AsJson, ModelOptions, writing
+from carft_cli.options import AsJson, ModelOptions, given, writing
 
 if TYPE_CHECKING:
     from carft.data.folder.tree import Tree
@@ -49,7 +49,9 @@ def init(
     name = task_name(tree.base.name if tree.root == tree.base else tree.root.stem)
     entry = _entry(tree, name, to)
     _write(paths[TASKS], {"tasks": [entry]}, "Domains, classes and prompts as they were found; edit what is wrong.")
-    _write(paths[RECIPE], _recipe(model, pretrained), "What is not said here is that of `recipes show downstream`.")
+    recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
+    recipe |= {"trials": 4, "seeds": 3}
+    _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
     words = {"name": name, "measures": f"{len(tree.words)} classes; {known.measures.partition(': ')[2]}"}
     write_template(paths[README], "readme.md.txt", {**words, "program": program(), "folder": shlex.quote(str(to))})
     warnings = [*known.warnings(), *unmeasured(known), *filter(None, [known.refusal(Execution())])]
@@ -85,11 +87,6 @@ def _entry(tree: Tree, name: str, to: Path) -> dict[str, Any]:
         entry["prompts"] = dict(zip(tree.domains, tree.prompts, strict=True))
     entry["class_names"] = dict(zip(tree.folders, tree.words, strict=True))
     return entry
-
-
-def _recipe(model: str | None, pretrained: str | None) -> dict[str, Any]:
-    start = {name: value for name, value in (("model", model), ("pretrained", pretrained)) if value}
-    return {"extends": "downstream", "tasks_file": TASKS, **start, "trials": 4, "seeds": 3}
 
 
 def _write(path: Path, content: dict[str, Any], note: str) -> None:

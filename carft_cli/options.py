@@ -284,13 +284,13 @@ def numbers(pairs: list[str]) -> dict[str, float]:
     """NAME=VALUE options as numbers; ``UserError`` for what is no such pair."""
     values = {}
     for pair in pairs:
-        name, equals, text = pair.partition("=")
+        name, _, text = pair.partition("=")
         try:
             values[name.strip()] = float(text)
         except ValueError:
-            equals = ""
-        if not equals:
-            raise UserError(f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1")
+            raise UserError(
+                f"--set {pair} is not a hyperparameter with a number.", "Write it as --set l2_weight=0.1"
+            ) from None
     return values
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Group
 from rich.padding import Padding
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from carft.core.errors import UserError
-from carft_cli.console import counted, labelled, out, print_fitting, print_json, rows_table, split
+from carft_cli.console import counted, labelled, new_table, out, print_fitting, print_json, rows_table, split
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, existing, local_folder, results_path
 
 if TYPE_CHECKING:
@@ -35,11 +35,16 @@ METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, 
 FEW = 20
 
 
+def _given(context: typer.Context) -> list[str]:
+    """The parameters that the command line gives."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+
+
 def _require_alone(context: typer.Context) -> None:
     """``UserError`` when folders are named beside an archive, which holds both."""
     for name, option in (("out_dir", "--out"), ("results", "--results")):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
+        if name in _given(context):
             raise UserError("The archive already contains records and report.", f"Remove {option}.")
 
 
@@ -77,8 +82,13 @@ def build(
 
     Example: `python cli.py report --results results --out report`
     """
-    if context.invoked_subcommand is not None:
-        _require_no_options(context, context.invoked_subcommand)
+    if (subcommand := context.invoked_subcommand) is not None:
+        if given := _given(context):
+            option = given[0].removesuffix("_dir").replace("_", "-")
+            raise UserError(
+                f"An option stands before '{subcommand}', which would not see it.",
+                f"Write: python cli.py report {subcommand} --{option} ...",
+            )
         return
     from reports.build import build_report
     from reports.render.pictures import PictureOptions
@@ -97,17 +107,6 @@ def build(
         )
         return
     print_built(built, str(results))
-
-
-def _require_no_options(context: typer.Context, subcommand: str) -> None:
-    """``UserError`` when options stand before a subcommand, which would not see them."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    for name in (name for name, source in sources.items() if source and source.name != "DEFAULT"):
-        option = name.removesuffix("_dir").replace("_", "-")
-        raise UserError(
-            f"An option stands before '{subcommand}', which would not see it.",
-            f"Write: python cli.py report {subcommand} --{option} ...",
-        )
 
 
 def in_folder(command: str, results: str) -> str:
@@ -147,7 +146,7 @@ def _claims_table(verdicts: Sequence[Verdict]) -> Table:
     from reports.claims.notes import first_sight
     from reports.render.formatting import amount, interval, mark_of, rests_on
 
-    table = Table(Column("claim", overflow="fold"), Column("verdict, points (95 %)", overflow="fold"), box=None)
+    table = new_table("claim", "verdict, points (95 %)")
     several = len({v.scope for v in verdicts if v.scope}) > 1
     for v in verdicts:
         mark, bounds = mark_of(v), interval(v)
