@@ -24,12 +24,15 @@ from carft.training.loop import Trainer
 
 TASK = "icons/transport"
 LR = 3e-4
+EPOCHS = 5
+#: images of ViT-B-32, all of them in one batch
+VIT_BATCH = 4
 HYPERPARAMETERS = {"ft": {"lr": LR}, "car_ft": {"lr": LR, "kl_weight": 1.0}}
 
 
-def icons_cell(method: str, epochs: int = 5, seed: int = 0, lr: float = LR) -> Cell:
-    """A cell of the miniature recipe."""
-    return specify(TASK, method, {**HYPERPARAMETERS[method], "lr": lr}, seed, Training(epochs=epochs))
+def icons_cell() -> Cell:
+    """A plain fine-tuning of the built-in model on its smallest task."""
+    return specify(TASK, "ft", HYPERPARAMETERS["ft"], 0, Training(epochs=EPOCHS))
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,19 @@ class Setting:
 def icons() -> Setting:
     """The built-in model on its smallest task."""
     Execution().prepare()
-    bench = CellContext.of(icons_cell("ft"), Execution())
+    bench = CellContext.of(icons_cell(), Execution())
     return Setting(bench.task.train, bench.pretrained, bench.prompts, Training(epochs=4))
 
 
 @cache
-def vit(images: int = 4, batch: int = 4) -> Setting:
+def vit() -> Setting:
     """ViT-B-32 at random weights on noise of its input size: nothing to learn, the same work."""
     Execution().prepare()
     pretrained = load_pretrained("ViT-B-32", "random")
     side = pretrained.side
-    noise = torch.randint(0, 256, (images, 3, side, side), dtype=torch.uint8, generator=torch.manual_seed(0))
+    noise = torch.randint(0, 256, (VIT_BATCH, 3, side, side), dtype=torch.uint8, generator=torch.manual_seed(0))
     prompts = Prompts.of(pretrained, card(TASK))
-    return Setting(image_set(noise, images), pretrained, prompts, Training(epochs=1, batch_size=batch))
+    return Setting(image_set(noise, VIT_BATCH), pretrained, prompts, Training(epochs=1, batch_size=VIT_BATCH))
 
 
 def image_set(images: torch.Tensor | Files, count: int) -> ImageSet:
@@ -92,12 +95,12 @@ def image_set(images: torch.Tensor | Files, count: int) -> ImageSet:
     return ImageSet(images, labels, torch.full((count,), -1), names, names)
 
 
-def photos(folder: Path, count: int, width: int = 500, height: int = 375) -> Files:
-    """JPEG files of the size and about the bytes of photos."""
+def photos(folder: Path, count: int) -> Files:
+    """JPEG files of 500 x 375 pixels with about the bytes of photos."""
     rng = np.random.default_rng(0)
     paths = []
     for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
+        coarse = Image.fromarray(rng.integers(0, 256, (375 // 8, 500 // 8, 3), dtype=np.uint8))
         paths.append(folder / f"{number}.jpg")
-        coarse.resize((width, height), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(paths[-1], quality=90)
     return Files(tuple(paths))

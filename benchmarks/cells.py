@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
-import sys
+import shlex
 import tempfile
 import time
 from collections import Counter
@@ -17,9 +16,8 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.benches import HYPERPARAMETERS
-from benchmarks.measuring import CORES, ROOT, Figure, environment
+from benchmarks.measuring import CORES, Figure, run_cli
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
-from carft.spec.cell import Cell
 from carft.spec.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -110,19 +108,12 @@ def _against_processes(trained: list[dict[str, Any]]) -> Figure:
     in_sweep = [sum(seconds) / len(seconds) for seconds in searched.values()]
     with tempfile.TemporaryDirectory() as results:
         cells = [specify(task, method, HYPERPARAMETERS[method]) for task, method in kinds]
+        commands = [shlex.split(command(cell, results))[2:] for cell in cells]
+        features = ["--feature-cache", str(Path(results) / "features")]
         used = _cpu()
         with ThreadPoolExecutor(CORES) as pool:
-            list(pool.map(lambda cell: _process(cell, results), cells))
+            list(pool.map(lambda words: run_cli(*words, *features), commands))
         separate = (_cpu() - used) / len(cells)
     mean = sum(in_sweep) / len(in_sweep)
     note = f"CPU time of a search cell: {separate:.1f} s as a process, {mean:.1f} s in the sweep"
     return Figure("throughput over a process per cell", separate / mean, ">= 2.5", len(cells), note=note)
-
-
-def _process(cell: Cell, results: str) -> None:
-    words = command(cell, results).split()[1:]
-    features = ["--feature-cache", str(Path(results) / "features")]
-    subprocess.run(
-        [sys.executable, *words, *features], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, check=True,
-    )  # fmt: skip

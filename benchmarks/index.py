@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measuring import Figure, environment
+from benchmarks.measuring import Figure, environment, memory_mib, ratio
 from carft.data.catalog import data_set
 from carft.data.checking import attest
 from carft.data.indexing import VARIABLE, Indexed, indexed
@@ -25,6 +25,8 @@ from carft.data.listing import digest_of, shared_of
 #: files unless a number is given; 200,000 take four times as long
 FILES = 50_000
 ROUNDS = 3
+#: memory of a process that it shares with no other
+OWN = "RssAnon"
 #: one split of 1,000 class folders
 SET = data_set("imagenet-v2")
 
@@ -40,12 +42,12 @@ def measure(files: int = FILES) -> list[Figure]:
             for way, rounds in found.items():
                 rounds.append(_child(way, root, own))
         size = sum(path.stat().st_size for path in root.rglob("*.arrow")) / 2**20
-    cpu, memory = (_ratios(found, name) for name in ("cpu", "memory"))
-    few = {way: statistics.median(one["cpu"] for one in rounds) for way, rounds in found.items()}
-    held = {way: statistics.median(one["memory"] for one in rounds) for way, rounds in found.items()}
-    seconds = f"{few['index']:.2f} s over {few['listing']:.2f} s"
-    megabytes = f"{held['index']:.0f} MB over {held['listing']:.0f} MB; {size:.0f} MB are mapped from the file"
-    once = statistics.median(first["cpu"] / one["cpu"] for one in found["listing"])
+    used, held = ({way: [one[what] for one in found[way]] for way in WAYS} for what in ("cpu", "memory"))
+    cpu, memory = (ratio(what, "index", "listing") for what in (used, held))
+    seconds = " over ".join(f"{statistics.median(used[way]):.2f} s" for way in ("index", "listing"))
+    megabytes = " over ".join(f"{statistics.median(held[way]):.0f} MB" for way in ("index", "listing"))
+    megabytes += f"; {size:.0f} MB are mapped from the file"
+    once = statistics.median(first["cpu"] / one for one in used["listing"])
     return [
         Figure(f"opening by index over listing, {files:,} files", cpu, "<= 0.25", ROUNDS, note=f"CPU time, {seconds}"),
         Figure(f"memory of its own, by index over listing, {files:,} files", memory, "<= 0.5", ROUNDS, note=megabytes),
@@ -64,10 +66,6 @@ def _draw(root: Path, files: int) -> None:
         os.utime(folder, (when, when))
 
 
-def _ratios(found: dict[str, list[dict[str, float]]], name: str) -> float:
-    return statistics.median(a[name] / b[name] for a, b in zip(found["index"], found["listing"], strict=True))
-
-
 def _child(way: str, root: Path, own: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.index", "--way", way, "--root", str(root)]
     more = environment(**{VARIABLE: str(own)})
@@ -82,18 +80,12 @@ def _listing(root: Path) -> Indexed:
 WAYS: dict[str, Callable[[Path], Indexed]] = {"listing": _listing, "index": lambda root: indexed(SET, root)}
 
 
-def _memory() -> float:
-    """Megabytes of this process that it shares with no other."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
-
-
 def _open(way: str, root: Path) -> dict[str, float]:
     assert not SET.packed  # which imports the layout and what that needs
-    before, started = _memory(), time.process_time()
+    before, started = memory_mib(OWN), time.process_time()
     found = WAYS[way](root)
     attest(SET, root, found)
-    return {"cpu": time.process_time() - started, "memory": _memory() - before}
+    return {"cpu": time.process_time() - started, "memory": memory_mib(OWN) - before}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from benchmarks.benches import LR, icons, icons_cell
+from benchmarks.benches import EPOCHS, LR, icons, icons_cell
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.task import ImageSet
 from carft.data.views import crop_box
@@ -21,17 +21,16 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 
 ROUNDS = 15
-EPOCHS = 5
 
 
 def measure() -> list[Figure]:
     """CPU seconds of a plain fine-tuning cell, records included, over those of the loop below."""
-    bench = CellContext.of(icons_cell("ft"), Execution())
+    bench = CellContext.of(icons_cell(), Execution())
     icons()
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as results:
-            run_cell(icons_cell("ft"), Store(results), Execution())
+            run_cell(icons_cell(), Store(results), Execution())
 
     seconds = interleaved({"ours": ours, "bare": lambda: bare(bench.task.train, bench.task.val)}, ROUNDS)
     note = f"{EPOCHS} epochs of {len(bench.task.train)} images, validation after each; records written"

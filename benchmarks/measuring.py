@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -75,14 +76,26 @@ def ratio(seconds: Mapping[str, Sequence[float]], name: str, to: str) -> float:
     return statistics.median(a / b for a, b in zip(seconds[name], seconds[to], strict=True))
 
 
-def children_cpu(command: Sequence[str], **options: Any) -> float:
+def children_cpu(command: Sequence[str]) -> float:
     """CPU seconds of a command and its children."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=environment(), **options)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=environment())
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
     return used.ru_utime + used.ru_stime
+
+
+def run_cli(*words: str) -> None:
+    """Run a command of the project as a process, and show nothing of it; an error for any exit code but 0."""
+    command, quiet = [sys.executable, "cli.py", *words], subprocess.DEVNULL
+    subprocess.run(command, cwd=ROOT, env=environment(), stdout=quiet, stderr=quiet, check=True)
+
+
+def memory_mib(line: str) -> float:
+    """Memory of this process in MiB, by a line of the kernel's status of it."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(found.split()[1]) / 1024 for found in lines if found.startswith(line))
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,7 +15,7 @@ from statistics import mean
 
 import psutil
 
-from benchmarks.measuring import CORES, ROOT, Figure, environment
+from benchmarks.measuring import CORES, Figure, run_cli
 from carft.spec.resolve import command
 from carft.store.records import Store
 
@@ -69,16 +67,8 @@ def measure() -> list[Figure]:
         cells = len(Store(here / "sweep").ids())
     figures = [figure for name in list(ways)[1:] for figure in _figures(name, used[name], used["this sweep"], cells)]
     gain = mean(100 * (scores["sweep"][study] - scores["random"][study]) for study in scores["sweep"])
-    return [
-        *figures,
-        Figure(
-            "val/top1 of the winner, this sweep minus random search",
-            gain,
-            n=len(scores["sweep"]),
-            unit="points",
-            note=f"mean over studies of {TRIALS} trials",
-        ),
-    ]
+    name, note = "val/top1 of the winner, this sweep minus random search", f"mean over studies of {TRIALS} trials"
+    return [*figures, Figure(name, gain, n=len(scores["sweep"]), unit="points", note=note)]
 
 
 def _figures(name: str, used: Used, ours: Used, cells: int) -> Iterator[Figure]:
@@ -86,12 +76,10 @@ def _figures(name: str, used: Used, ours: Used, cells: int) -> Iterator[Figure]:
     yield Figure(f"{name}: wall time over this sweep's", used.wall / ours.wall, note=note)
     note = f"{used.cpu:.0f} s against {ours.cpu:.0f} s, start of Ray included"
     yield Figure(f"{name}: core time over this sweep's", used.cpu / ours.cpu, note=note)
-    known = used.joules is not None and ours.joules is not None
-    yield Figure(
-        f"{name}: energy over this sweep's",
-        used.joules / ours.joules if known else None,
-        note="of the whole machine" if known else "this machine does not count it",
-    )
+    energy, note = None, "this machine does not count it"
+    if used.joules is not None and ours.joules is not None:
+        energy, note = used.joules / ours.joules, "of the whole machine"
+    yield Figure(f"{name}: energy over this sweep's", energy, note=note)
 
 
 def _used(way: Callable[[], None]) -> Used:
@@ -132,7 +120,8 @@ def _joules() -> float | None:
 
 def _sweep(scratch: Path, name: str, *options: str, recipe: str = "miniature") -> None:
     where = ["--results", str(scratch / name), "--feature-cache", str(scratch / f"features-{name}"), *options]
-    _run(["sweep", recipe, "--tasks", TASKS, "--methods", "ft,car_ft", "--trials", str(TRIALS), "--seeds", "1", *where])
+    asked = ["--tasks", TASKS, "--methods", "ft,car_ft", "--trials", str(TRIALS), "--seeds", "1"]
+    run_cli("sweep", recipe, *asked, *where)
 
 
 def _processes(scratch: Path, swept: Path) -> None:
@@ -140,19 +129,11 @@ def _processes(scratch: Path, swept: Path) -> None:
     features = ["--feature-cache", str(scratch / "features-processes")]
     store, results = Store(swept), str(scratch / "processes")
     wanted = [command(record.cell, results, unseal=store.is_unsealed(record.id)) for record in store.records()]
-    commands = [shlex.split(words)[2:] + features for words in wanted]
     with ThreadPoolExecutor(CORES) as pool:
-        list(pool.map(_run, commands))
+        list(pool.map(lambda words: run_cli(*shlex.split(words)[2:], *features), wanted))
 
 
 def _winners(results: Path) -> dict[tuple[str, str], float]:
     """val/top1 of the winner of each study, by task and method."""
     store = Store(results)
     return {(s.task, s.method): store.metrics(s.winner)["val/top1"] for s in store.studies() if s.winner}
-
-
-def _run(words: list[str]) -> None:
-    subprocess.run(
-        [sys.executable, "cli.py", *words], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, check=True,
-    )  # fmt: skip

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from benchmarks.measuring import memory_mib
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from carft.store.study import Trial
@@ -55,12 +56,6 @@ def plant_many(store: Store, cells: int, plan: Plan = PLAN, tasks: Sequence[str]
             store.write_study(name, study)
 
 
-def _peak_mb() -> int:
-    """The most memory that this program held, in MiB; what getrusage says also holds whoever started it."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return round(int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024)
-
-
 def main() -> None:
     """Plant, build, verify; print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -84,7 +79,7 @@ def main() -> None:
             started = time.perf_counter()
             taken["holds"] = verify(store, Path(scratch) / "report").holds
             taken["verify_s"] = round(time.perf_counter() - started, 1)
-    taken["peak_mb"] = _peak_mb()
+    taken["peak_mb"] = round(memory_mib("VmHWM"))  # what getrusage says also holds whoever started this program
     print(json.dumps(taken))
 
 

@@ -29,13 +29,10 @@ def _ratios(model: str, setting: Setting, rounds: int) -> list[Figure]:
             },
             rounds,
         )
+    naive, cold, warm = (ratio(seconds, *pair) for pair in (("naive", "ft"), ("cold", "naive"), ("warm", "ft")))
     note = f"{setting.steps} steps of {setting.training.batch_size} images"
     return [
-        Figure(f"CAR-FT step, features not kept, over FT step ({model})", ratio(seconds, "naive", "ft"), None, rounds),
-        Figure(
-            f"CAR-FT step, cold, over features not kept ({model})", ratio(seconds, "cold", "naive"), "<= 1.03", rounds
-        ),
-        Figure(
-            f"CAR-FT step, warm, over FT step ({model})", ratio(seconds, "warm", "ft"), "<= 1.03", rounds, note=note
-        ),
+        Figure(f"CAR-FT step, features not kept, over FT step ({model})", naive, None, rounds),
+        Figure(f"CAR-FT step, cold, over features not kept ({model})", cold, "<= 1.03", rounds),
+        Figure(f"CAR-FT step, warm, over FT step ({model})", warm, "<= 1.03", rounds, note=note),
     ]
