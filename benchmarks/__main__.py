@@ -11,13 +11,9 @@ import importlib
 import json
 import time
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.measuring import machine, versions
-from benchmarks.page import write_page
+from benchmarks.page import PAGE, filled, table
 
 THEMES = (
     "steps",
@@ -37,7 +33,6 @@ THEMES = (
     "gpu",
 )
 RESULTS = Path(__file__).parent / "results.json"
-out = Console(width=200)
 
 
 def main() -> None:
@@ -53,22 +48,12 @@ def main() -> None:
         on = {"date": when, "machine": machine(), "versions": versions()}
         found = importlib.import_module(f"benchmarks.{theme}").measure()
         lines = [{"theme": theme, **figure.as_dict(), **on} for figure in found]
-        out.print(table(lines))
-        out.print(f"{theme}: {time.perf_counter() - started:.0f} s")
+        print(table(lines))
+        print(f"{theme}: {time.perf_counter() - started:.0f} s")
         kept = [line for line in kept if line["theme"] != theme] + lines
         kept.sort(key=lambda line: THEMES.index(line["theme"]))
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        write_page(kept)
-
-
-def table(lines: list[dict[str, Any]]) -> Table:
-    """Figures for people."""
-    shown = Table("figure", "measured", "target", "met", "n", "note", box=None, header_style="bold")
-    words = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "-"}
-    for line in lines:
-        measured = "-" if line["measured"] is None else f"{line['measured']:.3g} {line['unit']}"
-        shown.add_row(line["name"], measured, line["target"] or "-", words[line["met"]], str(line["n"]), line["note"])
-    return shown
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -82,15 +82,10 @@ def measure() -> list[Figure]:
     fixed = (available - computing - spent["data"]) / len(sweep.jobs)
     detail = ", ".join(f"{name} {100 * value / available:.1f} %" for name, value in spent.most_common())
     n = len(sweep.jobs)
+    name = "share of core time in forward, backward, optimiser, evaluation"
+    note = f"{sweep.cells} cells in {n} jobs, {sweep.span:.0f} s on {CORES} cores; {detail}"
     return [
-        Figure(
-            "share of core time in forward, backward, optimiser, evaluation",
-            computing / available,
-            ">= 0.9",
-            n,
-            unit="share of time",
-            note=f"{sweep.cells} cells in {n} jobs, {sweep.span:.0f} s on {CORES} cores; {detail}",
-        ),
+        Figure(name, computing / available, ">= 0.9", n, unit="share of time", note=note),
         Figure("fixed cost of a job", fixed, "<= 0.3", n, unit="s", note="all that is neither computing nor data"),
         Figure("data wait of the sweep", spent["data"] / available, "<= 0.05", n, unit="share of time"),
         Figure("start of a sweep", sweep.before, None, unit="s", note="from the call to the first cell"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import ROOT
@@ -15,23 +14,19 @@ Line = Mapping[str, Any]
 MET = {True: "yes", False: "**no**", None: ""}
 
 
-def write_page(lines: Sequence[Line], page: Path = PAGE) -> None:
-    """Replace what stands between the marks of each theme."""
-    page.write_text(filled(page.read_text(encoding="utf-8"), lines), encoding="utf-8")
-
-
 def filled(text: str, lines: Sequence[Line]) -> str:
-    """The page with the tables of ``lines``, which is what results.json holds."""
+    """The page with the tables of ``lines``, which is what results.json holds, between the marks of each theme."""
 
-    def table(found: re.Match[str]) -> str:
+    def body(found: re.Match[str]) -> str:
         theme = found["theme"]
-        body = _table([line for line in lines if line["theme"] == theme])
-        return f"<!-- {theme}: begin -->\n\n{body}\n\n<!-- {theme}: end -->"
+        shown = table([line for line in lines if line["theme"] == theme])
+        return f"<!-- {theme}: begin -->\n\n{shown}\n\n<!-- {theme}: end -->"
 
-    return _TABLE.sub(table, text)
+    return _TABLE.sub(body, text)
 
 
-def _table(lines: Sequence[Line]) -> str:
+def table(lines: Sequence[Line]) -> str:
+    """Figures of a theme in Markdown, and below them what they were measured on."""
     if not lines:
         return "Not measured."
     rows = ["| figure | measured | target | met | n | note |", "|---|---|---|---|---|---|"]

@@ -23,8 +23,6 @@ from sweeps.search.study import Study
 TRIALS, SEEDS = 12, 2
 #: orders of the trials in which the rule is played again on curves that are known to the end
 ORDERS = 500
-
-
 OTHER = "where it differs, the sampler was told of other trials too"
 
 
@@ -51,36 +49,22 @@ def measure() -> list[Figure]:
         full, full_s = _search(recipe, Path(scratch), "full")
         early, early_s = _search(stopping, Path(scratch), "early")
     pairs = [(full[name], early[name]) for name in full]
+    n = len(pairs)
     trials, given_up = TRIALS * len(early), sum(study.given_up for study in early.values())
     spent = [sum(study.epochs for study in found.values()) for found in (full, early)]
     same = sum(whole.winner == stopped.winner for whole, stopped in pairs)
-    what = f"{TRIALS} trials in rounds of {recipe.round_size}, rung {stopping.rungs}, {len(pairs)} studies on 9 tasks"
-    replays = [replayed(study.curves, stopping) for study in full.values()]
+    what = f"{TRIALS} trials in rounds of {recipe.round_size}, rung {stopping.rungs}, {n} studies on 9 tasks"
+    pruned = f"{given_up} of {trials} trials pruned; {what}"
+    once = "one run each, confirm cells and the start of Ray included"
+    alone = f"{ORDERS} random orders of the trials of each study without early stopping"
+    replays = [(study.task, *replayed(study.curves, stopping)) for study in full.values()]
+    saved = statistics.mean(saved for _, saved, _ in replays)
     return [
-        Figure(
-            "epochs of search saved by early stopping",
-            1 - spent[1] / spent[0],
-            n=len(pairs),
-            unit="share",
-            note=f"{given_up} of {trials} trials pruned; {what}",
-        ),
-        Figure(
-            "wall time of the whole sweep with early stopping over without",
-            early_s / full_s,
-            note="one run each, confirm cells and the start of Ray included",
-        ),
-        Figure("studies with the same winner", same / len(pairs), n=len(pairs), unit="share", note=OTHER),
-        Figure(
-            "epochs saved by the rule alone",
-            statistics.mean(saved for saved, _ in replays),
-            n=len(replays),
-            unit="share",
-            note=f"{ORDERS} random orders of the trials of each study without early stopping",
-        ),
-        _regret(
-            "val/top1, by the rule alone",
-            [(study.task, lost) for study, (_, lost) in zip(full.values(), replays, strict=True)],
-        ),
+        Figure("epochs of search saved by early stopping", 1 - spent[1] / spent[0], n=n, unit="share", note=pruned),
+        Figure("wall time of the whole sweep with early stopping over without", early_s / full_s, note=once),
+        Figure("studies with the same winner", same / n, n=n, unit="share", note=OTHER),
+        Figure("epochs saved by the rule alone", saved, n=n, unit="share", note=alone),
+        _regret("val/top1, by the rule alone", [(task, lost) for task, _, lost in replays]),
         _regret("val/top1 of the winner", [(task.task, 100 * (task.val - other.val)) for task, other in pairs]),
         _regret("test top-1 of the confirmed winner", [(a.task, 100 * (a.test - b.test)) for a, b in pairs]),
         _regret("OOD top-1 of the confirmed winner", [(a.task, 100 * (a.ood - b.ood)) for a, b in pairs]),
