@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shlex
 import tempfile
 import time
@@ -16,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.benches import HYPERPARAMETERS
-from benchmarks.measuring import CORES, Figure, run_cli
+from benchmarks.measuring import CORES, Figure, cpu_seconds, run_cli
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
 from carft.spec.resolve import command, specify
 from carft.store.records import Store
@@ -31,12 +30,11 @@ TASKS = ["icons/places", "icons/transport", "icons/weather"]
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep: a line per job, cells, wall seconds before the first and after the last cell, CPU seconds."""
+    """A finished sweep: a line per job, cells, wall seconds before the first cell."""
 
     jobs: list[dict[str, Any]]
     cells: int
     before: float
-    cpu: float
 
     @property
     def span(self) -> float:
@@ -58,19 +56,14 @@ def swept() -> Swept:
         os.environ[NOTES] = str(notes)
         recipe = load_recipe("miniature").changed()
         request = Resources(execution=Execution(feature_cache=str(Path(scratch) / "features")))
-        started, used = time.time(), _cpu()
+        started = time.time()
         with patch("sweeps.ray_backend.trainable.CellActor", TimedActor):
             _, summary = run_sweep(
                 recipe, Store(Path(scratch) / "results"), request, lambda protocol: lambda: None, print
             )
         jobs = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
         del os.environ[NOTES]
-    return Swept(jobs, summary.cells_done, min(job["began"] for job in jobs) - started, _cpu() - used)
-
-
-def _cpu() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    return Swept(jobs, summary.cells_done, min(job["began"] for job in jobs) - started)
 
 
 def measure() -> list[Figure]:
@@ -105,10 +98,10 @@ def _against_processes(trained: list[dict[str, Any]]) -> Figure:
         cells = [specify(task, method, HYPERPARAMETERS[method]) for task, method in kinds]
         commands = [shlex.split(command(cell, results))[2:] for cell in cells]
         features = ["--feature-cache", str(Path(results) / "features")]
-        used = _cpu()
+        used = cpu_seconds()
         with ThreadPoolExecutor(CORES) as pool:
             list(pool.map(lambda words: run_cli(*words, *features), commands))
-        separate = (_cpu() - used) / len(cells)
+        separate = (cpu_seconds() - used) / len(cells)
     mean = sum(in_sweep) / len(in_sweep)
     note = f"CPU time of a search cell: {separate:.1f} s as a process, {mean:.1f} s in the sweep"
     return Figure("throughput over a process per cell", separate / mean, ">= 2.5", len(cells), note=note)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.benches import image_set, photos
-from benchmarks.measuring import Figure
+from benchmarks.measuring import Figure, interleaved
 from carft.core.cores import cores
 from carft.data.catalog import card
 from carft.data.files import Files
@@ -117,10 +118,9 @@ def _utilisation(setting: Setting, name: str, passes: float) -> Figure:
     """passes: forward passes of an image per second that training is worth."""
     device = torch.cuda.get_device_name() if setting.device == "cuda" else setting.device
     peak = next((peak for part, peak in PEAKS.items() if part in device), None)
-    if peak is None:
-        note = f"the peak of {device} is not known here"
-        return _figure(setting, f"MFU of {name}", None, ">= 0.4", "share of peak", note)
-    share, note = passes * _forward_flops(setting) / peak, f"{device}, {peak / 1e12:.0f} TFLOP/s"
+    share, note = None, f"the peak of {device} is not known here"
+    if peak is not None:
+        share, note = passes * _forward_flops(setting) / peak, f"{device}, {peak / 1e12:.0f} TFLOP/s"
     return _figure(setting, f"MFU of {name}", share, ">= 0.4", "share of peak", note)
 
 
@@ -187,12 +187,7 @@ def _evaluation_rate(setting: Setting, folder: Path) -> float:
     """Images per second of a validation, of two the second."""
     cell, context = _opened(setting, "ft", folder, Execution(setting.device))
     network, images = context.network(), _photos(setting, folder, setting.steps * setting.batch)
-    seconds = []
-    for _ in range(2):
-        started = time.perf_counter()
-        context.predict(cell, network, images)
-        seconds.append(time.perf_counter() - started)
-    return len(images) / seconds[-1]
+    return len(images) / _second(lambda: context.predict(cell, network, images))
 
 
 def _bare_rate(setting: Setting) -> float:
@@ -205,9 +200,8 @@ def _bare_rate(setting: Setting) -> float:
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device)
     labels = torch.arange(setting.batch, device=setting.device) % len(prompts.classes)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
-    seconds = []
-    for _ in range(2):  # the first is not counted
-        started = time.perf_counter()
+
+    def updates() -> None:
         for _ in range(setting.steps):
             optimizer.zero_grad()
             with autocast(setting.device, setting.precision):
@@ -217,9 +211,15 @@ def _bare_rate(setting: Setting) -> float:
             optimizer.step()
         if setting.device == "cuda":
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
+
+    seconds = _second(updates)
     Execution(setting.device).prepare()
-    return setting.steps * setting.batch / seconds[-1]
+    return setting.steps * setting.batch / seconds
+
+
+def _second(run: Callable[[], object]) -> float:
+    """Wall seconds of the second of two rounds."""
+    return interleaved({"": run}, 1, time.perf_counter)[""][0]
 
 
 if __name__ == "__main__":

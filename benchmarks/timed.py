@@ -102,7 +102,6 @@ class TimedActor(CellActor):
         with clocks() as clock:
             result = super().step()
         line = {
-            "actor": os.getpid(),
             "kind": self.message["kind"],
             "task": self.message["cell"]["task"],
             "method": self.message["cell"]["method"],

@@ -37,14 +37,13 @@ def status(
     if not states and not finished:
         store.require_present()
     shown = states if everything else [s for s in states if s.is_alive()] or states[-1:]
-    failed = failures(store)
+    failed = [_failure_row(failure, results) for failure in failures(store)]
     if as_json:
         sweeps = [
             {**s.model_dump(by_alias=True, exclude={"version"}), "alive": s.is_alive(), "cells_per_s": s.rate}
             for s in shown
         ]
-        listed = [_failure_row(f, results) for f in failed]
-        print_json({"cells": finished, "sweeps": sweeps, "failures": listed})
+        print_json({"cells": finished, "sweeps": sweeps, "failures": failed})
         return
     if not shown:
         out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.", soft_wrap=True)
@@ -54,7 +53,7 @@ def status(
         out.print(edges, highlight=False)
     if failed:
         out.print(f"\n{len(failed)} failures on record:", style="bold", highlight=False)
-        print_stacked([_failure_row(f, results) for f in failed[:FEW]], ("cell", "what"))
+        print_stacked(failed[:FEW], ("cell", "what"))
         if len(failed) > FEW:
             out.print(f"and {len(failed) - FEW} more; all with --json")
 
