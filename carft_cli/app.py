@@ -32,17 +32,13 @@ for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, l
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
 data_group.command("stage")(data_stage)
-GROUPS = {
-    "report": report,
-    "recipes": recipes_group,
-    "new": new_group,
-    "results": results_group,
-    "model": model_group,
-    "data": data_group,
-    "icons": icons,
-}
-for name, group in GROUPS.items():
-    app.add_typer(group, name=name)
+app.add_typer(report, name="report")
+app.add_typer(recipes_group, name="recipes")
+app.add_typer(new_group, name="new")
+app.add_typer(results_group, name="results")
+app.add_typer(model_group, name="model")
+app.add_typer(data_group, name="data")
+app.add_typer(icons, name="icons")
 
 
 def main() -> None:

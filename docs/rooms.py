@@ -46,16 +46,6 @@ def imported(folder: Path) -> set[str]:
     return {name for name in names if name.split(".")[0] in COLOURS}
 
 
-def rooms(package: str, names: list[str]) -> list[tuple[str, str, str]]:
-    """(name, sentence, subpackages it imports) of each subpackage of a package."""
-    rows = []
-    for name in names:
-        uses = {".".join(used.split(".")[:2]) for used in imported(ROOT / package / name)}
-        inside = [other for other in names if other != name and f"{package}.{other}" in uses]
-        rows.append((f"{package}/{name}/", sentence(ROOT / package / name), ", ".join(inside)))
-    return rows
-
-
 def lines(text: str, x: int, y: int) -> list[str]:
     """Text at (x, y), wrapped into as many lines as it takes."""
     wrapped = textwrap.wrap(text, LINE)
@@ -64,20 +54,22 @@ def lines(text: str, x: int, y: int) -> list[str]:
 
 def column(package: str, names: list[str], x: int, y: int) -> tuple[list[str], int]:
     """The drawing of a package at (x, y), and its height in pixels."""
-    uses = sorted({used.split(".")[0] for used in imported(ROOT / package)} - {package})
+    others = sorted({used.split(".")[0] for used in imported(ROOT / package)} - {package})
     height = TOP + len(names) * (BOX + GAP)
-    found = f" It imports {', '.join(uses)}." if uses else " It imports none of the others."
+    found = f" It imports {', '.join(others)}." if others else " It imports none of the others."
     parts = [
         f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{height}" rx="8" fill="{COLOURS[package]}" stroke="#57606a"/>',
         f'<text x="{x + 14}" y="{y + 26}" font-weight="600" font-size="17">{package}/</text>',
         *lines(f"{sentence(ROOT / package)}.{found}", x + 14, y + 46),
     ]
-    for row, (name, text, inside) in enumerate(rooms(package, names)):
-        top = y + TOP + row * (BOX + GAP)
+    for row, name in enumerate(names):
+        top, folder = y + TOP + row * (BOX + GAP), ROOT / package / name
+        uses = {".".join(used.split(".")[:2]) for used in imported(folder)}
+        inside = ", ".join(other for other in names if other != name and f"{package}.{other}" in uses)
         parts += [
             f'<rect x="{x + 10}" y="{top}" width="{WIDTH - 20}" height="{BOX}" rx="5" fill="#fff" stroke="#8c959f"/>',
-            f'<text x="{x + 20}" y="{top + 19}" font-weight="600">{name}</text>',
-            *lines(text, x + 20, top + 36),
+            f'<text x="{x + 20}" y="{top + 19}" font-weight="600">{package}/{name}/</text>',
+            *lines(sentence(folder), x + 20, top + 36),
             f'<text x="{x + 20}" y="{top + 69}" font-size="12" fill="#57606a">imports: {inside or "none"}</text>',
         ]
     return parts, height
