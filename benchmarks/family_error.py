@@ -24,9 +24,9 @@ DRIFTS = (0.0, 0.15, 0.3, 0.5)
 Draw = Callable[[np.random.Generator], np.ndarray]
 
 
-def family_error(draw: Draw, alpha: float, times: int = TIMES) -> float:
+def family_error(draw: Draw, alpha: float) -> float:
     """The chance that at least one of nine equal tasks has a one-sided p value below alpha."""
-    one = np.mean([exceeded(draw(np.random.default_rng([7, k])), alpha) for k in range(times)])
+    one = np.mean([exceeded(draw(np.random.default_rng([7, k])), alpha) for k in range(TIMES)])
     return float(1 - (1 - one) ** TASKS)
 
 

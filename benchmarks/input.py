@@ -51,7 +51,8 @@ def measure() -> list[Figure]:
         view = TrainView(draws(0, 0, PHOTOS), SIDE, 0.9)
         plan = [np.arange(first, first + BATCH) for first in range(0, PHOTOS, BATCH)]
         loader = DataLoader(Photos(files, view), BATCH)
-        _require_equal(list(batches(files, plan, view)), list(loader))
+        if not all(torch.equal(*pair) for pair in zip(batches(files, plan, view), loader, strict=True)):
+            raise RuntimeError("the two ways give different pixels")
         runs: dict[str, Callable[[], object]] = {
             "ours": lambda: list(batches(files, plan, view)),
             "loader": lambda: list(loader),
@@ -65,11 +66,6 @@ def measure() -> list[Figure]:
             Figure("images per second of a core, decoded and cropped", rate, None, ROUNDS, unit="images/s", note=note),
         ]  # fmt: skip
         return [*figures, _threads_against_processes(files, view, plan)]
-
-
-def _require_equal(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
-    if not all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True)):
-        raise RuntimeError("the two ways give different pixels")
 
 
 def _threads_against_processes(files: Files, view: TrainView, plan: list[np.ndarray]) -> Figure:

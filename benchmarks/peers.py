@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -83,18 +82,7 @@ def _figures(name: str, used: Used, ours: Used, cells: int) -> Iterator[Figure]:
 
 
 def _used(way: Callable[[], None]) -> Used:
-    used, before, began = Used(), _joules(), time.perf_counter()
-    with _watched(used):
-        way()
-    used.wall = time.perf_counter() - began
-    after = _joules()
-    used.joules = None if before is None or after is None else after - before
-    return used
-
-
-@contextmanager
-def _watched(used: Used) -> Iterator[None]:
-    over = threading.Event()
+    used, before, began, over = Used(), _joules(), time.perf_counter(), threading.Event()
 
     def watch() -> None:
         while not over.wait(INTERVAL):
@@ -103,10 +91,14 @@ def _watched(used: Used) -> Iterator[None]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield
+        way()
     finally:
         over.set()
         watcher.join()
+    used.wall = time.perf_counter() - began
+    after = _joules()
+    used.joules = None if before is None or after is None else after - before
+    return used
 
 
 def _joules() -> float | None:

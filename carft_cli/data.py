@@ -102,7 +102,7 @@ class CheckSettings:
     as_json: AsJson = False
 
     def chosen(self) -> tuple[list[Any], Path, str]:
-        """The data sets, the folder that holds them, and the task for your own data, which need no folder."""
+        """The data sets, the folder that does hold them, and the task for your own data, which need no folder."""
         from carft.data.catalog import data_sets
         from carft.data.folder.named import declared
         from carft.data.folder.naming import is_folder
@@ -110,9 +110,10 @@ class CheckSettings:
         name = self.domains.chosen(self.name)
         found = _some(name, data_sets(name))
         own = is_folder(name) or declared(name) is not None
-        if own:
-            return found, self.folder.chosen or Path(), name
-        return found, self.folder.required, ""
+        root = (self.folder.chosen or Path()) if own else self.folder.required
+        for data_set in found:
+            data_set.require_present(root)
+        return found, root, name if own else ""
 
 
 @data_group.command("check")
@@ -122,12 +123,9 @@ def data_check(settings: CheckSettings) -> None:
 
     Example: `python cli.py data check pets --data data`
     """
-    (chosen, root, own), as_json = settings.chosen(), settings.as_json
-    for data_set in chosen:
-        data_set.require_present(root)
-
     from carft.data.checking import check
 
+    (chosen, root, own), as_json = settings.chosen(), settings.as_json
     found = [check(data_set, root) for data_set in chosen]
     notes, refused, near = _of_your_own(own) if own else ([], None, [])
     if as_json:
@@ -234,12 +232,9 @@ def data_index(settings: IndexSettings) -> None:
 
     Example: `python cli.py data index imagenet --data data`
     """
-    chosen, root, _ = settings.checked.chosen()
-    for data_set in chosen:
-        data_set.require_present(root)
-
     from carft.data.indexing import indexed
 
+    chosen, root, _ = settings.checked.chosen()
     rows = []
     for data_set in chosen:
         found = indexed(data_set, root, settings.decode, full=True)
