@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from carft.core.errors import UserError
-from carft_cli.console import cell_text, err, new_table, out, print_json, typed
+from carft_cli.console import err, out, print_json, rows_table, typed
 from carft_cli.declare import DATA, option, takes
 from carft_cli.options import AsJson, Data, DomainOptions
 
@@ -83,12 +83,10 @@ def data_ls(settings: ListSettings) -> None:
         print_json(rows)
         return
     shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
-    table = new_table(*shown)
     for row in rows:
-        images = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
-        said = {**row, "images": images, "fetch": "yes" if row["fetch"] else "by hand"}
-        table.add_row(*(cell_text(said[name]) for name in shown))
-    out.print(table)
+        row["images"] = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
+        row["fetch"] = "yes" if row["fetch"] else "by hand"
+    out.print(rows_table([{name: row[name] for name in shown} for row in rows]))
     out.print("Licences and sources: --json, and docs/data.md")
 
 
