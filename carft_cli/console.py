@@ -188,7 +188,4 @@ def percent(value: float | None) -> str:
 
 def metrics_table(metrics: Mapping[str, float]) -> Table:
     """Metrics by name."""
-    table = new_table("metric", "value")
-    for name, value in metrics.items():
-        table.add_row(name, f"{value:.4f}")
-    return table
+    return rows_table([{"metric": name, "value": f"{value:.4f}"} for name, value in metrics.items()])
