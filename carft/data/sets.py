@@ -14,6 +14,7 @@ from typing import Any
 
 from carft.core.errors import UserError
 from carft.data.columns import rows_of
+from carft.data.fixtures import begin
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,14 @@ class DataSet:
     source: str
     """Where the set can be obtained."""
     layout: str
-    """Module with ``index(data_set, root)``, which reads the files, and ``fixture(data_set, root)``, which writes a
-    small fake tree. Optional: ``classes(data_set, root)``, the class names found in the files, and ``pixels(data_set,
-    root, index)``, (N, 3, H, W) uint8, and ``packed_picture(data_set, path)``, (H, W, 3) uint8, for packed sets. The
-    path of a packed image is its file and a number."""
+    """Module with ``index(data_set, root)``, which reads the files, and ``fixture(data_set, root)``, which fills a
+    marked folder with a small fake tree. Optional: ``classes(data_set, root)``, the class names found in the files,
+    and ``pixels(data_set, root, index)``, (N, 3, H, W) uint8, and ``packed_picture(data_set, path)``, (H, W, 3) uint8,
+    for packed sets. The path of a packed image is its file and a number."""
     version: str = "1"
     """Raised when this project reads the set differently."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """File in the folder -> md5 or sha256 of the real set's annotation file or archive, as far as known."""
-    torchvision: str = ""
-    """Name of the torchvision class that downloads the same; empty if there is none."""
     labels: tuple[str, ...] = ()
     """Class names in the set's own files, in label order; empty if they equal ``classes``."""
     needs: tuple[str, ...] = ()
@@ -92,10 +91,15 @@ class DataSet:
 
     def index(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images. Raises ``UserError`` if the set is missing or incomplete."""
+        self.require_present(root)
         return self._layout("index")(self, root)
 
     def fixture(self, root: Path) -> None:
-        """Write a small fake tree in the real layout under ``root``, with a marker file."""
+        """Write a small fake tree in the real layout under ``root``, with a marker file.
+
+        Raises ``UserError`` if the folder holds other files or cannot be written.
+        """
+        begin(root / self.folder, self.name)
         self._layout("fixture")(self, root)
 
     def found_classes(self, root: Path) -> list[str] | None:

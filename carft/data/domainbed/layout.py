@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from carft.data.domainbed.cards import FAMILIES
-from carft.data.fixtures import begin, picture
+from carft.data.fixtures import picture
 from carft.data.sets import DataSet, Index
 from carft.data.trees import class_tree
 
@@ -23,7 +23,6 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     Photos of one sequence of a camera trap are correlated, but the files do not show which belong together. Intervals
     on TerraIncognita are therefore too narrow.
     """
-    data_set.require_present(root)
     by_file = data_set.name in COPIES
     return {
         name: class_tree(data_set, root, root / data_set.folder / domain.folder, by_file=by_file)
@@ -34,7 +33,6 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 def fixture(data_set: DataSet, root: Path) -> None:
     """Write small drawings for every class in every domain, in the real layout."""
     base = root / data_set.folder
-    begin(base, data_set.name)
     for number, domain in enumerate(FAMILIES[data_set.name].domains.values()):
         for label, name in enumerate(data_set.labels):
             folder = base / domain.folder / name

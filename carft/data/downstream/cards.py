@@ -10,12 +10,12 @@ from carft.data.sets import DataSet, Download
 LAYOUTS = {
     "cifar10": "cifar",
     "cifar100": "cifar",
-    "dtd": "dtd",
+    "dtd": "lists",
     "food101": "food101",
-    "sun397": "sun397",
+    "sun397": "lists",
     "cars": "cars",
-    "aircraft": "aircraft",
-    "pets": "pets",
+    "aircraft": "lists",
+    "pets": "lists",
     "flowers": "flowers",
 }
 
@@ -32,7 +32,6 @@ def _data_set(name: str) -> DataSet:
         source=known["source"],
         layout=f"carft.data.downstream.layouts.{LAYOUTS[name]}",
         digests=known["digests"],
-        torchvision=known["torchvision"],
         labels=tuple(known["labels"]),
         needs=tuple(known["needs"]),
         archives=tuple(Download(**archive) for archive in known["archives"]),

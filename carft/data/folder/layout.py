@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import CorruptFile, UserError
-from carft.data.fixtures import begin, picture
+from carft.data.fixtures import picture
 from carft.data.folder.listing import Listed, listed
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.folder.table import TABLES, read_table
@@ -110,7 +110,6 @@ def fixture(data_set: DataSet, root: Path) -> None:
     The stems are chosen so that every class has images in each split.
     """
     folder = root / data_set.folder
-    begin(folder, data_set.name)
     for domain, (name, ending) in enumerate({"photo": "jpg", "scan": "png", "sketch": "webp"}.items()):
         for label, kind in enumerate(("cat", "dog", "guinea_pig")):
             (folder / name / kind).mkdir(parents=True, exist_ok=True)

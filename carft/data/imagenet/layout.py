@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from carft.data.fixtures import begin, picture
+from carft.data.fixtures import picture
 from carft.data.sets import DataSet, Index
 from carft.data.trees import class_tree
 
@@ -35,7 +35,6 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 def fixture(data_set: DataSet, root: Path) -> None:
     """Write small drawings for every class, in the real layout."""
     base = root / data_set.folder
-    begin(base, data_set.name)
     for split, folder in SPLITS.get(data_set.name, ONE_SPLIT).items():
         for label, name in enumerate(data_set.labels):
             (base / folder / name).mkdir(parents=True, exist_ok=True)

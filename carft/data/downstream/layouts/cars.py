@@ -9,9 +9,7 @@ import numpy as np
 from scipy.io import savemat
 
 from carft.data.downstream.layouts.drawing import drawings, save
-from carft.data.downstream.layouts.matlab import variable
-from carft.data.downstream.layouts.reading import damaged, index_of
-from carft.data.fixtures import begin
+from carft.data.downstream.layouts.reading import damaged, index_of, variable
 from carft.data.sets import DataSet, Index
 
 TABLES = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
@@ -21,7 +19,6 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     """Return training and test images; class ids are read through the set's own list of names."""
-    data_set.require_present(root)
     base, names = root / data_set.folder, classes(data_set, root)
     splits = {}
     for split, file in TABLES.items():
@@ -45,7 +42,6 @@ def classes(data_set: DataSet, root: Path) -> list[str]:
 def fixture(data_set: DataSet, root: Path) -> None:
     """Write a few images per class and split."""
     base = root / data_set.folder
-    begin(base, data_set.name)
     rows: dict[str, list[tuple]] = defaultdict(list)
     for split, label, _, image in drawings(data_set):
         name = f"{len(rows[split]) + 1:05d}.jpg"

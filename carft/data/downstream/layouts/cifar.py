@@ -13,7 +13,6 @@ import numpy as np
 
 from carft.data.downstream.layouts.drawing import drawings, planes, write_lines
 from carft.data.downstream.layouts.reading import damaged, index_of, lines
-from carft.data.fixtures import begin
 from carft.data.sets import DataSet, Index
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ FORMATS = {
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     """Return training and test images; the path of image 7 of a file is <file>/00007."""
-    data_set.require_present(root)
     layout, names = FORMATS[data_set.name], classes(data_set, root)
     splits = {}
     for split, files in layout.files.items():
@@ -92,7 +90,6 @@ def classes(data_set: DataSet, root: Path) -> list[str]:
 def fixture(data_set: DataSet, root: Path) -> None:
     """Write a few images per class, split over all files."""
     layout, base = FORMATS[data_set.name], root / data_set.folder
-    begin(base, data_set.name)
     records: dict[str, list[bytes]] = {file: [] for files in layout.files.values() for file in files}
     for split, label, _, image in drawings(data_set):
         file = min(layout.files[split], key=lambda name: len(records[name]))

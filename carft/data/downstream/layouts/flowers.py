@@ -9,9 +9,7 @@ import numpy as np
 from scipy.io import savemat
 
 from carft.data.downstream.layouts.drawing import drawings, save
-from carft.data.downstream.layouts.matlab import variable
-from carft.data.downstream.layouts.reading import damaged, index_of
-from carft.data.fixtures import begin
+from carft.data.downstream.layouts.reading import damaged, index_of, variable
 from carft.data.sets import DataSet, Index
 
 VARIABLES = {"train": "trnid", "val": "valid", "test": "tstid"}
@@ -19,7 +17,6 @@ VARIABLES = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     """Return the three splits. The official training split is the small one."""
-    data_set.require_present(root)
     base = root / data_set.folder
     labels = _labels(base)
     splits = {}
@@ -39,7 +36,6 @@ def classes(data_set: DataSet, root: Path) -> list[str]:
 def fixture(data_set: DataSet, root: Path) -> None:
     """Write a few images per class and split."""
     base = root / data_set.folder
-    begin(base, data_set.name)
     labels: list[int] = []
     numbers: dict[str, list[int]] = defaultdict(list)
     for split, label, _, image in drawings(data_set):

@@ -7,14 +7,13 @@ from collections import defaultdict
 from pathlib import Path
 
 from carft.data.downstream.layouts.drawing import drawings, save, write_lines
-from carft.data.downstream.layouts.reading import damaged, folders, index_of
-from carft.data.fixtures import begin
+from carft.data.downstream.layouts.reading import damaged, index_of
 from carft.data.sets import DataSet, Index
+from carft.data.trees import folder_names
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
     """Return training and test images."""
-    data_set.require_present(root)
     base = root / data_set.folder
     splits = {
         split: [
@@ -29,13 +28,12 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
     """Return the names of the class folders."""
-    return folders(root / data_set.folder / "images")
+    return folder_names(root / data_set.folder / "images")
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
     """Write a few images per class and split."""
     base = root / data_set.folder
-    begin(base, data_set.name)
     listed: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for split, label, number, image in drawings(data_set):
         word = data_set.labels[label]

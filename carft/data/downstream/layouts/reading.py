@@ -1,9 +1,10 @@
-"""Shared by the layouts: text files, and rows of (image, class) that become an index. No torch."""
+"""Shared by the layouts: text and MATLAB files, and rows of (image, class) that become an index. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from carft.core.errors import CorruptFile, UserError
 from carft.data.sets import DataSet, Index
@@ -18,6 +19,16 @@ def lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise damaged(path) from error
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def variable(path: Path, name: str) -> Any:
+    """Return a variable of a MATLAB file without dimensions of size 1. Raises ``CorruptFile`` if it cannot be read."""
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(path, squeeze_me=True)[name]
+    except Exception as error:  # scipy raises many kinds for a corrupt file
+        raise damaged(path) from error
 
 
 def damaged(path: Path) -> CorruptFile:
@@ -59,8 +70,3 @@ def require_images(data_set: DataSet, root: Path, paths: Sequence[Path]) -> None
     gone = [path for path in paths if path.name not in names[path.parent]]
     if gone:
         raise data_set.missing(root, gone[0], len(gone) - 1)
-
-
-def folders(path: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted."""
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
