@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from carft import __version__
 from carft.data.columns import Column, numbers
 from carft.data.index_file import IndexFile
-from carft.data.listing import statuses
+from carft.data.listing import status, statuses
 from carft.data.sets import DataSet
 from carft.data.trees import folder_names
 
@@ -47,13 +48,8 @@ def watched(data_set: DataSet, base: Path, paths: Iterable[str]) -> dict[str, An
     return {
         "folders": {name: (base / name).stat().st_mtime_ns for name in sorted(folders)},
         "above": {name: folder_names(base / name) for name in sorted(above)},
-        "files": {name: list(_file_status(base / name)) for name in sorted(files) if (base / name).is_file()},
+        "files": {name: list(status(base / name)) for name in sorted(files) if (base / name).is_file()},
     }
-
-
-def _file_status(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
 
 
 def is_current(index: IndexFile, data_set: DataSet, base: Path, path: Path, full: bool = False) -> bool:
@@ -74,7 +70,8 @@ def is_current(index: IndexFile, data_set: DataSet, base: Path, path: Path, full
     except OSError:
         return False
     if full:
-        _note_checked(path)
+        with suppress(OSError):  # of another user: all images are compared again next time
+            os.utime(path)
     return True
 
 
@@ -84,7 +81,7 @@ def _same_folders(note: Any, base: Path) -> bool:
         if (base / name).stat().st_mtime_ns != when or when > latest:
             return False
     for name, (size, when) in note["files"].items():
-        if _file_status(base / name) != (size, when) or when > latest:
+        if status(base / name) != (size, when) or when > latest:
             return False
     return all(folder_names(base / name) == names for name, names in note["above"].items())
 
@@ -98,10 +95,3 @@ def _same_images(index: IndexFile, base: Path, most: int | None) -> bool:
         np.array_equal(numbers(index.rows[name])[rows], found[:, column])
         for column, name in enumerate(("size", "mtime_ns"))
     )
-
-
-def _note_checked(path: Path) -> None:
-    try:
-        os.utime(path)
-    except OSError:  # of another user: all images are compared again next time
-        return

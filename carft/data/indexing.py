@@ -201,13 +201,7 @@ def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known:
 
 def rows_of_index(columns: Mapping[str, list]) -> pa.RecordBatch:
     """Return the rows of an index. columns: name -> values, of all of :data:`carft.data.index_file.SCHEMA`."""
-    arrays = [
-        pa.array(columns[field.name], field.type.value_type).dictionary_encode().cast(field.type)
-        if pa.types.is_dictionary(field.type)
-        else pa.array(columns[field.name], field.type)
-        for field in SCHEMA
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
 def _require_text(names: Sequence[str], base: Path) -> None:
