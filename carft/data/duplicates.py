@@ -37,11 +37,6 @@ class NearDuplicates:
     """Pairs whose images have one class."""
 
     @property
-    def share(self) -> float:
-        """Share of the split, in [0, 1]."""
-        return len(self.pairs) / self.images if self.images else 0.0
-
-    @property
     def words(self) -> str:
         """What they would do to the numbers."""
         effect = "intervals count as independent what is not"
