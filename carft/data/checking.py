@@ -80,23 +80,23 @@ def check(data_set: DataSet, root: Path) -> Attestation:
 
 def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
     """Compare a data set as its index has it with the catalog. Reads the annotation files with a known digest."""
-    base, splits, broken = root / data_set.folder, found.splits, found.unreadable
+    base, splits = root / data_set.folder, found.splits
+    unreadable = {path.relative_to(base).as_posix(): reason for path, reason in found.unreadable.items()}
     fake = is_fixture(base)
     problems = [
         *_class_problems(data_set, root, splits),
         *([] if fake else _count_problems(data_set, splits)),
         *([] if fake else _digest_problems(data_set, base)),
         *([f"Images that are listed more than once: {_few(found.shared)}."] if found.shared else []),
-        *_broken_problems(base, broken),
+        *([f"Images that cannot be read: {_few(list(unreadable))}."] if unreadable else []),
     ]
     status: Status = "attested" if data_set.digests else "unknown"
     if problems:
         status, problems = "failed", [*(["This is a fixture."] if fake else []), *problems]
     elif fake:
         status = "fixture"
-    names = {path.relative_to(base).as_posix(): reason for path, reason in broken.items()}
     counts = {split: len(index) for split, index in splits.items()}
-    return Attestation(data_set.name, status, counts, tuple(problems), found.digest, names)
+    return Attestation(data_set.name, status, counts, tuple(problems), found.digest, unreadable)
 
 
 def _count_problems(data_set: DataSet, splits: Splits) -> list[str]:
@@ -133,13 +133,6 @@ def _digest_problems(data_set: DataSet, base: Path) -> list[str]:
         for name, expected in data_set.digests.items()
         if not (base / name).is_file() or file_digest(base / name, ALGORITHMS[len(expected)]) != expected
     ]
-
-
-def _broken_problems(base: Path, broken: Mapping[Path, str]) -> list[str]:
-    if not broken:
-        return []
-    names = [path.relative_to(base).as_posix() for path in broken]
-    return [f"Images that cannot be read: {_few(names)}."]
 
 
 def _plain(name: str) -> str:

@@ -10,6 +10,7 @@ import shutil
 import tarfile
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
     """
     if is_fixture(root / data_set.folder):
         raise UserError(f"'{root / data_set.folder}' is a fixture.", "Give --data another folder, or remove this one.")
-    if _present(data_set, root):
+    with suppress(UserError):
+        data_set.index(root)
         return False
     if not data_set.archives:
         raise UserError(
@@ -46,17 +48,9 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
         else:
             log(f"downloading {archive.url}")
             _download(data_set, root, archive, path)
-        if _is_tar(path):
+        if path.name.endswith((".tar", ".tar.gz", ".tgz")):
             log(f"unpacking {path}")
             _unpack(path, folder)
-    return True
-
-
-def _present(data_set: DataSet, root: Path) -> bool:
-    try:
-        data_set.index(root)
-    except UserError:
-        return False
     return True
 
 
@@ -94,10 +88,6 @@ def _download(data_set: DataSet, root: Path, archive: Download, path: Path) -> N
             "It was deleted. Try again, or get the set from another source.",
         )
     part.replace(path)
-
-
-def _is_tar(path: Path) -> bool:
-    return path.name.endswith((".tar", ".tar.gz", ".tgz"))
 
 
 def _unpack(path: Path, folder: Path) -> None:

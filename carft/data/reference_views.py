@@ -74,7 +74,7 @@ class ReferenceTrainView:
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
         change = Change.of(self.draws[row], image.shape[-2], image.shape[-1], self.colour)
-        return _tensor(change.applied(tv.to_pil_image(image), self.side))
+        return tv.pil_to_tensor(change.applied(tv.to_pil_image(image), self.side))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class StretchView:
     side: int
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
-        return _tensor(tv.resize(tv.to_pil_image(image), [self.side, self.side], InterpolationMode.BILINEAR))
+        return tv.pil_to_tensor(tv.resize(tv.to_pil_image(image), [self.side, self.side], InterpolationMode.BILINEAR))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class BilinearCentreView:
 
     def __call__(self, image: torch.Tensor, row: int) -> torch.Tensor:
         resized = tv.resize(tv.to_pil_image(image), [self.side], InterpolationMode.BILINEAR)
-        return _tensor(tv.center_crop(resized, [self.side, self.side]))
+        return tv.pil_to_tensor(tv.center_crop(resized, [self.side, self.side]))
 
 
 #: ``eval_view`` of a cell -> the class of the view
@@ -104,7 +104,3 @@ EVAL_VIEWS: dict[str, Callable[[int], View]] = {
     "centre-bilinear": BilinearCentreView,
     "stretch": StretchView,
 }
-
-
-def _tensor(image: Image.Image) -> torch.Tensor:
-    return tv.pil_to_tensor(image)

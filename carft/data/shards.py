@@ -8,7 +8,7 @@ import json
 import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
@@ -103,17 +103,11 @@ def images_of(files: FileSystem, shard: Shard, labels: Labels) -> Iterator[tuple
 
     Raises ``UserError`` for a shard that is cut short, an image without a class, or a path that leads elsewhere.
     """
-    read = _reader(shard)
+    read = _from_tar if shard.name.endswith(TARS) else _from_table if shard.name.endswith(TABLES) else _from_folder
     for path, content in read(files, shard, labels):
         if not all(_PART.fullmatch(part) for part in path.split("/")):
             raise UserError(f"'{shard.name}' holds an image with the path '{path}', which is no plain path.")
         yield path, content
-
-
-def _reader(shard: Shard) -> Callable[[FileSystem, Shard, Labels], Iterator[tuple[str, bytes]]]:
-    if shard.name.endswith(TARS):
-        return _from_tar
-    return _from_table if shard.name.endswith(TABLES) else _from_folder
 
 
 def _from_folder(files: FileSystem, shard: Shard, labels: Labels) -> Iterator[tuple[str, bytes]]:

@@ -47,12 +47,8 @@ def _held_out(index: Index, share: float) -> set[str]:
     held_out: set[str] = set()
     for groups in classes.values():
         count = max(1, round(share * len(groups)))
-        held_out |= set(sorted(groups, key=_rank)[:count])
+        held_out |= set(sorted(groups, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count])
     return held_out
-
-
-def _rank(name: str) -> tuple[str, str]:
-    return hashlib.sha256(name.encode()).hexdigest(), name
 
 
 def _listing(index: Index, val: Index, folder: Path, share: float) -> dict[str, object]:

@@ -97,15 +97,14 @@ def batches(
     CPU, the cores have cells to compute. pinned: in page-locked memory, from which a GPU copies while it computes.
     Every batch sends a heartbeat.
     """
-    in_memory = isinstance(images, torch.Tensor) and not pinned
-    for batch in _stacked(images, plan, view) if in_memory else _ahead(images, plan, view, pinned):
+    made: Iterator[torch.Tensor]
+    if isinstance(images, torch.Tensor) and not pinned:
+        made = (torch.stack([view(images[int(row)], int(row)) for row in rows]) for rows in plan)
+    else:
+        made = _ahead(images, plan, view, pinned)
+    for batch in made:
         heartbeat()
         yield batch
-
-
-def _stacked(images: torch.Tensor | Files, plan: Sequence[np.ndarray], view: View) -> Iterator[torch.Tensor]:
-    for rows in plan:
-        yield torch.stack([view(images[int(row)], int(row)) for row in rows])
 
 
 def _ahead(
