@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 
 from carft.core.errors import unknown
 from carft.data.card import STANDARD, Card
-from carft.data.facts import imagenet_templates
+from carft.data.facts import imagenet_templates, table
 from carft.data.sets import DataSet
 
 #: share of each class of each training domain that is held out for validation: DomainBed's holdout fraction and its
@@ -42,8 +40,8 @@ class Family:
     """Folder under the data root, as DomainBed names it."""
     measures: str
     licence: str
-    source: str
     domains: Mapping[str, Domain]
+    source: str = DOWNLOAD
 
 
 #: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
@@ -53,7 +51,6 @@ FAMILIES: dict[str, Family] = {
         "PACS",
         "7 classes as art paintings, cartoons, photos and sketches",
         "Research only",
-        DOWNLOAD,
         {
             "art-painting": Domain("art_painting", 2_048, "an art painting of a {}."),
             "cartoon": Domain("cartoon", 2_344, "a cartoon of a {}."),
@@ -66,7 +63,6 @@ FAMILIES: dict[str, Family] = {
         "VLCS",
         "5 classes in four collections of photos",
         "Research only; the images belong to those who took them",
-        DOWNLOAD,
         {
             "caltech101": Domain("Caltech101", 1_415, "a centered photo of a {} alone."),
             "labelme": Domain("LabelMe", 2_656, "a photo of a street with a {}."),
@@ -78,7 +74,6 @@ FAMILIES: dict[str, Family] = {
         "office_home",
         "65 things of office and home as art, clip art, product pictures and photos",
         "Research only",
-        DOWNLOAD,
         {
             "art": Domain("Art", 2_427, "an artistic picture of a {}."),
             "clipart": Domain("Clipart", 4_365, "a clipart of a {}."),
@@ -91,19 +86,18 @@ FAMILIES: dict[str, Family] = {
         "terra_incognita",
         "10 kinds of animals before camera traps at four places",
         "Community Data License Agreement, permissive",
-        DOWNLOAD + "; published tables use 24,788 images, today 24,330 are available",
         {
             "l100": Domain("location_100", 4_879, "a camera trap photo of a {} by a path."),
             "l38": Domain("location_38", 9_767, "a camera trap photo of a {} among trees."),
             "l43": Domain("location_43", 4_020, "a camera trap photo of a {} in dry grass."),
             "l46": Domain("location_46", 6_122, "a camera trap photo of a {} on bare ground."),
         },
+        DOWNLOAD + "; published tables use 24,788 images, today 24,330 are available",
     ),
     "domainnet": Family(
         "domain_net",
         "345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
         "Research only; the images belong to those who made them",
-        DOWNLOAD,
         {
             "clipart": Domain("clipart", 48_129, "a clipart of a {}."),
             "infograph": Domain("infograph", 51_605, "an infographic of a {}."),
@@ -117,11 +111,7 @@ FAMILIES: dict[str, Family] = {
 
 #: data set -> class folder -> words, in label order
 CLASSES: dict[str, dict[str, str]] = {
-    name: table
-    for name, table in json.loads(
-        files("carft.data.domainbed").joinpath("classes.json").read_text(encoding="utf-8")
-    ).items()
-    if name in FAMILIES
+    name: folders for name, folders in table("carft.data.domainbed", "classes").items() if name in FAMILIES
 }
 
 

@@ -1,17 +1,28 @@
-"""Loader of DomainBed's leave-one-domain-out tasks."""
+"""Loader of DomainBed's leave-one-domain-out tasks, and DomainBed's random split of a domain.
+
+Source of the split: facebookresearch/DomainBed at b93c22a, domainbed/lib/misc.py (seed_hash, split_dataset) and
+domainbed/scripts/train.py (which side is which). CLIPood (thuml/CLIPood at bc0d874, converter_domainbed.py) uses it
+with trial seed 0.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from carft.data.card import Card, DataOptions
 from carft.data.domainbed.cards import CARDS, DATA_SETS, FAMILIES, VALIDATION
-from carft.data.domainbed.splits import split_of
 from carft.data.loading import data_root, image_set, joined, opened, require_every_class
 from carft.data.sets import Index
 from carft.data.splitting import carved
 from carft.data.task import ImageSet, Sealed, Task
+
+#: DomainBed repeats runs over trial seeds, each with a split of its own; here all cells share the first split, since
+#: intervals pair the images of several seeds
+TRIAL_SEED = 0
 
 
 def require_present(card: Card, options: DataOptions) -> None:
@@ -60,3 +71,20 @@ def _images(name: str, domain: str, index: Index) -> ImageSet:
     names = [f"{domain}/{path.parent.name}/{path.name}" for path in index.paths]
     groups = tuple(f"{domain}/{group}" for group in index.groups)
     return image_set(Index(index.paths, index.labels, groups), names, number_of(name, domain))
+
+
+def seed_hash(*parts: int) -> int:
+    """The seed, in [0, 2**31), that DomainBed derives from numbers: md5 of their tuple as Python writes it."""
+    return int(hashlib.md5(str(parts).encode("utf-8"), usedforsecurity=False).hexdigest(), 16) % 2**31
+
+
+def split_of(index: Index, number: int, share: float) -> tuple[Index, Index]:
+    """Return (in, out) of a domain: ``out`` is a random ``share`` of its images, rounded down.
+
+    Training takes ``in`` of the training domains and validates on ``out``. number: position of the domain in its data
+    set, from 0, in the order of folder names. The order of images is kept.
+    """
+    rows = np.arange(len(index))
+    np.random.RandomState(seed_hash(TRIAL_SEED, number)).shuffle(rows)
+    held_out = int(len(index) * share)
+    return index.rows(sorted(rows[held_out:].tolist())), index.rows(sorted(rows[:held_out].tolist()))

@@ -14,7 +14,12 @@ from typing import Any
 @cache
 def facts(name: str) -> dict[str, Any]:
     """Return the table of a data set. Callers must not modify it."""
-    return json.loads(files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    return table(__name__, name)
+
+
+def table(package: str, name: str) -> dict[str, Any]:
+    """Return a JSON table of a package."""
+    return json.loads(files(package).joinpath(f"{name}.json").read_text(encoding="utf-8"))
 
 
 def imagenet_templates() -> tuple[str, ...]:

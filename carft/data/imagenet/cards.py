@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-from typing import Any
-
 from carft.data.card import STANDARD, Card
-from carft.data.facts import imagenet_templates
+from carft.data.facts import imagenet_templates, table
 from carft.data.sets import DataSet
 
 #: share of each class that is held out of training for validation, about 26 images. Validation only selects
 #: hyperparameters, and 10 % would take 128,000 images from training
 VALIDATION = 0.02
 
-LAYOUT = "carft.data.imagenet.layout"
 
-
-def _table(name: str) -> dict[str, Any]:
-    return json.loads(files("carft.data.imagenet").joinpath(name).read_text(encoding="utf-8"))
-
-
-_CLASSES: dict[str, str] = _table("classes.json")["classes"]
-_SUBSETS = _table("subsets.json")
-_OBJECTNET: dict[str, list[str]] = _table("objectnet.json")["classes"]
+_CLASSES: dict[str, str] = table("carft.data.imagenet", "classes")["classes"]
+_SUBSETS = table("carft.data.imagenet", "subsets")
+_OBJECTNET: dict[str, list[str]] = table("carft.data.imagenet", "objectnet")["classes"]
 
 #: synsets in label order
 SYNSETS: tuple[str, ...] = tuple(_CLASSES)
 _LABELS = {synset: label for label, synset in enumerate(SYNSETS)}
 
-#: data set -> names of its class folders, in the order of its labels
-FOLDERS: dict[str, tuple[str, ...]] = {
-    "imagenet": SYNSETS,
-    "imagenet-v2": tuple(str(label) for label in range(len(SYNSETS))),
-    "imagenet-r": tuple(_SUBSETS["imagenet-r"]),
-    "imagenet-a": tuple(_SUBSETS["imagenet-a"]),
-    "imagenet-sketch": SYNSETS,
-    "objectnet": tuple(_OBJECTNET),
+#: data set -> class folder -> its synsets, in the order of its labels; only ObjectNet has classes of several
+_SYNSETS_OF: dict[str, dict[str, list[str]]] = {
+    "imagenet": {synset: [synset] for synset in SYNSETS},
+    "imagenet-v2": {str(label): [synset] for label, synset in enumerate(SYNSETS)},
+    "imagenet-r": {synset: [synset] for synset in _SUBSETS["imagenet-r"]},
+    "imagenet-a": {synset: [synset] for synset in _SUBSETS["imagenet-a"]},
+    "imagenet-sketch": {synset: [synset] for synset in SYNSETS},
+    "objectnet": _OBJECTNET,
 }
 
+#: data set -> names of its class folders, in the order of its labels
+FOLDERS: dict[str, tuple[str, ...]] = {name: tuple(folders) for name, folders in _SYNSETS_OF.items()}
 
-def _imagenet_labels(data_set: str) -> tuple[tuple[int, ...], ...]:
-    if data_set == "objectnet":
-        return tuple(tuple(_LABELS[synset] for synset in synsets) for synsets in _OBJECTNET.values())
-    if data_set == "imagenet-v2":
-        return tuple((int(folder),) for folder in FOLDERS[data_set])
-    return tuple((_LABELS[synset],) for synset in FOLDERS[data_set])
-
-
-#: data set -> the ImageNet labels of each of its labels; only ObjectNet has classes of several
-IMAGENET_LABELS: dict[str, tuple[tuple[int, ...], ...]] = {name: _imagenet_labels(name) for name in FOLDERS}
+#: data set -> the ImageNet labels of each of its labels
+IMAGENET_LABELS: dict[str, tuple[tuple[int, ...], ...]] = {
+    name: tuple(tuple(_LABELS[synset] for synset in synsets) for synsets in folders.values())
+    for name, folders in _SYNSETS_OF.items()
+}
 
 
 def _names(data_set: str) -> tuple[str, ...]:
@@ -76,7 +63,7 @@ def _data_set(
         counts=counts,
         licence=licence,
         source=f"{source}, unpacked as ROOT/{folder}/{unpacked}",
-        layout=LAYOUT,
+        layout="carft.data.imagenet.layout",
         labels=FOLDERS[name],
         needs=needs,
     )

@@ -17,7 +17,7 @@ from carft.core.errors import UserError
 from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.domainbed.cards import DATA_SETS, FAMILIES
-from carft.data.domainbed.splits import seed_hash, split_of
+from carft.data.domainbed.tasks import seed_hash, split_of
 from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrainView
 from carft.data.sets import Index
 from carft.spec.resolve import specify
