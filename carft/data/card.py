@@ -19,7 +19,7 @@ STANDARD = "standard"
 
 
 class DataOptions(Protocol):
-    """How data are opened. :class:`carft.training.execution.Execution` and :class:`Folder` implement it."""
+    """How data are opened. :class:`carft.training.execution.Execution` implements it."""
 
     @property
     def root(self) -> Path | None:
@@ -32,15 +32,6 @@ class DataOptions(Protocol):
     @property
     def cache(self) -> ArrayCache | None:
         """The disk cache; None for no cache."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A data root with default options."""
-
-    root: Path | None = None
-    skip_unreadable: bool = False
-    cache: ArrayCache | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +59,13 @@ class Card:
     licence: str
     source: str
     """Where the data come from."""
-    model: str
-    """Default model of a cell."""
-    pretrained: str
-    """Default weights of a cell."""
     loader: str
     """Module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, options), and
     ``require_sealed`` where suites are data sets of their own."""
+    model: str = "ViT-B-16"
+    """Default model of a cell."""
+    pretrained: str = "openai"
+    """Default weights of a cell."""
     banks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Bank name -> templates of the loss's context head. ``standard`` belongs to the default reading."""
     contexts: tuple[str, ...] = ()

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.fixtures import picture
 from carft.spec.cell import Cell
@@ -25,6 +24,7 @@ from carft.store.sweep_state import Counts, Running, SweepState, read_states, wr
 from sweeps.plan.planning import PlanResult, read_plan_results, write_plan_result
 from sweeps.recipes import Recipe, parse_recipe
 from tests.carft.store.test_fuzzed_files import changed, near_misses, restored
+from tests.support.folder import Folder
 
 RECIPE = files("sweeps.recipes").joinpath("readings.yaml").read_text(encoding="utf-8")
 STEMS = {"train": ["a", "b"], "val": ["c"], "test": ["d"]}

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from carft.data.card import Card, Folder
+from carft.data.card import Card
 from carft.data.pictures import picture_of
+from tests.support.folder import Folder
 
 
 def compared_pictures(card: Card, root: Path | None) -> int:

@@ -147,8 +147,6 @@ def _card(data_set: DataSet, held_out: str) -> Card:
         metric="top1",
         licence=data_set.licence,
         source=data_set.source,
-        model="ViT-B-16",
-        pretrained="openai",
         loader="carft.data.domainbed.tasks",
         banks={STANDARD: imagenet_templates(), "own": OWN, "domains": prompts},
         contexts=prompts,

@@ -53,8 +53,6 @@ def _card(data_set: DataSet) -> Card:
         metric=known["metric"],
         licence=data_set.licence,
         source=data_set.source,
-        model="ViT-B-16",
-        pretrained="openai",
         loader="carft.data.downstream.tasks",
         banks={STANDARD: imagenet_templates(), "own": own},
         folder=data_set.folder,

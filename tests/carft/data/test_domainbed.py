@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.data import catalog
-from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.checking import check
 from carft.data.domainbed.cards import CARDS, CLASSES, DATA_SETS, FAMILIES, leave_one_out
@@ -29,6 +28,7 @@ from reports.build import build_report
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
+from tests.support.folder import Folder
 from tests.support.pictures import compared_pictures
 
 pytestmark = pytest.mark.usefixtures("few_figures")

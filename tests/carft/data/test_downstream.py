@@ -12,7 +12,6 @@ from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
 from carft.data.catalog import DATA_SETS, DOWNSTREAM, card, data_set
 from carft.data.checking import check
 from carft.data.downstream.layouts.drawing import COUNTS, planes
@@ -26,6 +25,7 @@ from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from tests.support.folder import Folder
 from tests.support.pictures import compared_pictures
 
 CARVED = ("cifar10", "cifar100", "food101", "sun397", "cars", "pets")

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.fixtures import MARKER, picture
 from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
@@ -31,6 +30,7 @@ from reports.build import build_report
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
+from tests.support.folder import Folder
 from tests.support.pictures import compared_pictures
 
 DOMAINS = ("photo", "scan", "sketch")

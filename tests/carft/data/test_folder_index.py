@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from carft.data.card import Folder
 from carft.data.catalog import card, declare_tasks
 from carft.data.folder import layout, listing
 from carft.data.folder.cards import data_set_of, folder_task
@@ -16,6 +15,7 @@ from carft.data.folder.layout import fixture, read
 from carft.data.folder.named import named_task
 from carft.data.indexing import VARIABLE
 from carft.data.sets import DataSet
+from tests.support.folder import Folder
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import torch
 
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
-from carft.data.card import Folder
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.icons.attestation import measured, shipped
 from carft.data.icons.build.dealing import NEW_HANDS
@@ -27,6 +26,7 @@ from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, SUITES
 from carft.data.pictures import picture_of
 from carft.data.task import ImageSet, Task
+from tests.support.folder import Folder
 from tests.support.helpers import ROOT, TASK, environment
 from tests.support.pictures import compared_pictures
 

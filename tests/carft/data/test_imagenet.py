@@ -15,7 +15,6 @@ from PIL import Image
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes, score
 from carft.data import catalog
-from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.checking import check
 from carft.data.files import decode
@@ -26,6 +25,7 @@ from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from tests.support.folder import Folder
 from tests.support.pictures import compared_pictures
 
 

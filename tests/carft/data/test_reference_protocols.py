@@ -14,7 +14,6 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.domainbed.cards import DATA_SETS, FAMILIES
 from carft.data.domainbed.tasks import seed_hash, split_of
@@ -22,6 +21,7 @@ from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrain
 from carft.data.sets import Index
 from carft.spec.resolve import specify
 from carft.spec.training import Training
+from tests.support.folder import Folder
 
 SMALL = ("pacs", "vlcs", "officehome", "terraincognita")
 

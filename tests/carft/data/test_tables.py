@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
 from carft.data.catalog import card, declare_tasks
 from carft.data.duplicates import near_duplicates
 from carft.data.fixtures import picture
@@ -35,6 +34,7 @@ from carft.store.named_tasks import keep_tasks, load_tasks
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
+from tests.support.folder import Folder
 from tests.support.helpers import run_cli
 from tests.support.pictures import compared_pictures
 

@@ -12,7 +12,6 @@ import pytest
 
 from carft.core.errors import UserError
 from carft.data import catalog
-from carft.data.card import Folder
 from carft.data.catalog import card
 from carft.data.domainbed.cards import DATA_SETS
 from carft.spec.cell import Cell
@@ -28,6 +27,7 @@ from carft.training.run import run_cell
 from carft.training.schedule import drawn_rows, learning_rates
 from sweeps.recipes import load_recipe
 from sweeps.search.study import studies_of
+from tests.support.folder import Folder
 
 TASK = "pacs/sketch"
 HYPERPARAMETERS = {"lr": 1e-3, "kl_weight": 1.0}

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from carft.core.errors import UserError
-from carft.data.card import Folder
 from carft.data.catalog import CARDS, card
 from carft.data.counting import sizes_of
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
@@ -28,6 +27,7 @@ from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Kind, Protocol
+from tests.support.folder import Folder
 from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
 TASK = "icons/transport"
