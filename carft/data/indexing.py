@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -155,42 +154,27 @@ def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> Ind
     files = [path for index in splits.values() for path in index.paths]
     names = [path.relative_to(base).as_posix() for path in files]
     _require_text(names, base)
-    found, state = _examined(data_set, base, files, names)
-    sizes, times = [size for size, _ in found], [when for _, when in found]
-    note = {
-        "identity": identity(data_set),
-        "made_at": made_at,
-        "decoded": decoded,
-        "splits": {split: len(index) for split, index in splits.items()},
-        "digest": digest_of(base, splits, sizes),
-        "shared": shared_of(base, splits),
-        **state,
-    }
-    columns: dict[str, list] = {
-        "split": [split for split, index in splits.items() for _ in range(len(index))],
-        "path": names,
-        "label": [label for index in splits.values() for label in index.labels],
-        "group": [group for index in splits.values() for group in index.groups],
-        "size": sizes,
-        "mtime_ns": times,
-        "unreadable": [None] * len(files),
-    }
-    if decoded:
-        columns["unreadable"] = _reasons(files, list(zip(names, sizes, times, strict=True)), known)
-    return IndexFile(rows_of_index(columns), note)
-
-
-def _examined(
-    data_set: DataSet, base: Path, files: Sequence[Path], names: Sequence[str]
-) -> tuple[list[Status], dict[str, Any]]:
-    """Size and time of every image, and the state of the folders. Raises ``UserError`` when a file vanishes."""
     try:
-        return statuses(files), watched(data_set, base, names)
+        found, state = statuses(files), watched(data_set, base, names)
     except OSError as error:
         raise UserError(
             f"'{base}' changed while it was listed: '{error.filename}', {error.strerror}.",
             "Run the command again once nothing is written there.",
         ) from error
+    note = {
+        "identity": identity(data_set),
+        "made_at": made_at,
+        "decoded": decoded,
+        "splits": {split: len(index) for split, index in splits.items()},
+        "digest": digest_of(base, splits, [size for size, _ in found]),
+        "shared": shared_of(base, splits),
+        **state,
+    }
+    reasons: list[str | None] = [None] * len(files)
+    if decoded:
+        reasons = _reasons(files, [(name, *one) for name, one in zip(names, found, strict=True)], known)
+    split_of_each = [split for split, index in splits.items() for _ in range(len(index))]
+    return IndexFile(rows_of_index(splits.values(), split_of_each, names, found, reasons), note)
 
 
 def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known: Decoded) -> list[str | None]:
@@ -199,8 +183,27 @@ def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known:
     return [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
 
 
-def rows_of_index(columns: Mapping[str, list]) -> pa.RecordBatch:
-    """Return the rows of an index. columns: name -> values, of all of :data:`carft.data.index_file.SCHEMA`."""
+def rows_of_index(
+    parts: Collection[Index],
+    splits: Sequence[str],
+    names: Sequence[str],
+    found: Sequence[Status],
+    reasons: Sequence[str | None],
+) -> pa.RecordBatch:
+    """Return the rows of an index of some images, in their order.
+
+    splits, names, found, reasons: of each image its split, its path relative to the folder of the data set, its status,
+    and why it cannot be decoded.
+    """
+    columns = {
+        "split": splits,
+        "path": names,
+        "label": [label for index in parts for label in index.labels],
+        "group": [group for index in parts for group in index.groups],
+        "size": [size for size, _ in found],
+        "mtime_ns": [when for _, when in found],
+        "unreadable": reasons,
+    }
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -97,12 +97,11 @@ def require_every_class(images: ImageSet, card: Card) -> ImageSet:
 def joined(parts: Sequence[ImageSet]) -> ImageSet:
     """Concatenate image sets of files that are scored over the same classes."""
     first = parts[0]
-    return ImageSet(
+    return replace(
+        first,
         images=Files(together([part.images.paths for part in parts]), first.images.border),  # type: ignore[union-attr]
         labels=torch.cat([part.labels for part in parts]),
         contexts=torch.cat([part.contexts for part in parts]),
         names=together([part.names for part in parts]),
         groups=together([part.groups for part in parts]),
-        subset=first.subset,
-        merged=first.merged,
     )

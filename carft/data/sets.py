@@ -32,11 +32,8 @@ class Index:
 
     def rows(self, index: Sequence[int]) -> Index:
         """Return the images of these rows, in this order."""
-        return Index(
-            rows_of(self.paths, index),
-            tuple(self.labels[i] for i in index),
-            rows_of(self.groups, index),
-        )
+        labels = tuple(self.labels[i] for i in index)
+        return Index(rows_of(self.paths, index), labels, rows_of(self.groups, index))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 from carft.core.errors import UserError
@@ -36,7 +37,7 @@ def carved(index: Index, folder: Path, share: float = SHARE) -> tuple[Index, Ind
             "left without an image to train on.",
             "Every class needs at least two training images that are not of one group.",
         )
-    _store(_listing(index, val, folder, share), folder)
+    _record(index, val, folder, share)
     return train, val
 
 
@@ -51,24 +52,20 @@ def _held_out(index: Index, share: float) -> set[str]:
     return held_out
 
 
-def _listing(index: Index, val: Index, folder: Path, share: float) -> dict[str, object]:
-    names = sorted(path.relative_to(folder).as_posix() for path in val.paths)
-    return {
+def _record(index: Index, val: Index, folder: Path, share: float) -> None:
+    """Store which images are held out, or compare them with what is stored."""
+    path = folder / RECORD
+    names = sorted(image.relative_to(folder).as_posix() for image in val.paths)
+    listing = {
         "rule": RULE,
         "share": share,
         "images": len(index),
         "digest": hashlib.sha256("\n".join(names).encode()).hexdigest(),
         "validation": names,
     }
-
-
-def _store(listing: dict[str, object], folder: Path) -> None:
-    path = folder / RECORD
     if not path.is_file():
-        try:
+        with suppress(OSError):  # read-only; the rule gives the same choice every time
             write_atomic(path, lambda part: part.write_text(json.dumps(listing, indent=0), encoding="utf-8"))
-        except OSError:
-            return  # read-only; the rule gives the same choice every time
         return
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,14 +41,13 @@ class ImageSet:
         """Return the images of these rows, in this order."""
         chosen = [int(i) for i in index]
         images = self.images[chosen] if isinstance(self.images, torch.Tensor) else self.images.rows(chosen)
-        return ImageSet(
+        return replace(
+            self,
             images=images,
             labels=self.labels[chosen],
             contexts=self.contexts[chosen],
             names=rows_of(self.names, chosen),
             groups=rows_of(self.groups, chosen),
-            subset=self.subset,
-            merged=self.merged,
         )
 
 

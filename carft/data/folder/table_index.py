@@ -62,18 +62,8 @@ def _current(data_set: DataSet, table: Path, path: Path, full: bool) -> IndexFil
 def _index_of(data_set: DataSet, table: Path, tree: Tree) -> IndexFile:
     made_at, images = time.time(), tree.images.values()
     paths = [path for index in images for path in index.paths]
-    groups = [group for index in images for group in index.groups]
+    splits = [tree.splits[group] for index in images for group in index.groups]
     names = [path.relative_to(table.parent).as_posix() for path in paths]
-    found = statuses(paths)
-    columns: dict[str, list] = {
-        "split": [tree.splits[group] for group in groups],
-        "path": names,
-        "label": [label for index in images for label in index.labels],
-        "group": groups,
-        "size": [size for size, _ in found],
-        "mtime_ns": [when for _, when in found],
-        "unreadable": [None] * len(paths),
-    }
     note = {
         "identity": identity(data_set),
         "made_at": made_at,
@@ -83,7 +73,7 @@ def _index_of(data_set: DataSet, table: Path, tree: Tree) -> IndexFile:
         "unit": tree.unit,
         **watched(data_set, table.parent, names),
     }
-    return IndexFile(rows_of_index(columns), note)
+    return IndexFile(rows_of_index(images, splits, names, statuses(paths), [None] * len(paths)), note)
 
 
 def _tree(table: Path, prompts: dict[str, str], index: IndexFile) -> Tree:
