@@ -69,10 +69,10 @@ def _downstream(card: Card, held_out: str, name: str, root: Path | None) -> np.n
     folder = _root(card, root) / data_set.folder
     if not data_set.packed:
         return decode_pixels(_inside(card, folder, name))
-    path = folder / name
-    if not path.name.isdecimal():
+    file, _, number = name.rpartition("/")
+    if not number.isdecimal():
         raise _unknown(card, name)
-    return data_set.packed_picture(_inside(card, folder, path.parent.relative_to(folder).as_posix()) / path.name)
+    return data_set.packed_picture(_inside(card, folder, file) / number)
 
 
 def _domainbed(card: Card, held_out: str, name: str, root: Path | None) -> np.ndarray:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
 from carft.core.errors import UserError
 from carft.data.catalog import DATA_SETS, DOWNSTREAM, card, data_set
 from carft.data.checking import check
-from carft.data.downstream.layouts.drawing import COUNTS, planes
+from carft.data.downstream.layouts.shared import COUNTS
 from carft.data.files import Files
 from carft.data.fixtures import picture
 from carft.data.pictures import picture_of
@@ -102,6 +103,11 @@ def test_images_are_those_of_their_labels(name: str, drawn: Path) -> None:
             np.abs(image - planes(picture(c, 0, number, 24), image.shape[-1])).mean() for c in (label, *others)
         ]
         assert distances[0] == min(distances)
+
+
+def planes(drawing: Image.Image, side: int) -> np.ndarray:
+    """A drawing as (3, side, side) uint8."""
+    return np.asarray(drawing.resize((side, side))).transpose(2, 0, 1)
 
 
 def of_torchvision(name: str, split: str, root: Path) -> tuple[list[Path], list[int]]:

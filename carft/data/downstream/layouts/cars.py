@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from carft.data.downstream.layouts.drawing import drawings, save
-from carft.data.downstream.layouts.reading import damaged, index_of, variable
+from carft.data.downstream.layouts.shared import damaged, drawings, index_of, save, variable
 from carft.data.sets import DataSet, Index
 
 TABLES = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}

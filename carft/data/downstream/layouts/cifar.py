@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from carft.data.downstream.layouts.drawing import drawings, planes, write_lines
-from carft.data.downstream.layouts.reading import damaged, index_of, lines
+from carft.data.downstream.layouts.shared import damaged, drawings, index_of, lines, write_lines
 from carft.data.sets import DataSet, Index
 
 if TYPE_CHECKING:
@@ -93,7 +92,8 @@ def fixture(data_set: DataSet, root: Path) -> None:
     records: dict[str, list[bytes]] = {file: [] for files in layout.files.values() for file in files}
     for split, label, _, image in drawings(data_set):
         file = min(layout.files[split], key=lambda name: len(records[name]))
-        records[file].append(bytes(layout.label_bytes - 1) + bytes([label]) + planes(image, SIDE).tobytes())
+        planes = np.asarray(image.resize((SIDE, SIDE))).transpose(2, 0, 1)
+        records[file].append(bytes(layout.label_bytes - 1) + bytes([label]) + planes.tobytes())
     for file, rows in records.items():
         (base / file).write_bytes(b"".join(rows))
     write_lines(base / layout.names, list(data_set.labels))

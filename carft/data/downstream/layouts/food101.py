@@ -6,8 +6,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from carft.data.downstream.layouts.drawing import drawings, save, write_lines
-from carft.data.downstream.layouts.reading import damaged, index_of
+from carft.data.downstream.layouts.shared import damaged, drawings, index_of, save, write_lines
 from carft.data.sets import DataSet, Index
 from carft.data.trees import folder_names
 

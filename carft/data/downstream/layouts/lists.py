@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.data.downstream.layouts.drawing import drawings, save, write_lines
-from carft.data.downstream.layouts.reading import damaged, index_of, lines
+from carft.data.downstream.layouts.shared import damaged, drawings, index_of, lines, save, write_lines
 from carft.data.sets import DataSet, Index
 from carft.data.trees import folder_names
 

@@ -1,14 +1,20 @@
-"""Shared by the layouts: text and MATLAB files, and rows of (image, class) that become an index. No torch."""
+"""Shared by the layouts: text and MATLAB files, rows that become an index, and drawings of a fixture. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from carft.core.errors import CorruptFile, UserError
+from carft.data.fixtures import picture
 from carft.data.sets import DataSet, Index
 
+#: images of each class in a fixture; training needs at least two, so that one can be held out
+COUNTS = {"train": 3, "val": 1, "test": 1}
+SIDE = 24
 Rows = Iterable[tuple[Path, str]]
 
 
@@ -70,3 +76,24 @@ def require_images(data_set: DataSet, root: Path, paths: Sequence[Path]) -> None
     gone = [path for path in paths if path.name not in names[path.parent]]
     if gone:
         raise data_set.missing(root, gone[0], len(gone) - 1)
+
+
+def drawings(data_set: DataSet) -> Iterator[tuple[str, int, int, Image.Image]]:
+    """Yield (split, label, number within the label from 1, image), split by split."""
+    for position, split in enumerate(data_set.counts):
+        for label in range(len(data_set.classes)):
+            for i in range(COUNTS[split]):
+                number = 1 + sum(COUNTS[s] for s in list(data_set.counts)[:position]) + i
+                yield split, label, number, picture(label, 0, number, SIDE)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write a JPEG and create its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=90)
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Write a text file and create its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
