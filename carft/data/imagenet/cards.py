@@ -10,7 +10,6 @@ from carft.data.sets import DataSet
 #: hyperparameters, and 10 % would take 128,000 images from training
 VALIDATION = 0.02
 
-
 _CLASSES: dict[str, str] = table("carft.data.imagenet", "classes")["classes"]
 _SUBSETS = table("carft.data.imagenet", "subsets")
 _OBJECTNET: dict[str, list[str]] = table("carft.data.imagenet", "objectnet")["classes"]
