@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.data.folder.layout import fixture
 from carft.data.folder.named import checked_name
 from carft.data.folder.tasks_file import tasks_in
 from carft.data.sets import DataSet
@@ -30,7 +29,7 @@ def test_any_folder_has_a_name_for_its_task(given_name: str) -> None:
 
 
 def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path) -> None:
-    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), tmp_path)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(tmp_path)
     asked = ("init", tmp_path / "pets", "--to", tmp_path / "audit", "--model", "icons-resnet", "--pretrained", "icons")
     written = run_cli(*asked, "--json")
     assert written.returncode == 0, written.stderr

@@ -16,7 +16,7 @@ from carft.core.errors import UserError
 from carft.data.catalog import card
 from carft.data.fixtures import MARKER, picture
 from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
-from carft.data.folder.layout import fixture, read
+from carft.data.folder.layout import read
 from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.pictures import picture_of
@@ -43,7 +43,7 @@ stems = st.sets(names, min_size=1, max_size=40)
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree. Do not change it."""
     root = tmp_path_factory.mktemp("own")
-    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), root)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(root)
     return root / "pets"
 
 

@@ -11,7 +11,7 @@ import pytest
 from carft.data.catalog import card, declare_tasks
 from carft.data.folder import layout, listing
 from carft.data.folder.cards import data_set_of, folder_task
-from carft.data.folder.layout import fixture, read
+from carft.data.folder.layout import read
 from carft.data.folder.named import named_task
 from carft.data.indexing import VARIABLE
 from carft.data.sets import DataSet
@@ -21,7 +21,7 @@ from tests.support.folder import Folder
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example tree, an hour old, in a world where eight files are many."""
-    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), tmp_path)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(tmp_path)
     age(tmp_path / "pets")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "indexes"))
     monkeypatch.setattr(listing, "SPOT", 8)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.data.catalog import card, declare_tasks
 from carft.data.folder.cards import folder_task
-from carft.data.folder.layout import fixture
 from carft.data.folder.named import NamedTask, held_out_tasks, located, named_task, split_name
 from carft.data.folder.naming import LONGEST, in_lines, labels
 from carft.data.folder.tasks_file import tasks_in
@@ -33,7 +32,7 @@ FT = {"lr": 1e-4}
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree: photo, scan, sketch. Do not change it."""
     root = tmp_path_factory.mktemp("own")
-    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), root)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(root)
     return root / "pets"
 
 

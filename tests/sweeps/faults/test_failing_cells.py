@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from carft.data.fixtures import MARKER
-from carft.data.folder.layout import fixture, read
+from carft.data.folder.layout import read
 from carft.data.sets import DataSet
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
@@ -65,7 +65,7 @@ class Sweep:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, subprocess.CompletedProcess[str], bytes]:
     """A sweep in which everything breaks that can, its outcome, and the bytes of the image that was broken."""
     root = tmp_path_factory.mktemp("failing")
-    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), root)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(root)
     (root / "pets" / MARKER).unlink()
     victim = read(root / "pets").part("photo", "train").paths[0]
     whole = victim.read_bytes()

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.folder.layout import fixture
 from carft.data.sets import DataSet
 from carft.spec.ranges import learning_rates
 from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
@@ -28,7 +27,7 @@ trials: 6
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """mine.yaml, a recipe of five lines on the example tree."""
-    fixture(DataSet("pets", "pets", "", (), {}, "", "", ""), tmp_path)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(tmp_path)
     (tmp_path / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: pets, id_domains: [photo, scan]}\n")
     (tmp_path / "mine.yaml").write_text(FIVE)
     return tmp_path / "mine.yaml"
