@@ -21,7 +21,6 @@ from carft.data.icons.build.sources import FOUNDRY_OF
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.domains import domains, parts
 from carft.data.icons.drawings import SPLITS, census, mask
-from carft.data.icons.probe import confusion
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, SUITES
 from carft.data.pictures import picture_of
@@ -29,6 +28,7 @@ from carft.data.task import ImageSet, Task
 from tests.support.folder import Folder
 from tests.support.helpers import ROOT, TASK, environment
 from tests.support.pictures import compared_pictures
+from tests.support.probe import confusion
 
 
 def contexts_of(images: ImageSet) -> set[str]:
