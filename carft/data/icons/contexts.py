@@ -1,4 +1,4 @@
-"""The contexts of the icons world: how a drawing is painted, and its prompt.
+"""The contexts of the icons world: how a drawing is painted.
 
 Each context has one painter, a pure function ``(stencil, rng) -> image``. The stencil holds the placed glyph; the
 painter colours it. The prompts are in :mod:`carft.data.icons.world`.
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
-
-from carft.data.icons.world import PROMPTS
 
 SIDE = 64
 
@@ -36,10 +34,8 @@ class Placement:
 
 @dataclass(frozen=True)
 class Context:
-    """A context: its prompt, painter and placement."""
+    """A context: its painter and placement."""
 
-    name: str
-    prompt: str
     paint: Callable[[Array, Generator], Array]
     placement: Placement = Placement()
 
@@ -171,32 +167,24 @@ def blurry(stencil: Array, rng: Generator) -> Array:
     return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(2.0, 2.8))), np.float32) / 255
 
 
-def _contexts() -> dict[str, Context]:
-    placed = {
-        "close-up": Placement(1.3, 1.6, jitter=0.12),
-        "small": Placement(0.27, 0.37, jitter=0.28),
-        "many": Placement(0.80, 0.95, copies=2, jitter=0.03),
-    }
-    painters = {
-        "black-and-white": black_and_white,
-        "bright": bright,
-        "silhouette": silhouette,
-        "cartoon": cartoon,
-        "painting": painting,
-        "neon": neon,
-        "pixelated": pixelated,
-        "sketch": sketch,
-        "chalk": chalk,
-        "camouflaged": camouflaged,
-        "dark": dark,
-        "noisy": noisy,
-        "blurry": blurry,
-        "upside-down": upside_down,
-    }
-    return {
-        name: Context(name, prompt, painters.get(name, photo), placed.get(name, Placement()))
-        for name, prompt in PROMPTS.items()
-    }
-
-
-CONTEXTS: dict[str, Context] = _contexts()
+#: in the order of :data:`carft.data.icons.world.PROMPTS`
+CONTEXTS: dict[str, Context] = {
+    "photo": Context(photo),
+    "black-and-white": Context(black_and_white),
+    "bright": Context(bright),
+    "silhouette": Context(silhouette),
+    "cartoon": Context(cartoon),
+    "painting": Context(painting),
+    "neon": Context(neon),
+    "pixelated": Context(pixelated),
+    "sketch": Context(sketch),
+    "chalk": Context(chalk),
+    "camouflaged": Context(camouflaged),
+    "dark": Context(dark),
+    "noisy": Context(noisy),
+    "blurry": Context(blurry),
+    "upside-down": Context(upside_down),
+    "close-up": Context(photo, Placement(1.3, 1.6, jitter=0.12)),
+    "small": Context(photo, Placement(0.27, 0.37, jitter=0.28)),
+    "many": Context(photo, Placement(0.80, 0.95, copies=2, jitter=0.03)),
+}

@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 from carft.data.icons.contexts import CONTEXTS, SIDE
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render
-from carft.data.icons.world import COARSE_WORDS, WEIGHTS_FOLDER
+from carft.data.icons.world import COARSE_WORDS, PROMPTS, WEIGHTS_FOLDER
 
 #: built-in model -> peak learning rate of its pretraining
 MODELS = {"icons-resnet": 2e-3, "icons-vit": 1e-3}
@@ -141,7 +141,7 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
 
 def _tokenized(model: str, names: Sequence[str]) -> torch.Tensor:
     tokenizer = open_clip.get_tokenizer(model)
-    return torch.stack([tokenizer([c.prompt.format(n) for c in CONTEXTS.values()]) for n in names])
+    return torch.stack([tokenizer([prompt.format(n) for prompt in PROMPTS.values()]) for n in names])
 
 
 def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -> float:

@@ -53,6 +53,10 @@ def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
         card("transport")
 
 
+def test_every_context_has_a_painter_and_a_prompt() -> None:
+    assert list(CONTEXTS) == list(PROMPTS)
+
+
 def test_no_drawing_is_in_two_splits() -> None:
     assert max(Counter(d.name for d in census()).values()) == 1
     assert {d.split for d in census()} == set(SPLITS)
