@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import platform
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +12,16 @@ import PIL
 
 from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
+from carft.core.files import read_json
+from carft.data.card import Card, DataOptions
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import render
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 
 
-def require_files() -> None:
-    """Raise ``UserError`` unless the drawings and the built-in weights exist. Opens none of them."""
+def require_present(card: Card, options: DataOptions) -> None:
+    """Raise ``UserError`` unless drawings and built-in weights are installed. The world needs no data root."""
     for path in (TABLE, MASKS, *BUILT_IN_WEIGHTS.values()):
         if not path.is_file():
             raise UserError(f"A file of the built-in world is missing: {path}.", "Install the project again.")
@@ -37,8 +37,8 @@ def measured(cache: ArrayCache | None = None) -> dict[str, str]:
         pixels = _pixels_digest()
     else:
         entry = f"icons-digest-{key_of({'world': _versions(), 'host': platform.node()})}"
-        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), _digest_row).tobytes()
-    return {"drawings": drawings_digest(), "pixels": pixels.hex()}
+        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), _pixels_digest)
+    return {"drawings": drawings_digest(), "pixels": pixels.tobytes().hex()}
 
 
 def pixel_versions(cache: ArrayCache | None) -> list[str]:
@@ -60,7 +60,7 @@ def attest(cache: ArrayCache | None = None) -> dict[str, str]:
 
 def shipped() -> dict[str, str]:
     """Return the published digests, from attested.json."""
-    return json.loads(files("carft.data.icons").joinpath("attested.json").read_text(encoding="utf-8"))
+    return read_json(Path(__file__).with_name("attested.json"))
 
 
 @functools.cache
@@ -69,14 +69,10 @@ def _versions() -> list[str]:
     return [drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
 
 
-def _digest_row() -> np.ndarray:
-    return np.frombuffer(_pixels_digest(), np.uint8)[None]
-
-
-def _pixels_digest() -> bytes:
-    """Return sha256 over one rendering of every 40th test drawing in every context."""
+def _pixels_digest() -> np.ndarray:
+    """Return sha256 over one rendering of every 40th test drawing in every context, (1, 32) uint8."""
     digest = hashlib.sha256()
     for drawing in [d for d in census() if d.split == "test"][::40]:
         for context in CONTEXTS:
             digest.update(render(drawing, context, 0).tobytes())
-    return digest.digest()
+    return np.frombuffer(digest.digest(), np.uint8)[None]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
-from carft.data.icons.world import DOMAINS, PROMPTS, SUPERSEDED, VERSION, suites, tasks, templates
+from carft.data.icons.world import DOMAINS, PROMPTS, SUITES, SUPERSEDED, VERSION, tasks
 
 #: classes of the largest of the nine tasks are fewer
 MOST = 100
+#: one prompt per context
+TEMPLATES = tuple(PROMPTS.values())
+#: prompts that hold the name of the context and the class, without other words
+BARE = tuple(f"{context.replace('-', ' ')} {{}}" for context in PROMPTS)
 
 
 def _card(name: str, classes: tuple[str, ...]) -> Card:
@@ -20,8 +24,8 @@ def _card(name: str, classes: tuple[str, ...]) -> Card:
         version=VERSION,
         superseded=SUPERSEDED,
         classes=classes,
-        templates=templates(),
-        suites=(held_out,) if held_out else suites(),
+        templates=TEMPLATES,
+        suites=(held_out,) if held_out else tuple(SUITES),
         has_test=not held_out,
         group="drawing",
         metric="top1",
@@ -30,14 +34,9 @@ def _card(name: str, classes: tuple[str, ...]) -> Card:
         model="icons-resnet",
         pretrained="icons",
         loader="carft.data.icons.domains" if held_out else "carft.data.icons.tasks",
-        banks={STANDARD: templates(), "imagenet": imagenet_templates(), "domains": _bare()},
-        contexts=templates(),
+        banks={STANDARD: TEMPLATES, "imagenet": imagenet_templates(), "domains": BARE},
+        contexts=TEMPLATES,
     )
-
-
-def _bare() -> tuple[str, ...]:
-    """Return prompts that hold the name of the context and the class, without other words."""
-    return tuple(f"{context.replace('-', ' ')} {{}}" for context in PROMPTS)
 
 
 CARDS: dict[str, Card] = {name: _card(name, classes) for name, classes in tasks().items()}

@@ -11,18 +11,15 @@ from collections import defaultdict
 from functools import cache
 
 from carft.data.card import Card, DataOptions
-from carft.data.icons.attestation import attest, require_files
+from carft.data.icons.attestation import attest, require_present
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.tasks import image_set
 from carft.data.icons.world import SUITES
 from carft.data.task import ImageSet, Sealed, Task
 
+__all__ = ["domains", "open_sealed", "open_task", "parts", "require_present"]
+
 _FIFTH = 5
-
-
-def require_present(card: Card, options: DataOptions) -> None:
-    """Raise ``UserError`` unless drawings and built-in weights are installed."""
-    require_files()
 
 
 def open_task(card: Card, options: DataOptions) -> Task:

@@ -8,11 +8,9 @@ four bits a byte.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +27,7 @@ LEVELS = 16
 
 @dataclass(frozen=True)
 class Drawing:
-    """One drawing: the unit of splits and of resampling."""
+    """One drawing: the unit of splits and of resampling. The first fields are the columns of the census, in order."""
 
     name: str
     """``<foundry>/<base name>``."""
@@ -53,20 +51,8 @@ def census() -> tuple[Drawing, ...]:
     count = table["cuts"].str.count(" ") + 1
     table["first"] = count.groupby(table["split"]).cumsum() - count
     table["rank"] = table.groupby(["split", "class"]).cumcount()
-    return tuple(_from_row(row) for row in table.to_dict("records"))
-
-
-def _from_row(row: Mapping[Hashable, Any]) -> Drawing:
-    return Drawing(
-        name=row["drawing"],
-        foundry=row["foundry"],
-        task=row["task"],
-        class_name=row["class"],
-        split=row["split"],
-        cuts=tuple(row["cuts"].split()),
-        first=row["first"],
-        rank=row["rank"],
-    )
+    table["cuts"] = table["cuts"].str.split().map(tuple)
+    return tuple(Drawing(*row) for row in table.itertuples(index=False))
 
 
 @cache

@@ -10,17 +10,14 @@ import torch
 
 from carft.core.array_cache import ArrayCache, key_of
 from carft.data.card import Card, DataOptions
-from carft.data.icons.attestation import attest, pixel_versions, require_files
+from carft.data.icons.attestation import attest, pixel_versions, require_present
 from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing, census
 from carft.data.icons.rendering import render, renderings
 from carft.data.icons.world import ALL, FULL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
 from carft.data.task import ImageSet, Sealed, Task
 
-
-def require_present(card: Card, options: DataOptions) -> None:
-    """Raise ``UserError`` unless drawings and built-in weights are installed. The world needs no data root."""
-    require_files()
+__all__ = ["image_set", "open_sealed", "open_task", "require_present"]
 
 
 def open_task(card: Card, options: DataOptions) -> Task:
@@ -53,14 +50,11 @@ def _sealed(name: str, cache: ArrayCache | None) -> Sealed:
     return Sealed(_image_set(name, "test", ID_CONTEXTS, count, cache), suites)
 
 
-def drawings_of(name: str, split: str) -> list[Drawing]:
-    """Return the drawings of a task in a split, in the order of the census."""
-    task = name.rpartition("/")[2]
-    return [d for d in census() if d.split == split and (name == ALL or d.task == task)]
-
-
 def _image_set(name: str, split: str, contexts: Sequence[str], count: int, cache: ArrayCache | None) -> ImageSet:
-    return image_set(name, [(drawing, contexts) for drawing in drawings_of(name, split)], count, cache)
+    """Return images of the drawings of a task in a split, in the order of the census."""
+    task = name.rpartition("/")[2]
+    shown = [d for d in census() if d.split == split and (name == ALL or d.task == task)]
+    return image_set(name, [(drawing, contexts) for drawing in shown], count, cache)
 
 
 def image_set(

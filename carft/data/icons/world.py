@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
+
+from carft.core.files import read_json
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
@@ -76,8 +76,7 @@ COARSE_WORDS = {
 @cache
 def class_patterns() -> dict[str, dict[str, list[str]]]:
     """task -> class -> regular expressions, matched against whole base names of glyphs."""
-    text = files("carft.data.icons").joinpath("classes.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    return read_json(Path(__file__).with_name("classes.json"))
 
 
 def tasks() -> dict[str, tuple[str, ...]]:
@@ -90,13 +89,3 @@ def tasks() -> dict[str, tuple[str, ...]]:
         **{f"{FULL}{task}": classes for task, classes in each.items()},
         **{f"{DOMAINS}{suite}": every for suite in SUITES},
     }
-
-
-def templates() -> tuple[str, ...]:
-    """Return one prompt per context."""
-    return tuple(PROMPTS.values())
-
-
-def suites() -> tuple[str, ...]:
-    """Return the names of the suites."""
-    return tuple(SUITES)
