@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carft.data.icons.build import files
-from carft.data.icons.build.__main__ import one
+from carft.data.icons.build.__main__ import one, write
 from carft.data.icons.build.dealing import MAX_PER_CLASS, NEW_HANDS, SHARES, dealt
 from carft.data.icons.build.merging import MAX_CUTS, Found, groups, merged, without_contradictions
 from carft.data.icons.build.rasters import alpha, comparable, overlap
@@ -109,6 +108,6 @@ def test_the_files_are_the_same_bytes_for_the_same_drawings(tmp_path: Path) -> N
     pairs = [(found(f"a/{n}", DISC.format(r=n + 3)), split) for n, split in enumerate((*SHARES, "hands"))]
     for name, order in (("first", pairs), ("second", pairs[::-1])):
         (tmp_path / name).mkdir()
-        files.write(order, tmp_path / name)
+        write(order, tmp_path / name)
     for name in ("drawings.csv", "drawings.npz"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
-from carft.data.icons.build import files
+import numpy as np
+import pandas as pd
+
 from carft.data.icons.build.dealing import dealt, is_new_hand
 from carft.data.icons.build.merging import Found, groups, merged, without_contradictions
 from carft.data.icons.build.rasters import alpha, comparable
 from carft.data.icons.build.sources import PACKAGE, VERSION, base_name, collections, glyphs
-from carft.data.icons.drawings import TABLE
+from carft.data.icons.drawings import MASKS, SPLITS, TABLE, packed
 from carft.data.icons.world import class_patterns
 
 WRONG = Path(__file__).with_name("wrong.txt")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def main() -> None:
@@ -26,7 +31,7 @@ def main() -> None:
     asked = parser.parse_args()
     require_version(asked.package)
     drawings = chosen(found_by_name(asked.package))
-    files.write(drawings, asked.out)
+    write(drawings, asked.out)
     used = {cut.split(":")[0] for drawing, _ in drawings for cut in drawing.cuts}
     for prefix, c in collections(asked.package).items():
         if prefix in used:
@@ -75,6 +80,20 @@ def one(group: list[Found]) -> Found:
     """Return a group of near-duplicates as one drawing, without cuts of new hands where a known foundry has it."""
     known = [drawing for drawing in group if not is_new_hand(drawing)]
     return merged(known or group)
+
+
+def write(drawings: list[tuple[Found, str]], folder: Path) -> None:
+    """Write the census and the masks of all drawings, the same bytes for the same drawings."""
+    ordered = sorted(drawings, key=lambda pair: (pair[0].task, pair[0].class_name, pair[1], pair[0].name))
+    rows = [(d.name, d.foundry, d.task, d.class_name, split, " ".join(d.cuts)) for d, split in ordered]
+    table = pd.DataFrame(rows, columns=["drawing", "foundry", "task", "class", "split", "cuts"])
+    table.to_csv(folder / TABLE.name, index=False, lineterminator="\n")
+    with zipfile.ZipFile(folder / MASKS.name, "w") as archive:
+        for split in SPLITS:
+            stream = io.BytesIO()
+            np.save(stream, packed(np.stack([mask for d, own in ordered if own == split for mask in d.alphas])))
+            entry = zipfile.ZipInfo(f"{split}.npy", _EPOCH)
+            archive.writestr(entry, stream.getvalue(), zipfile.ZIP_LZMA)
 
 
 if __name__ == "__main__":

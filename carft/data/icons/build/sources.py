@@ -15,38 +15,12 @@ from pathlib import Path
 PACKAGE = "@iconify/json"
 VERSION = "2.2.535"
 
-LICENCES = frozenset(
-    {"MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "OFL-1.1", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0"}
-)  # fmt: skip
+LICENCES = frozenset(["MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "OFL-1.1", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0"])
 _CATEGORIES_LEFT_OUT = frozenset({"Logos", "Emoji"})
 #: emoji, brands, flags of states, diagrams and signs without pictures, which their categories do not tell
-_COLLECTIONS_LEFT_OUT = frozenset(
-    [
-        "academicons",
-        "bitcoin-icons",
-        "bpmn",
-        "cib",
-        "covid",
-        "cryptocurrency",
-        "devicon-plain",
-        "duo-icons",
-        "emojione-monotone",
-        "fad",
-        "file-icons",
-        "flag",
-        "fluent-emoji-high-contrast",
-        "formkit",
-        "gcp",
-        "geo",
-        "ginetex",
-        "k8s",
-        "map",
-        "nonicons",
-        "osmic",
-        "svg-spinners",
-        "token",
-        "unjs",
-    ]
+_COLLECTIONS_LEFT_OUT = (
+    "academicons bitcoin-icons bpmn cib covid cryptocurrency devicon-plain duo-icons emojione-monotone fad file-icons "
+    "flag fluent-emoji-high-contrast formkit gcp geo ginetex k8s map nonicons osmic svg-spinners token unjs"
 )
 
 #: foundry -> collections, where one foundry has several; every other collection is a foundry of its own
@@ -86,7 +60,6 @@ _FAINT = re.compile(r"(^|-)(thin|duotone|twotone|two-tone|bulk|light|hairline)(-
 class Collection:
     """One icon set of the package."""
 
-    prefix: str
     title: str
     author: str
     licence: str
@@ -120,33 +93,25 @@ def collections(package: Path) -> dict[str, Collection]:
     """Return the single-colour collections under an open licence, by prefix."""
     listed = json.loads((package / "collections.json").read_text(encoding="utf-8"))
     return {
-        prefix: Collection(
-            prefix,
-            entry["name"],
-            entry["author"]["name"],
-            entry["license"]["spdx"],
-            entry.get("version", ""),
-        )
+        prefix: Collection(entry["name"], entry["author"]["name"], entry["license"]["spdx"], entry.get("version", ""))
         for prefix, entry in sorted(listed.items())
         if not entry.get("palette")
         and entry["license"].get("spdx") in LICENCES
         and entry.get("category") not in _CATEGORIES_LEFT_OUT
-        and prefix not in _COLLECTIONS_LEFT_OUT
+        and prefix not in _COLLECTIONS_LEFT_OUT.split()
     }
 
 
 def glyphs(package: Path, prefix: str) -> Iterator[Glyph]:
     """Yield the legible glyphs of a collection. Aliases repeat other glyphs and are left out."""
     table = json.loads((package / "json" / f"{prefix}.json").read_text(encoding="utf-8"))
+    defaults = {"left": 0, "top": 0, "width": 16, "height": 16}
     for name, icon in table["icons"].items():
         if icon.get("hidden") or _FAINT.search(name):
             continue
-        box = [icon.get(key, table.get(key, default)) for key, default in _BOX]
+        box = [icon.get(key, table.get(key, default)) for key, default in defaults.items()]
         svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{" ".join(map(str, box))}">{icon["body"]}</svg>'
         yield Glyph(prefix, name, svg)
-
-
-_BOX = (("left", 0), ("top", 0), ("width", 16), ("height", 16))
 
 
 def base_name(glyph: str) -> str:
