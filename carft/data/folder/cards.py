@@ -69,21 +69,16 @@ def _source(root: Path) -> str:
     return f"the {'table' if root.is_file() else 'folder'} '{root}'"
 
 
-def _absolute(path: Path | str) -> Path:
-    return given_path(path).resolve()
-
-
 def folder_task(path: Path | str, id_domains: Sequence[str] = (), ood_domains: Sequence[str] = ()) -> str:
     """Return the canonical name of the task on ``path``. Default: the first domain is in distribution."""
-    tree = read(_absolute(path))
+    tree = read(given_path(path))
     return str(checked_domains(Name(tree.root, tuple(id_domains), tuple(ood_domains)), tree))
 
 
 def leave_one_out(path: Path | str) -> list[str]:
     """Return one task per domain of ``path``, with that domain out of distribution and all others in it."""
-    root = _absolute(path)
-    domains = require_several(read(root))
-    return [folder_task(root, [d for d in domains if d != held_out], [held_out]) for held_out in domains]
+    domains = require_several(read(given_path(path)))
+    return [folder_task(path, [d for d in domains if d != held_out], [held_out]) for held_out in domains]
 
 
 def _require_current(place: Path, group: str) -> None:

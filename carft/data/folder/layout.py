@@ -15,7 +15,7 @@ from carft.data.fixtures import picture
 from carft.data.folder.listing import Listed, listed
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.folder.table import TABLES, read_table
-from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, group_of
+from carft.data.folder.tree import GROUP, STEM, Tree, group_of
 from carft.data.folder.words import class_words, domain_prompts
 from carft.data.sets import DataSet, Index
 
@@ -49,15 +49,12 @@ def _read(root: Path, group: str, stamp: object) -> Tree:
     images = {domain: _grouped(index, group) for domain, index in found.images.items()}
     domains, classes = tuple(images), _class_folders(next(iter(images.values())))
     notes = {name: _note(root / name) for name in (CLASS_NAMES, CONTEXTS, SPLIT)}
-    prompts = notes[CONTEXTS] or {}
-    if domains == (ALONE,):
-        prompts = {ALONE: ALONE_PROMPT, **prompts}
     return Tree(
         root=root,
         domains=domains,
         folders=classes,
         words=class_words(classes, notes[CLASS_NAMES] or {}, root / CLASS_NAMES),
-        prompts=domain_prompts(domains, prompts, root / CONTEXTS),
+        prompts=domain_prompts(domains, notes[CONTEXTS] or {}, root / CONTEXTS),
         images=images,
         splits=splits_of({one for index in images.values() for one in index.groups}, notes[SPLIT], root / SPLIT),
         digest=_digest(found, notes),

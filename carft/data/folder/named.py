@@ -80,8 +80,7 @@ _declared: dict[str, NamedTask] = {}
 
 def declare(tasks: Iterable[NamedTask]) -> None:
     """Make named tasks known to this process. A later task of one name takes the place of an earlier one."""
-    for task in tasks:
-        _declared[task.name] = task
+    _declared.update((task.name, task) for task in tasks)
 
 
 def declared(name: str) -> NamedTask | None:
@@ -182,16 +181,14 @@ def located(task: str) -> tuple[Tree, Name]:
 
     Raises ``UserError`` for an invalid tree, and for a named task whose folder is not known here.
     """
-    group = ""
     if is_folder(task):
-        asked = parse(task)
+        asked, group = parse(task), ""
     else:
         known = declared(task)
         if known is None or not known.folder:
             raise UserError(
                 f"Where the images of '{task}' lie on this machine is not known.", f"Name the folder: {task}=PATH"
             )
-        asked = Name(Path(known.folder), known.id_domains, known.ood_domains)
-        group = known.group
+        asked, group = Name(Path(known.folder), known.id_domains, known.ood_domains), known.group
     tree = read(asked.path, group)
     return tree, checked_domains(asked, tree)

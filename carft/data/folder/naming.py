@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections import Counter
@@ -164,7 +165,4 @@ def _short(label: str) -> str:
 
 def _numbered(label: str) -> Iterator[str]:
     yield label
-    number = 2
-    while True:
-        yield f"{label} ({number})"
-        number += 1
+    yield from (f"{label} ({number})" for number in itertools.count(2))

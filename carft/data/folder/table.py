@@ -18,7 +18,7 @@ from pathlib import Path
 from carft.core.errors import MANY, CorruptFile, UserError
 from carft.data.folder.splits import SPLITS, split_of
 from carft.data.folder.table_index import indexed_tree
-from carft.data.folder.tree import ALONE, ALONE_PROMPT, GROUP, STEM, Tree, checked_classes, group_of
+from carft.data.folder.tree import ALONE, GROUP, STEM, Tree, checked_classes, group_of
 from carft.data.folder.words import class_words, domain_prompts
 from carft.data.sets import Index
 from carft.data.trees import IMAGES
@@ -27,9 +27,8 @@ from carft.data.trees import IMAGES
 TABLES = (".csv", ".parquet")
 #: bytes of a table above which it is read from an index
 LARGE = 256 * 2**10
-#: prompt of the domain of a table without domains
-PROMPTS = {ALONE: ALONE_PROMPT}
 REQUIRED, OPTIONAL = ("path", "class"), ("domain", "group", "split")
+KNOWN = (*REQUIRED, *OPTIONAL)
 EXAMPLE = "For example: path,class,domain and a row photo/cat-01.jpg,cat,photo"
 
 
@@ -61,7 +60,7 @@ def read_table(table: Path, group: str = "", full: bool = False) -> Tree:
 @lru_cache(maxsize=8)
 def _read(table: Path, pattern: str, stamp: int, is_large: bool, full: bool) -> Tree:
     if is_large:
-        return indexed_tree(table, pattern, PROMPTS, lambda: _parsed(table, pattern), full)
+        return indexed_tree(table, pattern, lambda: _parsed(table, pattern), full)
     return _parsed(table, pattern)
 
 
@@ -78,13 +77,12 @@ def _parsed(table: Path, pattern: str) -> Tree:
     domains = tuple(sorted({row.domain for row in rows}))
     present = {domain: sorted({row.label for row in rows if row.domain == domain}) for domain in domains}
     classes = checked_classes(table, present)
-    prompts = PROMPTS if domains == (ALONE,) else {}
     return Tree(
         root=table,
         domains=domains,
         folders=classes,
         words=class_words(classes, {}, table),
-        prompts=domain_prompts(domains, prompts, table),
+        prompts=domain_prompts(domains, {}, table),
         images={domain: _index(rows, domain, classes) for domain in domains},
         splits=_splits(table, rows),
         digest=_digest(table, rows),
@@ -96,7 +94,7 @@ def table_notes(tree: Tree) -> list[str]:
     """Which columns of a table are not read, and what it leaves to defaults, as sentences; empty for a folder."""
     if tree.root == tree.base:
         return []
-    unread = [name for name in _columns(tree.root) if name not in (*REQUIRED, *OPTIONAL)]
+    unread = [name for name in _columns(tree.root) if name not in KNOWN]
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
     if tree.unit == STEM:
         notes.append("No column group: images with the same file name, without its ending, are one group.")
@@ -143,28 +141,27 @@ def _parquet(table: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
     import pyarrow.parquet as pq
 
     found = pq.read_table(table)
-    names = [name for name in found.column_names if name in (*REQUIRED, *OPTIONAL)]
+    names = [name for name in found.column_names if name in KNOWN]
     values = [["" if one is None else str(one) for one in found[name].to_pylist()] for name in names]
     lines = [(f"row {k}", list(row)) for k, row in enumerate(zip(*values, strict=True), start=1)]
     return names, lines
 
 
 def _checked_columns(table: Path, names: Sequence[str]) -> set[str]:
-    known = (*REQUIRED, *OPTIONAL)
     for name in REQUIRED:
         if name not in names:
             raise UserError(f"The table '{table}' has no column '{name}'{_instead(table, names)}.", EXAMPLE)
-    for name in known:
+    for name in KNOWN:
         if names.count(name) > 1:
             raise UserError(f"The table '{table}' has the column '{name}' twice.", "Rename one of them.")
     for name in names:
         near = difflib.get_close_matches(name.casefold(), OPTIONAL, n=1, cutoff=0.8)
-        if near and name not in known and near[0] not in names:
+        if near and name not in KNOWN and near[0] not in names:
             raise UserError(
                 f"The table '{table}' has the column '{name}'; is it '{near[0]}'?",
                 f"Rename it to '{near[0]}', or to something else if it is not meant.",
             )
-    return {name for name in names if name in known}
+    return {name for name in names if name in KNOWN}
 
 
 def _instead(table: Path, names: Sequence[str]) -> str:

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import pyarrow as pa
-
 from carft.data.columns import Column
 from carft.data.folder.tree import Tree
 from carft.data.folder.words import class_words, domain_prompts
@@ -25,17 +23,11 @@ from carft.data.sets import DataSet, Index
 LAYOUT = "carft.data.folder.layout"
 
 
-def indexed_tree(
-    table: Path, pattern: str, prompts: dict[str, str], parsed: Callable[[], Tree], full: bool = False
-) -> Tree:
+def indexed_tree(table: Path, pattern: str, parsed: Callable[[], Tree], full: bool) -> Tree:
     """Return the tree of a table from its index. The index is made if there is none, or if the data changed.
 
-    Args:
-        table: The table.
-        pattern: Pattern of groups, or an empty string; each pattern has an index.
-        prompts: Domain -> prompt, where it is not made of the domain's name.
-        parsed: Parses the table.
-        full: Whether size and time of every image are compared, not of some.
+    pattern: of groups, or an empty string; each pattern has an index. parsed: parses the table. full: whether size and
+    time of every image are compared, not of some.
     """
     data_set = _data_set(table, pattern)
     path = own_place(data_set, Path())
@@ -46,7 +38,7 @@ def indexed_tree(
                 with suppress(OSError):
                     found.write(path)
                     found = read_index(path) or found
-    return _tree(table, prompts, found)
+    return _tree(table, found)
 
 
 def _data_set(table: Path, pattern: str) -> DataSet:
@@ -76,7 +68,7 @@ def _index_of(data_set: DataSet, table: Path, tree: Tree) -> IndexFile:
     return IndexFile(rows_of_index(images, splits, names, statuses(paths), [None] * len(paths)), note)
 
 
-def _tree(table: Path, prompts: dict[str, str], index: IndexFile) -> Tree:
+def _tree(table: Path, index: IndexFile) -> Tree:
     rows, note, first, images = index.rows, index.note, 0, {}
     paths, groups = Column(rows["path"], table.parent.joinpath), Column(rows["group"], str)
     labels, classes, domains = rows["label"].to_pylist(), tuple(note["classes"]), tuple(note["domains"])
@@ -89,9 +81,9 @@ def _tree(table: Path, prompts: dict[str, str], index: IndexFile) -> Tree:
         domains=domains,
         folders=classes,
         words=class_words(classes, {}, table),
-        prompts=domain_prompts(domains, prompts if set(prompts) == set(domains) else {}, table),
+        prompts=domain_prompts(domains, {}, table),
         images=images,
-        splits=dict(zip(rows["group"].to_pylist(), rows["split"].cast(pa.string()).to_pylist(), strict=True)),
+        splits=dict(zip(rows["group"].to_pylist(), rows["split"].to_pylist(), strict=True)),
         digest=note["digest"],
         unit=note["unit"],
     )

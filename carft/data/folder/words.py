@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.data.folder.tree import Tree
+from carft.data.folder.tree import ALONE, ALONE_PROMPT, Tree
 
 
 def _named(note: Mapping[str, Any], known: Sequence[str], what: str, path: Path | str) -> dict[str, str]:
@@ -39,20 +39,20 @@ def class_words(classes: Sequence[str], note: Mapping[str, Any], path: Path | st
     return tuple(words)
 
 
-def domain_prompts(domains: Sequence[str], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
-    """Return the prompts of domains: those of the note, else one with the domain's name.
+def domain_prompts(domains: tuple[str, ...], note: Mapping[str, Any], path: Path | str) -> tuple[str, ...]:
+    """Return the prompts of domains: those of the note, else one with the domain's name; a photo without domains.
 
     Raises ``UserError`` for an unknown domain and for a prompt without exactly one ``{}``.
     """
-    given = _named(note, domains, "domain", path)
-    prompts = tuple(given.get(name, f"a {_plain(name)} of a {{}}.") for name in domains)
-    for name, prompt in zip(domains, prompts, strict=True):
+    default = {ALONE: ALONE_PROMPT} if domains == (ALONE,) else {d: f"a {_plain(d)} of a {{}}." for d in domains}
+    prompts = default | _named(note, domains, "domain", path)
+    for name, prompt in prompts.items():
         if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
             raise UserError(
                 f"The prompt '{prompt}' of the domain '{name}' must have exactly one {{}}, where the class name goes.",
                 f"Write it in '{path}', for example: " + '{"sketch": "a pencil sketch of a {}."}',
             )
-    return prompts
+    return tuple(prompts.values())
 
 
 def words_of(
@@ -62,8 +62,6 @@ def words_of(
 
     source: what gives them, for messages. Raises ``UserError`` for those that cannot be.
     """
-    _named(class_names, tree.folders, "class folder", source)
-    _named(prompts, tree.domains, "domain", source)
     words = dict(zip(tree.folders, tree.words, strict=True)) | dict(class_names)
     shown = dict(zip(tree.domains, tree.prompts, strict=True)) | dict(prompts)
     return class_words(tree.folders, words, source), domain_prompts(tree.domains, shown, source)
