@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from carft.methods.wise_ft import interpolate
+
 Weights = Mapping[str, torch.Tensor]
 
 
@@ -16,7 +18,7 @@ def uniform_soup(names: Sequence[str], load: Callable[[str], Weights]) -> dict[s
     """
     soup = _start(load(names[0]))
     for count, name in enumerate(names[1:], start=1):
-        soup = _with(soup, count, load(name))
+        soup = interpolate(soup, load(name), 1 / (count + 1))
     return soup
 
 
@@ -30,7 +32,7 @@ def greedy_soup(
     """
     members, soup = [ranked[0]], _start(load(ranked[0]))
     for name in ranked[1:]:
-        trial = _with(soup, len(members), load(name))
+        trial = interpolate(soup, load(name), 1 / (len(members) + 1))
         reached = accuracy(trial)
         if reached >= best:
             members, soup, best = [*members, name], trial, reached
@@ -39,13 +41,3 @@ def greedy_soup(
 
 def _start(weights: Weights) -> dict[str, torch.Tensor]:
     return {name: value.double() if value.is_floating_point() else value.clone() for name, value in weights.items()}
-
-
-def _with(soup: Weights, count: int, added: Weights) -> dict[str, torch.Tensor]:
-    """The average of ``count`` models with one more. Raises ``ValueError`` unless both hold the same tensors."""
-    if soup.keys() != added.keys():
-        raise ValueError(f"the weights differ in {sorted(soup.keys() ^ added.keys())}")
-    return {
-        name: torch.lerp(value, added[name].double(), 1 / (count + 1)) if value.is_floating_point() else value
-        for name, value in soup.items()
-    }
