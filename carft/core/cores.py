@@ -22,8 +22,7 @@ def cores() -> int:
 
 def quota(groups: Path = CGROUPS, own: Path = OWN) -> float:
     """CPU cores of the smallest quota among this process's cgroup and those above it; infinity without one."""
-    found = [_quota_of(folder) for folder in _folders(groups, own)]
-    return min(found, default=math.inf)
+    return min(map(_quota_of, _folders(groups, own)), default=math.inf)
 
 
 def _folders(groups: Path, own: Path) -> Iterator[Path]:

@@ -77,12 +77,9 @@ def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
             for entry in (*inner, *names):
                 if Path(folder, entry).is_symlink():
                     raise UserError(f"'{Path(folder, entry)}' is a link.", "Replace it with the file itself.")
-            found += [Path(folder, entry).relative_to(root).as_posix() for entry in names if not _is_temporary(entry)]
+            kept = (entry for entry in names if not entry.startswith(".") and not entry.endswith(".part"))
+            found += [Path(folder, entry).relative_to(root).as_posix() for entry in kept]
     return sorted(found)
-
-
-def _is_temporary(name: str) -> bool:
-    return name.endswith(".part") or name.startswith(".")
 
 
 @contextmanager

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_listener: ContextVar[Callable[[], None] | None] = ContextVar("listener", default=None)
+_listener: ContextVar[Callable[[], None]] = ContextVar("listener", default=lambda: None)
 
 
 def heartbeat() -> None:
     """Report progress: a batch of images is ready, or a training step is done."""
-    listener = _listener.get()
-    if listener is not None:
-        listener()
+    _listener.get()()
 
 
 @contextmanager

@@ -65,16 +65,12 @@ def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
             kind = field.annotation if field else None
         else:  # an entry of a list, or of keys of one's own
             kind = next(iter(get_args(kind)[-1:]), None)
-        kind = next((one for one in get_args(kind) if _is_model(one)), kind) if _is_optional(kind) else kind
+        kind = next((one for one in get_args(kind) if _is_model(one)), kind) if type(None) in get_args(kind) else kind
     return sorted(kind.model_fields) if _is_model(kind) else []
 
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _is_optional(kind: Any) -> bool:
-    return type(None) in get_args(kind)
 
 
 def line_of(text: str, path: Sequence[str]) -> int:
