@@ -111,15 +111,12 @@ def _looked_up(model: str, tag: str) -> tuple[str, str, bool]:
 
 def _in_hub_cache(config: dict[str, str]) -> bool:
     import open_clip
-    from huggingface_hub import constants
 
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
+    from carft.models.clip import hub_offline
+
+    with hub_offline(), suppress(FileNotFoundError):
         return bool(open_clip.download_pretrained(config))
-    except FileNotFoundError:
-        return False
-    finally:
-        constants.HF_HUB_OFFLINE = before
+    return False
 
 
 @cache

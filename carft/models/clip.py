@@ -127,7 +127,9 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
             "CAR-FT starts from a pretrained CLIP; give --pretrained a tag or the path of a weights file.",
         )
     source, options = resolve(model, pretrained)
-    with _offline_if_unreachable(source):
+    remote = isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:")
+    # a hub that cannot be reached is tried again for half a minute
+    with hub_offline(remote and not constants.HF_HUB_OFFLINE and not reachable(constants.ENDPOINT)):
         clip, tokenize = _created(model, pretrained, options)
     if getattr(clip, "logit_bias", None) is not None:
         raise sigmoid_refused(model)
@@ -206,11 +208,10 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
 
 
 @contextmanager
-def _offline_if_unreachable(source: Path | str) -> Iterator[None]:
-    """Restrict the hub client to its cache if the hub cannot be reached. Otherwise it retries for half a minute."""
+def hub_offline(wanted: bool = True) -> Iterator[None]:
+    """Restrict the hub client to its cache within the block, if wanted."""
     before = constants.HF_HUB_OFFLINE
-    if isinstance(source, str) and source != RANDOM and not source.startswith("local-dir:"):
-        constants.HF_HUB_OFFLINE = before or not reachable(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = before or wanted
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import read
 from carft.data.folder.listing import listed
-from carft.data.folder.named import NamedTask, checked_domains, declared, located, require_several, version_of
+from carft.data.folder.named import NamedTask, checked_domains, declared, each_left_out, located, version_of
 from carft.data.folder.naming import PREFIX, Name, parse
 from carft.data.folder.table import read_table
 from carft.data.sets import DataSet
@@ -77,8 +77,8 @@ def folder_task(path: Path | str, id_domains: Sequence[str] = (), ood_domains: S
 
 def leave_one_out(path: Path | str) -> list[str]:
     """Return one task per domain of ``path``, with that domain out of distribution and all others in it."""
-    domains = require_several(read(given_path(path)))
-    return [folder_task(path, [d for d in domains if d != held_out], [held_out]) for held_out in domains]
+    others = each_left_out(read(given_path(path)))
+    return [folder_task(path, rest, [held_out]) for held_out, rest in others.items()]
 
 
 def _require_current(place: Path, group: str) -> None:

@@ -37,18 +37,14 @@ def listed(root: Path, full: bool = False) -> Listed:
 
     full: compare the index with size and time of every file. Raises ``UserError`` for an invalid tree.
     """
-    data_set = _data_set(root)
+    # the classes are not known yet
+    data_set = DataSet(f"list:{root}", str(root), "Your own data", (), {}, "", "", layout=__name__)
     if _is_large(root):
         found = indexed(data_set, Path(), full=full)
         return Listed(found.splits, found.names, found.sizes)
     images = index(data_set, Path())
     paths = [path for one in images.values() for path in one.paths]
     return Listed(images, [p.relative_to(root).as_posix() for p in paths], [size for size, _ in statuses(paths)])
-
-
-def _data_set(root: Path) -> DataSet:
-    """The tree as a data set whose classes are not known yet."""
-    return DataSet(f"list:{root}", str(root), "Your own data", (), {}, "", "", layout="carft.data.folder.listing")
 
 
 def _is_large(root: Path) -> bool:

@@ -151,16 +151,15 @@ def named_task(
 
 def held_out_tasks(name: str, path: Path) -> list[NamedTask]:
     """Return one named task for each domain of ``path``, with that domain under shift and all others not."""
-    domains = require_several(read(path))
-    others = {held_out: [d for d in domains if d != held_out] for held_out in domains}
+    others = each_left_out(read(path))
     return [named_task(f"{name}/{one}", path, rest, [one], held_out=True) for one, rest in others.items()]
 
 
-def require_several(tree: Tree) -> tuple[str, ...]:
-    """Return the domains of a tree. Raises ``UserError`` if there is one only, which cannot be left out."""
+def each_left_out(tree: Tree) -> dict[str, list[str]]:
+    """Return domain -> the others. Raises ``UserError`` if there is one only, which cannot be left out."""
     if len(tree.domains) < 2:
         raise UserError(f"'{tree.root}' has one domain, and none can be left out.", "Leave --leave-one-out out.")
-    return tree.domains
+    return {held_out: [d for d in tree.domains if d != held_out] for held_out in tree.domains}
 
 
 def version_of(tree: Tree) -> str:
