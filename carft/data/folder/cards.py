@@ -81,26 +81,20 @@ def leave_one_out(path: Path | str) -> list[str]:
     return [folder_task(path, rest, [held_out]) for held_out, rest in others.items()]
 
 
-def _require_current(place: Path, group: str) -> None:
-    """Make the index of a folder or table again if any file changed: an old one gives an old version of the data."""
-    if place.is_dir():
-        listed(place, full=True)
-    elif place.is_file():
-        read_table(place.resolve(), group, full=True)
-
-
 def data_set_of(name: str) -> DataSet:
     """Return your own data as a data set, for ``data check`` and ``data fixture``.
 
-    name: of a task. The folder of a ``folder:`` task may not exist yet.
+    name: of a task. The folder of a ``folder:`` task may not exist yet. An index is made again if any file changed.
     """
     named = declared(name)
-    if place := named.folder if named else str(parse(name).path):
-        _require_current(Path(place), named.group if named else "")
-    tree = located(name)[0] if named else None
-    root = tree.root if tree else parse(name).path
-    if tree is None and root.exists():
-        tree = read(root)
+    place, group = (named.folder, named.group) if named else (str(parse(name).path), "")
+    path = Path(place)
+    if place and path.is_dir():
+        listed(path, full=True)
+    elif path.is_file():
+        read_table(path.resolve(), group, full=True)
+    tree = located(name)[0] if named else read(path) if path.exists() else None
+    root = tree.root if tree else path
     return DataSet(
         name=name if named else f"{PREFIX}{root}",
         folder=str(tree.base if tree else root),
