@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 
 from carft.methods.ft import Batch, FineTune
-from carft.models.clip import Pretrained
 from carft.models.heads import context_divergence, context_logits
-from carft.models.network import Prompts
-from carft.spec.cell import Cell
 
 
 class ContextAwareFineTune(FineTune):
@@ -18,16 +15,13 @@ class ContextAwareFineTune(FineTune):
     At kl_weight 0 the term is not computed, so the run is plain fine-tuning bit for bit.
     """
 
-    def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
-        super().__init__(cell, pretrained, prompts)
-        self.kl_weight = cell.hyperparameters["kl_weight"]
-
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         loss, parts = super().loss(batch)
-        if self.kl_weight == 0:
+        weight = self.cell.hyperparameters["kl_weight"]
+        if weight == 0:
             return loss, parts
         divergence = self.divergence(self.target(batch), batch.features).mean()
-        return loss + self.kl_weight * divergence, {**parts, "kl": divergence.detach()}
+        return loss + weight * divergence, {**parts, "kl": divergence.detach()}
 
     def target(self, batch: Batch) -> torch.Tensor:
         """Features (B, D) of the pretrained model, whose context distribution is the target."""
