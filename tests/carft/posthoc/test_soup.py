@@ -151,12 +151,12 @@ def test_soups_are_evaluated_on_every_set_and_found_again(
 
 
 def test_a_uniform_soup_predicts_with_the_mean_weights(
-    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: CellContext
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], whole_bench: CellContext
 ) -> None:
     """The member that kept no weights was trained again."""
     store, cells = kitchen
     shelf = [load_file(store.weights_path(cell.id)) for cell in cells]
-    network = bench.network()
+    network = whole_bench.network()
     network.load_state_dict(
         {
             name: torch.stack([w[name].double() for w in shelf]).mean(0) if value.is_floating_point() else value
@@ -164,7 +164,7 @@ def test_a_uniform_soup_predicts_with_the_mean_weights(
         }
     )
     found = store.predictions(soups[0.0], "val")
-    expected = bench.predict(cells[0], network, bench.task.val)
+    expected = whole_bench.predict(cells[0], network, whole_bench.task.val)
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-3)
     assert sorted(store.read(soups[0.0]).provenance["members"]) == sorted(cell.id for cell in cells)
 
@@ -180,16 +180,16 @@ def test_a_greedy_soup_starts_from_the_best_and_validates_no_worse(
 
 
 def test_a_soup_keeps_its_weights(
-    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], bench: CellContext, tmp_path: Path
+    kitchen: tuple[Store, list[Cell]], soups: dict[float, str], whole_bench: CellContext, tmp_path: Path
 ) -> None:
     store, _ = kitchen
     soup = store.read(soups[0.0]).cell
-    found = bench.predict(soup, load_finished(soup, bench, store), bench.task.val)
+    found = whole_bench.predict(soup, load_finished(soup, whole_bench, store), whole_bench.task.val)
     assert np.array_equal(found.logits, store.predictions(soup.id, "val").logits)
     kept = store.weights_path(soup.id)
     moved = kept.rename(tmp_path / kept.name)
     with pytest.raises(UserError, match="no longer"):
-        load_finished(soup, bench, store)
+        load_finished(soup, whole_bench, store)
     moved.rename(kept)
 
 

@@ -140,11 +140,15 @@ def test_a_cell_that_another_machine_finished_meanwhile_stands(machines: Machine
 
 def test_a_record_that_came_while_ours_was_being_sent_stands(machines: Machines) -> None:
     first, second = machines.store("first"), machines.store("second")
-    with first.changing(f"cells/{CELL.id}"):
-        first._write(made_up_record(CELL), [{"step": 0.0}], made_up_predictions(), None)
+    theirs = []
+
+    def another_writes_it(weights: Path) -> None:
+        weights.touch()
         second.write(made_up_record(CELL, {"val/top1": 0.75}), [{"step": 0.0}], made_up_predictions(seed=1))
-        theirs = machines.names()
-    assert machines.names() == theirs
+        theirs.append(machines.names())
+
+    first.write(made_up_record(CELL), [{"step": 0.0}], made_up_predictions(), another_writes_it)
+    assert [machines.names()] == theirs
     first.refresh(f"cells/{CELL.id}")
     assert first.read(CELL.id) == second.read(CELL.id)
 
