@@ -25,6 +25,8 @@ from tests.support.helpers import LR, ROOT, quick_cell
 
 #: why a test of the gpu lane is skipped
 NO_GPU = "torch sees no GPU on this machine"
+#: paths of tests that take longest, of sweeps on Ray
+LONGEST = ("tests/sweeps/ray_backend", "tests/sweeps/faults", "tests/carft_cli/test_matrix.py")
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
 # several processes of tests share the cores, and one thread each is what cells have anyway
@@ -40,6 +42,11 @@ settings.load_profile("carft")
 
 #: a shell's background jobs ignore it, and so would the sweeps that tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that no process of tests is left with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
