@@ -178,6 +178,7 @@ def stranger() -> Iterator[str]:
     server.stop(None)
 
 
+@pytest.mark.full
 def test_a_cluster_that_wants_a_token_is_refused_in_words_to_who_has_none(stranger: str, tmp_path: Path) -> None:
     env = {name: value for name, value in environment().items() if not name.startswith("RAY_AUTH")}
     env |= {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}

@@ -49,7 +49,7 @@ def swept(root: Path, results: Path) -> Any:
     model = ("--model", "icons-resnet", "--pretrained", "icons", "--methods", "zeroshot,ft,car_ft")
     domains = ("--id-domains", "apple,google", "--ood-domains", "openmoji")
     space = ("--space", "lr=1e-5:1e-2")
-    asked = ("sweep", "downstream", "--smoke", "--tasks", tasks, *domains, *model, *space)
+    asked = ("sweep", "downstream", "--smoke", "--trials", "1", "--tasks", tasks, *domains, *model, *space)
     done = run_cli(*asked, "--results", results, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

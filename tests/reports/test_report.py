@@ -33,6 +33,7 @@ from tests.support.planted import Plan, plant
 PLAN = Plan(
     top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.65},
     context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.8},
+    groups=24,
     spread=0.1,
 )
 HOSTILE = "</script><script>alert('reason')</script>"
@@ -250,6 +251,7 @@ def test_page_says_scale_and_what_the_trials_are_worth(built: Built) -> None:
         assert "one trial" in text
 
 
+@pytest.mark.full
 def test_same_records_give_the_same_tables(built: Built, store: Store, tmp_path: Path) -> None:
     again = build_report(store, tmp_path)
     for path in built.paths:

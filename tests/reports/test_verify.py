@@ -108,7 +108,7 @@ def test_predicted_classes_must_be_those_of_the_logits(case: Folders) -> None:
     assert any("is not that of the largest logit" in line for line in found["recorded"])
 
 
-@pytest.mark.parametrize("remade", [False, True])
+@pytest.mark.parametrize("remade", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_an_edited_metric_is_caught(case: Folders, remade: bool) -> None:
     store, folder = case
     path = store.folder(confirm_cell(store)) / "record.json"

@@ -85,6 +85,7 @@ def run_cli(*arguments: object, in_process: bool | None = None, **extra: Any) ->
 
     in_process: by default a command that starts no Ray, unless ``extra`` says something of a process, such as ``env``.
     """
+    extra = {name: value for name, value in extra.items() if value is not None}
     starts_ray = str(arguments[0]) in ("sweep", "audit") or "--workers" in arguments or "--address" in arguments
     if in_process or (in_process is None and not (starts_ray or extra)):
         return _called(*map(str, arguments))

@@ -219,6 +219,7 @@ def test_a_cell_is_trained_and_unsealed(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
     root: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

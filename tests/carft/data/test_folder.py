@@ -353,6 +353,7 @@ def test_a_cell_on_your_own_data_is_trained_and_unsealed(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, store: Store, tmp_path: Path) -> None:
     tasks, recipe = leave_one_out(original), load_recipe("miniature").smoked()
     recipe = recipe.model_copy(update={"seeds": 1}).changed(tasks, model="icons-resnet", pretrained="icons")

@@ -267,15 +267,14 @@ def test_a_cell_on_imagenet_is_trained_and_unsealed(root: Path, store: Store, mo
     few = card("imagenet").templates[:2]
     monkeypatch.setitem(catalog.CARDS, "imagenet", replace(card("imagenet"), templates=few, banks={"standard": few}))
     training = Training(epochs=1, batch_size=250)
-    searched = {"ft": {"lr": 1e-4}, "car_ft": {"lr": 1e-4, "kl_weight": 1.0}}
-    ft, car_ft = (specify("imagenet", m, h, 0, training, None, "icons-resnet", "icons") for m, h in searched.items())
-    run_cell(ft, store, Execution(data=str(root)))
-    run_cell(car_ft, store, Execution(data=str(root)), unseal=True)
-    assert store.evaluated(car_ft.id) == {"test", *(f"ood/{suite}" for suite in SUITES)}
+    hyperparameters = {"lr": 1e-4, "kl_weight": 1.0}
+    cell = specify("imagenet", "car_ft", hyperparameters, 0, training, None, "icons-resnet", "icons")
+    run_cell(cell, store, Execution(data=str(root)), unseal=True)
+    assert store.evaluated(cell.id) == {"test", *(f"ood/{suite}" for suite in SUITES)}
     wanted = {f"ood/{suite}/{metric}" for suite in SUITES for metric in ("top1", "mean_per_class")}
-    assert wanted <= set(store.metrics(car_ft.id))
-    assert store.read(ft.id).provenance["digests"]["attested"].endswith("fixture")
-    found = store.predictions(car_ft.id, "ood/objectnet")
+    assert wanted <= set(store.metrics(cell.id))
+    assert store.read(cell.id).provenance["digests"]["attested"].endswith("fixture")
+    found = store.predictions(cell.id, "ood/objectnet")
     assert found.subset == subset("objectnet") and set(found.predicted) <= set(found.subset or ())
 
 

@@ -372,7 +372,8 @@ def test_a_checkpoint_at_the_rung_does_not_save_a_trial(store: Store) -> None:
 def test_what_would_do_nothing_or_contradict_it_is_refused(
     tmp_path: Path, arguments: tuple[object, ...], words: str
 ) -> None:
-    done = run_cli("sweep", "miniature", "--early-stopping", *arguments, "--results", tmp_path / "results")
+    asked = ("sweep", "miniature", "--early-stopping", *arguments, "--results", tmp_path / "results")
+    done = run_cli(*asked, in_process=True)
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 

@@ -55,7 +55,7 @@ def test_the_words_name_each_hyperparameter_with_its_count() -> None:
     assert "KL weight of FT (1 of 3); learning rate of FT (2 of 3)." in words
 
 
-@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("allowed", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_inconclusive(store: Store, allowed: bool) -> None:
     plan = Plan(top1={"zeroshot": 0.5, "ft": 0.6, "car_ft": 0.75}, context={"zeroshot": 0.9, "ft": 0.6, "car_ft": 0.9})
     plant(store, list(DOWNSTREAM_ICONS), replace(plan), curves=False)

@@ -36,6 +36,7 @@ def test_a_cell_gives_the_same_bits_in_another_folder(
         assert same_predictions(store.predictions(cell.id, name), finished.predictions(cell.id, name)), name
 
 
+@pytest.mark.full
 def test_a_cell_gives_the_same_bits_as_the_third_of_a_process(
     finished: Store, store: Store, execution: Execution, cells: dict[str, Cell]
 ) -> None:

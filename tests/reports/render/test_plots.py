@@ -230,7 +230,7 @@ RATIO = """mark => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.full)])
 def test_marks_and_their_words_stand_out_from_the_ground_of_either_scheme(
     content: Content, open_page: Open, scheme: str
 ) -> None:

@@ -139,7 +139,7 @@ def test_a_job_that_runs_out_of_memory_leaves_a_record_that_says_in_how_many_par
 @pytest.mark.parametrize("method", ["ft", pytest.param("flyp", marks=pytest.mark.full)])
 def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, method: str) -> None:
     cell = replace(quick_cell(method, lr=LR), model="icons-vit", pretrained="random")
-    context = CellContext.of(cell, Execution())
+    context = replace(CellContext.of(cell, Execution()), task=bench.task)
     whole = compute(cell, context).history
     again = compute(cell, replace(context, execution=Execution(grad_checkpointing=True))).history
     for column in ("train/loss", "grad_norm"):

@@ -46,6 +46,7 @@ def test_nothing_is_asked_of_ray_for_weights_that_are_here(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_function_runs_once_on_every_node_the_own_one_first(nodes: Nodes, tmp_path: Path) -> None:
     nodes.add(cpus=1)
     nodes.add(cpus=0)
