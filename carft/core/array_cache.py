@@ -108,12 +108,20 @@ class ArrayCache:
 
     def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array of an entry; compute it if it is missing, and store it if it fits and can be written."""
-
-        def fill(values: np.ndarray) -> None:
-            values[:] = make()
-
-        known = self.filled(entry, rows, width, dtype, fill)
-        return make() if known is None else known
+        known = self.read(entry, rows, width, dtype)
+        if known is not None:
+            return known
+        values = make()
+        try:
+            draft = self.open(entry, rows, width, dtype)
+            if draft is None:
+                return values
+            draft.values[:] = values
+            self.commit(draft)
+        except OSError:
+            return values
+        known = self.read(entry, rows, width, dtype)
+        return values if known is None else known
 
     def filled(
         self, entry: str, rows: int, width: int, dtype: np.dtype, fill: Callable[[np.ndarray], None]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from carft.core.files import file_digest, write_atomic
+from carft.core.files import write_atomic
 
 #: key of the note in the schema's metadata
 NOTE = b"carft"
@@ -48,19 +48,24 @@ class IndexFile:
         mapped a file which is removed would be killed.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.with_suffix(".before")
+        content, before = self._content(), path.with_suffix(".before")
         with suppress(OSError):  # there is none, or the file system has no hard links
             before.unlink(missing_ok=True)
             before.hardlink_to(path)
-        write_atomic(path, self._write)
+        write_atomic(path, lambda part: _write(part, content))
 
-    def _write(self, path: Path) -> None:
+    def _content(self) -> pa.Buffer:
+        sink = pa.BufferOutputStream()
         noted = self.rows.replace_schema_metadata({NOTE: json.dumps(self.note).encode()})
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, noted.schema) as writer:
+        with pa.ipc.new_stream(sink, noted.schema) as writer:
             writer.write_batch(noted)
-        digest = bytes.fromhex(file_digest(path))
-        with path.open("ab") as stream:
-            stream.write(digest)
+        return sink.getvalue()
+
+
+def _write(path: Path, content: pa.Buffer) -> None:
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.write(hashlib.sha256(content).digest())
 
 
 def read_index(path: Path) -> IndexFile | None:

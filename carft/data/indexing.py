@@ -192,8 +192,8 @@ def rows_of_index(
 ) -> pa.RecordBatch:
     """Return the rows of an index of some images, in their order.
 
-    splits, names, found, reasons: of each image its split, its path relative to the folder of the data set, its status,
-    and why it cannot be decoded.
+    parts: labels and groups of the images. splits, names, found, reasons: of each image its split, its path relative to
+    the folder of the data set, its status, and why it cannot be decoded.
     """
     columns = {
         "split": splits,

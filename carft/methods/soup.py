@@ -16,9 +16,9 @@ def uniform_soup(names: Sequence[str], load: Callable[[str], Weights]) -> dict[s
 
     load: returns the weights of a name; the average and one model are in memory at a time. Averages are float64.
     """
-    soup = _start(load(names[0]))
+    soup = _double(load(names[0]))
     for count, name in enumerate(names[1:], start=1):
-        soup = interpolate(soup, load(name), 1 / (count + 1))
+        soup = interpolate(soup, _double(load(name)), 1 / (count + 1))
     return soup
 
 
@@ -30,14 +30,14 @@ def greedy_soup(
     ranked: from the best on validation down; the first is always a member, and ``best`` is its accuracy. "No worse" is
     the paper's rule; the authors' code (mlfoundations/model-soups) requires "better".
     """
-    members, soup = [ranked[0]], _start(load(ranked[0]))
+    members, soup = [ranked[0]], _double(load(ranked[0]))
     for name in ranked[1:]:
-        trial = interpolate(soup, load(name), 1 / (len(members) + 1))
+        trial = interpolate(soup, _double(load(name)), 1 / (len(members) + 1))
         reached = accuracy(trial)
         if reached >= best:
             members, soup, best = [*members, name], trial, reached
     return members, soup
 
 
-def _start(weights: Weights) -> dict[str, torch.Tensor]:
+def _double(weights: Weights) -> dict[str, torch.Tensor]:
     return {name: value.double() if value.is_floating_point() else value.clone() for name, value in weights.items()}

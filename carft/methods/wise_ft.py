@@ -12,8 +12,7 @@ def interpolate(
 ) -> dict[str, torch.Tensor]:
     """theta = (1 - alpha) * theta_0 + alpha * theta_1 for every floating tensor, class head and bias included.
 
-    Computed in the type of theta_0. alpha 0 and 1 give the ends bit for bit. Raises ``ValueError`` unless both hold the
-    same tensors.
+    alpha 0 and 1 give the ends bit for bit. Raises ``ValueError`` unless both hold the same tensors.
     """
     if pretrained.keys() != tuned.keys():
         raise ValueError(f"the weights differ in {sorted(pretrained.keys() ^ tuned.keys())}")
@@ -21,6 +20,6 @@ def interpolate(
     if alpha in ends:
         return dict(ends[alpha])
     return {
-        name: torch.lerp(start, tuned[name].to(start.dtype), alpha) if start.is_floating_point() else start
+        name: torch.lerp(start, tuned[name], alpha) if start.is_floating_point() else start
         for name, start in pretrained.items()
     }

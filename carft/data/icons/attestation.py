@@ -12,8 +12,8 @@ import PIL
 
 from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
-from carft.core.files import read_json
 from carft.data.card import Card, DataOptions
+from carft.data.facts import table
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import render
@@ -60,7 +60,7 @@ def attest(cache: ArrayCache | None = None) -> dict[str, str]:
 
 def shipped() -> dict[str, str]:
     """Return the published digests, from attested.json."""
-    return read_json(Path(__file__).with_name("attested.json"))
+    return table("carft.data.icons", "attested")
 
 
 @functools.cache

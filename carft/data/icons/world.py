@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from carft.core.files import read_json
+from carft.data.facts import table
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
@@ -76,7 +76,7 @@ COARSE_WORDS = {
 @cache
 def class_patterns() -> dict[str, dict[str, list[str]]]:
     """task -> class -> regular expressions, matched against whole base names of glyphs."""
-    return read_json(Path(__file__).with_name("classes.json"))
+    return table("carft.data.icons", "classes")
 
 
 def tasks() -> dict[str, tuple[str, ...]]:

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.data.downstream.layouts.shared import damaged, drawings, index_of, lines, save, write_lines
+from carft.data.downstream.layouts.shared import damaged, drawings, folders, index_of, lines, save, write_lines
 from carft.data.sets import DataSet, Index
-from carft.data.trees import folder_names
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def _pets(line: str, classes: Sequence[str]) -> tuple[str, str]:
     """<breed>_<number> <class id from 1> <species> <breed id>; the breed in the name and the class id must agree."""
     name, class_id, _species, _breed_id = line.split()
     breed = name.rpartition("_")[0]
-    if int(class_id) != classes.index(breed) + 1:
+    if class_id.lstrip("0") != str(classes.index(breed) + 1):
         raise ValueError(line)
     return f"images/{name}.jpg", breed
 
@@ -89,12 +88,12 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
-    """Return the names in the list of classes, of the class folders, or of the classes with training images."""
+    """Return the names in the list of classes, of the class folders, or of the classes with training images, sorted."""
     base, known = root / data_set.folder, FORMATS[data_set.name]
     if not known.classes:
         return sorted({name for _, name in _listed(data_set, base, "train")})
     place = base / known.classes
-    return folder_names(place) if place.is_dir() else lines(place)
+    return folders(place) if place.is_dir() else lines(place)
 
 
 def fixture(data_set: DataSet, root: Path) -> None:
