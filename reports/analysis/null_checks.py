@@ -129,8 +129,8 @@ def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
 def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:
     """KL between the contexts that zero-shot and a tuned model give an image is the same in any order of templates.
 
-    On records this finds only logits that are corrupt or not finite. ``carft.posthoc.null_checks.context_order``
-    checks the loss itself; it needs a model, and the tests run it.
+    On records this finds only logits that are corrupt or not finite. That the loss does not depend on the order needs a
+    model; ``tests/carft/posthoc/test_null_checks.py`` checks it.
     """
     pairs = [
         (view, str(cells[0]), str(start[0]))

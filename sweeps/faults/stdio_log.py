@@ -17,9 +17,8 @@ class StdioRedirect:
         self.original = {number: os.dup(number) for number in (1, 2)}
         self.terminal: TextIO = sys.stderr
         """The original standard error."""
-        with suppress(OSError):  # a test captures it
-            if sys.stderr.fileno() == 2:
-                self.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+        if not _is_captured():
+            self.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
         try:
             log.parent.mkdir(exist_ok=True)
             target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -38,6 +37,14 @@ class StdioRedirect:
                 stream.flush()
         for number, descriptor in targets.items():
             os.dup2(descriptor, number)
+
+
+def _is_captured() -> bool:
+    """Whether a test captures standard error."""
+    try:
+        return sys.stderr.fileno() != 2
+    except OSError:
+        return True
 
 
 @contextmanager

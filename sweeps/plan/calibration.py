@@ -61,7 +61,7 @@ def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: Im
 
 
 def _measured(run: Callable[[int], object], passes: float) -> list[float]:
-    """Seconds per pass of each measurement. run: is called with its number."""
+    """Seconds per pass of each measurement. run: called with the number of the measurement. passes: of one call."""
     found = []
     for number in range(TIMES + 1):
         started = time.perf_counter()

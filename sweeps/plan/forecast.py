@@ -26,6 +26,7 @@ WHOLE_BYTES = 64 * 2**20
 LARGEST = 10
 #: bytes of the names of an image and its group in a row of predictions
 NAME_BYTES = 60
+#: the rate of a model whose size is not known
 UNKNOWN = Rate(0.0, 0.0, 0.0, "nothing: the model's size is not known, and nothing was measured", estimate=True)
 
 

@@ -46,8 +46,10 @@ class Part(Strict):
         if smoke_tasks is not None:
             recipe, budget = recipe.smoked(), (None, None, None)
             tasks = [smoke_tasks[self.recipe]] if self.recipe in smoke_tasks else tasks
-        model, pretrained, oracle = self.model, self.pretrained, self.oracle or None
-        return recipe.changed(tasks, self.methods, *budget, model=model, pretrained=pretrained, oracle=oracle)
+        return recipe.changed(
+            tasks, self.methods, *budget,
+            model=self.model, pretrained=self.pretrained, oracle=self.oracle or None,
+        )  # fmt: skip
 
 
 class Audit(Strict):

@@ -66,7 +66,7 @@ class Job:
 
 
 #: (number, parameters, job) of a trial
-Search = tuple[int, dict[str, float], Job]
+TrialJob = tuple[int, dict[str, float], Job]
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Protocol:
         self._study_of: dict[str, str] = {}  # job key -> study
         self._moved = {study.id for study in self.studies}  # what write_studies has to look at
         self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
-        self._asked: dict[tuple[str, int], list[Search]] = {}  # (study, first trial) -> the trials of a round
+        self._asked: dict[tuple[str, int], list[TrialJob]] = {}  # (study, first trial) -> the trials of a round
         self._curves: dict[str, Curve] = {}
 
     def next_job(self) -> Job | None:
@@ -151,7 +151,7 @@ class Protocol:
         """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
         return ((number, parameters, job.cell) for number, parameters, job in self._searches(study))
 
-    def _searches(self, study: Study) -> Iterator[Search]:
+    def _searches(self, study: Study) -> Iterator[TrialJob]:
         """The same trials with their jobs."""
         earlier: list[Tried] = []
         curves: list[Curve] = []
@@ -178,7 +178,7 @@ class Protocol:
         elif cell in self.done:
             yield Tried(parameters, self.done[cell]["val/top1"])
 
-    def _round(self, study: Study, first: int, earlier: Sequence[Tried], curves: Sequence[Curve]) -> list[Search]:
+    def _round(self, study: Study, first: int, earlier: Sequence[Tried], curves: Sequence[Curve]) -> list[TrialJob]:
         """The trials of the round that begins with trial ``first``; asked once."""
         if (key := (study.id, first)) not in self._asked:
             kept = self._is_souped(study) or self.recipe.oracle
@@ -257,13 +257,14 @@ class Protocol:
 
     def _content(self, study: Study) -> StudyFile:
         """The study as it is now. Keys with a default are left out of the file."""
+        winner = self.winner(study)
         content = {
             "id": study.id,
             "seed": study.seed,
             "reading": {},
             **study.content,
             "trials": [self._trial(*each) for each in self._searches(study)],
-            "winner": winner.cell if (winner := self.winner(study)) else None,
+            "winner": winner.cell if winner else None,
             "confirm": [cell.id for cell in self.confirm_cells(study)],
         }
         marks = {
