@@ -84,9 +84,9 @@ def cpu_seconds() -> float:
 
 
 def run_cli(*words: str) -> None:
-    """Run a command of the project as a process, and show nothing of it; an error for any exit code but 0."""
-    command, quiet = [sys.executable, "cli.py", *words], subprocess.DEVNULL
-    subprocess.run(command, cwd=ROOT, env=environment(), stdout=quiet, stderr=quiet, check=True)
+    """Run a command of the project as a process, and show its errors only; an error for any exit code but 0."""
+    command = [sys.executable, "cli.py", *words]
+    subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, check=True)
 
 
 def memory_mib(line: str) -> float:

@@ -265,8 +265,8 @@ def export(
     """
     from carft.posthoc.export import export as write
 
-    store = existing(results)
-    paths = write(store.resolve(cell), store, to, execution_here(data))
+    store, execution = existing(results), execution_here(data)
+    paths = write(store.resolve(cell), store, to, execution)
     if as_json:
         print_json([str(path) for path in paths])
         return

@@ -100,7 +100,10 @@ class CheckSettings:
     as_json: AsJson = False
 
     def chosen(self) -> tuple[list[Any], Path, str]:
-        """The data sets, the folder that does hold them, and the task for your own data, which need no folder."""
+        """The data sets, the folder that holds them, and the task for your own data, which need no folder.
+
+        Raises ``UserError`` when the folder does not hold one of them.
+        """
         from carft.data.catalog import data_sets
         from carft.data.folder.named import declared
         from carft.data.folder.naming import is_folder
@@ -121,9 +124,9 @@ def data_check(settings: CheckSettings) -> None:
 
     Example: `python cli.py data check pets --data data`
     """
+    (chosen, root, own), as_json = settings.chosen(), settings.as_json
     from carft.data.checking import check
 
-    (chosen, root, own), as_json = settings.chosen(), settings.as_json
     found = [check(data_set, root) for data_set in chosen]
     notes, refused, near = _of_your_own(own) if own else ([], None, [])
     if as_json:

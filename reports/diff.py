@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from carft.core.words import first_of
 from carft.store.records import Store
 from carft.store.shared_predictions import COLUMNS
 from reports.analysis.contrasts import Part
@@ -18,7 +19,7 @@ from reports.build import sources_of
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import Suggest
 from reports.render.cell_block import made_by
-from reports.render.formatting import listed, points
+from reports.render.formatting import points
 from reports.render.manifest import record_digests
 from reports.stats.intervals import Estimate
 from reports.stats.ranks import holm
@@ -183,7 +184,7 @@ def _sentences(
         f"{cells['only_first']} only in the first, {cells['only_second']} only in the second."
     ]
     if differing:
-        words.append(f"Same cell, other predictions: {listed(differing, NAMED)}.")
+        words.append(f"Same cell, other predictions: {first_of(differing, NAMED)}.")
     for name, lines in (("first", only_first), ("second", only_second)):
         words += [f"Made so only in the {name}: {line}" for line in lines]
     for name, side in (("first", sides[0]), ("second", sides[1])):

@@ -14,10 +14,10 @@ import pandas as pd
 from carft.core.errors import UserError, unknown
 from carft.core.files import write_json
 from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, negative_log_likelihood, top1
+from carft.core.words import first_of
 from carft.data.catalog import card
 from carft.data.folder.naming import labels
 from carft.store.records import Record, Store
-from reports.render.formatting import listed
 from reports.render.manifest import record_digests
 from reports.tables.rows import rows_of
 
@@ -145,11 +145,11 @@ class RescoreRequest:
         """The changes in one line."""
         changes = [f"metrics {', '.join(self.metrics)}"]
         if self.classes is not None:
-            changes.append(f"only {len(self.classes)} classes can be predicted ({listed(self.classes, NAMED)})")
+            changes.append(f"only {len(self.classes)} classes can be predicted ({first_of(self.classes, NAMED)})")
         if self.images is not None:
-            changes.append(f"only images named {listed(self.images, NAMED)}")
+            changes.append(f"only images named {first_of(self.images, NAMED)}")
         if self.sets is not None:
-            changes.append(f"only sets {listed(self.sets, NAMED)}")
+            changes.append(f"only sets {first_of(self.sets, NAMED)}")
         return "; ".join(changes) + ". Not what the cells recorded."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from carft.core.words import first_of
 from carft.spec.cell import PROTOCOLS
 from carft.spec.registry import METHODS
 from carft.spec.training import NO_CLIP
@@ -16,7 +17,7 @@ from reports.evidence.evidence import Evidence
 from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
 from reports.figures.style import label
-from reports.render.formatting import NOTHING, listed
+from reports.render.formatting import NOTHING
 from reports.tables.registry import Tables
 from reports.tables.rows import rows_of
 
@@ -63,7 +64,7 @@ def _data(view: Evidence) -> str:
     count = len(view.tasks)
     return (
         f"{count} task{'s' * (count > 1)}, scale {view.scale}, data version {', '.join(versions)}: "
-        f"{listed([view.label(task) for task in view.tasks], NAMED)}."
+        f"{first_of([view.label(task) for task in view.tasks], NAMED)}."
     )
 
 
@@ -100,7 +101,7 @@ def _frames(view: Evidence, task: str) -> list[tuple[str, Frame]]:
 
 def _splits(view: Evidence) -> str:
     """What is trained, selected and tested on, and how validation images are held out."""
-    suites = listed(view.suite_names(), NAMED)
+    suites = first_of(view.suite_names(), NAMED)
     tested = any("test" in view.set_names(task) for task in view.tasks)
     held = [*(["an ID test set"] if tested else []), *([f"shifted sets ({suites})"] if suites else [])]
     given = {name: {getattr(study, name) for study in view.studies} for name in PROTOCOLS}
@@ -130,7 +131,7 @@ def _departure(common: StudyFile, studies: Sequence[StudyFile]) -> str:
     """What the training of some studies has that the common recipe has not, with their methods."""
     usual, content = common.training.content(), studies[0].training.content()
     differing = {name: content.get(name, "default") for name in usual | content if content.get(name) != usual.get(name)}
-    return f"{listed([label(m) for m in dict.fromkeys(s.method for s in studies)], NAMED)}: {_named(differing)}"
+    return f"{first_of([label(m) for m in dict.fromkeys(s.method for s in studies)], NAMED)}: {_named(differing)}"
 
 
 def _named(values: Mapping[str, object]) -> str:

@@ -116,11 +116,6 @@ def rests_on(verdict: Verdict) -> str:
     return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in sizes.items())
 
 
-def listed(names: Sequence[str], most: int) -> str:
-    """The first names; beyond ``most`` the rest are counted: ``a, b and 4 more``."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def points(value: float | None, sign: bool = True) -> str:
     """A share of 1 in points of accuracy with one decimal; a dash for none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -83,7 +83,8 @@ def cli_command(*arguments: object) -> list[str]:
 def run_cli(*arguments: object, in_process: bool | None = None, **extra: Any) -> subprocess.CompletedProcess[str]:
     """A command of ``cli.py``, from the repository's root; starting a process costs seconds, so most run in this one.
 
-    in_process: by default a command that starts no Ray, unless ``extra`` says something of a process, such as ``env``.
+    in_process: by default a command that starts no Ray, unless ``extra`` says something of a process, such as an
+    ``env`` that is not None.
     """
     extra = {name: value for name, value in extra.items() if value is not None}
     starts_ray = str(arguments[0]) in ("sweep", "audit") or "--workers" in arguments or "--address" in arguments

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ _KEPT = TemporaryDirectory(prefix="carft-planted-")
 def plant(store: Store, tasks: Sequence[str], plan: Plan, **options: Any) -> None:
     """Zero-shot, studies and confirm cells of the plan's methods, and WiSE-FT curves that move linearly.
 
-    options: those of :func:`planted`.
+    options: those of :func:`planted`, which a test that patches a card of the icons world calls itself.
     """
     shared = all(task.startswith("icons/") for task in tasks) and not any(store.root.glob("*"))
     if not shared:
@@ -105,8 +105,9 @@ def plant(store: Store, tasks: Sequence[str], plan: Plan, **options: Any) -> Non
         return
     asked = repr((tuple(tasks), plan, sorted(options.items())))
     if asked not in _PLANTED:
-        _PLANTED[asked] = Path(_KEPT.name, str(len(_PLANTED)))
-        planted(Store(_PLANTED[asked]), tasks, plan, **options)
+        folder = Path(mkdtemp(dir=_KEPT.name))
+        planted(Store(folder), tasks, plan, **options)
+        _PLANTED[asked] = folder
     shutil.copytree(_PLANTED[asked], store.root, dirs_exist_ok=True)
 
 

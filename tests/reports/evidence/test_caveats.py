@@ -14,7 +14,7 @@ from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.evidence.caveats import FAILED, FIXTURE, ONE_TEMPLATE, UNATTESTED, UNTRAINED_START, said_of
 from tests.support.helpers import run_cli
-from tests.support.planted import Plan, plant
+from tests.support.planted import Plan, plant, planted
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -58,7 +58,7 @@ def test_unattested_data_are_marked_in_every_table_and_on_every_page(
 def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = replace(card(TASK), banks={**card(TASK).banks, "standard": ("a photo of a {}.",)})
     monkeypatch.setitem(CARDS, TASK, alone)
-    plant(store, [TASK], PLAN)
+    planted(store, [TASK], PLAN)
     tasks = sources_of(store).table("tasks").set_index("method")["caution"]
     assert tasks["car_ft"] == ONE_TEMPLATE and not tasks["ft"]
 
