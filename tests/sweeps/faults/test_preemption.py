@@ -62,22 +62,22 @@ def stopped_and_resumed(begin: Callable[..., Sweep], gate: Gate, results: Path) 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_sweep_that_gets_sigterm_leaves_checkpoints_and_goes_on_from_them(
-    workers: int, gate: Gate, tmp_path: Path, bench: CellContext
+    workers: int, gate: Gate, tmp_path: Path, whole_bench: CellContext
 ) -> None:
     results, recipe = tmp_path / "results", own_recipe(tmp_path)
     begin = partial(Sweep, results, recipe, "--workers-per-cell", workers)
     record = stopped_and_resumed(begin, gate, results)
-    expected = compute(record.cell, bench).metrics
+    expected = compute(record.cell, whole_bench).metrics
     assert dict(record.metrics) == (expected if workers == 1 else pytest.approx(expected, abs=0.01))
 
 
 def test_sigterm_reaches_the_trainings_on_other_nodes(
-    nodes: Any, gate: Gate, tmp_path: Path, bench: CellContext
+    nodes: Any, gate: Gate, tmp_path: Path, whole_bench: CellContext
 ) -> None:
     results, recipe = tmp_path / "results", own_recipe(tmp_path)
     nodes.add(cpus=2)
     record = stopped_and_resumed(partial(nodes.training, results, recipe), gate, results)
-    assert dict(record.metrics) == compute(record.cell, bench).metrics
+    assert dict(record.metrics) == compute(record.cell, whole_bench).metrics
 
 
 def test_a_cell_of_several_workers_that_gets_sigterm_goes_on_from_its_checkpoint(gate: Gate, tmp_path: Path) -> None:
