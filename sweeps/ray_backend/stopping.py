@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 
 from carft.store.records import Store
+from sweeps.ray_backend.connect import probe
 
 #: seconds that cells have to write their checkpoints, of the thirty that schedulers give by default
 GRACE_S = 20.0
@@ -43,6 +44,8 @@ def let_checkpoint(cells: Iterable[str], store: Store) -> None:
         return
     end = time.monotonic() + GRACE_S
     with suppress(Exception):  # a Ray that has died has no cells
+        # where it does not answer, the start of the actor would block until Ray ends this process
+        probe(ray.get_runtime_context().gcs_address)
         stop = ray.remote(num_cpus=0)(Stop).options(name=NAME).remote()  # noqa: F841  (it lives as long as its handle)
         while waiting and time.monotonic() < end:
             time.sleep(LOOK_S)
