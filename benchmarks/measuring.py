@@ -84,9 +84,11 @@ def cpu_seconds() -> float:
 
 
 def run_cli(*words: str) -> None:
-    """Run a command of the project as a process, and show its errors only; an error for any exit code but 0."""
+    """Run a command of the project as a process. Raises ``RuntimeError`` with what it said for any exit code but 0."""
     command = [sys.executable, "cli.py", *words]
-    subprocess.run(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with exit code {done.returncode}: {done.stderr}")
 
 
 def memory_mib(line: str) -> float:

@@ -79,7 +79,7 @@ def main() -> None:
             started = time.perf_counter()
             taken["holds"] = verify(store, Path(scratch) / "report").holds
             taken["verify_s"] = round(time.perf_counter() - started, 1)
-    taken["peak_mb"] = round(memory_mib("VmHWM"))  # what getrusage says also holds whoever started this program
+    taken["peak_mb"] = round(memory_mib("VmHWM"))  # getrusage counts the memory of the parent process too
     print(json.dumps(taken))
 
 
