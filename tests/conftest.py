@@ -29,7 +29,7 @@ NO_GPU = "torch sees no GPU on this machine"
 LONGEST = ("tests/sweeps/ray_backend", "tests/sweeps/faults", "tests/carft_cli/test_matrix.py")
 # nodes and workers that a test starts import tests.support too
 os.environ["PYTHONPATH"] = str(ROOT)
-# several processes of tests share the cores, and one thread each is what cells have anyway
+# processes of tests share the cores: one thread each, as cells have
 os.environ["OMP_NUM_THREADS"] = "1"
 #: indexes of data that cannot lie beside them, for the whole run
 _INDEXES = tempfile.TemporaryDirectory(prefix="carft-indexes-")

@@ -125,7 +125,7 @@ def planted(
     pretrained: str | None = None,
     alphas: Sequence[float] = ALPHAS,
 ) -> None:
-    """Write what :func:`plant` promises.
+    """Write zero-shot, studies, confirm cells and curves into a results folder, as :func:`plant` describes them.
 
     trials: of each search; the first one wins, the others try what the sampler gives. search: which independent search
     the studies are; one after the first has seeds of its own. pretrained: the path of a weights file. alphas: of the

@@ -57,8 +57,6 @@ def named_card(task: NamedTask) -> Card:
         metric=task.metric,
         licence=LICENCE,
         source="your own folder",
-        model="ViT-B-16",
-        pretrained="openai",
         loader="carft.data.folder.tasks",
         banks={STANDARD: imagenet_templates(), **({"domains": contexts} if contexts else {})},
         contexts=contexts,
