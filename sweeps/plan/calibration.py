@@ -32,14 +32,15 @@ def calibrated(recipe: Recipe, request: Resources) -> Rate:
     execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
     asked = recipe.protocol()
-    start = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained, **asked)
-    context = CellContext.of(start, execution)
+    zero_shot = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained, **asked)
+    cell = replace(zero_shot, precision=recipe.precision)
+    context = CellContext.of(cell, execution)
     train = context.task.train
     images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train))))
     trained = [card for card in map(method_card, recipe.methods) if card.epoch_passes]
     seconds = [found for card in trained for found in _training(recipe, card, context, images)]
     if not seconds:
-        cell, network = replace(start, precision=recipe.precision), context.network()
+        network = context.network()
         seconds = _measured(lambda _: context.predict(cell, network, images), len(images))
     share = request.cells_per_gpu / request.workers_per_cell
     low, median, high = (share * each for each in (min(seconds), statistics.median(seconds), max(seconds)))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS, card
@@ -254,3 +255,9 @@ def test_a_calibration_measures_training_or_else_prediction(methods: str) -> Non
     rate = calibrated(recipe(methods), Resources())
     assert 0 < rate.low <= rate.seconds <= rate.high < 1 and not rate.estimate
     assert "a measurement of 3 times" in rate.basis
+
+
+def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:
+    for precision, products in (("tf32", "high"), ("float32", "highest")):
+        calibrated(recipe("zeroshot").model_copy(update={"precision": precision}), Resources())
+        assert torch.get_float32_matmul_precision() == products
