@@ -70,9 +70,12 @@ class Case:
 
     @cached_property
     def left_out_by_design(self) -> set[str]:
-        """Search cells, whose predictions a compact archive leaves out."""
-        studies = self.store.studies() if self.is_compact else []
+        """Search cells, whose predictions a compact archive leaves out; it holds those of their confirm cells."""
+        studies = [s for s in self.store.studies() if any(self._is_shared(cell) for cell in s.confirm)]
         return {trial.cell for study in studies for trial in study.trials}
+
+    def _is_shared(self, cell: str) -> bool:
+        return self.store.has_predictions(cell, "val") and not self.store.has_logits(cell, "val")
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -34,12 +34,12 @@ def edges_of(study: StudyFile) -> tuple[str, ...]:
     return tuple(name for name, (low, high, _) in ranges.items() if at_edge(winner.parameters[name], low, high))
 
 
-def narrow_ranges(studies: Iterable[StudyFile]) -> dict[tuple[str, str], tuple[int, int]]:
+def narrow_ranges(studies: Iterable[StudyFile], with_allowed: bool = False) -> dict[tuple[str, str], tuple[int, int]]:
     """Return (method, hyperparameter) -> (winners at the edge, winners) of the ranges that are too narrow.
 
-    Studies whose recipe allows edges are left out.
+    with_allowed: whether studies whose recipe allows edges count.
     """
-    chosen = [study for study in studies if study.winner and not study.allow_edges]
+    chosen = [study for study in studies if study.winner and (with_allowed or not study.allow_edges)]
     total = Counter((study.method, name) for study in chosen for name in study.space)
     edge = Counter((study.method, name) for study in chosen for name in edges_of(study))
     return {key: (n, total[key]) for key, n in edge.items() if n >= FEWEST and n > TOO_MANY * total[key]}

@@ -18,7 +18,7 @@ from carft.store.plugin_methods import copy_methods
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
-from carft.store.study import StudyFile
+from carft.store.study import Extension, StudyFile
 from carft.store.unsealing import as_line
 from carft.store.weights_places import keep_places, places
 
@@ -172,7 +172,10 @@ def _copy_cell(store: Store, cell: str, folder: Path) -> None:
 
 
 def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str, StudyFile]:
-    """Study id -> study: of two versions the larger one, with the confirm cells of both."""
+    """Study id -> study: of two versions the larger one, with the confirm cells of both.
+
+    It is marked as extended if the smaller one has another winner that was tested.
+    """
     found = [{study.id: study for study in store.studies()} for store in stores]
     studies = {**found[1], **found[0]}
     for name in set(found[0]) & set(found[1]):
@@ -182,10 +185,21 @@ def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str
             merged.conflicts.append(Conflict("study", name, where, words))
             studies[name] = pair[kept]
             continue
-        larger = max(pair, key=lambda s: (len(s.trials), s.winner is not None, len(s.confirm)))
+        larger, smaller = sorted(
+            pair, key=lambda s: (len(s.trials), s.winner is not None, len(s.confirm)), reverse=True
+        )
         confirm = dict.fromkeys(c for s in pair if s.winner == larger.winner for c in s.confirm)
-        studies[name] = larger.model_copy(update={"confirm": list(confirm)})
+        seen = larger.extended_from or _seen_before(smaller, larger, stores)
+        studies[name] = larger.model_copy(update={"confirm": list(confirm), "extended_from": seen})
     return studies
+
+
+def _seen_before(smaller: StudyFile, larger: StudyFile, stores: tuple[Store, Store]) -> Extension | None:
+    """The size of the smaller of two states of a study, where another winner of it was tested; else None."""
+    tested = any(store.is_unsealed(cell) for store in stores for cell in smaller.confirm)
+    if not tested or smaller.winner == larger.winner:
+        return smaller.extended_from
+    return Extension(trials=len(smaller.trials), confirm=len(smaller.confirm))
 
 
 def _disagreement(first: StudyFile, second: StudyFile) -> str:

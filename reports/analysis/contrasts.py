@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
 
-from carft.spec.registry import METHODS
+from carft.spec.registry import METHODS, hyperparameter_words
+from carft.store.study import StudyFile
 from reports.analysis.pairing import Mismatch, paired
 from reports.evidence.comparability import differences
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
@@ -190,24 +191,30 @@ class Contrast:
                     flaws.append(f"{shown}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
                     flaws.append(f"{shown}: {lost} of {entry.label} not finished or not readable")
+            if len(self._curves(evidence, task)) > 1:
+                flaws.append(f"{shown} has curves that not all have the same interpolation weights to select from")
         flaws += self._departures(evidence, list(estimates))
         return tuple(dict.fromkeys(flaws))
 
     def _departures(self, evidence: Evidence, tasks: Sequence[str]) -> list[str]:
-        """Where the studies of the two sides left the protocol, and confirm seeds that not all tasks have."""
+        """Where the studies of the two sides left the protocol, and in what the studies of one side differ by task."""
         found: dict[str, None] = {}
         for method in dict.fromkeys(entry.parent or entry.method for entry in self._trained_sides()):
             found |= dict.fromkeys(departures(evidence, tasks, method))
-            numbers: dict[tuple[int, ...], list[str]] = {}
-            for task in tasks:
-                counts = tuple(len(study.confirm) for study in evidence.searches(task, method))
-                numbers.setdefault(counts, []).append(task)
-            if len(numbers) > 1:
-                words = ", ".join(
-                    f"{_sum(counts)} on {_named(evidence, numbers[counts])}" for counts in sorted(numbers)
-                )
-                found[f"the tasks have different numbers of confirm seeds of {method}: {words}"] = None
+            for what, of in SAME_ON_ALL_TASKS.items():
+                values: dict[str, list[str]] = {}
+                for task in tasks:
+                    values.setdefault(of(evidence.searches(task, method)), []).append(task)
+                if len(values) > 1:
+                    words = ", ".join(f"{value} on {_named(evidence, values[value])}" for value in sorted(values))
+                    found[f"the tasks have different {what} of {method}: {words}"] = None
         return list(found)
+
+    def _curves(self, evidence: Evidence, task: str) -> set[frozenset[float]]:
+        """The interpolation weights of the curves from which validation selects one."""
+        selected = [e for e in self._trained_sides() if e.parent and e.alpha is None and e.greedy is None]
+        parents = [cell for entry in selected for cell in evidence.cells(task, Entry(entry.parent or ""))]
+        return {frozenset(evidence.archive.curves.get(cell, ())) for cell in parents}
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
         """The confirm cells of an entry that are missing, or whose interpolation is missing."""
@@ -245,6 +252,25 @@ class Contrast:
 
     def _trained_sides(self) -> list[Entry]:
         return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
+
+
+def _ranges(studies: Sequence[StudyFile]) -> str:
+    """The search ranges of a task's studies, each once."""
+    ranges = [
+        " and ".join(
+            f"{hyperparameter_words(name)} {low:g} to {high:g}" for name, (low, high, _) in sorted(s.space.items())
+        )
+        for s in studies
+    ]
+    return " or ".join(dict.fromkeys(ranges)) or "none"
+
+
+#: what the studies of one method must have alike on all tasks of a pooled number -> it, in words
+SAME_ON_ALL_TASKS: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
+    "numbers of confirm seeds": lambda studies: _sum([len(study.confirm) for study in studies]),
+    "search ranges": _ranges,
+    "versions": lambda studies: " or ".join(dict.fromkeys(study.plugin for study in studies)),
+}
 
 
 def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[str]:

@@ -104,6 +104,8 @@ def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], b
     wrong = tuple(cell for cell, kl in histories.items() if not holds(kl))
     if wrong:
         return NullCheck(name, "failed", f"{len(wrong)} of {len(histories)} cells {bad}.", wrong)
+    if lost := tuple(cell for _, _, cell, history in evidence.confirm_histories(CAR_FT.method) if not history):
+        return NullCheck(name, "failed", f"{len(lost)} cells have no training history that can be read.", lost)
     return NullCheck(name, "passed", f"All {len(histories)} confirm cells {good}.", tuple(histories))
 
 

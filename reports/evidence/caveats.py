@@ -8,14 +8,16 @@ from carft.core.errors import UserError
 from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.spec.resolve import RANDOM
-from carft.store.records import Record
+from carft.store.edges import narrow_ranges
 from reports.evidence.conduct import DEPARTED
+from reports.evidence.evidence import Evidence
 from reports.evidence.sealed_access import EXTENDED, MARK, SealedAccess
 
 FIXTURE = "fixture: no real image"
 UNATTESTED = "data not attested"
 DIFFERENT_PIXELS = "pixels differ from the attested ones"
 FAILED = "data fail attestation"
+ALLOWED_EDGES = "search range too narrow, which the recipe allows"
 UNTRAINED_START = "random weights"
 ONE_TEMPLATE = "one context template: the KL is 0, car_ft is ft"
 #: the answer in a record -> what is said of it
@@ -27,18 +29,20 @@ ANSWERS: Mapping[str, str] = {
 }
 
 
-def caveats(records: Iterable[Record], unsealings: SealedAccess) -> dict[str, tuple[str, ...]]:
+def caveats(evidence: Evidence, unsealings: SealedAccess) -> dict[str, tuple[str, ...]]:
     """Cell -> its cautions, most serious first; cells without any are left out.
 
     A record without an answer about its data (of an older version) counts as not attested.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for record in records:
+    narrow = {cell for view in evidence.views() for cell in _allowed_edges(view)}
+    for record in evidence.records.values():
         attested = str(record.provenance["digests"].get("attested", "unknown"))
         words = (
             MARK if record.id in unsealings.tainted else "",
             DEPARTED if record.id in unsealings.departed else "",
             EXTENDED if record.id in unsealings.extended else "",
+            ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(record.cell) else "",
             ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
@@ -46,6 +50,12 @@ def caveats(records: Iterable[Record], unsealings: SealedAccess) -> dict[str, tu
         if any(words):
             found[record.id] = tuple(filter(None, words))
     return found
+
+
+def _allowed_edges(view: Evidence) -> set[str]:
+    """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it."""
+    narrow = {method for method, _ in narrow_ranges(view.studies, with_allowed=True)}
+    return {cell for study in view.studies if study.allow_edges and study.method in narrow for cell in study.confirm}
 
 
 def has_one_template(cell: Cell) -> bool:

@@ -28,6 +28,9 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "early stopping": lambda study: f"at epochs {', '.join(map(str, study.rungs))}" if study.rungs else "off",
 }
 
+#: of the training recipe, what no method may have as its own where it is compared: how much it trains
+BUDGET = {"epochs", "steps", "batch_size"}
+
 
 def differences(first: StudyFile, second: StudyFile) -> list[str]:
     """What two studies differ in besides the method and what is its own, in words; empty when they are comparable."""
@@ -38,7 +41,7 @@ def differences(first: StudyFile, second: StudyFile) -> list[str]:
     }
     stated |= {what: [setting(study) for study in studies] for what, setting in SETTINGS.items()}
     recipes = [{**asdict(Training()), **study.training.content()} for study in studies]
-    own = {name for study in studies if (known := METHODS.get(study.method)) for name in known.own_training}
+    own = {name for study in studies if (known := METHODS.get(study.method)) for name in known.own_training} - BUDGET
     for name in sorted({*recipes[0], *recipes[1]} - own):
         stated[f"training recipe ({name.replace('_', ' ')})"] = [recipe.get(name) for recipe in recipes]
     return [

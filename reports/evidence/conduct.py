@@ -1,8 +1,8 @@
 """Whether the studies of a folder were conducted by the protocol, as far as the folder itself tells.
 
-Found are: confirm seeds other than the protocol's, a winner that was tested with seeds that its study does not name,
-openings of test sets by cells that are gone, trials that were struck out, and trials that ended after a test set of
-their study had been opened. It cannot be found that a cell, its log lines and the cells made from it were all deleted.
+Found are: confirm seeds other than the protocol's, tested cells that no study names, openings of test sets by cells
+that are gone, trials that were struck out, and trials that ended after a test set of their study had been opened. It
+cannot be found that a cell, its log lines and the cells made from it were all deleted.
 """
 
 from __future__ import annotations
@@ -147,6 +147,8 @@ class _Folder:
         yield from _wrong_confirm(study, winner)
         for cell in self._twins(winner):
             yield f"cell {cell.id} is the winner with seed {cell.seed}, was opened on test and is no confirm cell"
+        for cell in self._passed_over(study, winner):
+            yield f"cell {cell.id} of another winner was opened on test by a sweep, and no study names it"
         yield from self._missing_searches(study, winner)
         if suggest is not None and study.space:
             yield from self._struck(study, winner, suggest)
@@ -156,15 +158,27 @@ class _Folder:
         mine = (cell for cell in self.tested_outside if cell.method == winner.method)
         return (cell for cell in mine if replace(cell, seed=winner.seed).id == winner.id)
 
+    def _passed_over(self, study: StudyFile, winner: Cell) -> Iterator[Cell]:
+        """Cells of an earlier winner of a study, which a sweep confirmed, where the study does not say so itself."""
+        if study.extended_from is not None:
+            return
+        for cell in (c for c in self.tested_outside if c.id in self.swept and _has_seed(study, c.seed)):
+            if _asks_the_same(study, winner, cell) and replace(cell, seed=winner.seed).id != winner.id:
+                yield cell
+
+    @cached_property
+    def swept(self) -> set[str]:
+        """Cells that sweeps opened on a held-out set."""
+        return {line.cell for line in self.store.unsealings() if line.by == "sweep"}
+
     def _missing_searches(self, study: StudyFile, winner: Cell) -> Iterator[str]:
         """Independent searches of the same question that are not here: earlier ones, and those that were tested."""
         present = self._searches_of[_question(study)]
         for search in (k for k in range(1, study.search) if k not in present):
             yield f"search {search} is not here"
-        for cell in (c for c in self.tested_outside if c.method == winner.method):
+        for cell in (c for c in self.tested_outside if _asks_the_same(study, winner, c)):
             search = cell.seed // SEED_BLOCK + 1
-            alike = replace(trial_cell(winner, _parameters(cell, study)), seed=cell.seed).id == cell.id
-            if alike and search > 1 and search not in present:
+            if search > 1 and search not in present:
                 yield f"cell {cell.id} was opened on test and has a seed of search {search}, which is not here"
 
     @cached_property
@@ -177,8 +191,7 @@ class _Folder:
 
     def _struck(self, study: StudyFile, winner: Cell, suggest: Suggest) -> Iterator[str]:
         """Cells that the sampler proposes and the study does not list. The sampler is asked only for a candidate."""
-        alike = [c for c in self.outside if c.method == winner.method and c.seed == winner.seed]
-        found = {c.id for c in alike if trial_cell(winner, _parameters(c, study)).id == c.id}
+        found = {c.id for c in self.outside if c.seed == winner.seed and _asks_the_same(study, winner, c)}
         if not found:
             return
         yield from replay_differences(study, self.records, suggest)
@@ -190,8 +203,7 @@ class _Folder:
     @cached_property
     def hidden(self) -> dict[str, str]:
         """Opened cells without a record -> the study they belong to, "" where it cannot be told."""
-        kept = {*self.store.ids(), *(p.name.rpartition("-")[0] for p in self.store.root.glob("superseded/*"))}
-        gone = {cell for cell in self.opened if cell not in kept}
+        gone = {*self.opened} - {*self.store.ids()}
         if gone:  # a lost confirm cell, or a lost interpolation of one, is named as such where it is missed
             gone -= {cell for study in self.studies for cell in self._to_be_tested(study)}
         owners = {cell: study.id for study in self.studies for cell in self._could_be(study)} if gone else {}
@@ -229,35 +241,35 @@ class _Folder:
         return frozenset(late), undated
 
     def _first_opened(self) -> dict[str, str]:
-        """Study -> when a trial of it, with whatever seed, was first opened; studies never opened are left out."""
+        """Study -> when a cell that asks the same as its trials was first opened; studies never opened are left out."""
         found: dict[str, str] = {}
         hidden = self.hidden
         for cell, when in self.opened.items():
-            for name in {hidden[cell]} - {""} if cell in hidden else self._studies_that_try(cell):
+            for name in {hidden[cell]} - {""} if cell in hidden else self._studies_that_ask(cell):
                 found[name] = _earlier(found.get(name, ""), when)
         return found
 
     @cached_property
-    def _of_trial(self) -> dict[str, list[StudyFile]]:
-        """Id of a trial's cell with seed 0 -> the studies that try it: several searches may try the same."""
-        found: dict[str, list[StudyFile]] = {}
+    def _by_question(self) -> dict[tuple[str, bool], list[StudyFile]]:
+        """(what all trials have in common, whether they search the context temperature) -> studies."""
+        found: dict[tuple[str, bool], list[StudyFile]] = {}
         for study in self.studies:
             if (winner := self.winners.get(study.id)) is not None:
-                for seedless in {replace(trial_cell(winner, t.parameters), seed=0).id for t in study.trials}:
-                    found.setdefault(seedless, []).append(study)
+                searched = "context_temperature" in study.space
+                found.setdefault((_in_common(winner, searched), searched), []).append(study)
         return found
 
-    def _studies_that_try(self, cell: str) -> set[str]:
-        """The studies of which an opened cell, or the cell that was interpolated, is a trial but for the seed.
-
-        Of several independent searches it is the one that the seed belongs to.
+    def _studies_that_ask(self, cell: str) -> set[str]:
+        """The studies whose trials an opened cell, or the cell that was interpolated, equals but for hyperparameters
+        and seed. Of several independent searches it is the one that the seed belongs to.
         """
         if cell in self.records and self.records[cell].cell.method == "wise_ft":
             cell = self.records[cell].cell.parents[0]
         if cell not in self.records:
             return set()
         tried = self.records[cell].cell
-        studies = self._of_trial.get(replace(tried, seed=0).id, [])
+        keys = ((_in_common(tried, searched), searched) for searched in (False, True))
+        studies = [study for key in keys for study in self._by_question.get(key, ())]
         own = [study for study in studies if _has_seed(study, tried.seed)]
         return {study.id for study in own or studies}
 
@@ -281,6 +293,20 @@ def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
 def _parameters(cell: Cell, study: StudyFile) -> dict[str, float]:
     searched = {"context_temperature": cell.reading.context_temperature} if "context_temperature" in study.space else {}
     return {**cell.hyperparameters, **searched}
+
+
+def _asks_the_same(study: StudyFile, winner: Cell, cell: Cell) -> bool:
+    """Whether a cell differs from the winner in hyperparameters and seed alone."""
+    return (
+        cell.method == winner.method
+        and replace(trial_cell(winner, _parameters(cell, study)), seed=cell.seed).id == cell.id
+    )
+
+
+def _in_common(cell: Cell, searches_temperature: bool) -> str:
+    """What identifies a cell but for hyperparameters, seed and, where it is searched, the context temperature."""
+    reading = replace(cell.reading, context_temperature=1.0) if searches_temperature else cell.reading
+    return replace(cell, hyperparameters={}, reading=reading, seed=0).id
 
 
 def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
@@ -347,12 +373,14 @@ def _has_seed(study: StudyFile, seed: int) -> bool:
 def _openings(store: Store, records: Mapping[str, Record], evaluated_at: Mapping[str, str]) -> dict[str, str]:
     """Cell -> first opening of one of its test sets: by the log, and by what stands beside its predictions.
 
-    An opening of a record that was computed again under newer NUMERICS is none of the record that is here.
+    An opening of a record that was computed again under newer NUMERICS is none of the record that is here, nor is one
+    of a superseded record; lines of versions that wrote no NUMERICS are told apart by time, and by what was superseded.
     """
     found = dict(evaluated_at)
+    superseded = {path.name.rpartition("-")[0] for path in store.root.glob("superseded/*")}
     for line in store.unsealings():
         record = records.get(line.cell)
-        older = record is not None and line.when < record.finished_at
+        older = line.cell in superseded if record is None else line.when < record.finished_at
         if line.numerics == NUMERICS or (line.numerics == 0 and not older):
             found[line.cell] = _earlier(found.get(line.cell, ""), line.when)
     return found

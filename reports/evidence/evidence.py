@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 from carft.core.errors import UserError
 from carft.data.catalog import Card
 from carft.spec.cell import PROTOCOLS, Cell, Reading, Training, task_key
-from carft.spec.registry import METHODS, SOUP_RULES, souped_methods, trained_methods
+from carft.spec.registry import METHODS, PLUGGED, SOUP_RULES, souped_methods, trained_methods
 from carft.spec.selection import best_alpha
 from carft.spec.weights import in_ids
 from carft.store.records import Record, Store
@@ -348,8 +349,16 @@ def _which(study: StudyFile) -> str:
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
     largest = sorted(studies, key=_size)[-1]
-    # of two searches of one question the one that is comparable with the largest of the scope
-    ordered = sorted(studies, key=lambda s: (bool(s.winner), not differences(s, largest), *_size(s)))
+    alike = Counter(map(_version, studies))
+
+    def place(study: StudyFile) -> tuple[Any, ...]:
+        """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
+        larger one, then that of the method's last version here, then that which most tasks have."""
+        version = _version(study)
+        is_last = study.plugin == PLUGGED.get(study.method, "")
+        return (bool(study.winner), not differences(study, largest), *_size(study), is_last, alike[version], version)
+
+    ordered = sorted(studies, key=place)
     by_reading: dict[Choices, list[StudyFile]] = {}
     for study in ordered:
         by_reading.setdefault(choices(study), []).append(study)
@@ -389,6 +398,11 @@ def _same_budget(study: StudyFile, budget: Mapping[str, Any]) -> bool:
     own = METHODS[study.method].own_training
     ours, theirs = ({k: v for k, v in found.items() if k not in own} for found in (_budget(study), budget))
     return ours == theirs
+
+
+def _version(study: StudyFile) -> tuple[str, str, str]:
+    """What is the same on all tasks of one sweep: method, its code where it is a plugin, and search ranges."""
+    return study.method, study.plugin, str(sorted(study.space.items()))
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ TERMS: Mapping[str, str] = {
     "ID test": "The test set of the distribution that was trained on (in distribution).",
     "interval": "95 % interval: in 95 of 100 repetitions such an interval holds the true value.",
     "KL weight": "Weight of CAR-FT's additional term. At 0, CAR-FT is plain fine-tuning.",
-    "margin": "The size of a difference that a claim calls relevant. It was fixed in advance.",
+    "margin": "The size of a difference that a claim calls relevant. That of a shipped claim was fixed in advance.",
     "null check": "Something that must hold by construction, such as CAR-FT with weight 0 predicting what FT does.",
     "OOD": "Out of distribution: sets that differ from the training data, such as sketches.",
     "power": "How often a claim would be decided if the truth were what others report, or "

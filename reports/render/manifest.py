@@ -28,6 +28,8 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "cells": (".json", ".parquet"),
     "studies": (".json",),
     "failures": (".json",),
+    "tasks": (".json",),
+    "methods": (".json",),
     "unsealed": (".jsonl",),
     "predictions": (".parquet",),
 }

@@ -48,7 +48,7 @@ class Sources:
     @cached_property
     def caveats(self) -> Mapping[str, tuple[str, ...]]:
         """Cell -> its caveats."""
-        return caveats(self.evidence.records.values(), self.unsealings)
+        return caveats(self.evidence, self.unsealings)
 
     @cached_property
     def trials(self) -> pd.DataFrame:

@@ -148,8 +148,8 @@ def with_extension(
     """The study with ``extended_from``: its size when its test metrics were first seen.
 
     A study whose trials or confirm cells grew, or whose winner changed, after that moment is marked by it. So is one
-    that got another winner because a lost trial was run again, and a further search that begins once test metrics of
-    an earlier one can be seen.
+    that got another winner because a lost trial was run again, a further search that begins once test metrics of an
+    earlier one can be seen, and a study without its file that gets seeds beside those that were tested.
 
     Args:
         known: The study as it is on disk; None when it is not there.
@@ -161,6 +161,8 @@ def with_extension(
         begins = all(trial.status != "done" for trial in content.trials)
         if begins and any(store.evaluated(cell) for study in earlier for cell in study.confirm):
             return content.model_copy(update={"extended_from": Extension(searches=len(earlier))})
+        if 0 < (tested := sum(bool(store.evaluated(cell)) for cell in content.confirm)) < len(content.confirm):
+            return content.model_copy(update={"extended_from": Extension(trials=len(content.trials), confirm=tested)})
         return content
     before = known.extended_from
     if before is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from carft import NUMERICS
+from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.spec.study import confirm_seeds, identity, study_id
 from carft.store.records import Store
@@ -25,7 +26,7 @@ from sweeps.recipes.readings import Readings
 from sweeps.search.sampler import suggest_again
 from tests.support.dry import undisturbed
 from tests.support.helpers import run_cli
-from tests.support.planted import HYPERPARAMETERS, Plan, change_study, changed, plant
+from tests.support.planted import HYPERPARAMETERS, Plan, change_study, changed, plant, write
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -130,6 +131,7 @@ def test_the_last_seed_cannot_be_dropped_either_even_with_its_record(case: Store
         *kept, worst = study(case, method).confirm
         change_study(case, TASK, method, confirm=kept)
         shutil.rmtree(case.folder(worst))
+        (case.root / "superseded" / f"{worst}-00000000").mkdir(parents=True)  # as if it were one of older NUMERICS
         assert any(worst in words for words in sources(case).evidence.departures(TASK, method))
     assert_nothing_decided(case, "was opened on test and has no record")
     assert len(named(case)) == len(METHODS)
@@ -174,6 +176,53 @@ def test_a_trial_struck_from_every_study_is_named(case: Store) -> None:
         struck.append(last.cell)
     assert_nothing_decided(case, f"cell {struck[0]} is its trial 3, which the study does not name")
     assert all(any(cell in line for line in named(case)) for cell in struck)
+
+
+def confirmed_by_a_sweep(store: Store, method: str, parameters: dict[str, float]) -> list[str]:
+    """Cells of another winner, as a sweep leaves them."""
+    cells = [specify(TASK, method, parameters, seed, Training(epochs=6)) for seed in GOOD.seeds]
+    for cell in cells:
+        write(store, cell, 0.5, 0.5, GOOD)
+    return [cell.id for cell in cells]
+
+
+def test_a_trial_that_is_gone_with_its_search_cell_is_named_by_what_was_confirmed_of_it(case: Store) -> None:
+    """The winner of four trials is bad on test; the study is deleted and searched again with three trials."""
+    tested = []
+    for method in METHODS:
+        *kept, last = study(case, method).trials
+        tested += confirmed_by_a_sweep(case, method, dict(last.parameters))
+        shutil.rmtree(case.folder(last.cell))
+        change_study(case, TASK, method, trials=kept)
+    words = f"cell {tested[0]} of another winner was opened on test by a sweep, and no study names it"
+    assert_nothing_decided(case, words)
+    assert all(any(f"cell {cell} of another winner" in line for line in named(case)) for cell in tested)
+    for method in METHODS:
+        change_study(case, TASK, method, extended_from={"trials": 4, "confirm": 3})  # what a sweep itself writes
+    assert not named(case) and EXTENDED in next(v for v in sources(case).verdicts if v.claim == "C1").caution
+
+
+def test_a_search_of_another_range_after_test_was_seen_is_marked(case: Store) -> None:
+    (cell, *_) = confirmed_by_a_sweep(case, "ft", {"lr": 0.05})
+    early = {"when": "2001-01-01T00:00:00Z", "cell": cell, "set": "test", "by": "train", "numerics": NUMERICS}
+    lines = [line for line in (case.root / LOG).read_text(encoding="utf-8").splitlines() if cell not in line]
+    (case.root / LOG).write_text("\n".join([*lines, json.dumps(early), ""]), encoding="utf-8")
+    path = next((case.folder(cell) / "evaluations").glob("test.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "unsealed_at": early["when"]}))
+    assert sources(case).evidence.archive.conduct.late == {study(case, "ft").id}
+
+
+def test_seeds_beside_tested_ones_mark_a_study_whose_file_is_gone(store: Store) -> None:
+    small = load_recipe("miniature").changed(["icons/tools"], ["ft"], trials=2, seeds=2)
+    undisturbed(small, store.root)
+    assert store.studies()[0].extended_from is None
+    shutil.rmtree(store.root / "studies")
+    undisturbed(small, store.root)
+    assert store.studies()[0].extended_from is None
+    shutil.rmtree(store.root / "studies")
+    undisturbed(small.changed(seeds=3), store.root)
+    seen = store.studies()[0].extended_from
+    assert seen is not None and (seen.trials, seen.confirm) == (2, 2)
 
 
 def test_a_hole_in_the_trials_is_named(case: Store) -> None:
@@ -267,6 +316,26 @@ def test_tasks_with_different_numbers_of_seeds_decide_nothing(store: Store) -> N
     plant(store, ["icons/body"], replace(GOOD, seeds=(1, 2)), curves=False)
     reason = next(v for v in sources(store).verdicts if v.claim == "C3").reason
     assert "different numbers of confirm seeds of ft: 2 on icons/body, 3 on icons/tools" in reason
+
+
+def test_tasks_with_different_ranges_decide_nothing(store: Store) -> None:
+    plant(store, ["icons/tools", "icons/body"], GOOD, curves=False)
+    change_study(store, "icons/body", "car_ft", space={**study(store, "car_ft").space, "kl_weight": [0.1, 90.0, 1.0]})
+    reason = next(v for v in sources(store).verdicts if v.claim == "C3").reason
+    assert "the tasks have different search ranges of car_ft: KL weight 0.1 to" in reason
+    assert "KL weight 0.1 to 90 and learning rate 3e-05 to 0.001 on icons/body" in reason
+
+
+def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
+    tasks = ["icons/tools", "icons/body", "icons/media"]
+    plant(store, tasks, GOOD, curves=False)
+    for known in [s for s in store.studies() if s.method == "car_ft"]:
+        other = changed(known, space={**known.space, "kl_weight": [0.1, 90.0, 1.0]})
+        other = changed(other, id=study_id(identity(other.content())))
+        store.write_study(other.id, other)
+    evidence = sources(store).evidence
+    assert len({str(s.space) for s in evidence.studies if s.method == "car_ft"}) == 1
+    assert len(evidence.dropped) == len(tasks)
 
 
 def test_terminal_and_json_show_what_the_page_shows(case: Store, tmp_path: Path) -> None:

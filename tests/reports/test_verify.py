@@ -199,6 +199,14 @@ def test_cells_and_files_that_come_and_go_are_named(case: Folders) -> None:
     assert any(confirm_cell(store) in line and "is missing" in line for line in found["records"])
 
 
+def test_predictions_of_a_search_cell_may_be_missing_in_a_compact_archive_alone(case: Folders) -> None:
+    store, folder = case
+    (store.root / "predictions").mkdir()
+    trial = store.studies()[0].trials[0].cell
+    (store.folder(trial) / "predictions.parquet").unlink()
+    assert any(f"cell {trial}, val: " in line for line in differences(verify(Store(store.root), folder))["recorded"])
+
+
 def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:
     store, folder = case
     old = Manifest.read(folder)

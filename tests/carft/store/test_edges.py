@@ -14,7 +14,9 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.store.edges import at_edge, edge_words, edges_of, narrow_ranges
 from carft.store.records import Store
 from carft.store.study import StudyFile
+from reports.build import sources_of
 from reports.claims.verdicts import Verdict, verdicts
+from reports.evidence.caveats import ALLOWED_EDGES
 from reports.evidence.evidence import Evidence
 from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, change_study, changed, plant
@@ -69,6 +71,8 @@ def test_a_claim_on_methods_whose_ranges_are_too_narrow_is_inconclusive(store: S
     found = claim(store, "C3")
     assert found.verdict == ("reproduced" if allowed else "inconclusive")
     assert ("Search range too narrow" in found.reason) is not allowed
+    shown = next(v for v in sources_of(store).verdicts if v.claim == "C3")
+    assert (ALLOWED_EDGES in shown.caution) is allowed
 
 
 def test_the_ranges_of_a_second_scope_are_looked_at_too(store: Store, tmp_path: Path) -> None:

@@ -92,6 +92,13 @@ def test_training_recipe_and_early_stopping_are_part_of_the_search() -> None:
     assert differences(study("ft"), stopped) == ["the early stopping (ft off against car_ft at epochs 2)"]
 
 
+def test_a_method_may_fix_what_it_trains_with_and_not_how_much_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    longer = replace(METHODS["flyp"], own_training={"epochs": 20, "clip": 1.0})
+    monkeypatch.setitem(METHODS, "flyp", longer)
+    found = differences(study("ft"), study("flyp", training={"epochs": 20, "clip": 1.0}))
+    assert found == ["the training recipe (epochs) (ft 5 against flyp 20)"]
+
+
 def test_methods_that_share_a_hyperparameter_have_one_range_in_the_registry() -> None:
     for card in METHODS.values():
         assert set(card.shares) <= set(card.space), card.name

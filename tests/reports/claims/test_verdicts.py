@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from carft.core.metrics import macro
@@ -15,11 +17,13 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.cell import Training
 from carft.spec.resolve import interpolation, specify
 from carft.store.records import Store
+from reports.analysis.contrasts import Contrast
+from reports.analysis.null_checks import failures, null_checks
 from reports.analysis.pairing import contributions
 from reports.claims.power import ENOUGH
 from reports.claims.rules import UNDECIDABLE, answer_of, decide
 from reports.claims.verdicts import Part, Verdict, ledger, verdicts
-from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Evidence
 from reports.evidence.scopes import family_of
 from reports.stats.intervals import Component, Estimate
 from reports.tables.training import trial_table
@@ -261,14 +265,37 @@ def test_a_failed_null_check_decides_everything_on_car_ft(tmp_path: Path) -> Non
     """A cell of CAR-FT with weight 0 that does not predict what FT does: nothing on CAR-FT can be trusted."""
     store = Store(tmp_path)
     plant(store, DOWNSTREAM_ICONS, GOOD, curves=False)
-    write(
-        store, specify("icons/tools", "car_ft", {"lr": 3e-4, "kl_weight": 0.0}, 1, Training(epochs=6)), 0.2, 0.2, GOOD
-    )
+    plain = specify("icons/tools", "car_ft", {"lr": 3e-4, "kl_weight": 0.0}, 1, Training(epochs=6))
+    write(store, plain, 0.2, 0.2, GOOD, unseal=False)
     found = {v.claim: v for v in verdicts(Evidence.of(store))}
     assert found["C1"].verdict == "reproduced"  # of fine-tuning alone
     for claim in ("C2", "C3", "C4", "C5"):
         assert found[claim].verdict == "inconclusive"
         assert "A null check failed" in found[claim].reason and "Without it: reproduced" in found[claim].reason
+
+
+def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, ["icons/all"], GOOD, curves=False)
+    first, *others = next(s for s in store.studies() if s.method == "car_ft").confirm
+    for start, cell in [(0.5, first), *((0.0, cell) for cell in others)]:
+        history = pa.table({"epoch": [0.0, 1.0], "train/kl": [start, 0.5]})
+        pq.write_table(history, store.folder(cell) / "history.parquet")
+    checks = {check.name: check for check in null_checks(Evidence.of(store))}
+    assert checks["the KL is 0 at the first step"].words == "1 of 3 cells start above 0."
+    (store.folder(first) / "history.parquet").unlink()
+    found = null_checks(Evidence.of(Store(tmp_path)))
+    assert [check.cells for check in failures(found)] == [(first,), (first,)]
+
+
+def test_validation_selects_from_curves_with_the_same_weights(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plant(store, [ALL], GOOD)
+    contrast = Contrast(WISE_CAR, WISE)
+    assert not contrast.found(Evidence.of(store)).flaws
+    shutil.rmtree(store.folder(next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})))
+    (flaw,) = contrast.found(Evidence.of(Store(tmp_path))).flaws
+    assert "not all have the same interpolation weights" in flaw
 
 
 def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(tmp_path: Path) -> None:
