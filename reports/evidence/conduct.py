@@ -290,17 +290,10 @@ def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
     return replace(winner, hyperparameters=values, reading=reading)
 
 
-def _parameters(cell: Cell, study: StudyFile) -> dict[str, float]:
-    searched = {"context_temperature": cell.reading.context_temperature} if "context_temperature" in study.space else {}
-    return {**cell.hyperparameters, **searched}
-
-
 def _asks_the_same(study: StudyFile, winner: Cell, cell: Cell) -> bool:
     """Whether a cell differs from the winner in hyperparameters and seed alone."""
-    return (
-        cell.method == winner.method
-        and replace(trial_cell(winner, _parameters(cell, study)), seed=cell.seed).id == cell.id
-    )
+    searched = "context_temperature" in study.space
+    return _in_common(cell, searched) == _in_common(winner, searched)
 
 
 def _in_common(cell: Cell, searches_temperature: bool) -> str:

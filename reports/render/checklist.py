@@ -183,8 +183,9 @@ def _exclusions(sources: Tables) -> str:
 def _intervals(sources: Tables) -> str:
     told = dict(sources.answer.trust).get("Intervals", "")
     return (
-        f"{told[:1].upper()}{told[1:]} Margins of the shipped claims were fixed in advance. Deciding parts of a claim are corrected by Holm. "
-        f"{len(amendments())} rules were changed after first results were seen; none changes a margin."
+        f"{told[:1].upper()}{told[1:]} Margins of the shipped claims were fixed in advance. Deciding parts of a claim "
+        f"are corrected by Holm. {len(amendments())} rules were changed after first results were seen; none changes a "
+        "margin."
     )
 
 

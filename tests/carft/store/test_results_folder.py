@@ -28,6 +28,7 @@ from carft.store.joined_documents import FILE as JOINED
 from carft.store.merge import Conflict, merge
 from carft.store.records import Store
 from carft.store.stale import stale_cells
+from carft.store.study import Extension
 from reports.build import build_report
 from reports.render.manifest import record_digests
 from reports.verify import verify
@@ -212,7 +213,19 @@ def test_of_a_study_the_larger_state_is_taken_with_the_confirm_cells_of_both(
     assert merge(*labs, tmp_path / "both").written
     found = Store(tmp_path / "both").study("s")
     assert found is not None and [t.status for t in found.trials] == ["done", "open"]
-    assert found.confirm == ["one", "two"]
+    assert found.confirm == ["one", "two"] and found.extended_from is None
+
+
+@pytest.mark.parametrize("larger", [0, 1])
+def test_a_study_whose_smaller_state_tested_another_winner_is_marked(
+    labs: tuple[Store, Store], tmp_path: Path, larger: int
+) -> None:
+    study(labs[1 - larger], [OTHER.id], OTHER.id, [CELL.id])  # the second folder opened the test set of this cell
+    study(labs[larger], [OTHER.id, "more"], "more", ["two"])
+    assert merge(*labs, tmp_path / "both").written
+    found = Store(tmp_path / "both").study("s")
+    assert found is not None and found.confirm == ["two"]
+    assert found.extended_from == Extension(trials=1, confirm=1)
 
 
 def test_studies_that_tried_other_things_conflict(labs: tuple[Store, Store], tmp_path: Path) -> None:
