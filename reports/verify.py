@@ -66,13 +66,16 @@ class Case:
     @property
     def is_compact(self) -> bool:
         """Whether the records come from a compact archive."""
-        return (self.store.root / SHARED).is_dir()
+        return any((self.store.root / SHARED).glob("*"))
 
     @cached_property
     def left_out_by_design(self) -> set[str]:
-        """Search cells, whose predictions a compact archive leaves out; it holds those of their confirm cells."""
-        studies = [s for s in self.store.studies() if any(self._is_shared(cell) for cell in s.confirm)]
-        return {trial.cell for study in studies for trial in study.trials}
+        """Search cells, whose predictions a compact archive leaves out. Of studies that ended it holds those of confirm
+        cells; of a study that got another winner since then, it held those of the earlier winner.
+        """
+        studies = self.store.studies() if self.is_compact else []
+        known = (s for s in studies if not s.confirm or s.extended_from or any(map(self._is_shared, s.confirm)))
+        return {trial.cell for study in known for trial in study.trials}
 
     def _is_shared(self, cell: str) -> bool:
         return self.store.has_predictions(cell, "val") and not self.store.has_logits(cell, "val")
@@ -83,7 +86,7 @@ class Case:
 
     @cached_property
     def records(self) -> dict[str, str]:
-        return manifests.record_digests(self.store)
+        return manifests.record_digests(self.store, self.manifest.schema)
 
     @cached_property
     def sources(self) -> Tables:

@@ -174,7 +174,7 @@ def _copy_cell(store: Store, cell: str, folder: Path) -> None:
 def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str, StudyFile]:
     """Study id -> study: of two versions the larger one, with the confirm cells of both.
 
-    It is marked as extended if the smaller one has another winner that was tested.
+    It is marked as extended if the other one has another winner that was tested.
     """
     found = [{study.id: study for study in store.studies()} for store in stores]
     studies = {**found[1], **found[0]}
@@ -183,7 +183,8 @@ def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str
         if words := _disagreement(*pair):
             where = f"{pair[0].method} on {pair[0].task}"
             merged.conflicts.append(Conflict("study", name, where, words))
-            studies[name] = pair[kept]
+            seen = pair[kept].extended_from or _seen_before(pair[1 - kept], pair[kept], stores)
+            studies[name] = pair[kept].model_copy(update={"extended_from": seen})
             continue
         larger, smaller = sorted(
             pair, key=lambda s: (len(s.trials), s.winner is not None, len(s.confirm)), reverse=True
@@ -194,12 +195,12 @@ def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str
     return studies
 
 
-def _seen_before(smaller: StudyFile, larger: StudyFile, stores: tuple[Store, Store]) -> Extension | None:
-    """The size of the smaller of two states of a study, where another winner of it was tested; else None."""
-    tested = any(store.is_unsealed(cell) for store in stores for cell in smaller.confirm)
-    if not tested or smaller.winner == larger.winner:
-        return smaller.extended_from
-    return Extension(trials=len(smaller.trials), confirm=len(smaller.confirm))
+def _seen_before(other: StudyFile, taken: StudyFile, stores: tuple[Store, Store]) -> Extension | None:
+    """The size of the state of a study that is not taken, where another winner of it was tested; else None."""
+    tested = any(store.is_unsealed(cell) for store in stores for cell in other.confirm)
+    if other.extended_from is not None or not tested or other.winner == taken.winner:
+        return other.extended_from
+    return Extension(trials=len(other.trials), confirm=len(other.confirm))
 
 
 def _disagreement(first: StudyFile, second: StudyFile) -> str:

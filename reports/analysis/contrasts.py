@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
 
-from carft.spec.registry import METHODS, hyperparameter_words
+from carft.spec.registry import METHODS, WISE_ALPHAS, hyperparameter_words
+from carft.spec.resolve import interpolation
 from carft.store.study import StudyFile
 from reports.analysis.pairing import Mismatch, paired
 from reports.evidence.comparability import differences
@@ -191,8 +192,10 @@ class Contrast:
                     flaws.append(f"{shown}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
                     flaws.append(f"{shown}: {lost} of {entry.label} not finished or not readable")
-            if len(self._curves(evidence, task)) > 1:
-                flaws.append(f"{shown} has curves that not all have the same interpolation weights to select from")
+                if gone := _gone(evidence, task, entry):
+                    flaws.append(
+                        f"{shown}: {', '.join(gone)} of the curves of {entry.parent} opened on test, without record"
+                    )
         flaws += self._departures(evidence, list(estimates))
         return tuple(dict.fromkeys(flaws))
 
@@ -209,12 +212,6 @@ class Contrast:
                     words = ", ".join(f"{value} on {_named(evidence, values[value])}" for value in sorted(values))
                     found[f"the tasks have different {what} of {method}: {words}"] = None
         return list(found)
-
-    def _curves(self, evidence: Evidence, task: str) -> set[frozenset[float]]:
-        """The interpolation weights of the curves from which validation selects one."""
-        selected = [e for e in self._trained_sides() if e.parent and e.alpha is None and e.greedy is None]
-        parents = [cell for entry in selected for cell in evidence.cells(task, Entry(entry.parent or ""))]
-        return {frozenset(evidence.archive.curves.get(cell, ())) for cell in parents}
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
         """The confirm cells of an entry that are missing, or whose interpolation is missing."""
@@ -252,6 +249,15 @@ class Contrast:
 
     def _trained_sides(self) -> list[Entry]:
         return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
+
+
+def _gone(evidence: Evidence, task: str, entry: Entry) -> list[str]:
+    """Opened interpolations without a record, of the curves from which validation selects an entry."""
+    lost = evidence.archive.conduct.lost
+    if not lost or entry.parent is None or entry.alpha is not None or entry.greedy is not None:
+        return []
+    parents = [evidence.records[cell].cell for cell in evidence.cells(task, Entry(entry.parent))]
+    return [name for p in parents for alpha in WISE_ALPHAS if (name := interpolation(p, alpha).id) in lost]
 
 
 def _ranges(studies: Sequence[StudyFile]) -> str:

@@ -53,9 +53,10 @@ def caveats(evidence: Evidence, unsealings: SealedAccess) -> dict[str, tuple[str
 
 
 def _allowed_edges(view: Evidence) -> set[str]:
-    """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it."""
-    narrow = {method for method, _ in narrow_ranges(view.studies, with_allowed=True)}
-    return {cell for study in view.studies if study.allow_edges and study.method in narrow for cell in study.confirm}
+    """Confirm cells of methods whose ranges are too narrow but for a recipe that allows it, of every reading."""
+    studies = [study for kept in (view.readings or {}).values() for study in kept]
+    narrow = {method for method, _ in narrow_ranges(studies, with_allowed=True)}
+    return {cell for study in studies if study.allow_edges and study.method in narrow for cell in study.confirm}
 
 
 def has_one_template(cell: Cell) -> bool:

@@ -25,6 +25,8 @@ from carft.store.study import StudyFile
 Told = tuple[Mapping[str, float], float, int | None]
 #: (study as in study.json, trial number, results of earlier rounds) -> what the trial tries by its sampler
 Suggest = Callable[[StudyFile, int, Sequence[Told]], Mapping[str, float]]
+#: (id of what all trials of a study have in common, whether they search the context temperature)
+Question = tuple[str, bool]
 
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
@@ -40,13 +42,15 @@ class Conduct:
     """What is amiss. departures: study -> in words. elsewhere: what belongs to no study that is here.
 
     late: studies of which a trial ended after one of their test sets had been opened. undated: trials of opened studies
-    without a finishing time, of which that cannot be said.
+    without a finishing time, of which that cannot be said. lost: opened interpolations of confirm cells that have no
+    record.
     """
 
     departures: Mapping[str, tuple[str, ...]]
     elsewhere: tuple[str, ...]
     late: frozenset[str]
     undated: int
+    lost: frozenset[str]
 
 
 def conduct_of(
@@ -68,7 +72,7 @@ def conduct_of(
         (departures[owner] if owner else elsewhere).append(f"cell {cell} was opened on test and has no record")
     late, undated = folder.late()
     kept = {study: tuple(dict.fromkeys(found)) for study, found in departures.items() if found}
-    return Conduct(kept, tuple(elsewhere), late, undated)
+    return Conduct(kept, tuple(elsewhere), late, undated, folder.lost)
 
 
 def replayed(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[dict[str, float]]:
@@ -159,26 +163,31 @@ class _Folder:
         return (cell for cell in mine if replace(cell, seed=winner.seed).id == winner.id)
 
     def _passed_over(self, study: StudyFile, winner: Cell) -> Iterator[Cell]:
-        """Cells of an earlier winner of a study, which a sweep confirmed, where the study does not say so itself."""
+        """Cells of another winner of a study, which a sweep confirmed, where the study does not say so itself.
+
+        A request for fewer trials may confirm another one of its trials: that is none.
+        """
         if study.extended_from is not None:
             return
+        trials = {trial.cell for trial in study.trials}
         for cell in (c for c in self.tested_outside if c.id in self.swept and _has_seed(study, c.seed)):
-            if _asks_the_same(study, winner, cell) and replace(cell, seed=winner.seed).id != winner.id:
+            if replace(cell, seed=winner.seed).id not in trials and study.id in self._studies_that_ask(cell.id):
                 yield cell
 
     @cached_property
     def swept(self) -> set[str]:
         """Cells that sweeps opened on a held-out set."""
-        return {line.cell for line in self.store.unsealings() if line.by == "sweep"}
+        lines = self.store.unsealings()
+        return {line.cell for line in lines if line.by == "sweep" and line.numerics in (0, NUMERICS)}
 
     def _missing_searches(self, study: StudyFile, winner: Cell) -> Iterator[str]:
         """Independent searches of the same question that are not here: earlier ones, and those that were tested."""
         present = self._searches_of[_question(study)]
         for search in (k for k in range(1, study.search) if k not in present):
             yield f"search {search} is not here"
-        for cell in (c for c in self.tested_outside if _asks_the_same(study, winner, c)):
+        for cell in self.tested_outside:
             search = cell.seed // SEED_BLOCK + 1
-            if search > 1 and search not in present:
+            if search > 1 and search not in present and study.id in self._studies_that_ask(cell.id):
                 yield f"cell {cell.id} was opened on test and has a seed of search {search}, which is not here"
 
     @cached_property
@@ -191,7 +200,8 @@ class _Folder:
 
     def _struck(self, study: StudyFile, winner: Cell, suggest: Suggest) -> Iterator[str]:
         """Cells that the sampler proposes and the study does not list. The sampler is asked only for a candidate."""
-        found = {c.id for c in self.outside if c.seed == winner.seed and _asks_the_same(study, winner, c)}
+        key = _question_of(winner, "context_temperature" in study.space)
+        found = {cell.id for cell in self._outside_by_question.get(key, ()) if cell.seed == winner.seed}
         if not found:
             return
         yield from replay_differences(study, self.records, suggest)
@@ -201,20 +211,42 @@ class _Folder:
                 yield f"cell {cell} is its trial {len(study.trials)}, which the study does not name"
 
     @cached_property
+    def _outside_by_question(self) -> dict[Question, list[Cell]]:
+        found: dict[Question, list[Cell]] = {}
+        for cell in (c for c in self.outside if c.hyperparameters):
+            for searched in (False, True):
+                found.setdefault(_question_of(cell, searched), []).append(cell)
+        return found
+
+    @cached_property
     def hidden(self) -> dict[str, str]:
         """Opened cells without a record -> the study they belong to, "" where it cannot be told."""
-        gone = {*self.opened} - {*self.store.ids()}
-        if gone:  # a lost confirm cell, or a lost interpolation of one, is named as such where it is missed
-            gone -= {cell for study in self.studies for cell in self._to_be_tested(study)}
+        gone = self._gone - self._to_be_tested
         owners = {cell: study.id for study in self.studies for cell in self._could_be(study)} if gone else {}
         return {cell: owners.get(cell, "") for cell in sorted(gone)}
 
-    def _to_be_tested(self, study: StudyFile) -> Iterator[str]:
-        """Confirm cells and their interpolations."""
-        yield from study.confirm
+    @cached_property
+    def _gone(self) -> set[str]:
+        """Opened cells without a record."""
+        return {*self.opened} - {*self.store.ids()}
+
+    @cached_property
+    def _to_be_tested(self) -> set[str]:
+        """Confirm cells and their interpolations, where cells are gone. Claims name them where they miss them."""
+        studies = self.studies if self._gone else []
+        return {cell for study in studies for cell in (*study.confirm, *self._interpolations(study))}
+
+    def _interpolations(self, study: StudyFile) -> Iterator[str]:
+        """Interpolations that confirm cells of the protocol's seeds can have."""
         if (winner := self.winners.get(study.id)) is not None:
             for seed in _protocol_seeds(study):
                 yield from (interpolation(replace(winner, seed=seed), alpha).id for alpha in WISE_ALPHAS)
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """Opened interpolations of confirm cells that have no record."""
+        confirm = {cell for study in self.studies for cell in study.confirm}
+        return frozenset((self._gone & self._to_be_tested) - confirm)
 
     def _could_be(self, study: StudyFile) -> Iterator[str]:
         """Ids that a cell of a study could have had: its trials with any seed, the winner's interpolations."""
@@ -250,26 +282,25 @@ class _Folder:
         return found
 
     @cached_property
-    def _by_question(self) -> dict[tuple[str, bool], list[StudyFile]]:
-        """(what all trials have in common, whether they search the context temperature) -> studies."""
-        found: dict[tuple[str, bool], list[StudyFile]] = {}
+    def _by_question(self) -> dict[Question, list[StudyFile]]:
+        found: dict[Question, list[StudyFile]] = {}
         for study in self.studies:
             if (winner := self.winners.get(study.id)) is not None:
-                searched = "context_temperature" in study.space
-                found.setdefault((_in_common(winner, searched), searched), []).append(study)
+                found.setdefault(_question_of(winner, "context_temperature" in study.space), []).append(study)
         return found
 
     def _studies_that_ask(self, cell: str) -> set[str]:
         """The studies whose trials an opened cell, or the cell that was interpolated, equals but for hyperparameters
-        and seed. Of several independent searches it is the one that the seed belongs to.
+        and seed. Of several independent searches it is the one that the seed belongs to. A study that searches the
+        context temperature is one of them only where no study has the temperature of the cell.
         """
         if cell in self.records and self.records[cell].cell.method == "wise_ft":
             cell = self.records[cell].cell.parents[0]
         if cell not in self.records:
             return set()
         tried = self.records[cell].cell
-        keys = ((_in_common(tried, searched), searched) for searched in (False, True))
-        studies = [study for key in keys for study in self._by_question.get(key, ())]
+        known = self._by_question
+        studies = known.get(_question_of(tried, False)) or known.get(_question_of(tried, True), [])
         own = [study for study in studies if _has_seed(study, tried.seed)]
         return {study.id for study in own or studies}
 
@@ -290,16 +321,10 @@ def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
     return replace(winner, hyperparameters=values, reading=reading)
 
 
-def _asks_the_same(study: StudyFile, winner: Cell, cell: Cell) -> bool:
-    """Whether a cell differs from the winner in hyperparameters and seed alone."""
-    searched = "context_temperature" in study.space
-    return _in_common(cell, searched) == _in_common(winner, searched)
-
-
-def _in_common(cell: Cell, searches_temperature: bool) -> str:
+def _question_of(cell: Cell, searches_temperature: bool) -> Question:
     """What identifies a cell but for hyperparameters, seed and, where it is searched, the context temperature."""
     reading = replace(cell.reading, context_temperature=1.0) if searches_temperature else cell.reading
-    return replace(cell, hyperparameters={}, reading=reading, seed=0).id
+    return replace(cell, hyperparameters={}, reading=reading, seed=0).id, searches_temperature
 
 
 def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:

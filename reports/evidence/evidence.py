@@ -348,7 +348,7 @@ def _which(study: StudyFile) -> str:
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    largest = sorted(studies, key=_size)[-1]
+    largest = _reference(sorted(studies, key=_size))
     alike = Counter(map(_version, studies))
 
     def place(study: StudyFile) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from reports.evidence.evidence import Evidence
 
 #: what tables and page say of a row that rests on such cells
 MARK = "test seen during search"
-#: the same, of cells of a study that got more trials or seeds once its test numbers were known
+#: the same, of cells of a study that began or went on once test numbers of its question were known
 EXTENDED = "extended after test was seen"
 COLUMNS = ("cell", "task", "method", "role", "sets", "most_often", "by", "caution")
 
@@ -103,8 +103,8 @@ class SealedAccess:
             else f" {len(self.planned)} search cells were opened by the sweep for oracle selection alone."
         )
         more = (
-            f" {len(self.extended)} cells belong to studies that got more trials or seeds, or another winner, after "
-            f"their test numbers could be seen; they are marked '{EXTENDED}'."
+            f" {len(self.extended)} cells belong to studies that began, or went on, after test numbers of their "
+            f"question could be seen; they are marked '{EXTENDED}'."
             if self.extended
             else ""
         )

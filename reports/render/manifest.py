@@ -20,7 +20,9 @@ from carft.core.files import file_digest
 from carft.store.records import Store
 
 NAME = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2
+#: folders of which a manifest of schema 1 does not speak
+NOT_IN_FIRST = ("tasks", "methods")
 #: packages that can change the numbers, the drawings or the text of a report
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "jinja2")
 #: files that a report reads in a results folder, in addition to unsealed.jsonl; it reads no weights
@@ -66,22 +68,22 @@ class Manifest:
             raise UserError(f"'{folder}' holds no report with a manifest.", "Write one: python cli.py report")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["schema"] != SCHEMA:
+            if (schema := content["schema"]) not in (1, SCHEMA):
                 raise UserError(
-                    f"'{path}' has manifest schema {content['schema']}; this version reads {SCHEMA}.",
+                    f"'{path}' has manifest schema {schema}; this version reads 1 and {SCHEMA}.",
                     "Write the report again: python cli.py report",
                 )
-            return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]))
+            return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]), schema)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"The manifest '{path}' cannot be read: {error}.", "Write the report again: python cli.py report"
             ) from error
 
 
-def record_digests(store: Store) -> dict[str, str]:
-    """sha256 of every file of a results folder that a report reads, by path."""
+def record_digests(store: Store, schema: int = SCHEMA) -> dict[str, str]:
+    """sha256 of every file of a results folder that a report reads, by path. schema: of the manifest it is for."""
     found = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
-    for name, endings in INPUTS.items():
+    for name, endings in ((n, e) for n, e in INPUTS.items() if schema > 1 or n not in NOT_IN_FIRST):
         # os.walk, since tens of thousands of paths take seconds as Path objects
         for folder, _, files_here in os.walk(store.root / name):
             found += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith(endings)]

@@ -21,7 +21,7 @@ from reports.diff import compare
 from reports.verify import verify
 from tests.reports.test_verify import PLAN, differences
 from tests.support.helpers import run_cli
-from tests.support.planted import plant
+from tests.support.planted import change_study, plant
 
 pytestmark = pytest.mark.usefixtures("few_figures")
 
@@ -99,6 +99,18 @@ def test_a_report_on_a_compact_archive_is_verified_and_says_what_was_not(compact
     pack(compact[0], tmp_path / "with-report.zip", compact[1])
     done = run_cli("report", "verify", tmp_path / "with-report.zip")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_compact_archive_of_a_search_that_is_not_over_holds(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    plant(store, TASKS[:1], PLAN, curves=False)
+    change_study(store, TASKS[0], "ft", winner=None, confirm=[])
+    pack(store, tmp_path / "compact.zip", compact=True)
+    unpack(tmp_path / "compact.zip", tmp_path / "compact")
+    there = Store(tmp_path / "compact")
+    build_report(there, tmp_path / "report")
+    found = verify(there, tmp_path / "report")
+    assert found.holds, differences(found)
 
 
 def test_predictions_that_do_not_give_the_metrics_are_caught(case: Folders) -> None:

@@ -212,6 +212,33 @@ def test_a_search_of_another_range_after_test_was_seen_is_marked(case: Store) ->
     assert sources(case).evidence.archive.conduct.late == {study(case, "ft").id}
 
 
+def test_fewer_trials_after_more_are_no_departure(store: Store) -> None:
+    for trials in (4, 3, 2, 1):
+        small = load_recipe("miniature").changed(["icons/tools"], ["ft"], trials=trials, seeds=1)
+        undisturbed(small, store.root)
+    records = {record.id: record for record in store.records()}
+    assert len(store.studies()[0].trials) == 4 and len(store.unsealings()) > len(
+        store.evaluated(store.studies()[0].confirm[0])
+    )
+    assert not conduct_of(store, records, store.studies(), {}, suggest_again).departures
+
+
+def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_reading(store: Store) -> None:
+    small = load_recipe("miniature").changed(["icons/tools"], ["car_ft"], trials=2, seeds=1)
+    undisturbed(small, store.root)
+    readings = Readings(factors={"context_temperature": ["validated"]}, combinations=0, seed=0)
+    undisturbed(small.model_copy(update={"readings": readings}), store.root)
+    (own,) = (s for s in store.studies() if s.reading or "context_temperature" in s.space)
+    for trial in own.trials[1:]:  # the first guess is a trial of both
+        end_at(store, trial.cell, "2999-01-01T00:00:00Z")
+    log = [json.loads(line) for line in (store.root / LOG).read_text(encoding="utf-8").splitlines()]
+    lines = [{**line, "when": "3000-01-01T00:00:00Z"} if line["cell"] in own.confirm else line for line in log]
+    (store.root / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    records = {record.id: record for record in store.records()}
+    assert len(store.studies()) == 2
+    assert not conduct_of(store, records, store.studies(), {}, suggest_again).late
+
+
 def test_seeds_beside_tested_ones_mark_a_study_whose_file_is_gone(store: Store) -> None:
     small = load_recipe("miniature").changed(["icons/tools"], ["ft"], trials=2, seeds=2)
     undisturbed(small, store.root)

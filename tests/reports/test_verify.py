@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from carft.core.errors import UserError
 from carft.store.archive import pack
 from carft.store.records import Store
 from reports.build import build_report
-from reports.render.manifest import Manifest, digests
+from reports.render.manifest import Manifest, digests, record_digests
 from reports.verify import Verification, verify
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import Plan, changed, plant
@@ -205,6 +206,18 @@ def test_predictions_of_a_search_cell_may_be_missing_in_a_compact_archive_alone(
     trial = store.studies()[0].trials[0].cell
     (store.folder(trial) / "predictions.parquet").unlink()
     assert any(f"cell {trial}, val: " in line for line in differences(verify(Store(store.root), folder))["recorded"])
+
+
+def test_a_manifest_of_an_earlier_version_is_read_without_what_it_did_not_hold(case: Folders) -> None:
+    store, folder = case
+    assert record_digests(store) == record_digests(store, schema=1)
+    Manifest(Manifest.read(folder).records, Manifest.read(folder).report, Manifest.read(folder).made_with, 1).write(
+        folder
+    )
+    assert verify(store, folder).holds
+    (store.root / "methods").mkdir()
+    (store.root / "methods" / "mine.json").write_text("{}", encoding="utf-8")
+    assert "methods/mine.json" in record_digests(store).keys() - record_digests(store, schema=1).keys()
 
 
 def test_a_report_of_other_versions_is_compared_by_value(case: Folders) -> None:

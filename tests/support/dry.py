@@ -61,7 +61,9 @@ def parts(store: Store, job: Job) -> Iterator[Callable[[], None]]:
             yield partial(store.write, made_up_record(cell, made_up_metrics(cell, "val")), [], PREDICTIONS)
         if job.kind != "search":
             for name in sorted(set(card(cell.task).sets) - store.evaluated(cell.id)):
-                yield partial(store.add_evaluation, cell.id, name, made_up_metrics(cell, name), PREDICTIONS, {})
+                yield partial(
+                    store.add_evaluation, cell.id, name, made_up_metrics(cell, name), PREDICTIONS, {"by": "sweep"}
+                )
 
 
 def undisturbed(recipe: Recipe, results: Path) -> None:

@@ -283,19 +283,27 @@ def test_a_null_check_cannot_be_passed_by_removing_the_history_that_fails_it(tmp
         pq.write_table(history, store.folder(cell) / "history.parquet")
     checks = {check.name: check for check in null_checks(Evidence.of(store))}
     assert checks["the KL is 0 at the first step"].words == "1 of 3 cells start above 0."
-    (store.folder(first) / "history.parquet").unlink()
-    found = null_checks(Evidence.of(Store(tmp_path)))
-    assert [check.cells for check in failures(found)] == [(first,), (first,)]
+    path = store.folder(first) / "history.parquet"
+    for left in ({"epoch": [0.0], "train/kl": [0.5]}, {"epoch": [0.0, 1.0]}, None):
+        path.unlink()
+        if left is not None:
+            pq.write_table(pa.table(left), path)
+        found = null_checks(Evidence.of(Store(tmp_path)))
+        assert [check.cells for check in failures(found)] == [(first,), (first,)], left
+        path.touch()
 
 
-def test_validation_selects_from_curves_with_the_same_weights(tmp_path: Path) -> None:
+def test_an_interpolation_that_was_tested_cannot_be_removed_from_a_curve_that_validation_selects_from(
+    tmp_path: Path,
+) -> None:
     store = Store(tmp_path)
     plant(store, [ALL], GOOD)
     contrast = Contrast(WISE_CAR, WISE)
     assert not contrast.found(Evidence.of(store)).flaws
-    shutil.rmtree(store.folder(next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})))
+    lost = next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})
+    shutil.rmtree(store.folder(lost))
     (flaw,) = contrast.found(Evidence.of(Store(tmp_path))).flaws
-    assert "not all have the same interpolation weights" in flaw
+    assert f"{lost} of the curves of " in flaw
 
 
 def test_a_verdict_says_when_the_rule_set_in_advance_would_give_another(tmp_path: Path) -> None:
