@@ -211,9 +211,7 @@ def test_predictions_of_a_search_cell_may_be_missing_in_a_compact_archive_alone(
 def test_a_manifest_of_an_earlier_version_is_read_without_what_it_did_not_hold(case: Folders) -> None:
     store, folder = case
     assert record_digests(store) == record_digests(store, schema=1)
-    Manifest(Manifest.read(folder).records, Manifest.read(folder).report, Manifest.read(folder).made_with, 1).write(
-        folder
-    )
+    replace(Manifest.read(folder), schema=1).write(folder)
     assert verify(store, folder).holds
     (store.root / "methods").mkdir()
     (store.root / "methods" / "mine.json").write_text("{}", encoding="utf-8")
