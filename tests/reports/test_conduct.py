@@ -353,6 +353,14 @@ def test_tasks_with_different_ranges_decide_nothing(store: Store) -> None:
     assert "KL weight 0.1 to 90 and learning rate 3e-05 to 0.001 on icons/body" in reason
 
 
+def test_tasks_with_different_texts_of_a_plugin_decide_nothing(store: Store) -> None:
+    plant(store, ["icons/tools", "icons/body"], GOOD, curves=False)
+    change_study(store, "icons/tools", "car_ft", plugin="11aa")
+    change_study(store, "icons/body", "car_ft", plugin="22bb")
+    reason = next(v for v in sources(store).verdicts if v.claim == "C3").reason
+    assert "the tasks have different versions of car_ft: 11aa on icons/tools, 22bb on icons/body" in reason
+
+
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
     tasks = ["icons/tools", "icons/body", "icons/media"]
     plant(store, tasks, GOOD, curves=False)
