@@ -24,9 +24,9 @@ SHOWN_BACKBONE = "CLIP ViT-B/16"
 
 
 def reference_numbers() -> pd.DataFrame:
-    """All rows: table, dataset, method, backbone, metric, value (in %), source, confidence."""
+    """All rows: table, dataset, method, backbone, metric, value (in %), source, confidence, caveat (may be empty)."""
     with files("reports.evidence").joinpath("reference_numbers.csv").open(encoding="utf-8") as stream:
-        return pd.read_csv(stream)
+        return pd.read_csv(stream).fillna({"caveat": ""})
 
 
 def imagenet_references() -> pd.DataFrame:
@@ -36,9 +36,10 @@ def imagenet_references() -> pd.DataFrame:
         rows["method"].isin(SHOWN_METHODS) & rows["dataset"].isin(SHOWN_SETS) & (rows["backbone"] == SHOWN_BACKBONE)
     )
     table = rows[wanted].pivot_table(
-        index=["method", "source", "confidence"], columns="dataset", values="value", aggfunc="first"
+        index=["method", "source", "confidence", "caveat"], columns="dataset", values="value", aggfunc="first"
     )
     ordered = table.reindex(columns=list(SHOWN_SETS)).reset_index()
+    ordered["caveat"] = ordered.pop("caveat")
     rank = {method: k for k, method in enumerate(SHOWN_METHODS)}
     return ordered.sort_values("method", key=lambda column: column.map(rank), kind="stable", ignore_index=True)
 

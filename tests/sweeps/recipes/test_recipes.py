@@ -68,7 +68,7 @@ def test_the_expectations_at_paper_scale_are_those_of_the_reference_table() -> N
     rows = known[(known["method"] == "CAR-FT") & (known["backbone"] == "CLIP ViT-B/16")]
     expected = load_recipe("ood").expect
     for name in ("ImageNet", "ImageNet-V2", "ImageNet-R", "ImageNet-A", "ImageNet-Sketch"):
-        (value,) = rows[rows["dataset"] == name]["value"]
+        value = rows[rows["dataset"] == name]["value"].item()
         assert f"{value:.2f}" in expected
 
 
