@@ -23,7 +23,7 @@ from carft.core.metrics import flatten, score, score_classes
 from carft.spec.cell import PROTOCOLS, Training
 from carft.spec.selection import Candidate, best
 from carft.spec.study import identity, sampler_seed, study_id
-from carft.spec.weights import in_ids
+from carft.spec.weights import id_form
 from carft.store.early_stopping import known_curve, rungs_of
 from carft.store.records import Record, Store
 from carft.store.shared_predictions import FOLDER as SHARED
@@ -315,8 +315,8 @@ def _identity(study: StudyFile, records: Mapping[str, Record], others: Sequence[
 def _is_strange(study: StudyFile, record: Record) -> bool:
     """Whether a search cell was run with another seed, precision, model or training recipe than its study says."""
     cell, training = record.cell, {**asdict(Training()), **study.training.content()}
-    said = (study.task, study.data_version, *in_ids(study.model, study.pretrained), study.method)
-    done = (cell.task, cell.data_version, *in_ids(cell.model, cell.pretrained), cell.method)
+    said = (study.task, study.data_version, *id_form(study.model, study.pretrained), study.method)
+    done = (cell.task, cell.data_version, *id_form(cell.model, cell.pretrained), cell.method)
     settings = (study.search_seed, study.precision, training, *(getattr(study, name) for name in PROTOCOLS))
     computed = (cell.seed, cell.precision, asdict(cell.training), *(getattr(cell, name) for name in PROTOCOLS))
     return said != done or settings != computed

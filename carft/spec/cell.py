@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from carft.core.errors import UserError
 from carft.spec.training import Training, require_choices, require_positive, without_defaults
-from carft.spec.weights import in_ids, in_records
+from carft.spec.weights import id_form, record_form
 
 __all__ = ["Cell", "Reading", "Training"]
 
@@ -128,7 +128,7 @@ class Cell:
         if self.parents:
             spec = {key: spec[key] for key in ("method", "parents", "hyperparameters")}
         else:
-            spec["model"], spec["pretrained"] = in_ids(self.model, self.pretrained)
+            spec["model"], spec["pretrained"] = id_form(self.model, self.pretrained)
             spec["task"] = task_key(self.task)
             spec["reading"] = self.reading.factors()
         return stable_hash(spec)
@@ -144,9 +144,9 @@ class Cell:
         spec["training"], spec["reading"] = self.training.as_dict(), dict(vars(self.reading))
         return spec
 
-    def in_records(self) -> dict[str, Any]:
+    def record_form(self) -> dict[str, Any]:
         """Return the specification as records hold it: as :meth:`as_dict`, without the path of weights."""
-        model, pretrained = in_records(self.model, self.pretrained)
+        model, pretrained = record_form(self.model, self.pretrained)
         return {**self.as_dict(), "model": model, "pretrained": pretrained}
 
     @staticmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from carft.core.errors import UserError, unknown
@@ -30,42 +30,42 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodCard:
-    """A method's entry in the registry. A card that forgets a field without a default fails at import."""
+    """A method's entry in the registry, which says only what differs from the defaults."""
 
     name: str
     """Name on the command line, in recipes and in records."""
     label: str
     """Name in tables and figures."""
-    kind: Kind
+    kind: Kind = "trained"
     """``untrained`` methods are evaluated as they are, ``trained`` ones are searched, ``post-hoc`` ones combine the
     weights of finished cells."""
     summary: str
     """One sentence for ``ls methods``."""
     implementation: str
     """``module:attribute`` of the class or function."""
-    command: str
+    command: str = "train"
     """Command of ``cli.py`` that runs the method, with the arguments that choose its parents."""
-    space: Mapping[str, Range]
+    space: Mapping[str, Range] = field(default_factory=dict)
     """Hyperparameter -> range. A cell names exactly these."""
-    shares: Mapping[str, str]
+    shares: Mapping[str, str] = field(default_factory=dict)
     """Hyperparameter -> its name across methods; a hyperparameter that is not named is the method's own. A claim
     compares two methods only if each hyperparameter with a common name was searched over the same range."""
-    reads: tuple[str, ...]
+    reads: tuple[str, ...] = ()
     """Reading factors that training depends on. Cells leave the others at their default, so that no cell runs twice
     under two ids."""
-    whole_batch: bool
+    whole_batch: bool = False
     """Whether the loss needs all images of a batch at once. Several workers and accumulation are then an error."""
-    first_passes: int
+    first_passes: int = 0
     """Passes of the image encoder over the training set before the first epoch."""
-    epoch_passes: int
+    epoch_passes: int = 0
     """Passes of the image encoder over the training set per epoch; 0 without epochs. Forward and backward pass count as
     3; the pretrained model's features, or a text tower that is trained too, as 1 more."""
-    in_soups: bool
+    in_soups: bool = False
     """Whether a sweep with soups averages the search cells of this method."""
-    compares: bool
+    compares: bool = False
     """Whether the loss compares the images of a batch through ``embed`` and ``compare``, which several workers and
     accumulation need in the place of ``loss``."""
-    own_training: Mapping[str, Any]
+    own_training: Mapping[str, Any] = field(default_factory=dict)
     """Training settings that the method fixes, whatever the recipe says."""
 
     def load(self) -> Any:
@@ -102,203 +102,118 @@ METHODS: dict[str, MethodCard] = {
             kind="untrained",
             summary="The pretrained model with its prompt-built class head, as it is.",
             implementation="carft.methods.ft:FineTune",
-            command="train",
-            space={},
-            shares={},
-            reads=(),
-            whole_batch=False,
-            first_passes=0,
-            epoch_passes=0,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="linear_probe",
             label="linear probe",
-            kind="trained",
             summary="Logistic regression on the frozen image features.",
             implementation="carft.methods.linear_probe:LinearProbe",
-            command="train",
             space={"l2": PROBE_PENALTY},
             shares=PROBE,
-            reads=(),
-            whole_batch=False,
             first_passes=1,
-            epoch_passes=0,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="ft",
             label="FT",
-            kind="trained",
             summary="Fine-tuning of image encoder and class head by cross-entropy.",
             implementation="carft.methods.ft:FineTune",
-            command="train",
             space={"lr": LEARNING_RATE},
             shares=FINE_TUNING,
             reads=HEAD_FACTORS,
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=3,
             in_soups=True,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="lp_ft",
             label="LP-FT",
-            kind="trained",
             summary="A linear probe, then fine-tuning from it.",
             implementation="carft.methods.lp_ft:ProbeThenFineTune",
-            command="train",
             space={"lr": LEARNING_RATE, "l2": PROBE_PENALTY},
             shares={**FINE_TUNING, **PROBE},
-            reads=(),
-            whole_batch=False,
             first_passes=1,
             epoch_passes=3,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="l2_sp",
             label="L2-SP",
-            kind="trained",
             summary="Fine-tuning that keeps the weights of the image encoder near the pretrained ones.",
             implementation="carft.methods.l2_sp:StartingPoint",
-            command="train",
             space={"lr": LEARNING_RATE, "l2_weight": Range(0.01, 10.0, first_guess=0.1, zero_allowed=True)},
             shares=FINE_TUNING,
             reads=HEAD_FACTORS,
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=3,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="kd",
             label="KD",
-            kind="trained",
             summary="Fine-tuning that keeps the class distribution near the zero-shot one.",
             implementation="carft.methods.kd:ClassDistillation",
-            command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             shares=FINE_TUNING,
             reads=HEAD_FACTORS,
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=4,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="feature_kd",
             label="feature KD",
-            kind="trained",
             summary="Fine-tuning that keeps the image features near the pretrained ones.",
             implementation="carft.methods.feature_kd:FeatureDistillation",
-            command="train",
             space={"lr": LEARNING_RATE, "distance_weight": Range(0.1, 100.0, first_guess=1.0, zero_allowed=True)},
             shares=FINE_TUNING,
             reads=HEAD_FACTORS,
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=4,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="flyp",
             label="FLYP",
-            kind="trained",
             summary="Contrastive fine-tuning of image encoder and text tower on images and prompts of their class.",
             implementation="carft.methods.flyp:FinetuneLikePretrain",
-            command="train",
             space={"lr": LEARNING_RATE},
-            shares={},
-            reads=(),
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=4,
-            in_soups=False,
             compares=True,
             own_training={"clip": NO_CLIP},
         ),
         MethodCard(
             name="lipsum_ft",
             label="Lipsum-FT",
-            kind="trained",
             summary="Fine-tuning that keeps the model's answers to random text.",
             implementation="carft.methods.lipsum_ft:RandomText",
-            command="train",
             space={"lr": LEARNING_RATE, "energy_weight": Range(0.1, 10.0, first_guess=1.0, zero_allowed=True)},
             shares=FINE_TUNING,
             reads=HEAD_FACTORS,
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=4,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="car_ft",
             label="CAR-FT",
-            kind="trained",
             summary="Fine-tuning with a KL term that keeps the context distribution near the pretrained one.",
             implementation="carft.methods.car_ft:ContextAwareFineTune",
-            command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             shares=CONTEXT_KL,
             reads=CONTEXT_FACTORS,
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=4,
             in_soups=True,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="car_ft_permuted",
             label="CAR-FT, permuted",
-            kind="trained",
             summary="Control of CAR-FT: every image is held to the context distribution of another image of its batch.",
             implementation="carft.methods.car_ft_controls:PermutedContexts",
-            command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             shares=CONTEXT_KL,
             reads=CONTEXT_FACTORS,
             whole_batch=True,
-            first_passes=0,
             epoch_passes=4,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="car_ft_random",
             label="CAR-FT, random",
-            kind="trained",
             summary="Control of CAR-FT: random unit vectors in place of the context head.",
             implementation="carft.methods.car_ft_controls:RandomContexts",
-            command="train",
             space={"lr": LEARNING_RATE, "kl_weight": KL_WEIGHT},
             shares=CONTEXT_KL,
             reads=CONTEXT_FACTORS,
-            whole_batch=False,
-            first_passes=0,
             epoch_passes=4,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="wise_ft",
@@ -308,14 +223,6 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.wise_ft:interpolate",
             command="interpolate --cell ID",
             space={"alpha": Range(0.0, 1.0, first_guess=0.5, zero_allowed=True)},
-            shares={},
-            reads=(),
-            whole_batch=False,
-            first_passes=0,
-            epoch_passes=0,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
         MethodCard(
             name="soup",
@@ -325,14 +232,6 @@ METHODS: dict[str, MethodCard] = {
             implementation="carft.methods.soup:uniform_soup",
             command="soup --cells ID,ID,...",
             space={"greedy": Range(0.0, 1.0, first_guess=0.0, zero_allowed=True)},
-            shares={},
-            reads=(),
-            whole_batch=False,
-            first_passes=0,
-            epoch_passes=0,
-            in_soups=False,
-            compares=False,
-            own_training={},
         ),
     )
 }

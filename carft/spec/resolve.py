@@ -19,7 +19,7 @@ from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.cell import PROTOCOLS, Cell, ProtocolFields, Reading, Training
 from carft.spec.plugins import source_of
 from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
-from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, in_ids, located
+from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 
 #: prefixes of model names that point to a configuration with weights
 ADDRESSES = ("hf-hub:", LOCAL_DIR)
@@ -155,7 +155,7 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
     for other in members[1:]:
         reading = replace(other.reading, context_temperature=first.reading.context_temperature)
         alike = replace(other, hyperparameters=first.hyperparameters, seed=first.seed, reading=reading)
-        if in_ids(other.model, other.pretrained) == in_ids(first.model, first.pretrained):
+        if id_form(other.model, other.pretrained) == id_form(first.model, first.pretrained):
             alike = replace(alike, model=first.model, pretrained=first.pretrained)
         if alike != first:
             what = next(f.name for f in fields(Cell) if getattr(alike, f.name) != getattr(first, f.name))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from carft.spec.cell import stable_hash
-from carft.spec.weights import DIGEST_MARK, in_ids, path_in
+from carft.spec.weights import DIGEST_MARK, id_form, path_in
 
 #: keys of study.json that do not identify the study
 BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "extended_from", "allow_edges")
@@ -25,7 +25,7 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in content.items() if name not in BOOKKEEPING}
     start = (found["model"], found["pretrained"])
     if DIGEST_MARK in start[1] and not path_in(*start):
-        found["model"], found["pretrained"] = in_ids(*start)
+        found["model"], found["pretrained"] = id_form(*start)
     return found if found.get("reading") else {k: v for k, v in found.items() if k != "reading"}
 
 

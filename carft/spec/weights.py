@@ -14,7 +14,7 @@ LOCAL_DIR = "local-dir:"
 _PLACES: dict[str, str] = {}
 
 
-def in_records(model: str, pretrained: str) -> tuple[str, str]:
+def record_form(model: str, pretrained: str) -> tuple[str, str]:
     """Model and weights as records name them: a file or folder by its name and digest, not by its path.
 
     A folder whose weights have no digest keeps its path, since nothing else identifies it.
@@ -27,7 +27,7 @@ def in_records(model: str, pretrained: str) -> tuple[str, str]:
     return model, f"{PurePath(path).name}{mark}{digest}"
 
 
-def in_reports(model: str, pretrained: str) -> tuple[str, str]:
+def display_form(model: str, pretrained: str) -> tuple[str, str]:
     """Model and weights as a report names them: of a file or folder its name, of a file also its digest."""
     path, mark, digest = pretrained.partition(DIGEST_MARK)
     if mark:
@@ -35,7 +35,7 @@ def in_reports(model: str, pretrained: str) -> tuple[str, str]:
     return model_by_name(model), pretrained
 
 
-def in_ids(model: str, pretrained: str) -> tuple[str, str]:
+def id_form(model: str, pretrained: str) -> tuple[str, str]:
     """Model and weights as ids count them: a file by its digest, a model folder by the digest of its weights."""
     return "local-dir" if model.startswith(LOCAL_DIR) else model, pretrained.rpartition(DIGEST_MARK)[2]
 

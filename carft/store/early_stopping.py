@@ -117,7 +117,7 @@ def write_pruned(store: Store, cell: Cell, curve: Curve, provenance: Mapping[str
     note = PruneNote(curve=tuple(curve), numerics=NUMERICS, provenance=dict(provenance), finished_at=utc_now())
     with store.changing(f"cells/{cell.id}"):
         store.make(store.folder(cell.id))
-        write_json(store.folder(cell.id) / "spec.json", cell.in_records())
+        write_json(store.folder(cell.id) / "spec.json", cell.record_form())
         write_json(store.stopped_path(cell.id), note.content())
     store.forget_failure(cell.id)
 

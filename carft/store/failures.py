@@ -77,7 +77,7 @@ def write_failure(
         before = None
     failure = Failure(
         cell=cell.id,
-        spec=FailedSpec.model_validate(cell.in_records()),
+        spec=FailedSpec.model_validate(cell.record_form()),
         reason=_without_folder(cell.task, printable(reason)),
         details=_without_folder(cell.task, printable(details)),
         kind=kind,

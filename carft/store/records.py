@@ -312,7 +312,7 @@ class Store:
         folder = self.folder(record.id)
         with self.changing(f"cells/{record.id}"):
             self.make(folder)
-            write_json(folder / "spec.json", record.cell.in_records())
+            write_json(folder / "spec.json", record.cell.record_form())
             if history:
                 names = dict.fromkeys(name for row in history for name in row)
                 columns = {name: [row.get(name) for row in history] for name in names}

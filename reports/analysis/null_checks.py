@@ -65,7 +65,7 @@ def weight_zero_is_ft(name: str, evidence: Evidence) -> NullCheck:
 
 
 def _key(cell: Cell) -> str:
-    spec = cell.in_records()
+    spec = cell.record_form()
     spec["hyperparameters"].pop("kl_weight", None)
     return stable_hash({k: v for k, v in spec.items() if k != "method"})
 

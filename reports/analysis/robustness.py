@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from carft.core.metrics import calibration_bins, calibration_error
 from carft.spec.cell import Reading, task_key
-from carft.spec.weights import in_reports
+from carft.spec.weights import display_form
 from reports.evidence.evidence import Entry, Evidence, table_entries
 
 FEWEST_POINTS = 3  # from which the line is fitted; below, its slope is assumed
@@ -67,7 +67,7 @@ def baseline_points(view: Evidence) -> pd.DataFrame:
                 metrics = view.metrics(record.id)
                 if {"test/top1", "ood/mean/top1"} <= metrics.keys():
                     accuracies = metrics["test/top1"], metrics["ood/mean/top1"]
-                    start = in_reports(cell.model, cell.pretrained)
+                    start = display_form(cell.model, cell.pretrained)
                     rows.append((view.label(task), *start, *accuracies, record.id))
     return pd.DataFrame(rows, columns=["task", "model", "pretrained", "id", "ood", "cell"])
 

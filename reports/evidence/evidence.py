@@ -15,7 +15,7 @@ from carft.data.catalog import Card
 from carft.spec.cell import PROTOCOLS, Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, PLUGGED, SOUP_RULES, souped_methods, trained_methods
 from carft.spec.selection import best_alpha
-from carft.spec.weights import in_ids
+from carft.spec.weights import id_form
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.comparability import differences
@@ -277,7 +277,7 @@ class Evidence:
             return False
         version = self.scope.stale or self.card(task).version
         start = (version, *self.scope.start)
-        same = (cell.data_version, *in_ids(cell.model, cell.pretrained)) == start and cell.reading == Reading()
+        same = (cell.data_version, *id_form(cell.model, cell.pretrained)) == start and cell.reading == Reading()
         protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOLS}
         return same and all(getattr(cell, name) == protocol.get(name, known[0]) for name, known in PROTOCOLS.items())
 

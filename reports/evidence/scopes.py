@@ -14,7 +14,7 @@ from itertools import groupby
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
-from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, in_ids, in_reports
+from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, display_form, id_form
 from carft.store.study import StudyFile
 from reports.evidence.references import BACKBONES, SHOWN_BACKBONE, same_start
 
@@ -170,7 +170,7 @@ class Scope:
     """Model and weights as ids count them: the same weights in two files are one scope."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "start", in_ids(self.model, self.pretrained))
+        object.__setattr__(self, "start", id_form(self.model, self.pretrained))
 
     @staticmethod
     def of(study: StudyFile, own: Mapping[str, Family] | None = None) -> Scope:
@@ -234,7 +234,7 @@ def named(scopes: Sequence[Scope]) -> dict[Scope, str]:
 
 
 def _with_model(scope: Scope) -> str:
-    model, weights = in_reports(scope.model, scope.pretrained)
+    model, weights = display_form(scope.model, scope.pretrained)
     other = scope.pretrained != card(scope.family.tasks[0]).pretrained
     return f"{scope.name}{WITH}{model}{f' {weights}' if other else ''}"
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 from carft.spec.cell import PROTOCOLS, Cell
-from carft.spec.weights import in_reports
+from carft.spec.weights import display_form
 from reports.evidence.evidence import Evidence
 from reports.figures.style import label
 from reports.render.formatting import points
@@ -66,7 +66,7 @@ def _setting(spec: Mapping[str, Any]) -> str:
     """The rest of a cell's specification in one line."""
     inner = {**spec["training"], **spec["reading"]}
     training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
-    model, weights = in_reports(spec["model"], spec["pretrained"])
+    model, weights = display_form(spec["model"], spec["pretrained"])
     return f"{model}, weights '{weights}', data {spec['data_version']}, {spec['precision']}; {training}" + "".join(
         f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec
     )

@@ -9,7 +9,7 @@ from carft.core.words import first_of
 from carft.spec.cell import PROTOCOLS
 from carft.spec.registry import METHODS
 from carft.spec.training import NO_CLIP
-from carft.spec.weights import in_reports
+from carft.spec.weights import display_form
 from carft.store.study import StudyFile
 from reports.claims.amendments import amendments
 from reports.evidence.caveats import ANSWERS
@@ -110,7 +110,7 @@ def _splits(view: Evidence) -> str:
 
 
 def _model(view: Evidence) -> str:
-    models = sorted({(*in_reports(s.model, s.pretrained), s.precision) for s in view.studies})
+    models = sorted({(*display_form(s.model, s.pretrained), s.precision) for s in view.studies})
     return "; ".join(f"{model}, weights '{weights}', {precision}" for model, weights, precision in models) + "."
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from carft.spec.weights import in_reports
+from carft.spec.weights import display_form
 from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
 from reports.evidence.results import stopped_trials
@@ -58,7 +58,7 @@ def _names(verdicts: Sequence[Verdict], by_scope: bool = False) -> list[str]:
 
 def rests_on_words(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> str:
     """How many tasks, cells, epochs, seeds and test groups there are, of which model, and whether nothing was tuned."""
-    models = sorted({in_reports(s.model, s.pretrained) for s in evidence.studies})
+    models = sorted({display_form(s.model, s.pretrained) for s in evidence.studies})
     named = ", ".join(f"{model} (weights '{weights}')" for model, weights in models)
     tasks = of_scope(tables["tasks"], evidence)
     seeds = tasks.loc[tasks["method"] != "zeroshot", "n_seeds"] if len(tasks) else pd.Series(dtype=int)

@@ -13,7 +13,7 @@ from carft.data.catalog import card
 from carft.spec.cell import PROTOCOLS, Cell
 from carft.spec.registry import MethodCard, Range
 from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
-from carft.spec.weights import DIGEST_MARK, in_ids, in_records
+from carft.spec.weights import DIGEST_MARK, id_form, record_form
 from carft.store.records import Store
 from carft.store.study import Extension, StudyFile
 from sweeps.recipes import Recipe
@@ -45,7 +45,7 @@ class Study:
     def content(self) -> dict[str, Any]:
         """What study.json says of everything that decides which trial tries what."""
         plain = self.cell({name: limits.first_guess for name, limits in self.space.items()}, seed=0)
-        model, pretrained = self.start or in_records(plain.model, plain.pretrained)
+        model, pretrained = self.start or record_form(plain.model, plain.pretrained)
         content: dict[str, Any] = {
             "task": self.task,
             "data_version": card(self.task).version,
@@ -136,7 +136,7 @@ def as_known(studies: Sequence[Study], known: Sequence[StudyFile]) -> list[Study
     found = []
     for study in studies:
         own = (study.content["model"], study.content["pretrained"])
-        starts = [start for start, _ in named.most_common() if in_ids(*start) == in_ids(*own)]
+        starts = [start for start, _ in named.most_common() if id_form(*start) == id_form(*own)]
         others = [replace(study, start=start) for start in starts]
         found.append(next((other for other in others if other.id in on_disk), (others or [study])[0]))
     return found

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.spec.cell import DIRECTIONS, Cell, Reading, Training, stable_hash
 from carft.spec.resolve import command, interpolation, specify
-from carft.spec.weights import in_reports
+from carft.spec.weights import display_form
 
 TRAINING = Training(epochs=3, batch_size=16, weight_decay=0.1, warmup=0.1, clip=1.0, crop=0.9)
 CELL = Cell(
@@ -198,9 +198,11 @@ def test_where_weights_lie_is_left_out_of_what_is_published(tmp_path: Path) -> N
     assert str(tmp_path) in command(cell, "again")
     told = command(cell, "again", published=True)
     assert str(tmp_path) not in told and "--pretrained FILE" in told
-    assert in_reports(cell.model, cell.pretrained) == ("icons-resnet", f"tuned.pt sha256:{cell.pretrained[-64:][:8]}")
-    assert in_reports("local-dir:/home/lab/clip", "local-dir:/home/lab/clip#sha256:" + 64 * "a")[0] == "local-dir:clip"
-    assert in_reports("ViT-B-16", "openai") == ("ViT-B-16", "openai")
+    assert display_form(cell.model, cell.pretrained) == ("icons-resnet", f"tuned.pt sha256:{cell.pretrained[-64:][:8]}")
+    assert (
+        display_form("local-dir:/home/lab/clip", "local-dir:/home/lab/clip#sha256:" + 64 * "a")[0] == "local-dir:clip"
+    )
+    assert display_form("ViT-B-16", "openai") == ("ViT-B-16", "openai")
 
 
 def test_a_relative_path_of_weights_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from carft.core.files import files_below
 from carft.spec.study import identity, sampler_seed, study_id
-from carft.spec.weights import DIGEST_MARK, declare_places, in_records, located, path_in
+from carft.spec.weights import DIGEST_MARK, declare_places, located, path_in, record_form
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.store.weights_places import keep_places, paths_in_records, place_of, places
@@ -85,14 +85,14 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
 
 def test_a_model_folder_is_named_without_its_path_and_found_again() -> None:
     folder = "local-dir:/home/lab/clip"
-    assert in_records(folder, f"{folder}{DIGEST_MARK}{DIGEST}") == (
+    assert record_form(folder, f"{folder}{DIGEST_MARK}{DIGEST}") == (
         "local-dir:clip",
         f"local-dir:clip{DIGEST_MARK}{DIGEST}",
     )
-    assert in_records(folder, folder) == (folder, folder) and path_in(folder, folder) == "/home/lab/clip"
+    assert record_form(folder, folder) == (folder, folder) and path_in(folder, folder) == "/home/lab/clip"
     declare_places({DIGEST: "/mnt/clip"})
     there = "local-dir:/mnt/clip"
-    named = in_records(folder, f"{folder}{DIGEST_MARK}{DIGEST}")
+    named = record_form(folder, f"{folder}{DIGEST_MARK}{DIGEST}")
     assert located(*named) == (there, f"{there}{DIGEST_MARK}{DIGEST}")
-    assert in_records("ViT-B-16", "openai") == located("ViT-B-16", "openai") == ("ViT-B-16", "openai")
+    assert record_form("ViT-B-16", "openai") == located("ViT-B-16", "openai") == ("ViT-B-16", "openai")
     assert path_in("hf-hub:org/model", "hf-hub:org/model") == ""
