@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 from rich.text import Text
 
 from carft.core.errors import UserError
-from carft_cli.console import err, out, print_json, rows_table, typed
+from carft_cli.console import counted, err, out, print_json, rows_table, typed
 from carft_cli.declare import DATA, option, takes
 from carft_cli.options import AsJson, Data, DomainOptions
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
-#: near-duplicates that a person is shown
+#: near-duplicates and label conflicts that a person is shown
 FEW = 5
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
 
@@ -128,9 +129,9 @@ def data_check(settings: CheckSettings) -> None:
     from carft.data.checking import check
 
     found = [check(data_set, root) for data_set in chosen]
-    notes, refused, near = _of_your_own(own) if own else ([], None, [])
+    findings = examine(own) if own else None
     if as_json:
-        more = {"near_duplicates": [asdict(n) for n in near], "refused": refused} if own else {}
+        more = {} if findings is None else findings.as_dict()
         print_json([{**one.as_dict(), **more} for one in found])
     else:
         for one in found:
@@ -142,24 +143,58 @@ def data_check(settings: CheckSettings) -> None:
                 out.say(f"  {problem}")
             for file, reason in one.unreadable.items():
                 out.say(f"  {file}: {reason}")
-        for line in notes:
-            out.say(f"  {line}")
-        if refused:
-            out.say(f"  No sweep can use it yet. {refused}")
-        for copies in near:
-            out.say(f"  {copies.words}")
-            for held, trained in copies.pairs[:FEW]:
-                out.say(f"    {held} looks like {trained}")
-            if len(copies.pairs) > FEW:
-                out.print(f"    and {len(copies.pairs) - FEW} more; all with --json", highlight=False)
-    if refused or any(one.status == "failed" for one in found):
+        if findings is not None:
+            findings.say()
+    if (findings and findings.refusal) or any(one.status == "failed" for one in found):
         raise SystemExit(1)
 
 
-def _of_your_own(task: str) -> tuple[list[str], str | None, list[NearDuplicates]]:
-    """What your own data leave open, in sentences; why a sweep would refuse them, if it would; and near-duplicates."""
+@dataclass(frozen=True)
+class Findings:
+    """What `data check` finds in your own data beside unreadable images."""
+
+    notes: list[str]
+    refusal: str | None
+    """Why a sweep refuses the data; None where it does not."""
+    near_duplicates: list[NearDuplicates]
+    label_conflicts: list[tuple[str, ...]]
+    """Paths of images with the same pixels in several classes."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys of `--json`."""
+        near = [asdict(duplicates) for duplicates in self.near_duplicates]
+        return {"near_duplicates": near, "label_conflicts": self.label_conflicts, "refused": self.refusal}
+
+    def say(self) -> None:
+        """Print all of it, with the first files of each kind."""
+        for line in self.notes:
+            out.say(f"  {line}")
+        if self.refusal:
+            out.say(f"  No sweep can use it yet. {self.refusal}")
+        for duplicates in self.near_duplicates:
+            out.say(f"  {duplicates.words}")
+            _say_first(f"{held} looks like {trained}" for held, trained in duplicates.pairs)
+        if conflicts := self.label_conflicts:
+            out.say(
+                f"  {counted(len(conflicts), 'image')} with several classes: the same pixels are in the files below. "
+                "Keep each image in one class."
+            )
+            _say_first(" = ".join(paths) for paths in conflicts)
+
+
+def _say_first(lines: Iterable[str]) -> None:
+    """Print the first lines, and how many more there are."""
+    shown = list(lines)
+    for line in shown[:FEW]:
+        out.say(f"    {line}")
+    if len(shown) > FEW:
+        out.print(f"    and {len(shown) - FEW} more; all with --json", highlight=False)
+
+
+def examine(task: str) -> Findings:
+    """Look for what would spoil a sweep on your own data. Raises ``UserError`` for an invalid tree."""
     from carft.data.catalog import card
-    from carft.data.duplicates import near_duplicates
+    from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
     from carft.data.folder.named import located
     from carft.data.folder.table import table_notes
     from carft.data.folder.tasks import unmeasured
@@ -167,8 +202,13 @@ def _of_your_own(task: str) -> tuple[list[str], str | None, list[NearDuplicates]
 
     known = card(task)
     tree, name = located(known.name)
-    notes = [f"{len(tree.splits):,} groups.", *table_notes(tree), *unmeasured(known)]
-    return notes, known.refusal(Execution()), near_duplicates(tree, name.id_domains)
+    hashes = hash_images([path for index in tree.images.values() for path in index.paths])
+    return Findings(
+        [f"{len(tree.splits):,} groups.", *table_notes(tree), *unmeasured(known)],
+        known.refusal(Execution()),
+        near_duplicates(tree, tree.sets(name.id_domains, name.ood_domains), hashes),
+        label_conflicts(tree, hashes),
+    )
 
 
 @data_group.command("fetch")

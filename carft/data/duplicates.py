@@ -1,7 +1,9 @@
-"""Near-duplicates across the splits of your own data, by a perceptual hash. No torch."""
+"""Near-duplicates across the splits of your own data, and the same image in two classes. No torch."""
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +13,8 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from carft.data.decoding import decoders
+from carft.core.errors import UnreadableImage
+from carft.data.decoding import decode_pixels, decoders
 from carft.data.folder.tree import Tree
 from carft.data.sets import Index
 
@@ -28,9 +31,9 @@ class NearDuplicates:
     """Held-out images that look like an image to train on of another group."""
 
     split: str
-    """``val`` or ``test``."""
+    """``val``, ``test`` or ``ood/<domain>``."""
     images: int
-    """Images of the split."""
+    """Images of the set that a sweep uses."""
     pairs: tuple[tuple[str, str], ...]
     """(image of the split, the nearest image to train on), paths from the folder; one pair for each image."""
     same_class: int
@@ -53,24 +56,40 @@ class NearDuplicates:
         )
 
 
-def near_duplicates(tree: Tree, domains: Sequence[str]) -> list[NearDuplicates]:
-    """Return the near-duplicates of validation and test, of each split that has some.
+def near_duplicates(tree: Tree, sets: Mapping[str, Index], hashes: Mapping[Path, int]) -> list[NearDuplicates]:
+    """Return the near-duplicates of images to train on, of each held-out set that has some.
 
-    domains: those to train on. Validation and test are looked for in all domains. Images that cannot be decoded are
-    left out.
+    sets: the images that a task uses, of :meth:`carft.data.folder.tree.Tree.sets`. hashes: of
+    :func:`hash_images`; images without a hash are left out.
     """
-    train = _joined([tree.part(domain, "train") for domain in domains])
-    wanted = {split: _joined([tree.part(domain, split) for domain in tree.domains]) for split in ("val", "test")}
-    hashes = _hashes([path for index in (train, *wanted.values()) for path in index.paths])
-    found = [_found(split, index, train, hashes, tree.base) for split, index in wanted.items()]
-    return [one for one in found if one.pairs]
+    held_out = (name for name in sets if name != "train")
+    found = (_compare(name, sets[name], sets["train"], hashes, tree.base) for name in held_out)
+    return [duplicates for duplicates in found if duplicates.pairs]
 
 
-def _joined(parts: Sequence[Index]) -> Index:
-    return Index(*(tuple(x for part in parts for x in getattr(part, f)) for f in ("paths", "labels", "groups")))
+def label_conflicts(tree: Tree, hashes: Mapping[Path, int]) -> list[tuple[str, ...]]:
+    """Return the images that have the same pixels and stand in several classes, as paths from the folder.
+
+    Images of all domains and splits are compared, whatever their groups. hashes: of :func:`hash_images`.
+    """
+    alike: dict[int, dict[Path, int]] = defaultdict(dict)
+    for index in tree.images.values():
+        for path, label in zip(index.paths, index.labels, strict=True):
+            if path in hashes:
+                alike[hashes[path]][path] = label
+    candidates = [label_of for label_of in alike.values() if len(set(label_of.values())) > 1]
+    same: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for label_of in candidates:
+        for path, label in label_of.items():
+            pixels = decode_pixels(path)
+            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+            same[digest].append((path.relative_to(tree.base).as_posix(), label))
+    conflicts = (images for images in same.values() if len({label for _, label in images}) > 1)
+    return sorted(tuple(sorted(name for name, _ in images)) for images in conflicts)
 
 
-def _hashes(paths: Sequence[Path]) -> dict[Path, int]:
+def hash_images(paths: Sequence[Path]) -> dict[Path, int]:
+    """Return path -> :func:`perceptual_hash`, without the images that cannot be decoded."""
     with ThreadPoolExecutor(decoders()) as pool:
         found = zip(paths, pool.map(perceptual_hash, paths), strict=True)
         return {path: value for path, value in found if value is not None}
@@ -82,34 +101,27 @@ def perceptual_hash(path: Path) -> int | None:
     Resizing, compression and small changes of colour move few bits. Transparent images stand on white.
     """
     try:
-        with Image.open(path) as image:
-            rgba = image.convert("RGBA")
-            white = Image.new("RGBA", rgba.size, "white")
-            grey = Image.alpha_composite(white, rgba).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, Image.DecompressionBombError):
+        image = Image.fromarray(decode_pixels(path))
+    except UnreadableImage:
         return None
+    grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     low = dctn(np.asarray(grey, np.float64), norm="ortho")[:BLOCK, :BLOCK].ravel()[1:]  # without the mean
     return int("".join("1" if bit else "0" for bit in low > np.median(low)), 2)
 
 
-def _found(split: str, held: Index, train: Index, hashes: Mapping[Path, int], base: Path) -> NearDuplicates:
-    """Compare all pairs, a block at a time."""
+def _compare(name: str, held: Index, train: Index, hashes: Mapping[Path, int], base: Path) -> NearDuplicates:
+    """Compare all pairs, a block at a time. No group is on both sides, since a group belongs to one split."""
     sides = [[i for i, path in enumerate(index.paths) if path in hashes] for index in (held, train)]
     codes = [
         np.array([hashes[index.paths[i]] for i in rows], np.uint64)
         for index, rows in zip((held, train), sides, strict=True)
     ]
     pairs, same = [], 0
-    groups = np.array([train.groups[i] for i in sides[1]])
     step = max(1, PAIRS // max(1, len(codes[1])))
     for first in range(0, len(codes[0]) if len(codes[1]) else 0, step):
         distance = np.bitwise_count(codes[0][first : first + step, None] ^ codes[1][None, :])
         for row in np.flatnonzero((distance <= DISTANCE).any(1)):
-            i = sides[0][first + row]
-            near = np.where(groups == held.groups[i], 64, distance[row])
-            if near.min() <= DISTANCE:
-                j = sides[1][int(near.argmin())]
-                names = (held.paths[i], train.paths[j])
-                pairs.append((names[0].relative_to(base).as_posix(), names[1].relative_to(base).as_posix()))
-                same += held.labels[i] == train.labels[j]
-    return NearDuplicates(split, len(held), tuple(pairs), same)
+            i, j = sides[0][first + row], sides[1][int(distance[row].argmin())]
+            pairs.append((held.paths[i].relative_to(base).as_posix(), train.paths[j].relative_to(base).as_posix()))
+            same += held.labels[i] == train.labels[j]
+    return NearDuplicates(name, len(held), tuple(pairs), same)

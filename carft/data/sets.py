@@ -36,6 +36,11 @@ class Index:
         return Index(rows_of(self.paths, index), labels, rows_of(self.groups, index))
 
 
+def concatenation(parts: Sequence[Index]) -> Index:
+    """Return the images of all parts, one after the other."""
+    return Index(*(tuple(x for part in parts for x in getattr(part, f)) for f in ("paths", "labels", "groups")))
+
+
 @dataclass(frozen=True)
 class Download:
     """A file that may be downloaded."""

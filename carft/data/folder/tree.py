@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.data.sets import Index
+from carft.data.folder.splits import SPLITS
+from carft.data.sets import Index, concatenation
 
 #: what a group is called: where the file's name gives it, and where a pattern or a column does
 STEM, GROUP = "file stem", "group"
@@ -48,6 +49,11 @@ class Tree:
         """Return the images of a domain in a split."""
         index = self.images[domain]
         return index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
+
+    def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
+        """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""
+        used = {split: concatenation([self.part(domain, split) for domain in id_domains]) for split in SPLITS}
+        return used | {f"ood/{domain}": self.part(domain, "test") for domain in ood_domains}
 
 
 def checked_pattern(pattern: str, source: str) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from carft.core.errors import UserError
 from carft.data.catalog import card, declare_tasks
-from carft.data.duplicates import near_duplicates
+from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.fixtures import picture
 from carft.data.folder.cards import folder_task, leave_one_out
 from carft.data.folder.layout import read
@@ -285,7 +286,13 @@ def test_the_pictures_of_a_table_are_its_images(drawn: Path) -> None:
     assert compared_pictures(card(folder_task(drawn / "images.csv")), None) == 4
 
 
-# near-duplicates
+# near-duplicates and label conflicts
+
+
+def duplicates_in(path: Path, id_domains: Sequence[str], ood_domains: Sequence[str] = ()) -> list[NearDuplicates]:
+    tree = read(path)
+    hashes = hash_images([image for index in tree.images.values() for image in index.paths])
+    return near_duplicates(tree, tree.sets(id_domains, ood_domains), hashes)
 
 
 def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +313,7 @@ def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, mon
             original.convert("RGB").resize((64, 64)).save(drawn / "near" / f"copy{k}.jpg", quality=70)
             rows.append({"path": f"near/copy{k}.jpg", "class": "ab"[k], "group": f"copy{k}", "split": split})
     pd.DataFrame(rows).to_csv(drawn / "near.csv", index=False)
-    (found,) = near_duplicates(read(drawn / "near.csv"), ["images"])
+    (found,) = duplicates_in(drawn / "near.csv", ["images"])
     assert found.split == "test" and found.images == 6 and found.same_class == 1
     assert found.pairs == (("near/copy0.jpg", "near/train0.png"), ("near/copy1.jpg", "near/train0.png"))
     assert "up to 16.7 points" in found.words and "1 of them have another class" in found.words
@@ -315,7 +322,37 @@ def test_near_duplicates_of_another_group_are_found_and_counted(drawn: Path, mon
     joined = pd.DataFrame(rows).replace({"group": {"train0": "one", "copy0": "one", "copy1": "one"}})
     joined.loc[joined["group"] == "one", "split"] = "train"
     joined.to_csv(drawn / "joined.csv", index=False)
-    assert near_duplicates(read(drawn / "joined.csv"), ["images"]) == []
+    assert duplicates_in(drawn / "joined.csv", ["images"]) == []
+    # the copies in a domain that is held out, or not used at all, do not count for the test set
+    for row in rows:
+        row["domain"] = "there" if "copy" in row["path"] or row["split"] == "val" else "here"
+    pd.DataFrame(rows).to_csv(drawn / "domains.csv", index=False)
+    (shifted,) = duplicates_in(drawn / "domains.csv", ["here"], ["there"])
+    assert (shifted.split, shifted.images, shifted.same_class) == ("ood/there", 2, 1)
+    assert "accuracy on ood/there may be too high by up to 50.0 points" in shifted.words
+    assert duplicates_in(drawn / "domains.csv", ["here"]) == []
+
+
+@pytest.mark.parametrize("group", [True, False], ids=["one group", "own groups"])
+def test_the_same_image_in_two_classes_is_named(group: bool, tmp_path: Path) -> None:
+    pd.DataFrame(rows_of(tmp_path)).to_csv(tmp_path / "images.csv", index=False)
+    content = pd.read_csv(tmp_path / "images.csv")
+    copies = [tmp_path / "scans" / name for name in ("copy.png", "copy.bmp")]
+    original = content[content["class"] == "cat"].iloc[0]
+    for path in copies:  # other bytes, the same pixels
+        with Image.open(tmp_path / original["path"]) as image:
+            image.convert("RGB").save(path)
+    kinds = zip(copies, ("cat", "dog"), strict=True)
+    names = [{**original, "path": f"scans/{path.name}", "class": kind} for path, kind in kinds]
+    names[1]["group"] = original["group"] if group else "another"
+    pd.concat([content, pd.DataFrame(names)]).to_csv(tmp_path / "more.csv", index=False)
+    checked = run_cli("data", "check", f"folder:{tmp_path / 'more.csv'}")
+    listed = " = ".join(sorted([original["path"], "scans/copy.bmp", "scans/copy.png"]))
+    assert "1 image with several classes" in checked.stdout and listed in checked.stdout
+    found = json.loads(run_cli("data", "check", f"folder:{tmp_path / 'more.csv'}", "--json").stdout)
+    assert found[0]["label_conflicts"] == [listed.split(" = ")]
+    tree = read(tmp_path / "images.csv")
+    assert not label_conflicts(tree, hash_images([p for index in tree.images.values() for p in index.paths]))
 
 
 def test_a_large_table_is_read_from_an_index_that_says_the_same(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
