@@ -78,7 +78,7 @@ class ClusterOptions:
 
     gpus: Annotated[int, option(WHERE, "GPUs for the whole sweep; 0 runs on CPU cores.")] = 0
     address: Annotated[
-        str | None, option(WHERE, "host:port or ray://host:port of a running cluster; default: this machine.")
+        str | None, option(WHERE, "host:port of a running cluster's head, or auto; default: this machine.")
     ] = None
     workers_per_cell: Annotated[
         str,

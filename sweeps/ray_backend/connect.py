@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
@@ -25,8 +26,8 @@ COORDINATOR: Mapping[str, float] = {"memory": 1.0}
 PARTS_OF_A_GPU = 10_000
 MOST_CELLS_PER_GPU = 100
 TOKEN_HINT = (
-    "A cluster with token authentication requires RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN or in "
-    "~/.ray/auth_token (docs/cluster.md)."
+    "Set RAY_AUTH_MODE=token, and put the token of the head into RAY_AUTH_TOKEN or ~/.ray/auth_token. On the head, "
+    "'ray get-auth-token' prints it."
 )
 
 
@@ -71,7 +72,8 @@ class Resources:
         """Raise ``UserError`` for impossible numbers, a dead address, and GPUs that this machine does not have."""
         self.check_numbers()
         if self.address:
-            probe(self.address)
+            if self.address != "auto":
+                require_accepted_token(self.address)
         elif self.gpus:
             _require_gpus(self.gpus)
 
@@ -96,15 +98,51 @@ class Resources:
 
 
 def probe(address: str) -> None:
-    """Raise ``UserError`` unless a gRPC server, as Ray is, answers at host:port or ray://host:port.
+    """Raise ``UserError`` unless the head of a Ray cluster answers at host:port. ``auto`` is not probed.
 
     Ray itself would wait for minutes at a port that accepts connections and never answers.
     """
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError(f"'{address}' is not a cluster address.", "Give host:port, ray://host:port or auto.")
+    if address != "auto":
+        _accepts(address, token="")
+
+
+def require_accepted_token(address: str, mode: str = "") -> None:
+    """Raise ``UserError`` if the head at host:port requires a token and refuses the one that Ray would send.
+
+    Ray itself would try for 20 s, and then say that the cluster cannot be reached.
+
+    Args:
+        address: Of the head.
+        mode: ``RAY_AUTH_MODE`` where the variable is not set.
+    """
+    token = _token() if os.environ.get("RAY_AUTH_MODE", mode).lower() == "token" else ""
+    if not _accepts(address, token):
+        why = "it refuses the one of this user" if token else "none is sent to it"
+        raise UserError(f"The Ray cluster at {address} requires a token, and {why}.", TOKEN_HINT)
+
+
+def _token() -> str:
+    """The token of this user, from where Ray reads it; empty where there is none."""
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token.strip()
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _accepts(address: str, token: str) -> bool:
+    """Whether the head at host:port accepts a token, which is empty for none; ``UserError`` where no head answers.
+
+    Where Ray's TLS is on, which this request does not speak, only the port is tried.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise UserError(
+            f"'{address}' is not the address of a cluster's head.",
+            "Give host:port or auto, on a node of the cluster. From elsewhere submit a job (deploy/submit.sh).",
+        )
     try:
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
     except (OSError, OverflowError) as error:
@@ -112,21 +150,23 @@ def probe(address: str) -> None:
             f"No Ray cluster answers at {address}: {error}.",
             "Check the address with 'ray status', or leave --address out to run on this machine.",
         ) from error
-    if not os.environ.get("RAY_USE_TLS"):
-        _require_grpc(f"{host}:{port}", address)
-
-
-def _require_grpc(endpoint: str, address: str) -> None:
+    if os.environ.get("RAY_USE_TLS"):
+        return True
     import grpc
 
-    with grpc.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+    with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        request = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
         try:
-            grpc.channel_ready_future(channel).result(timeout=HANDSHAKE_SECONDS)
-        except grpc.FutureTimeoutError as error:
+            request(b"", timeout=HANDSHAKE_SECONDS, metadata=metadata, wait_for_ready=True)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return False
             raise UserError(
-                f"Something listens at {address}, but it is no Ray cluster.",
-                "Ray's own port is 6379, that of ray:// is 10001, unless the head was started with others.",
+                f"Something listens at {address}, but it is not the head of a Ray cluster.",
+                "The port of the head is 6379, unless it was started with another.",
             ) from error
+    return True
 
 
 def _require_gpus(wanted: int) -> None:
@@ -155,16 +195,24 @@ def connect(request: Resources) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
+        if request.address == "auto":  # a cluster that Ray finds by itself: it then sends a token where there is one
+            from ray._private.services import canonicalize_bootstrap_address
+
+            require_accepted_token(canonicalize_bootstrap_address("auto") or "", mode="token")
         if request.address:
             ray.init(request.address, **quiet)
         else:
             several = request.workers_per_cell > 1
             # the clean-up of a stopped multi-worker run hangs without the dashboard
             ray.init("local", include_dashboard=several, **quiet)  # never a Ray that another process started
+    except UserError:
+        raise
     except Exception as error:  # on a timeout of the start Ray raises the class itself
         first = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         if request.address:
-            raise UserError(f"The Ray cluster cannot be reached: {first}.", TOKEN_HINT) from error
+            raise UserError(
+                f"The Ray cluster cannot be reached: {first}.", "Check it with 'ray status' on its head."
+            ) from error
         raise RayNotStarted(f"Ray could not be started: {first}.") from error
     found = ray.cluster_resources()
     for resource, needed in (("CPU", request.workers_per_cell), ("GPU", request.gpus)):

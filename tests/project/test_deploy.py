@@ -11,12 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 import typer
 import yaml
@@ -26,7 +23,7 @@ from ray.scripts.scripts import cli as ray_cli
 
 from carft.store.records import Store
 from carft_cli.app import app
-from tests.support.helpers import ROOT, environment, run_cli
+from tests.support.helpers import ROOT, environment
 
 DEPLOY = ROOT / "deploy"
 TEXTS = [*sorted(path for path in DEPLOY.iterdir() if path.is_file()), ROOT / "docs" / "cluster.md"]
@@ -166,26 +163,6 @@ def test_submit_hands_its_arguments_over_as_they_are(tmp_path: Path) -> None:
     assert (shell, option) == ("bash", "-c")
     expected = ["cd", "/shared/carft", "&&", "python", "cli.py", "sweep", "--address", "auto", *given]
     assert shlex.split(entry) == expected
-
-
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """host:port of a gRPC server that is up, as Ray's is, and has nothing to say."""
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None)
-
-
-@pytest.mark.full
-def test_a_cluster_that_wants_a_token_is_refused_in_words_to_who_has_none(stranger: str, tmp_path: Path) -> None:
-    env = {name: value for name, value in environment().items() if not name.startswith("RAY_AUTH")}
-    env |= {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
-    arguments = ("sweep", "miniature", "--smoke", "--address", stranger, "--results", tmp_path / "results")
-    done = run_cli(*arguments, env=env)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "RAY_AUTH_TOKEN" in done.stderr and "~/.ray/auth_token" in done.stderr
 
 
 def free_port(first: int, last: int) -> int:
