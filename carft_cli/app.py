@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from carft.core.errors import Diverged, StorageUnavailable, UserError
+from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError
 from carft_cli.audit import audit
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
@@ -53,6 +53,6 @@ def main() -> None:
     except StorageUnavailable as away:
         err.say(headed("Refused:", f" {away.strerror}.", "bold red"))
         raise SystemExit(2) from None
-    except Diverged as failure:
+    except (Diverged, MethodFailed) as failure:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))
         raise SystemExit(1) from None

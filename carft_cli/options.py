@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from carft.core.errors import UserError
+from carft.core.files import given_path
 from carft.spec.weights import DIGEST_MARK
 from carft_cli.console import err, split
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, option
@@ -41,6 +42,14 @@ def local_folder(given: str | Path) -> Path:
     return Path(given)
 
 
+def data_folder(given: str) -> Path:
+    """The folder of data sets, which may not exist yet; ``UserError`` for a file."""
+    path = given_path(given)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--data '{given}' is not a folder.", "Name the folder that holds the data sets.")
+    return path
+
+
 Results = Annotated[
     str,
     option(OUTPUT, "The results: a folder, or s3://BUCKET/...", "--results", parser=results_path, metavar="PATH"),
@@ -49,7 +58,9 @@ AsJson = Annotated[bool, option(OUTPUT, "Print JSON on stdout, nothing else.", "
 RetryFailed = Annotated[
     bool, option(MORE_RUN, "Also run cells that failed before for a reason of their own.", "--retry-failed")
 ]
-Data = Annotated[Path | None, option(DATA, "The folder that holds the data sets.", "--data")]
+Data = Annotated[
+    Path | None, option(DATA, "The folder that holds the data sets.", "--data", parser=data_folder, metavar="PATH")
+]
 NoImages = Annotated[bool, option(OUTPUT, "Leave pictures of images out of the report.", "--no-images")]
 Private = Annotated[
     str | None,

@@ -64,11 +64,18 @@ class Diverged(RuntimeError):
     """The training loss of a cell is no longer finite."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for a name that is not in a registry. The hint lists similar names, or the known ones."""
+class MethodFailed(RuntimeError):
+    """The code of a method from outside this package raised an error. The message names its file and line."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, more: str = "") -> UserError:
+    """Return the error for a name that is not in a registry. The hint lists similar names, or the known ones.
+
+    cutoff: least similarity, from 0 to 1, of a name that is proposed. more: what the hint ends with.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=cutoff)
     near = near or [k for k in known if name and (k.endswith(f"/{name}") or k.startswith(name))][:3]
     few = ", ".join(known[:MANY]) + (f" and {len(known) - MANY} more" if len(known) > MANY else "")
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {few or 'none'}."
-    return UserError(f"There is no {kind} '{name}'.", hint)
+    return UserError(f"There is no {kind} '{name}'.", hint + more)

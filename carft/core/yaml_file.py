@@ -16,6 +16,16 @@ Model = TypeVar("Model", bound=BaseModel)
 UNKNOWN = "extra_forbidden"
 #: what pydantic writes before the message of a check of one's own
 RAISED = "Value error, "
+#: error of pydantic for a value of another type -> what the value must be
+EXPECTED = {
+    "model_type": "keys with values",
+    "dict_type": "keys with values",
+    "list_type": "a list",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
 
 
 def parse_yaml(
@@ -26,7 +36,12 @@ def parse_yaml(
     source: name of the file, what: what the file is; both for messages. complete: adds what the file leaves out.
     """
     try:
-        return model.model_validate(complete(yaml.safe_load(text)))
+        content = yaml.safe_load(text)
+        if not isinstance(content, dict):
+            raise UserError(
+                f"{source}: the {what} {_what_it_is(content)}.", "It must hold keys with values: KEY: VALUE."
+            )
+        return model.model_validate(complete(content))
     except ValidationError as error:
         raise _invalid(error, model, text, source, what) from error
     except yaml.MarkedYAMLError as error:
@@ -48,12 +63,22 @@ def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: 
     place = f"{source}, line {line_of(text, path)}: {'.'.join(path) or what}"
     if first["type"] == "missing":
         return UserError(f"{place}: this key is missing.")
+    if expected := EXPECTED.get(first["type"]):
+        return UserError(f"{place}: here must be {expected}; it {_what_it_is(first['input'])}.")
     if first["type"] != UNKNOWN:
         return UserError(f"{place}: {first['msg'].removeprefix(RAISED)}.")
     known = _keys(model, path[:-1])
     near = difflib.get_close_matches(path[-1], known, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}." if known else ""
     return UserError(f"{place}: there is no such key.", hint)
+
+
+def _what_it_is(value: Any) -> str:
+    """What a YAML value is, after its subject."""
+    if value is None or value == "":
+        return "is empty"
+    shown: dict[type, str] = {dict: "holds keys with values", list: "is a list"}
+    return shown.get(type(value), f"is '{value}'"[:80])
 
 
 def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:

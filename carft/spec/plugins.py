@@ -8,6 +8,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.abc import InspectLoader
@@ -141,6 +142,19 @@ def _line_of(error: Exception, file: str) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     return f", line {line}" if line else ""
+
+
+def where_raised(error: Exception, method: str) -> str:
+    """Return file and line, for messages, of the code of a method from outside this package that raised an error.
+
+    Where none of its own lines is in the traceback, the line that met the error is named as well.
+    """
+    file = str(sys.modules[METHODS[method].implementation.partition(":")[0]].__file__)
+    shown = file.strip("<>")
+    if line := _line_of(error, file):
+        return f"{shown}{line}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{shown} (met in {Path(last.filename).name}, line {last.lineno})"
 
 
 def _is_method(value: object, module: str) -> bool:

@@ -253,7 +253,7 @@ def method_card(name: str) -> MethodCard:
 
         load_installed(name)
     if name not in METHODS:
-        raise unknown("method", name, METHODS)
+        raise unknown("method", name, METHODS, cutoff=0.8, more=" A method of your own needs its file: --plugin FILE")
     return METHODS[name]
 
 

@@ -6,7 +6,7 @@ import errno
 import re
 from collections.abc import Iterator, Mapping
 
-from carft.core.errors import DeviceFailed, Diverged, StorageUnavailable, UnreadableImage, UserError
+from carft.core.errors import DeviceFailed, Diverged, MethodFailed, StorageUnavailable, UnreadableImage, UserError
 
 #: kind -> what it means
 KINDS: Mapping[str, str] = {
@@ -19,8 +19,10 @@ KINDS: Mapping[str, str] = {
     "hang": "no heartbeat for longer than --hang-after",
     "storage": "a file or a service could not be read or written",
     "lost": "the process was killed from outside, or its node went away",
-    "error": "anything else",
+    "error": "anything else, such as an error of code",
 }
+#: the kind of an exception of the code itself, which a cell with other numbers raises as well
+CODE = "error"
 #: kinds that do not depend on the cell: the same command runs such a cell again
 PASSING = ("storage", "lost", "device")
 #: names of Ray's exceptions for a process or a node that is gone
@@ -56,7 +58,7 @@ def reason_of(error: BaseException) -> str:
     kind, cause = _judged(error)
     if isinstance(cause, UserError):
         return printable(cause.message)
-    if isinstance(cause, DeviceFailed | StorageUnavailable):
+    if isinstance(cause, DeviceFailed | StorageUnavailable | MethodFailed):
         return printable(str(cause))
     said = f"{type(cause).__name__}: {cause}"
     return printable(said.splitlines()[0] if kind == "device" else said)  # CUDA adds advice for who debugs it
@@ -64,7 +66,7 @@ def reason_of(error: BaseException) -> str:
 
 def cause_for_people(error: BaseException) -> BaseException:
     """The exception, or the one that it wraps, that is a sentence to a person; else the exception itself."""
-    known = UserError | StorageUnavailable | Diverged
+    known = UserError | StorageUnavailable | Diverged | MethodFailed
     return next((cause for cause in _causes(error) if isinstance(cause, known)), error)
 
 
@@ -84,6 +86,8 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
     for cause in causes:
         if isinstance(cause, Diverged):
             return "diverged", cause
+        if isinstance(cause, MethodFailed):
+            return CODE, cause
         if _is_lack_of_memory(cause):
             return "out of memory", cause
         if is_of_a_device(cause):
@@ -97,7 +101,7 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
     innermost = [cause for cause in causes if not _wrapped(cause)]
     own = [cause for cause in innermost if not _is_a_loss(cause)]  # such a cause ends the other processes
     named = [cause for cause in innermost if type(cause).__name__ in _LOST]  # more precise than a lost connection
-    return ("error", own[0]) if own else ("lost", (named or innermost)[0])
+    return (CODE, own[0]) if own else ("lost", (named or innermost)[0])
 
 
 def _is_of_safetensors(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from typing import Literal
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from carft.core.errors import Diverged, UserError
+from carft.core.errors import Diverged, MethodFailed, UserError
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.catalog import card
@@ -22,10 +22,11 @@ from carft.methods.ft import Row
 from carft.models.network import Network
 from carft.models.precision import require_precision
 from carft.spec.cell import Cell
-from carft.spec.plugins import require_source
-from carft.spec.registry import check_hyperparameters, method_card, not_trainable, require_parts_allowed
+from carft.spec.plugins import require_source, where_raised
+from carft.spec.registry import PLUGGED, check_hyperparameters, method_card, not_trainable, require_parts_allowed
 from carft.store.document import utc_now
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
+from carft.store.failure_kinds import kind_of
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
@@ -82,18 +83,23 @@ def compute(
     """Train (unless the method is untrained) and validate. Every worker of a cell calls this.
 
     thresholds: of early stopping, epoch -> the val/top1 to be reached. Raises ``Diverged`` when the loss or a metric
-    is not finite.
+    is not finite, ``MethodFailed`` for an error in the code of a method from outside this package.
     """
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
     trained = Trained([])
     if method_card(cell.method).kind == "trained":
-        method = method_card(cell.method).load()(cell, context.pretrained, context.prompts)
         try:
+            method = method_card(cell.method).load()(cell, context.pretrained, context.prompts)
             trained = train(cell, context, network, method, checkpoints, thresholds, log)
         except Diverged:
             checkpoints.remove()  # the same steps would diverge again
             raise
+        except Exception as error:  # the code of others may raise anything
+            if cell.method not in PLUGGED or kind_of(error) != "error":
+                raise
+            why = f"{where_raised(error, cell.method)}: {type(error).__name__}: {error}"
+            raise MethodFailed(why) from error
     ended = time.perf_counter()
     predictions = trained.predictions or context.predict(cell, network, context.task.val)
     metrics = {**_last_epoch(trained.history), **flatten("val", score(predictions))}

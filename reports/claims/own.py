@@ -169,11 +169,13 @@ def claims_text(name: str) -> str:
     if not name.endswith((".yaml", ".yml")):
         raise unknown("ledger", name, SHIPPED)
     try:
-        return Path(name).read_text(encoding="utf-8")
+        text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"The claims file '{name}' cannot be read: {error}.", "Give the path of a YAML file."
         ) from error
+    read_claims(text, name)
+    return text
 
 
 def ask_again(folder: Path) -> None:

@@ -162,9 +162,9 @@ def _left_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
     souped = "soup" in recipe.methods and name in souped_methods() and recipe.trials > 1
     stored = weights if souped or recipe.oracle else 0
     searches = [Job("search", cell) for _, _, cell in protocol.trials(study)]
-    yield left("search", name, recipe.trials, _settled(protocol, searches), training, small + stored)
     if protocol.too_few(study):
         return
+    yield left("search", name, recipe.trials, _settled(protocol, searches), training, small + stored)
     cells = protocol.confirm_cells(study)
     confirmed = _settled(protocol, [Job("confirm", cell) for cell in cells])
     yield left("confirm", name, recipe.seeds, confirmed, training + sealed, whole + weights)

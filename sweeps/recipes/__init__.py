@@ -324,7 +324,7 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = ()) -> Rec
     source: name of the file. extending: the files that extend this one.
     """
 
-    def complete(content: Any) -> Any:
+    def complete(content: Mapping[str, Any]) -> Mapping[str, Any]:
         content = with_place(content, source)
         if not (base := base_of(content, source)):
             return content

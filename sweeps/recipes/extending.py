@@ -19,12 +19,12 @@ MERGED = ("training", "smoke", "space")
 OWN = ("name", "expect", "without_data")
 
 
-def base_of(content: Any, source: str) -> str:
+def base_of(content: Mapping[str, Any], source: str) -> str:
     """Return the recipe that a recipe extends: a name, or a path from this folder. Empty where it extends none.
 
     source: name of the recipe's file. Raises ``UserError`` for what is no name.
     """
-    if not isinstance(content, dict) or EXTENDS not in content:
+    if EXTENDS not in content:
         return ""
     base = content[EXTENDS]
     if not isinstance(base, str) or not base or "\0" in base:
@@ -52,9 +52,9 @@ def extended(content: Mapping[str, Any], base: Mapping[str, Any], source: str) -
     return {**facts, **kept, **own}
 
 
-def with_place(content: Any, source: str) -> Any:
+def with_place(content: Mapping[str, Any], source: str) -> Mapping[str, Any]:
     """Return the content of a recipe with its tasks file as a path from this folder."""
-    if not isinstance(content, dict) or not isinstance(content.get(TASKS_FILE), str):
+    if not isinstance(content.get(TASKS_FILE), str):
         return content
     try:
         return {**content, TASKS_FILE: str(Path(source).parent / given_path(content[TASKS_FILE]))}

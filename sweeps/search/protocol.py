@@ -20,12 +20,16 @@ from carft.spec.resolve import interpolation, soup_of
 from carft.spec.selection import Candidate, best, enough
 from carft.spec.weights import DIGEST_MARK
 from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, known_curve, known_pruned, thresholds_of
+from carft.store.failure_kinds import CODE
+from carft.store.failures import failures
 from carft.store.records import Store
 from carft.store.study import Status, StudyFile, Trial
 from sweeps.recipes import Recipe
 from sweeps.search.sampler import Tried, suggest
 from sweeps.search.study import Study, as_known, is_larger, studies_of, with_extension
 
+#: trials of a study that must fail first, all with the same error of code, for its other trials not to run
+FIRST_TRIALS = 2
 Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
 
 
@@ -98,6 +102,7 @@ class Protocol:
         self._stages_over = dict.fromkeys(self._moved, 0)  # how many stages of a study have nothing left to run
         self._asked: dict[tuple[str, int], list[TrialJob]] = {}  # (study, first trial) -> the trials of a round
         self._curves: dict[str, Curve] = {}
+        self._code_errors: dict[str, str] = {}  # study -> what its first trials all failed with
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -190,7 +195,7 @@ class Protocol:
 
     def winner(self, study: Study) -> Candidate | None:
         """The study's winner once every trial is settled; None before, and when too few finished."""
-        ended = self._candidates(study)
+        ended = None if self.code_error(study) else self._candidates(study)
         return best(ended) if ended is not None and len(ended) >= enough(self.recipe.trials) else None
 
     def _candidates(self, study: Study) -> list[Candidate] | None:
@@ -207,11 +212,25 @@ class Protocol:
         return found
 
     def too_few(self, study: Study) -> str:
-        """Why a study whose trials are settled has no winner; empty while it is open and when it has one."""
+        """Why a study that is over has no winner; empty while it is open and when it has one."""
+        if error := self.code_error(study):
+            return f"its first {FIRST_TRIALS} trials failed with the same error, and no other is run: {error}"
         ended, trials = self._candidates(study), self.recipe.trials
         if ended is None or len(ended) >= enough(trials):
             return ""
         return f"{len(ended)} of {trials} trials finished; a winner needs {enough(trials)}"
+
+    def code_error(self, study: Study) -> str:
+        """The error of code with which each of the first trials of a study failed; empty for any other study."""
+        if study.id in self._code_errors or not (self.failed or self.failed_before):
+            return self._code_errors.get(study.id, "")
+        first = [job for _, _, job in islice(self._searches(study), FIRST_TRIALS)]
+        if len(first) == FIRST_TRIALS and all(self._settled(job) and job.key in self.failed for job in first):
+            known = {failure.cell: failure for failure in failures(self.store)}
+            ends = {(known[job.cell.id].kind, known[job.cell.id].reason) for job in first if job.cell.id in known}
+            if len(ends) == 1 and (end := ends.pop())[0] == CODE:
+                self._code_errors[study.id] = end[1]
+        return self._code_errors.get(study.id, "")
 
     def confirm_cells(self, study: Study) -> list[Cell]:
         """The winner with every fresh seed; empty before there is a winner."""
@@ -313,7 +332,8 @@ class Protocol:
                     self._moved.add(study.id)
 
     def _search_jobs(self, study: Study) -> Iterator[Job]:
-        return (job for _, _, job in self._searches(study))
+        jobs = (job for _, _, job in self._searches(study))
+        return (job for job in jobs if job.key in self.running) if self.code_error(study) else jobs
 
     def _confirm_jobs(self, study: Study) -> Iterator[Job]:
         return (Job("confirm", cell) for cell in self.confirm_cells(study))

@@ -75,6 +75,57 @@ def test_bad_input_is_refused(arguments: tuple[object, ...], says: str, tmp_path
     assert not (tmp_path / "results" / "cells").exists()
 
 
+#: files of one's own that are wrong; in the arguments below, a name that ends in one of theirs is the file
+FILES: dict[object, str] = {
+    "empty.yaml": "",
+    "list.yaml": "- a\n- b\n",
+    "text.yaml": "hello\n",
+    "map.yaml": "extends: downstream\ntraining: [1]\n",
+    "number.yaml": "extends: downstream\ntrials: four\n",
+    "methods.yaml": "extends: downstream\nmethods: ft\n",
+    "own.yaml": "extends: downstream\nmethods: [ft, shop_l1]\n",
+    "entry.yaml": "tasks: [a]\n",
+    "entries.yaml": "tasks: {a: b}\n",
+    "claims.yaml": "claims: {a: b}\n",
+    "words.yaml": "tasks: [{name: a, path: ., class_names: [cat]}]\n",
+}
+KEYS, LIST = "must be keys with values", "must be a list"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("recipes", "check", "empty.yaml"), "the recipe is empty"),
+        (("recipes", "check", "list.yaml"), "the recipe is a list"),
+        (("recipes", "check", "text.yaml"), "the recipe is 'hello'"),
+        (("recipes", "check", "map.yaml"), f"map.yaml, line 2: training: here {KEYS}; it is a list"),
+        (("recipes", "check", "number.yaml"), "must be a whole number; it is 'four'"),
+        (("recipes", "check", "methods.yaml"), LIST),
+        (("recipes", "check", "own.yaml"), "needs its file: --plugin FILE"),
+        ((*SWEEP, "--methods", "shop_l1"), "needs its file: --plugin FILE"),
+        ((*SWEEP, "--tasks-file", "empty.yaml"), "the tasks file is empty"),
+        ((*SWEEP, "--tasks-file", "list.yaml"), "the tasks file is a list"),
+        ((*SWEEP, "--tasks-file", "entry.yaml"), f"tasks.0: here {KEYS}; it is 'a'"),
+        ((*SWEEP, "--tasks-file", "entries.yaml"), f"{LIST}; it holds keys"),
+        ((*SWEEP, "--tasks-file", "words.yaml"), f"class_names: here {KEYS}; it is a list"),
+        (("report", "--claims", "empty.yaml"), "the claims file is empty"),
+        (("report", "--claims", "list.yaml"), "the claims file is a list"),
+        (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
+        (("audit", "list.yaml"), "the audit is a list"),
+        (("data", "ls", "--data", "empty.yaml"), "is not a folder"),
+        (("data", "check", "pets", "--data", "empty.yaml"), "is not a folder"),
+        ((*FT, "--lr", LR, "--data", "empty.yaml"), "is not a folder"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_file_is_refused(arguments: tuple[object, ...], says: str, finished: Store, tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / str(name)).write_text(text)
+    asked = [tmp_path / str(word) if word in FILES else word for word in arguments]
+    results = ["--results", finished.root] if arguments[0] == "report" else []
+    assert_refused(*asked, *results, says=says)
+
+
 @no_gpu
 @pytest.mark.parametrize("arguments", [(*RUN_FT, "--device", "cuda"), (*SWEEP, "--gpus", 2)])
 def test_a_gpu_that_is_not_there_is_refused(arguments: tuple[object, ...], tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from carft.store.failure_kinds import CODE
+from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.study import Extension
+from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.protocol import Job, Protocol
+from sweeps.search.protocol import FIRST_TRIALS, Job, Protocol
 from sweeps.search.sampler import suggest
 from tests.support.dry import parts
 
@@ -205,6 +208,28 @@ def test_a_study_whose_trials_all_fail_has_no_winner_and_the_others_go_on(store:
     for study in protocol.studies:
         assert (protocol.winner(study) is None) == (study.method.name == "car_ft")
         assert len(protocol.confirm_cells(study)) == (0 if study.method.name == "car_ft" else 2)
+
+
+def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> None:
+    recipe, line = small(tasks=TASKS[:1]), "near.py, line 20: ZeroDivisionError: division by zero"
+
+    def fails(job: Job) -> bool:
+        if found := job.cell.method == "car_ft":
+            write_failure(store, job.cell, CODE, line, job=job.kind)
+        return found
+
+    protocol = Protocol(recipe, store)
+    jobs = Crew(store, workers=1).work(protocol, fails=fails).finished
+    assert protocol.finished() and sum(job.cell.method == "car_ft" for job in jobs) == FIRST_TRIALS < recipe.trials
+    stopped, other = (next(s for s in protocol.studies if s.method.name == name) for name in ("car_ft", "ft"))
+    assert protocol.winner(other) is not None and protocol.winner(stopped) is None
+    protocol.write_studies()
+    assert line in store.study(stopped.id).too_few
+    again = Protocol(recipe, store, failed_before=settled_failures(store))
+    assert again.next_job() is None and line in again.too_few(stopped)
+    forecast_ = forecast(again, 2, None, None)
+    assert (forecast_.cells, forecast_.failed) == (0, recipe.trials + recipe.seeds)
+    assert Protocol(recipe, store).next_job() is not None  # as with --retry-failed
 
 
 def test_the_same_command_again_runs_what_failed(store: Store) -> None:
