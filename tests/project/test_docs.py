@@ -140,6 +140,15 @@ def is_importable(name: str) -> bool:
         return hasattr(importlib.import_module(module), attribute)
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "findings.md"], ids=lambda page: page.name)
+def test_first_pages_are_short(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    shown = re.sub(r"\]\([^)]*\)", "]", text)
+    paragraphs = [block for block in re.split(r"\n\n|\n(?=- |\d+\. )", shown) if not block.startswith("|")]
+    assert [block for block in paragraphs if len(block) > 500] == []
+    assert len(page.read_text(encoding="utf-8").split()) <= (900 if page.name == "README.md" else 1700)
+
+
 def test_the_readme_counts_the_cells_of_the_demo(tmp_path: Path) -> None:
     total = Protocol(load_recipe("miniature"), Store(tmp_path)).total()
     assert f"runs {total} cells" in (ROOT / "README.md").read_text(encoding="utf-8")
