@@ -11,8 +11,18 @@ from carft.core.errors import DeviceFailed
 
 #: side of the matrices that a probe multiplies
 SIDE = 64
+#: the environment variable of cuBLAS that decides whether equal products have equal bits
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 #: seconds that nvidia-smi may take to name the GPUs
 NAMING_S = 20
+
+
+def use_repeatable_cublas() -> None:
+    """Make cuBLAS use a workspace with which equal products have equal bits, unless the environment names another.
+
+    cuBLAS and PyTorch read the variable at the first product of a process, so call this before.
+    """
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
 
 
 def gpu_name(number: int = 0) -> str:
@@ -51,6 +61,8 @@ def probe(device: str, gpu: str) -> None:
         return
     import torch
 
+    # PyTorch reads the variable once, at the first product: set later, every cell would be refused
+    assert CUBLAS_WORKSPACE in os.environ, "call use_repeatable_cublas() before the first product of the process"
     try:
         ones = torch.ones(SIDE, SIDE, device=device)
         found = float((ones @ ones).sum())

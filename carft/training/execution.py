@@ -6,7 +6,6 @@ Torch is imported inside functions, so that a driver can build and send an ``Exe
 from __future__ import annotations
 
 import math
-import os
 import platform
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
@@ -18,6 +17,7 @@ from carft import NUMERICS, __version__
 from carft.core.array_cache import GIB, ArrayCache
 from carft.core.errors import UserError
 from carft.data.decoding import set_decoders
+from carft.training.device import use_repeatable_cublas
 from carft.training.hardware import cpu_facts, hardware_name
 
 #: settings of an execution that every record holds; a record holds the others only when they are not the default
@@ -122,11 +122,13 @@ class Execution:
         torch.set_num_threads(self.threads)
         set_decoders(self.decoders)
         if self.device == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            use_repeatable_cublas()
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.allow_tf32 = False  # no TensorFloat-32 in a float32 record
+            torch.backends.cuda.enable_cudnn_sdp(False)  # the backward pass of its attention differs from run to run
             torch.set_float32_matmul_precision("highest")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # with warn_only, flash and memory-efficient attention keep a backward pass that differs from run to run
+        torch.use_deterministic_algorithms(True, warn_only=False)
         # deterministic mode would also fill every new tensor with NaN, which takes time
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set on the module
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
+from carft.training.device import use_repeatable_cublas
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import HANG_AFTER
 
@@ -189,6 +190,7 @@ def connect(request: Resources) -> None:
     """
     # otherwise Ray waits for 30 s after SIGTERM; it reads the variable at import
     os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
+    use_repeatable_cublas()  # the processes of a local Ray inherit the environment
     import ray
 
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")

@@ -30,6 +30,7 @@ from sweeps.search.protocol import Job
 COLLECTIVE_S, NO_LIMIT_S = 1800, 10**7
 #: for a cell of more workers than the others: where they cannot start it runs again with as many as the others have
 GIVES_UP = FailureConfig(controller_failure_limit=1, max_preemption_failures=0)
+device.use_repeatable_cublas()  # before the probe, which is the first product of a worker
 
 
 def train_cell(cell: Cell, results: str, execution: Execution, unseal: bool, keep_weights: bool) -> None:

@@ -20,6 +20,7 @@ from sweeps.ray_backend.stopping import is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU
 HOLD_S = 2.0
+device.use_repeatable_cublas()  # before the probe, which is the first product of an actor
 
 
 class CellActor(tune.Trainable):

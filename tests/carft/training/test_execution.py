@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +25,14 @@ from carft.store.records import Store
 from carft.training import loop
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
+from carft.training.device import CUBLAS_WORKSPACE, probe
 from carft.training.distributed import WorkerRank
 from carft.training.evaluate import predict_each
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute, run_cell, store_checkpoints
 from carft.training.schedule import draws, parts_of_epoch
-from tests.support.helpers import LR, quick_cell
+from tests.support.helpers import LR, ROOT, quick_cell
 
 CELL = quick_cell("car_ft", epochs=2, lr=LR, kl_weight=1.0)
 
@@ -299,3 +303,30 @@ def test_a_scored_subset_goes_from_images_to_predictions(bench: CellContext, cel
     (found,) = predict_each([bench.network()], images, bench.pretrained, bench.prompts)
     assert set(found.predicted) <= {0, 2, 3}
     assert found.logits.shape[1] == len(bench.card.classes)
+
+
+def test_kernels_that_differ_from_run_to_run_are_errors_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is needed: only the settings are looked at."""
+    monkeypatch.delenv(CUBLAS_WORKSPACE, raising=False)
+    with pytest.raises(AssertionError, match="before the first product"):
+        probe("cuda", "GPU-1")
+    try:
+        Execution("cuda").prepare()
+        assert (
+            torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
+        )
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert os.environ[CUBLAS_WORKSPACE] == ":4096:8"
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["trainable", "distributed"])
+def test_a_process_of_a_sweep_sets_the_workspace_of_cublas_before_its_first_product(module: str) -> None:
+    script = f"import sweeps.ray_backend.{module}, os; print(os.environ['{CUBLAS_WORKSPACE}'])"
+    bare = {name: value for name, value in os.environ.items() if name != CUBLAS_WORKSPACE}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=bare, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ":4096:8"
