@@ -49,7 +49,7 @@ audit-report: $(BIN)/.installed  ## the report of the published records again, a
 	$(BIN)/python cli.py results export build/records.zip --results $(PUBLISHED) --report audit/report
 	mv build/records.zip audit/records.zip
 
-bench: $(BIN)/.installed  ## figures of speed against their targets; a few minutes on an idle machine
+bench: $(BIN)/.installed  ## ratios of speed against their targets; ten minutes on an idle machine
 	$(BIN)/python -m benchmarks
 
 reliability: $(BIN)/.installed  ## what faults cost, measured into docs/reliability.md; about five minutes

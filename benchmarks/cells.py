@@ -24,7 +24,7 @@ from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.run import run_sweep
 from sweeps.recipes import load_recipe
 
-#: of these a cell of each method is also run as a process of its own
+#: tasks of the sweep; a cell of each and of each method is also run as a process of its own
 TASKS = ["icons/places", "icons/transport", "icons/weather"]
 
 
@@ -50,11 +50,11 @@ class Swept:
 
 
 def swept() -> Swept:
-    """The miniature recipe, in a fresh results folder, with nothing kept from earlier."""
+    """The miniature recipe on three tasks, in a fresh results folder, with nothing kept from earlier."""
     with tempfile.TemporaryDirectory() as scratch:
         notes = Path(scratch) / "notes.jsonl"
         os.environ[NOTES] = str(notes)
-        recipe = load_recipe("miniature").changed()
+        recipe = load_recipe("miniature").changed(tasks=TASKS)
         request = Resources(execution=Execution(feature_cache=str(Path(scratch) / "features")))
         started = time.time()
         with patch("sweeps.ray_backend.trainable.CellActor", TimedActor):
@@ -79,7 +79,7 @@ def measure() -> list[Figure]:
     note = f"{sweep.cells} cells in {n} jobs, {sweep.span:.0f} s on {CORES} cores; {detail}"
     return [
         Figure(name, computing / available, ">= 0.9", n, unit="share of time", note=note),
-        Figure("fixed cost of a job", fixed, "<= 0.3", n, unit="s", note="all that is neither computing nor data"),
+        Figure("fixed cost of a job", fixed, None, n, unit="s", note="all that is neither computing nor data"),
         Figure("data wait of the sweep", spent["data"] / available, "<= 0.05", n, unit="share of time"),
         Figure("start of a sweep", sweep.before, None, unit="s", note="from the call to the first cell"),
         _against_processes(trained),

@@ -25,9 +25,9 @@ from reports.build import build_report
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
 
-CELLS = (500, 2000, 8000)  # about a quarter of them unsealed
+CELLS = (500, 1500, 4500)  # about a quarter of them unsealed
 TASKS = (1, 3, 9)
-TRIALS = (16, 32, 64)
+TRIALS = (12, 24, 48)
 CLASSES = (8, 64, 512)
 TEMPLATES = (4, 32, 256)
 #: linear, with room for what three points are off by
