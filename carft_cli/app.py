@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from carft.core.errors import Diverged, MethodFailed, StorageUnavailable, UserError
+from carft.core.files import require_text
 from carft_cli.audit import audit
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
@@ -44,14 +47,19 @@ app.add_typer(icons, name="icons")
 def main() -> None:
     """The console script: a refusal is one sentence and exit code 2, a failed cell exit code 1."""
     try:
+        for argument in sys.argv[1:]:
+            require_text(argument)
         app()
     except UserError as refusal:
         err.say(headed("Refused:", f" {refusal.message}", "bold red"))
         if refusal.hint:
             err.say(refusal.hint)
         raise SystemExit(2) from None
-    except StorageUnavailable as away:
-        err.say(headed("Refused:", f" {away.strerror}.", "bold red"))
+    except OSError as error:
+        if error.filename is None and not isinstance(error, StorageUnavailable):
+            raise
+        where = "" if error.filename is None else f"'{error.filename}': "
+        err.say(headed("Refused:", f" {where}{error.strerror}.", "bold red"))
         raise SystemExit(2) from None
     except (Diverged, MethodFailed) as failure:
         err.say(headed("The cell failed:", f" {failure}.", "bold red"))

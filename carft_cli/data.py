@@ -196,7 +196,7 @@ def examine(task: str) -> Findings:
     from carft.data.catalog import card
     from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
     from carft.data.folder.named import located
-    from carft.data.folder.table import table_notes
+    from carft.data.folder.table import unread_notes
     from carft.data.folder.tasks import unmeasured
     from carft.training.execution import Execution
 
@@ -204,7 +204,7 @@ def examine(task: str) -> Findings:
     tree, name = located(known.name)
     hashes = hash_images([path for index in tree.images.values() for path in index.paths])
     return Findings(
-        [f"{len(tree.splits):,} groups.", *table_notes(tree), *unmeasured(known)],
+        [f"{len(tree.splits):,} groups.", *unread_notes(tree), *unmeasured(known)],
         known.refusal(Execution()),
         near_duplicates(tree, tree.sets(name.id_domains, name.ood_domains), hashes),
         label_conflicts(tree, hashes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 
 from carft.core.errors import UserError
 from carft.core.files import given_path
-from carft_cli.console import out, print_json, program
+from carft_cli.console import out, print_json, program, typed
 from carft_cli.new import write_template
 from carft_cli.options import AsJson, ModelOptions, given, writing
 
@@ -23,7 +24,7 @@ TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
 
 
 def init(
-    data: Annotated[Path, typer.Argument(help="A folder of images, or a table (docs/folder.md).")],
+    data: Annotated[Path, typer.Argument(help="A folder of images, a folder of such folders, or a table.")],
     to: Annotated[Path, typer.Option("--to", help="The folder to write.")] = Path("my-audit"),
     model: Annotated[str | None, typer.Option(help="An open_clip model; default: that of downstream.")] = None,
     pretrained: Annotated[str | None, typer.Option(help="Its weights: a tag, or a file.")] = None,
@@ -31,43 +32,91 @@ def init(
 ) -> None:
     """Look at your images and write a project folder: tasks file, recipe, and a README with three commands.
 
+    A folder of several tasks becomes a family of tasks (docs/folder.md).
+
     Example: `python cli.py init images.csv --to my-audit`
     """
-    from carft.data.catalog import card
-    from carft.data.folder.cards import folder_task
-    from carft.data.folder.layout import read
-    from carft.data.folder.table import table_notes
-    from carft.data.folder.tasks import unmeasured
-    from carft.training.execution import Execution
+    from carft.data.folder.table import unread_notes
 
+    trees = _read_trees(given_path(data))
+    name = next(iter(trees)).partition("/")[0]
+    paths = {file: to / file for file in (TASKS, RECIPE, README)}
+    if existing := next((path for path in paths.values() if path.exists()), None):
+        raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model, pretrained).weights()
-    tree = read(given_path(data))
-    known = card(folder_task(data))
-    paths = {name: to / name for name in (TASKS, RECIPE, README)}
-    if found := next((path for path in paths.values() if path.exists()), None):
-        raise UserError(f"'{found}' exists already.", "Give another folder: --to FOLDER")
-    name = task_name(tree.base.name if tree.root == tree.base else tree.root.stem)
-    entry = _entry(tree, name, to)
-    _write(paths[TASKS], {"tasks": [entry]}, "Domains, classes and prompts as they were found; edit what is wrong.")
+    entries = [_entry(tree, task, to) for task, tree in trees.items()]
+    _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
     _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
-    words = {"name": name, "measures": f"{len(tree.words)} classes; {known.measures.partition(': ')[2]}"}
-    write_template(paths[README], "readme.md.txt", {**words, "program": program(), "folder": shlex.quote(str(to))})
-    warnings = [*known.warnings(), *unmeasured(known), *filter(None, [known.refusal(Execution())])]
+    _write_readme(paths[README], name, trees)
+    warnings = [_of_task(task, trees) + words for task, tree in trees.items() for words in _warnings(tree)]
     if as_json:
-        print_json({"task": name, "paths": [str(path) for path in paths.values()], "warnings": warnings})
+        files = [str(path) for path in paths.values()]
+        print_json({"task": name, "tasks": list(trees), "paths": files, "warnings": warnings})
         return
-    images = sum(map(len, tree.images.values()))
-    lines = [f"Task {name}: {images} images, {len(tree.splits)} groups, {len(tree.words)} classes."]
-    if "id_domains" in entry:
-        inside, outside = (", ".join(entry[key]) for key in ("id_domains", "ood_domains"))
-        lines.append(f"Trained on: {inside}; held out: {outside}. Edit id_domains and ood_domains in {paths[TASKS]}.")
-    for line in (*lines, *table_notes(tree), *(f"Warning: {words_}" for words_ in warnings)):
-        out.say(line)
-    out.print(f"Written: {', '.join(map(str, paths.values()))}", soft_wrap=True)
-    asked = f"{shlex.quote(str(paths[RECIPE]))} --results {shlex.quote(str(to / 'results'))}"
-    out.say(f"Next: python cli.py plan {asked}")
+    for (task, tree), entry in zip(trees.items(), entries, strict=True):
+        images = sum(map(len, tree.images.values()))
+        out.say(f"Task {task}: {images} images, {len(tree.splits)} groups, {len(tree.words)} classes.")
+        if "id_domains" in entry:
+            inside, outside = (", ".join(entry[key]) for key in ("id_domains", "ood_domains"))
+            out.say(f"Trained on: {inside}; held out: {outside}.")
+        for line in unread_notes(tree):
+            out.say(line)
+    for words in warnings:
+        out.say(f"Warning: {words}")
+    out.say(f"Written: {', '.join(map(str, paths.values()))}. Domains, class names and prompts are in {paths[TASKS]}.")
+    out.say(f"Next: {typed('plan', str(paths[RECIPE]), '--results', str(to / 'results'))}")
+
+
+def _read_trees(path: Path) -> dict[str, Tree]:
+    """Name of a task -> its tree: of one task, or of a folder that holds several.
+
+    Raises ``UserError`` for what is neither.
+    """
+    from carft.data.folder.layout import read
+
+    try:
+        tree = read(path)
+    except UserError as refusal:
+        if path.is_dir() and (trees := _read_family(path, refusal)):
+            return trees
+        raise
+    return {task_name(tree.base.name if tree.root == tree.base else tree.root.stem): tree}
+
+
+def _read_family(path: Path, refusal: UserError) -> dict[str, Tree]:
+    """Name of a task -> its tree, of a folder that holds tasks; empty for one that holds domains of one task.
+
+    refusal: why the folder is not one task. Tasks without domains, <task>/<class>/<image>, share no class: domains do.
+    """
+    from carft.data.folder.layout import read
+    from carft.data.trees import folder_names
+
+    folders = folder_names(path)
+    inner = {folder: folder_names(path / folder) for folder in folders}
+    has_domains = any(folder_names(path / folder / name) for folder, names in inner.items() for name in names)
+    classes = [name.casefold() for names in inner.values() for name in names]
+    if len(folders) < 2 or not (has_domains or len(classes) == len(set(classes))):
+        return {}
+    trees: dict[str, Tree] = {}
+    family = task_name(path.resolve().name)[:HALF]
+    for folder in folders:
+        try:
+            tree = read(path / folder)
+        except UserError as other:
+            raise UserError(
+                f"'{path}' is neither one task nor a folder of tasks. As one: {refusal.message} As several: "
+                f"{other.message}",
+                refusal.hint,
+            ) from other
+        name = f"{family}/{_plain_name(folder)[:HALF]}"
+        trees[name if name not in trees else f"{name}-{len(trees)}"] = tree
+    return trees
+
+
+#: most characters of the family, and of the task, in the name of a task of a family
+HALF = 28
 
 
 def task_name(given: str) -> str:
@@ -75,18 +124,51 @@ def task_name(given: str) -> str:
     from carft.data.catalog import TAKEN
     from carft.data.folder.named import LONGEST
 
-    plain = re.sub(r"[^A-Za-z0-9.+()-]+", "-", given).strip(".+()-")[: LONGEST - 3] or "images"
+    plain = _plain_name(given)[: LONGEST - 3]
     return f"my-{plain}" if plain in TAKEN else plain
 
 
+def _plain_name(given: str) -> str:
+    return re.sub(r"[^\w.+()-]+|_+", "-", given).strip(".+()-") or "images"
+
+
+def _domains(tree: Tree) -> tuple[list[str], list[str]]:
+    """Domains to train on, and held-out ones: where the data name the splits, those with images to train on; else the
+    first domain."""
+    from carft.data.folder.splits import split_of
+
+    trained = list(tree.domains[:1])
+    if any(split != split_of(group) for group, split in tree.splits.items()):
+        named = [domain for domain in tree.domains if len(tree.part(domain, "train"))]
+        trained = named if 0 < len(named) < len(tree.domains) else trained
+    return trained, [domain for domain in tree.domains if domain not in trained]
+
+
 def _entry(tree: Tree, name: str, to: Path) -> dict[str, Any]:
+    from carft.data.folder.words import prompts_to_edit
+
     where = Path(os.path.relpath(tree.root, to.resolve())).as_posix()
     entry: dict[str, Any] = {"name": name, "path": where}
     if len(tree.domains) > 1:
-        entry |= {"id_domains": list(tree.domains[:1]), "ood_domains": list(tree.domains[1:])}
-        entry["prompts"] = dict(zip(tree.domains, tree.prompts, strict=True))
+        trained, held_out = _domains(tree)
+        entry |= {"id_domains": trained, "ood_domains": held_out, "prompts": prompts_to_edit(tree)}
     entry["class_names"] = dict(zip(tree.folders, tree.words, strict=True))
     return entry
+
+
+def _warnings(tree: Tree) -> list[str]:
+    """What stands in the way of a sweep on a tree, or weakens it, as sentences."""
+    from carft.data.catalog import card
+    from carft.data.folder.cards import folder_task
+    from carft.data.folder.tasks import unmeasured
+    from carft.training.execution import Execution
+
+    task = card(folder_task(tree.root, *(_domains(tree) if len(tree.domains) > 1 else ())))
+    return [*task.warnings(), *unmeasured(task), *filter(None, [task.refusal(Execution())])]
+
+
+def _of_task(task: str, trees: Mapping[str, Tree]) -> str:
+    return f"{task}: " if len(trees) > 1 else ""
 
 
 def _write(path: Path, content: dict[str, Any], note: str) -> None:
@@ -96,3 +178,14 @@ def _write(path: Path, content: dict[str, Any], note: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
         path.write_text(f"# {note}\n{text}", encoding="utf-8")
+
+
+def _write_readme(path: Path, name: str, trees: Mapping[str, Tree]) -> None:
+    lines = []
+    for task, tree in trees.items():
+        trained, held_out = _domains(tree)
+        shift = f"; shift to {', '.join(held_out)}" if held_out else ""
+        domains = f"trained on {', '.join(trained)}{shift}" if len(tree.domains) > 1 else "no shift"
+        lines.append(f"{_of_task(task, trees)}{len(tree.words)} classes; {domains}")
+    words = {"name": name, "measures": "; ".join(lines), "program": program(), "folder": shlex.quote(str(path.parent))}
+    write_template(path, "readme.md.txt", words)

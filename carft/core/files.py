@@ -33,6 +33,15 @@ def given_path(text: str | Path) -> Path:
         raise UserError(f"{str(text)!a} is no path of this machine: {why}.", "Write it in full.") from error
 
 
+def require_text(path: str | Path) -> None:
+    """Raise ``UserError`` for a path that is not UTF-8: records and tables are text, and hold paths."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise UserError(f"The name '{shown}' is not UTF-8.", "Rename the file or folder.") from error
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises ``CorruptFile`` if it cannot be read or parsed."""
     try:

@@ -6,25 +6,43 @@ import os
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import require_text
 from carft.core.heartbeat import heartbeat
 from carft.data.sets import DataSet, Index
 
 #: file name extensions of images, in lower case
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+#: what to do with images of other formats
+CONVERT = f"Images end in {', '.join(IMAGES)}. Convert others, such as .heic, to JPEG or PNG."
+
+
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder by name, without hidden ones.
+
+    Raises ``UserError`` for a folder that cannot be read and for a name that is not UTF-8.
+    """
+    heartbeat()
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(
+            f"The folder '{folder}' cannot be read: {error.strerror}.", "Allow it with chmod, or move the folder away."
+        ) from error
+    for entry in shown:
+        if not entry.name.isascii():
+            require_text(entry.path)
+    return sorted(shown, key=lambda entry: entry.name)
 
 
 def image_names(folder: Path) -> list[str]:
     """Return the names of the image files in a folder, sorted, without hidden files."""
-    heartbeat()
-    with os.scandir(folder) as entries:
-        found = [e.name for e in entries if not e.name.startswith(".") and e.name.lower().endswith(IMAGES)]
-    return sorted(found)
+    return [entry.name for entry in entries_of(folder) if entry.name.lower().endswith(IMAGES)]
 
 
 def folder_names(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, sorted, without hidden ones."""
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+    return [entry.name for entry in entries_of(folder) if entry.is_dir()]
 
 
 def class_tree(

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carft.data.fixtures import picture
 from carft.data.folder.named import checked_name
 from carft.data.folder.tasks_file import tasks_in
 from carft.data.sets import DataSet
@@ -39,12 +40,69 @@ def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path)
     recipe = load_recipe(str(tmp_path / "audit" / "recipe.yaml"))
     assert (recipe.model, recipe.tasks_file) == ("icons-resnet", str(tmp_path / "audit" / "carft.yaml"))
     readme = (tmp_path / "audit" / "README.md").read_text()
-    assert readme.count("\npython cli.py ") == 3 and "$" not in readme
+    assert readme.count("\npython cli.py ") == readme.count("--results") == 3 and "$" not in readme
     assert "../pets" in (tmp_path / "audit" / "carft.yaml").read_text()
     plain = run_cli(*asked[:3], tmp_path / "other")
     assert "Trained on: photo; held out: scan, sketch." in plain.stdout and "Task my-pets: " in plain.stdout
     again = run_cli(*asked)
     assert again.returncode == 2 and "exists already" in again.stderr
+
+
+def draw(root: Path, *classes: str, domain: str = "", count: int = 12) -> None:
+    for label, name in enumerate(classes):
+        (root / domain / name).mkdir(parents=True)
+        for number in range(count):
+            picture(label, len(domain), number).save(root / domain / name / f"{name}-{number}.png")
+
+
+def test_a_folder_of_tasks_becomes_a_family(tmp_path: Path) -> None:
+    for task in ("jabłko ñ", "two words"):
+        for domain in ("photo", "inverted"):
+            draw(tmp_path / "shop" / task, "cat", "guinea pig", domain=domain)
+    (tmp_path / "shop" / "two words" / "photo" / "cat" / "late.HEIC").write_bytes(b"not read")
+    done = run_cli("init", tmp_path / "shop", "--to", tmp_path / "audit")
+    assert done.returncode == 0, done.stderr
+    assert "Files that are not read: 1 .heic" in done.stdout
+    tasks = tasks_in(tmp_path / "audit" / "carft.yaml")
+    assert [task.name for task in tasks] == ["shop/jabłko-ñ", "shop/two-words"]
+    assert tasks[0].prompts == ("an inverted of a {}.", "a photo of a {}.")
+    assert load_recipe(str(tmp_path / "audit" / "recipe.yaml")).tasks_file
+
+
+def test_tasks_without_domains_are_a_family_where_they_share_no_class(tmp_path: Path) -> None:
+    draw(tmp_path / "shop" / "pets", "cat", "dog")
+    draw(tmp_path / "shop" / "fruit", "apple", "pear")
+    made = run_cli("init", tmp_path / "shop", "--to", tmp_path / "audit", "--json")
+    assert json.loads(made.stdout)["tasks"] == ["shop/fruit", "shop/pets"]
+    draw(tmp_path / "shop" / "fruit" / "more", "a", "b")
+    refused = run_cli("init", tmp_path / "shop", "--to", tmp_path / "other")
+    assert refused.returncode == 2 and "neither one task nor a folder of tasks" in refused.stderr
+
+
+def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> None:
+    rows = []
+    for domain in ("drawing", "photo"):
+        draw(tmp_path, "cat", "dog", domain=domain)
+        for number, path in enumerate(sorted((tmp_path / domain).rglob("*.png"))):
+            split = "test" if domain == "drawing" else ("train", "val", "test")[number % 3]
+            row = {"path": path.relative_to(tmp_path), "class": path.parent.name, "domain": domain, "split": split}
+            rows.append({**row, "group": f"{domain}-{number}"})
+    pd.DataFrame(rows).to_csv(tmp_path / "images.csv", index=False)
+    done = run_cli("init", tmp_path / "images.csv", "--to", tmp_path / "audit")
+    assert "Trained on: photo; held out: drawing." in done.stdout and "Warning" not in done.stdout
+    (task,) = tasks_in(tmp_path / "audit" / "carft.yaml")
+    assert (task.id_domains, task.ood_domains) == (("photo",), ("drawing",))
+
+
+def test_a_wrong_path_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from carft_cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit as end: sys.exit(10 * ('torch' in sys.modules) + end.code)"
+    )
+    asked = [sys.executable, "-c", code, "init", str(tmp_path / "nowhere")]
+    done = subprocess.run(asked, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "There is no folder" in done.stderr
 
 
 @pytest.mark.slow

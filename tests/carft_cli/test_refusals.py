@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from carft.data.sets import DataSet
 from carft.store.records import Store
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 
@@ -124,6 +127,33 @@ def test_a_wrong_file_is_refused(arguments: tuple[object, ...], says: str, finis
     asked = [tmp_path / str(word) if word in FILES else word for word in arguments]
     results = ["--results", finished.root] if arguments[0] == "report" else []
     assert_refused(*asked, *results, says=says)
+
+
+@pytest.mark.parametrize("verb", [("init",), ("data", "check")], ids=" ".join)
+@pytest.mark.parametrize("fault", ["unreadable folder", "unreadable root", "file name", "argument"])
+def test_a_folder_that_cannot_be_read_or_named_is_refused(
+    verb: tuple[str, ...], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for the superuser, whom no permission stops."""
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(tmp_path)
+    asked = tmp_path / "pets"
+    if fault == "file name":
+        (tmp_path / "pets" / "photo" / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
+    elif fault == "argument":
+        asked = asked.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    else:
+        closed, scandir = str(asked / "photo" / "cat" if fault == "unreadable folder" else asked), os.scandir
+
+        def scan(path: object) -> object:
+            if str(path) == closed:
+                raise PermissionError(errno.EACCES, "Permission denied", closed)
+            return scandir(path)  # type: ignore[call-overload]
+
+        monkeypatch.setattr(os, "scandir", scan)
+    says = "cannot be read: Permission denied" if fault.startswith("unreadable") else "is not UTF-8"
+    name = f"folder:{asked}" if verb[0] == "data" else asked
+    to = ("--to", tmp_path / "audit") if verb[0] == "init" else ()
+    assert_refused(*verb, name, *to, says=says)
 
 
 @no_gpu

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import CorruptFile, UserError
+from carft.core.files import require_text
 from carft.data.fixtures import picture
 from carft.data.folder.listing import Listed, listed
 from carft.data.folder.splits import split_of, splits_of
@@ -18,6 +19,7 @@ from carft.data.folder.table import TABLES, read_table
 from carft.data.folder.tree import GROUP, STEM, Tree, group_of
 from carft.data.folder.words import class_words, domain_prompts
 from carft.data.sets import DataSet, Index
+from carft.data.trees import folder_names
 
 CLASS_NAMES, CONTEXTS, SPLIT = "classnames.json", "contexts.json", "split.json"
 
@@ -28,6 +30,7 @@ def read(root: Path, group: str = "") -> Tree:
     Raises ``UserError`` for an invalid or ambiguous tree or table.
     """
     root = root.resolve()
+    require_text(root)
     if root.suffix.lower() in TABLES and not root.is_dir():
         return read_table(root, group)
     if not root.is_dir():
@@ -37,8 +40,8 @@ def read(root: Path, group: str = "") -> Tree:
 
 def _stamp(root: Path) -> tuple[tuple[str, int], ...]:
     """Return modification times of folders and JSON files, the cache key of :func:`_read`."""
-    folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir())]
-    folders += [p for d in folders[1:] for p in sorted(d.iterdir()) if p.is_dir()]
+    folders = [root, *(root / name for name in folder_names(root))]
+    folders += [folder / name for folder in folders[1:] for name in folder_names(folder)]
     notes = [root / name for name in (CLASS_NAMES, CONTEXTS, SPLIT) if (root / name).is_file()]
     return tuple((str(p), p.stat().st_mtime_ns) for p in (*folders, *notes))
 

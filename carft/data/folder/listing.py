@@ -14,7 +14,7 @@ from carft.data.index_state import SPOT
 from carft.data.indexing import indexed
 from carft.data.listing import statuses
 from carft.data.sets import DataSet, Index
-from carft.data.trees import IMAGES
+from carft.data.trees import CONVERT, IMAGES, entries_of
 
 #: names of folders that are taken for splits where all folders are called so
 SPLIT_FOLDERS = {*SPLITS, "valid", "validation"}
@@ -87,9 +87,7 @@ def _places(root: Path) -> dict[str, Path]:
 
 def _entries(folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
     """Yield the entries of a folder by name, without hidden files. Raises ``UserError`` for a link out of the tree."""
-    with os.scandir(folder) as found:
-        entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in entries:
+    for entry in entries_of(folder):
         if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
             raise UserError(
                 f"'{entry.path}' is a link that leads out of '{root}'.",
@@ -116,11 +114,11 @@ def _files(folder: Path, root: Path) -> list[str]:
     if inner := [e.name for e in entries if e.is_dir()]:
         raise UserError(
             f"'{folder}' holds the folder '{inner[0]}' where images should be.",
-            "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away.",
+            "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away. Several tasks, "
+            "<task>/<domain>/<class>/<image>, become a tasks file with: python cli.py init FOLDER",
         )
     found = [e.name for e in entries if e.name.lower().endswith(IMAGES)]
     if not found:
-        raise UserError(
-            f"There is no image in '{folder}'.", f"Images end in {', '.join(IMAGES)}. Add some or delete the class."
-        )
+        others = f"; its {len(entries)} files are not read, '{entries[0].name}' first" if entries else ""
+        raise UserError(f"There is no image in '{folder}'{others}.", f"{CONVERT} Or delete the class.")
     return found

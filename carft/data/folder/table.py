@@ -10,6 +10,7 @@ import csv
 import difflib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +22,7 @@ from carft.data.folder.table_index import indexed_tree
 from carft.data.folder.tree import ALONE, GROUP, STEM, Tree, checked_classes, group_of
 from carft.data.folder.words import class_words, domain_prompts
 from carft.data.sets import Index
-from carft.data.trees import IMAGES
+from carft.data.trees import CONVERT, IMAGES, entries_of
 
 #: endings of tables
 TABLES = (".csv", ".parquet")
@@ -90,10 +91,10 @@ def _parsed(table: Path, pattern: str) -> Tree:
     )
 
 
-def table_notes(tree: Tree) -> list[str]:
-    """Which columns of a table are not read, and what it leaves to defaults, as sentences; empty for a folder."""
+def unread_notes(tree: Tree) -> list[str]:
+    """Which files of a folder or columns of a table are not read, and what a table leaves to defaults, as sentences."""
     if tree.root == tree.base:
-        return []
+        return _unread_files(tree)
     unread = [name for name in _columns(tree.root) if name not in KNOWN]
     notes = [f"Columns that are not read: {', '.join(unread)}."] if unread else []
     if tree.unit == STEM:
@@ -101,6 +102,17 @@ def table_notes(tree: Tree) -> list[str]:
     if tree.domains == (ALONE,):
         notes.append("No column domain: all images are of one domain.")
     return notes
+
+
+def _unread_files(tree: Tree) -> list[str]:
+    """How many files beside the images of a folder are not read, by the ending of their names."""
+    places = [tree.base if domain == ALONE else tree.base / domain for domain in tree.domains]
+    entries = (entry for place in places for name in tree.folders for entry in entries_of(place / name))
+    endings = Counter(Path(e.name).suffix.lower() or e.name for e in entries if not e.name.lower().endswith(IMAGES))
+    if not endings:
+        return []
+    counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(MANY))
+    return [f"Files that are not read: {counts}. {CONVERT}"]
 
 
 def _columns(table: Path) -> list[str]:
@@ -187,7 +199,7 @@ def _row(table: Path, where: str, values: dict[str, str], pattern: str) -> Row:
             "Put the table into a folder above all images; paths are read from there.",
         )
     if not path.name.lower().endswith(IMAGES):
-        raise UserError(f"{where}: '{values['path']}' is no image.", f"Images end in {', '.join(IMAGES)}.")
+        raise UserError(f"{where}: '{values['path']}' is no image.", CONVERT)
     if not path.is_file():
         raise UserError(f"{where}: there is no file '{path}'.", "Paths are read from the table's folder.")
     if (split := values.get("split", "")) and split not in SPLITS:

@@ -44,7 +44,7 @@ def domain_prompts(domains: tuple[str, ...], note: Mapping[str, Any], path: Path
 
     Raises ``UserError`` for an unknown domain and for a prompt without exactly one ``{}``.
     """
-    default = {ALONE: ALONE_PROMPT} if domains == (ALONE,) else {d: f"a {_plain(d)} of a {{}}." for d in domains}
+    default = {ALONE: ALONE_PROMPT} if domains == (ALONE,) else {d: _default_prompt(d) for d in domains}
     prompts = default | _named(note, domains, "domain", path)
     for name, prompt in prompts.items():
         if prompt.count("{}") != 1 or any(brace in prompt.replace("{}", "") for brace in "{}"):
@@ -53,6 +53,21 @@ def domain_prompts(domains: tuple[str, ...], note: Mapping[str, Any], path: Path
                 f"Write it in '{path}', for example: " + '{"sketch": "a pencil sketch of a {}."}',
             )
     return tuple(prompts.values())
+
+
+def _default_prompt(domain: str) -> str:
+    return f"a {domain.replace('_', ' ').replace('{', '').replace('}', '')} of a {{}}."
+
+
+def prompts_to_edit(tree: Tree) -> dict[str, str]:
+    """Return domain -> prompt, for a file that a person edits.
+
+    A default prompt gets the article of its domain there, as "an infrared of a {}.". The default itself stays as it is:
+    records of data without such a file rest on it.
+    """
+    prompts = dict(zip(tree.domains, tree.prompts, strict=True))
+    unedited = (d for d, prompt in prompts.items() if d[0].lower() in "aeiou" and prompt == _default_prompt(d))
+    return prompts | {domain: f"an{prompts[domain][1:]}" for domain in unedited}
 
 
 def words_of(
@@ -65,7 +80,3 @@ def words_of(
     words = dict(zip(tree.folders, tree.words, strict=True)) | dict(class_names)
     shown = dict(zip(tree.domains, tree.prompts, strict=True)) | dict(prompts)
     return class_words(tree.folders, words, source), domain_prompts(tree.domains, shown, source)
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ").replace("{", "").replace("}", "")

@@ -26,7 +26,7 @@ from carft.data.folder.cards import folder_task, leave_one_out
 from carft.data.folder.layout import read
 from carft.data.folder.named import named_task
 from carft.data.folder.splits import SPLITS, split_of
-from carft.data.folder.table import _read, read_table, table_notes
+from carft.data.folder.table import _read, read_table, unread_notes
 from carft.data.folder.tasks_file import tasks_in
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
@@ -106,11 +106,11 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
     renamed.to_csv(tmp_path / "mine.csv", index=False)
     renamed.to_parquet(tmp_path / "mine.parquet", index=False)
     for name in ("mine.csv", "mine.parquet"):
-        unread, group, domain = table_notes(read_table(tmp_path / name))
+        unread, group, domain = unread_notes(read_table(tmp_path / name))
         assert "individual" in unread and "site" in unread and "path" not in unread
         assert group.startswith("No column group") and domain.startswith("No column domain")
-    assert table_notes(read_table(drawn / "images.csv")) == []
-    assert not any("group" in note for note in table_notes(read_table(tmp_path / "mine.csv", "^(.*)-")))
+    assert unread_notes(read_table(drawn / "images.csv")) == []
+    assert not any("group" in note for note in unread_notes(read_table(tmp_path / "mine.csv", "^(.*)-")))
     checked = run_cli("data", "check", f"folder:{tmp_path / 'mine.csv'}")
     assert "individual" in checked.stdout and " groups." in checked.stdout
 

@@ -6,8 +6,9 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from carft.data.downstream.layouts.shared import damaged, drawings, folders, index_of, save, write_lines
+from carft.data.downstream.layouts.shared import damaged, drawings, index_of, save, write_lines
 from carft.data.sets import DataSet, Index
+from carft.data.trees import folder_names
 
 
 def index(data_set: DataSet, root: Path) -> dict[str, Index]:
@@ -26,7 +27,7 @@ def index(data_set: DataSet, root: Path) -> dict[str, Index]:
 
 def classes(data_set: DataSet, root: Path) -> list[str]:
     """Return the names of the class folders."""
-    return folders(root / data_set.folder / "images")
+    return folder_names(root / data_set.folder / "images")
 
 
 def fixture(data_set: DataSet, root: Path) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carft.data.downstream.layouts.shared import damaged, drawings, folders, index_of, lines, save, write_lines
+from carft.data.downstream.layouts.shared import damaged, drawings, index_of, lines, save, write_lines
 from carft.data.sets import DataSet, Index
+from carft.data.trees import folder_names
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def classes(data_set: DataSet, root: Path) -> list[str]:
     if not known.classes:
         return sorted({name for _, name in _listed(data_set, base, "train")})
     place = base / known.classes
-    return folders(place) if place.is_dir() else lines(place)
+    return folder_names(place) if place.is_dir() else lines(place)
 
 
 def fixture(data_set: DataSet, root: Path) -> None:

@@ -18,11 +18,6 @@ SIDE = 24
 Rows = Iterable[tuple[Path, str]]
 
 
-def folders(path: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted; hidden ones too, which no real set has."""
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-
-
 def lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not empty. Raises ``CorruptFile`` if it is not text."""
     try:
