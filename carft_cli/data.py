@@ -14,9 +14,11 @@ from carft.core.errors import UserError
 from carft_cli.console import counted, err, out, print_json, rows_table, typed
 from carft_cli.declare import DATA, option, takes
 from carft_cli.options import AsJson, Data, DomainOptions
+from carft_cli.splits import print_splits, split_rows, split_warnings
 
 if TYPE_CHECKING:
     from carft.data.duplicates import NearDuplicates
+    from carft_cli.splits import Trees
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
@@ -159,11 +161,19 @@ class Findings:
     near_duplicates: list[NearDuplicates]
     label_conflicts: list[tuple[str, ...]]
     """Paths of images with the same pixels in several classes."""
+    trees: Trees
+    """The task, with its tree and domains."""
 
     def as_dict(self) -> dict[str, Any]:
         """The keys of `--json`."""
         near = [asdict(duplicates) for duplicates in self.near_duplicates]
-        return {"near_duplicates": near, "label_conflicts": self.label_conflicts, "refused": self.refusal}
+        return {
+            "near_duplicates": near,
+            "label_conflicts": self.label_conflicts,
+            "refused": self.refusal,
+            "splits": split_rows(self.trees),
+            "warnings": split_warnings(self.trees),
+        }
 
     def say(self) -> None:
         """Print all of it, with the first files of each kind."""
@@ -180,6 +190,7 @@ class Findings:
                 "Keep each image in one class."
             )
             _say_first(" = ".join(paths) for paths in conflicts)
+        print_splits(self.trees)
 
 
 def _say_first(lines: Iterable[str]) -> None:
@@ -208,6 +219,7 @@ def examine(task: str) -> Findings:
         known.refusal(Execution()),
         near_duplicates(tree, tree.sets(name.id_domains, name.ood_domains), hashes),
         label_conflicts(tree, hashes),
+        {task: (tree, name)},
     )
 
 

@@ -16,6 +16,7 @@ from carft.core.files import given_path
 from carft_cli.console import out, print_json, program, typed
 from carft_cli.new import write_template
 from carft_cli.options import AsJson, ModelOptions, given, writing
+from carft_cli.splits import print_splits, split_rows, split_warnings
 
 if TYPE_CHECKING:
     from carft.data.folder.tree import Tree
@@ -36,6 +37,7 @@ def init(
 
     Example: `python cli.py init images.csv --to my-audit`
     """
+    from carft.data.folder.naming import Name
     from carft.data.folder.table import unread_notes
 
     trees = _read_trees(given_path(data))
@@ -51,9 +53,10 @@ def init(
     _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
     _write_readme(paths[README], name, trees)
     warnings = [_of_task(task, trees) + words for task, tree in trees.items() for words in _warnings(tree)]
+    domains = {task: (tree, Name(tree.root, *map(tuple, _domains(tree)))) for task, tree in trees.items()}
     if as_json:
-        files = [str(path) for path in paths.values()]
-        print_json({"task": name, "tasks": list(trees), "paths": files, "warnings": warnings})
+        written = {"task": name, "tasks": list(trees), "paths": [str(path) for path in paths.values()]}
+        print_json({**written, "splits": split_rows(domains), "warnings": [*warnings, *split_warnings(domains)]})
         return
     for (task, tree), entry in zip(trees.items(), entries, strict=True):
         images = sum(map(len, tree.images.values()))
@@ -65,6 +68,7 @@ def init(
             out.say(line)
     for words in warnings:
         out.say(f"Warning: {words}")
+    print_splits(domains)
     out.say(f"Written: {', '.join(map(str, paths.values()))}. Domains, class names and prompts are in {paths[TASKS]}.")
     out.say(f"Next: {typed('plan', str(paths[RECIPE]), '--results', str(to / 'results'))}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from carft.core.errors import UserError
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed
 from carft_cli.declare import OUTPUT, option, takes
+from carft_cli.splits import print_splits, split_rows, trees_of
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
 
@@ -198,6 +199,7 @@ def _as_json(
         "needs": asdict(made.needs),
         "cost": None if cost is None else asdict(cost),
         "tasks": _rows(chosen, forecast),
+        "splits": split_rows(trees_of(chosen.tasks)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
         "earlier": [result.model_dump(exclude={"version"}) for result in made.earlier],
@@ -227,6 +229,7 @@ def _say(
         f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}."
     )
     out.print(rows_table(labelled(_rows(chosen, forecast))))
+    print_splits(trees_of(chosen.tasks))
     hours = forecast.busy_s * made.hardware.devices / 3600
     out.say(f"{time_line(forecast)} {hours:.3g} {device}-hours.")
     if line := at_a_time_line(forecast):

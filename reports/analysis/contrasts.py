@@ -11,7 +11,7 @@ from typing import Any, Literal
 from carft.spec.registry import METHODS, WISE_ALPHAS, hyperparameter_words
 from carft.spec.resolve import interpolation
 from carft.store.study import StudyFile
-from reports.analysis.pairing import Mismatch, paired
+from reports.analysis.pairing import Mismatch, paired, reasons_without_interval
 from reports.evidence.comparability import differences
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.stats.intervals import Estimate, across, pooled, two_way
@@ -153,7 +153,7 @@ class Contrast:
         searched = [e.parent or e.method for e in self._trained_sides()]
         unshared = evidence.unshared_searches(searched)
         evidence = evidence.with_shared_searches(searched)
-        estimates, mismatches = {}, []
+        estimates, mismatches, without_interval = {}, [], {}
         asked = [t for t in evidence.wanted_tasks if self.sets(evidence, t)]
         asked = [t for t in asked if set(self.sets(evidence, t)) <= set(evidence.set_names(t))]
         for task in (t for t in asked if t in evidence.tasks):
@@ -165,25 +165,30 @@ class Contrast:
                 continue
             if pair is not None:
                 estimates[task] = (two_way(pair[0]), pair[1])
+                without_interval[task] = reasons_without_interval(pair[0], sets, evidence.card(task).group)
         unequal = (*self._uneven(evidence, estimates), *mismatches)
         metrics = {task: self.metric(evidence, task) for task in estimates}
         labels = {task: evidence.label(task) for task in estimates}
-        return Found(estimates, self._flaws(evidence, asked, estimates), unequal, metrics, labels, unshared)
+        flaws = self._flaws(evidence, asked, without_interval)
+        return Found(estimates, flaws, unequal, metrics, labels, unshared)
 
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
         return evidence.card(task).metric if self.what == OF_CARD else self.what
 
-    def _flaws(self, evidence: Evidence, asked: Sequence[str], estimates: Any) -> tuple[str, ...]:
-        """Tasks without an estimate, without an interval, or with seeds that only one side has."""
+    def _flaws(self, evidence: Evidence, asked: Sequence[str], reasons: Mapping[str, str]) -> tuple[str, ...]:
+        """Tasks without an estimate, without an interval, or with seeds that only one side has.
+
+        reasons: task with an estimate -> why it has no interval; empty where it has one.
+        """
         flaws = []
-        if absent := [task for task in asked if task not in estimates]:
+        if absent := [task for task in asked if task not in reasons]:
             are = "is" if len(absent) == 1 else "are"
             flaws.append(f"{len(absent)} of {len(asked)} tasks {are} missing ({_named(evidence, absent)})")
-        for task, (estimate, _) in estimates.items():
+        for task, reason in reasons.items():
             shown = evidence.label(task)
-            if math.isnan(estimate.se):
-                flaws.append(f"{shown} has no interval: it has one seed or one {evidence.card(task).group}")
+            if reason:
+                flaws.append(f"{shown} has no interval: it has {reason}")
             seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides()]
             if len(seeds) == 2 and seeds[0] != seeds[1]:
                 flaws.append(f"{shown} has seeds that only one side was run with")
@@ -196,7 +201,7 @@ class Contrast:
                     flaws.append(
                         f"{shown}: {', '.join(gone)} of the curves of {entry.parent} opened on test, without record"
                     )
-        flaws += self._departures(evidence, list(estimates))
+        flaws += self._departures(evidence, list(reasons))
         return tuple(dict.fromkeys(flaws))
 
     def _departures(self, evidence: Evidence, tasks: Sequence[str]) -> list[str]:

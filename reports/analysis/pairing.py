@@ -47,6 +47,19 @@ def contributions(evidence: Evidence, cells: Sequence[str], names: Sequence[str]
     return Contributions(values[:, counted], strata[counted], whole[counted], images[counted], searches)
 
 
+def reasons_without_interval(made: Contributions, sets: Sequence[str], unit: str) -> str:
+    """Why contributions averaged over these sets give no interval, in words; empty where they give one.
+
+    unit: name of a group.
+    """
+    found = ["one seed"] if len(made.values) == 1 else []
+    kinds, counts = np.unique(made.strata, return_counts=True)
+    for stratum in kinds[counts == 1]:
+        holding = " and ".join(name for place, name in enumerate(sets) if int(stratum) >> place & 1)
+        found.append(f"one {unit} in {holding}{' alone' if len(sets) > 1 else ''}")
+    return ", and ".join(found)
+
+
 def same_predictions(first: Predictions, second: Predictions) -> bool:
     """Whether two cells predict the same of the same images, bit for bit."""
     arrays = ("labels", "contexts", "predicted", "predicted_contexts", "context_logits")

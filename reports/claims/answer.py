@@ -229,7 +229,9 @@ def _between(part: Part | None, doubt: str) -> str:
 def interval_words(part: Part) -> str:
     """The interval in points; why there is none where it cannot be computed."""
     if math.isnan(part.low):
-        return "one seed, no interval" if part.estimate.n_seeds == 1 else "no interval"
+        sources = part.estimate.sources_without_variance
+        reason = "one seed, " if "seeds" in sources else "one group in a set, " if "groups" in sources else ""
+        return f"{reason}no interval"
     return f"{100 * part.low:+.1f} to {100 * part.high:+.1f}"
 
 

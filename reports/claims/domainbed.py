@@ -9,7 +9,7 @@ import pandas as pd
 
 from carft.spec.training import Training
 from reports.analysis.contrasts import Contrast, Found, Part, departures, every_suite, pool
-from reports.analysis.pairing import Mismatch, contributions
+from reports.analysis.pairing import Mismatch, contributions, reasons_without_interval
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
 from reports.evidence.references import SHOWN_BACKBONE, reference_numbers
@@ -33,8 +33,8 @@ def held_out(evidence: Evidence, entry: Entry) -> Found:
             flaws.append(f"{evidence.label(task)} is missing")
             continue
         estimate = two_way(made)
-        if math.isnan(estimate.se):
-            flaws.append(f"{evidence.label(task)} has no interval: it has one seed")
+        if reasons := reasons_without_interval(made, evidence.suites(task), evidence.card(task).group):
+            flaws.append(f"{evidence.label(task)} has no interval: it has {reasons}")
         estimates[task] = (estimate, cells)
     return Found(estimates, (*flaws, *departures(evidence, list(estimates), entry.method)), tuple(unequal))
 

@@ -56,7 +56,7 @@ def _no_search(rows: Sequence[Mapping[str, Any]], uncertainty: pd.DataFrame) -> 
         return ""
     own = _of_contrast(uncertainty)
     if not len(own) or not own["half_width"].notna().any():
-        return "one seed or one group gives no interval"
+        return f"one {'seed' if (own['n_seeds'] < 2).any() else 'group'} gives no interval"
     if own["se_hyperparameters"].notna().any():
         return HELD
     return "studies of one trial do not show it"

@@ -88,9 +88,14 @@ class Estimate:
     @property
     def se(self) -> float:
         """Standard error; NaN when a component cannot be estimated (one seed, one group)."""
-        if not self.components or any(c.df < 1 for c in self.components):
+        if not self.components or self.sources_without_variance:
             return math.nan
         return math.sqrt(sum(variance for variance, _ in self.terms.values()))
+
+    @property
+    def sources_without_variance(self) -> set[str]:
+        """The sources of which there is one member only, so that there is no standard error."""
+        return {c.source for c in self.components if c.df < 1}
 
     @property
     def df(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,19 @@ from carft.data.sets import Index, concatenation
 STEM, GROUP = "file stem", "group"
 #: name and prompt of the domain of data without domains
 ALONE, ALONE_PROMPT = "images", "a photo of a {}."
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """Images and groups of a domain in a split."""
+
+    domain: str
+    split: str
+    """``train``, ``val`` or ``test``."""
+    images: int
+    groups: int
+    used: bool
+    """Whether a task with these domains uses them: of a domain under shift, only the test split is used."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,20 @@ class Tree:
         """Return the images of a domain in a split."""
         index = self.images[domain]
         return index.rows([i for i, group in enumerate(index.groups) if self.splits[group] == split])
+
+    def split_sizes(self, id_domains: Collection[str], ood_domains: Collection[str]) -> list[SplitSize]:
+        """Return images and groups of every split of every domain, for a task with these domains."""
+        parts = ((domain, split, self.part(domain, split)) for domain in self.domains for split in SPLITS)
+        return [
+            SplitSize(
+                domain,
+                split,
+                len(part),
+                len(set(part.groups)),
+                used=domain in id_domains or (domain in ood_domains and split == "test"),
+            )
+            for domain, split, part in parts
+        ]
 
     def sets(self, id_domains: Sequence[str], ood_domains: Sequence[str]) -> dict[str, Index]:
         """Return the images that a task with these domains uses, by set: train, val, test and ood/<domain>."""

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from tests.support.folder import Folder
 from tests.support.helpers import run_cli
 from tests.support.pictures import compared_pictures
 
+TINY = ("--model", "icons-resnet", "--pretrained", "icons")
 DOMAINS, CLASSES = ("clinic", "home"), ("cat", "dog")
 
 
@@ -280,6 +282,32 @@ def test_data_check_and_init_say_which_classes_a_sweep_cannot_use_or_measure(dra
     assert "No sweep can use it yet. The class 'cat' has no image to train on in clinic" in checked.stdout
     begun = run_cli("init", drawn / "none.csv", "--to", tmp_path / "audit")
     assert begun.returncode == 0 and "Warning: The class 'cat' has no image to train on" in begun.stdout
+
+
+def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, tmp_path: Path) -> None:
+    content = pd.read_csv(drawn / "images.csv")
+    shift = content["domain"] == "home"
+    content.loc[shift, "group"] = "h" + content.loc[shift].index.astype(str)  # other names than in the clinic
+    rows, few = content.index[shift], {"cat": 1, "dog": 0}
+    content["split"] = content["group"].map(split_of)
+    content.loc[rows, "split"] = ["test" if i % 18 < few[k] else "train" for i, k in enumerate(content["class"][shift])]
+    content.to_csv(drawn / "starved.csv", index=False)
+    begun = run_cli("init", drawn / "starved.csv", "--to", tmp_path / "audit", *TINY, "--json")
+    checked = run_cli("data", "check", f"folder:{drawn / 'starved.csv'}", "--json")
+    planned = run_cli("plan", tmp_path / "audit" / "recipe.yaml", "--results", tmp_path / "results", "--json")
+    for done in (begun, checked, planned):
+        assert done.returncode == 0, done.stdout + done.stderr
+    found = [json.loads(done.stdout) for done in (begun, checked, planned)]
+    for splits in (found[0]["splits"], found[1][0]["splits"], found[2]["splits"]):
+        sizes = {(row["domain"], row["split"]): (row["images"], row["groups"], row["used"]) for row in splits}
+        assert sizes["clinic", "test"] == (12, 6, True) and sizes["clinic", "train"] == (12, 6, True)
+        assert sizes["home", "test"] == (1, 1, True) and sizes["home", "train"] == (35, 35, False)
+    for warnings in (found[0]["warnings"], found[1][0]["warnings"]):
+        assert "ood/home has 1 image of 1 group: differences have no interval." in warnings
+        assert "test has 12 images of 6 groups: it cannot show differences below about 67 points." in warnings
+    plain = run_cli("plan", tmp_path / "audit" / "recipe.yaml", "--results", tmp_path / "results").stdout
+    assert "Warning: ood/home has 1 image of 1 group" in plain and "column split" in plain
+    assert re.search(r"home +shift +\[35\] +\[0\] +1 \(1\)", plain)
 
 
 def test_the_pictures_of_a_table_are_its_images(drawn: Path) -> None:

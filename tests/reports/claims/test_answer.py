@@ -100,6 +100,7 @@ def test_one_seed_gives_no_interval_and_no_direction(tmp_path: Path) -> None:
     for sentence in found.sentences:
         assert "one seed, no interval" in sentence.words and DECIDES_NOTHING in sentence.words
         assert not re.search("above|below|gained|lost", sentence.words)
+        assert "has no interval: it has one seed" in sentence.words and "drawing" not in sentence.words
     assert "1 seed: no interval" in dict(found.trust)["Rests on"]
 
 

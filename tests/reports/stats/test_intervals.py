@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from reports.analysis.pairing import reasons_without_interval
 from reports.claims.limits import correlation_visible_with
 from reports.stats.intervals import (
     Component,
@@ -23,6 +24,7 @@ from reports.stats.intervals import (
     seed_term,
     two_way,
 )
+from reports.stats.power import smallest_difference
 from reports.stats.ranks import expected_best, holm, rank_correlation, sign_test, spread_of_best
 
 
@@ -105,8 +107,30 @@ def test_without_seed_variance_it_is_the_one_sample_t_test_over_groups() -> None
     assert estimate.p_above() == pytest.approx(stats.ttest_1samp(values, 0.0, alternative="greater").pvalue)
 
 
-def test_one_seed_gives_no_interval() -> None:
-    assert math.isnan(two_way(simple(np.array([[0.1, 0.2, 0.3]]))).se)
+@pytest.mark.parametrize(
+    ("seeds", "strata", "words"),
+    [
+        (1, [3, 3, 3], "one seed"),
+        (2, [1, 1, 2], "one file stem in ood/scan alone"),
+        (1, [3, 1, 1], "one seed, and one file stem in test and ood/scan alone"),
+        (2, [3, 3, 3], ""),
+    ],
+)
+def test_without_an_interval_the_reason_names_seed_or_group_and_set(seeds: int, strata: list[int], words: str) -> None:
+    made = Contributions(np.arange(3.0 * seeds).reshape(seeds, 3) ** 2, np.array(strata))
+    assert reasons_without_interval(made, ["test", "ood/scan"], "file stem") == words
+    estimate = two_way(made)
+    assert math.isnan(estimate.se) == bool(words)
+    named = {"seeds": "one seed", "groups": "one file stem"}
+    assert estimate.sources_without_variance == {source for source, name in named.items() if name in words}
+
+
+@pytest.mark.parametrize("groups", [2, 6, 10, 40, 1000])
+def test_the_smallest_difference_is_what_a_t_test_on_groups_detects_at_best(groups: int) -> None:
+    size = smallest_difference(groups)
+    needed = stats.t.ppf(0.975, groups - 1) + stats.t.ppf(0.8, groups - 1)
+    assert size == pytest.approx(needed * math.sqrt(size * (1 - size) / groups))
+    assert math.isnan(smallest_difference(1)) and smallest_difference(2 * groups) < size < 1
 
 
 def test_strata_do_not_lend_each_other_variance() -> None:
