@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PUBLISHED := build/published
+PAGE := build/audit-report
 PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
@@ -41,13 +42,11 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a subpackage or an import changed
 	$(BIN)/python docs/rooms.py
 
-audit-report: $(BIN)/.installed  ## the report of the published records again, after its code changed
-	rm -rf $(PUBLISHED)
+audit-report: $(BIN)/.installed  ## the report of the published records, in build/audit-report; renews the tables and figures in audit/
+	rm -rf $(PUBLISHED) $(PAGE)
 	$(BIN)/python cli.py results import audit/records.zip --to $(PUBLISHED)
-	$(BIN)/python cli.py report --results $(PUBLISHED) --out audit/report
-	rm -f build/records.zip
-	$(BIN)/python cli.py results export build/records.zip --results $(PUBLISHED) --report audit/report
-	mv build/records.zip audit/records.zip
+	$(BIN)/python cli.py report --results $(PUBLISHED) --out $(PAGE)
+	cd audit && for file in tables/*.csv figures/*.png; do cp ../$(PAGE)/$$file $$file || exit 1; done
 
 bench: $(BIN)/.installed  ## ratios of speed against their targets; ten minutes on an idle machine
 	$(BIN)/python -m benchmarks

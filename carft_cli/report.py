@@ -186,7 +186,8 @@ def verify(
         with opened(archive) as folder:
             if not (folder / "report").is_dir():
                 raise UserError(
-                    f"'{archive}' holds no report.", "Export one with: results export ARCHIVE --report report"
+                    f"'{archive}' holds no report.",
+                    "Unpack it with `results import`, write a report with `report --results`, then verify the two.",
                 )
             found = check_report(open_store(folder), folder / "report", allow_other_code, suggest_again)
     if as_json:

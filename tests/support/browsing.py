@@ -23,10 +23,10 @@ PATIENCE_MS = 600_000
 #: opens a content, with a fragment of its address
 Open = Callable[..., Any]
 
-IN_A_BROWSER = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed, so the page was not tried in a browser"),
-]
+NEEDS_A_BROWSER = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium is installed, so the page was not tried in a browser"
+)
+IN_A_BROWSER = [pytest.mark.slow, NEEDS_A_BROWSER]
 
 
 def column(page: Any, table: str, number: int) -> list[str]:

@@ -1,28 +1,66 @@
-"""The published report in a real browser: a page of many methods and two families, which planted results are not."""
+"""The report of the published records: it holds, its tables are those that texts link to, and its page works.
+
+The page has many methods and two families, which planted results do not have.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
+from carft.store.archive import unpack
 from reports.claims.verdicts import ledger
-from tests.support.browsing import IN_A_BROWSER
-from tests.support.helpers import ROOT
+from reports.render.manifest import Manifest
+from sweeps.recipes import load_recipe
+from tests.support.browsing import NEEDS_A_BROWSER
+from tests.support.helpers import ROOT, run_cli
 
-pytestmark = IN_A_BROWSER
+pytestmark = pytest.mark.full
 
-PAGE = ROOT / "audit" / "report" / "index.html"
+AUDIT = ROOT / "audit"
 PLOTS = ("plot-contexts", "plot-differences", "plot-id-ood", "plot-search")
 
 
-def test_every_plot_of_the_published_page_is_drawn_and_nothing_complains(browser: Any) -> None:
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the published records in ``results`` and their report, made by this code, in ``report``."""
+    folder = tmp_path_factory.mktemp("published")
+    unpack(AUDIT / "records.zip", folder / "results")
+    said = run_cli("report", "--results", folder / "results", "--out", folder / "report")
+    assert said.returncode == 0, said.stderr
+    return folder
+
+
+def test_every_number_of_the_report_holds_and_the_records_are_those_that_are_named(published: Path) -> None:
+    said = run_cli("report", "verify", "--results", published / "results", "--out", published / "report")
+    assert said.returncode == 0, said.stdout
+    assert "Every number holds." in said.stdout
+    fingerprint = Manifest.read(published / "report").fingerprint
+    assert f"`{fingerprint}`" in (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(AUDIT.glob("tables/*.csv")), ids=lambda path: path.stem)
+def test_the_tables_that_texts_link_to_are_those_of_the_records(path: Path, published: Path) -> None:
+    made = pd.read_csv(published / "report" / "tables" / path.name)
+    pd.testing.assert_frame_equal(pd.read_csv(path), made, rtol=1e-9, atol=1e-12)
+
+
+def test_the_recipe_of_readings_names_the_number_of_its_cells(published: Path) -> None:
+    cells = pd.read_csv(published / "report" / "tables" / "cells.csv")
+    assert f"{(cells['task'] == 'icons/all').sum()} cells" in load_recipe("readings").expect
+
+
+@NEEDS_A_BROWSER
+def test_every_plot_of_the_published_page_is_drawn_and_nothing_complains(browser: Any, published: Path) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page, complaints = context.new_page(), []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     try:
-        page.goto(PAGE.as_uri())
+        page.goto((published / "report" / "index.html").as_uri())
         for plot in PLOTS:
             page.locator(f"#{plot} .markable").first.wait_for()
         assert not complaints
@@ -30,13 +68,14 @@ def test_every_plot_of_the_published_page_is_drawn_and_nothing_complains(browser
         context.close()
 
 
-def test_a_claim_of_several_scopes_is_told_once_and_each_scope_below_it(browser: Any) -> None:
-    found = pd.read_csv(PAGE.parent / "tables" / "claims.csv", keep_default_na=False)
+@NEEDS_A_BROWSER
+def test_a_claim_of_several_scopes_is_told_once_and_each_scope_below_it(browser: Any, published: Path) -> None:
+    found = pd.read_csv(published / "report" / "tables" / "claims.csv", keep_default_na=False)
     ran = found[found["verdict"] != "not run"]
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     try:
-        page.goto(PAGE.as_uri())
+        page.goto((published / "report" / "index.html").as_uri())
         rows = page.locator(".answers tr.asked")
         assert rows.count() == len(ran)
         first = ~ran.duplicated("claim")
