@@ -108,9 +108,9 @@ class ArrayCache:
 
     def get(self, entry: str, rows: int, width: int, dtype: np.dtype, make: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the array of an entry; compute it if it is missing, and store it if it fits and can be written."""
-        known = self.read(entry, rows, width, dtype)
-        if known is not None:
-            return known
+        stored = self.read(entry, rows, width, dtype)
+        if stored is not None:
+            return stored
         values = make()
         try:
             draft = self.open(entry, rows, width, dtype)
@@ -120,8 +120,8 @@ class ArrayCache:
             self.commit(draft)
         except OSError:
             return values
-        known = self.read(entry, rows, width, dtype)
-        return values if known is None else known
+        stored = self.read(entry, rows, width, dtype)
+        return values if stored is None else stored
 
     def filled(
         self, entry: str, rows: int, width: int, dtype: np.dtype, fill: Callable[[np.ndarray], None]
@@ -130,9 +130,9 @@ class ArrayCache:
 
         None if it does not fit or cannot be written, or if a live process is writing it.
         """
-        known = self.read(entry, rows, width, dtype)
-        if known is not None:
-            return known
+        stored = self.read(entry, rows, width, dtype)
+        if stored is not None:
+            return stored
         try:
             draft = self.open(entry, rows, width, dtype)
             if draft is None:

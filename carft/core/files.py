@@ -80,15 +80,15 @@ def files_below(root: Path, folders: tuple[str, ...]) -> list[str]:
     Hidden and temporary files are left out. Raises ``UserError`` for a symbolic link, since the folder may come from
     another machine and a link may point to any file.
     """
-    found = []
+    paths = []
     for name in folders:
         for folder, inner, names in os.walk(root / name):
             for entry in (*inner, *names):
                 if Path(folder, entry).is_symlink():
                     raise UserError(f"'{Path(folder, entry)}' is a link.", "Replace it with the file itself.")
             kept = (entry for entry in names if not entry.startswith(".") and not entry.endswith(".part"))
-            found += [Path(folder, entry).relative_to(root).as_posix() for entry in kept]
-    return sorted(found)
+            paths += [Path(folder, entry).relative_to(root).as_posix() for entry in kept]
+    return sorted(paths)
 
 
 @contextmanager

@@ -135,8 +135,8 @@ def calibration_bins(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
     confidence: (N,) in [0, 1], NaN where it is not known: such an image is in no bin. hits: (N,) bool. The bins of
     several sets can be added.
     """
-    known = ~np.isnan(confidence)
-    confidence, hits = confidence[known], hits[known]
+    is_valid = ~np.isnan(confidence)
+    confidence, hits = confidence[is_valid], hits[is_valid]
     index = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return np.stack([np.bincount(index, part, minlength=BINS).astype(float) for part in (None, confidence, hits)])
 
@@ -171,9 +171,9 @@ def score(predictions: Predictions) -> dict[str, float]:
 def score_classes(p: Classified) -> dict[str, float]:
     """Return top1, mean_per_class and, where contexts are known, context_top1 (mean over contexts)."""
     scores = {"top1": top1(p.predicted, p.labels), "mean_per_class": macro(p.predicted, p.labels)}
-    known = p.contexts >= 0
-    if known.any():
-        scores["context_top1"] = macro(p.predicted_contexts[known], p.contexts[known])
+    is_labelled = p.contexts >= 0
+    if is_labelled.any():
+        scores["context_top1"] = macro(p.predicted_contexts[is_labelled], p.contexts[is_labelled])
     return scores
 
 

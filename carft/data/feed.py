@@ -45,6 +45,6 @@ class Feed(Iterator[torch.Tensor]):
         return copied
 
 
-def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A small tensor of the host on the device; neither waits for the other."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values

@@ -68,17 +68,17 @@ def logistic_regression(
             part.backward()
             value = value.detach() + part.detach()
         assert flat.grad is not None
-        found = torch.cat([value.detach().reshape(1), flat.grad])
+        sums = torch.cat([value.detach().reshape(1), flat.grad])
         if several:
-            dist.all_reduce(found)
-        loss, gradient = found[0], found[1:]
+            dist.all_reduce(sums)
+        loss, gradient = sums[0], sums[1:]
         return float(loss), gradient.cpu().numpy()
 
     options = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "gtol": 1e-7, "ftol": 1e-14}
-    found = minimize(objective, np.zeros(classes * (width + 1)), jac=True, method="L-BFGS-B", options=options)
-    weight, bias = head(torch.from_numpy(found.x))
-    loss = float(found.fun) - l2 / 2 * float(weight.square().sum())
-    return Solution(weight.float(), bias.float(), loss, float(np.abs(found.jac).max()), int(found.nit))
+    solution = minimize(objective, np.zeros(classes * (width + 1)), jac=True, method="L-BFGS-B", options=options)
+    weight, bias = head(torch.from_numpy(solution.x))
+    loss = float(solution.fun) - l2 / 2 * float(weight.square().sum())
+    return Solution(weight.float(), bias.float(), loss, float(np.abs(solution.jac).max()), int(solution.nit))
 
 
 def _rank_and_workers() -> tuple[int, int]:
@@ -105,12 +105,12 @@ class LinearProbe(FineTune):
         features = embed(network, images, self.pretrained, self.cell.precision, self.cell.eval_view, mine)
         features, labels = features.to(device), images.labels[mine].to(device)
         count = len(images) if workers > 1 else None
-        found = logistic_regression(features, labels, head.out_features, self.cell.hyperparameters["l2"], count)
+        solution = logistic_regression(features, labels, head.out_features, self.cell.hyperparameters["l2"], count)
         with torch.no_grad():
-            head.weight.copy_(found.weight)
-            head.bias.copy_(found.bias)
-        row = {"epoch": 0.0, "step": 0.0, "train/loss": found.loss, "grad_norm": found.gradient}
-        return [{**row, "iterations": float(found.iterations)}]
+            head.weight.copy_(solution.weight)
+            head.bias.copy_(solution.bias)
+        row = {"epoch": 0.0, "step": 0.0, "train/loss": solution.loss, "grad_norm": solution.gradient}
+        return [{**row, "iterations": float(solution.iterations)}]
 
     def trainable_parameters(self, network: Network) -> list[nn.Parameter]:
         return []

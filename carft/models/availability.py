@@ -82,8 +82,8 @@ def find_weights(model: str, pretrained: str) -> str:
             f"There are no weights in '{folder}'.",
             f"It must be a folder in open_clip's format, with open_clip_config.json and {SHARED_WEIGHTS}.",
         )
-    url, address, found = _looked_up(model, source)
-    if found:
+    url, address, is_cached = _looked_up(model, source)
+    if is_cached:
         return ""
     if reachable(address):
         return url

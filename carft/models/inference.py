@@ -29,7 +29,7 @@ def embed(
 ) -> torch.Tensor:
     """L2-normalised features (N, D) of the images in these rows, by default of all, float32, on the CPU."""
     rows = np.arange(len(images)) if rows is None else rows
-    return torch.cat([found[0][0].cpu() for found in forward([network], images, rows, pretrained, precision, view)])
+    return torch.cat([outputs[0][0].cpu() for outputs in forward([network], images, rows, pretrained, precision, view)])
 
 
 def forward(

@@ -30,9 +30,9 @@ def require_precision(precision: str, device: str) -> None:
         return
     if device == "cpu":
         raise UserError("A CPU has no TensorFloat-32.", "Use --precision float32, which it computes anyway.")
-    name, found = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
-    if found < AMPERE:
+    name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+    if capability < AMPERE:
         raise UserError(
-            f"{name} has no TensorFloat-32, which needs compute capability 8.0 and is {found[0]}.{found[1]} here.",
+            f"{name} has no TensorFloat-32: it needs compute capability 8.0 and has {capability[0]}.{capability[1]}.",
             "Use --precision float16 or float32.",
         )

@@ -37,15 +37,17 @@ class ContextCheck:
         """What it means for CAR-FT, in a sentence."""
         if self.templates == 1:
             return "There is one context template: the KL term is 0, and CAR-FT is fine-tuning."
-        known = (
+        sentence = (
             f"{self.effective:.1f} of {self.templates} context templates share the probability of an image, "
             f"{self.spread:.1f} that of all images"
         )
         if self.entropy > UNIFORM:
-            return f"{known}: the context distribution is near uniform, and the KL term of CAR-FT has little to hold."
+            return (
+                f"{sentence}: the context distribution is near uniform, and the KL term of CAR-FT has little to hold."
+            )
         if self.spread < SAME:
-            return f"{known}: all images have nearly one context, and the KL term of CAR-FT has little to hold."
-        return f"{known}: the KL term of CAR-FT has something to hold."
+            return f"{sentence}: all images have nearly one context, and the KL term of CAR-FT has little to hold."
+        return f"{sentence}: the KL term of CAR-FT has something to hold."
 
 
 def context_check(cell: Cell, execution: Execution) -> ContextCheck:

@@ -14,7 +14,7 @@ from carft.spec.resolve import soup_of
 from carft.spec.selection import Candidate, ranked
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
-from carft.training.distributed import of_first
+from carft.training.distributed import on_rank_zero
 from carft.training.execution import Execution
 from carft.training.run import CellResult, Command, add_evaluation, load_network, save_weights, writing
 
@@ -30,8 +30,8 @@ def run_soup(
     writes records.
     """
     cell = soup_of(parents, greedy)
-    if not of_first(lambda: _is_left(cell, store)):
-        return CellResult(cell.id, "reused", of_first(lambda: store.metrics(cell.id)))
+    if not on_rank_zero(lambda: _is_left(cell, store)):
+        return CellResult(cell.id, "reused", on_rank_zero(lambda: store.metrics(cell.id)))
     execution.prepare()
     context = CellContext.of(cell, execution)
     started = time.perf_counter()
@@ -49,7 +49,7 @@ def run_soup(
         later(store.write, record, [], predictions["val"], lambda path: save_weights(network, path))
         for name in card(cell.task).sets:
             later(add_evaluation, cell, name, predictions[name], context, store, by)
-    return CellResult(cell.id, "done", of_first(lambda: store.metrics(cell.id)))
+    return CellResult(cell.id, "done", on_rank_zero(lambda: store.metrics(cell.id)))
 
 
 def _is_left(cell: Cell, store: Store) -> bool:
@@ -73,8 +73,10 @@ def _members_and_weights(
         network.load_state_dict(weights)
         return score(context.predict(cell, network, context.task.val))["top1"]
 
-    metrics = of_first(lambda: [store.read(name).metrics for name in cell.parents])
-    candidates = [Candidate(name, k, found) for k, (name, found) in enumerate(zip(cell.parents, metrics, strict=True))]
+    metrics = on_rank_zero(lambda: [store.read(name).metrics for name in cell.parents])
+    candidates = [
+        Candidate(name, k, scores) for k, (name, scores) in enumerate(zip(cell.parents, metrics, strict=True))
+    ]
     order = ranked(candidates)
     names = [candidate.cell for candidate in order]
     if cell.hyperparameters["greedy"]:

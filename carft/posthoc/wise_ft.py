@@ -18,7 +18,7 @@ from carft.spec.registry import WISE_ALPHAS, method_card
 from carft.spec.resolve import interpolation
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank, of_first
+from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
 from carft.training.run import CellResult, Command, add_evaluation, load_network, unseal_cell, writing
 
@@ -38,21 +38,21 @@ def run_curve(
     """
     if method_card(parent.method).kind != "trained":
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
-    of_first(lambda: store.require_current(parent.id))
+    on_rank_zero(lambda: store.require_current(parent.id))
     cells = [interpolation(parent, alpha) for alpha in alphas]
     wanted = set(card(parent.task).sets)
-    pending = of_first(lambda: [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted])
+    pending = on_rank_zero(lambda: [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted])
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
         context = CellContext.of(parent, execution)
         started = time.perf_counter()
-        found = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
+        curve = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
         durations = {"evaluate": (time.perf_counter() - started) / len(pending)}
         with writing(threads=len(pending)) as later:  # most of the time goes to the disk
-            for cell, predictions in zip(pending, found, strict=True):
+            for cell, predictions in zip(pending, curve, strict=True):
                 later(_write, cell, predictions, durations, context, store, by)
-    metrics = of_first(lambda: [store.metrics(c.id) for c in cells])
+    metrics = on_rank_zero(lambda: [store.metrics(c.id) for c in cells])
     return [CellResult(c.id, "done" if c in pending else "reused", m) for c, m in zip(cells, metrics, strict=True)]
 
 
@@ -63,7 +63,7 @@ def _curve_predictions(
     ends = {alpha: _end_predictions(parent, alpha, store, context.execution) for alpha in alphas}
     between = [alpha for alpha in alphas if ends[alpha] is None]
     if not between:
-        return [found for found in ends.values() if found is not None]
+        return [predictions for predictions in ends.values() if predictions is not None]
     network = context.network(parent.reading.class_head, parent.seed)
     start = copy.deepcopy(network.state_dict())
     end = load_network(parent, context, store).state_dict()
@@ -71,7 +71,7 @@ def _curve_predictions(
     for alpha, interpolated in zip(between, networks, strict=True):
         interpolated.load_state_dict(interpolate(start, end, alpha))
     computed = iter(predict_all(parent, networks, context))
-    return [next(computed) if found is None else found for found in ends.values()]
+    return [next(computed) if predictions is None else predictions for predictions in ends.values()]
 
 
 def _write(
@@ -95,7 +95,7 @@ def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execut
         return _recorded(parent, names, store)
     if alpha == 0 and parent.reading.class_head != "random":
         start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
-        if of_first(lambda: _is_recorded(start, names, store)):
+        if on_rank_zero(lambda: _is_recorded(start, names, store)):
             return _recorded(start, names, store)
         return _zero_shot_predictions(start, execution)
     return None
@@ -121,5 +121,5 @@ def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predic
 def predict_all(cell: Cell, networks: Sequence[Network], context: CellContext) -> list[dict[str, Predictions]]:
     """Predictions of every network on validation, test set and suites; every image is decoded once."""
     sets = {"val": context.task.val, **context.sealed()}
-    found = {name: context.predict_each(cell, networks, images) for name, images in sets.items()}
-    return [{name: found[name][number] for name in found} for number in range(len(networks))]
+    by_set = {name: context.predict_each(cell, networks, images) for name, images in sets.items()}
+    return [{name: by_set[name][number] for name in by_set} for number in range(len(networks))]

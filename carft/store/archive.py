@@ -169,15 +169,15 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
     """Name in the archive -> file."""
     names = files_below(store.root, FOLDERS)
     kept = [name for name in names if weights or not name.endswith(".safetensors")]
-    found = {name: store.root / name for name in [*kept, *([LOG] if (store.root / LOG).is_file() else [])]}
+    sources = {name: store.root / name for name in [*kept, *([LOG] if (store.root / LOG).is_file() else [])]}
     if report is not None:
         if not (report / MANIFEST).is_file():
             raise UserError(f"'{report}' holds no report with a manifest.", "Write one: python cli.py report")
-        found |= {f"report/{name}": report / name for name in files_below(report, ("",))}
-    for name in found:
+        sources |= {f"report/{name}": report / name for name in files_below(report, ("",))}
+    for name in sources:
         if not _LAYOUT.fullmatch(name):
-            raise UserError(f"'{found[name]}' is no file of a results folder or report.", "Move it elsewhere.")
-    return found
+            raise UserError(f"'{sources[name]}' is no file of a results folder or report.", "Move it elsewhere.")
+    return sources
 
 
 def _joined(sources: dict[str, Path], joined: Path) -> dict[str, Path]:
@@ -195,7 +195,7 @@ def _without_logits(store: Store, sources: dict[str, Path], folder: Path) -> dic
     kept = {
         name: path
         for name, path in sources.items()
-        if not (found := dropped.fullmatch(name)) or (found[2] == "history.parquet" and found[1] not in trials)
+        if not (match := dropped.fullmatch(name)) or (match[2] == "history.parquet" and match[1] not in trials)
     }
     tables = (
         (cell, name, store.prediction_table(cell, name).select(list(COLUMNS)))
@@ -227,12 +227,12 @@ def _licences(store: Store) -> list[DataLicence]:
 def _licence(task: str) -> dict[str, str]:
     """Licence and source of the data of a task."""
     try:
-        known = card(task)
+        task_card = card(task)
     except UserError:
         return {"licence": "unknown: the task is not in the catalog here", "source": ""}
-    sets = [DATA_SETS[name] for name in known.data_sets if name in DATA_SETS]
+    sets = [DATA_SETS[name] for name in task_card.data_sets if name in DATA_SETS]
     if not sets:
-        return {"licence": known.licence, "source": known.source}
+        return {"licence": task_card.licence, "source": task_card.source}
     licences = dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)
     sources = dict.fromkeys(part.source for part in sets)
     return {"licence": "; ".join(licences), "source": "; ".join(sources)}

@@ -30,13 +30,13 @@ class _OtherVersion(Exception):
     """Arguments: the version that was found, and those that are known."""
 
 
-def only_version(*known: int) -> AfterValidator:
+def only_version(*versions: int) -> AfterValidator:
     """Validator of a schema version. It belongs to the first field, so that no other field is looked at before."""
 
-    def check(found: int) -> int:
-        if found not in known:
-            raise _OtherVersion(found, known)
-        return found
+    def check(version: int) -> int:
+        if version not in versions:
+            raise _OtherVersion(version, versions)
+        return version
 
     return AfterValidator(check)
 
@@ -93,9 +93,9 @@ def parse_document(content: bytes | str, model: type[Model], path: Path) -> Mode
     except ValidationError as error:
         raise corrupt(path, _first_of(error), model.hint) from error
     except _OtherVersion as error:
-        found, known = error.args
+        version, versions = error.args
         raise UserError(
-            f"'{path}' has schema version {found}; this carft reads version {' and '.join(map(str, known))}.",
+            f"'{path}' has schema version {version}; this carft reads version {' and '.join(map(str, versions))}.",
             "Read it with the carft that wrote it, or run the sweep again.",
         ) from error
 

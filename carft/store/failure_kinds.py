@@ -66,8 +66,8 @@ def reason_of(error: BaseException) -> str:
 
 def cause_for_people(error: BaseException) -> BaseException:
     """The exception, or the one that it wraps, that is a sentence to a person; else the exception itself."""
-    known = UserError | StorageUnavailable | Diverged | MethodFailed
-    return next((cause for cause in _causes(error) if isinstance(cause, known)), error)
+    readable = UserError | StorageUnavailable | Diverged | MethodFailed
+    return next((cause for cause in _causes(error) if isinstance(cause, readable)), error)
 
 
 def gpu_in(error: BaseException) -> str:
@@ -141,17 +141,20 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: list[BaseException] = []
     waiting = [error]
     while waiting:
-        found = waiting.pop(0)
-        if any(found is known for known in seen):
+        current = waiting.pop(0)
+        if any(current is other for other in seen):
             continue
-        seen.append(found)
-        yield found
-        waiting += _wrapped(found)
+        seen.append(current)
+        yield current
+        waiting += _wrapped(current)
 
 
 def _wrapped(error: BaseException) -> list[BaseException]:
     """The exceptions that an exception wraps directly."""
     workers = getattr(error, "worker_failures", None)
     names = ("_base_exc", "cause", "controller_failure", "health_check_failure", "__cause__")
-    found = [*(workers.values() if isinstance(workers, dict) else ()), *(getattr(error, name, None) for name in names)]
-    return [inner for inner in found if isinstance(inner, BaseException)]
+    candidates = [
+        *(workers.values() if isinstance(workers, dict) else ()),
+        *(getattr(error, name, None) for name in names),
+    ]
+    return [inner for inner in candidates if isinstance(inner, BaseException)]

@@ -115,27 +115,27 @@ def read_failure(store: Store, cell: str) -> Failure | None:
     path = store.failure_path(cell)
     if not path.is_file():
         return None
-    found = read_document(path, Failure)
-    if found.cell != cell:
-        raise corrupt(path, f"it belongs to cell {found.cell}", Failure.hint)
-    return found
+    failure = read_document(path, Failure)
+    if failure.cell != cell:
+        raise corrupt(path, f"it belongs to cell {failure.cell}", Failure.hint)
+    return failure
 
 
 def each_failure(store: Store) -> Iterator[tuple[str, Failure | UserError]]:
     """(cell, its failure, or the error of a corrupt failure record), by cell."""
     for cell in store.failed():
         try:
-            found = read_failure(store, cell)
+            failure = read_failure(store, cell)
         except UserError as error:
             yield cell, error
             continue
-        if found is not None:
-            yield cell, found
+        if failure is not None:
+            yield cell, failure
 
 
 def failures(store: Store) -> list[Failure]:
     """Every failure record that can be read, by cell."""
-    return [found for _, found in each_failure(store) if isinstance(found, Failure)]
+    return [failure for _, failure in each_failure(store) if isinstance(failure, Failure)]
 
 
 def settled_failures(store: Store) -> dict[str, str]:

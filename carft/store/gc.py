@@ -34,14 +34,14 @@ def leftovers(store: Store) -> list[Leftover]:
     """What can be removed, by path. Unfinished files younger than :data:`ABANDONED` seconds are kept."""
     store.require_present()
     kept = {store.root / name: size for name, size in store.kept_weights().items()}
-    found = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store, kept), *_logs(store)]
-    sizes = ((path, kept[path] if path in kept else _size(path), why) for path, why in found)
+    unneeded = [*_half_written(store), *_unfinished(store), *_checkpoints(store), *_weights(store, kept), *_logs(store)]
+    sizes = ((path, kept[path] if path in kept else _size(path), why) for path, why in unneeded)
     return sorted((Leftover(*one) for one in sizes), key=lambda leftover: leftover.path)
 
 
-def remove(store: Store, found: list[Leftover]) -> None:
+def remove(store: Store, listed: list[Leftover]) -> None:
     """Remove leftovers. A cell's folder is kept when the cell has finished since it was listed."""
-    for leftover in found:
+    for leftover in listed:
         name = leftover.path.relative_to(store.root).as_posix()
         if leftover.path.parent == store.root / "cells":
             store.refresh(name)
@@ -94,7 +94,7 @@ def _souped(store: Store) -> set[str]:
     for record in store.records():
         if record.cell.method == "soup":
             rules.setdefault(record.cell.parents, set()).add(record.cell.hyperparameters["greedy"])
-    return {cell for parents, found in rules.items() if found >= set(SOUP_RULES) for cell in parents}
+    return {cell for parents, used in rules.items() if used >= set(SOUP_RULES) for cell in parents}
 
 
 def _logs(store: Store) -> Found:

@@ -48,5 +48,5 @@ def split_documents(joined: Path) -> Iterator[tuple[str, bytes]]:
     """
     with joined.open(encoding="utf-8") as stream:
         for line in stream:
-            found = parse_document(line, JoinedDocument, Path(joined.name))
-            yield found.name, found.text.encode()
+            document = parse_document(line, JoinedDocument, Path(joined.name))
+            yield document.name, document.text.encode()

@@ -121,19 +121,19 @@ def _compare(stores: tuple[Store, Store], merged: Merged, kept: int) -> set[str]
 
 def _readable(store: Store, merged: Merged) -> dict[str, int]:
     """Cell -> NUMERICS of every valid record. Corrupt records are added to ``merged``."""
-    found = {}
+    numerics = {}
     for cell in store.ids():
         try:
-            found[cell] = store.read(cell).numerics
+            numerics[cell] = store.read(cell).numerics
         except UserError as refusal:
             merged.corrupt[cell] = refusal.message
-    return found
+    return numerics
 
 
 def _differences(stores: tuple[Store, Store], cell: str) -> Iterator[Conflict]:
     """Every set on which two records of a cell disagree, in metrics or in predictions."""
     first, second = (
-        {"val": s.read(cell).metrics, **{name: found.metrics for name, found in s.evaluations(cell).items()}}
+        {"val": s.read(cell).metrics, **{name: evaluation.metrics for name, evaluation in s.evaluations(cell).items()}}
         for s in stores
     )
     for name in sorted(set(first) & set(second)):
@@ -176,10 +176,10 @@ def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str
 
     It is marked as extended if the other one has another winner that was tested.
     """
-    found = [{study.id: study for study in store.studies()} for store in stores]
-    studies = {**found[1], **found[0]}
-    for name in set(found[0]) & set(found[1]):
-        pair = (found[0][name], found[1][name])
+    by_id = [{study.id: study for study in store.studies()} for store in stores]
+    studies = {**by_id[1], **by_id[0]}
+    for name in set(by_id[0]) & set(by_id[1]):
+        pair = (by_id[0][name], by_id[1][name])
         if words := _disagreement(*pair):
             where = f"{pair[0].method} on {pair[0].task}"
             merged.conflicts.append(Conflict("study", name, where, words))
@@ -217,12 +217,12 @@ def _disagreement(first: StudyFile, second: StudyFile) -> str:
 
 def _stopped(stores: tuple[Store, Store]) -> dict[str, Store]:
     """Pruned cell -> folder of the note that is taken: of current NUMERICS, then with the longer curve."""
-    found: dict[str, Store] = {}
+    kept: dict[str, Store] = {}
     for store in stores:
         for cell in store.stopped_cells():
-            if cell not in found or _weight(store, cell) > _weight(found[cell], cell):
-                found[cell] = store
-    return found
+            if cell not in kept or _weight(store, cell) > _weight(kept[cell], cell):
+                kept[cell] = store
+    return kept
 
 
 def _weight(store: Store, cell: str) -> tuple[bool, int]:
@@ -233,16 +233,16 @@ def _weight(store: Store, cell: str) -> tuple[bool, int]:
 
 def _write_studies(made: Store, studies: Mapping[str, StudyFile], cells: Mapping[str, int]) -> None:
     for name, study in studies.items():
-        known = {} if study.rungs else cells  # a cell that is done in one folder can be pruned in this study
-        trials = [t.model_copy(update={"status": "done"}) if t.cell in known else t for t in study.trials]
+        done = {} if study.rungs else cells  # a cell that is done in one folder can be pruned in this study
+        trials = [t.model_copy(update={"status": "done"}) if t.cell in done else t for t in study.trials]
         made.write_study(name, study.model_copy(update={"trials": trials}))
 
 
 def _write_failures(made: Store, stores: tuple[Store, Store]) -> None:
     """Write the failures of cells that neither folder has done; of two failures the later one."""
-    found = [{f.key: f for f in failures(store)} for store in stores]
-    for key in {*found[0], *found[1]}:
-        said = [f[key] for f in found if key in f]
+    by_key = [{f.key: f for f in failures(store)} for store in stores]
+    for key in {*by_key[0], *by_key[1]}:
+        said = [f[key] for f in by_key if key in f]
         done_elsewhere = len(said) == 1 and made.is_done(said[0].cell) and said[0].job in ("", "search")
         if not done_elsewhere:
             put_failure(made, max(said, key=lambda failure: failure.when))

@@ -4,7 +4,7 @@ The object store is the primary copy. A change of the mirror is uploaded in the 
 record last. Changes by other machines are downloaded before they are read; weights only on request. Checkpoints, event
 files and the lock exist in the mirror only. A mirror can be removed whenever no process uses it.
 
-    owed/<prefix>       marks a change that is pending: not, or not fully, uploaded. The process that makes the change
+    pending/<prefix>    marks a change that is pending: not, or not fully, uploaded. The process that makes the change
                         locks the file; a process that is killed leaves it behind
 """
 
@@ -37,6 +37,8 @@ SHARED = (
     *("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json"),
     *("methods", "predictions", "weights.json"),
 )
+#: folder of marks of changes that are not uploaded yet, and its name in mirrors of carft 0.2.0 and older
+PENDING, OLD_PENDING = "pending", "owed"
 #: files that mark the end of a cell, the one that takes precedence first
 ENDS = ("record.json", "stopped.json")
 THREADS = 16
@@ -91,7 +93,9 @@ class MirroredStore(Store):
         self.remote = remote
         self.writer = uuid4().hex[:12]
         try:
-            for folder in (self.root, *(self.root / name for name in ("owed", "logs", "sweeps", "plans", "unsealed"))):
+            if (old := self.root / OLD_PENDING).is_dir() and not (self.root / PENDING).exists():
+                old.rename(self.root / PENDING)
+            for folder in (self.root, *(self.root / name for name in (PENDING, "logs", "sweeps", "plans", "unsealed"))):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise UserError(
@@ -130,7 +134,7 @@ class MirroredStore(Store):
             if self._pending_path(prefix := f"cells/{cell}").exists():
                 with self._locked(prefix):
                     self._flush(prefix)
-            for pending in (self.root / "owed").glob(f"unsealed~{cell}-*"):
+            for pending in (self.root / PENDING).glob(f"unsealed~{cell}-*"):
                 self._flush_unless_locked(pending)
         self.refresh(*(f"cells/{cell}" for cell in cells), *(f"failures/{cell}.json" for cell in cells))
 
@@ -143,7 +147,7 @@ class MirroredStore(Store):
 
     def flush(self) -> None:
         """Upload the finished cells and log lines that ended processes of this machine left pending."""
-        for pending in list((self.root / "owed").iterdir()):
+        for pending in list((self.root / PENDING).iterdir()):
             self._flush_unless_locked(pending)
 
     def _flush_unless_locked(self, pending: Path) -> None:
@@ -163,8 +167,8 @@ class MirroredStore(Store):
         return {name: seen.size for name, seen in there.items() if name.endswith("/model.safetensors")}
 
     def remove(self, name: str) -> None:
-        for found in sorted(self.remote.below(name), key=_order, reverse=True):
-            self.remote.remove(found)
+        for object_name in sorted(self.remote.below(name), key=_order, reverse=True):
+            self.remote.remove(object_name)
         super().remove(name)
 
     def _flush(self, prefix: str) -> None:
@@ -203,7 +207,7 @@ class MirroredStore(Store):
                 return
 
     def _pending_path(self, prefix: str) -> Path:
-        return self.root / "owed" / prefix.replace("/", "~")
+        return self.root / PENDING / prefix.replace("/", "~")
 
     def _upload(self, prefix: str) -> None:
         """Upload local changes under this prefix. Weights that only the object store holds are kept."""
@@ -233,10 +237,10 @@ class MirroredStore(Store):
         began, prefixes = time.time(), list(prefixes)
         with ThreadPoolExecutor(THREADS) as pool:
             there: dict[str, ObjectInfo] = {}
-            for found in pool.map(self.remote.below, prefixes):
-                there |= {name: seen for name, seen in found.items() if wanted(name)}
+            for listed in pool.map(self.remote.below, prefixes):
+                there |= {name: seen for name, seen in listed.items() if wanted(name)}
             here = {name for prefix in prefixes for name in self._below(prefix) if wanted(name)}
-            pending = {_prefix_of(path) for path in (self.root / "owed").iterdir()}
+            pending = {_prefix_of(path) for path in (self.root / PENDING).iterdir()}
             free = {name for name in {*here, *there} if not pending & {name, *folders_of(name)}}
             for name in free & here - set(there):
                 self._drop(name, began)
@@ -270,10 +274,10 @@ class MirroredStore(Store):
         start = self.root / prefix
         if start.is_file():
             return [prefix]
-        found = [Path(folder, name) for folder, _, names in os.walk(start) for name in names]
+        paths = [Path(folder, name) for folder, _, names in os.walk(start) for name in names]
         return [
             path.relative_to(self.root).as_posix()
-            for path in found
+            for path in paths
             if not path.name.endswith(".part") and not path.name.startswith(".")
         ]
 

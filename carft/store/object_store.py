@@ -82,7 +82,7 @@ def checked_url(text: str) -> str:
     if scheme not in SCHEMES:
         raise UserError(
             f"A URL that begins with '{scheme}://' cannot be used.",
-            f"Give a folder, or {' or '.join(f'{known}://BUCKET/PREFIX' for known in SCHEMES)}.",
+            f"Give a folder, or {' or '.join(f'{name}://BUCKET/PREFIX' for name in SCHEMES)}.",
         )
     bucket, *parts = rest.rstrip("/").split("/")
     if not _BUCKET.fullmatch(bucket) or not all(re.fullmatch(r"[\w.@=+ -]+", part) for part in parts):
@@ -129,18 +129,18 @@ class ObjectStore:
         """Name -> size and time, of the objects in a folder, such as ``cells``, or of the object of this name."""
         with self.errors():
             base, listed = f"{self.root}/", self._listed(f"{self.root}/{prefix}")
-        found = {info.path.removeprefix(base): ObjectInfo(info.size, info.mtime_ns or 0) for info in listed}
-        folders = {folder for name in found for folder in folders_of(name)}  # an object can have the name of a folder
-        return {name: seen for name, seen in found.items() if _is_file_name(name) and name not in folders}
+        objects = {info.path.removeprefix(base): ObjectInfo(info.size, info.mtime_ns or 0) for info in listed}
+        folders = {folder for name in objects for folder in folders_of(name)}  # an object can have the name of a folder
+        return {name: seen for name, seen in objects.items() if _is_file_name(name) and name not in folders}
 
     def _listed(self, path: str) -> list[Any]:
         from pyarrow.fs import FileSelector, FileType
 
         if Path(path).suffix in (".json", ".jsonl", ".log", ".safetensors"):
-            found = self.files.get_file_info([path])
+            infos = self.files.get_file_info([path])
         else:
-            found = self.files.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
-        return [info for info in found if info.type == FileType.File]
+            infos = self.files.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+        return [info for info in infos if info.type == FileType.File]
 
     def fetch(self, name: str, seen: ObjectInfo, target: Path) -> None:
         """Download an object to a file with the same time, atomically. A removed object is ignored."""

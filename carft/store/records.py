@@ -174,11 +174,11 @@ class Store:
 
     def resolve(self, prefix: str) -> str:
         """The finished cell whose id starts with ``prefix``; ``UserError`` when none or several do."""
-        found = [name for name in self.ids() if name.startswith(prefix)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UserError(f"Several cells start with '{prefix}'.", f"They are: {', '.join(found[:5])}.")
+        matches = [name for name in self.ids() if name.startswith(prefix)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise UserError(f"Several cells start with '{prefix}'.", f"They are: {', '.join(matches[:5])}.")
         if stopped := [name for name in self.stopped_cells() if name.startswith(prefix)]:
             raise UserError(
                 f"Cell {stopped[0]} was stopped early and has no record.",
@@ -194,10 +194,10 @@ class Store:
             UserError: The record has another schema version.
         """
         folder = self.folder(cell)
-        found = read_document(folder / "record.json", RecordFile)
+        file = read_document(folder / "record.json", RecordFile)
         spec = read_json(folder / "spec.json")
         try:
-            record = Record(Cell.from_dict(spec), found.metrics, found.provenance, found.durations, found.finished_at)
+            record = Record(Cell.from_dict(spec), file.metrics, file.provenance, file.durations, file.finished_at)
             own = record.id
         except UserError as error:
             raise corrupt(folder, error.message) from error
@@ -223,7 +223,10 @@ class Store:
 
     def evaluations(self, cell: str) -> dict[str, Evaluation]:
         """The evaluations of a cell on held-out sets, by set."""
-        return {found.set: found for found in (read_document(p, Evaluation) for p in self.evaluation_paths(cell))}
+        return {
+            evaluation.set: evaluation
+            for evaluation in (read_document(p, Evaluation) for p in self.evaluation_paths(cell))
+        }
 
     def evaluation_paths(self, cell: str) -> list[Path]:
         """Paths of the evaluations of a cell, sorted."""

@@ -56,12 +56,12 @@ class SharedPredictions:
     @cached_property
     def _places(self) -> Mapping[tuple[str, str], tuple[Path, int]]:
         """(cell, set) -> file and row."""
-        found: dict[tuple[str, str], tuple[Path, int]] = {}
+        places: dict[tuple[str, str], tuple[Path, int]] = {}
         for path in sorted(self.folder.glob(f"*{CELLS}")):
             table = self._read(path)
             name = (table.schema.metadata or {}).get(SET, b"").decode()
-            found |= {(cell, name): (path, row) for row, cell in enumerate(table["cell"].to_pylist())}
-        return found
+            places |= {(cell, name): (path, row) for row, cell in enumerate(table["cell"].to_pylist())}
+        return places
 
     def _read(self, path: Path) -> pa.Table:
         if path not in self._tables:

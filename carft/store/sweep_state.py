@@ -156,5 +156,5 @@ def write_state(store: Store, state: SweepState) -> None:
 
 def read_states(store: Store) -> list[SweepState]:
     """The states of all sweeps in a folder, oldest first; ``CorruptFile`` when one is corrupt."""
-    found = (read_document(path, SweepState) for path in (store.root / "sweeps").glob("*.json"))
-    return sorted(found, key=lambda state: state.started)
+    states = (read_document(path, SweepState) for path in (store.root / "sweeps").glob("*.json"))
+    return sorted(states, key=lambda state: state.started)

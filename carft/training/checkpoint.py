@@ -17,7 +17,7 @@ from torch import nn
 
 from carft.core.files import write_atomic
 from carft.methods.ft import Row
-from carft.training.distributed import WorkerRank, of_first, tensors_of_first
+from carft.training.distributed import WorkerRank, broadcast_tensors, on_rank_zero
 
 
 @dataclass
@@ -140,10 +140,10 @@ class Checkpoints:
         if not self.is_on:
             return None
         read = self._read() if WorkerRank.current().is_first else None
-        progress = of_first(lambda: read and read[0])
+        progress = on_rank_zero(lambda: read and read[0])
         if progress is None:
             return None
-        tensors = tensors_of_first(read[1] if read else {}, next(network.parameters()).device)
+        tensors = broadcast_tensors(read[1] if read else {}, next(network.parameters()).device)
         network.load_state_dict({k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")})
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         states: dict[int, dict[str, torch.Tensor]] = {}

@@ -96,8 +96,8 @@ class CellContext:
 
     def provenance(self) -> dict[str, object]:
         """The provenance of a record that is made in this context; with images from files also their decoder."""
-        found = provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
-        return {**found, **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {})}
+        facts = provenance(self.execution, {**self.task.digests, "weights": self.pretrained.digest})
+        return {**facts, **({"jpeg_decoder": jpeg_decoder()} if isinstance(self.task.train.images, Files) else {})}
 
 
 @lru_cache(maxsize=32)

@@ -65,10 +65,10 @@ def probe(device: str, gpu: str) -> None:
     assert CUBLAS_WORKSPACE in os.environ, "call use_repeatable_cublas() before the first product of the process"
     try:
         ones = torch.ones(SIDE, SIDE, device=device)
-        found = float((ones @ ones).sum())
+        product = float((ones @ ones).sum())
     except torch.OutOfMemoryError:
         return
     except RuntimeError as error:
         raise DeviceFailed(f"a small product could not be computed: {str(error).splitlines()[0]}", gpu) from error
-    if found != SIDE**3:
-        raise DeviceFailed(f"a small product is wrong: {found} instead of {SIDE**3}", gpu)
+    if product != SIDE**3:
+        raise DeviceFailed(f"a small product is wrong: {product} instead of {SIDE**3}", gpu)

@@ -35,7 +35,7 @@ class WorkerRank:
         return self.rank == 0
 
 
-def of_first(ask: Callable[[], Found]) -> Found:
+def on_rank_zero(ask: Callable[[], Found]) -> Found:
     """What ``ask`` returns on the first worker, on every worker; the others do not call it.
 
     All workers must call this at the same point. They wait until the first worker has answered.
@@ -48,7 +48,7 @@ def of_first(ask: Callable[[], Found]) -> Found:
     return box[0]
 
 
-def tensors_of_first(mine: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+def broadcast_tensors(mine: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
     """The tensors that the first worker gives, on every worker; what the others give is ignored.
 
     With one worker they stay where they are; with several they are on ``device``.
@@ -56,17 +56,17 @@ def tensors_of_first(mine: Mapping[str, torch.Tensor], device: torch.device) -> 
     worker = WorkerRank.current()
     if worker.workers == 1:
         return dict(mine)
-    described = of_first(lambda: [(name, value.shape, value.dtype) for name, value in mine.items()])
-    found = {}
+    described = on_rank_zero(lambda: [(name, value.shape, value.dtype) for name, value in mine.items()])
+    shared = {}
     for name, shape, dtype in described:
         first = mine[name].to(device).contiguous() if worker.is_first else None
-        found[name] = torch.empty(shape, dtype=dtype, device=device) if first is None else first
-        dist.broadcast(found[name], src=0)
-    return found
+        shared[name] = torch.empty(shape, dtype=dtype, device=device) if first is None else first
+        dist.broadcast(shared[name], src=0)
+    return shared
 
 
-def share_weights(network: nn.Module) -> None:
+def broadcast_weights(network: nn.Module) -> None:
     """Load the weights that the network has on the first worker, on every worker."""
     if WorkerRank.current().workers > 1:
         device = next(network.parameters()).device
-        network.load_state_dict(tensors_of_first(network.state_dict(), device))
+        network.load_state_dict(broadcast_tensors(network.state_dict(), device))

@@ -37,8 +37,8 @@ def predict_each(
     mine = np.arange(worker.rank, len(images), worker.workers)
     logits: list[list[torch.Tensor]] = [[] for _ in networks]
     contexts: list[list[torch.Tensor]] = [[] for _ in networks]
-    for found in forward(networks, images, mine, pretrained, precision, view):
-        for number, (features, class_logits) in enumerate(found):
+    for outputs in forward(networks, images, mine, pretrained, precision, view):
+        for number, (features, class_logits) in enumerate(outputs):
             logits[number].append(class_logits.cpu())
             contexts[number].append(context_logits(features, prompts.known, pretrained.scale, 1.0).float().cpu())
     return [

@@ -107,10 +107,10 @@ class Execution:
         """The same execution with the device that this machine has; ``UserError`` for a GPU that it does not have."""
         import torch
 
-        found = "cuda" if torch.cuda.is_available() else "cpu"
-        if self.device == "cuda" and found == "cpu":
+        available = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device == "cuda" and available == "cpu":
             raise UserError("There is no GPU on this machine.", "Leave --device out to run on the CPU.")
-        return replace(self, device=found) if self.device == "auto" else self
+        return replace(self, device=available) if self.device == "auto" else self
 
     def prepare(self) -> None:
         """Set up this process: compute and decoding threads, and deterministic kernels, for the same bits each time.
@@ -140,7 +140,7 @@ def provenance(execution: Execution, digests: dict[str, str]) -> dict[str, Any]:
         "numerics": NUMERICS,
         "carft": __version__,
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "machine": hardware_name(execution.device),
         "cpu": cpu_facts(),
         "execution": {k: v for k, v in asdict(execution).items() if k not in UNRECORDED and v != plain.get(k)},

@@ -19,7 +19,7 @@ from torch import nn
 
 from carft import NUMERICS
 from carft.core.array_cache import ArrayCache, Draft, key_of
-from carft.data.feed import sent
+from carft.data.feed import to_device
 from carft.models.clip import Pretrained
 from carft.models.precision import autocast
 from carft.spec.cell import Cell
@@ -134,7 +134,7 @@ class FeatureCache:
         """Start an epoch. rows: how many images this worker computes in the whole epoch."""
         self.rows = rows
         self.entry = f"{self.key}-{epoch}"
-        self.known: np.ndarray | None = None
+        self.stored: np.ndarray | None = None
         self.draft: Draft | None = None
         self.copied: Copied | None = None
         self.looked = False
@@ -158,9 +158,9 @@ class FeatureCache:
             self._look(self.store, position)
         span = slice(position, position + len(images))
         self.use.images += len(images)
-        if self.known is not None:
+        if self.stored is not None:
             self.use.read += len(images)
-            return sent(torch.from_numpy(np.array(self.known[span], dtype=np.float32)), images.device)
+            return to_device(torch.from_numpy(np.array(self.stored[span], dtype=np.float32)), images.device)
         features = self.forward(images)
         if self.draft is not None:
             self._write_copied()
@@ -180,8 +180,8 @@ class FeatureCache:
         """Find the epoch in the store, or begin to write it. An epoch that is resumed in its middle is not written."""
         self.looked = True
         width = self.pretrained.width
-        self.known = store.read(self.entry, self.rows, width, self.dtype)
-        if self.known is None and self.writes and position == 0:
+        self.stored = store.read(self.entry, self.rows, width, self.dtype)
+        if self.stored is None and self.writes and position == 0:
             try:
                 self.draft = store.open(self.entry, self.rows, width, self.dtype, SHARE)
             except OSError:  # the folder cannot be written or the disk is full: features are read and computed

@@ -27,9 +27,9 @@ def gathered(mine: torch.Tensor, whole: int, worker: WorkerRank) -> torch.Tensor
     counts = [len(range(rank, whole, worker.workers)) for rank in range(worker.workers)]
     padded = mine.new_zeros(counts[0], mine.shape[1])
     padded[: len(mine)] = mine
-    found = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(found, padded)
-    return torch.cat([rows[:count] for rows, count in zip(found, counts, strict=True)])
+    received = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(received, padded)
+    return torch.cat([rows[:count] for rows, count in zip(received, counts, strict=True)])
 
 
 def first_row(whole: int, worker: WorkerRank) -> int:

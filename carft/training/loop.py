@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from carft.core.errors import Diverged
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.feed import Feed, sent
+from carft.data.feed import Feed, to_device
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
 from carft.models.precision import autocast
@@ -31,7 +31,7 @@ from carft.spec.registry import method_card
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank, of_first
+from carft.training.distributed import WorkerRank, on_rank_zero
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache, FeatureUse
 from carft.training.gathered import Compared
@@ -85,7 +85,7 @@ def train(
             log(f"goes on after step {trainer.progress.step} from a checkpoint")
         for epoch in range(trainer.first_epoch, cell.training.epochs):
             # the first worker decides for all, so that none waits for another
-            if bool(thresholds) and of_first(lambda: pruned_after(curve_of(history), thresholds) is not None):
+            if bool(thresholds) and on_rank_zero(lambda: pruned_after(curve_of(history), thresholds) is not None):
                 break
             trainer.train_epoch(epoch)
             method.before_evaluation(network)
@@ -253,9 +253,9 @@ class Trainer:
         images = self.context.pretrained.normalise(pixels)
         with autocast(self.device.type, self.cell.precision):
             logits, features = self.model(images)
-        labels = sent(self.images.labels[part.rows], self.device)
+        labels = to_device(self.images.labels[part.rows], self.device)
         pretrained_features = partial(self.cache.features, images, part.position)
-        places = sent(torch.from_numpy(part.places), self.device)
+        places = to_device(torch.from_numpy(part.places), self.device)
         return Batch(self.network, images, labels, logits, features, pretrained_features, step, places, part.whole)
 
     def without_exchange(self) -> AbstractContextManager[None]:

@@ -23,7 +23,7 @@ _asked: ContextVar[Callable[[], bool]] = ContextVar("asked", default=never)
 
 
 @contextmanager
-def ended_by(asked: Callable[[], bool]) -> Iterator[None]:
+def ending_when(asked: Callable[[], bool]) -> Iterator[None]:
     """Trainings within the block end once ``asked`` returns true. It is called every two seconds at most."""
     token = _asked.set(asked)
     try:
@@ -60,14 +60,14 @@ def preemption_noted() -> Iterator[Preemption]:
 
     Outside the main thread, where signals cannot be handled, SIGTERM is not noted.
     """
-    found = Preemption(_asked.get())
+    preemption = Preemption(_asked.get())
     if threading.current_thread() is not threading.main_thread():
-        yield found
+        yield preemption
         return
-    before = signal.signal(signal.SIGTERM, found.note)
+    before = signal.signal(signal.SIGTERM, preemption.note)
     try:
-        yield found
+        yield preemption
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-        if found.signalled:
+        if preemption.signalled:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -30,7 +30,7 @@ from carft.store.failure_kinds import kind_of
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank, of_first, share_weights
+from carft.training.distributed import WorkerRank, broadcast_weights, on_rank_zero
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureUse
 from carft.training.loop import Trained, train
@@ -139,21 +139,21 @@ def run_cell(
     check_runnable(cell)
     check_execution(cell, execution)
     status: Status = "reused"
-    if of_first(lambda: store.set_aside_stale(cell.id)):
+    if on_rank_zero(lambda: store.set_aside_stale(cell.id)):
         if unseal:
             card(cell.task).require_sealed(execution)
         execution.prepare()
         context = CellContext.of(cell, execution)
         checkpoints = store_checkpoints(cell, store, execution)
         computed = compute(cell, context, checkpoints, log, thresholds)
-        of_first(lambda: write(cell, computed, context, store, keep_weights or unseal))
+        on_rank_zero(lambda: write(cell, computed, context, store, keep_weights or unseal))
         checkpoints.remove()
         if computed.pruned:
             return CellResult(cell.id, "stopped", {"val/top1": computed.metrics["val/top1"]})
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution, by)
-    return CellResult(cell.id, status, of_first(lambda: store.metrics(cell.id)))
+    return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
 
 
 def check_runnable(cell: Cell) -> None:
@@ -201,21 +201,21 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
     network = context.network(cell.reading.class_head, cell.seed)
     if method_card(cell.method).kind == "untrained":
         return network
-    path = of_first(lambda: store.find_weights(cell.id))
-    if not of_first(path.is_file):
+    path = on_rank_zero(lambda: store.find_weights(cell.id))
+    if not on_rank_zero(path.is_file):
         checkpoints = store_checkpoints(cell, store, context.execution)
         again = compute(cell, context, checkpoints)
         checkpoints.remove()
-        if of_first(lambda: again.metrics != dict(store.read(cell.id).metrics)):
+        if on_rank_zero(lambda: again.metrics != dict(store.read(cell.id).metrics)):
             raise UserError(
                 f"Cell {cell.id} kept no weights, and training it again here gives other numbers than its record.",
                 "Run it on the hardware and with the number of workers that its record names (`show`), or in a fresh "
                 "results folder with --unseal.",
             )
-        of_first(lambda: write_atomic(path, lambda part: save_weights(again.network, part)))
+        on_rank_zero(lambda: write_atomic(path, lambda part: save_weights(again.network, part)))
         return again.network
-    of_first(lambda: _read_weights(network, path))
-    share_weights(network)
+    on_rank_zero(lambda: _read_weights(network, path))
+    broadcast_weights(network)
     return network
 
 
@@ -233,7 +233,7 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
 
     Every worker of the cell calls this.
     """
-    missing = of_first(lambda: set(card(cell.task).sets) - store.evaluated(cell.id))
+    missing = on_rank_zero(lambda: set(card(cell.task).sets) - store.evaluated(cell.id))
     if not missing:
         return
     execution.prepare()

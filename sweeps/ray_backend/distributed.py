@@ -20,7 +20,7 @@ from carft.store.failure_kinds import is_of_a_device
 from carft.store.object_store import is_url
 from carft.training import device
 from carft.training.execution import Execution
-from carft.training.preemption import ended_by, never
+from carft.training.preemption import ending_when, never
 from sweeps.faults.watchdog import log_path, watchdog
 from sweeps.ray_backend.jobs import Payload, job_of, load_plugins, log, payload, run_job, store_of
 from sweeps.ray_backend.stopping import is_stopping
@@ -85,7 +85,7 @@ def _worker(message: Payload) -> None:
     execution = Execution(**message["execution"])
     first = ray.train.get_context().get_world_rank() == 0
     with watchdog(path, message["hang_after"]), _gpu_named(execution.device):
-        with ended_by(is_stopping if first else never):  # the others would end before the first one has written
+        with ending_when(is_stopping if first else never):  # the others would end before the first one has written
             load_plugins(message["plugins"])
             run_job(message, execution, log if first else lambda line: None)  # the first one logs for all
         ray.train.report({"worker": ray.train.get_context().get_world_rank()})

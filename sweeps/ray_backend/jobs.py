@@ -98,14 +98,14 @@ def run_job(message: Payload, execution: Execution, log: Callable[[str], None] =
 
     Every worker of its cell calls this; the first one reads and writes records.
     """
-    from carft.training.distributed import of_first
+    from carft.training.distributed import on_rank_zero
 
     job, store = job_of(message), store_of(message)
     require_task(store, job.cell.task)
     used = dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents])
-    of_first(lambda: store.sync(list(used)))
+    on_rank_zero(lambda: store.sync(list(used)))
     _run(job, message, store, execution, log)
-    of_first(lambda: store.forget_failure(job.cell.id))
+    on_rank_zero(lambda: store.forget_failure(job.cell.id))
 
 
 def job_of(message: Payload) -> Job:
@@ -128,14 +128,14 @@ def upload_log(message: Payload) -> None:
 def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Callable[[str], None]) -> None:
     from carft.posthoc.soup import run_soup
     from carft.posthoc.wise_ft import run_curve
-    from carft.training.distributed import of_first
+    from carft.training.distributed import on_rank_zero
     from carft.training.run import Command, run_cell
 
     cell = job.cell
     if job.kind == "curve":
         run_curve(cell, store, execution, by="sweep", alphas=job.alphas)
     elif job.kind == "soup":
-        read = of_first(lambda: [store.read(parent).cell for parent in cell.parents])
+        read = on_rank_zero(lambda: [store.read(parent).cell for parent in cell.parents])
         parents = [replace(parent, model=cell.model, pretrained=cell.pretrained) for parent in read]
         for greedy in SOUP_RULES:
             run_soup(parents, greedy, store, execution, by="sweep")

@@ -12,7 +12,7 @@ from ray import tune
 from carft.core.errors import DeviceFailed
 from carft.training import device
 from carft.training.execution import Execution
-from carft.training.preemption import ended_by
+from carft.training.preemption import ending_when
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
 from sweeps.ray_backend.jobs import failure, fitted, load_plugins, run_payload, upload_log
 from sweeps.ray_backend.scheduler import HOLDS
@@ -57,7 +57,7 @@ class CellActor(tune.Trainable):
             return self._held(broken)
         self.used = True
         run = run_watched if self.message["execution"]["workers"] == 1 else run_distributed
-        with ended_by(is_stopping):
+        with ending_when(is_stopping):
             result = run(self.message)
         upload_log(self.message)
         if self.gpu and result.get("kind") == "device":

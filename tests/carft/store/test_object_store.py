@@ -112,7 +112,7 @@ def test_what_is_being_written_is_left_alone(machines: Machines) -> None:
         beside = open_store(machines.url, writable=True)
         assert beside.root == writer.root and [path.name for path in beside.folder(CELL.id).iterdir()]
     assert set(machines.names()) == {f"cells/{CELL.id}/predictions.parquet"}
-    assert not any((writer.root / "owed").iterdir())
+    assert not any((writer.root / "pending").iterdir())
 
 
 def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_did(machines: Machines) -> None:
@@ -295,7 +295,7 @@ def test_no_name_leaves_the_mirror_and_only_files_of_results_are_brought(machine
     machines.server.put(f"{machines.prefix}/{name}", b"{}")
     assert f"{machines.prefix}/{name}" in machines.server.everything()
     store = machines.store("first")
-    store.refresh(*SHARED, "logs", "owed")
+    store.refresh(*SHARED, "logs", "pending")
     assert [path for path in machines.place.rglob("*") if path.is_file()] == []
 
 
