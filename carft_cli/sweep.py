@@ -174,14 +174,15 @@ class Session:
         cores = self.request.cells_per_gpu * cores_per_process(self.request)
         if line := too_few_cores(self.plan.needs, "GPU" if self.request.gpus else "core", cores):
             err.say(line, style="yellow")
-        show, write = self.display.watch(protocol), self.writer.watch(protocol)
+        write = self.writer.watch(protocol, self.plan)
+        show = self.display.watch(protocol, self.writer.seconds_left)
         if self.writer.dashboard:
             err.print(f"Ray's dashboard: {self.writer.dashboard}", soft_wrap=True)
 
         def update() -> None:
+            write()
             with suppress(OSError):  # standard error may be a file on a full disk
                 show()
-            write()
 
         return update
 

@@ -1,4 +1,4 @@
 """What happens when something breaks: locks, signals, watchdogs, storage that is away, restarts.
 
-It may import ``sweeps.status`` and below.
+It may import ``sweeps.search`` and below.
 """

@@ -1,10 +1,10 @@
-"""Measures the rate of a sweep's cells on this machine with a few batches. Writes nothing."""
+"""Measures the rates of a sweep's cells on this machine with a few batches. Writes nothing."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from carft.data.task import ImageSet
@@ -13,7 +13,7 @@ from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of
-from sweeps.plan.rates import Rate
+from sweeps.plan.rates import Rate, Rates
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 from sweeps.search.study import Study
@@ -24,10 +24,10 @@ BATCHES = 4
 TIMES = 3
 
 
-def calibrated(recipe: Recipe, request: Resources) -> Rate:
-    """Rate of the recipe's methods on its first task, one cell at a time on one worker.
+def calibrated(recipe: Recipe, request: Resources) -> Rates:
+    """Rates of the recipe's methods that train in epochs, and of prediction, on its first task.
 
-    It is the median over the methods that train in epochs, or of prediction where there are none.
+    One cell at a time is measured, on one worker.
     """
     execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
@@ -37,16 +37,19 @@ def calibrated(recipe: Recipe, request: Resources) -> Rate:
     context = CellContext.of(cell, execution)
     train = context.task.train
     images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train))))
+    network = context.network()
+    predicting = _measured(lambda _: context.predict(cell, network, images), len(images))
     trained = [card for card in map(method_card, recipe.methods) if card.epoch_passes]
-    seconds = [found for card in trained for found in _training(recipe, card, context, images)]
-    if not seconds:
-        network = context.network()
-        seconds = _measured(lambda _: context.predict(cell, network, images), len(images))
+    training = [seconds for card in trained for seconds in _training(recipe, card, context, images)]
     share = request.cells_per_gpu / request.workers_per_cell
-    low, median, high = (share * each for each in (min(seconds), statistics.median(seconds), max(seconds)))
     hardware = hardware_of(request, recipe.precision)
     basis = f"a measurement of {TIMES} times {len(images)} images just now, on {hardware}, one cell alone"
-    return Rate(median, low, high, basis)
+    return Rates(_rate(training or predicting, share), _rate(predicting, share), basis)
+
+
+def _rate(seconds: Sequence[float], share: float) -> Rate:
+    """The rate of measurements. share: cells that share the device of a worker."""
+    return Rate(share * statistics.median(seconds), share * min(seconds), share * max(seconds))
 
 
 def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:

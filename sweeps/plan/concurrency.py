@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sweeps.plan.work import PendingWork
 from sweeps.search.protocol import slots_of_a_confirm_cell
-
-if TYPE_CHECKING:
-    from sweeps.plan.forecast import PendingWork
 
 #: kinds of jobs of a study that start once its confirm cells are there
 LAST = ("curve", "soup", "oracle")
@@ -24,9 +21,9 @@ class Concurrency:
     """Jobs at a time of a sweep from start to end."""
 
     length: float
-    """Time from the first job's start to the last job's end, in the unit of the jobs."""
+    """Seconds from the first job's start to the last job's end."""
     at_a_time: tuple[tuple[int, float], ...]
-    """(jobs at a time, how long in all), the largest number first; short times are left out."""
+    """(jobs at a time, seconds in all), the largest number first; short times are left out."""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,14 +41,26 @@ class _Ready:
         return self.rank == 0 or self.is_confirm
 
 
-def concurrency_of(left: Sequence[PendingWork], slots: int, round_size: int, widens: bool = False) -> Concurrency:
-    """Run the jobs that are left in thought: free slots take what may run, searches first.
+def concurrency_of(
+    left: Sequence[PendingWork],
+    slots: int,
+    round_size: int,
+    seconds_of: Callable[[PendingWork], float],
+    widens: bool = False,
+) -> Concurrency:
+    """Simulate the jobs that are left: free slots take what may run, searches first.
 
     The rounds of a search follow each other, its confirm cells follow them, and its curves, soups and oracle cells
-    these. Lengths are in passes of one cell. slots: jobs at a time, at least 1. round_size: trials of a round. widens:
-    whether a confirm cell that takes several slots is that many times faster.
+    these.
+
+    Args:
+        left: Work of the sweep.
+        slots: Jobs at a time, at least 1.
+        round_size: Trials of a round.
+        seconds_of: Seconds of one job of some work.
+        widens: Whether a confirm cell that takes several slots is that many times faster.
     """
-    waiting = [deque(stages) for stages in _stages(left, round_size)]
+    waiting = [deque(stages) for stages in _stages(left, round_size, seconds_of)]
     first: list[_Ready] = []
     open_jobs = [0] * len(waiting)
     running: list[tuple[float, int, int]] = []  # (end, study, slots)
@@ -89,20 +98,22 @@ def concurrency_of(left: Sequence[PendingWork], slots: int, round_size: int, wid
     return Concurrency(now, tuple(sorted(shown.items(), reverse=True)))
 
 
-def _stages(left: Iterable[PendingWork], round_size: int) -> Iterable[list[list[tuple[int, float, bool]]]]:
-    """For each study its stages, each with its jobs: rank, length, and whether it is a confirm cell.
+def _stages(
+    left: Iterable[PendingWork], round_size: int, seconds_of: Callable[[PendingWork], float]
+) -> Iterable[list[list[tuple[int, float, bool]]]]:
+    """For each study its stages, each with its jobs: rank, seconds, and whether it is a confirm cell.
 
     Jobs of no study are studies of their own.
     """
     studies: dict[str, dict[str, list[PendingWork]]] = defaultdict(lambda: defaultdict(list))
-    for one in left:
-        if not one.study:
-            yield [[(1, one.passes, False)] * one.jobs]
+    for work in left:
+        if not work.study:
+            yield [[(1, seconds_of(work), False)] * work.jobs]
         else:
-            studies[one.study][one.kind].append(one)
+            studies[work.study][work.kind].append(work)
     for kinds in studies.values():
-        searches = [(0, one.passes, False) for one in kinds["search"] for _ in range(one.jobs)]
+        searches = [(0, seconds_of(work), False) for work in kinds["search"] for _ in range(work.jobs)]
         rounds = [searches[start : start + round_size] for start in range(0, len(searches), round_size)]
-        confirms = [(1, one.passes, True) for one in kinds["confirm"] for _ in range(one.jobs)]
-        last = [(1, one.passes, False) for kind in LAST for one in kinds[kind] for _ in range(one.jobs)]
+        confirms = [(1, seconds_of(work), True) for work in kinds["confirm"] for _ in range(work.jobs)]
+        last = [(1, seconds_of(work), False) for kind in LAST for work in kinds[kind] for _ in range(work.jobs)]
         yield [stage for stage in (*rounds, confirms, last) if stage]

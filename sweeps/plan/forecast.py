@@ -1,53 +1,23 @@
-"""Forecast of a sweep: counts what is left to do and multiplies it with a rate. No Ray."""
+"""Forecast of a sweep: the work that is left, in the order in which jobs wait for each other, times a rate. No Ray."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from carft.data.card import STANDARD
-from carft.data.catalog import card
-from carft.data.counting import Sizes
 from carft.models.availability import ModelSize
-from carft.spec.registry import SOUP_RULES, method_card, souped_methods
-from carft.spec.resolve import soup_of
-from sweeps.plan.concurrency import concurrency_of
-from sweeps.plan.rates import Rate, passes_of, sizes
-from sweeps.search.protocol import Job, Kind, Protocol
-from sweeps.search.study import Study
+from sweeps.plan.concurrency import Concurrency, concurrency_of
+from sweeps.plan.rates import Rate, Rates
+from sweeps.plan.work import PendingWork, pending_work
+from sweeps.search.protocol import Protocol
 
 #: seconds until the first cell runs: start of Ray, imports, the model
 START_S = 15.0
 #: factor of the upper end of the range for what no record holds: opening data, writing records, handing out jobs
 OVERHEAD = 1.5
-#: bytes above which predictions store only the largest logits, and how many; see carft.store.predictions
-WHOLE_BYTES = 64 * 2**20
-LARGEST = 10
-#: bytes of the names of an image and its group in a row of predictions
-NAME_BYTES = 60
-#: the rate of a model whose size is not known
-UNKNOWN = Rate(0.0, 0.0, 0.0, "nothing: the model's size is not known, and nothing was measured", estimate=True)
-
-
-@dataclass(frozen=True)
-class PendingWork:
-    """Jobs of one kind, task and method that still have to run."""
-
-    study: str
-    """Id of the study; empty for an untrained method."""
-    kind: Kind
-    task: str
-    method: str
-    jobs: int
-    cells: int
-    """Cells of all these jobs."""
-    passes: float
-    """Passes of one job."""
-    steps: int
-    """Optimisation steps of one job."""
-    bytes: float
-    """Bytes that one job leaves on disk."""
+#: the rates of a model whose size is not known
+UNKNOWN = Rates.alike(Rate(0.0, 0.0, 0.0), "nothing: the model's size is not known, and nothing was measured", True)
 
 
 @dataclass(frozen=True)
@@ -102,95 +72,55 @@ class Forecast:
 
 
 def forecast(
-    protocol: Protocol, slots: int, rate: Rate | None, size: ModelSize | None, widens: bool = False
+    protocol: Protocol,
+    slots: int,
+    rates: Rates | None,
+    size: ModelSize | None,
+    widens: bool = False,
+    misses: tuple[float, float] = (1.0, 1.0),
 ) -> Forecast:
-    """The forecast of what ``protocol`` has left. slots: cells at a time. widens: as of the request."""
-    rate = rate or UNKNOWN
+    """The forecast of what ``protocol`` has left.
+
+    Args:
+        protocol: Of the sweep.
+        slots: Cells at a time.
+        rates: Of this model on this hardware; None where nothing is known.
+        size: Of the model; None where it is not known.
+        widens: As of the request.
+        misses: Smallest and largest ratio of the time that a sweep took to its forecast, of earlier sweeps. The range
+            holds them.
+    """
+    rates = rates or UNKNOWN
     protocol.look()
-    left = tuple(one for one in _left(protocol, size) if one.jobs)
-    passes = sum(one.jobs * one.passes for one in left)
-    over_time = concurrency_of(left, slots, protocol.recipe.round_size, widens)
+    left = tuple(pending_work(protocol, size))
 
-    def wall(seconds: float) -> float:
-        return START_S + seconds * over_time.length if seconds and passes else 0.0
+    def timed(end: str) -> Concurrency:
+        """The sweep with the median, low or high end of the rates."""
+        return concurrency_of(
+            left,
+            slots,
+            protocol.recipe.round_size,
+            lambda work: work.passes * getattr(rates.of(work.trains), end),
+            widens,
+        )
 
+    def wall(length: float) -> float:
+        return START_S + length if length else 0.0
+
+    median = timed("seconds")
+    wall_s = wall(median.length)
     return Forecast(
         total=protocol.total(),
         done=len(protocol.done),
         stopped=len(protocol.stopped),
         failed=max(0, protocol.total() - len(protocol.done) - len(protocol.stopped) - sum(one.cells for one in left)),
         left=left,
-        busy_s=passes * rate.seconds,
-        wall_s=wall(rate.seconds),
-        low_s=wall(rate.low),
-        high_s=wall(rate.high) * OVERHEAD,
+        busy_s=sum(work.jobs * work.passes * rates.of(work.trains).seconds for work in left),
+        wall_s=wall_s,
+        low_s=min(wall(timed("low").length), misses[0] * wall_s),
+        high_s=max(wall(timed("high").length) * OVERHEAD, misses[1] * wall_s),
         slots=slots,
-        at_a_time=tuple((jobs, length * rate.seconds) for jobs, length in over_time.at_a_time if rate.seconds),
-        basis=rate.basis,
-        estimate=rate.estimate,
+        at_a_time=median.at_a_time,
+        basis=rates.basis,
+        estimate=rates.estimate,
     )
-
-
-def _left(protocol: Protocol, size: ModelSize | None) -> Iterable[PendingWork]:
-    """Work of every kind, task and method; some of it with no jobs."""
-    recipe = protocol.recipe
-    for task in recipe.tasks:
-        images = sizes(task)
-        for name in recipe.methods:
-            if method_card(name).kind == "untrained":
-                missing = int(recipe.cell(task, name, {}).id not in protocol.done)
-                passes = images.val + images.sealed
-                yield PendingWork("", "confirm", task, name, missing, missing, passes, 0, _predictions(task, images))
-    for study in protocol.studies:
-        yield from _left_of(protocol, study, sizes(study.task), 4 * size.parameters if size else 0)
-
-
-def _left_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> Iterable[PendingWork]:
-    recipe, task, name = protocol.recipe, study.task, study.method.name
-
-    def left(
-        kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
-    ) -> PendingWork:
-        jobs = max(0, wanted - settled)
-        steps = trained if kind in ("search", "confirm") else 0
-        return PendingWork(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
-
-    budget = recipe.training_of()
-    trained = budget.bounds(images.train, max(1, card(task).domains))[-1] if study.method.epoch_passes else 0
-    training, sealed = passes_of(name, task, images, budget), images.sealed
-    small, whole = _predictions(task, replace(images, sealed=0)), _predictions(task, images)
-    souped = "soup" in recipe.methods and name in souped_methods() and recipe.trials > 1
-    stored = weights if souped or recipe.oracle else 0
-    searches = [Job("search", cell) for _, _, cell in protocol.trials(study)]
-    if protocol.too_few(study):
-        return
-    yield left("search", name, recipe.trials, _settled(protocol, searches), training, small + stored)
-    cells = protocol.confirm_cells(study)
-    confirmed = _settled(protocol, [Job("confirm", cell) for cell in cells])
-    yield left("confirm", name, recipe.seeds, confirmed, training + sealed, whole + weights)
-    if "wise_ft" in recipe.methods:
-        curves = _settled(protocol, [Job("curve", cell, alphas=recipe.alphas) for cell in cells])
-        between = len(recipe.alphas) - 2  # predictions of both ends are on disk
-        yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(recipe.alphas))
-    parents = [job.cell for job in searches if job.cell.id in protocol.done]
-    if souped:
-        found = [Job("soup", soup_of(parents, SOUP_RULES[0]))] if cells and len(parents) > 1 else []
-        passes = recipe.trials * images.val + len(SOUP_RULES) * sealed
-        yield left("soup", "soup", 1, _settled(protocol, found), passes, whole + weights, len(SOUP_RULES))
-    if recipe.oracle:
-        opened = sum(protocol.store.evaluated(cell.id) >= set(card(task).sets) for cell in parents)
-        yield left("oracle", name, recipe.trials, opened, sealed, whole - small, 0)
-
-
-def _settled(protocol: Protocol, jobs: Sequence[Job]) -> int:
-    """Number of jobs that are done or will not run again."""
-    return sum(job.key in protocol.failed or all(protocol.is_over(c.id) for c in job.cells()) for job in jobs)
-
-
-def _predictions(task: str, images: Sizes) -> float:
-    """Approximate bytes of a cell's predictions: logits of classes and contexts, and names."""
-    chosen, count = card(task), images.val + images.sealed
-    numbers = len(chosen.classes) + len(chosen.contexts or chosen.bank(STANDARD))
-    if count * numbers * 4 > WHOLE_BYTES:
-        numbers = 4 * LARGEST
-    return count * (4 * numbers + NAME_BYTES)

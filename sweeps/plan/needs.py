@@ -12,8 +12,9 @@ from carft.data.catalog import card
 from carft.models.availability import ModelSize
 from carft.spec.cell import HALF_PRECISIONS
 from carft.spec.registry import method_card
-from sweeps.plan.forecast import Forecast, PendingWork
+from sweeps.plan.forecast import Forecast
 from sweeps.plan.rates import Hardware
+from sweeps.plan.work import PendingWork
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 
@@ -87,20 +88,21 @@ class Cost:
     """Of all GPUs from the start to the end of the sweep."""
 
 
-def needs_of(recipe: Recipe, request: Resources, made: Forecast, hardware: Hardware, size: ModelSize | None) -> Needs:
-    """The needs of what is left of a sweep."""
+def needs_of(
+    recipe: Recipe, request: Resources, made: Forecast, hardware: Hardware, size: ModelSize | None, pass_s: float
+) -> Needs:
+    """The needs of what is left of a sweep. pass_s: seconds of one pass of a cell that trains, 0 where unknown."""
     minutes = request.execution.checkpoint_minutes
     one = COPIES * FLOAT * size.parameters if size and minutes else 0
-    second = _seconds_per_pass(made)
     batch = math.ceil(recipe.training.batch_size / request.workers_per_cell)
     sharing = request.cells_per_gpu
     return Needs(
         checkpoint_minutes=minutes,
         checkpoint_bytes=one * made.slots,
-        cores_per_device=sharing + _decoders(recipe, made, second * hardware.devices),
+        cores_per_device=sharing + _decoders(recipe, pass_s * hardware.devices),
         memory_per_device=sharing * (PROCESS_BYTES + one),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
-        long_cells=_long_cells(made.left, second * hardware.devices) if request.gpus else (),
+        long_cells=_long_cells(made.left, pass_s * hardware.devices) if request.gpus else (),
         first_searches=sum(min(recipe.round_size, one.jobs) for one in made.left if one.kind == "search"),
         gpus=request.gpus,
         workers=request.workers_per_cell,
@@ -120,13 +122,7 @@ def _gpu_bytes(batch: int, precision: str, size: ModelSize) -> int:
     return batch * kept + ON_GPU * size.parameters
 
 
-def _seconds_per_pass(made: Forecast) -> float:
-    """Seconds of one pass of an image on the devices of one cell; 0 when no rate is known."""
-    passes = sum(one.jobs * one.passes for one in made.left)
-    return made.busy_s / passes if passes else 0.0
-
-
-def _decoders(recipe: Recipe, made: Forecast, seconds: float) -> int:
+def _decoders(recipe: Recipe, seconds: float) -> int:
     """Cores that decode as fast as one device trains. seconds: of a pass on one device."""
     per_image = [found for name in recipe.methods if (found := method_card(name).epoch_passes)]
     in_memory = all(card(task).scale == "miniature" for task in recipe.tasks)
@@ -137,9 +133,5 @@ def _decoders(recipe: Recipe, made: Forecast, seconds: float) -> int:
 
 def _long_cells(left: tuple[PendingWork, ...], second: float) -> tuple[LongCells, ...]:
     """second: seconds of a pass on one GPU."""
-    found = [
-        LongCells(one.task, one.method, one.kind, one.passes * second / 3600)
-        for one in left
-        if one.kind in ("search", "confirm") and one.steps
-    ]
+    found = [LongCells(one.task, one.method, one.kind, one.passes * second / 3600) for one in left if one.trains]
     return tuple(sorted((one for one in found if one.hours > LONG_H), key=lambda one: -one.hours))

@@ -22,7 +22,7 @@ from carft.store.sweep_state import Seconds
 from carft.training.hardware import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
 from sweeps.plan.needs import Needs, needs_of
-from sweeps.plan.rates import Hardware, Rate, estimated, newest, recorded
+from sweeps.plan.rates import Hardware, Rates, estimated, newest, recorded
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import starts
 from sweeps.search.protocol import Protocol
@@ -81,13 +81,16 @@ class PlanResult(Document):
 
 @dataclass(frozen=True)
 class Plan:
-    """A forecast, what it is for, the outcomes of earlier sweeps in the same results folder, and what it needs."""
+    """A forecast, what it rests on and what it needs, and the outcomes of earlier sweeps in the results folder."""
 
     forecast: Forecast
+    rates: Rates | None
     model: str
     hardware: Hardware
     earlier: Sequence[PlanResult]
     needs: Needs
+    widens: bool = False
+    """As of the request."""
 
     def result(self, recipe: str, cells: int, failed: int, wall_s: float, ended: str) -> PlanResult:
         """This plan with the outcome of its sweep."""
@@ -111,19 +114,32 @@ class Plan:
         )
 
 
-def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rate | None = None) -> Plan:
+def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rates | None = None) -> Plan:
     """The plan of what ``protocol`` has left. slots: cells at a time.
 
-    The rate is that of ``calibration``, else of records of the model on this hardware, else of the model's size.
+    The rates are those of ``calibration``, else of records of the model on this hardware, else of the model's size.
     """
     model = starts(protocol.recipe)[0][0]
     hardware, size = hardware_of(request, protocol.recipe.precision), size_of(model)
-    rate = calibration or recorded(newest(protocol.store, model), hardware)
-    if rate is None and size is not None:
-        rate = estimated(size, hardware)
-    made = forecast(protocol, slots, rate, size, request.widens)
-    needs = needs_of(protocol.recipe, request, made, hardware, size)
-    return Plan(made, model, hardware, read_plan_results(protocol.store), needs)
+    rates = calibration or recorded(newest(protocol.store, model), hardware)
+    if rates is None and size is not None:
+        rates = estimated(size, hardware)
+    earlier = read_plan_results(protocol.store)
+    alike = [result for result in earlier if (result.model, result.hardware) == (model, str(hardware))]
+    misses = misses_of([result for result in alike if rates is not None and result.estimate == rates.estimate])
+    made = forecast(protocol, slots, rates, size, request.widens, misses)
+    needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds if rates else 0.0)
+    return Plan(made, rates, model, hardware, earlier, needs, request.widens)
+
+
+def misses_of(earlier: Sequence[PlanResult]) -> tuple[float, float]:
+    """Smallest and largest ratio of the time that a sweep took to its forecast; (1, 1) where no sweep tells.
+
+    A sweep that was stopped, or that did not finish the cells of its forecast, does not tell.
+    """
+    whole = [r for r in earlier if r.ended == "done" and r.predicted_s and r.cells == r.predicted_cells]
+    ratios = [result.wall_s / result.predicted_s for result in whole]
+    return min(ratios, default=1.0), max(ratios, default=1.0)
 
 
 def hardware_of(request: Resources, precision: str) -> Hardware:

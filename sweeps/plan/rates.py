@@ -1,25 +1,21 @@
 """Seconds that a model takes for one pass on some hardware: from records, or from the size of the model.
 
-A pass is one image through the image encoder, forward. A training step on an image counts as several passes, as the
-method's card states, so one rate serves all methods. No Ray, no torch.
+What a pass is, see :mod:`sweeps.plan.work`. No Ray, no torch.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
-from carft.data.counting import Sizes, sizes_of
 from carft.models.availability import ModelSize
 from carft.spec.registry import method_card
-from carft.spec.training import Training
 from carft.spec.weights import model_by_name
 from carft.store.records import Record, Store
+from sweeps.plan.work import passes_of, sizes
 
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
@@ -28,8 +24,8 @@ CPU_SPEED = 4e10
 GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
 #: factor within which the assumed speeds are right
 WITHIN = 4.0
-
-sizes = cache(sizes_of)
+#: factor within which the rate of jobs that train follows from that of others
+WITHIN_OTHERS = 3.0
 
 
 @dataclass(frozen=True)
@@ -72,35 +68,66 @@ class Rate:
     """Seconds for one pass."""
 
     seconds: float
-    """Median, in seconds."""
+    """Median."""
     low: float
-    """Low end of the range, in seconds."""
+    """Low end of the range."""
     high: float
-    """High end of the range, in seconds."""
+    """High end of the range."""
+
+    def within(self, factor: float) -> Rate:
+        """The rate with a range that is wider by a factor at both ends."""
+        return Rate(self.seconds, self.low / factor, self.high * factor)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates of the jobs that train, and of all others: these differ in more than the number of passes."""
+
+    trained: Rate
+    """Of jobs that train in epochs."""
+    untrained: Rate
+    """Of all others."""
     basis: str
-    """What the rate comes from, as text."""
+    """What the rates come from, as text."""
     estimate: bool = False
     """Whether nothing was measured."""
 
+    @classmethod
+    def alike(cls, rate: Rate, basis: str, estimate: bool = False) -> Rates:
+        """One rate for all jobs."""
+        return cls(rate, rate, basis, estimate)
 
-def passes_of(method: str, task: str, images: Sizes, training: Training) -> float:
-    """Passes that training and validating a cell take."""
-    chosen = method_card(method)
-    validations = training.epochs if chosen.epoch_passes else 1
-    seen = training.images_seen(images.train, max(1, card(task).domains))
-    return chosen.first_passes * images.train + chosen.epoch_passes * seen + validations * images.val
+    def of(self, trains: bool) -> Rate:
+        """The rate of the jobs that train, or of the others."""
+        return self.trained if trains else self.untrained
 
 
-def recorded(records: Iterable[Record], hardware: Hardware) -> Rate | None:
-    """Median rate of the records that were made on ``hardware``; its range holds the middle 80 %. None without any."""
-    found = sorted(rate for record in records if hardware.fits(record) and (rate := _rate_of(record)) > 0)
-    if not found:
+def recorded(records: Iterable[Record], hardware: Hardware) -> Rates | None:
+    """Rates of the records that were made on ``hardware``; None where there are none.
+
+    Each is the median; its range holds the middle 80 %, and is wider the fewer the records are. Jobs of which there are
+    no records take the rate of the others, within a factor of :data:`WITHIN_OTHERS`.
+    """
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for record in records:
+        if hardware.fits(record) and (rate := _seconds_per_pass(record)) > 0:
+            seconds[method_card(record.cell.method).epoch_passes > 0].append(rate)
+    rates = {trains: _middle(sorted(found)) for trains, found in seconds.items() if found}
+    if not rates:
         return None
-    edge, basis = len(found) // 10, f"{len(found)} cell{'s' * (len(found) > 1)} on record here, on {hardware}"
-    return Rate(statistics.median(found), found[edge], found[-1 - edge], basis)
+    trained, untrained = (rates[t] if t in rates else rates[not t].within(WITHIN_OTHERS) for t in (True, False))
+    count = sum(map(len, seconds.values()))
+    basis = f"{count} cell{'s' * (count > 1)} on record here, {len(seconds[True])} of them trained, on {hardware}"
+    return Rates(trained, untrained, basis)
 
 
-def _rate_of(record: Record) -> float:
+def _middle(seconds: Sequence[float]) -> Rate:
+    """The rate of measurements in order, of which there is at least one."""
+    edge = len(seconds) // 10
+    return Rate(statistics.median(seconds), seconds[edge], seconds[-1 - edge]).within(1 + 1 / len(seconds))
+
+
+def _seconds_per_pass(record: Record) -> float:
     """Seconds per pass; 0 where a record does not tell."""
     cell, seconds = record.cell, record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
     if method_card(cell.method).kind == "post-hoc":
@@ -121,10 +148,10 @@ def newest(store: Store, model: str) -> Iterator[Record]:
             yield record
 
 
-def estimated(size: ModelSize, hardware: Hardware) -> Rate:
-    """Rate from the size of a model and an assumed speed of the hardware."""
+def estimated(size: ModelSize, hardware: Hardware) -> Rates:
+    """Rates from the size of a model and an assumed speed of the hardware."""
     speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
     seconds = size.flop / speed / hardware.devices
     assumed = f"{size.flop / 1e9:.3g} GFLOP an image at an assumed {speed / 1e12:g} TFLOP/s a worker"
     basis = f"an estimate, not a measurement: {assumed}; right within a factor of {WITHIN:g} or so"
-    return Rate(seconds, seconds / WITHIN, seconds * WITHIN, basis, estimate=True)
+    return Rates.alike(Rate(seconds, seconds, seconds).within(WITHIN), basis, estimate=True)

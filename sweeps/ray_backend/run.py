@@ -26,7 +26,6 @@ from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.recipes import Recipe
 from sweeps.search.protocol import Protocol
-from sweeps.status.writer import cells_of
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def run_sweep(
                 raise
         return protocol, Summary(
             cells_done=len(protocol.done) - len(protocol.reused),
-            cells_failed=sum(cells_of(key, recipe) for key in protocol.failed),
+            cells_failed=sum(protocol.cells_of(key) for key in protocol.failed),
             cells_reused=len(protocol.reused),
             cells_stopped=len(protocol.stopped),
             wall_s=round(time.monotonic() - state.clock, 2),

@@ -255,6 +255,10 @@ class Protocol:
             }
         )
 
+    def cells_of(self, key: str) -> int:
+        """Number of cells of the job with this key."""
+        return {"curve": len(self.recipe.alphas), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
+
     def total(self) -> int:
         """Number of cells of the whole sweep."""
         return self.planned().total()

@@ -1,4 +1,4 @@
 """How far a sweep is: the state on disk, the progress display, event files for other tools.
 
-It may import ``sweeps.search`` and below.
+It may import every other subpackage of ``sweeps``.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -24,13 +24,11 @@ class ProgressDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live: Live | None = None
-        self.started = time.monotonic()
         self.last_line = 0.0
 
-    def watch(self, protocol: Protocol):
-        """Start the display; returns the callback for every change."""
-        self.protocol = protocol
-        self.already = self._over()
+    def watch(self, protocol: Protocol, seconds_left: Callable[[], float | None]) -> Callable[[], None]:
+        """Start the display; returns the callback for every change. seconds_left: None where it is not known."""
+        self.protocol, self.seconds_left = protocol, seconds_left
         if self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("[bold]cells"),
@@ -70,11 +68,9 @@ class ProgressDisplay:
         return len(self.protocol.done) + len(self.protocol.stopped)
 
     def _note(self) -> str:
-        protocol = self.protocol
-        fresh = self._over() - self.already
-        left = protocol.total() - self._over()
-        eta = f"{(time.monotonic() - self.started) / fresh * left:.0f} s left" if fresh > 3 else "time left unknown yet"
-        return f"{len(protocol.running)} running, {len(protocol.failed)} failed, {eta}"
+        left = self.seconds_left()
+        time_left = "time left unknown yet" if left is None else f"{left:.0f} s left"
+        return f"{len(self.protocol.running)} running, {len(self.protocol.failed)} failed, {time_left}"
 
     def _render(self) -> Group:
         table = _table("task", "method", "trials done", "best val/top1")

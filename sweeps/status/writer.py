@@ -12,18 +12,16 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Mapping
-from typing import cast
 
 import psutil
 
 from carft.core.errors import UserError
-from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES, method_card
 from carft.store.failures import read_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, state_name, write_state
-from sweeps.recipes import Recipe
-from sweeps.search.protocol import Job, Kind, Protocol
+from sweeps.plan.planning import Plan
+from sweeps.plan.time_left import TimeLeft
+from sweeps.search.protocol import Job, Protocol
 
 WRITE_EVERY_S = 3.0
 
@@ -31,16 +29,26 @@ WRITE_EVERY_S = 3.0
 class StatusWriter:
     """Gets every change of the sweep; a thread writes the state, so that no job waits for the disk."""
 
-    def __init__(self, store: Store, recipe: str, started: float, aside: Mapping[str, str]) -> None:
-        self.store, self.recipe, self.started = store, recipe, started
+    def __init__(
+        self,
+        store: Store,
+        recipe: str,
+        started: float,
+        aside: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store, self.recipe, self.started, self.clock = store, recipe, started, clock
         self.aside = aside  # GPU that is set aside -> reason; the sweep adds to it
         self.protocol: Protocol  # from watch on
+        self.time_left: TimeLeft  # from watch on
         self.dashboard = ""
         self.slots = 0
         self._since: dict[str, tuple[float, Job]] = {}
-        self._seconds: dict[Kind, list[float]] = defaultdict(list)  # kind -> seconds per cell of each job that ended
+        self._cold: set[str] = set()  # jobs that were started while there were slots without a process
+        self._jobs_started = 0
+        self._left: tuple[float | None, str] = None, ""  # as TimeLeft.estimate
+        self._estimated = 0.0  # when
         self._tasks: dict[str, str] = {}  # cell -> task, of all cells that are done
-        self._kinds: dict[str, Kind] = {}  # of the same cells
         self._failed_on: dict[str, str] = {}  # job -> task, of the jobs that failed
         self._unread: list[str] = []  # cells that this sweep finished and whose waiting time is not read yet
         self._waited_s = self._trained_s = 0.0  # of the cells whose records were read
@@ -54,15 +62,16 @@ class StatusWriter:
         """Name, without suffix, of the files of this sweep."""
         return state_name(self.started, os.getpid())
 
-    def watch(self, protocol: Protocol) -> Callable[[], None]:
+    def watch(self, protocol: Protocol, plan: Plan) -> Callable[[], None]:
         """Start the thread; returns the callback for every change. Ray must be connected."""
-        self.protocol, self.dashboard = protocol, dashboard()
+        self.protocol, self.dashboard, self.time_left = protocol, dashboard(), TimeLeft(protocol, plan)
+        self._left = self.time_left.estimate()
         self._thread.start()
         return self.update
 
     def update(self) -> None:
         """Record which jobs started and which ended."""
-        now, running = time.time(), dict(self.protocol.running)
+        now, running = self.clock(), dict(self.protocol.running)
         with self._lock:
             for key in set(self._since) - set(running):
                 since, job = self._since.pop(key)
@@ -72,13 +81,29 @@ class StatusWriter:
                 cells = job.cells()
                 if not all(self.protocol.is_over(cell.id) for cell in cells):
                     continue  # it will run again
-                self._seconds[job.kind].append((now - since) / len(cells))
+                self.time_left.add(job, now - since, cold=key in self._cold)
                 self._unread += [cell.id for cell in cells if job.kind in ("search", "confirm")]
                 if job.kind != "oracle":  # an oracle job evaluates a cell that is done already
                     self._tasks |= {cell.id: cell.task for cell in cells}
-                    self._kinds |= {cell.id: job.kind for cell in cells}
-            self._since |= {key: (now, job) for key, job in running.items() if key not in self._since}
+            for key in set(running) - set(self._since):
+                self._since[key] = now, running[key]
+                if self._jobs_started < self.time_left.slots:
+                    self._cold.add(key)
+                self._jobs_started += 1
             self.slots = max(self.slots, len(running))
+            if now - self._estimated > WRITE_EVERY_S:  # it counts all jobs that are left
+                self._estimated = now
+                with contextlib.suppress(OSError, UserError):  # the folder may be back the next time
+                    self._left = self.time_left.estimate()
+
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until the end; None where there is no estimate."""
+        seconds, _ = self._left
+        if seconds is None:
+            return None
+        now = self.clock()
+        elapsed = sum(now - since for since, _ in list(self._since.values()))
+        return max(0.0, seconds - elapsed / self.time_left.slots)
 
     def close(self, outcome: str) -> SweepState | None:
         """Write the last state; returns it, None when the sweep had nothing to do."""
@@ -106,17 +131,16 @@ class StatusWriter:
         return state
 
     def _state(self, outcome: str) -> SweepState:
-        protocol, now = self.protocol, time.time()
+        protocol, now = self.protocol, self.clock()
         done, failed, stopped = dict(protocol.done), dict(protocol.failed), dict(protocol.stopped)
         for cell in set(done) - set(self._tasks):
-            self._read_cell(cell)
+            self._tasks[cell] = self.store.read(cell).cell.task
         for key in set(failed) - set(self._failed_on):
             before = read_failure(self.store, key.partition("-")[2])
             self._failed_on[key] = before.spec.task if before else ""
         self._read_waits(done)
-        left_s, basis = self._time_left(done, failed, len(stopped))
         reused = protocol.reused & set(done)
-        lost = sum(cells_of(key, protocol.recipe) for key in failed)
+        lost = sum(protocol.cells_of(key) for key in failed)
         counts = _counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
         return SweepState(
             recipe=self.recipe,
@@ -133,8 +157,8 @@ class StatusWriter:
             failed=failed,
             ended=now if outcome else None,
             outcome=outcome,
-            left_s=None if outcome else left_s,
-            basis=basis,
+            left_s=None if outcome else self.seconds_left(),
+            basis=self._left[1],
             slots=self.slots,
             busy=self._load.means(),
             data_wait=min(1.0, self._waited_s / self._trained_s) if self._trained_s else None,
@@ -142,12 +166,6 @@ class StatusWriter:
             gpus_set_aside=dict(self.aside),
             searches=protocol.recipe.searches,
         )
-
-    def _read_cell(self, cell: str) -> None:
-        """Read task and kind of a cell that was done before from its record."""
-        found = self.store.read(cell).cell
-        search_seeds = {study.search_seed for study in self.protocol.studies}
-        self._tasks[cell], self._kinds[cell] = found.task, kind_of(found, search_seeds)
 
     def _read_waits(self, done: Container[str]) -> None:
         """Read from the records of finished cells for how long their device waited for images."""
@@ -166,45 +184,12 @@ class StatusWriter:
         running = Counter(job.cell.task for _, job in self._since.values())
         lost: Counter[str] = Counter()
         for key in failed:
-            lost[self._failed_on[key]] += cells_of(key, self.protocol.recipe)
+            lost[self._failed_on[key]] += self.protocol.cells_of(key)
         return {t: _counts(total, ended[t], found[t], lost[t], running[t], stopped[t]) for t in tasks}
-
-    def _time_left(
-        self, done: Mapping[str, object], failed: Mapping[str, str], stopped: int
-    ) -> tuple[float | None, str]:
-        """(Seconds left, basis): remaining cells times the seconds per cell of their kind in this sweep."""
-        measured = {kind: sum(seconds) / len(seconds) for kind, seconds in self._seconds.items()}
-        if not measured or not self.slots:
-            return None, "no job of this sweep has ended yet"
-        left = self.protocol.planned()
-        left.subtract(self._kinds[cell] for cell in done)
-        left["search"] -= stopped
-        for key in failed:
-            left[cast(Kind, key.partition("-")[0])] -= cells_of(key, self.protocol.recipe)
-        fallback = max(measured.values())
-        seconds = sum(max(0, count) * measured.get(kind, fallback) for kind, count in left.items())
-        each = ", ".join(f"{kind} {measured[kind]:.1f} s" for kind in sorted(measured))
-        jobs = sum(map(len, self._seconds.values()))
-        unknown = [kind for kind, count in left.items() if count > 0 and kind not in measured]
-        guess = f"; {' and '.join(unknown)} not measured yet, taken as the slowest" if unknown else ""
-        return seconds / self.slots, f"seconds a cell in {jobs} jobs ({each}), {self.slots} at a time{guess}"
 
 
 def _counts(total: int, done: int, reused: int, failed: int, running: int, stopped: int) -> Counts:
     return Counts(total=total, done=done, reused=reused, failed=failed, running=running, stopped=stopped)
-
-
-def kind_of(cell: Cell, search_seeds: Container[int]) -> Kind:
-    """Kind of the job that computes a cell of a sweep."""
-    posthoc: dict[str, Kind] = {"wise_ft": "curve", "soup": "soup"}
-    if cell.method in posthoc:
-        return posthoc[cell.method]
-    return "search" if cell.seed in search_seeds and method_card(cell.method).kind == "trained" else "confirm"
-
-
-def cells_of(key: str, recipe: Recipe) -> int:
-    """Number of cells of the job with this key."""
-    return {"curve": len(recipe.alphas), "soup": len(SOUP_RULES)}.get(key.partition("-")[0], 1)
 
 
 def dashboard() -> str:

@@ -212,7 +212,7 @@ def test_studies_say_which_trials_were_given_up_and_where(undisturbed: tuple[Pro
 
 def test_a_plan_counts_what_was_given_up_as_over_and_not_as_failed(undisturbed: tuple[Protocol, Crew]) -> None:
     protocol = Protocol(recipe(), undisturbed[0].store)
-    made = forecast(protocol, slots=2, rate=None, size=None)
+    made = forecast(protocol, slots=2, rates=None, size=None)
     assert (made.cells, made.failed) == (0, 0)
     assert made.stopped == len(undisturbed[0].stopped) and made.done + made.stopped == made.total
 

@@ -15,7 +15,7 @@ from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores
 from sweeps.plan.forecast import forecast
 from sweeps.plan.needs import DECODE_S, PROCESS_BYTES, Needs, cost_of, needs_of
-from sweeps.plan.rates import Hardware, Rate
+from sweeps.plan.rates import Hardware, Rate, Rates
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe, parse_recipe
 from sweeps.search.protocol import Protocol
@@ -27,10 +27,14 @@ GPU = Hardware("cuda", 1, "bfloat16")
 PASS_S = 1 / 3000
 
 
+def constant(seconds: float) -> Rates:
+    return Rates.alike(Rate(seconds, seconds, seconds), "a test")
+
+
 def needs(store: Store, recipe: Recipe, gpus: int, seconds: float = PASS_S, **execution: object) -> Needs:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
-    made = forecast(Protocol(recipe, store), gpus or 2, Rate(seconds, seconds, seconds, "a test"), SIZE)
-    return needs_of(recipe, request, made, GPU, SIZE)
+    made = forecast(Protocol(recipe, store), gpus or 2, constant(seconds), SIZE)
+    return needs_of(recipe, request, made, GPU, SIZE, seconds)
 
 
 def imagenet() -> Recipe:
@@ -79,7 +83,7 @@ def test_cells_of_hours_want_several_gpus_and_short_ones_do_not(store: Store) ->
 
 
 def test_the_cost_is_that_of_hours(store: Store) -> None:
-    made = forecast(Protocol(imagenet(), store), 8, Rate(PASS_S, PASS_S, PASS_S, "a test"), SIZE)
+    made = forecast(Protocol(imagenet(), store), 8, constant(PASS_S), SIZE)
     made = replace(made, busy_s=7200.0, wall_s=3600.0)
     cost = cost_of(made, GPU, gpus=8, price=2.5)
     assert (cost.busy, cost.reserved) == (5.0, 20.0)

@@ -20,10 +20,11 @@ from carft.training.hardware import hardware_name
 from carft_cli.plan import at_a_time_line
 from sweeps.plan.calibration import calibrated
 from sweeps.plan.concurrency import concurrency_of
-from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, PendingWork, forecast
+from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast
 from sweeps.plan.needs import needs_of
 from sweeps.plan.planning import Plan, plan_of, read_plan_results, write_plan_result
-from sweeps.plan.rates import Hardware, Rate, estimated, passes_of, recorded
+from sweeps.plan.rates import WITHIN_OTHERS, Hardware, Rate, Rates, estimated, recorded
+from sweeps.plan.work import PendingWork, passes_of
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes import Recipe, load_recipe
@@ -41,7 +42,7 @@ def recipe(methods: str = "zeroshot,ft,wise_ft", trials: int = 4, seeds: int = 3
 
 
 def forecast_of(store: Store, chosen: Recipe, slots: int = 2) -> Forecast:
-    return forecast(Protocol(chosen, store), slots, Rate(0.001, 0.0005, 0.002, "a test"), SMALL)
+    return forecast(Protocol(chosen, store), slots, Rates.alike(Rate(0.001, 0.0005, 0.002), "a test"), SMALL)
 
 
 def made(cell: Cell, seconds: float, **execution: object) -> Record:
@@ -124,10 +125,12 @@ def test_free_slots_take_other_searches_before_what_comes_last() -> None:
 
     left = [work("", "confirm", 1, 4.0), *(work(study, "search", 2, 2.0) for study in ("a", "b"))]
     left += [work("a", "confirm", 1, 3.0), work("a", "curve", 1, 1.0)]
-    found = concurrency_of(left, 4, round_size=2)
+    found = concurrency_of(left, 4, 2, lambda work: work.passes)
     assert found.length == 6 and dict(found.at_a_time) == {4: 2.0, 2: 4.0}
-    assert concurrency_of([], 4, 2).length == 0
-    wide = concurrency_of([work(str(study), "search", 500, 1.0) for study in range(9)], 2, 100)
+    assert concurrency_of([], 4, 2, lambda work: work.passes).length == 0
+    wide = concurrency_of(
+        [work(str(study), "search", 500, 1.0) for study in range(9)], 2, 100, lambda work: work.passes
+    )
     assert wide.length == 2250 and wide.at_a_time == ((2, 2250.0),)
 
 
@@ -137,16 +140,52 @@ def test_the_range_is_that_of_the_rate_with_time_that_no_record_holds(store: Sto
     assert (found.low_s, found.high_s) == pytest.approx((START_S + work / 2, OVERHEAD * (START_S + 2 * work)))
 
 
-def test_a_rate_is_the_median_of_the_records_that_fit() -> None:
+def test_rates_are_medians_of_the_records_that_fit_and_few_records_widen_their_range() -> None:
     cells = [quick_cell("ft", seed, lr=LR) for seed in range(3)]
     passes = passes_of("ft", TASK, sizes_of(TASK), Training(epochs=1))
     records = [made(cell, seconds) for cell, seconds in zip(cells, (1.0, 2.0, 6.0), strict=True)]
     elsewhere = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2)]
-    rate = recorded([*records, *elsewhere], HERE)
-    assert rate is not None and not rate.estimate
-    assert (rate.low, rate.seconds, rate.high) == pytest.approx((1.0 / passes, 2.0 / passes, 6.0 / passes))
-    assert rate.basis.startswith("3 cells on record here")
+    rates = recorded([*records, *elsewhere], HERE)
+    assert rates is not None and not rates.estimate
+    wider = 1 + 1 / 3
+    found = (rates.trained.low, rates.trained.seconds, rates.trained.high)
+    assert found == pytest.approx((1.0 / passes / wider, 2.0 / passes, 6.0 / passes * wider))
+    assert rates.untrained == rates.trained.within(WITHIN_OTHERS)
+    assert rates.basis.startswith("3 cells on record here, 3 of them trained")
     assert recorded(elsewhere, HERE) is None
+
+
+def test_cells_that_train_are_measured_apart_from_those_that_do_not(store: Store) -> None:
+    zero_shot = quick_cell("zeroshot")
+    slow = Record(zero_shot, {}, made(zero_shot, 0).provenance, {"validate": 100 * sizes_of(TASK).val})
+    alone = recorded([slow], HERE)
+    assert alone is not None and alone.trained == alone.untrained.within(WITHIN_OTHERS)
+    cell = quick_cell("ft", lr=LR)
+    rates = recorded([slow, made(cell, passes_of("ft", TASK, sizes_of(TASK), cell.training))], HERE)
+    assert rates is not None and (rates.trained.seconds, rates.untrained.seconds) == pytest.approx((1.0, 100.0))
+    made_ = forecast(Protocol(recipe("zeroshot,ft"), store), 1, rates, SMALL)
+    trained = sum(work.jobs * work.passes for work in made_.left if work.trains)
+    others = sum(work.jobs * work.passes for work in made_.left if not work.trains)
+    assert made_.busy_s == pytest.approx(trained + 100 * others)
+
+
+@pytest.mark.parametrize("took", [0.2, 1.0, 5.0])
+def test_a_range_that_missed_is_wider_the_next_time(store: Store, took: float) -> None:
+    store.require_writable()
+    before = plan_of(Protocol(recipe(), store), Resources(), 2)
+    predicted = before.forecast
+    done = before.result("miniature", predicted.cells, 0, took * predicted.wall_s, "done")
+    ignored = [
+        done.model_copy(update={**change, "wall_s": 1e9})
+        for change in ({"ended": "stopped"}, {"cells": 1}, {"hardware": "another"}, {"estimate": False})
+    ]
+    for number, result in enumerate([done, *ignored]):
+        write_plan_result(store, f"20260101T000000Z-{number}", result)
+    after = plan_of(Protocol(recipe(), store), Resources(), 2).forecast
+    assert after.wall_s == predicted.wall_s
+    assert (after.low_s, after.high_s) == pytest.approx(
+        (min(predicted.low_s, done.wall_s), max(predicted.high_s, done.wall_s))
+    )
 
 
 def test_an_estimate_says_that_it_is_one(store: Store) -> None:
@@ -155,7 +194,7 @@ def test_an_estimate_says_that_it_is_one(store: Store) -> None:
     work = found.wall_s - START_S
     assert (found.low_s, found.high_s) == pytest.approx((START_S + work / 4, OVERHEAD * (START_S + 4 * work)))
     bigger = estimated(ModelSize(2e9, 1), HERE)
-    assert bigger.seconds == pytest.approx(2 * estimated(ModelSize(1e9, 1), HERE).seconds)
+    assert bigger.trained.seconds == pytest.approx(2 * estimated(ModelSize(1e9, 1), HERE).trained.seconds)
 
 
 def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> None:
@@ -168,7 +207,7 @@ def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> N
 def test_forecast_and_outcome_are_stored_and_corrupt_files_skipped(store: Store) -> None:
     store.require_writable()
     made = forecast_of(store, recipe())
-    plan = Plan(made, "icons-resnet", HERE, (), needs_of(recipe(), Resources(), made, HERE, SMALL))
+    plan = Plan(made, None, "icons-resnet", HERE, (), needs_of(recipe(), Resources(), made, HERE, SMALL, 0.0))
     done = plan.result("miniature", plan.forecast.cells, 0, 99.0, "done")
     write_plan_result(store, "20260101T000000Z-1", done)
     stopped = plan.result("miniature", 3, 0, 1.0, "stopped")
@@ -251,10 +290,12 @@ def test_a_sweep_whose_weights_are_missing_is_refused_before_ray(tmp_path: Path)
 
 
 @pytest.mark.parametrize("methods", ["zeroshot,linear_probe,ft,car_ft", "zeroshot"])
-def test_a_calibration_measures_training_or_else_prediction(methods: str) -> None:
-    rate = calibrated(recipe(methods), Resources())
-    assert 0 < rate.low <= rate.seconds <= rate.high < 1 and not rate.estimate
-    assert "a measurement of 3 times" in rate.basis
+def test_a_calibration_measures_prediction_and_training(methods: str) -> None:
+    rates = calibrated(recipe(methods), Resources())
+    for rate in (rates.trained, rates.untrained):
+        assert 0 < rate.low <= rate.seconds <= rate.high < 1
+    assert (rates.trained == rates.untrained) == (methods == "zeroshot")
+    assert "a measurement of 3 times" in rates.basis and not rates.estimate
 
 
 def test_a_calibration_computes_at_the_precision_of_the_recipe() -> None:

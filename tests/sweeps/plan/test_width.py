@@ -13,8 +13,8 @@ from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.plan.concurrency import concurrency_of
-from sweeps.plan.forecast import PendingWork
 from sweeps.plan.width import widened
+from sweeps.plan.work import PendingWork
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import Recipe, load_recipe
@@ -80,9 +80,13 @@ def test_wider_confirm_cells_end_a_sweep_sooner_where_they_are_fewer_than_the_sl
         PendingWork("study", "confirm", "task", "ft", 2, 2, 10.0, 0, 0.0),
         PendingWork("study", "curve", "task", "wise_ft", 2, 6, 1.0, 0, 0.0),
     ]
-    assert concurrency_of(left, slots=4, round_size=2).length == 10 + 10 + 1
-    assert concurrency_of(left, slots=4, round_size=2, widens=True).length == 10 + 10 / 2 + 1
-    assert concurrency_of(left, slots=2, round_size=2, widens=True).length == 10 + 10 + 1
+
+    def length(slots: int, widens: bool) -> float:
+        return concurrency_of(left, slots, 2, lambda work: work.passes, widens).length
+
+    assert length(slots=4, widens=False) == 10 + 10 + 1
+    assert length(slots=4, widens=True) == 10 + 10 / 2 + 1
+    assert length(slots=2, widens=True) == 10 + 10 + 1
 
 
 def test_other_cells_do_not_change_the_number_of_a_search(store: Store) -> None:

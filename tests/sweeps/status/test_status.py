@@ -27,10 +27,13 @@ from carft.core.errors import UserError
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
+from carft.training.hardware import hardware_name
+from sweeps.plan.planning import plan_of
+from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
 from sweeps.status.events import write_events
-from sweeps.status.writer import StatusWriter, kind_of
+from sweeps.status.writer import WRITE_EVERY_S, StatusWriter
 from tests.carft.store.test_fuzzed_files import near_misses, restored
 from tests.support.helpers import run_cli
 from tests.sweeps.search.test_protocol import TASKS, Crew
@@ -46,13 +49,14 @@ EACH = 1 + 2 + 1 + len(load_recipe("miniature").alphas)
 
 
 class Watched:
-    """A sweep without workers whose jobs a test starts and ends, told to a reporter."""
+    """A sweep without workers whose jobs a test starts and ends, told to a reporter. Its clock is the test's."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.protocol = Protocol(small(), store, failed_before=settled_failures(store))
-        self.reporter = StatusWriter(store, "small", time.time(), {})
-        self.tell = self.reporter.watch(self.protocol)
+    def __init__(self, store: Store, recipe: Recipe | None = None, slots: int = 1) -> None:
+        self.store, self.now = store, time.time()
+        self.protocol = Protocol(recipe or small(), store, failed_before=settled_failures(store))
+        self.reporter = StatusWriter(store, "small", self.now, {}, lambda: self.now)
+        self.plan = plan_of(self.protocol, Resources(), slots)
+        self.tell = self.reporter.watch(self.protocol, self.plan)
         self.running: list[Job] = []
 
     def start(self) -> Job:
@@ -70,6 +74,13 @@ class Watched:
             write_failure(self.store, job.cell, "hang", failure, job=job.kind)
         self.protocol.end(job, failure)
         self.tell()
+
+    def run(self, seconds: float) -> Job:
+        """Run one job for so long."""
+        job = self.start()
+        self.now += seconds
+        self.end()
+        return job
 
     def finish(self) -> None:
         while not self.protocol.finished():
@@ -101,19 +112,77 @@ def test_a_running_sweep_is_seen_from_another_process(store: Store) -> None:
     assert read_states(store)[-1].outcome == "stopped"
 
 
-def test_time_left_says_what_it_rests_on(store: Store) -> None:
-    sweep = Watched(store)
-    sweep.start()
-    assert sweep.reporter._write().left_s is None
-    sweep.end()
-    state = sweep.reporter._write()
-    assert state.left_s is not None and state.left_s >= 0
-    assert "1 jobs" in state.basis and "not measured yet" in state.basis
-    sweep.finish()
+#: seconds of a pass, of simulated jobs that train and of the others
+TRAINED_S, UNTRAINED_S = 2.0, 50.0
+
+
+def length(sweep: Watched, job: Job) -> float:
+    """Seconds of a simulated job, without those of its process's start."""
+    method = "wise_ft" if job.kind == "curve" else job.cell.method
+    (work,) = (w for w in sweep.plan.forecast.left if (w.kind, w.task, w.method) == (job.kind, job.cell.task, method))
+    return work.passes * (TRAINED_S if work.trains else UNTRAINED_S)
+
+
+def test_time_left_measures_jobs_that_train_apart_from_those_that_do_not(store: Store) -> None:
+    """One job at a time, so that the time left is the sum of all jobs that are left."""
+    sweep = Watched(store, small(alphas=[0.0, 0.5, 1.0]))
+    lengths: list[float] = []
+    estimates: list[float | None] = []
+    while not sweep.protocol.finished():
+        estimates.append(sweep.reporter._write().left_s)
+        job = sweep.start()
+        lengths.append(length(sweep, job))
+        sweep.now += lengths[-1]
+        sweep.end()
+    untrained = len(TASKS)
+    assert estimates[: untrained + 1] == [None] * (untrained + 1)  # no training has ended
+    for number, estimate in enumerate(estimates[untrained + 1 :], untrained + 1):
+        assert estimate == pytest.approx(sum(lengths[number:]))
     last = sweep.reporter.close("done")
     assert last is not None and last.left_s is None and not last.is_alive()
-    assert last.counts == Counts(total=2 * EACH, done=2 * EACH)
-    assert set(last.tasks.values()) == {Counts(total=EACH, done=EACH)}
+    each = EACH - len(load_recipe("miniature").alphas) + 3
+    assert last.counts == Counts(total=2 * each, done=2 * each)
+    assert set(last.tasks.values()) == {Counts(total=each, done=each)}
+
+
+def test_time_left_says_what_it_rests_on_and_falls_while_jobs_run(store: Store) -> None:
+    sweep = Watched(store)
+    assert "no job of this sweep has ended yet" in sweep.reporter._write().basis
+    sweep.run(10.0)
+    assert "no training of this sweep has ended yet" in sweep.reporter._write().basis
+    sweep.run(10.0)
+    sweep.run(WRITE_EVERY_S + 1)
+    before = sweep.reporter._write()
+    assert "3 jobs of this sweep (untrained confirm 10.0 s, search 4.0 s), 1 at a time" in before.basis
+    assert "confirm and curve not measured yet" in before.basis
+    sweep.start()
+    sweep.now += 2.0
+    after = sweep.reporter._write()
+    assert before.left_s is not None and after.left_s == pytest.approx(before.left_s - 2.0)
+
+
+def test_jobs_that_waited_for_their_process_count_only_before_others_have_ended(store: Store) -> None:
+    sweep = Watched(store, small(tasks=TASKS[:1], methods=["ft"], trials=4))
+    left = []
+    for seconds in (100.0, 10.0, 10.0):
+        sweep.run(seconds)
+        left.append(sweep.reporter._write().left_s)
+    confirm = next(work for work in sweep.plan.forecast.left if work.kind == "confirm")
+    search = next(work for work in sweep.plan.forecast.left if work.kind == "search")
+    share = confirm.passes / search.passes
+    assert left == pytest.approx([100 * (3 + share), 10 * (2 + share), 10 * (1 + share)])
+
+
+def test_before_a_training_has_ended_the_records_of_earlier_sweeps_give_its_time(store: Store) -> None:
+    Crew(store).work(Protocol(small(tasks=TASKS[:1]), store))
+    for path in store.root.glob("cells/*/record.json"):
+        record = json.loads(path.read_text())
+        record["provenance"] |= {"machine": hardware_name("cpu"), "execution": {"device": "cpu", "workers": 1}}
+        record["durations"] = {"train": 7.0}
+        path.write_text(json.dumps(record))
+    sweep = Watched(Store(store.root))
+    sweep.run(10.0)
+    assert sweep.reporter._write().left_s is not None
 
 
 def test_how_long_trainings_waited_for_images_is_in_the_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,8 +222,7 @@ def test_planned_cells_are_those_of_the_protocol(store: Store) -> None:
     jobs = Crew(store).work(protocol).finished
     assert Counter(job.kind for job in jobs for _ in job.cells()) == protocol.planned()
     assert len(protocol.done) == protocol.total()
-    for job in jobs:
-        assert {kind_of(cell, {protocol.recipe.search_seed}) for cell in job.cells()} == {job.kind}
+    assert all(protocol.cells_of(job.key) == len(job.cells()) for job in jobs)
 
 
 def made_up_state(**change: object) -> SweepState:
