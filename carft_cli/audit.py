@@ -96,7 +96,7 @@ def _require_possible(sweeps: list[AuditSweep], requests: list[Resources], dry_r
 
     found: dict[str, UserError] = {}
     for one, request in zip(sweeps, requests, strict=True):
-        found |= {refusal.message: refusal for refusal in obstacles(one.recipe, request)}
+        found |= {refusal.message: refusal for refusal in obstacles(one.recipe, request, err.say)}
     if found and not dry_run:
         raise next(iter(found.values()))
     for refusal in found.values():

@@ -138,13 +138,16 @@ def data_check(settings: CheckSettings) -> None:
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
-            status, meaning = (READABLE, "") if own and one.status == "unknown" else (one.status, one.meaning)
+            status = READABLE if own and one.status == "unknown" else one.status
+            meaning = "" if own and one.status != "fixture" else one.meaning
             said = Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
             out.print(said, soft_wrap=True)
             for problem in one.problems:
                 out.say(f"  {problem}")
             for file, reason in one.unreadable.items():
                 out.say(f"  {file}: {reason}")
+            if one.unreadable:
+                out.say("  Replace them with complete copies, or leave them out of a sweep with --skip-unreadable.")
         if findings is not None:
             findings.say()
     if (findings and findings.refusal) or any(one.status == "failed" for one in found):

@@ -74,7 +74,7 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     declare_tasks(named)  # those of the command line, whatever the folder knows of them
     protocol = Protocol(chosen, store, failed_before={} if settings.run.retry_failed else settled_failures(store))
     request = settings.cluster.widened(request, protocol)
-    found = obstacles(chosen, request)
+    found = obstacles(chosen, request, err.say)
     slots = slots_of(request, found)
     made = plan_of(protocol, request, slots)
     if calibrate or (made.forecast.estimate and starts(chosen)[0][0] == "icons-resnet"):

@@ -212,7 +212,7 @@ def _log(message: str) -> None:
 def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: SweepState | None) -> None:
     """Print winners, counts, failures with reasons, and the next command."""
     from carft.data.folder.naming import labels
-    from carft.store.failure_kinds import PASSING
+    from carft.store.failure_kinds import PASSING, REPEATED, UNREADABLE
     from carft.store.failures import failures
     from sweeps.status.progress import winners_table
 
@@ -237,11 +237,17 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
             out.say(f"no winner: {study.method.name} on {shown[study.task]}: {too_few}")
     if summary.stopped:
         out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
-    again = typed_again()
-    if any(key in known and known[key].kind not in PASSING for key in protocol.failed):
+    again, kinds = typed_again(), {known[key].kind if key in known else "" for key in protocol.failed}
+    if UNREADABLE in kinds:
+        out.say(
+            "Replace the images that cannot be read; the same command then runs these cells again. Or leave them out "
+            "with --skip-unreadable; records then name them."
+        )
+        again = again if "--skip-unreadable" in sys.argv else f"{again} --skip-unreadable"
+    if kinds - {*PASSING, *REPEATED, ""}:
         out.print("The same command does not run failed cells again; with --retry-failed it does.", soft_wrap=True)
         again = again if "--retry-failed" in sys.argv else f"{again} --retry-failed"
-    nothing_left = not (summary.stopped or summary.cells_failed)
+    nothing_left = not summary.stopped and kinds <= set(REPEATED)
     if protocol.failed:
         out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)
     if state is not None:

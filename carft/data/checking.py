@@ -87,8 +87,8 @@ def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
         *_class_problems(data_set, root, splits),
         *([] if fake else _count_problems(data_set, splits)),
         *([] if fake else _digest_problems(data_set, base)),
-        *([f"Images that are listed more than once: {_few(found.shared)}."] if found.shared else []),
-        *([f"Images that cannot be read: {_few(list(unreadable))}."] if unreadable else []),
+        *([f"Images that are listed more than once: {few_names(found.shared)}."] if found.shared else []),
+        *([f"Images that cannot be read: {few_names(list(unreadable))}."] if unreadable else []),
     ]
     status: Status = "attested" if data_set.digests else "unknown"
     if problems:
@@ -116,12 +116,12 @@ def _class_problems(data_set: DataSet, root: Path, splits: Splits) -> list[str]:
         same = Counter(_plain(name) for name in found)
         twins = [name for name in found if same[_plain(name)] > 1]
         if twins:
-            problems.append(f"Classes that are there twice: {_few(twins)}.")
+            problems.append(f"Classes that are there twice: {few_names(twins)}.")
         for what, names in (("missing", set(expected) - set(found)), ("unknown", set(found) - set(expected))):
             if names:
-                problems.append(f"Classes that are {what}: {_few(sorted(names))}.")
+                problems.append(f"Classes that are {what}: {few_names(sorted(names))}.")
     return problems + [
-        f"Classes without an image in {split}: {_few([expected[label] for label in empty])}."
+        f"Classes without an image in {split}: {few_names([expected[label] for label in empty])}."
         for split, index in splits.items()
         if (empty := sorted(set(range(len(expected))) - set(index.labels)))
     ]
@@ -139,6 +139,7 @@ def _plain(name: str) -> str:
     return name.casefold().replace(" ", "_").replace("-", "_")
 
 
-def _few(names: Sequence[str]) -> str:
+def few_names(names: Sequence[str]) -> str:
+    """Return the first :data:`NAMED` names in a list, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

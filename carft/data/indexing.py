@@ -80,6 +80,11 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = F
         return _opened(index, root / data_set.folder, decoded, path, made=True)
 
 
+def current_index(data_set: DataSet, root: Path) -> Indexed | None:
+    """Return a data set from an index that knows which images cannot be decoded; None if there is none."""
+    return _current(data_set, root, decoded=True, full=False)
+
+
 def _places(data_set: DataSet, root: Path) -> list[Path]:
     """Files in which the index may lie, in the order in which they are tried."""
     beside = [] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow"]

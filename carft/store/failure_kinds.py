@@ -23,8 +23,12 @@ KINDS: Mapping[str, str] = {
 }
 #: the kind of an exception of the code itself, which a cell with other numbers raises as well
 CODE = "error"
+#: the kind of an image that cannot be decoded
+UNREADABLE = "unreadable image"
 #: kinds that do not depend on the cell: the same command runs such a cell again
-PASSING = ("storage", "lost", "device")
+PASSING = ("storage", "lost", "device", UNREADABLE)
+#: kinds of failures that the same cell meets again each time
+REPEATED = ("diverged",)
 #: names of Ray's exceptions for a process or a node that is gone
 _LOST = (
     "ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "ObjectLostError",
@@ -93,7 +97,7 @@ def _judged(error: BaseException) -> tuple[str, BaseException]:
         if is_of_a_device(cause):
             return "device", cause
         if isinstance(cause, UnreadableImage):
-            return "unreadable image", cause
+            return UNREADABLE, cause
         if isinstance(cause, UserError):
             return "refused", cause
         if isinstance(cause, OSError) or _is_of_safetensors(cause):

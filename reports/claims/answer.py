@@ -130,11 +130,21 @@ def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict],
     """The sentence of a topic. doubt: on anything of CAR-FT."""
     own = _own(found.topic, evidence, verdicts)
     waiting = found.is_asked or not evidence.tasks
-    missing = "fine-tuned cells were not evaluated yet" if waiting else found.topic.lacking
+    missing = _what_is_missing(evidence) if waiting else found.topic.lacking
     clauses = [_clauses(found, own, doubt) or f"not measured: {missing}"]
     if own and found.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
     return Sentence(found.topic.title, "; ".join(clauses) + ".")
+
+
+def _what_is_missing(evidence: Evidence) -> str:
+    """Why fine-tuned cells were not evaluated: images that cannot be read, or nothing yet."""
+    unreadable = evidence.archive.unreadable
+    broken = [task for task in evidence.tasks or unreadable if task in unreadable]
+    if not broken:
+        return "fine-tuned cells were not evaluated yet"
+    more = f" ({len(broken) - 1} more tasks have unreadable images)" if len(broken) > 1 else ""
+    return f"the data of {evidence.label(broken[0])} are broken. {unreadable[broken[0]].rstrip('.')}{more}"
 
 
 def _own(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Verdict]:

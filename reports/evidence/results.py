@@ -20,7 +20,8 @@ from carft.spec.cell import task_key
 from carft.spec.registry import METHODS
 from carft.store.document import read_document
 from carft.store.early_stopping import known_curve
-from carft.store.failures import each_failure
+from carft.store.failure_kinds import UNREADABLE
+from carft.store.failures import each_failure, failures
 from carft.store.named_tasks import load_tasks
 from carft.store.plugin_methods import load_methods
 from carft.store.records import Record, Store
@@ -92,6 +93,11 @@ class Results:
     def labels(self) -> Mapping[str, str]:
         """Task -> what people are shown of it, over all tasks of the folder."""
         return labels([*(study.task for study in self.studies), *(r.cell.task for r in self.records.values())])
+
+    @cached_property
+    def unreadable(self) -> Mapping[str, str]:
+        """Task -> why an image of it cannot be read, of tasks with cells that failed for it."""
+        return {f.spec.task: f.reason for f in failures(self.store) if f.kind == UNREADABLE}
 
     @cached_property
     def _named_cards(self) -> Mapping[str, Card]:

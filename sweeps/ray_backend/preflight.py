@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.data.card import Card, DataOptions
 from carft.data.catalog import card
+from carft.data.readable import require_readable
 from carft.models.availability import find_weights
 from carft.spec.registry import require_parts_allowed
 from carft.spec.resolve import specify
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 
+Log = Callable[[str], None]
 
-def obstacles(recipe: Recipe, request: Resources) -> list[UserError]:
-    """All errors that make the sweep impossible, each once."""
+
+def quiet(_: str) -> None:
+    """Log nothing."""
+
+
+def obstacles(recipe: Recipe, request: Resources, log: Log = quiet) -> list[UserError]:
+    """All errors that make the sweep impossible, each once. log: gets a sentence before work that takes time."""
     found = {}
-    for check in _checks(recipe, request):
+    for check in _checks(recipe, request, log):
         try:
             check()
         except UserError as error:
@@ -28,9 +36,9 @@ def obstacles(recipe: Recipe, request: Resources) -> list[UserError]:
     return list(found.values())
 
 
-def require_possible(recipe: Recipe, request: Resources) -> None:
+def require_possible(recipe: Recipe, request: Resources, log: Log = quiet) -> None:
     """Raise the first obstacle as ``UserError``, with the number of the others."""
-    found = obstacles(recipe, request)
+    found = obstacles(recipe, request, log)
     if len(found) > 1:
         more = f"{len(found) - 1} more things stand in the way; the same command with plan lists them."
         raise UserError(found[0].message, f"{found[0].hint} {more}".strip())
@@ -56,16 +64,22 @@ def require_space(results: Path, wanted: int) -> None:
         )
 
 
-def _checks(recipe: Recipe, request: Resources) -> Iterator[Callable[[], object]]:
+def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[], object]]:
     yield request.check
     yield partial(_require_cores, request)
     yield partial(_require_precision, recipe.precision, request.execution.device)
     for method in recipe.methods:
         yield partial(require_parts_allowed, method, request.workers_per_cell, request.execution.accumulation)
+    unreadable: dict[str, Mapping[Path, str]] = {}
     for task in recipe.tasks:
-        yield partial(card(task).require_sealed, request.execution)
+        yield partial(_require_data, card(task), request.execution, log, unreadable)
     for model, weights in starts(recipe):
         yield partial(find_weights, model, weights)
+
+
+def _require_data(task: Card, options: DataOptions, log: Log, unreadable: dict[str, Mapping[Path, str]]) -> None:
+    task.require_sealed(options)
+    require_readable(task, options, log, unreadable)
 
 
 def _require_precision(precision: str, device: str) -> None:

@@ -123,7 +123,7 @@ def _run(
     if retry.call(protocol.finished):
         retry.call(protocol.write_studies)
         return 0
-    require_possible(protocol.recipe, request)
+    require_possible(protocol.recipe, request, retry.log)
     retry.call(protocol.write_studies)
     try:
         with stop.while_ray_starts():

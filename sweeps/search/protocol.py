@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import filterfalse, islice
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from carft.spec.resolve import interpolation, soup_of
 from carft.spec.selection import Candidate, best, enough
 from carft.spec.weights import DIGEST_MARK
 from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, known_curve, known_pruned, thresholds_of
-from carft.store.failure_kinds import CODE
+from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import failures
 from carft.store.records import Store
 from carft.store.study import Status, StudyFile, Trial
@@ -103,6 +104,7 @@ class Protocol:
         self._asked: dict[tuple[str, int], list[TrialJob]] = {}  # (study, first trial) -> the trials of a round
         self._curves: dict[str, Curve] = {}
         self._code_errors: dict[str, str] = {}  # study -> what its first trials all failed with
+        self._unreadable: dict[str, str] = {}  # task -> why an image of it cannot be read
 
     def next_job(self) -> Job | None:
         """A job that can start now, or None when all that is left waits for running jobs, or nothing is left."""
@@ -135,6 +137,8 @@ class Protocol:
         """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
         if failure is not None:
             self.failed[job.key] = failure
+            if not job.trains:
+                self._moved |= {study.id for study in self.studies if study.task == job.cell.task}
         elif job.kind == "oracle":
             self.opened.add(job.cell.id)
         elif (stop := known_pruned(self.store, job.cell, job.limits)) is not None:
@@ -216,21 +220,34 @@ class Protocol:
         if error := self.code_error(study):
             return f"its first {FIRST_TRIALS} trials failed with the same error, and no other is run: {error}"
         ended, trials = self._candidates(study), self.recipe.trials
+        if ended is None and (reason := self.unreadable(study.task)):
+            return f"an image of the task cannot be read, and nothing more of it is run: {reason}"
         if ended is None or len(ended) >= enough(trials):
             return ""
         return f"{len(ended)} of {trials} trials finished; a winner needs {enough(trials)}"
 
     def code_error(self, study: Study) -> str:
-        """The error of code with which each of the first trials of a study failed; empty for any other study."""
+        """The error of code, or the unreadable image, with which each of the first trials of a study failed; empty for
+        any other study."""
         if study.id in self._code_errors or not (self.failed or self.failed_before):
             return self._code_errors.get(study.id, "")
         first = [job for _, _, job in islice(self._searches(study), FIRST_TRIALS)]
         if len(first) == FIRST_TRIALS and all(self._settled(job) and job.key in self.failed for job in first):
             known = {failure.cell: failure for failure in failures(self.store)}
             ends = {(known[job.cell.id].kind, known[job.cell.id].reason) for job in first if job.cell.id in known}
-            if len(ends) == 1 and (end := ends.pop())[0] == CODE:
+            if len(ends) == 1 and (end := ends.pop())[0] in (CODE, UNREADABLE):
                 self._code_errors[study.id] = end[1]
         return self._code_errors.get(study.id, "")
+
+    def unreadable(self, task: str) -> str:
+        """Why an image of a task cannot be read, as an untrained cell of it found; empty for any other task."""
+        if task not in self._unreadable:
+            failed = [job for job in self._untrained_jobs if job.cell.task == task and job.key in self.failed]
+            known = {failure.cell: failure for failure in failures(self.store)} if failed else {}
+            for job in failed:
+                if job.cell.id in known and known[job.cell.id].kind == UNREADABLE:
+                    self._unreadable[task] = known[job.cell.id].reason
+        return self._unreadable.get(task, "")
 
     def confirm_cells(self, study: Study) -> list[Cell]:
         """The winner with every fresh seed; empty before there is a winner."""
@@ -317,9 +334,9 @@ class Protocol:
         """Jobs that could run now and are neither done nor failed; records that are there count as done.
 
         First the searches of all studies, then what waits for them, so that no core is idle at a sweep's end. A stage
-        of a study that is over is not looked at again.
+        of a study that is over is not looked at again. Of a task with an unreadable image nothing new is run.
         """
-        yield from filterfalse(self._settled, self._untrained_jobs())
+        yield from filterfalse(self._settled, self._untrained_jobs)
         stages = (self._search_jobs, self._confirm_jobs, self._curve_jobs, self._soup_jobs, self._oracle_jobs)
         for number, jobs_of in enumerate(stages):
             for study in self.studies:
@@ -330,7 +347,8 @@ class Protocol:
                 for job in filterfalse(self._settled, jobs_of(study)):
                     missing = True
                     self._study_of[job.key] = study.id
-                    yield job
+                    if job.key in self.running or not self.unreadable(study.task):
+                        yield job
                 if over == number and not missing:
                     self._stages_over[study.id] += 1
                     self._moved.add(study.id)
@@ -361,11 +379,10 @@ class Protocol:
             if len(parents) > 1:
                 yield Job("soup", soup_of(parents, greedy=SOUP_RULES[0]))
 
-    def _untrained_jobs(self) -> Iterator[Job]:
-        for task in self.recipe.tasks:
-            for name in self.recipe.methods:
-                if method_card(name).kind == "untrained":
-                    yield Job("confirm", self.recipe.cell(task, name, {}))
+    @cached_property
+    def _untrained_jobs(self) -> list[Job]:
+        methods = [name for name in self.recipe.methods if method_card(name).kind == "untrained"]
+        return [Job("confirm", self.recipe.cell(task, name, {})) for task in self.recipe.tasks for name in methods]
 
     def _settled(self, job: Job) -> bool:
         """Whether the job is done or has failed; a whole record found on disk makes it done."""

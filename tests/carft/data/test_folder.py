@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.data.catalog import card
+from carft.data.decoding import decode_pixels
 from carft.data.fixtures import MARKER, picture
 from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
 from carft.data.folder.layout import read
 from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.splits import split_of, splits_of
+from carft.data.indexing import indexed
 from carft.data.pictures import picture_of
+from carft.data.readable import find_unreadable, require_readable
 from carft.data.sets import DataSet
 from carft.spec.cell import Cell, Training
 from carft.spec.resolve import command, specify
@@ -323,6 +327,46 @@ def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Sto
     digests = store.read(cell.id).provenance["digests"]
     assert digests["left out"] == f"1: {task.train.names[0]}"
     assert digests["attested"].startswith("no: 1 images")
+
+
+def test_images_that_a_task_needs_are_decoded_once_before_a_sweep(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read(tree)
+    for path in tree.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    task, log, decoded = card(f"folder:{tree}"), [], []
+    monkeypatch.setattr("carft.data.listing.decode_pixels", lambda path: decoded.append(path) or decode_pixels(path))
+    monkeypatch.setattr("carft.data.readable.QUICK", 1)
+    require_readable(task, Folder(), log.append, {})
+    assert set(decoded) == {path for index in found.images.values() for path in index.paths}
+    require_readable(task, Folder(), log.append, {})
+    assert len(decoded) == len(set(decoded)) and len(log) == 1
+    unused, needed = found.part("sketch", "train").paths[0], found.part("sketch", "test").paths[0]
+    unused.write_bytes(unused.read_bytes()[:100])
+    require_readable(task, Folder(), log.append, {})
+    needed.write_bytes(needed.read_bytes()[:100])
+    with pytest.raises(UserError, match="--skip-unreadable") as refused:
+        require_readable(task, Folder(), log.append, {})
+    assert needed.relative_to(tree).as_posix() in refused.value.message and unused.name not in refused.value.message
+    require_readable(task, Folder(skip_unreadable=True), log.append, {})
+
+
+def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carft.data.readable.ALL", 20)
+    monkeypatch.setattr("carft.data.readable.SAMPLE", 10)
+    decoded: list[Path] = []
+    monkeypatch.setattr("carft.data.listing.decode_pixels", decoded.append)
+    for path in tree.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    data_set, log = data_set_of(f"folder:{tree}"), []
+    assert not find_unreadable(data_set, Path(), log.append)
+    images = [path for index in read(tree).images.values() for path in index.paths]
+    assert len(decoded) == 10 and {decoded[0], decoded[-1]} == {images[0], images[-1]}
+    assert "data index --decode" in log[0]
+    indexed(data_set, Path(), decoded=True)
+    decoded.clear()
+    assert not find_unreadable(data_set, Path(), log.append) and not decoded
 
 
 def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:

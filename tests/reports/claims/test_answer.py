@@ -12,6 +12,8 @@ from typing import cast
 import pytest
 
 from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.store.failure_kinds import UNREADABLE
+from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.analysis.levels import LEVELS, level_table
@@ -120,6 +122,14 @@ def test_a_method_that_was_not_run_is_not_told_of(tmp_path: Path) -> None:
         assert "claim" not in sentence.words
     found = answer_of(Evidence.of(Store(tmp_path / "nothing")))
     assert all("fine-tuned cells were not evaluated yet" in sentence.words for sentence in found.sentences)
+
+
+def test_broken_data_are_told_from_cells_that_wait(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path, replace(PLAN, top1={"zeroshot": PLAN.top1["zeroshot"]}))
+    cell = evidence.records[next(iter(evidence.records))].cell
+    write_failure(Store(tmp_path), cell, UNREADABLE, "The image 'a.png' cannot be read.", job="confirm")
+    for sentence in answer_of(Evidence.of(Store(tmp_path))).sentences:
+        assert "are broken. The image 'a.png' cannot be read" in sentence.words and "yet" not in sentence.words
 
 
 def test_unequal_searches_are_not_compared(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from carft.data.fixtures import MARKER
+from carft.data.folder.cards import data_set_of
 from carft.data.folder.layout import read
+from carft.data.readable import find_unreadable
 from carft.data.sets import DataSet
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
@@ -67,9 +70,13 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, subprocess.C
     root = tmp_path_factory.mktemp("failing")
     DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(root)
     (root / "pets" / MARKER).unlink()
+    for path in (root / "pets").rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    assert not find_unreadable(data_set_of(f"folder:{root / 'pets'}"), Path(), print)
     victim = read(root / "pets").part("photo", "train").paths[0]
     whole = victim.read_bytes()
     victim.write_bytes(whole[:200] + bytes(len(whole) - 200))
+    os.utime(victim, (1e9, 1e9))  # as a disk that loses bytes: the index does not know of it
     sweep = Sweep(root / "results", root / "pets")
     return sweep, sweep.run(sweep.faults), whole
 
@@ -89,7 +96,7 @@ def test_every_failure_is_named_with_its_kind_and_the_sweep_goes_on(swept: Any) 
     }
     for failure in sweep.failures().values():
         assert failure.reason in done.stdout
-    assert "--retry-failed" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("--skip-unreadable --retry-failed")
 
 
 def sweep_task(sweep: Sweep, cell: str) -> tuple[str, int]:
@@ -131,7 +138,7 @@ def test_half_of_the_trials_make_a_winner_and_none_make_none(swept: Any) -> None
         assert [studies[task].winner] == finished and len(studies[task].confirm) == 1
     pets = studies[sweep.tasks[-1]]
     assert pets.winner is None and pets.confirm == []
-    assert pets.too_few == "0 of 2 trials finished; a winner needs 1"
+    assert "first 2 trials failed with the same error" in pets.too_few and "cannot be read" in pets.too_few
     assert f"no winner: ft on pets: {pets.too_few}" in done.stdout
 
 
@@ -151,7 +158,7 @@ def test_the_report_lists_what_failed(swept: Any, tmp_path: Path) -> None:
     listed = (tmp_path / "tables" / "problems.csv").read_text()
     for failure in sweep.failures().values():
         assert failure.cell in listed and f"({failure.kind}, attempt 1)" in listed
-    assert "0 of 2 trials finished" in listed
+    assert "first 2 trials failed" in listed
 
 
 def test_only_what_was_lost_runs_again_until_asked(swept: Any) -> None:

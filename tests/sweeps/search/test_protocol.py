@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from carft.store.failure_kinds import CODE
+from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.study import Extension
@@ -230,6 +230,28 @@ def test_an_error_of_code_stops_a_study_after_its_first_trials(store: Store) -> 
     forecast_ = forecast(again, 2, None, None)
     assert (forecast_.cells, forecast_.failed) == (0, recipe.trials + recipe.seeds)
     assert Protocol(recipe, store).next_job() is not None  # as with --retry-failed
+
+
+def test_an_image_that_zero_shot_cannot_read_stops_its_task_alone(store: Store) -> None:
+    recipe, reason = small(), "The image 'a.png' cannot be read."
+
+    def fails(job: Job) -> bool:
+        if found := job.cell.method == "zeroshot" and job.cell.task == TASKS[0]:
+            write_failure(store, job.cell, UNREADABLE, reason, job=job.kind)
+        return found
+
+    protocol = Protocol(recipe, store)
+    jobs = Crew(store, workers=1).work(protocol, fails=fails).finished
+    assert protocol.finished() and len(protocol.failed) == 1
+    assert [job.cell.method for job in jobs if job.cell.task == TASKS[0]] == ["zeroshot"]
+    assert sum(job.cell.task == TASKS[1] for job in jobs) == protocol.total() // 2
+    protocol.write_studies()
+    for study in protocol.studies:
+        assert (reason in store.study(study.id).too_few) == (study.task == TASKS[0])
+    Crew(store).work(again := Protocol(recipe, store, failed_before=settled_failures(store)))  # the file was replaced
+    again.write_studies()
+    assert not again.failed and len(again.done) == again.total()
+    assert not any(store.study(study.id).too_few for study in again.studies)
 
 
 def test_the_same_command_again_runs_what_failed(store: Store) -> None:

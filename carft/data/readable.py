@@ -1,0 +1,87 @@
+"""Images that a task needs and that cannot be decoded, found before anything is trained. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from carft.core.errors import UserError
+from carft.data.card import Card, DataOptions
+from carft.data.catalog import data_set
+from carft.data.checking import few_names
+from carft.data.folder.cards import data_set_of
+from carft.data.folder.named import declared, located
+from carft.data.folder.naming import PREFIX, is_folder
+from carft.data.indexing import current_index, indexed
+from carft.data.listing import unreadable
+from carft.data.sets import DataSet
+
+#: images of a data set up to which all are decoded
+ALL = 20_000
+#: images of a larger data set that are decoded, evenly spread
+SAMPLE = 1_024
+#: images below which decoding takes no time that a person notices
+QUICK = 500
+
+
+def require_readable(
+    card: Card, options: DataOptions, log: Callable[[str], None], known: dict[str, Mapping[Path, str]]
+) -> None:
+    """Raise ``UserError``, with names, if images that a task needs cannot be decoded, and are not to be left out.
+
+    log: gets a sentence before many images are decoded. known: data set -> what :func:`find_unreadable` returned; the
+    sets of this task are added.
+    """
+    if options.skip_unreadable:
+        return
+    if is_folder(card.name) or declared(card.name) is not None:
+        tree, name = located(card.name)
+        sets = tree.sets(name.id_domains, name.ood_domains)
+        needed = {path for index in sets.values() for path in index.paths}
+        _require(data_set_of(f"{PREFIX}{tree.root}"), Path(), needed, log, known)
+        return
+    for part in card.data_sets:
+        if options.root is not None:
+            _require(data_set(part), options.root, None, log, known)
+
+
+def _require(
+    chosen: DataSet,
+    root: Path,
+    needed: Collection[Path] | None,
+    log: Callable[[str], None],
+    known: dict[str, Mapping[Path, str]],
+) -> None:
+    """Raise ``UserError`` if needed images of a data set cannot be decoded. needed: None for all."""
+    if chosen.name not in known:
+        known[chosen.name] = find_unreadable(chosen, root, log)
+    base = root / chosen.folder
+    broken = [path.relative_to(base).as_posix() for path in known[chosen.name] if needed is None or path in needed]
+    if broken:
+        where = "" if chosen.name.startswith(PREFIX) else f" --data {root}"
+        raise UserError(
+            f"Images in '{base}' that the sweep needs cannot be decoded: {few_names(broken)}.",
+            "Replace them with complete copies, or leave them out with --skip-unreadable; records then name them. For "
+            f"the reasons: python cli.py data check {chosen.name}{where}",
+        )
+
+
+def find_unreadable(chosen: DataSet, root: Path, log: Callable[[str], None]) -> Mapping[Path, str]:
+    """Return path -> reason for images of a data set that cannot be decoded.
+
+    Where the index of the set knows them, no image is decoded. Otherwise up to :data:`ALL` images are decoded, once:
+    the index keeps the result. Of a larger set, :data:`SAMPLE` images are decoded each time.
+    """
+    if chosen.packed:
+        return {}
+    if (index := current_index(chosen, root)) is not None:
+        return index.unreadable
+    paths = [path for part in indexed(chosen, root).splits.values() for path in part.paths]
+    if len(paths) <= ALL:
+        if len(paths) > QUICK:
+            log(f"Decoding {len(paths):,} images of {chosen.name}, once, to find those that cannot be read ...")
+        return indexed(chosen, root, decoded=True).unreadable
+    log(f"Decoding {SAMPLE:,} of {len(paths):,} images of {chosen.name}; data index --decode finds all that cannot be.")
+    return unreadable([paths[int(row)] for row in np.linspace(0, len(paths) - 1, SAMPLE)])
