@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
+from carft.core.commands import PROGRAM, typed
 from carft.core.errors import UserError
 
 
@@ -26,23 +26,30 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() else int(asked) if asked.isdecimal() and int(asked) else 160
 
 
-#: how commands are called in messages: from a checkout, and installed as a package
-FROM_CHECKOUT, INSTALLED = "python cli.py", "carft"
+#: how the program is called where it is installed as a package
+INSTALLED = "carft"
 
 
 def program() -> str:
     """How this process was called."""
-    return INSTALLED if Path(sys.argv[0]).stem == INSTALLED else FROM_CHECKOUT
+    return INSTALLED if Path(sys.argv[0]).stem == INSTALLED else PROGRAM
 
 
-def typed(*words: str) -> str:
-    """A command of this program, as a person types it."""
-    return f"{FROM_CHECKOUT} {shlex.join(words)}"
+def typed_again(*without: str, more: str = "", command: str = "") -> str:
+    """The command of this process again.
 
-
-def typed_again(*without: str) -> str:
-    """The command of this process, without these options."""
-    return typed(*(word for word in sys.argv[1:] if word not in without))
+    without: options to leave out; one that ends in ``=`` has a value. more: an option to add. command: another command
+    in place of this one, with the same options.
+    """
+    flags, valued = {word for word in without if word[-1] != "="}, {word[:-1] for word in without if word[-1] == "="}
+    given = sys.argv[1:]
+    values = {number + 1 for number, word in enumerate(given) if word in valued}
+    kept = [
+        word
+        for number, word in enumerate(given)
+        if number not in values and word not in flags and word.partition("=")[0] not in valued
+    ]
+    return typed(*([command, *kept[1:]] if command else kept), *([more] if more and more not in kept else []))
 
 
 class NamingConsole(Console):
@@ -50,7 +57,7 @@ class NamingConsole(Console):
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print as rich does."""
-        super().print(*(o.replace(FROM_CHECKOUT, program()) if isinstance(o, str) else o for o in objects), **settings)
+        super().print(*(o.replace(PROGRAM, program()) if isinstance(o, str) else o for o in objects), **settings)
 
     def say(self, text: str | Text, style: str | None = None) -> None:
         """Print text as one line, however long, without colours for the numbers and paths in it."""
@@ -173,7 +180,7 @@ def split(text: str | None) -> list[str] | None:
 
 def headed(head: str, rest: str, style: str = "bold") -> Text:
     """A line that begins with a word in a style."""
-    return Text.assemble((head, style), rest)
+    return Text.assemble((head, style), rest.replace(PROGRAM, program()))
 
 
 def counted(count: int, what: str) -> str:

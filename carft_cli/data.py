@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft_cli.console import counted, err, out, print_json, rows_table, typed
+from carft_cli.console import counted, err, out, print_json, rows_table
 from carft_cli.declare import DATA, option, takes
 from carft_cli.options import AsJson, Data, DomainOptions
 from carft_cli.splits import print_splits, split_rows, split_warnings
@@ -323,5 +324,5 @@ def _index_line(row: dict[str, Any]) -> str:
 
 def _some(name: str, data_sets: list[Any]) -> list[Any]:
     if not data_sets:
-        raise UserError(f"The task {name} needs no data set on disk.", "Known data sets: python cli.py data ls")
+        raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('data', 'ls')}")
     return data_sets

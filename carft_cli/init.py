@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import given_path
-from carft_cli.console import out, print_json, program, typed
+from carft_cli.console import out, print_json, program
 from carft_cli.new import write_template
 from carft_cli.options import AsJson, ModelOptions, given, writing
 from carft_cli.splits import print_splits, split_rows, split_warnings
@@ -70,7 +71,7 @@ def init(
         out.say(f"Warning: {words}")
     print_splits(domains)
     out.say(f"Written: {', '.join(map(str, paths.values()))}. Domains, class names and prompts are in {paths[TASKS]}.")
-    out.say(f"Next: {typed('plan', str(paths[RECIPE]), '--results', str(to / 'results'))}")
+    out.say(f"Next: {typed('plan', str(paths[RECIPE]), results=to / 'results')}")
 
 
 def _read_trees(path: Path) -> dict[str, Tree]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
 from carft_cli.console import labelled, metrics_table, out, print_json, print_rows
 from carft_cli.options import AsJson, Results, existing
@@ -32,7 +33,7 @@ def ls(
     if kind not in LISTINGS:
         raise unknown("listing", kind, LISTINGS)
     if stale and kind != "cells":
-        raise UserError(f"--stale is for cells, not for {kind}.", "python cli.py ls cells --stale")
+        raise UserError(f"--stale is for cells, not for {kind}.", typed("ls", "cells", "--stale", results=results))
     rows = list_stale(open_store(results)) if stale else LISTINGS[kind](open_store(results))
     if as_json:
         print_json(rows)

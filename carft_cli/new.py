@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft_cli.console import out, print_json
 from carft_cli.options import AsJson, writing
@@ -48,8 +50,9 @@ def method(
         print_json([str(path) for path in paths])
         return
     out.print(f"Written: {paths[0]}, {paths[1]}", soft_wrap=True)
-    out.say(f"Test it:  python -m pytest {paths[1]}")
-    out.say(f"Sweep it: python cli.py sweep downstream --plugin {paths[0]} --methods zeroshot,ft,{name}")
+    out.say(f"Test it:  python -m pytest {shlex.quote(str(paths[1]))}")
+    methods = f"zeroshot,ft,{name}"
+    out.say(f"Sweep it: {typed('sweep', 'downstream', '--plugin', str(paths[0]), '--methods', methods)}")
 
 
 def write_template(path: Path, template: str, words: dict[str, str]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from carft.core.commands import typed_report
 from carft.core.errors import UserError
-from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed
+from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed_again
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.splits import print_splits, split_rows, trees_of
 from carft_cli.status import duration, searches_words
@@ -90,22 +90,21 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     else:
         _say(chosen, made, found, downloads, store.root, cost)
         if following := _following(made.forecast, found, settings.output.results):
-            out.print(f"Next: {typed(*following)}", soft_wrap=True)
+            out.say(f"Next: {following}")
         if request.gpus and request.address is None and not found:
             _warn_of_cores(request, made.needs)
     if found:
         raise SystemExit(1)
 
 
-def _following(forecast: Forecast, found: list[UserError], results: str) -> list[str]:
-    """The command that a person runs next; none where something is in the way."""
+def _following(forecast: Forecast, found: list[UserError], results: str) -> str:
+    """The command that a person runs next; empty where something is in the way."""
     if not (forecast.cells or forecast.failed):
-        return ["report", "--results", results]
+        return typed_report(results)
     if found:
-        return []
-    same = [argument for argument in sys.argv[2:] if argument not in ("--calibrate", "--json", "--dry-run")]
-    again = ["--retry-failed"] if forecast.failed and not forecast.cells else []
-    return ["sweep", *same, *again]
+        return ""
+    retry = "--retry-failed" if forecast.failed and not forecast.cells else ""
+    return typed_again("--calibrate", "--json", "--dry-run", "--price-per-gpu-hour=", more=retry, command="sweep")
 
 
 def _warn_of_cores(request: Resources, needs: Needs) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carft.core.commands import typed
 from carft_cli.console import out, print_json, rows_table
 from carft_cli.options import AsJson
 from carft_cli.sweep_settings import tasks_of
@@ -75,7 +76,8 @@ def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None
     out.print(rows_table([_row(found)]))
     for words in warnings:
         out.say(f"Warning: {words}")
-    out.say(f"Next: python cli.py plan {recipe}")
+    plugins = (word for file in plugin or [] for word in ("--plugin", str(file)))
+    out.say(f"Next: {typed('plan', recipe, *plugins)}")
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:

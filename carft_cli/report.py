@@ -109,6 +109,17 @@ def build(
     print_built(built, str(results))
 
 
+#: words in proposed commands -> what they stand for
+PLACEHOLDERS = {
+    "ROOT": "the folder of data sets",
+    "FILE": "the file that you gave",
+    "FAMILY/NAME": "names of tasks",
+    "PATH": "a folder or table of images",
+    "NAMES": "names of domains",
+    "FOLDER": "a folder with a model",
+}
+
+
 def in_folder(command: str, results: str) -> str:
     """A proposed command for this results folder, which no table names: it is another one wherever it is verified."""
     return command if results == "results" or not command else f"{command} --results {shlex.quote(results)}"
@@ -127,7 +138,10 @@ def print_built(built: Built, results: str) -> None:
     if untested := [v for v in built.verdicts if v.verdict == "not run"]:
         out.print("Not run:", style="bold")
     for v in untested:
-        out.say(f"  {v.claim} {v.title}: {in_folder(v.command, results)}")
+        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results)}")
+    commands = " ".join(v.command for v in untested)
+    if stand_ins := [f"{word} ({meaning})" for word, meaning in PLACEHOLDERS.items() if word in commands]:
+        out.say(f"  Put your own for {', '.join(stand_ins)}.")
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
 
 

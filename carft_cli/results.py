@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from carft.core.commands import typed, typed_report
 from carft.core.errors import UserError
-from carft_cli.console import err, out, print_json, rows_table, typed
+from carft_cli.console import err, out, print_json, rows_table
 from carft_cli.options import AsJson, Results, results_path
 
 results_group = typer.Typer(
@@ -82,7 +83,7 @@ def merge(
                 f"{to}: {counts[0]} cells from {first}, {counts[1]} from {second}; {merged.shared} were in both.",
                 soft_wrap=True,
             )
-            out.print(f"Next: {typed('report', '--results', str(to))}", soft_wrap=True)
+            out.print(f"Next: {typed_report(to)}", soft_wrap=True)
         else:
             out.print("Nothing was written. Say whose cells stand: --keep first or --keep second")
     if not merged.written:
@@ -143,8 +144,8 @@ def import_(
         print_json({"results": str(to), "report": str(to / "report") if published else None, **_facts(packed)})
         return
     _say_packed(packed)
-    verify = typed("report", "verify", "--results", str(to), "--out", str(to / "report"))
-    out.print(f"Next: {verify if published else typed('report', '--results', str(to))}", soft_wrap=True)
+    verify = typed("report", "verify", results=to, out=to / "report")
+    out.print(f"Next: {verify if published else typed_report(to)}", soft_wrap=True)
 
 
 @results_group.command()

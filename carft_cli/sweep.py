@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-from carft_cli.console import err, out, print_json, printing_to, typed, typed_again
+from carft.core.commands import typed, typed_report
+from carft_cli.console import err, out, print_json, printing_to, typed_again
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.options import print_setting, writable
 from carft_cli.plan import print_plan, time_line, too_few_cores
@@ -235,22 +235,22 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     for study in protocol.studies:
         if too_few := protocol.too_few(study):
             out.say(f"no winner: {study.method.name} on {shown[study.task]}: {too_few}")
-    if summary.stopped:
-        out.print("Stopped. Finished cells are kept; the same command goes on where it stopped.")
-    again, kinds = typed_again(), {known[key].kind if key in known else "" for key in protocol.failed}
-    if UNREADABLE in kinds:
-        out.say(
-            "Replace the images that cannot be read; the same command then runs these cells again. Or leave them out "
-            "with --skip-unreadable; records then name them."
-        )
-        again = again if "--skip-unreadable" in sys.argv else f"{again} --skip-unreadable"
-    if kinds - {*PASSING, *REPEATED, ""}:
-        out.print("The same command does not run failed cells again; with --retry-failed it does.", soft_wrap=True)
-        again = again if "--retry-failed" in sys.argv else f"{again} --retry-failed"
-    nothing_left = not summary.stopped and kinds <= set(REPEATED)
     if protocol.failed:
         out.print(f"Why, with the ends of their logs: {results}/failures/; logs: {results}/logs/", soft_wrap=True)
     if state is not None:
-        out.print(f"Curves and studies: {typed('results', 'events', '--results', results)}", soft_wrap=True)
-    following = typed("report", "--results", results) if nothing_left else again
-    out.print(f"Next: {following}", soft_wrap=True)
+        out.say(f"Curves and studies: {typed('results', 'events', results=results)}")
+    if summary.stopped:
+        out.say(f"Stopped. Finished cells are kept. Go on: {typed_again()}")
+        return
+    kinds = {known[key].kind if key in known else PASSING[0] for key in protocol.failed}
+    if UNREADABLE in kinds:
+        left_out = typed_again(more="--skip-unreadable")
+        out.say("Replace the images that cannot be read; the same command then runs these cells again.")
+        out.say(f"Or leave the images out; records then name them: {left_out}")
+    if kinds - {*PASSING, *REPEATED}:
+        again = typed_again(more="--retry-failed")
+        out.say(f"The same command does not run failed cells again. Once their cause is removed: {again}")
+    elif kinds - {*REPEATED, UNREADABLE}:
+        out.say(f"Run the failed cells again: {typed_again()}")
+    if protocol.done:
+        out.say(f"Next: {typed_report(results)}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.claims.own import NAME, ask
@@ -72,7 +73,10 @@ def sources_of(store: Store, suggest: Suggest | None = None) -> Tables:
     """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
     evidence = Evidence.of(store, suggest)
     if not evidence.tasks:
-        raise UserError(f"'{store.name}' holds no study.", "Run a sweep first: python cli.py sweep downstream")
+        raise UserError(
+            f"'{store.name}' holds no study.",
+            f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}",
+        )
     return Tables(evidence)
 
 

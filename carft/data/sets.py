@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.columns import rows_of
 from carft.data.fixtures import begin
@@ -132,7 +133,8 @@ class DataSet:
         """Return the error for a missing ``path`` and ``more`` other missing files."""
         others = f", and {more} more" if more else ""
         state = "is incomplete" if (root / self.folder).exists() else "is not here"
-        fetch = f"Download it with: python cli.py data fetch {self.name} --data {root}. " if self.archives else ""
+        command = typed("data", "fetch", self.name, "--data", str(root))
+        fetch = f"Download it with: {command}. " if self.archives else ""
         return UserError(
             f"The data set {self.name} {state}: there is no '{path}'{others}.",
             f"{fetch}Its source: {self.source}. Licence: {self.licence}.",

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Unpack
 
+from carft.core.commands import PROGRAM, typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.card import Card
@@ -178,12 +179,12 @@ def command(cell: Cell, results: str, unseal: bool = False, published: bool = Fa
     published: leave open where your own data and weights lie.
     """
     if cell.method == "soup":
-        rule = " --greedy" if cell.hyperparameters["greedy"] else ""
-        return f"python cli.py soup --cells {','.join(cell.parents)}{rule} --results {shlex.quote(results)}"
+        rule = ["--greedy"] if cell.hyperparameters["greedy"] else []
+        return typed("soup", "--cells", ",".join(cell.parents), *rule, "--results", results)
     if cell.parents:
-        return f"python cli.py interpolate --cell {cell.parents[0]} --results {shlex.quote(results)}"
+        return typed("interpolate", "--cell", cell.parents[0], "--results", results)
     parts = [
-        "python cli.py train",
+        f"{PROGRAM} train",
         *_task_options(without_place(cell.task) if published else cell.task),
         f"--method {cell.method}",
     ]

@@ -32,6 +32,7 @@ from typing import IO, Annotated
 from pydantic import Field
 
 from carft import NUMERICS, __version__
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.data.catalog import DATA_SETS, card
@@ -172,7 +173,10 @@ def _sources(store: Store, report: Path | None, weights: bool) -> dict[str, Path
     sources = {name: store.root / name for name in [*kept, *([LOG] if (store.root / LOG).is_file() else [])]}
     if report is not None:
         if not (report / MANIFEST).is_file():
-            raise UserError(f"'{report}' holds no report with a manifest.", "Write one: python cli.py report")
+            raise UserError(
+                f"'{report}' holds no report with a manifest.",
+                f"Write one: {typed('report', results=store.name, out=report)}",
+            )
         sources |= {f"report/{name}": report / name for name in files_below(report, ("",))}
     for name in sources:
         if not _LAYOUT.fullmatch(name):
@@ -272,7 +276,7 @@ def unpack(archive: Path, target: Path) -> Packed:
         UserError: The archive is not one that :func:`pack` wrote. Nothing of it is left behind.
     """
     if not archive.is_file():
-        raise UserError(f"There is no archive '{archive}'.", "Write one: python cli.py results export ARCHIVE")
+        raise UserError(f"There is no archive '{archive}'.", f"Write one: {typed('results', 'export', str(archive))}")
     with new_folder(target) as folder:
         try:
             with zipfile.ZipFile(archive) as stream:

@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator
 
 from carft import NUMERICS, SCHEMA_VERSION
+from carft.core.commands import typed
 from carft.core.errors import UserError, corrupt, unknown
 from carft.core.files import plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
@@ -146,7 +147,8 @@ class Store:
         """``UserError`` when there is no results folder to read."""
         if not (self.root / "cells").is_dir():
             raise UserError(
-                f"There are no results in '{self.name}'.", "Run a sweep first: python cli.py sweep downstream"
+                f"There are no results in '{self.name}'.",
+                f"Run a sweep first: {typed('sweep', 'downstream', results=self.name)}",
             )
 
     def is_done(self, cell: str) -> bool:

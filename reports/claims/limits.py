@@ -43,7 +43,10 @@ def shrinks(claim: Claim, evidence: Evidence) -> Verdict:
     starts = {task: start for task, start in every.items() if start is not None}
     tasks = list(starts)
     if len(tasks) < FEWEST_TASKS:
-        return not_run(claim, evidence, f"zeroshot, ft and car_ft on at least {FEWEST_TASKS} tasks")
+        missing = f"zeroshot, ft and car_ft on at least {FEWEST_TASKS} tasks"
+        if evidence.scope is not None and (count := len(evidence.scope.family.tasks)) < FEWEST_TASKS:
+            missing += f" of one family, and this one has {count}: first add tasks to it"
+        return not_run(claim, evidence, missing)
     levels = [starts[task].effect for task in tasks]
     correlation = rank_correlation([found.estimates[task][0].effect for task in tasks], levels)
     answer, reason = _answer(correlation)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from carft import NUMERICS, __version__
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.store.records import Store
@@ -63,20 +64,20 @@ class Manifest:
     @staticmethod
     def read(folder: Path) -> Manifest:
         """The manifest of a report; ``UserError`` when there is none or it cannot be read."""
-        path = folder / NAME
+        path, write = folder / NAME, typed("report", out=folder)
         if not path.is_file():
-            raise UserError(f"'{folder}' holds no report with a manifest.", "Write one: python cli.py report")
+            raise UserError(f"'{folder}' holds no report with a manifest.", f"Write one: {write}")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if (schema := content["schema"]) not in (1, SCHEMA):
                 raise UserError(
                     f"'{path}' has manifest schema {schema}; this version reads 1 and {SCHEMA}.",
-                    "Write the report again: python cli.py report",
+                    f"Write the report again: {write}",
                 )
             return Manifest(dict(content["records"]), dict(content["report"]), dict(content["made_with"]), schema)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"The manifest '{path}' cannot be read: {error}.", "Write the report again: python cli.py report"
+                f"The manifest '{path}' cannot be read: {error}.", f"Write the report again: {write}"
             ) from error
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.store.sweep_state import SweepState, read_states
@@ -98,5 +99,5 @@ def _others(store: Store) -> list[SweepState]:
 def _held(store: Store, owner: str) -> UserError:
     return UserError(
         f"Another sweep works in '{store.name}': {owner}.",
-        f"Wait for it to end (python cli.py status --results {store.name}), stop it, or give another --results.",
+        f"Wait for it to end ({typed('status', results=store.name)}), stop it, or give another --results.",
     )
