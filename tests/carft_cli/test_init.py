@@ -89,7 +89,7 @@ def test_the_domain_that_the_table_trains_on_is_trained_on(tmp_path: Path) -> No
             rows.append({**row, "group": f"{domain}-{number}"})
     pd.DataFrame(rows).to_csv(tmp_path / "images.csv", index=False)
     done = run_cli("init", tmp_path / "images.csv", "--to", tmp_path / "audit")
-    assert "Trained on: photo; held out: drawing." in done.stdout and "Warning" not in done.stdout
+    assert "Trained on: photo; held out: drawing." in done.stdout and "Add images" not in done.stdout
     (task,) = tasks_in(tmp_path / "audit" / "carft.yaml")
     assert (task.id_domains, task.ood_domains) == (("photo",), ("drawing",))
 
