@@ -240,7 +240,7 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     if state is not None:
         out.say(f"Curves and studies: {typed('results', 'events', results=results)}")
     if summary.stopped:
-        out.say(f"Stopped. Finished cells are kept. Go on: {typed_again()}")
+        out.say("Stopped. Finished cells are kept; the same command goes on where it stopped.")
         return
     kinds = {known[key].kind if key in known else PASSING[0] for key in protocol.failed}
     if UNREADABLE in kinds:

@@ -21,6 +21,7 @@ from carft.store.study import StudyFile
 from carft.store.sweep_state import Counts, read_states
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
+from tests.carft_cli.test_printed_commands import printed
 from tests.support.breaking import environment as faulty
 from tests.support.helpers import environment, run_cli
 
@@ -96,7 +97,9 @@ def test_every_failure_is_named_with_its_kind_and_the_sweep_goes_on(swept: Any) 
     }
     for failure in sweep.failures().values():
         assert failure.reason in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("--skip-unreadable --retry-failed")
+    commands = [words for before, words in printed(done.stdout)]
+    assert {"--skip-unreadable", "--retry-failed"} <= {words[-1] for words in commands}
+    assert commands[-1][:3] == ["report", "--results", str(sweep.root)]
 
 
 def sweep_task(sweep: Sweep, cell: str) -> tuple[str, int]:
