@@ -140,11 +140,8 @@ def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict],
 def _what_is_missing(evidence: Evidence) -> str:
     """Why fine-tuned cells were not evaluated: images that cannot be read, or nothing yet."""
     unreadable = evidence.archive.unreadable
-    broken = [task for task in evidence.tasks or unreadable if task in unreadable]
-    if not broken:
-        return "fine-tuned cells were not evaluated yet"
-    more = f" ({len(broken) - 1} more tasks have unreadable images)" if len(broken) > 1 else ""
-    return f"the data of {evidence.label(broken[0])} are broken. {unreadable[broken[0]].rstrip('.')}{more}"
+    broken = [evidence.label(task) for task in evidence.tasks or unreadable if task in unreadable]
+    return f"the data of {_few(broken, 3)} are broken" if broken else "fine-tuned cells were not evaluated yet"
 
 
 def _own(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -266,6 +263,10 @@ def _trust(
         ("Search", _search(evidence)),
         ("Intervals", _left_out(evidence)),
         ("Null checks", _checked(checks)),
+        (
+            "Broken data",
+            " ".join(f"{evidence.label(task)}: {why}" for task, why in evidence.archive.unreadable.items()),
+        ),
         ("Warnings", _warnings(evidence, verdicts)),
     ]
     return tuple((what, words) for what, words in lines if words)
