@@ -58,22 +58,22 @@ def check(settings: CheckSettings) -> None:
     keep_places(store, place_of(cell))
     print_setting([cell.task], cell.model, cell.pretrained, settings.data)
 
-    from carft.data.catalog import card
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell
+    from reports.analysis.levels import ContextRecognition
     from reports.evidence.references import zero_shot_check
 
     execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)
-    rows, contexts = zero_shot_check(store, cell), len(card(cell.task).contexts)
+    rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
     found = context_check(cell, execution)
     if settings.output.as_json:
         print_json([{**row, "context": {**asdict(found), "words": found.words}} for row in rows])
     else:
         out.print(_sets_table(rows))
-        if contexts > 1:
-            chance = f"context recognition by chance is {100 / contexts:.1f}"
-            out.print(f"Contexts: {contexts} known; {chance}. Near it, fine-tuning has none to lose.", highlight=False)
+        if recognition is not None:
+            above = "fine-tuning can lose it" if recognition.is_above_chance else "fine-tuning has none to lose"
+            out.say(f"Context recognition: {recognition.words}: {above}.")
         out.say(f"Context distribution on validation: {found.words}")
     if any(row["answer"] == "differs" for row in rows):
         err.print("The zero-shot row differs from every reference: correct the pipeline before any training.")
@@ -96,14 +96,16 @@ def _sets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One row a held-out set, beside what others measured of one at least. rows: of :func:`zero_shot_check`."""
     compared = any(row["reference"] is not None for row in rows)
     beside = ("others", "difference", "answer") if compared else ()
-    table = new_table("set", "images", "top-1", "95 % interval", *beside, "contexts")
+    table = new_table("set", "images", "top-1", "95 % interval", *beside, "contexts", "chance")
     for row in rows:
         interval = "-" if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
         others = "no reference" if row["reference"] is None else f"{row['reference']:.2f} ({row['confidence']})"
         difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
         counts = (str(row["images"]), percent(row["top1"]))
         known = (others, difference, row["answer"]) if compared else ()
-        table.add_row(row["set"], *counts, interval, *known, percent(row["context_top1"]))
+        table.add_row(
+            row["set"], *counts, interval, *known, percent(row["context_top1"]), percent(row["context_chance"])
+        )
     return table
 
 

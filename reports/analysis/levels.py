@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pandas as pd
 
+from carft.spec.cell import Cell
 from carft.spec.registry import METHODS
+from carft.store.records import Store
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
 from reports.analysis.pairing import Mismatch, contributions
-from reports.evidence.evidence import COMPARED, Entry, Evidence
+from reports.evidence.evidence import COMPARED, ZERO_SHOT, Entry, Evidence
+from reports.evidence.results import Results
 from reports.stats.intervals import Estimate, pooled, two_way
 
 #: what is measured -> (metric, the sets it is measured on)
@@ -16,7 +23,20 @@ LEVELS: dict[str, tuple[str, Sets]] = {
     "ID test": ("top1", id_test),
     "mean OOD": ("top1", every_suite),
 }
-COLUMNS = ("scope", "scale", "place", "method", "value", "low", "high", "n_tasks", "n_seeds", "n_groups", "cells")
+COLUMNS = (
+    "scope",
+    "scale",
+    "place",
+    "method",
+    "value",
+    "low",
+    "high",
+    "n_tasks",
+    "n_seeds",
+    "n_groups",
+    "cells",
+    "chance",
+)
 
 Found = dict[str, tuple[Estimate, tuple[str, ...]]]
 
@@ -24,7 +44,8 @@ Found = dict[str, tuple[Estimate, tuple[str, ...]]]
 def level_table(evidence: Evidence) -> pd.DataFrame:
     """One row per scope, place and method: the mean over the tasks that all methods of the place have.
 
-    value, low and high are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
+    value, low, high and chance are shares of 1; low and high are NaN with one seed, and within [0, 1] otherwise.
+    chance: what guessing would reach of contexts; NaN for accuracies.
     """
     rows = [row for view in evidence.views() for place in LEVELS for row in _rows(view, place)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -42,8 +63,59 @@ def _rows(evidence: Evidence, place: str) -> list[tuple[object, ...]]:
         mean = pooled([found[task][0] for task in shared])
         cells = " ".join(cell for task in shared for cell in found[task][1])
         where = (evidence.name, evidence.scale, place, label)
-        rows.append((*where, mean.effect, *mean.level_interval(), len(shared), mean.n_seeds, mean.n_groups, cells))
+        counts = (len(shared), mean.n_seeds, mean.n_groups)
+        chance = chance_of_contexts(evidence, shared) if what == "context" else math.nan
+        rows.append((*where, mean.effect, *mean.level_interval(), *counts, cells, chance))
     return rows
+
+
+def chance_of_contexts(evidence: Evidence, tasks: Sequence[str]) -> float:
+    """The share of contexts that guessing recognises: the mean over tasks of 1 over the number of known contexts."""
+    return sum(1 / len(evidence.card(task).contexts) for task in tasks) / len(tasks)
+
+
+@dataclass(frozen=True)
+class ContextRecognition:
+    """Context recognition of the zero-shot model, mean over tasks and held-out sets, beside what chance gives."""
+
+    level: Estimate
+    """Share of 1."""
+    chance: float
+    """Share of 1 that guessing would reach on the same tasks."""
+
+    @staticmethod
+    def of(evidence: Evidence) -> ContextRecognition | None:
+        """That of a scope; None where no zero-shot cell was evaluated on sets with known contexts."""
+        levels = _by_task(evidence, ZERO_SHOT, "context", every_set)
+        if not levels:
+            return None
+        return ContextRecognition(
+            pooled([level for level, _ in levels.values()]), chance_of_contexts(evidence, list(levels))
+        )
+
+    @staticmethod
+    def of_cell(store: Store, cell: Cell) -> ContextRecognition | None:
+        """That of one evaluated zero-shot cell; None where a held-out set has no known context."""
+        results = Results(store, {cell.id: store.read(cell.id)}, (), [])
+        alone = Evidence(results, None, "", (), ())
+        sets = alone.set_names(cell.task)
+        counted = contributions(alone, [cell.id], sets, "context") if sets else None
+        if counted is None:
+            return None
+        return ContextRecognition(two_way(counted, seeds_vary=False), chance_of_contexts(alone, [cell.task]))
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the whole interval lies above chance; without an interval it does not."""
+        return self.level.level_interval()[0] > self.chance
+
+    @property
+    def words(self) -> str:
+        """``zero-shot recognises 20.0 % of contexts (95 %: 12.1 to 30.2; chance 16.7)``."""
+        low, high = (100 * bound for bound in self.level.level_interval())
+        interval = "no interval" if math.isnan(low) else f"95 %: {low:.1f} to {high:.1f}"
+        shares = f"{100 * self.level.effect:.1f} % of contexts ({interval}; chance {100 * self.chance:.1f})"
+        return f"zero-shot recognises {shares}"
 
 
 def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> Found:
@@ -60,3 +132,13 @@ def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> Found:
         if made is not None:
             found[task] = (two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained"), cells)
     return found
+
+
+def recognition_sentences(evidence: Evidence) -> list[str]:
+    """What zero-shot recognises of contexts beside chance, a sentence for each scope; none where none is known."""
+    sentences = []
+    for view in evidence.views():
+        if (recognition := ContextRecognition.of(view)) is not None:
+            words = recognition.words if evidence.others else recognition.words.capitalize()
+            sentences.append((f"{view.name}: " if evidence.others else "") + words + ".")
+    return sentences

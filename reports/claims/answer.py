@@ -15,6 +15,7 @@ from carft.spec.registry import METHODS
 from carft.store.edges import edge_words, narrow_ranges
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
+from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.notes import doubt_of
 from reports.claims.rules import Verdict
@@ -132,6 +133,8 @@ def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict],
     waiting = found.is_asked or not evidence.tasks
     missing = _what_is_missing(evidence) if waiting else found.topic.lacking
     clauses = [_clauses(found, own, doubt) or f"not measured: {missing}"]
+    if found.topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
+        clauses.insert(0, recognition.words)
     if own and found.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
     return Sentence(found.topic.title, "; ".join(clauses) + ".")
@@ -158,10 +161,17 @@ def _sentence_of_several(
     if not asked:
         return Sentence(topic.title, f"not measured: {topic.lacking}.")
     doubtful = {view.name for view in views if _doubt(view, checks) or any(map(doubt_of, _own(topic, view, verdicts)))}
+    unseen = [view.name for view in views if topic.metric == "context" and _is_at_chance(view)]
     over: Clause = ("CAR-FT against FT", {name: one.over for name, one in asked.items()}, doubtful)
     tuned: Clause = ("FT against zero-shot", {name: one.tuned for name, one in asked.items()}, ())
     clauses = [tuned, over] if topic.metric == "context" else [over]
-    return Sentence(topic.title, listed(clauses) + ".")
+    chance = f"; zero-shot is not above chance on {_few(unseen, FEW)}" if unseen else ""
+    return Sentence(topic.title, f"{listed(clauses)}{chance}.")
+
+
+def _is_at_chance(evidence: Evidence) -> bool:
+    recognition = ContextRecognition.of(evidence)
+    return recognition is not None and not recognition.is_above_chance
 
 
 def listed(clauses: Sequence[Clause]) -> str:
@@ -259,6 +269,7 @@ def _trust(
         ("Scale", SCALES.get(evidence.scale, evidence.scale)),
         ("Rests on", _size(evidence, main.over)),
         ("Held out", _held_out(evidence)),
+        ("Contexts", _recognised(evidence)),
         ("Fine-tuning itself", _learned(inside if inside.tuned is not None else outside)),
         ("Search", _search(evidence)),
         ("Intervals", _left_out(evidence)),
@@ -308,6 +319,15 @@ def _learned(found: _Measured) -> str:
     gained = f"{100 * part.estimate.effect:+.1f} points over zero-shot {where} ({interval_words(part)})"
     little = part.estimate.effect < LITTLE or not part.low > 0
     return f"{gained}. It learned little here, so little can tell the methods apart." if little else f"{gained}."
+
+
+def _recognised(evidence: Evidence) -> str:
+    """What zero-shot recognises of contexts, beside chance; empty where none is known."""
+    recognition = ContextRecognition.of(evidence)
+    if recognition is None:
+        return ""
+    little = "" if recognition.is_above_chance else " Fine-tuning has no recognition to lose here."
+    return f"{recognition.words}.{little}"
 
 
 def _search(evidence: Evidence) -> str:

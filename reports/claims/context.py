@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, id_test, pool, sampled
-from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
+from reports.analysis.levels import ContextRecognition
+from reports.claims.rules import CANNOT_BE_ASKED, Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 #: what takes the place of contexts in each control of C8
@@ -32,7 +34,7 @@ def corrupts(claim: Claim, evidence: Evidence) -> Verdict:
             pool(evidence, suites, "FT - zero-shot, all suites", **ours),
         ),
     ]
-    return decide(claim, evidence, parts, "zeroshot and ft")
+    return require_recognition(decide(claim, evidence, parts, "zeroshot and ft"), evidence)
 
 
 def keeps(claim: Claim, evidence: Evidence) -> Verdict:
@@ -51,7 +53,20 @@ def keeps(claim: Claim, evidence: Evidence) -> Verdict:
             ),
         ),
     ]
-    return decide(claim, evidence, parts, "zeroshot, ft and car_ft")
+    return require_recognition(decide(claim, evidence, parts, "zeroshot, ft and car_ft"), evidence)
+
+
+def require_recognition(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict on a claim about context recognition; cannot be asked here unless zero-shot is above chance."""
+    recognition = ContextRecognition.of(evidence)
+    if verdict.verdict == "not run" or recognition is None or recognition.is_above_chance:
+        return verdict
+    words = recognition.words
+    reason = (
+        f"{words[:1].upper()}{words[1:]}, which is not above chance by more than its interval: fine-tuning has no "
+        f"recognition to lose here. Without this rule: {verdict.verdict}. {verdict.reason}"
+    )
+    return replace(verdict, verdict=CANNOT_BE_ASKED, reason=reason)
 
 
 def matters(claim: Claim, evidence: Evidence) -> Verdict:

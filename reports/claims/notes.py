@@ -6,7 +6,7 @@ import math
 import re
 
 from reports.analysis.contrasts import Part
-from reports.claims.rules import UNDECIDABLE, Verdict, ledger
+from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, Verdict, ledger
 
 #: stands in the reason of a verdict that a null check or a narrow search range keeps open
 WITHOUT = " Without it: "
@@ -34,6 +34,8 @@ def doubt_of(verdict: Verdict) -> str:
 def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
     deciding = _deciding(verdict)
+    if verdict.verdict == CANNOT_BE_ASKED:
+        return "Zero-shot recognises contexts no better than chance."
     if not deciding and (counted := READINGS.search(verdict.reason)):
         return f"The interval is that of one reading, the verdict that of all. {counted[0]}"
     shown = next((part for part in deciding if part.name == verdict.headline), None)

@@ -21,8 +21,15 @@ from reports.stats.power import power_words
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
 UNDECIDABLE: Final = "not decidable at this size"
+CANNOT_BE_ASKED: Final = "cannot be asked here"
 Answer = Literal[
-    "reproduced", "contradicted", "inconclusive", "not decidable at this size", "not comparable", "not run"
+    "reproduced",
+    "contradicted",
+    "inconclusive",
+    "not decidable at this size",
+    "cannot be asked here",
+    "not comparable",
+    "not run",
 ]
 
 

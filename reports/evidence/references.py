@@ -83,7 +83,7 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     top1, low and high are shares of 1, reference and difference points. The interval is that of reports: images of one
     group are not independent; low and high are None with one group. answer: ``agrees`` with some reference within one
     point or within its own interval, ``differs`` from all, or ``no reference``. context_top1: context recognition,
-    macro over contexts; None where no context is known.
+    macro over contexts, and context_chance, what guessing would reach; None where no context is known.
     """
     known = reference_numbers()
     of_model = [name for name, start in BACKBONES.items() if same_start(cell.model, cell.pretrained, start)]
@@ -93,6 +93,7 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     for name in card(cell.task).sets:
         outcomes, share = store.outcomes(cell.id, name), metrics[f"{name}/top1"]
         low, high = _interval(outcomes)
+        recognised = metrics.get(f"{name}/context_top1")
         found = known[known["dataset"] == DATASETS.get((cell.task, name), "")]
         row = {
             "set": name,
@@ -101,7 +102,8 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
             "top1": share,
             "low": low,
             "high": high,
-            "context_top1": metrics.get(f"{name}/context_top1"),
+            "context_top1": recognised,
+            "context_chance": None if recognised is None else 1 / len(card(cell.task).contexts),
         }
         nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
         rows.append({**row, **_compared(nearest, share, low, high)})

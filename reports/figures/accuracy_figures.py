@@ -43,6 +43,10 @@ def levels(tables: Tables) -> Figure | None:
     for axis, place in zip(axes.flat, panels, strict=True):
         _level_panel(axis, table[table["place"] == place], methods)
         middle = sum(ends[place]) / 2
+        chance = 100 * table.loc[table["place"] == place, "chance"].iloc[0]
+        if not np.isnan(chance):
+            axis.axvline(chance, color="#595959", lw=0.8, ls=":")
+            axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
         axis.set(title=PANELS[place], xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3))
         axis.set_yticks(range(len(methods)), [label(method) for method in methods])
     figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)

@@ -31,11 +31,13 @@ def answer(tables: Tables) -> str:
         "ID test": "Accuracy in distribution",
         "mean OOD": "Out of distribution",
     }
-    parts = [
-        f"{title}: {_listed(_means(table[table['place'] == place], 'value'), '{:.1%}')}"
-        for place, title in names.items()
-        if (table["place"] == place).any()
-    ]
+    parts = []
+    for place, title in names.items():
+        rows = table[table["place"] == place]
+        if len(rows):
+            chance = rows["chance"].mean()
+            beside = "" if pd.isna(chance) else f" (chance {chance:.1%})"
+            parts.append(f"{title}{beside}: {_listed(_means(rows, 'value'), '{:.1%}')}")
     return f"{'. '.join(parts)}."
 
 

@@ -31,6 +31,7 @@ ICONS = {
     "contradicted": "✘",
     "inconclusive": "≈",
     "not decidable at this size": "∅",
+    "cannot be asked here": "⊘",
     "not comparable": "≠",
     "not run": "…",
 }

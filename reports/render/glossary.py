@@ -18,7 +18,8 @@ TERMS: Mapping[str, str] = {
     "claim": "A statement of the paper, or about it, with the rule that decides it.",
     "confirm seed": "A fresh seed with which the winner of a search is trained again. Test numbers come from these.",
     "context": "How an image shows its subject, in the words of a prompt, such as “a sketch of”.",
-    "context recognition": "The share of images whose context the model names, averaged over contexts.",
+    "context recognition": "The share of images whose context the model names, averaged over contexts. Guessing "
+    "among K contexts recognises one in K: that is chance.",
     "FT": "Plain fine-tuning: all weights of the image encoder, cross-entropy alone.",
     "group": "Images that are not independent of each other, such as those of one drawing. A group is one observation.",
     "Holm's correction": "Makes it harder to decide when several parts are tested at once, so that chance does not.",
@@ -40,8 +41,8 @@ TERMS: Mapping[str, str] = {
     "trial": "One setting of the hyperparameters that a search trains and scores on validation.",
     "tuning luck": "Another search could have found another winner. With one search a study, intervals leave it out.",
     "unsealed": "Evaluated on the test set and the suites, which searches never see.",
-    "verdict": "The answer to a claim: reproduced, contradicted, inconclusive, not decidable at this size, not "
-    "comparable, or not run.",
+    "verdict": "The answer to a claim: reproduced, contradicted, inconclusive, not decidable at this size, cannot be "
+    "asked here, not comparable, or not run.",
     "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions. That all "
     "deciding parts of a claim show theirs at once is less likely.",
     "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",

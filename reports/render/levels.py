@@ -36,8 +36,18 @@ def levels_of(table: pd.DataFrame) -> list[tuple[str, Sequence[Level]]]:
     The titles are those of the panels of the figure.
     """
     rows = [row for row in rows_of(table) if row["scope"] == table["scope"].iloc[0]]
-    found = [(title, [_level(row) for row in rows if row["place"] == place]) for place, title in PANELS.items()]
-    return [(title, levels) for title, levels in found if levels]
+    places = [(title, [row for row in rows if row["place"] == place]) for place, title in PANELS.items()]
+    return [
+        (f"{title}{chance_words(of_place)}", [_level(row) for row in of_place])
+        for title, of_place in places
+        if of_place
+    ]
+
+
+def chance_words(rows: Sequence[dict[str, float | str]]) -> str:
+    """``, chance 5.6``, in percent; empty for accuracies, of which no chance is given."""
+    chance = 100 * float(rows[0]["chance"])
+    return "" if math.isnan(chance) else f", chance {chance:.1f}"
 
 
 def _level(row: dict[str, float | str]) -> Level:

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from carft.store.edges import edge_words
+from reports.analysis.levels import recognition_sentences
 from reports.analysis.selection import one_trial_words
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer
@@ -85,6 +86,7 @@ class Content:
     gallery: Gallery
     levels: Sequence[tuple[str, Sequence[Level]]]
     plot_data: Mapping[str, Any]
+    recognition: Sequence[str]
     context_sentences: Sequence[str]
     checklist: Sequence[tuple[str, str]]
     cells: Mapping[str, Any]
@@ -126,6 +128,7 @@ class Content:
             gallery=Gallery.of(sources, pictures or {}),
             levels=levels_of(tables["levels"]),
             plot_data=plot_data(tables),
+            recognition=recognition_sentences(evidence),
             context_sentences=context_sentences(tables["confusion"]),
             checklist=checklist(sources),
             cells=cells,

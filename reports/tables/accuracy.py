@@ -58,6 +58,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
         "test_card_metric": of_card.effect,
         "card_low": card_low,
         "card_high": card_high,
+        "context_chance": 1 / len(evidence.card(task).contexts) if evidence.card(task).contexts else np.nan,
     }
 
 

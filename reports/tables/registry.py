@@ -118,13 +118,14 @@ TABLES: dict[str, TableCard] = {
         "methods do not tell whether they differ; the paired differences do.",
         lambda sources: level_table(sources.evidence),
         ("place", "method"),
-        shares=("value", "low", "high"),
+        shares=("value", "low", "high", "chance"),
         formulas={
             "value": Formula(
                 "Unweighted mean over tasks of the mean over confirm seeds of the metric: context recognition (macro "
                 "over contexts, mean over the ID test set and all suites), top-1 on the ID test set, or mean top-1 "
                 "over the suites."
             ),
+            "chance": Formula("Mean over tasks of 1 over the number of known contexts; empty for accuracy."),
             **LEVEL_FORMULAS,
         },
     ),
@@ -137,7 +138,7 @@ TABLES: dict[str, TableCard] = {
         ("task", "method"),
         shares=(
             *("test_top1", "low", "high", "val_top1", "test_mean_per_class", "ood/*", "*context_top1"),
-            *("test_card_metric", "card_low", "card_high"),
+            *("test_card_metric", "card_low", "card_high", "context_chance"),
         ),
         hidden=("cells", "scale", "val_top1", "test_mean_per_class"),
         headings={
@@ -145,6 +146,7 @@ TABLES: dict[str, TableCard] = {
             "ood/mean": "mean OOD",
             "context_top1": "context ID",
             "ood_context_top1": "context OOD",
+            "context_chance": "context by chance",
             "card_metric": "usual metric",
             "test_card_metric": "ID test in it",
             "card_low": "its low",
@@ -163,6 +165,7 @@ TABLES: dict[str, TableCard] = {
             "ood/mean": Formula(f"{MEAN} ood/mean/top1, itself the mean over the suites.", "ood/mean/top1"),
             "ood_context_top1": Formula(f"{MEAN} ood/context_top1, the mean over suites.", "ood/context_top1"),
             "context_top1": Formula(f"{MEAN} test/context_top1 (macro over contexts).", "test/context_top1"),
+            "context_chance": Formula("1 over the number of known contexts of the task."),
             "ood/*": Formula(f"{MEAN} top-1 on the suite.", "ood/*/top1"),
             **LEVEL_FORMULAS,
         },
