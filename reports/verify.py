@@ -13,9 +13,9 @@ from __future__ import annotations
 import csv
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from carft.core.errors import UserError
@@ -30,7 +30,7 @@ from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import ask_again
-from reports.evidence.conduct import Suggest, replay_differences
+from reports.evidence.conduct import Suggest, replay_differences, unchecked
 from reports.evidence.results import finished_trials
 from reports.figures.figures import draw_all
 from reports.figures.style import Plot
@@ -150,10 +150,8 @@ def _run(name: str, check: Callable[[Case], Found], case: Case) -> VerifyCheck:
             compared += count
             if difference is not None:
                 differences.append(difference)
-    except UserError as refusal:
-        differences.append(f"cannot be checked: {refusal.message}")
     except Exception as error:  # a tampered file may raise anything, and each such thing is a finding
-        differences.append(f"cannot be checked: {type(error).__name__}: {error}")
+        differences.append(unchecked(error))
     return VerifyCheck(name, compared, tuple(differences))
 
 
@@ -188,8 +186,7 @@ def _recorded_metrics(case: Case) -> Found:
             try:
                 yield from _one_set(case, record.id, name, metrics)
             except Exception as error:  # whatever a damaged file raises; the next file is still checked
-                why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                yield 1, f"cell {record.id}, {name}: {why}"
+                yield 1, f"cell {record.id}, {name}: {unchecked(error)}"
     if case.is_compact:
         case.notes.append(
             f"The records are a compact archive: {case.without_logits} sets of predictions hold classes and contexts "
@@ -236,20 +233,32 @@ def _metrics(
 def _winners(case: Case) -> Found:
     """Every study's winner against selection on validation, its confirm cells against the winner, and what was given
     up early against the rule."""
+    return _each_study(case.sources.evidence.archive.studies, partial(_winner, case))
+
+
+def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Found]) -> Found:
+    """The check of one study after another. An error of one is a difference that names it, and ends no other."""
+    for study in studies:
+        try:
+            yield from check(study)
+        except Exception as error:  # as in _run
+            yield 1, f"study {study.id} ({study.method} on {study.task}): {unchecked(error)}"
+
+
+def _winner(case: Case, study: StudyFile) -> Found:
     records = case.sources.evidence.records
-    for study in case.sources.evidence.archive.studies:
-        yield from _given_up(case, study)
-        trials = finished_trials(study, records)
-        chosen = best([Candidate(t.cell, t.number, records[t.cell].metrics) for t in trials])
-        if study.winner is None or not trials:
-            continue  # still searching, or of another NUMERICS: nothing of it is reported
-        if chosen is None or study.winner != chosen.cell:
-            selected = chosen.cell if chosen else "none"
-            yield 1, f"study {study.id}: the winner is {study.winner}; validation selects {selected}"
-            continue
-        wanted = records[chosen.cell].cell.hyperparameters
-        others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
-        yield 1, f"study {study.id}: confirm cells {', '.join(others)} are not the winner's" if others else None
+    yield from _given_up(case, study)
+    trials = finished_trials(study, records)
+    chosen = best([Candidate(t.cell, t.number, records[t.cell].metrics) for t in trials])
+    if study.winner is None or not trials:
+        return  # still searching, or of another NUMERICS: nothing of it is reported
+    if chosen is None or study.winner != chosen.cell:
+        selected = chosen.cell if chosen else "none"
+        yield 1, f"study {study.id}: the winner is {study.winner}; validation selects {selected}"
+        return
+    wanted = records[chosen.cell].cell.hyperparameters
+    others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
+    yield 1, f"study {study.id}: confirm cells {', '.join(others)} are not the winner's" if others else None
 
 
 def _given_up(case: Case, study: StudyFile) -> Found:
@@ -278,13 +287,7 @@ def _conduct(case: Case) -> Found:
     archive = case.sources.evidence.archive
     if case.suggest is None:
         case.notes.append("Trials were not played again: no sampler was given.")
-    for study in (s for s in archive.studies if s.winner):
-        found = [*archive.conduct.departures.get(study.id, ()), *_identity(study, archive.records, archive.studies)]
-        if case.suggest is not None and study.space:
-            found += replay_differences(study, archive.records, case.suggest)
-        yield len(study.trials) + len(study.confirm), None
-        for words in dict.fromkeys(found):
-            yield 0, f"study {study.id} ({study.method} on {study.task}): {words}"
+    yield from _each_study((s for s in archive.studies if s.winner), partial(_study_conduct, case))
     for words in archive.conduct.elsewhere:
         yield 1, words
     if undated := archive.conduct.undated:
@@ -292,6 +295,19 @@ def _conduct(case: Case) -> Found:
             f"{undated} trials have no finishing time, as earlier versions wrote none: whether they ended before test "
             "was seen is unknown."
         )
+
+
+def _study_conduct(case: Case, study: StudyFile) -> Found:
+    archive = case.sources.evidence.archive
+    yield len(study.trials) + len(study.confirm), None
+    named = f"study {study.id} ({study.method} on {study.task})"
+    departures = [*archive.conduct.departures.get(study.id, ()), *_identity(study, archive.records, archive.studies)]
+    for words in dict.fromkeys(departures):
+        yield 0, f"{named}: {words}"
+    if case.suggest is not None and study.space:
+        for words in replay_differences(study, archive.records, case.suggest):
+            if words not in departures:
+                yield 0, f"{named}: {words}"
 
 
 def _identity(study: StudyFile, records: Mapping[str, Record], others: Sequence[StudyFile]) -> Iterator[str]:

@@ -70,8 +70,12 @@ def _rows(evidence: Evidence, place: str) -> list[tuple[object, ...]]:
 
 
 def chance_of_contexts(evidence: Evidence, tasks: Sequence[str]) -> float:
-    """The share of contexts that guessing recognises: the mean over tasks of 1 over the number of known contexts."""
-    return sum(1 / len(evidence.card(task).contexts) for task in tasks) / len(tasks)
+    """The share of contexts that guessing recognises: the mean over tasks of 1 over the number of known contexts.
+
+    NaN where the card of a task names no context.
+    """
+    counts = [len(evidence.card(task).contexts) for task in tasks]
+    return sum(1 / count for count in counts) / len(counts) if all(counts) else math.nan
 
 
 @dataclass(frozen=True)

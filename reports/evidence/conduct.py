@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from carft import NUMERICS
+from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation
@@ -66,13 +67,30 @@ def conduct_of(
     struck out are looked for.
     """
     folder = _Folder(store, records, studies, _openings(store, records, evaluated_at))
-    departures = {study.id: [*folder.departures(study, suggest)] for study in folder.studies}
+    departures = {study.id: _collected(folder.departures(study, suggest)) for study in folder.studies}
     elsewhere: list[str] = []
     for cell, owner in folder.hidden.items():
         (departures[owner] if owner else elsewhere).append(f"cell {cell} was opened on test and has no record")
     late, undated = folder.late()
     kept = {study: tuple(dict.fromkeys(found)) for study, found in departures.items() if found}
     return Conduct(kept, tuple(elsewhere), late, undated, folder.lost)
+
+
+def _collected(departures: Iterator[str]) -> list[str]:
+    """The departures of one study. An error that its files cause is one of them, and ends no other study's check."""
+    words = []
+    try:
+        for departure in departures:
+            words.append(departure)
+    except Exception as error:  # a tampered file may raise anything
+        words.append(unchecked(error))
+    return words
+
+
+def unchecked(error: Exception) -> str:
+    """That something could not be checked, and why."""
+    why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return f"cannot be checked: {why}"
 
 
 def replayed(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[dict[str, float]]:

@@ -25,6 +25,8 @@ POWER = 0.80
 NORMAL_FROM = 1e4
 #: sources whose number grows with more cells
 REPLICATES = ("seeds", "searches")
+#: largest variance of a level that is 0 or 1 up to the rounding of sums of weights
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Estimate:
         if math.isnan(q):
             return math.nan, math.nan
         spread = share * (1 - share)
-        if spread == 0:
+        if spread < ROUNDING:  # 0 or 1, but for the rounding of sums of weights
             images, q = float(self.n_groups), q or float(stats.norm.ppf((1 + level) / 2))
         elif self.se == 0:
             return share, share

@@ -293,6 +293,20 @@ def test_a_range_that_was_edited_is_named(case: Store) -> None:
     assert any("its sampler gives" in line for line in named(case))
 
 
+def test_an_error_of_one_study_is_named_and_ends_no_other_check(case: Store) -> None:
+    """A range from high to low, of which the sampler makes an error, in the study that is checked first."""
+    first, second = case.studies()
+    case.write_study(first.id, changed(first, space={"lr": [6e-3, 2e-3, 3e-4]}))
+    case.write_study(second.id, changed(second, confirm=list(second.confirm[1:])))
+    lines = named(case)
+    error = f"study {first.id} ({first.method} on {TASK}): cannot be checked: ValueError: "
+    assert any(line.startswith(error) and "low" in line for line in lines), lines
+    assert any(line.startswith(f"study {second.id} ") and "its confirm seeds are" in line for line in lines), lines
+    case.write_study(first.id, changed(first, space={"lr": [6e-3, 2e-3, 3e-4]}, trials=list(first.trials[:-1])))
+    words = sources(case).evidence.departures(TASK, first.method)
+    assert any(departure.startswith("cannot be checked: ValueError: ") for departure in words), words
+
+
 def test_another_search_seed_or_training_recipe_than_the_cells_were_run_with_is_named(case: Store) -> None:
     change_study(case, TASK, "ft", search_seed=77)
     assert any("were not run as it says" in line for line in named(case))

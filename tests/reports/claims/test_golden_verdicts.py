@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from carft.data.catalog import card
+from carft.spec.cell import Cell
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.claims.rules import Answer
@@ -23,14 +24,19 @@ TASK = "icons/all"  # a scope of its own: no further task can be missing
 
 
 def build(store: Store, case: dict[str, Any]) -> None:
-    """Confirm cells with the case's hits, the same on every sealed set, and studies that lead to them."""
+    """Confirm cells with the case's hits, the same on every sealed set, and studies that lead to them.
+
+    An image whose class is right has its context recognised; there are 18 contexts to name.
+    """
     for method, rows in case["hits"].items():
-        confirm = []
-        for seed, hits in enumerate(rows, start=1):
+        confirm: list[Cell] = []
+        for seed, hits in enumerate(rows, start=int(method != "zeroshot")):
             cell = specify(TASK, method, HYPERPARAMETERS[method], seed)
             names = ["test", *(f"ood/{suite}" for suite in card(TASK).suites)]
             write_hits(store, cell, dict.fromkeys(names, hits), [f"drawing {k}" for k in range(len(hits))])
             confirm.append(cell)
+        if method == "zeroshot":
+            continue
         trial = {"trial": 0, "parameters": HYPERPARAMETERS[method], "cell": confirm[0].id, "status": "done"}
         content = {
             "id": method,

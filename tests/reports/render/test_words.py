@@ -50,14 +50,14 @@ def test_the_luck_of_the_search_is_in_the_intervals_of_what_was_searched_several
 
 def test_levels_of_the_first_scope_keep_their_intervals_and_bars_stay_on_the_axis() -> None:
     rows = [
-        ("one", "contexts", "zeroshot", 0.99, 0.98, 1.0),
-        ("one", "contexts", "ft", 0.88, 0.40, 1.36),
-        ("one", "ID test", "ft", 0.5, float("nan"), float("nan")),
-        ("two", "contexts", "ft", 0.1, 0.0, 0.2),
+        ("one", "contexts", "zeroshot", 0.99, 0.98, 1.0, 0.25),
+        ("one", "contexts", "ft", 0.88, 0.40, 1.36, 0.25),
+        ("one", "ID test", "ft", 0.5, float("nan"), float("nan"), float("nan")),
+        ("two", "contexts", "ft", 0.1, 0.0, 0.2, 0.5),
     ]
-    found = levels_of(pd.DataFrame(rows, columns=["scope", "place", "method", "value", "low", "high"]))
+    found = levels_of(pd.DataFrame(rows, columns=["scope", "place", "method", "value", "low", "high", "chance"]))
     assert [(place, [level.method for level in levels]) for place, levels in found] == [
-        ("context recognition", ["zero-shot", "FT"]),
+        ("context recognition, chance 25.0", ["zero-shot", "FT"]),
         ("in distribution", ["FT"]),
     ]
     wide, single = found[0][1][1], found[1][1][0]
