@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from carft.core.errors import UserError
 from carft.core.metrics import flatten, score, score_classes
 from carft.spec.cell import PROTOCOLS, Training
 from carft.spec.selection import Candidate, best

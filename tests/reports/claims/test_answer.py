@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from reports.analysis.levels import LEVELS, level_table
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import LINE, PageAnswer, listed
 from reports.claims.notes import first_sight, mean_beside, worst_of
-from reports.claims.rules import UNDECIDABLE, Verdict, decide, ledger
+from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, Verdict, decide, ledger
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
 from reports.render.formatting import beside_words
@@ -162,6 +163,25 @@ def test_several_scopes_take_a_line_a_sentence_with_a_number_each(tmp_path: Path
     assert inside.startswith("CAR-FT against FT: better on ")
     assert all(text in inside for text in effects["C3"].values())
     assert all(text in told["Context recognition"] for text in effects["C1"].values())
+
+
+def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -> None:
+    """Fine-tuning recognises more than zero-shot, which would contradict C1; other claims are asked all the same."""
+    plan = replace(PLAN, context={"zeroshot": 0.05, "ft": 0.6, "car_ft": 0.05})
+    evidence = evidence_of(tmp_path, plan)
+    by_claim, answer = {v.claim: v for v in verdicts(evidence)}, answer_of(evidence)
+    for claim, otherwise in (("C1", "contradicted"), ("C2", "contradicted")):
+        verdict = by_claim[claim]
+        assert verdict.verdict == CANNOT_BE_ASKED and f"Without this rule: {otherwise}. " in verdict.reason
+        assert first_sight(verdict) and verdict.low is not None
+    assert by_claim["C3"].verdict == "reproduced"
+    sentence = words(answer)["Context recognition"]
+    assert re.match(r"zero-shot recognises \d+\.\d % of contexts \(95 %: .* chance 5\.6\)", sentence)
+    assert f"C1 {CANNOT_BE_ASKED}" in sentence and "no recognition to lose" in dict(answer.trust)["Contexts"]
+    table = level_table(evidence).set_index(["place", "method"])["chance"]
+    assert table["contexts", "ft"] == pytest.approx(1 / 18) and math.isnan(table["ID test", "ft"])
+    several = words(answer_of(evidence_of(tmp_path, plan, DOWNSTREAM_ICONS[:1])))
+    assert f"zero-shot is not above chance on {ALL}" in several["Context recognition"]
 
 
 def test_however_many_families_a_sentence_stays_a_line() -> None:
