@@ -11,12 +11,15 @@ import pytest
 import torch
 
 from carft.data.sets import DataSet
+from carft.spec.resolve import specify
 from carft.store.records import Store
+from carft_cli.options import print_setting
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 
 FT = ("train", "--task", TASK, "--method", "ft")
 RUN_FT = (*FT, "--lr", LR, "--epochs", 1)
 SWEEP = ("sweep", "downstream", "--smoke")
+HELD_OUT = ("sweep", "downstream", "--tasks", "folder:.", "--leave-one-out")
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -70,12 +73,18 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--workers-per-cell", "two"), "is no number of workers"),
         ((*SWEEP, "--address", "127.0.0.1:1"), "127.0.0.1:1"),
         ((*SWEEP, "--address", "nonsense"), "nonsense"),
+        ((*SWEEP, "--results", ""), "--results is empty"),
+        ((*SWEEP, "--results", "ftp://bucket/results"), "begins with 'ftp://'"),
+        (("report", "--results", "s3://key:secret@bucket/results"), "may hold no credentials"),
+        ((*HELD_OUT, "--id-domains", "a"), "chooses the domains"),
+        ((*HELD_OUT, "--ood-domains", "a"), "chooses the domains"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
 def test_bad_input_is_refused(arguments: tuple[object, ...], says: str, tmp_path: Path) -> None:
-    assert_refused(*arguments, "--results", tmp_path / "results", "--json", says=says)
-    assert not (tmp_path / "results" / "cells").exists()
+    results = () if "--results" in arguments else ("--results", tmp_path / "results")
+    assert_refused(*arguments, *results, "--json", says=says)
+    assert not (tmp_path / "results" / "cells").exists() and not Path("s3:").exists()
 
 
 #: files of one's own that are wrong; in the arguments below, a name that ends in one of theirs is the file
@@ -223,3 +232,20 @@ def test_a_learning_rate_that_makes_the_loss_explode_is_told_without_a_traceback
 
 def test_a_list_of_tasks_without_a_name_is_refused(tmp_path: Path) -> None:
     assert_refused(*SWEEP, "--tasks", ",", "--results", tmp_path, "--json", says="names nothing")
+
+
+def test_the_first_line_of_a_sweep_names_the_weights_it_uses(tmp_path: Path) -> None:
+    address = f"local-dir:{tmp_path}"
+    done = run_cli(*SWEEP, "--model", address, "--results", tmp_path / "results", in_process=True)
+    assert done.returncode == 2
+    assert f"Model: {address}, weights '{address}'" in done.stderr
+
+
+def test_the_first_line_names_a_weights_file_without_its_digest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "some.pt"
+    weights.write_bytes(b"weights")
+    cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
+    print_setting([cell.task], cell.model, cell.pretrained, None)
+    assert f"weights '{weights}'" in capsys.readouterr().err

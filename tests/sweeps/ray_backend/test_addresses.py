@@ -1,4 +1,4 @@
-"""What a sweep is asked for on the command line: refused where it cannot be, said where it starts."""
+"""The address of a cluster: refused where no sweep can join it, with what to do."""
 
 from __future__ import annotations
 
@@ -12,14 +12,7 @@ import grpc
 import pytest
 
 from carft.core.errors import UserError
-from carft.spec.resolve import specify
-from carft_cli.options import print_setting
 from sweeps.ray_backend.connect import Resources, probe
-from tests.carft_cli.test_refusals import assert_refused
-from tests.support.helpers import run_cli
-
-SWEEP = ("sweep", "downstream", "--smoke")
-HELD_OUT = ("sweep", "downstream", "--tasks", "folder:.", "--leave-one-out")
 
 
 @pytest.fixture
@@ -116,35 +109,3 @@ def test_a_cluster_that_requires_a_token_says_so_before_anything_else(
 def test_an_address_that_no_sweep_can_join_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="is not the address of a cluster's head"):
         Resources(address=address).check()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ((*SWEEP, "--results", ""), "--results is empty"),
-        ((*SWEEP, "--results", "ftp://bucket/results"), "begins with 'ftp://'"),
-        (("report", "--results", "s3://key:secret@bucket/results"), "may hold no credentials"),
-        ((*HELD_OUT, "--id-domains", "a"), "chooses the domains"),
-        ((*HELD_OUT, "--ood-domains", "a"), "chooses the domains"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(arguments: tuple[object, ...], says: str, tmp_path: Path) -> None:
-    assert_refused(*arguments, says=says)
-    assert not Path("s3:").exists()
-
-
-def test_the_first_line_of_a_sweep_names_the_weights_it_uses(tmp_path: Path) -> None:
-    address = f"local-dir:{tmp_path}"
-    done = run_cli(*SWEEP, "--model", address, "--results", tmp_path / "results", in_process=True)
-    assert done.returncode == 2
-    assert f"Model: {address}, weights '{address}'" in done.stderr
-
-
-def test_the_first_line_names_a_weights_file_without_its_digest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights = tmp_path / "some.pt"
-    weights.write_bytes(b"weights")
-    cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
-    print_setting([cell.task], cell.model, cell.pretrained, None)
-    assert f"weights '{weights}'" in capsys.readouterr().err
