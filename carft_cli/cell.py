@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carft.spec.cell import Cell, Reading, Training
 from carft_cli.console import err, metrics_table, new_table, out, percent, print_json, split
-from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, option, takes
+from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, Options, option, takes
 from carft_cli.options import (
     AsJson,
-    CellPrecision,
     ComputeOptions,
     Data,
     DataOptions,
@@ -33,51 +33,8 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from carft.spec.cell import Cell, ProtocolFields
     from carft.store.records import Store
     from carft.training.execution import Execution
-
-
-@dataclass(frozen=True)
-class ReadingOptions:
-    """How what the paper leaves open is read."""
-
-    kl_direction: Annotated[str | None, option(MORE_RUN, "A reading of the paper; see docs/method.md.")] = None
-    context_temperature: Annotated[float | None, option(MORE_RUN, "A reading: tau of the context softmax.")] = None
-    context_scale: Annotated[str | None, option(MORE_RUN, "A reading: pretrained, or one (raw cosine).")] = None
-    context_templates: Annotated[str | None, option(MORE_RUN, "A reading: a template bank of the task.")] = None
-    class_head: Annotated[str | None, option(MORE_RUN, "A reading: trained, scale-outside, frozen, random.")] = None
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """The training recipe; what is not given is the project's default."""
-
-    epochs: Annotated[int | None, option(RUN, "Passes over the training set.")] = None
-    batch_size: Annotated[int | None, option(RUN, "Global batch size, whatever the number of workers.")] = None
-    weight_decay: Annotated[float | None, option(MORE_RUN, "AdamW's weight decay.")] = None
-    warmup: Annotated[float | None, option(MORE_RUN, "Share of the steps with rising learning rate.")] = None
-    clip: Annotated[float | None, option(MORE_RUN, "Largest global gradient norm.")] = None
-    crop: Annotated[float | None, option(MORE_RUN, "Smallest area share of a training crop.")] = None
-    steps: Annotated[
-        int | None, option(MORE_RUN, "Updates of the whole training; --epochs is then the number of validations.")
-    ] = None
-    domain_balanced: Annotated[
-        bool, option(MORE_RUN, "DomainBed: a batch of each training domain in every step.", "--domain-balanced")
-    ] = False
-    augmentation: Annotated[str | None, option(MORE_RUN, "crop, domainbed or clipood.")] = None
-    schedule: Annotated[str | None, option(MORE_RUN, "cosine, or constant, after the warm-up.")] = None
-
-
-@dataclass(frozen=True)
-class ProtocolOptions:
-    """How images are held out and evaluated; what is not given is the project's default."""
-
-    eval_view: Annotated[str | None, option(MORE_RUN, "centre, centre-bilinear, or stretch (DomainBed).")] = None
-    holdout: Annotated[str | None, option(MORE_RUN, "Validation of DomainBed tasks: stable, or domainbed.")] = None
-    target_split: Annotated[
-        str | None, option(MORE_RUN, "With --holdout domainbed: all of the held-out domain, in (80 %), out (20 %).")
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +46,13 @@ class TrainSettings:
     lr: Annotated[float | None, option(RUN, "Peak learning rate.")] = None
     kl_weight: Annotated[float | None, option(RUN, "Weight of CAR-FT's KL term; 0 is plain ft.")] = None
     seed: Annotated[int, option(RUN, "Order and augmentation of the images.", min=0)] = 0
-    training: TrainingOptions
+    training: Annotated[dict[str, Any], Options(Training, RUN, MORE_RUN, ("epochs", "batch_size"))]
     set_: Annotated[list[str], option(RUN, "NAME=VALUE of any other hyperparameter.", "--set")] = field(
         default_factory=list
     )
     pretrained_model: ModelOptions
-    precision: CellPrecision = "float32"
-    reading: ReadingOptions
-    protocol: ProtocolOptions
+    reading: Annotated[dict[str, Any], Options(Reading, RUN, MORE_RUN)]
+    protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN)]
     workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.", min=1)] = 1
     device: Device = "auto"
     compute: ComputeOptions
@@ -110,7 +66,6 @@ class TrainSettings:
     def cell(self) -> Cell:
         """The cell that is asked for."""
         from carft.core.errors import UserError
-        from carft.spec.cell import Reading, Training
         from carft.spec.registry import method_card
         from carft.spec.resolve import specify
 
@@ -119,13 +74,12 @@ class TrainSettings:
         if twice := named.keys() & more.keys():
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
         for name in method_card(self.method).own_training:
-            if getattr(self.training, name) is not None:
+            if name in self.training:
                 raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
-        training, reading = Training(**given(**vars(self.training))), Reading(**given(**vars(self.reading)))
         weights = self.pretrained_model.weights()
         task = self.domains.chosen(self.task)
-        asked, protocol = {**named, **more}, cast("ProtocolFields", given(**vars(self.protocol)))
-        return specify(task, self.method, asked, self.seed, training, reading, *weights, self.precision, **protocol)
+        training, reading = Training(**self.training), Reading(**self.reading)
+        return specify(task, self.method, named | more, self.seed, training, reading, *weights, **self.protocol)
 
 
 @takes(TrainSettings)

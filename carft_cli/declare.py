@@ -1,14 +1,17 @@
-"""Options of a command as a frozen dataclass: each option is declared once, in a group that several commands share."""
+"""Options of a command: fields of a frozen dataclass, or made from a class of settings."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Optional, TypeVar, get_type_hints
 
 import typer
+from pydantic.fields import FieldInfo
+
+from carft.core.settings import described, plain_type
 
 #: panels of ``--help`` in the order in which they are printed
 PANELS = (
@@ -32,11 +35,42 @@ def option(panel: str, text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
+@dataclass(frozen=True)
+class Options:
+    """The options that are made from the described fields of a class of settings; those that are given, as a dict.
+
+    advanced: the panel of all options but those that ``main`` names. only: the names of the options, if not all are
+    wanted. of_recipe: whether the recipe has the defaults; they are then not shown, and a switch can be turned off.
+    """
+
+    settings: type
+    panel: str
+    advanced: str
+    main: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    of_recipe: bool = False
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """The declarations that become options."""
+        return {n: field for n, field in described(self.settings).items() if not self.only or n in self.only}
+
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """The options, None where they are not given."""
+        for name, field in self.fields.items():
+            kind, words = plain_type(field.annotation), str(field.description)
+            if not (self.of_recipe or field.is_required() or field.default in (None, False)):
+                words = f"{words.removesuffix('.')}; default: {field.default}."
+            flag = (f"--{name.replace('_', '-')}",) if kind is bool and not self.of_recipe else ()
+            made = option(self.panel if name in self.main else self.advanced, words, *flag)
+            yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
+
+
 def takes(settings: type[Settings]) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
     """Turn ``command(settings)`` into a function that Typer reads: one parameter for each option of ``settings``.
 
-    ``settings`` is a frozen dataclass. A field is an option (``Annotated`` with :func:`option`) or a group, which is
-    again such a dataclass. Names must differ over all groups.
+    ``settings`` is a frozen dataclass. A field is an option (``Annotated`` with :func:`option`), a group, which is
+    again such a dataclass, or a dict of the given ones of :class:`Options`. Names must differ over all groups.
     """
 
     def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
@@ -61,10 +95,19 @@ def _parameters(settings: Any) -> Iterator[inspect.Parameter]:
     for field, hint in _options(settings):
         if is_dataclass(hint):
             yield from _parameters(hint)
+        elif made := _made_from(hint):
+            yield from made.parameters()
         else:
             default = field.default if field.default_factory is MISSING else field.default_factory()
-            default = inspect.Parameter.empty if default is MISSING else default
-            yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            yield _parameter(field.name, hint, inspect.Parameter.empty if default is MISSING else default)
+
+
+def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _made_from(hint: Any) -> Options | None:
+    return next((made for made in getattr(hint, "__metadata__", ()) if isinstance(made, Options)), None)
 
 
 def _panel_number(parameter: inspect.Parameter) -> int:
@@ -74,5 +117,12 @@ def _panel_number(parameter: inspect.Parameter) -> int:
 
 def _build(settings: Any, values: dict[str, Any]) -> Any:
     """An instance of ``settings``; every value is taken from ``values``, and ``KeyError`` when one is missing."""
-    made = {f.name: _build(hint, values) if is_dataclass(hint) else values[f.name] for f, hint in _options(settings)}
-    return settings(**made)
+    return settings(**{field.name: _value(field.name, hint, values) for field, hint in _options(settings)})
+
+
+def _value(name: str, hint: Any, values: dict[str, Any]) -> Any:
+    if is_dataclass(hint):
+        return _build(hint, values)
+    if made := _made_from(hint):
+        return {name: values[name] for name in made.fields if values[name] is not None}
+    return values[name]

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from carft.spec.cell import Cell, Precision
 from carft_cli.cell import export
 from carft_cli.console import err, new_table, out, percent, print_json
-from carft_cli.declare import MORE_RUN, option, takes
+from carft_cli.declare import MORE_RUN, RUN, Options, takes
 from carft_cli.options import (
     Data,
     Device,
@@ -34,8 +35,8 @@ class CheckSettings:
     weights: ModelOptions
     output: OutputOptions
     domains: DomainOptions
+    protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN, only=("precision",), of_recipe=True)]
     task: Task = "imagenet"
-    precision: Annotated[str | None, option(MORE_RUN, "As of a cell; default: that of a sweep on the task.")] = None
     device: Device = "auto"
     data: Data = None
 
@@ -52,7 +53,7 @@ def check(settings: CheckSettings) -> None:
 
     model, pretrained = settings.weights.weights()
     task = settings.domains.chosen(settings.task)
-    precision = settings.precision or _precision_of_sweep(task)
+    precision = settings.protocol.get("precision") or _precision_of_sweep(task)
     cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision)
     store = writable(settings.output.results, [cell.task])
     keep_places(store, place_of(cell))
@@ -80,7 +81,7 @@ def check(settings: CheckSettings) -> None:
         raise SystemExit(1)
 
 
-def _precision_of_sweep(task: str) -> str:
+def _precision_of_sweep(task: str) -> Precision:
     """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
     from carft.data.catalog import card
     from reports.evidence.scopes import family_of

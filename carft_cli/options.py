@@ -68,7 +68,6 @@ Private = Annotated[
 ]
 Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
 Device = Annotated[str, option(WHERE, "auto, cpu or cuda.")]
-CellPrecision = Annotated[str, option(MORE_RUN, "float32, bfloat16 or float16 (autocast), or tf32 on a GPU.")]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from carft.core.metrics import flatten, score, score_classes
-from carft.spec.cell import PROTOCOLS, Training
+from carft.spec.cell import PROTOCOL, Training
 from carft.spec.selection import Candidate, best
 from carft.spec.study import identity, sampler_seed, study_id
 from carft.spec.weights import id_form
@@ -332,8 +332,8 @@ def _is_strange(study: StudyFile, record: Record) -> bool:
     cell, training = record.cell, {**asdict(Training()), **study.training.content()}
     said = (study.task, study.data_version, *id_form(study.model, study.pretrained), study.method)
     done = (cell.task, cell.data_version, *id_form(cell.model, cell.pretrained), cell.method)
-    settings = (study.search_seed, study.precision, training, *(getattr(study, name) for name in PROTOCOLS))
-    computed = (cell.seed, cell.precision, asdict(cell.training), *(getattr(cell, name) for name in PROTOCOLS))
+    settings = (study.search_seed, study.precision, training, *(getattr(study, name) for name in PROTOCOL))
+    computed = (cell.seed, cell.precision, asdict(cell.training), *(getattr(cell, name) for name in PROTOCOL))
     return said != done or settings != computed
 
 

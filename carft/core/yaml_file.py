@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from carft.core.errors import UserError
+from carft.core.settings import Settings, allowed_values, declared
 
 Model = TypeVar("Model", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
@@ -63,14 +65,18 @@ def _invalid(error: ValidationError, model: type[BaseModel], text: str, source: 
     place = f"{source}, line {line_of(text, path)}: {'.'.join(path) or what}"
     if first["type"] == "missing":
         return UserError(f"{place}: this key is missing.")
-    if expected := EXPECTED.get(first["type"]):
-        return UserError(f"{place}: here must be {expected}; it {_what_it_is(first['input'])}.")
-    if first["type"] != UNKNOWN:
+    keys = _keys(model, path[:-1])
+    if first["type"] == UNKNOWN:
+        near = difflib.get_close_matches(path[-1], keys, n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(keys))}." if keys else ""
+        return UserError(f"{place}: there is no such key.", hint)
+    if first["type"] == "value_error":
         return UserError(f"{place}: {first['msg'].removeprefix(RAISED)}.")
-    known = _keys(model, path[:-1])
-    near = difflib.get_close_matches(path[-1], known, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}." if known else ""
-    return UserError(f"{place}: there is no such key.", hint)
+    field = keys.get(path[-1]) if path else None
+    expected = (field and allowed_values(field)) or EXPECTED.get(first["type"])
+    if expected is None:
+        return UserError(f"{place}: {first['msg'].replace('Input should', 'it must')}.")
+    return UserError(f"{place}: here must be {expected}; it {_what_it_is(first['input'])}.")
 
 
 def _what_it_is(value: Any) -> str:
@@ -81,21 +87,21 @@ def _what_it_is(value: Any) -> str:
     return shown.get(type(value), f"is '{value}'"[:80])
 
 
-def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+def _keys(model: type[BaseModel], path: Sequence[str]) -> Mapping[str, FieldInfo]:
     """The keys that a section of the file can have; none where its type does not say."""
     kind: Any = model
     for part in path:
-        if _is_model(kind):
-            field = kind.model_fields.get(part)
+        if _is_section(kind):
+            field = declared(kind).get(part)
             kind = field.annotation if field else None
         else:  # an entry of a list, or of keys of one's own
             kind = next(iter(get_args(kind)[-1:]), None)
-        kind = next((one for one in get_args(kind) if _is_model(one)), kind) if type(None) in get_args(kind) else kind
-    return sorted(kind.model_fields) if _is_model(kind) else []
+        kind = next((one for one in get_args(kind) if _is_section(one)), kind) if type(None) in get_args(kind) else kind
+    return declared(kind) if _is_section(kind) else {}
 
 
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel | Settings)
 
 
 def line_of(text: str, path: Sequence[str]) -> int:

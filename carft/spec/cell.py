@@ -7,70 +7,64 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, TypedDict, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 from carft.core.errors import UserError
-from carft.spec.training import Training, require_choices, require_positive, without_defaults
+from carft.core.settings import Settings, without_defaults
+from carft.spec.training import Training
 from carft.spec.weights import id_form, record_form
 
 __all__ = ["Cell", "Reading", "Training"]
 
 Direction = Literal["pretrained-to-tuned", "tuned-to-pretrained", "symmetric"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-ContextScale = Literal["pretrained", "one"]
 ClassHead = Literal["trained", "scale-outside", "frozen", "random"]
-
-#: reading factor -> allowed values, the default first; other factors take any value of their type
-READINGS: Mapping[str, tuple[str, ...]] = {
-    "kl_direction": DIRECTIONS,
-    "context_scale": get_args(ContextScale),
-    "class_head": get_args(ClassHead),
-}
-PRECISIONS = ("float32", "bfloat16", "tf32", "float16")
-#: of these the ones in which what a step keeps has 16 bits
+#: precisions in which what a step keeps has 16 bits
 HALF_PRECISIONS = ("bfloat16", "float16")
-#: optional fields of a cell -> allowed values, the default first; a cell that uses none has the id of one without them
-PROTOCOLS: dict[str, tuple[str, ...]] = {
-    "eval_view": ("centre", "centre-bilinear", "stretch"),
-    "holdout": ("stable", "domainbed"),
-    "target_split": ("all", "in", "out"),
-}
 
-
-class ProtocolFields(TypedDict, total=False):
-    """The optional fields of a cell; see :class:`Cell`."""
-
-    eval_view: str
-    holdout: str
-    target_split: str
+Precision = Annotated[
+    Literal["float32", "bfloat16", "tf32", "float16"],
+    Field(description="Precision of forward and backward pass; tf32: TensorFloat-32 products on a GPU."),
+]
+EvalView = Annotated[
+    Literal["centre", "centre-bilinear", "stretch"],
+    Field(description="View of evaluated images: CLIP's, the same bilinear (CLIPood), or stretched (DomainBed)."),
+]
+Holdout = Annotated[
+    Literal["stable", "domainbed"],
+    Field(description="Validation of DomainBed tasks: by a stable hash of names, or DomainBed's random fifth."),
+]
+TargetSplit = Annotated[
+    Literal["all", "in", "out"],
+    Field(description="With holdout domainbed: all of the held-out domain, in (80 %) or out (20 %)."),
+]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(Settings):
     """One interpretation of what the paper leaves open (docs/method.md). The defaults are the default reading.
 
     Raises ``UserError`` for an unknown value.
     """
 
-    kl_direction: Direction = "pretrained-to-tuned"
-    """KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean."""
-    context_temperature: float = 1.0
-    """tau in softmax(s / tau * v @ W_ctx.T), above 0; 1 keeps the logit scale."""
-    context_scale: ContextScale = "pretrained"
-    """s is the pretrained logit scale, or 1 (cosine similarity; the KL is then close to 0)."""
-    context_templates: str = "standard"
-    """Bank of the task's card for the context head of the loss."""
-    class_head: ClassHead = "trained"
-    """``trained``: starts at zero-shot with the scale folded in, has a bias. ``scale-outside``: the scale is a constant
-    factor. ``frozen``: stays at zero-shot. ``random``: PyTorch's default for a linear layer, from the cell's seed."""
-
-    def __post_init__(self) -> None:
-        for name, known in READINGS.items():
-            if getattr(self, name) not in known:
-                raise UserError(
-                    f"Unknown {name.replace('_', ' ')} '{getattr(self, name)}'.", f"Known: {', '.join(known)}."
-                )
-        require_positive("context temperature", self.context_temperature)
+    kl_direction: Annotated[
+        Direction, Field(description="KL(p_pretrained || p_tuned), KL(p_tuned || p_pretrained), or their mean.")
+    ] = "pretrained-to-tuned"
+    context_temperature: Annotated[
+        float, Field(gt=0, description="tau in softmax(s / tau * v @ W_ctx.T); 1 keeps the logit scale.")
+    ] = 1.0
+    context_scale: Annotated[
+        Literal["pretrained", "one"], Field(description="s is the pretrained logit scale, or 1 (cosine similarity).")
+    ] = "pretrained"
+    context_templates: Annotated[
+        str, Field(description="Bank of the task's card for the context head of the loss.")
+    ] = "standard"
+    class_head: Annotated[
+        ClassHead,
+        Field(description="From zero-shot, scale folded in; scale as a constant factor; not trained; or from random."),
+    ] = "trained"
 
     def factors(self) -> dict[str, Any]:
         """Return the factors that differ from the default reading."""
@@ -78,8 +72,8 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One fully specified run. Raises ``UserError`` for an unknown precision."""
+class Cell(Settings):
+    """One fully specified run. Raises ``UserError`` for a value that is not allowed."""
 
     task: str
     data_version: str
@@ -93,28 +87,24 @@ class Cell:
     """In [0, 2**32)."""
     training: Training = field(default_factory=Training)
     reading: Reading = field(default_factory=Reading)
-    precision: str = "float32"
-    """Precision of the forward and backward pass. ``tf32``: float32 with TensorFloat-32 products on a GPU. ``float16``:
-    the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are float32."""
-    eval_view: str = "centre"
-    """View of evaluated images. ``centre``: CLIP's, shorter side to the model's side, bicubic, centre square.
-    ``centre-bilinear``: the same, bilinear (CLIPood). ``stretch``: all of the image to a square, bilinear
-    (DomainBed)."""
-    holdout: str = "stable"
-    """How validation images of a task with several training domains are held out: by a stable hash of their names, a
-    share of each class; or as in DomainBed's code, a random fifth of each domain, its trial seed being 0."""
-    target_split: str = "all"
-    """Images of the held-out domain that are evaluated: all, or one side of DomainBed's split of it, ``in`` (80 %,
-    which DomainBed reports) or ``out`` (20 %, which CLIPood reports)."""
+    precision: Precision = "float32"
+    """With ``float16`` the loss is scaled so that gradients do not vanish. Weights, optimiser and evaluation logits are
+    float32."""
+    eval_view: EvalView = "centre"
+    """``centre``: shorter side to the model's side, bicubic, centre square. ``centre-bilinear``: the same, bilinear.
+    ``stretch``: all of the image to a square, bilinear."""
+    holdout: Holdout = "stable"
+    """``stable``: a share of each class by a stable hash of names. ``domainbed``: as in DomainBed's code, a random
+    fifth of each domain, its trial seed being 0."""
+    target_split: TargetSplit = "all"
+    """DomainBed's split of the held-out domain: it reports ``in``, CLIPood reports ``out``."""
     parents: tuple[str, ...] = ()
     """Ids of the combined cells of a post-hoc cell, whose id depends on them and its hyperparameters only."""
     plugin: str = ""
     """Digests of the source of method and task, as far as they are no part of this package; else empty."""
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UserError(f"There is no precision '{self.precision}'.", f"Known: {', '.join(PRECISIONS)}.")
-        require_choices(self, PROTOCOLS)
+        super().__post_init__()
         if self.target_split != "all" and self.holdout != "domainbed":
             raise UserError(
                 f"--target-split {self.target_split} needs --holdout domainbed, not '{self.holdout}'.",
@@ -138,7 +128,7 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the specification as JSON values, without optional fields at their default."""
-        spec = without_defaults(self, (*PROTOCOLS, "plugin"))
+        spec = without_defaults(self, (*PROTOCOL, "plugin"))
         spec["hyperparameters"] = dict(sorted(self.hyperparameters.items()))
         spec["parents"] = list(self.parents)
         spec["training"], spec["reading"] = self.training.as_dict(), dict(vars(self.reading))
@@ -159,23 +149,13 @@ class Cell:
         try:
             values["training"] = Training(**values.get("training", {}))
             values["reading"] = Reading(**values.get("reading", {}))
+            return Cell(**{**values, "parents": tuple(values.get("parents", ()))})
         except TypeError as error:
             raise UserError(f"A cell cannot be read: {error}.") from error
-        values["parents"] = tuple(values.get("parents", ()))
-        cell = Cell(**values)
-        _require_types(cell)
-        return cell
 
 
-def _require_types(cell: Cell) -> None:
-    """Raise ``UserError`` for a name that is not a string or a number that is not numeric."""
-    names = (cell.task, cell.data_version, cell.model, cell.pretrained, cell.method, cell.plugin, *cell.parents)
-    steps = [] if cell.training.steps is None else [cell.training.steps]
-    numbers = [*cell.hyperparameters.values(), cell.training.epochs, cell.training.batch_size, *steps, cell.seed]
-    if not all(isinstance(name, str) for name in (*names, *cell.hyperparameters)):
-        raise UserError("A cell cannot be read: a name in it is not a string.")
-    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-        raise UserError("A cell cannot be read: a number in it is not numeric.")
+#: settings of the protocol -> their default; the id of a cell does not count them at their default
+PROTOCOL = {f.name: str(f.default) for f in fields(Cell) if f.name in ("eval_view", "holdout", "target_split")}
 
 
 def task_key(task: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Unpack
+from typing import Any
 
 from carft.core.commands import PROGRAM, typed
 from carft.core.errors import UserError
@@ -17,7 +17,7 @@ from carft.data.catalog import card
 from carft.data.folder.named import declared
 from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
-from carft.spec.cell import PROTOCOLS, Cell, ProtocolFields, Reading, Training
+from carft.spec.cell import PROTOCOL, Cell, Precision, Reading, Training
 from carft.spec.plugins import source_of
 from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
 from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
@@ -41,13 +41,13 @@ def specify(
     reading: Reading | None = None,
     model: str | None = None,
     pretrained: str | None = None,
-    precision: str = "float32",
-    **protocol: Unpack[ProtocolFields],
+    precision: Precision = "float32",
+    **protocol: Any,
 ) -> Cell:
     """Return the cell of a request. Raises ``UserError`` for unknown names and invalid values.
 
     Model and weights default to those of the task's card. Untrained methods ignore seed and training recipe, so that
-    they have one cell. protocol: the optional fields of a cell that :data:`carft.spec.cell.PROTOCOLS` lists.
+    they have one cell. protocol: settings of a cell that :data:`carft.spec.cell.PROTOCOL` lists.
     """
     chosen = card(task)
     if method_card(method).kind == "post-hoc":
@@ -76,7 +76,7 @@ def specify(
     )
 
 
-def _require_domains(chosen: Card, training: Training, protocol: ProtocolFields) -> None:
+def _require_domains(chosen: Card, training: Training, protocol: Mapping[str, str]) -> None:
     """Raise ``UserError`` for settings that need training domains, on a task that has none."""
     asked = ["holdout"] * (protocol.get("holdout", "stable") != "stable")
     asked += ["domain_balanced"] * training.domain_balanced
@@ -206,8 +206,8 @@ def _training_options(cell: Cell, plain: Cell) -> list[str]:
     for name, value in asdict(cell.training).items():
         if value != getattr(plain.training, name):
             parts.append(f"--{name.replace('_', '-')}" if value is True else f"--{name.replace('_', '-')} {value}")
-    protocol = {name: getattr(cell, name) for name, known in PROTOCOLS.items() if getattr(cell, name) != known[0]}
-    chosen = {**cell.reading.factors(), **protocol}
+    protocol = {name: getattr(cell, name) for name in PROTOCOL}
+    chosen = {**cell.reading.factors(), **{k: v for k, v in protocol.items() if v != PROTOCOL[k]}}
     return parts + [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
 
 

@@ -3,57 +3,50 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from carft.core.errors import UserError
+from carft.core.settings import Settings, without_defaults
 
 #: a global norm of gradients that nothing reaches: no clipping
 NO_CLIP = 1e9
-#: optional settings of a recipe -> allowed values, the default first
-CHOICES = {"augmentation": ("crop", "domainbed", "clipood"), "schedule": ("cosine", "constant")}
-#: settings that a recipe holds only when they are not the default
-OPTIONAL = ("steps", "domain_balanced", *CHOICES)
+#: settings that a recipe always holds; it holds others only when they are not the default, so that ids stay
+ALWAYS_HELD = ("epochs", "batch_size", "weight_decay", "warmup", "clip", "crop")
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Settings):
     """The training recipe, which a search does not change. Raises ``UserError`` for a value out of range."""
 
-    epochs: int = 5
-    """Passes over the training set, at least 1. With ``steps``: parts of equal length, each ended by a validation."""
-    batch_size: int = 32
-    """Images per step over all workers, at least 1; with ``domain_balanced``, of each training domain."""
-    weight_decay: float = 0.1
-    """Weight decay of AdamW on every trained tensor, at least 0."""
-    warmup: float = 0.1
-    """Share of the steps with a linear warm-up, in [0, 1). The schedule follows."""
-    clip: float = 1.0
-    """Largest global norm of the gradient, above 0."""
-    crop: float = 0.9
-    """Smallest share of the area in RandomResizedCrop, in (0, 1]."""
-    steps: int | None = None
-    """Updates of the whole training, at least ``epochs``; None: as many as the passes take."""
-    domain_balanced: bool = False
-    """Whether every batch holds ``batch_size`` images of each training domain, drawn with replacement."""
-    augmentation: str = "crop"
-    """``crop``: RandomResizedCrop from ``crop`` on, bicubic. ``domainbed``, ``clipood``: as in the code of the two
-    projects (docs/protocol.md)."""
-    schedule: str = "cosine"
-    """Learning rate after the warm-up: a cosine to 0, or ``constant``."""
+    epochs: Annotated[
+        int, Field(ge=1, description="Passes over the training set; with steps the number of validations.")
+    ] = 5
+    batch_size: Annotated[
+        int, Field(ge=1, description="Images per step over all workers; with domain_balanced of each training domain.")
+    ] = 32
+    weight_decay: Annotated[float, Field(ge=0, description="Weight decay of AdamW on every trained tensor.")] = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1, description="Share of the steps with a linear warm-up.")] = 0.1
+    clip: Annotated[float, Field(gt=0, description="Largest global norm of the gradient.")] = 1.0
+    crop: Annotated[float, Field(gt=0, le=1, description="Smallest share of the area in RandomResizedCrop.")] = 0.9
+    steps: Annotated[
+        int | None, Field(ge=1, description="Updates of the whole training, in place of passes; at least epochs.")
+    ] = None
+    domain_balanced: Annotated[
+        bool, Field(description="A batch of each training domain in every step, drawn with replacement, as DomainBed.")
+    ] = False
+    augmentation: Annotated[
+        Literal["crop", "domainbed", "clipood"],
+        Field(description="RandomResizedCrop, bicubic, or the augmentation of DomainBed or CLIPood."),
+    ] = "crop"
+    schedule: Annotated[
+        Literal["cosine", "constant"], Field(description="Learning rate after the warm-up: a cosine to 0, or constant.")
+    ] = "cosine"
 
     def __post_init__(self) -> None:
-        for name, value in (("number of epochs", self.epochs), ("batch size", self.batch_size)):
-            if value < 1:
-                raise UserError(f"The {name} must be at least 1, not {value}.")
-        require_positive("gradient clip", self.clip)
-        require_positive("crop", self.crop)
-        require_not_negative("weight decay", self.weight_decay)
-        if not 0 <= self.warmup < 1:
-            raise UserError(f"The warm-up must lie in [0, 1), not {self.warmup}.")
-        if self.crop > 1:
-            raise UserError(f"The crop must lie in (0, 1], not {self.crop}.")
-        require_choices(self, CHOICES)
+        super().__post_init__()
         if self.steps is not None and self.steps < self.epochs:
             raise UserError(
                 f"{self.steps} steps cannot be divided into {self.epochs} parts with a validation each.",
@@ -66,8 +59,8 @@ class Training:
         return self.steps is not None or self.domain_balanced
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as JSON values, without optional settings at their default."""
-        return without_defaults(self, OPTIONAL)
+        """The recipe as JSON values, without later settings at their default."""
+        return without_defaults(self, vars(self).keys() - ALWAYS_HELD)
 
     def images_per_step(self, domains: int) -> int:
         """Images of a full batch. domains: training domains of the task, at least 1."""
@@ -85,20 +78,6 @@ class Training:
         if not self.is_drawn:
             return self.epochs * count
         return self.bounds(count, domains)[-1] * self.images_per_step(domains)
-
-
-def without_defaults(settings: Any, optional: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of a dataclass, without those of ``optional`` at their default."""
-    values = [(f, getattr(settings, f.name)) for f in fields(settings)]
-    return {f.name: value for f, value in values if f.name not in optional or value != f.default}
-
-
-def require_choices(settings: Any, choices: dict[str, tuple[str, ...]]) -> None:
-    """Raise ``UserError`` unless each named field has one of its values."""
-    for name, known in choices.items():
-        if getattr(settings, name) not in known:
-            words = name.replace("_", " ")
-            raise UserError(f"There is no {words} '{getattr(settings, name)}'.", f"Known: {', '.join(known)}.")
 
 
 def require_positive(name: str, value: float) -> None:

@@ -23,7 +23,7 @@ from carft.data.feed import to_device
 from carft.models.clip import Pretrained
 from carft.models.precision import autocast
 from carft.spec.cell import Cell
-from carft.spec.training import OPTIONAL
+from carft.spec.training import ALWAYS_HELD
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
 from carft.training.hardware import processor_facts
@@ -34,7 +34,7 @@ SHARE = 0.9
 
 def _optional(cell: Cell) -> list[str]:
     """What else the images of an epoch depend on; empty for a recipe without optional settings."""
-    used = {name: value for name, value in cell.training.as_dict().items() if name in OPTIONAL}
+    used = {name: value for name, value in cell.training.as_dict().items() if name not in ALWAYS_HELD}
     return [f"{name} {value}" for name, value in used.items()] + [f"epochs {cell.training.epochs}"] * ("steps" in used)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from carft.core.errors import UserError
 from carft.data.catalog import Card
-from carft.spec.cell import PROTOCOLS, Cell, Reading, Training, task_key
+from carft.spec.cell import PROTOCOL, Cell, Reading, Training, task_key
 from carft.spec.registry import METHODS, PLUGGED, SOUP_RULES, souped_methods, trained_methods
 from carft.spec.selection import best_alpha
 from carft.spec.weights import id_form
@@ -278,8 +278,8 @@ class Evidence:
         version = self.scope.stale or self.card(task).version
         start = (version, *self.scope.start)
         same = (cell.data_version, *id_form(cell.model, cell.pretrained)) == start and cell.reading == Reading()
-        protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOLS}
-        return same and all(getattr(cell, name) == protocol.get(name, known[0]) for name, known in PROTOCOLS.items())
+        protocol = {name: getattr(study, name) for study in self.studies[:1] for name in PROTOCOL}
+        return same and all(getattr(cell, name) == protocol.get(name, default) for name, default in PROTOCOL.items())
 
     def _interpolated(self, parent: str, alpha: float | None) -> str | None:
         curve = self.archive.curves.get(parent, {})
@@ -389,7 +389,7 @@ def _reference(studies: Sequence[StudyFile]) -> StudyFile:
 
 def _budget(study: StudyFile) -> dict[str, Any]:
     """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
-    protocol = {name: getattr(study, name) for name in PROTOCOLS}
+    protocol = {name: getattr(study, name) for name in PROTOCOL}
     return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs, **protocol}
 
 

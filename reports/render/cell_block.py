@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
-from carft.spec.cell import PROTOCOLS, Cell
+from carft.spec.cell import PROTOCOL, Cell
 from carft.spec.weights import display_form
 from reports.evidence.evidence import Evidence
 from reports.figures.style import label
@@ -68,7 +68,7 @@ def _setting(spec: Mapping[str, Any]) -> str:
     training = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
     model, weights = display_form(spec["model"], spec["pretrained"])
     return f"{model}, weights '{weights}', data {spec['data_version']}, {spec['precision']}; {training}" + "".join(
-        f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOLS if name in spec
+        f", {name.replace('_', ' ')} {spec[name]}" for name in PROTOCOL if name in spec
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from carft.core.words import first_of
-from carft.spec.cell import PROTOCOLS
+from carft.spec.cell import PROTOCOL
 from carft.spec.registry import METHODS
 from carft.spec.training import NO_CLIP
 from carft.spec.weights import display_form
@@ -104,7 +104,7 @@ def _splits(view: Evidence) -> str:
     suites = first_of(view.suite_names(), NAMED)
     tested = any("test" in view.set_names(task) for task in view.tasks)
     held = [*(["an ID test set"] if tested else []), *([f"shifted sets ({suites})"] if suites else [])]
-    given = {name: {getattr(study, name) for study in view.studies} for name in PROTOCOLS}
+    given = {name: {getattr(study, name) for study in view.studies} for name in PROTOCOL}
     protocol = "; ".join(f"{name.replace('_', ' ')} {', '.join(sorted(values))}" for name, values in given.items())
     return f"Training, validation, and held out {' and '.join(held) or 'nothing'}. {protocol.capitalize()}."
 

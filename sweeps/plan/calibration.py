@@ -54,8 +54,8 @@ def _rate(seconds: Sequence[float], share: float) -> Rate:
 
 def _training(recipe: Recipe, card: MethodCard, context: CellContext, images: ImageSet) -> list[float]:
     """Seconds per pass of each measurement of training with a method."""
-    drawn = {"steps": None, "domain_balanced": False}  # passes over these images, whatever the budget
-    training = recipe.training.model_copy(update={**drawn, "epochs": TIMES + 1})
+    # passes over these images, whatever the budget
+    training = replace(recipe.training, steps=None, domain_balanced=False, epochs=TIMES + 1)
     study = Study(context.task.name, card, recipe.model_copy(update={"training": training}))
     cell = study.cell({name: limits.first_guess for name, limits in study.space.items()}, recipe.search_seed)
     context = replace(context, task=replace(context.task, train=images))

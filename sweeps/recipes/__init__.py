@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
-from carft.spec.cell import Cell, ProtocolFields, Reading, Training
+from carft.spec.cell import PROTOCOL, Cell, EvalView, Holdout, Precision, Reading, TargetSplit, Training
 from carft.spec.registry import METHODS, WISE_ALPHAS, MethodCard, Range, method_card, souped_methods
 from carft.spec.resolve import specify
 from carft.spec.study import SEED_BLOCK, confirm_seeds
@@ -22,25 +23,6 @@ from carft.training.execution import CHECKPOINT_MINUTES
 from sweeps.recipes.extending import base_of, extended, with_place
 from sweeps.recipes.readings import Choice, Readings
 from sweeps.recipes.yaml_files import Strict, names_in, text_of
-
-
-class TrainingRecipe(Strict):
-    """The fixed part of training; see :class:`carft.spec.cell.Training`."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    weight_decay: float = Field(ge=0)
-    warmup: float = Field(ge=0, lt=1)
-    clip: float = Field(gt=0)
-    crop: float = Field(gt=0, le=1)
-    steps: int | None = Field(default=None, ge=1)
-    domain_balanced: bool = False
-    augmentation: str = "crop"
-    schedule: str = "cosine"
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as a study holds them: without optional ones at their default."""
-        return self.model_dump(exclude_defaults=True)
 
 
 def _with_middle_and_ends(alphas: list[float]) -> list[float]:
@@ -119,14 +101,14 @@ class Recipe(Strict):
     seeds: int = Field(ge=1)
     round_size: int = Field(ge=1)
     search_seed: int = Field(ge=0)
-    training: TrainingRecipe
+    training: Training
     smoke: Smoke
     model: str | None = None
     pretrained: str | None = None
-    precision: str = "float32"
-    eval_view: str = "centre"
-    holdout: str = "stable"
-    target_split: str = "all"
+    precision: Precision = "float32"
+    eval_view: EvalView = "centre"
+    holdout: Holdout = "stable"
+    target_split: TargetSplit = "all"
     space: dict[str, SearchRange] = Field(default_factory=dict)
     readings: Annotated[Readings | None, AfterValidator(_counted_in_smoke), Field(validate_default=True)] = None
     without_data: str | None = None
@@ -143,8 +125,7 @@ class Recipe(Strict):
 
     def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
-        settings = self.training.settings()
-        return Training(**settings if crop is None else {**settings, "crop": crop})
+        return self.training if crop is None else replace(self.training, crop=crop)
 
     def cell(
         self,
@@ -159,9 +140,9 @@ class Recipe(Strict):
         start = (self.model, self.pretrained, self.precision)
         return specify(task, method, hyperparameters, seed, training, reading, *start, **self.protocol())
 
-    def protocol(self) -> ProtocolFields:
-        """The optional fields of a cell."""
-        return ProtocolFields(eval_view=self.eval_view, holdout=self.holdout, target_split=self.target_split)
+    def protocol(self) -> dict[str, Any]:
+        """The settings of a cell that :data:`carft.spec.cell.PROTOCOL` lists."""
+        return {name: getattr(self, name) for name in PROTOCOL}
 
     def space_of(self, method: MethodCard) -> dict[str, Range]:
         """What a search over the method tries: the recipe's ranges where it has them, else the method's."""
@@ -203,8 +184,7 @@ class Recipe(Strict):
     def smoked(self) -> Recipe:
         """The recipe at smoke size, every trial trained to its end."""
         smoke = self.smoke
-        budget = {"epochs": smoke.epochs, **({} if smoke.steps is None else {"steps": smoke.steps})}
-        training = self.training.model_copy(update=budget)
+        training = replace(self.training, epochs=smoke.epochs, steps=smoke.steps or self.training.steps)
         small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1, "early_stopping": False}
         fewer = {"alphas": smoke.alphas or self.alphas, "methods": smoke.methods or self.methods}
         readings = self.readings

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from carft.data.catalog import card
-from carft.spec.cell import PROTOCOLS, Cell
+from carft.spec.cell import PROTOCOL, Cell
 from carft.spec.registry import MethodCard, Range
 from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
 from carft.spec.weights import DIGEST_MARK, id_form, record_form
@@ -67,7 +67,7 @@ class Study:
             content["rungs"] = rungs
         if self.recipe.precision != "float32":
             content["precision"] = self.recipe.precision
-        return {**content, **{k: v for k, v in self.recipe.protocol().items() if v != PROTOCOLS[k][0]}}
+        return {**content, **{k: v for k, v in self.recipe.protocol().items() if v != PROTOCOL[k]}}
 
     @property
     def search_seed(self) -> int:
@@ -75,7 +75,7 @@ class Study:
         return search_seed_of(self.recipe.search_seed, self.search)
 
     def _training(self) -> dict[str, Any]:
-        settings = {**self.recipe.training.settings(), **self.method.own_training}
+        settings = {**self.recipe.training.as_dict(), **self.method.own_training}
         return settings if self.choice.crop is None else {**settings, "crop": self.choice.crop}
 
     @cached_property
@@ -85,7 +85,7 @@ class Study:
     @cached_property
     def seed(self) -> int:
         """Seed of the sampler, the same for every reading, and every method that keeps the recipe's training."""
-        return sampler_seed(identity(self.content), {**self.recipe.training.settings(), **self.method.own_training})
+        return sampler_seed(identity(self.content), {**self.recipe.training.as_dict(), **self.method.own_training})
 
     @cached_property
     def _cells(self) -> dict[tuple[frozenset, int], Cell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_five_lines_are_a_recipe(mine: Path) -> None:
 def test_of_a_section_only_what_is_named_is_replaced(mine: Path) -> None:
     mine.write_text(f"{FIVE}training: {{epochs: 2}}\nspace: {{kl_weight: {{low: 1, high: 2, first_guess: 1}}}}\n")
     recipe, base = load_recipe(str(mine)), load_recipe("downstream")
-    assert recipe.training == base.training.model_copy(update={"epochs": 2})
+    assert recipe.training == replace(base.training, epochs=2)
     assert set(recipe.space) == {"kl_weight"}
     mine.write_text(mine.read_text().replace("model: icons-resnet\n", ""))
     assert load_recipe(str(mine)).space == {**recipe.space, **base.space}

@@ -1,0 +1,128 @@
+"""Settings that are declared once: options, checks of YAML files, refusals and the docs' tables are made from them.
+
+A class of settings is a frozen dataclass with fields ``name: Annotated[type, Field(ge=..., description=...)] = default``.
+A field with a description is an option of the command line and a row of docs/settings.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, fields
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
+
+from carft.core.errors import UserError
+
+#: unknown keys are refused, and no value is converted
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+#: types of single values in words
+TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+#: bounds of a number in words
+BOUNDS = {"ge": "of at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+class Settings:
+    """Base of a class of settings. A value that the declaration does not allow raises ``UserError``."""
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        try:
+            _model(kind).model_validate(vars(self))
+        except ValidationError as error:
+            details = error.errors()[0]
+            name, value = str(details["loc"][0]), details["input"]
+            raise refusal(f"The {name.replace('_', ' ')}", declared(kind)[name], value) from None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as values of JSON."""
+        return dict(vars(self))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """In a YAML file the settings are a section with their names as keys."""
+        kind: Any = cls
+
+        def read(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Settings:
+            if isinstance(value, cls):
+                return value
+            checked = validate(value)
+            try:
+                return cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
+            except UserError as error:
+                raise ValueError(str(error).removesuffix(".")) from error
+
+        return core_schema.no_info_wrap_validator_function(
+            read,
+            handler.generate_schema(_model(kind)),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda settings: settings.as_dict()),
+        )
+
+
+@cache
+def declared(kind: Any) -> Mapping[str, FieldInfo]:
+    """Name -> declaration of the settings of a dataclass or of a pydantic model, in order."""
+    if issubclass(kind, BaseModel):
+        return kind.model_fields
+    hints = get_type_hints(kind, include_extras=True)
+    return {f.name: FieldInfo.from_annotated_attribute(hints[f.name], _default(f)) for f in fields(kind)}
+
+
+def described(kind: Any) -> dict[str, FieldInfo]:
+    """Name -> declaration of the settings that are options of the command line."""
+    return {name: field for name, field in declared(kind).items() if field.description}
+
+
+@cache
+def _model(kind: Any) -> type[BaseModel]:
+    hints = get_type_hints(kind, include_extras=True)
+    members: dict[str, Any] = {f.name: (hints[f.name], _default(f)) for f in fields(kind)}
+    return create_model(kind.__name__, __config__=STRICT, **members)
+
+
+def _default(field: Field) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return ... if field.default is MISSING else field.default
+
+
+def plain_type(annotation: Any) -> Any:
+    """A type without ``None``."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next(kind for kind in get_args(annotation) if kind is not type(None))
+    return annotation
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """The values of a setting that takes one of several names; empty for any other."""
+    kind = plain_type(field.annotation)
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def allowed_values(field: FieldInfo) -> str:
+    """What a setting may be, such as ``a whole number of at least 1``; empty for one that is no single value."""
+    if names := choices(field):
+        return f"{', '.join(names[:-1])} or {names[-1]}"
+    bounds = [
+        f"{words} {getattr(bound, name):g}"
+        for bound in field.metadata
+        for name, words in BOUNDS.items()
+        if hasattr(bound, name)
+    ]
+    kind = TYPES.get(plain_type(field.annotation), "")
+    return f"{kind} {' and '.join(bounds)}".rstrip() if kind else ""
+
+
+def refusal(subject: str, field: FieldInfo, value: object) -> UserError:
+    """The error for a value that a setting does not allow. subject: the setting, as a sentence begins."""
+    return UserError(f"{subject} must be {allowed_values(field)}, not {value!r}.")
+
+
+def without_defaults(settings: Any, optional: Collection[str]) -> dict[str, Any]:
+    """The fields of a dataclass, without those of ``optional`` at their default."""
+    values = [(f, getattr(settings, f.name)) for f in fields(settings)]
+    return {f.name: value for f, value in values if f.name not in optional or value != f.default}
