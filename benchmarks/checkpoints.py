@@ -11,9 +11,9 @@ import torch
 
 from benchmarks.benches import vit
 from benchmarks.measuring import Figure
+from carft.spec.execution import CHECKPOINT_MINUTES
 from carft.training.checkpoint import Checkpoints, Progress
 from carft.training.distributed import WorkerRank
-from carft.training.execution import CHECKPOINT_MINUTES
 
 ROUNDS = 5
 #: rows of a history: ten epochs of ImageNet in batches of 512

@@ -11,7 +11,7 @@ import typer
 from carft_cli.console import counted, err, headed, out, print_json, rows_table, split, typed_again
 from carft_cli.declare import OUTPUT, RUN, option, takes
 from carft_cli.options import (
-    ComputeOptions,
+    Compute,
     DataOptions,
     NoImages,
     OutputOptions,
@@ -39,7 +39,7 @@ class AuditSettings:
     """Everything that `audit` is asked for."""
 
     cluster: ClusterOptions
-    compute: ComputeOptions
+    compute: Compute
     data: DataOptions
     output: OutputOptions
     name: Annotated[str, typer.Argument(metavar="AUDIT", help="Name of the audit, or a YAML file.")] = "miniature"

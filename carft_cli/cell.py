@@ -14,7 +14,7 @@ from carft_cli.console import err, metrics_table, new_table, out, percent, print
 from carft_cli.declare import MORE_RUN, OUTPUT, RUN, WHERE, Options, option, takes
 from carft_cli.options import (
     AsJson,
-    ComputeOptions,
+    Compute,
     Data,
     DataOptions,
     Device,
@@ -24,6 +24,7 @@ from carft_cli.options import (
     PluginOptions,
     Results,
     Task,
+    execution_from_options,
     execution_here,
     existing,
     given,
@@ -53,9 +54,9 @@ class TrainSettings:
     pretrained_model: ModelOptions
     reading: Annotated[dict[str, Any], Options(Reading, RUN, MORE_RUN)]
     protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN)]
-    workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.", min=1)] = 1
+    workers: Annotated[int, option(WHERE, "Processes; above 1 through Ray Train.")] = 1
     device: Device = "auto"
-    compute: ComputeOptions
+    compute: Compute
     data_sets: DataOptions
     domains: DomainOptions
     plugins: PluginOptions
@@ -98,7 +99,10 @@ def train(settings: TrainSettings) -> None:
     from carft.training.run import check_execution, check_runnable, run_cell
 
     check_runnable(cell)
-    several = settings.compute.execution(settings.data_sets, settings.device, settings.workers).on_this_machine()
+    asked = execution_from_options(
+        settings.compute, settings.data_sets, device=settings.device, workers=settings.workers
+    )
+    several = asked.on_this_machine()
     execution = replace(several, workers=1)
     check_execution(cell, several)
     fresh = not store.is_current(cell.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from carft.core.errors import UserError
 from carft.core.files import given_path
+from carft.spec.execution import ExecutionSettings
 from carft.spec.weights import DIGEST_MARK
 from carft_cli.console import err, split
-from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, option
+from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, Options, option
 
 if TYPE_CHECKING:
     from carft.store.records import Store
@@ -67,7 +68,7 @@ Private = Annotated[
     option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report.", "--private"),
 ]
 Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
-Device = Annotated[str, option(WHERE, "auto, cpu or cuda.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], option(WHERE, "auto takes a GPU where there is one.")]
 
 
 @dataclass(frozen=True)
@@ -195,68 +196,21 @@ class DomainOptions:
         return folder_task(parse(task).path, split(self.id_domains) or (), split(self.ood_domains) or ())
 
 
-@dataclass(frozen=True)
-class ComputeOptions:
-    """How cells are computed, besides device and workers."""
+#: how cells are computed, besides device and workers
+Compute = Annotated[dict[str, Any], Options(ExecutionSettings, WHERE, MORE_WHERE)]
 
-    accumulation: Annotated[
-        int, option(MORE_WHERE, "Parts that a worker's batch is computed in, to save memory.", min=1)
-    ] = 1
-    compile: Annotated[bool, option(MORE_WHERE, "Compile the image encoders with torch.compile.", "--compile")] = False
-    grad_checkpointing: Annotated[
-        bool,
-        option(MORE_WHERE, "Compute activations again in the backward pass, to save memory.", "--grad-checkpointing"),
-    ] = False
-    checkpoint_minutes: Annotated[
-        float | None,
-        option(MORE_WHERE, "Minutes between checkpoints of a cell; 0: none; default: 10, or the recipe's.", min=0),
-    ] = None
-    checkpoint_every: Annotated[
-        int, option(MORE_WHERE, "Also a checkpoint after every so many steps; 0: only by time.", min=0)
-    ] = 0
-    feature_cache: Annotated[
-        str,
-        option(MORE_WHERE, "Folder of pretrained features, heads and drawings; 'none' stores nothing."),
-    ] = FEATURES
-    feature_cache_size: Annotated[
-        float, option(MORE_WHERE, "Largest size of that folder in GiB; what does not fit is computed each time.")
-    ] = 10.0
-    feature_dtype: Annotated[
-        Literal["float32", "float16"],
-        option(MORE_WHERE, "Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
-    ] = "float32"
 
-    def execution(
-        self,
-        data: DataOptions,
-        device: str,
-        workers: int,
-        cells_per_gpu: int = 1,
-        checkpoint_minutes: float | None = None,
-    ) -> Execution:
-        """The execution that these options describe; ``UserError`` for a value outside its range.
+def execution_from_options(compute: Mapping[str, Any], data: DataOptions, **settings: Any) -> Execution:
+    """The execution of the options ``compute``; ``UserError`` for a value outside its range.
 
-        checkpoint_minutes: in force unless the option is given; None: the default of an execution.
-        """
-        from carft.training.execution import CHECKPOINT_MINUTES, Execution
+    settings: others of :class:`carft.training.execution.Execution`, in force where no option is given.
+    """
+    from carft.training.execution import Execution
 
-        minutes = checkpoint_minutes if self.checkpoint_minutes is None else self.checkpoint_minutes
-        cache = None if self.feature_cache == "none" else str(Path(self.feature_cache).expanduser().resolve())
-        return Execution(
-            device=device,
-            workers=workers,
-            accumulation=self.accumulation,
-            compile=self.compile,
-            grad_checkpointing=self.grad_checkpointing,
-            data=_absolute(data.data),
-            checkpoint_every=self.checkpoint_every,
-            checkpoint_minutes=CHECKPOINT_MINUTES if minutes is None else minutes,
-            skip_unreadable=data.skip_unreadable,
-            feature_cache=cache,
-            feature_cache_gib=self.feature_cache_size,
-            feature_dtype=self.feature_dtype,
-            cells_per_gpu=cells_per_gpu,
-        )
+    given = {"feature_cache": FEATURES, **settings, **compute}
+    folder = given.pop("feature_cache")
+    cache = None if folder == "none" else str(Path(folder).expanduser().resolve())
+    return Execution(data=_absolute(data.data), skip_unreadable=data.skip_unreadable, feature_cache=cache, **given)
 
 
 @dataclass(frozen=True)
@@ -274,7 +228,7 @@ class PluginOptions:
         load_files(self.plugin)
 
 
-def execution_here(data: Path | None, device: str = "auto") -> Execution:
+def execution_here(data: Path | None, device: Literal["auto", "cpu", "cuda"] = "auto") -> Execution:
     """The execution of a command with nothing to choose but the data folder and the device."""
     from carft.training.execution import Execution
 

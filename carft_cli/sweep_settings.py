@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +14,14 @@ from carft.core.errors import UserError
 from carft_cli.console import err, split
 from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, option
 from carft_cli.options import (
-    ComputeOptions,
+    Compute,
     DataOptions,
     DomainOptions,
     ModelOptions,
     OutputOptions,
     PluginOptions,
     RetryFailed,
+    execution_from_options,
 )
 
 if TYPE_CHECKING:
@@ -94,15 +95,21 @@ class ClusterOptions:
         float, option(MORE_WHERE, "Seconds to wait for a node that can run a cell when none is alive.", min=0)
     ] = 60
 
-    def resources(self, compute: ComputeOptions, data: DataOptions, recipe: Recipe) -> Resources:
+    def resources(self, compute: Mapping[str, Any], data: DataOptions, recipe: Recipe) -> Resources:
         """What is asked of Ray for a recipe, with one worker a cell where their number is to be chosen.
 
         Raises ``UserError`` for numbers that cannot be.
         """
         from sweeps.ray_backend.connect import Resources
 
-        device = "cuda" if self.gpus else "cpu"
-        execution = compute.execution(data, device, self._workers(), self.cells_per_gpu, recipe.checkpoint_minutes)
+        execution = execution_from_options(
+            compute,
+            data,
+            device="cuda" if self.gpus else "cpu",
+            workers=self._workers(),
+            cells_per_gpu=self.cells_per_gpu,
+            checkpoint_minutes=recipe.checkpoint_minutes,
+        )
         resources = Resources(self.gpus, execution, self.address, self.hang_after, self.patience)
         resources.check_numbers()
         return resources
@@ -130,7 +137,7 @@ class SweepSettings:
     search: SearchOptions
     cluster: ClusterOptions
     model: ModelOptions
-    compute: ComputeOptions
+    compute: Compute
     data: DataOptions
     domains: DomainOptions
     output: OutputOptions

@@ -1,6 +1,6 @@
 """Settings that are declared once: options, checks of YAML files, refusals and the docs' tables are made from them.
 
-A class of settings is a frozen dataclass with fields ``name: Annotated[type, Field(ge=..., description=...)] = default``.
+A class of settings is a frozen dataclass whose fields are ``name: Annotated[type, Field(ge=..., description=...)]``.
 A field with a description is an option of the command line and a row of docs/settings.md.
 """
 
@@ -119,7 +119,8 @@ def allowed_values(field: FieldInfo) -> str:
 
 def refusal(subject: str, field: FieldInfo, value: object) -> UserError:
     """The error for a value that a setting does not allow. subject: the setting, as a sentence begins."""
-    return UserError(f"{subject} must be {allowed_values(field)}, not {value!r}.")
+    allowed = allowed_values(field)
+    return UserError(f"{subject} must be {allowed}, not {value!r}." if allowed else f"{subject} cannot be {value!r}.")
 
 
 def without_defaults(settings: Any, optional: Collection[str]) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import PROTOCOL, Cell, EvalView, Holdout, Precision, Reading, TargetSplit, Training
+from carft.spec.execution import CHECKPOINT_MINUTES, CheckpointMinutes
 from carft.spec.registry import METHODS, WISE_ALPHAS, MethodCard, Range, method_card, souped_methods
 from carft.spec.resolve import specify
 from carft.spec.study import SEED_BLOCK, confirm_seeds
 from carft.store.early_stopping import FEWEST
-from carft.training.execution import CHECKPOINT_MINUTES
 from sweeps.recipes.extending import base_of, extended, with_place
 from sweeps.recipes.readings import Choice, Readings
 from sweeps.recipes.yaml_files import Strict, names_in, text_of
@@ -120,7 +120,7 @@ class Recipe(Strict):
     searches: int = Field(default=1, ge=1)
     alphas: Alphas = Field(default_factory=lambda: list(WISE_ALPHAS))
     allow_edges: bool = False
-    checkpoint_minutes: float = Field(default=CHECKPOINT_MINUTES, ge=0)
+    checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
     expect: str
 
     def training_of(self, crop: float | None = None) -> Training:

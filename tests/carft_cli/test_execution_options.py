@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from carft.training.execution import Execution
-from carft_cli.options import ComputeOptions, DataOptions
+from carft_cli.options import DataOptions, execution_from_options
 from sweeps.ray_backend.jobs import execution_of, payload
 from sweeps.search.protocol import Job
 from tests.support.helpers import quick_cell
@@ -16,17 +16,18 @@ FIXED = {"threads", "feature_writes", "decoders"}
 
 
 def asked(tmp_path: Path, device: str) -> Execution:
-    options = ComputeOptions(
-        accumulation=2,
-        compile=True,
-        grad_checkpointing=True,
-        checkpoint_every=3,
-        checkpoint_minutes=5,
-        feature_cache=str(tmp_path),
-        feature_cache_size=20,
-        feature_dtype="float16",
-    )
-    return options.execution(DataOptions(tmp_path, skip_unreadable=True), device, workers=4, cells_per_gpu=5)
+    compute = {
+        "accumulation": 2,
+        "compile": True,
+        "grad_checkpointing": True,
+        "checkpoint_every": 3,
+        "checkpoint_minutes": 5,
+        "feature_cache": str(tmp_path),
+        "feature_cache_size": 20,
+        "feature_dtype": "float16",
+    }
+    data = DataOptions(tmp_path, skip_unreadable=True)
+    return execution_from_options(compute, data, device=device, workers=4, cells_per_gpu=5)
 
 
 def test_every_field_of_an_execution_has_an_option_that_sets_it(tmp_path: Path) -> None:

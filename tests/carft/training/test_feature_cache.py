@@ -200,7 +200,7 @@ def test_the_record_states_the_hit_rate(bench: CellContext, tmp_path: Path) -> N
     """Two epochs of which one fits: from the second cell on it is read, and the numbers are those of no cache."""
     count, width = len(bench.task.train), bench.pretrained.width
     limit = 1.5 * count * width * 4 / SHARE / GIB
-    context, alone, rates = cached(bench, tmp_path / "cache", feature_cache_gib=limit), compute(CELL, bench), []
+    context, alone, rates = cached(bench, tmp_path / "cache", feature_cache_size=limit), compute(CELL, bench), []
     for number in range(3):
         computed, store = compute(CELL, context), Store(tmp_path / str(number))
         write(CELL, computed, context, store, keep_weights=False)
@@ -248,7 +248,7 @@ def test_a_folder_that_cannot_be_written_is_read(
 
 def test_a_size_that_is_no_size_is_refused() -> None:
     with pytest.raises(UserError, match="feature cache cannot have 0 GiB"):
-        Execution(feature_cache_gib=0)
+        Execution(feature_cache_size=0)
 
 
 @pytest.mark.parametrize("warm", [False, pytest.param(True, marks=pytest.mark.full)])
