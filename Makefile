@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
 
-.PHONY: help demo test test-full test-ray test-all lint rooms audit-report bench reliability clean
+.PHONY: help demo test test-full test-ray test-all lint rooms settings audit-report bench reliability clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 
 rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a subpackage or an import changed
 	$(BIN)/python docs/rooms.py
+
+settings: $(BIN)/.installed  ## docs/settings.md again, after a setting changed
+	$(BIN)/python docs/settings.py
 
 audit-report: $(BIN)/.installed  ## the report of the published records, in build/audit-report; renews the tables and figures in audit/
 	rm -rf $(PUBLISHED) $(PAGE)

@@ -59,8 +59,9 @@ class Options:
         """The options, None where they are not given."""
         for name, field in self.fields.items():
             kind, words = plain_type(field.annotation), str(field.description)
-            if not (self.of_recipe or field.is_required() or field.default in (None, False)):
-                words = f"{words.removesuffix('.')}; default: {field.default}."
+            default = "the recipe's" if self.of_recipe else field.get_default()
+            if default not in (None, False):
+                words = f"{words.removesuffix('.')}; default: {default}."
             flag = (f"--{name.replace('_', '-')}",) if kind is bool and not self.of_recipe else ()
             made = option(self.panel if name in self.main else self.advanced, words, *flag)
             yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time

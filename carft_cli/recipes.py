@@ -47,7 +47,8 @@ def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     from sweeps.recipes import load_recipe
 
     load_files(plugin or [])
-    content = load_recipe(recipe).model_dump(exclude_defaults=True)
+    loaded = load_recipe(recipe)
+    content = {"name": loaded.name, **loaded.model_dump(exclude_defaults=True)}
     if as_json:
         print_json(content)
         return

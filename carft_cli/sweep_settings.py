@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carft.core.errors import UserError
+from carft.spec.cell import Cell
+from carft.spec.search import SearchSettings
 from carft_cli.console import err, split
-from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, option
+from carft_cli.declare import MORE_DATA, MORE_RUN, MORE_SEARCH, MORE_WHERE, RUN, SEARCH, WHERE, Options, option
 from carft_cli.options import (
     Compute,
     DataOptions,
@@ -44,33 +46,7 @@ class RunOptions:
     ] = None
     methods: Annotated[str | None, option(RUN, "Comma-separated; default: the recipe's.")] = None
     smoke: Annotated[bool, option(RUN, "The smallest sweep: to see that everything runs.", "--smoke")] = False
-    precision: Annotated[
-        str | None, option(MORE_RUN, "float32, bfloat16, float16, or tf32 on a GPU; default: the recipe's.")
-    ] = None
     retry_failed: RetryFailed = False
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """The search and its confirmation."""
-
-    trials: Annotated[int | None, option(SEARCH, "Search trials of each trained method on each task.")] = None
-    seeds: Annotated[int | None, option(SEARCH, "Confirm seeds.")] = None
-    searches: Annotated[
-        int | None, option(SEARCH, "Independent searches of each method on each task; 2 or more cover tuning luck.")
-    ] = None
-    space: Annotated[
-        list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
-    ] = field(default_factory=list)
-    oracle: Annotated[
-        bool,
-        option(
-            MORE_SEARCH, "Also evaluate search cells on the held-out sets: what selection on test gives.", "--oracle"
-        ),
-    ] = False
-    early_stopping: Annotated[
-        bool | None, option(MORE_SEARCH, "Prune search trials at the recipe's rungs; default: as the recipe says.")
-    ] = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +110,11 @@ class SweepSettings:
     """Everything that `sweep` and `plan` are asked for."""
 
     run: RunOptions
-    search: SearchOptions
+    search: Annotated[
+        dict[str, Any],
+        Options(SearchSettings, SEARCH, MORE_SEARCH, ("trials", "seeds", "searches"), of_recipe=True),
+    ]
+    protocol: Annotated[dict[str, Any], Options(Cell, RUN, MORE_RUN, only=("precision",), of_recipe=True)]
     cluster: ClusterOptions
     model: ModelOptions
     compute: Compute
@@ -142,6 +122,9 @@ class SweepSettings:
     domains: DomainOptions
     output: OutputOptions
     plugins: PluginOptions
+    space: Annotated[
+        list[str], option(SEARCH, "NAME=LOW:HIGH of a search range, such as lr=1e-5:1e-2; default: the recipe's.")
+    ] = field(default_factory=list)
     leave_one_out: Annotated[
         bool, option(MORE_DATA, "Your own data: one task for each domain that is held out.", "--leave-one-out")
     ] = False
@@ -162,19 +145,15 @@ class SweepSettings:
             tasks = tasks_of(recipe, tasks)
         else:
             tasks = self._tasks(tasks)
-        ranges = search_ranges(self.search.space)
+        ranges = search_ranges(self.space)
         model, pretrained = self.model.weights()
         changed = (recipe.smoked() if self.run.smoke else recipe).changed(
             tasks,
             split(self.run.methods),
-            self.search.trials,
-            self.search.seeds,
-            self.search.searches,
             model=model,
             pretrained=pretrained,
-            precision=self.run.precision,
-            oracle=self.search.oracle or None,
-            early_stopping=self.search.early_stopping,
+            **self.search,
+            **self.protocol,
         )
         return ranged(changed, recipe, ranges)
 

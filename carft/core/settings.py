@@ -30,13 +30,7 @@ class Settings:
     """Base of a class of settings. A value that the declaration does not allow raises ``UserError``."""
 
     def __post_init__(self) -> None:
-        kind: Any = type(self)
-        try:
-            _model(kind).model_validate(vars(self))
-        except ValidationError as error:
-            details = error.errors()[0]
-            name, value = str(details["loc"][0]), details["input"]
-            raise refusal(f"The {name.replace('_', ' ')}", declared(kind)[name], value) from None
+        require_allowed(type(self), vars(self))
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as values of JSON."""
@@ -117,10 +111,20 @@ def allowed_values(field: FieldInfo) -> str:
     return f"{kind} {' and '.join(bounds)}".rstrip() if kind else ""
 
 
-def refusal(subject: str, field: FieldInfo, value: object) -> UserError:
-    """The error for a value that a setting does not allow. subject: the setting, as a sentence begins."""
-    allowed = allowed_values(field)
-    return UserError(f"{subject} must be {allowed}, not {value!r}." if allowed else f"{subject} cannot be {value!r}.")
+def require_allowed(kind: Any, values: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` for the first of these values that the declaration of its setting does not allow.
+
+    kind: the class of settings, or a pydantic model.
+    """
+    model: type[BaseModel] = kind if issubclass(kind, BaseModel) else _model(kind)
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        details = error.errors()[0]
+        name, value = str(details["loc"][0]), details["input"]
+        allowed = allowed_values(model.model_fields[name])
+        words = f"must be {allowed}, not {value!r}" if allowed else f"cannot be {value!r}"
+        raise UserError(f"The {name.replace('_', ' ')} {words}.") from None
 
 
 def without_defaults(settings: Any, optional: Collection[str]) -> dict[str, Any]:

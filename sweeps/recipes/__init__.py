@@ -9,15 +9,17 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo
 
 from carft.core.errors import UserError, unknown
+from carft.core.settings import require_allowed
 from carft.core.yaml_file import parse_yaml
 from carft.data.catalog import CARDS, DATA_SETS, card
 from carft.spec.cell import PROTOCOL, Cell, EvalView, Holdout, Precision, Reading, TargetSplit, Training
 from carft.spec.execution import CHECKPOINT_MINUTES, CheckpointMinutes
 from carft.spec.registry import METHODS, WISE_ALPHAS, MethodCard, Range, method_card, souped_methods
 from carft.spec.resolve import specify
+from carft.spec.search import SearchSettings
 from carft.spec.study import SEED_BLOCK, confirm_seeds
 from carft.store.early_stopping import FEWEST
 from sweeps.recipes.extending import base_of, extended, with_place
@@ -61,67 +63,70 @@ def _counted_in_smoke(readings: Readings | None, info: ValidationInfo) -> Readin
 class Smoke(Strict):
     """What a smoke run changes."""
 
-    trials: int = Field(ge=1)
-    seeds: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    steps: int | None = Field(default=None, ge=1)
+    trials: PositiveInt
+    seeds: PositiveInt
+    epochs: PositiveInt
+    steps: PositiveInt | None = None
     alphas: Alphas | None = None
     methods: Methods | None = None
-    combinations: int | None = Field(default=None, ge=0)
+    combinations: NonNegativeInt | None = None
     """Of readings, where the recipe has some."""
 
 
 class SearchRange(Strict):
     """A range in place of the method's own, whose values suit the built-in model."""
 
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
-    first_guess: float = Field(gt=0)
+    low: PositiveFloat
+    high: PositiveFloat
+    first_guess: PositiveFloat
 
 
-class Recipe(Strict):
-    """One experiment: tasks x methods, the search budget and the training recipe.
+class Recipe(SearchSettings):
+    """One experiment: tasks x methods, the search budget and the training recipe."""
 
-    tasks: names, or patterns such as ``pacs/*``. space: hyperparameter -> range, for every method that has it.
-    without_data: the recipe that runs in its place when no data folder is named. oracle: whether search cells are
-    unsealed as well, once their study has a winner, to show what selecting on test would have given. rungs: epochs
-    after which a search trial that is behind is pruned, where ``early_stopping`` is on. searches: independent
-    searches of every (task, method, reading), each a study with seeds and a winner of its own, so that intervals cover
-    the luck of the search. alphas: interpolation weights of the WiSE-FT curves. allow_edges: whether claims may rest
-    on searches whose winners lie at the edge of their range. checkpoint_minutes: minutes of training between
-    checkpoints of a cell, 0 for none. tasks_file: YAML file of named tasks on your own data; ``tasks`` are then names
-    in it, none for all of them. family: of those tasks of that file that name none. expect: the result to expect.
-    """
-
-    name: str
-    question: str
-    tasks: list[str]
-    methods: Methods
-    trials: int = Field(ge=1)
-    seeds: int = Field(ge=1)
-    round_size: int = Field(ge=1)
-    search_seed: int = Field(ge=0)
-    training: Training
-    smoke: Smoke
-    model: str | None = None
-    pretrained: str | None = None
+    name: Annotated[str, Field(description="Name of the recipe.")]
+    question: Annotated[str, Field(description="What the experiment asks.")]
+    tasks: Annotated[list[str], Field(description="Names of tasks, or patterns such as pacs/*.")]
+    methods: Annotated[Methods, Field(description="Names of methods.")]
+    round_size: Annotated[int, Field(ge=1, description="Trials that are asked for together.")]
+    search_seed: Annotated[int, Field(ge=0, description="Seed of the search; no confirm cell has it.")]
+    training: Annotated[Training, Field(description="The settings of training.")]
+    smoke: Annotated[Smoke, Field(description="What a smoke run changes.")]
+    model: Annotated[str | None, Field(description="Model in place of the task cards'.")] = None
+    pretrained: Annotated[str | None, Field(description="Weights in place of the task cards'.")] = None
     precision: Precision = "float32"
     eval_view: EvalView = "centre"
     holdout: Holdout = "stable"
     target_split: TargetSplit = "all"
-    space: dict[str, SearchRange] = Field(default_factory=dict)
-    readings: Annotated[Readings | None, AfterValidator(_counted_in_smoke), Field(validate_default=True)] = None
-    without_data: str | None = None
-    tasks_file: str | None = None
-    family: Annotated[str, AfterValidator(_of_a_file)] = ""
-    oracle: bool = False
-    rungs: list[int] = Field(default_factory=list)
-    early_stopping: bool = False
-    searches: int = Field(default=1, ge=1)
-    alphas: Alphas = Field(default_factory=lambda: list(WISE_ALPHAS))
-    allow_edges: bool = False
+    space: Annotated[
+        dict[str, SearchRange],
+        Field(description="Hyperparameter with its range, for every method that has it; default: the methods' own."),
+    ] = Field(default_factory=dict)
+    readings: Annotated[
+        Readings | None,
+        AfterValidator(_counted_in_smoke),
+        Field(validate_default=True, description="Readings to run besides the default, and combinations of them."),
+    ] = None
+    without_data: Annotated[
+        str | None, Field(description="Recipe that runs in its place when no data folder is named.")
+    ] = None
+    tasks_file: Annotated[
+        str | None, Field(description="YAML file of tasks on your own data; tasks are then names in it, none for all.")
+    ] = None
+    family: Annotated[
+        str, AfterValidator(_of_a_file), Field(description="Family of the tasks of that file that name none.")
+    ] = ""
+    rungs: Annotated[
+        list[int], Field(description="Epochs after which a search trial may be pruned, with early_stopping.")
+    ] = Field(default_factory=list)
+    alphas: Annotated[Alphas, Field(description="Interpolation weights of the WiSE-FT curves.")] = Field(
+        default_factory=lambda: list(WISE_ALPHAS)
+    )
+    allow_edges: Annotated[
+        bool, Field(description="Whether claims may rest on searches whose winners lie at the edge of their range.")
+    ] = False
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
-    expect: str
+    expect: Annotated[str, Field(description="The result to expect.")]
 
     def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
@@ -205,9 +210,6 @@ class Recipe(Strict):
 
         other: model, pretrained, precision, oracle, early_stopping. Task patterns are resolved here.
         """
-        for count, what in ((trials, "trials"), (seeds, "seeds"), (searches, "searches")):
-            if count is not None and count < 1:
-                raise UserError(f"The number of {what} must be at least 1, not {count}.")
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
             if names is not None and not names:
                 raise UserError(
@@ -215,6 +217,7 @@ class Recipe(Strict):
                 )
         asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, "searches": searches, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
+        require_allowed(SearchSettings, {name: getattr(recipe, name) for name in SearchSettings.model_fields})
         recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
         if tasks is not None and recipe.readings is not None:
             own = set.intersection(*(set(card(task).banks) for task in recipe.tasks))

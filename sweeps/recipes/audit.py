@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
@@ -27,11 +27,11 @@ class Part(Strict):
     """Tasks or patterns in place of the recipe's."""
     methods: list[str] | None = None
     """Methods in place of the recipe's."""
-    trials: int | None = Field(default=None, ge=1)
+    trials: PositiveInt | None = None
     """Search trials in place of the recipe's."""
-    seeds: int | None = Field(default=None, ge=1)
+    seeds: PositiveInt | None = None
     """Confirm seeds in place of the recipe's."""
-    searches: int | None = Field(default=None, ge=1)
+    searches: PositiveInt | None = None
     """Independent searches in place of the recipe's."""
     model: str | None = None
     """Model in place of the tasks' own."""

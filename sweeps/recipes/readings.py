@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, NonNegativeInt
 
-from carft.spec.cell import Reading
+from carft.core.errors import UserError
+from carft.core.settings import require_allowed
+from carft.spec.cell import Reading, Training
 from carft.spec.registry import Range
 from sweeps.recipes.yaml_files import Strict
 
@@ -50,12 +52,26 @@ class Choice:
         return Choice({k: v for k, v in self.factors.items() if k in (*reads, "crop")})
 
 
+def _possible(factors: dict[str, list[str | float]]) -> dict[str, list[str | float]]:
+    names = [*Reading.__dataclass_fields__, "crop"]
+    for factor, values in factors.items():
+        if factor not in names:
+            raise ValueError(f"there is no factor {factor}; known: {', '.join(names)}")
+        for value in values:
+            if (factor, value) != ("context_temperature", VALIDATED):
+                try:
+                    require_allowed(Training if factor == "crop" else Reading, {factor: value})
+                except UserError as error:
+                    raise ValueError(str(error).removesuffix(".")) from error
+    return factors
+
+
 class Readings(Strict):
     """factors: factor -> its readings besides the default. combinations: how many random ones are drawn from seed."""
 
-    factors: dict[str, list[str | float]]
-    combinations: int = Field(ge=0)
-    seed: int = Field(ge=0)
+    factors: Annotated[dict[str, list[str | float]], AfterValidator(_possible)]
+    combinations: NonNegativeInt
+    seed: NonNegativeInt
 
     def without_templates(self, banks: Collection[str]) -> Readings:
         """The readings without these banks of context templates, as tasks need them that lack those of the catalog."""

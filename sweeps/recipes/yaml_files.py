@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from carft.core.errors import UserError, unknown
+from carft.core.settings import STRICT
 
 #: endings of files of one's own
 ENDINGS = (".yaml", ".yml")
@@ -16,7 +17,7 @@ ENDINGS = (".yaml", ".yml")
 class Strict(BaseModel):
     """A part of such a file: unknown keys are refused, and no value is converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = STRICT
 
 
 def names_in(folder: Traversable) -> list[str]:

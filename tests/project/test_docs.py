@@ -111,13 +111,16 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_picture_of_the_rooms_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
+@pytest.mark.parametrize(
+    ("script", "function", "target"), [("rooms", "drawing", "architecture.svg"), ("settings", "page", "settings.md")]
+)
+def test_what_is_made_from_the_code_is_current(script: str, function: str, target: str) -> None:
+    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
     assert spec is not None and spec.loader is not None
-    rooms = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rooms)
-    drawn = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
-    assert drawn == rooms.drawing(), "run: make rooms"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = (ROOT / "docs" / target).read_text(encoding="utf-8")
+    assert made == getattr(module, function)(), f"run: make {script}"
     ElementTree.fromstring(drawn)
 
 

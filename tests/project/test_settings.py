@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import pytest
+from pydantic import BaseModel, Field
 
+from carft.core.errors import UserError
+from carft.core.settings import STRICT
+from carft.core.yaml_file import parse_yaml
+from carft.spec.training import Training
 from carft.training.execution import Execution
 from carft_cli.app import app
-from carft_cli.declare import _build, _parameters
+from carft_cli.declare import MORE_RUN, RUN, Options, _build, _parameters
 from carft_cli.plan import PlanSettings
 from carft_cli.sweep import SweepCommand
 from carft_cli.sweep_settings import SweepSettings
@@ -85,6 +90,35 @@ def test_every_setting_of_an_execution_comes_from_the_settings(tmp_path: Path) -
     }
     assert changed >= expected | {"cells_per_gpu"}
     assert execution.feature_cache is None
+
+
+@dataclass(frozen=True)
+class Smoothed(Training):
+    """The example of docs/extending.md."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="Label smoothing of the cross-entropy.")] = 0.0
+
+
+class SmoothedRecipe(BaseModel):
+    model_config = STRICT
+
+    training: Smoothed
+
+
+def test_a_declaration_makes_the_option_the_refusal_and_the_key_and_keeps_ids() -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    assert inspect.getsource(Smoothed).strip().splitlines()[-1].strip() in text
+    options = {made.name: made.annotation for made in Options(Smoothed, RUN, MORE_RUN).parameters()}
+    assert "smoothing of the cross" in options["label_smoothing"].__metadata__[0].help
+    assert Smoothed().as_dict() == Training().as_dict() != Smoothed(label_smoothing=0.1).as_dict()
+    allowed = "must be a number of at least 0 and below 1"
+    with pytest.raises(UserError, match=f"The label smoothing {allowed}, not 2"):
+        Smoothed(label_smoothing=2)
+    with pytest.raises(UserError, match=f"line 2: training.label_smoothing: here {allowed}; it is '2'"):
+        parse_yaml(SmoothedRecipe, "training:\n  label_smoothing: 2\n", "mine.yaml", "recipe")
+    read = parse_yaml(SmoothedRecipe, "training: {label_smoothing: 0.1}\n", "mine.yaml", "recipe")
+    assert read.training == Smoothed(label_smoothing=0.1)
+    assert read.model_dump()["training"] == read.training.as_dict()
 
 
 def test_groups_are_frozen_dataclasses() -> None:

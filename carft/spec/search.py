@@ -1,0 +1,26 @@
+"""The settings of a search: how many trials, seeds and searches, and what becomes of search cells. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from carft.core.settings import STRICT
+
+
+class SearchSettings(BaseModel):
+    """Keys of a recipe that are options of ``sweep`` and ``plan`` as well."""
+
+    model_config = STRICT
+
+    trials: Annotated[int, Field(ge=1, description="Search trials of each trained method on each task.")]
+    seeds: Annotated[int, Field(ge=1, description="Confirm seeds of each winner.")]
+    searches: Annotated[
+        int,
+        Field(ge=1, description="Independent searches of each method on each task; 2 or more cover tuning luck."),
+    ] = 1
+    oracle: Annotated[
+        bool, Field(description="Also evaluate search cells on the held-out sets: what selection on test gives.")
+    ] = False
+    early_stopping: Annotated[bool, Field(description="Prune search trials at the recipe's rungs.")] = False
