@@ -121,7 +121,8 @@ def test_what_is_made_from_the_code_is_current(script: str, function: str, targe
     spec.loader.exec_module(module)
     made = (ROOT / "docs" / target).read_text(encoding="utf-8")
     assert made == getattr(module, function)(), f"run: make {script}"
-    ElementTree.fromstring(drawn)
+    if target.endswith(".svg"):
+        ElementTree.fromstring(made)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
