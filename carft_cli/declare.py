@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional, TypeVar, get_type_hints
 import typer
 from pydantic.fields import FieldInfo
 
-from carft.core.settings import described, plain_type
+from carft.core.settings import choices, described, plain_type
 
 #: panels of ``--help`` in the order in which they are printed
 PANELS = (
@@ -63,7 +63,9 @@ class Options:
             if default not in (None, False):
                 words = f"{words.removesuffix('.')}; default: {default}."
             flag = (f"--{name.replace('_', '-')}",) if kind is bool and not self.of_recipe else ()
-            made = option(self.panel if name in self.main else self.advanced, words, *flag)
+            names = "|".join(choices(field)) or None
+            made = option(self.panel if name in self.main else self.advanced, words, *flag, metavar=names)
+            kind = str if names else kind  # so that the class of settings refuses, as everywhere
             yield _parameter(name, Annotated[Optional[kind], made], None)  # noqa: UP045  # a type made at run time
 
 

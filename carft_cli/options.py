@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from carft.core.errors import UserError
 from carft.core.files import given_path
@@ -68,7 +68,7 @@ Private = Annotated[
     option(OUTPUT, "Comma-separated patterns of tasks or images whose pictures never enter the report.", "--private"),
 ]
 Task = Annotated[str, option(RUN, "Name of the task; see: ls tasks")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], option(WHERE, "auto takes a GPU where there is one.")]
+Device = Annotated[str, option(WHERE, "auto takes a GPU where there is one.", metavar="auto|cpu|cuda")]
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class PluginOptions:
         load_files(self.plugin)
 
 
-def execution_here(data: Path | None, device: Literal["auto", "cpu", "cuda"] = "auto") -> Execution:
+def execution_here(data: Path | None, device: Any = "auto") -> Execution:
     """The execution of a command with nothing to choose but the data folder and the device."""
     from carft.training.execution import Execution
 

@@ -43,7 +43,9 @@ class ExecutionSettings(Settings):
     """Whether images that cannot be decoded are left out; the record then says so."""
     feature_cache: Annotated[
         str | None,
-        Field(description="Folder of pretrained features, heads and drawings on each machine; none stores nothing."),
+        Field(
+            description="Folder of pretrained features, heads and drawings: ~/.cache/carft/features, or none to store nothing."
+        ),
     ] = None
     feature_cache_size: Annotated[
         float, Field(gt=0, description="Largest size of that folder in GiB; what does not fit is computed each time.")
