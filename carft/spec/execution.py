@@ -43,9 +43,7 @@ class ExecutionSettings(Settings):
     """Whether images that cannot be decoded are left out; the record then says so."""
     feature_cache: Annotated[
         str | None,
-        Field(
-            description="Folder of pretrained features, heads and drawings: ~/.cache/carft/features, or none to store nothing."
-        ),
+        Field(description="Folder of features, heads and drawings: ~/.cache/carft/features, or none to store nothing."),
     ] = None
     feature_cache_size: Annotated[
         float, Field(gt=0, description="Largest size of that folder in GiB; what does not fit is computed each time.")
