@@ -68,7 +68,7 @@ def assert_refused(*arguments: object, says: str, **extra: object) -> None:
         ((*SWEEP, "--space", "alpha=0.1:0.5"), "No method of this sweep searches 'alpha'"),
         ((*SWEEP, "--gpus", -1), "--gpus"),
         (("report", "--out", "s3://bucket/report"), "a folder of this machine"),
-        ((*SWEEP, "--feature-dtype", "int8"), "--feature-dtype"),
+        ((*SWEEP, "--feature-dtype", "int8"), "feature dtype must be float32 or float16"),
         ((*SWEEP, "--workers-per-cell", 0), "is no number of workers"),
         ((*SWEEP, "--workers-per-cell", "two"), "is no number of workers"),
         ((*SWEEP, "--address", "127.0.0.1:1"), "127.0.0.1:1"),
