@@ -64,7 +64,9 @@ def build_report(
         (folder / NAME).write_text(claims, encoding="utf-8")
         paths.append(folder / NAME)
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
-    warnings = [f"{p.what}: {p.where}: {p.words}" for p in sources.evidence.archive.problems if p.what == DEPARTED]
+    archive = sources.evidence.archive
+    warnings = [f"{p.what}: {p.where}: {p.words}" for p in archive.problems if p.what == DEPARTED]
+    warnings += [f"broken data: {archive.label(task)}: {why}" for task, why in archive.unreadable.items()]
     answer = [sentence.text for sentence in sources.answer.sentences]
     return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer, made_pictures.missing)
 

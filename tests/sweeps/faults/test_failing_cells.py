@@ -161,7 +161,7 @@ def test_the_report_lists_what_failed(swept: Any, tmp_path: Path) -> None:
     listed = (tmp_path / "tables" / "problems.csv").read_text()
     for failure in sweep.failures().values():
         assert failure.cell in listed and f"({failure.kind}, attempt 1)" in listed
-    assert "first 2 trials failed" in listed
+    assert "first 2 trials failed" in listed and "! broken data: pets: The image" in done.stdout
 
 
 def test_only_what_was_lost_runs_again_until_asked(swept: Any) -> None:
