@@ -20,7 +20,7 @@ from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.notes import doubt_of
 from reports.claims.rules import Verdict
 from reports.claims.verdicts import NEEDS
-from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Entry, Evidence
 
 #: a gain over zero-shot below this, a share of 1, counts as learning little
 LITTLE = 0.01
@@ -108,22 +108,33 @@ class _Measured:
     """CAR-FT minus zero-shot."""
     over: Part | None
     """CAR-FT minus FT."""
+    own: Mapping[str, Part]
+    """Method of one's own -> it minus FT."""
 
     @staticmethod
     def of(topic: Topic, evidence: Evidence) -> _Measured:
         if not evidence.tasks or not NEEDS[topic.needs](evidence):
-            return _Measured(topic, False, None, None, None)
-        sides = ((FT, ZERO_SHOT), (CAR_FT, ZERO_SHOT), (CAR_FT, FT))
-        return _Measured(
-            topic, True, *(pool(evidence, Contrast(*pair, topic.metric, topic.sets), topic.title) for pair in sides)
-        )
+            return _Measured(topic, False, None, None, None, {})
+
+        def difference(first: Entry, second: Entry) -> Part | None:
+            return pool(evidence, Contrast(first, second, topic.metric, topic.sets), topic.title)
+
+        own = {METHODS[name].label: difference(Entry(name), FT) for name in own_methods(evidence)}
+        measured = {name: part for name, part in own.items() if part is not None}
+        tuned, kept, over = difference(FT, ZERO_SHOT), difference(CAR_FT, ZERO_SHOT), difference(CAR_FT, FT)
+        return _Measured(topic, True, tuned, kept, over, measured)
 
 
-def _doubt(evidence: Evidence, checks: Sequence[NullCheck]) -> str:
-    """What keeps every comparison of CAR-FT with FT undecided, as in the verdicts; mostly empty."""
+def own_methods(evidence: Evidence) -> list[str]:
+    """The methods of one's own that a scope has studies of."""
+    return list(dict.fromkeys(study.method for study in evidence.studies if study.plugin))
+
+
+def _doubt(evidence: Evidence, checks: Sequence[NullCheck], method: str = CAR_FT.method) -> str:
+    """What keeps every comparison of a method with FT undecided, as in the verdicts; mostly empty."""
     if failures(checks):
         return "a null check failed"
-    searched = [study for study in evidence.studies if study.method in (FT.method, CAR_FT.method)]
+    searched = [study for study in evidence.studies if study.method in (FT.method, method)]
     return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
 
 
@@ -135,6 +146,9 @@ def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict],
     clauses = [_clauses(found, own, doubt) or f"not measured: {missing}"]
     if found.topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         clauses.insert(0, recognition.words)
+    for name in own_methods(evidence):
+        if (part := found.own.get(METHODS[name].label)) is not None:
+            clauses.append(_between(METHODS[name].label, part, _doubt(evidence, (), name) or part_doubt(part)))
     if own and found.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
     return Sentence(found.topic.title, "; ".join(clauses) + ".")
@@ -165,6 +179,9 @@ def _sentence_of_several(
     over: Clause = ("CAR-FT against FT", {name: one.over for name, one in asked.items()}, doubtful)
     tuned: Clause = ("FT against zero-shot", {name: one.tuned for name, one in asked.items()}, ())
     clauses = [tuned, over] if topic.metric == "context" else [over]
+    for label in dict.fromkeys(label for one in asked.values() for label in one.own):
+        parts = {name: one.own[label] for name, one in asked.items() if label in one.own}
+        clauses.append((f"{label} against FT", parts, {name for name, part in parts.items() if part_doubt(part)}))
     chance = f"; zero-shot is not above chance on {_few(unseen, FEW)}" if unseen else ""
     return Sentence(topic.title, f"{listed(clauses)}{chance}.")
 
@@ -203,7 +220,8 @@ def _few(scopes: Sequence[str], named: int) -> str:
 
 def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
     """The measured differences in words; empty without any. Context recognition begins with zero-shot."""
-    between = _between(found.over, doubt or next(filter(None, map(doubt_of, own)), ""))
+    doubt = doubt or next(filter(None, map(doubt_of, own)), "")
+    between = "" if found.over is None else _between("CAR-FT", found.over, doubt)
     start = _against_start(found)
     clauses = [start, between] if found.topic.metric == "context" else [between, start]
     return "; ".join(filter(None, clauses))
@@ -226,20 +244,23 @@ def _moved(part: Part) -> str:
     return f"moved by {100 * effect:+.1f} ({interval_words(part)})"
 
 
-def _between(part: Part | None, doubt: str) -> str:
-    """CAR-FT against plain fine-tuning; without a direction where the interval has none or nothing is decided."""
-    if part is None:
-        return ""
+def part_doubt(part: Part) -> str:
+    """Why a difference that belongs to no claim decides nothing, as half a sentence; mostly empty."""
+    return "the two sides differ in more than the method" if part.unequal else next(iter(part.flaws), "")
+
+
+def _between(method: str, part: Part, doubt: str) -> str:
+    """A method against plain fine-tuning; without a direction where the interval has none or nothing is decided."""
     effect = part.estimate.effect
     if math.isnan(effect):
         why = doubt or "they differ in more than the method"
-        return f"CAR-FT and plain fine-tuning cannot be compared, since {why}"
-    minus = f"CAR-FT minus plain fine-tuning is {100 * effect:+.1f} points ({interval_words(part)})"
+        return f"{method} and plain fine-tuning cannot be compared, since {why}"
+    minus = f"{method} minus plain fine-tuning is {100 * effect:+.1f} points ({interval_words(part)})"
     if doubt or math.isnan(part.low):
         return f"{minus}, which decides nothing" + (f": {doubt}" if doubt else "")
     if part.low > 0 or part.high < 0:
         direction = "above" if effect > 0 else "below"
-        return f"CAR-FT is {abs(100 * effect):.1f} points {direction} plain fine-tuning ({interval_words(part)})"
+        return f"{method} is {abs(100 * effect):.1f} points {direction} plain fine-tuning ({interval_words(part)})"
     return f"{minus}, so neither is shown to be better"
 
 

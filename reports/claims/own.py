@@ -32,6 +32,10 @@ SETS: Mapping[str, tuple[str, Sets, str]] = {
 }
 SUITE = "ood/"
 _ENTRY = re.compile(r"(\w+)(?:\((\w+)\)(?: alpha (\d(?:\.\d+)?)| (greedy))?)?")
+#: the same as tables show it: ``WiSE-FT of FT alpha 0.5``, ``greedy soup of FT``
+_SHOWN_ENTRY = re.compile(
+    r"(?P<greedy>greedy )?(?P<method>.+?)(?: of (?P<parent>.+?))?(?: alpha (?P<alpha>\d(?:\.\d+)?))?"
+)
 
 
 class OwnClaim(BaseModel):
@@ -44,7 +48,8 @@ class OwnClaim(BaseModel):
     title: str = Field(min_length=1, max_length=120)
     """What is claimed, in a few words."""
     first: str
-    """Method that is said to be better: a name, ``wise_ft(ft)``, ``wise_ft(ft) alpha 0.5`` or ``soup(ft) greedy``."""
+    """Method that is said to be better: a name, ``wise_ft(ft)``, ``wise_ft(ft) alpha 0.5`` or ``soup(ft) greedy``; or
+    what tables show of it, such as ``WiSE-FT of FT alpha 0.5``."""
     second: str
     """Method that it is compared with."""
     set: str
@@ -122,11 +127,8 @@ class ClaimsFile(BaseModel):
 
 
 def entry_of(label: str) -> Entry:
-    """The row of the tables with this label. Raises ``UserError`` for what is none."""
-    found = _ENTRY.fullmatch(label)
-    if found is None:
-        raise UserError(f"'{label}' is no method.", "Write a name such as ft, or wise_ft(ft) alpha 0.5")
-    method, parent, alpha, greedy = found.groups()
+    """The row of the tables with this label, or that is shown so. Raises ``UserError`` for what is none."""
+    method, parent, alpha, greedy = _parsed(label)
     kind = method_card(method).kind
     if (kind == "post-hoc") != (parent is not None) or (parent and method_card(parent).kind != "trained"):
         raise UserError(f"'{label}' is no method.", "wise_ft and soup are of a trained method, as wise_ft(ft).")
@@ -134,6 +136,21 @@ def entry_of(label: str) -> Entry:
     if (alpha and method != "wise_ft") or (greedy and method != "soup") or float(alpha or 0) > 1:
         raise UserError(f"'{label}' is no method.", "wise_ft has an alpha in 0 to 1, soup may be greedy.")
     return Entry(method, parent, None if alpha is None else float(alpha), rule)
+
+
+def _parsed(label: str) -> tuple[str, str | None, str | None, str | None]:
+    """Method, parent, alpha and rule of a row's label, by names or as tables show it; a method's label may be both."""
+    names = {card.label: name for name, card in METHODS.items()}
+    if label in names:
+        return names[label], None, None, None
+    if found := _ENTRY.fullmatch(label):
+        method, parent, alpha, greedy = found.groups()
+        return method, parent, alpha, greedy
+    shown = _SHOWN_ENTRY.fullmatch(label)
+    if shown is None or shown["method"] not in names or (shown["parent"] or "FT") not in names:
+        raise UserError(f"'{label}' is no method.", "Write a name such as ft, or wise_ft(ft) alpha 0.5")
+    parent = names[shown["parent"]] if shown["parent"] else None
+    return names[shown["method"]], parent, shown["alpha"], shown["greedy"]
 
 
 def _command(evidence: Evidence, first: Entry, second: Entry) -> str:

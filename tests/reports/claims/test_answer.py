@@ -16,14 +16,14 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import write_failure
 from carft.store.records import Store
-from reports.analysis.contrasts import Part
+from reports.analysis.contrasts import Contrast, Part, pool
 from reports.analysis.levels import LEVELS, level_table
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.answer import LINE, PageAnswer, listed
+from reports.claims.answer import LINE, PageAnswer, interval_words, listed
 from reports.claims.notes import first_sight, mean_beside, worst_of
 from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, Verdict, decide, ledger
 from reports.claims.verdicts import verdicts
-from reports.evidence.evidence import Evidence
+from reports.evidence.evidence import FT, Entry, Evidence
 from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
 from tests.support.planted import Plan, change_study, plant
@@ -182,6 +182,26 @@ def test_contexts_that_zero_shot_does_not_see_are_not_asked_of(tmp_path: Path) -
     assert table["contexts", "ft"] == pytest.approx(1 / 18) and math.isnan(table["ID test", "ft"])
     several = words(answer_of(evidence_of(tmp_path, plan, DOWNSTREAM_ICONS[:1])))
     assert several["Context recognition"].endswith(f"zero-shot is not above chance on icons, {ALL}.")
+
+
+def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: Path) -> None:
+    plan = replace(PLAN, top1={**PLAN.top1, "l2_sp": 0.9}, context={**PLAN.context, "l2_sp": 0.3})
+    store = evidence_of(tmp_path, plan).store
+    assert "L2-SP" not in str(answer_of(Evidence.of(store)))
+    change_study(store, ALL, "l2_sp", plugin="0" * 12)
+    evidence = Evidence.of(store)
+    told = words(answer_of(evidence))
+    gained = pool(evidence, Contrast(Entry("l2_sp"), FT), "")
+    assert gained is not None
+    size = f"{100 * gained.estimate.effect:.1f} points above plain fine-tuning"
+    assert f"L2-SP is {size} ({interval_words(gained)})" in told["In distribution"]
+    assert re.search("L2-SP is .* points below plain", told["Context recognition"])
+    several = words(answer_of(evidence_of(tmp_path, PLAN, DOWNSTREAM_ICONS[:1])))
+    assert f"L2-SP against FT: better on {ALL} (" in several["In distribution"]
+    study = next(study for study in store.studies() if study.method == "l2_sp")
+    change_study(store, ALL, "l2_sp", trials=[trial.model_dump() for trial in study.trials[:1]])
+    unequal = words(answer_of(Evidence.of(store)))
+    assert f"L2-SP against FT: not measured on {ALL}" in unequal["In distribution"]
 
 
 def test_however_many_families_a_sentence_stays_a_line() -> None:

@@ -44,6 +44,20 @@ def test_a_method_is_written_as_the_tables_write_it(label: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "label"),
+    [
+        ("CAR-FT, permuted", "car_ft_permuted"),
+        ("zero-shot", "zeroshot"),
+        ("WiSE-FT of CAR-FT", "wise_ft(car_ft)"),
+        ("WiSE-FT of FT alpha 0.5", "wise_ft(ft) alpha 0.5"),
+        ("greedy soup of FT", "soup(ft) greedy"),
+    ],
+)
+def test_a_method_may_be_written_as_the_tables_show_it(shown: str, label: str) -> None:
+    assert entry_of(shown).label == label
+
+
+@pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("first: car_ft", "first: car_fft", "mine.yaml, line 2: claims.0.first: There is no method"),
