@@ -201,7 +201,7 @@ def test_a_method_of_one_s_own_stands_in_the_sentences_beside_car_ft(tmp_path: P
     study = next(study for study in store.studies() if study.method == "l2_sp")
     change_study(store, ALL, "l2_sp", trials=[trial.model_dump() for trial in study.trials[:1]])
     unequal = words(answer_of(Evidence.of(store)))
-    assert f"L2-SP against FT: not measured on {ALL}" in unequal["In distribution"]
+    assert f"L2-SP against FT: undecided on {ALL}" in unequal["In distribution"]
 
 
 def test_however_many_families_a_sentence_stays_a_line() -> None:
