@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ THOUSAND = 1017
 def three_cells(folder: Path) -> list[object]:
     """The arguments of a sweep of zero-shot, one trial and one confirm cell, on two workers each, of two epochs."""
     recipe = load_recipe("miniature").changed([TASK], ["zeroshot", "ft"], trials=1, seeds=1)
-    training = recipe.training.model_copy(update={"epochs": 2})
+    training = replace(recipe.training, epochs=2)
     own = recipe.model_copy(update={"training": training}).model_dump(exclude_none=True)
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
     return [folder / "own.yaml", "--workers-per-cell", 2, "--checkpoint-every", 1]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ AGAIN = re.compile(r"goes on after step \d+ from a checkpoint")
 def own_recipe(tmp_path: Path) -> Path:
     """Zero-shot, one trial and one confirm cell, of enough epochs that the signal arrives before the end."""
     recipe = load_recipe("miniature").changed([TASK], ["zeroshot", "ft"], trials=1, seeds=1)
-    training = recipe.training.model_copy(update={"epochs": 6})
+    training = replace(recipe.training, epochs=6)
     own = recipe.model_copy(update={"training": training}).model_dump(exclude_none=True)
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(own))
