@@ -52,36 +52,30 @@ class Settings:
 
         return core_schema.no_info_wrap_validator_function(
             read,
-            handler.generate_schema(_model(kind)),
+            handler.generate_schema(settings_model(kind)),
             serialization=core_schema.plain_serializer_function_ser_schema(lambda settings: settings.as_dict()),
         )
 
 
 @cache
-def declared(kind: Any) -> Mapping[str, FieldInfo]:
-    """Name -> declaration of the settings of a dataclass or of a pydantic model, in order."""
+def settings_model(kind: Any) -> type[BaseModel]:
+    """The pydantic model of a class of settings; of a pydantic model itself."""
     if issubclass(kind, BaseModel):
-        return kind.model_fields
-    hints = get_type_hints(kind, include_extras=True)
-    return {f.name: FieldInfo.from_annotated_attribute(hints[f.name], _default(f)) for f in fields(kind)}
-
-
-def described(kind: Any) -> dict[str, FieldInfo]:
-    """Name -> declaration of the settings that are options of the command line."""
-    return {name: field for name, field in declared(kind).items() if field.description}
-
-
-@cache
-def _model(kind: Any) -> type[BaseModel]:
+        return kind
     hints = get_type_hints(kind, include_extras=True)
     members: dict[str, Any] = {f.name: (hints[f.name], _default(f)) for f in fields(kind)}
-    return create_model(kind.__name__, __config__=STRICT, **members)
+    return create_model(kind.__name__, __config__={**STRICT, "defer_build": True}, **members)
 
 
 def _default(field: Field) -> Any:
     if field.default_factory is not MISSING:
         return field.default_factory()
     return ... if field.default is MISSING else field.default
+
+
+def described(kind: Any) -> dict[str, FieldInfo]:
+    """Name -> declaration of the settings that are options of the command line."""
+    return {name: field for name, field in settings_model(kind).model_fields.items() if field.description}
 
 
 def plain_type(annotation: Any) -> Any:
@@ -112,11 +106,8 @@ def allowed_values(field: FieldInfo) -> str:
 
 
 def require_allowed(kind: Any, values: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` for the first of these values that the declaration of its setting does not allow.
-
-    kind: the class of settings, or a pydantic model.
-    """
-    model: type[BaseModel] = kind if issubclass(kind, BaseModel) else _model(kind)
+    """Raise ``UserError`` for the first of these values that its declaration in the class ``kind`` does not allow."""
+    model = settings_model(kind)
     try:
         model.model_validate(values)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from carft.core.errors import UserError
-from carft.core.settings import Settings, allowed_values, declared
+from carft.core.settings import Settings, allowed_values, settings_model
 
 Model = TypeVar("Model", bound=BaseModel)
 #: what pydantic calls a key that a model does not have
@@ -92,12 +92,12 @@ def _keys(model: type[BaseModel], path: Sequence[str]) -> Mapping[str, FieldInfo
     kind: Any = model
     for part in path:
         if _is_section(kind):
-            field = declared(kind).get(part)
+            field = settings_model(kind).model_fields.get(part)
             kind = field.annotation if field else None
         else:  # an entry of a list, or of keys of one's own
             kind = next(iter(get_args(kind)[-1:]), None)
         kind = next((one for one in get_args(kind) if _is_section(one)), kind) if type(None) in get_args(kind) else kind
-    return declared(kind) if _is_section(kind) else {}
+    return settings_model(kind).model_fields if _is_section(kind) else {}
 
 
 def _is_section(kind: Any) -> bool:

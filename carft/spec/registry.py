@@ -6,12 +6,13 @@ A new method is one file in ``carft/methods`` and one card in ``METHODS`` (docs/
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from carft.core.errors import UserError, unknown
-from carft.spec.training import NO_CLIP, require_not_negative, require_positive
+from carft.spec.training import NO_CLIP
 
 Kind = Literal["untrained", "trained", "post-hoc"]
 
@@ -291,8 +292,9 @@ def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
     for name, limits in space.items():
         if name not in given:
             raise UserError(f"Method '{method}' needs a {hyperparameter_words(name)}.", _how(name))
-        check = require_not_negative if limits.zero_allowed else require_positive
-        check(hyperparameter_words(name), given[name])
+        value, least = given[name], "of at least 0" if limits.zero_allowed else "above 0"
+        if not (0 <= value < math.inf) or (value == 0 and not limits.zero_allowed):
+            raise UserError(f"The {hyperparameter_words(name)} must be a finite number {least}, not {value}.")
 
 
 def _how(name: str) -> str:

@@ -78,15 +78,3 @@ class Training(Settings):
         if not self.is_drawn:
             return self.epochs * count
         return self.bounds(count, domains)[-1] * self.images_per_step(domains)
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raise ``UserError`` unless ``value`` is finite and above zero."""
-    if not (math.isfinite(value) and value > 0):
-        raise UserError(f"The {name} must be a finite number above 0, not {value}.")
-
-
-def require_not_negative(name: str, value: float) -> None:
-    """Raise ``UserError`` unless ``value`` is finite and at least zero."""
-    if not (math.isfinite(value) and value >= 0):
-        raise UserError(f"The {name} must be a finite number of at least 0, not {value}.")
