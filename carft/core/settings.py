@@ -18,8 +18,8 @@ from pydantic_core import core_schema
 
 from carft.core.errors import UserError
 
-#: unknown keys are refused, and no value is converted
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+#: unknown keys are refused, and no value is converted; a model is built when it is first used
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 #: types of single values in words
 TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 #: bounds of a number in words
@@ -64,7 +64,7 @@ def settings_model(kind: Any) -> type[BaseModel]:
         return kind
     hints = get_type_hints(kind, include_extras=True)
     members: dict[str, Any] = {f.name: (hints[f.name], _default(f)) for f in fields(kind)}
-    return create_model(kind.__name__, __config__={**STRICT, "defer_build": True}, **members)
+    return create_model(kind.__name__, __config__=STRICT, **members)
 
 
 def _default(field: Field) -> Any:
