@@ -13,12 +13,12 @@ from reports.claims.own import NAME, ask
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.evidence import Evidence
-from reports.figures.figures import draw_all
+from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
 from reports.render.page import PAGES, Content
 from reports.render.pictures import PictureOptions, read_pictures, write_pictures
-from reports.tables.registry import Tables
+from reports.tables.table import Sources
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def build_report(
     _require_folder(folder)
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
-    plots = draw_all(sources.tables(), sources.evidence.scale, folder / "figures")
+    figures = draw_figures(sources.tables(), sources.evidence.scale, folder / "figures")
     made_pictures = write_pictures(sources, pictures or PictureOptions(), folder)
-    content = Content.of(sources, plots, manifests.fingerprint(records), read_pictures(made_pictures.paths))
+    content = Content.of(sources, figures, manifests.fingerprint(records), read_pictures(made_pictures.paths))
     pages = write_pages(content, folder)
-    drawings = [path for plot in plots for path in (plot.png, plot.svg, plot.svg.with_suffix(".csv"))]
+    drawings = [path for drawn in figures for path in (drawn.png, drawn.svg, drawn.svg.with_suffix(".csv"))]
     paths = [*pages, *tables, *drawings, *made_pictures.paths]
     if claims:
         (folder / NAME).write_text(claims, encoding="utf-8")
@@ -71,7 +71,7 @@ def build_report(
     return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer, made_pictures.missing)
 
 
-def sources_of(store: Store, suggest: Suggest | None = None) -> Tables:
+def sources_of(store: Store, suggest: Suggest | None = None) -> Sources:
     """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
     evidence = Evidence.of(store, suggest)
     if not evidence.tasks:
@@ -79,10 +79,10 @@ def sources_of(store: Store, suggest: Suggest | None = None) -> Tables:
             f"'{store.name}' holds no study.",
             f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}",
         )
-    return Tables(evidence)
+    return Sources(evidence)
 
 
-def write_tables(sources: Tables, folder: Path) -> list[Path]:
+def write_tables(sources: Sources, folder: Path) -> list[Path]:
     """One CSV per table of the registry."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -18,12 +18,12 @@ from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict
 from reports.evidence.conduct import Suggest
-from reports.render.cell_block import made_by
 from reports.render.formatting import points
 from reports.render.manifest import record_digests
+from reports.render.provenance import made_by
 from reports.stats.intervals import Estimate
 from reports.stats.ranks import holm
-from reports.tables.registry import Tables
+from reports.tables.table import Sources
 
 LEVEL = 0.05
 NAMED = 5
@@ -77,7 +77,7 @@ def moved(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
-def _both(sides: Sequence[Tables]) -> list[tuple[Verdict, Verdict]]:
+def _both(sides: Sequence[Sources]) -> list[tuple[Verdict, Verdict]]:
     """Verdicts on the same claim in the same scope."""
     theirs = {_name(v): v for v in sides[1].verdicts}
     return [(v, theirs[_name(v)]) for v in sides[0].verdicts if _name(v) in theirs]
@@ -87,7 +87,7 @@ def _name(verdict: Verdict) -> str:
     return f"{verdict.claim}@{verdict.scope}".removesuffix("@")
 
 
-def _parts(sides: Sequence[Tables]) -> Rows:
+def _parts(sides: Sequence[Sources]) -> Rows:
     """Every deciding part that both folders have, with Holm over all of them."""
     rows = []
     for a, b in _both(sides):
@@ -141,7 +141,7 @@ def _with_interval(row: dict[str, Any], effect: str, low: str, high: str) -> str
     return f"{points(row[effect])} ({points(row[low])} to {points(row[high])})"
 
 
-def _shared(first: Store, second: Store, sides: Sequence[Tables]) -> tuple[dict[str, int], list[str]]:
+def _shared(first: Store, second: Store, sides: Sequence[Sources]) -> tuple[dict[str, int], list[str]]:
     """Counts of shared and identical cells, and the ids of shared cells with other predictions."""
     ours, theirs = (s.evidence.records.keys() for s in sides)
     shared = sorted(ours & theirs)
@@ -160,8 +160,8 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
     """Whether two cells agree on every set that both were evaluated on. Equal files are not read."""
     for name in sorted({"val", *(first.evaluated(cell) & second.evaluated(cell))}):
         path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
-        known = [each.get(f"{path}.parquet") for each in digests]
-        if known[0] is not None and known[0] == known[1]:
+        known_digests = [each.get(f"{path}.parquet") for each in digests]
+        if known_digests[0] is not None and known_digests[0] == known_digests[1]:
             continue
         if not all(store.has_predictions(cell, name) for store in (first, second)):
             continue
@@ -176,7 +176,7 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
 
 
 def _sentences(
-    sides: Sequence[Tables], cells: dict[str, int], differing: list[str], only_first: list[str], only_second: list[str]
+    sides: Sequence[Sources], cells: dict[str, int], differing: list[str], only_first: list[str], only_second: list[str]
 ) -> list[str]:
     first, second = (s.evidence for s in sides)
     words = [

@@ -18,8 +18,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from carft.core.errors import UserError
-from reports.tables.registry import TABLES
-from reports.tables.rows import rows_of
+from reports.tables.table import rows_of, table_cards
 
 _LINK = re.compile(
     r"\[(?P<text>[^\[\]]+)\]\(<?(?P<path>[^()#<>]*?)tables/(?P<table>\w+)\.csv#(?P<address>[^()<>]+)>?\)"
@@ -58,13 +57,13 @@ def quotes_of(source: Path) -> list[Quote]:
     return [
         Quote(
             source,
-            text.count("\n", 0, found.start()) + 1,
-            " ".join(found["text"].split()),
-            source.parent / unquote(found["path"]) / "tables" / f"{found['table']}.csv",
-            unquote(found["address"]),
-            found.span("text"),
+            text.count("\n", 0, link.start()) + 1,
+            " ".join(link["text"].split()),
+            source.parent / unquote(link["path"]) / "tables" / f"{link['table']}.csv",
+            unquote(link["address"]),
+            link.span("text"),
         )
-        for found in _LINK.finditer(_CODE.sub(lambda code: _OTHER.sub(" ", code[0]), text))
+        for link in _LINK.finditer(_CODE.sub(lambda code: _OTHER.sub(" ", code[0]), text))
     ]
 
 
@@ -80,11 +79,11 @@ def differences(quote: Quote) -> Iterator[str]:
         yield missing.message
         return
     yield from (f"{name} is '{word}'" for name, word in words.items() if word.casefold() not in quote.text.casefold())
-    said = _NUMBER.findall(quote.text)
-    if len(said) != len(numbers):
-        yield f"it has {len(said)} numbers for {len(numbers)} columns"
+    written = _NUMBER.findall(quote.text)
+    if len(written) != len(numbers):
+        yield f"it has {len(written)} numbers for {len(numbers)} columns"
         return
-    for number, (name, value) in zip(said, numbers.items(), strict=True):
+    for number, (name, value) in zip(written, numbers.items(), strict=True):
         if not _rounds_to(value, number):
             yield f"{name} is {value:.6g}"
 
@@ -108,21 +107,22 @@ def rewritten(source: Path) -> str:
 
 def _with_numbers(words: str, values: list[float]) -> str:
     following = iter(values)
-    return _NUMBER.sub(lambda said: _in_notation(next(following), said[0]), words)
+    return _NUMBER.sub(lambda number: _in_notation(next(following), number[0]), words)
 
 
-def _in_notation(value: float, said: str) -> str:
+def _in_notation(value: float, number: str) -> str:
     """A value as the text writes the number in its place; the number itself when it holds, or when there is none."""
-    if _rounds_to(value, said) or not math.isfinite(value):
-        return said
-    sign, comma, decimals = "+" if said[0] in "-−+" else "", "," if "," in said else "", len(said.partition(".")[2])
+    if _rounds_to(value, number) or not math.isfinite(value):
+        return number
+    sign, comma = "+" if number[0] in "-−+" else "", "," if "," in number else ""
+    decimals = len(number.partition(".")[2])
     return f"{value:{sign}{comma}.{decimals}f}".replace("-", "−")
 
 
 def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:
     """Column -> the words, and the numbers as they are quoted, of the row. ``UserError`` when there are none."""
     row, columns = quote.address.rpartition(".")[::2]
-    if quote.path.stem not in TABLES or not quote.path.is_file():
+    if quote.path.stem not in table_cards() or not quote.path.is_file():
         raise UserError(f"there is no table {quote.path}")
     rows, wanted = _rows(quote.path), columns.split(",")
     if row not in rows:
@@ -147,11 +147,11 @@ def _rounds_to(value: float, word: str) -> bool:
 
 def _scale(table: str, column: str, row: dict[str, Any]) -> float:
     """What the page multiplies a value with."""
-    plain = TABLES[table].format(column) == "general" or row.get("unit", "points") != "points"
+    plain = table_cards()[table].format(column) == "general" or row.get("unit", "points") != "points"
     return 1 if plain else 100
 
 
 def _rows(path: Path) -> dict[str, dict[str, Any]]:
-    card, table = TABLES[path.stem], pd.read_csv(path)
+    card, table = table_cards()[path.stem], pd.read_csv(path)
     names = [name for name in ("scope", *card.keys) if name in table and not is_numeric_dtype(table[name])]
     return card.addressed(rows_of(table.fillna(dict.fromkeys(names, ""))))

@@ -19,7 +19,7 @@ from carft.data.catalog import card
 from carft.data.folder.naming import labels
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests
-from reports.tables.rows import rows_of
+from reports.tables.table import rows_of
 
 TOP = 5
 #: names that the line of changes lists at most
@@ -209,10 +209,10 @@ def _records(store: Store, request: RescoreRequest) -> list[Record]:
             card(name)
     records = [r for r in every if request.tasks is None or {r.cell.task, shown[r.cell.task]} & set(request.tasks)]
     for task in {r.cell.task for r in records}:
-        known = {"val", "test", *(f"ood/{suite}" for suite in card(task).suites)}
+        sets = {"val", "test", *(f"ood/{suite}" for suite in card(task).suites)}
         for name in request.sets or ():
-            if name not in known:
-                raise unknown(f"set of {task}", name, known)
+            if name not in sets:
+                raise unknown(f"set of {task}", name, sets)
         for name in request.classes or ():
             if name not in card(task).classes:
                 raise unknown(f"class of {task}", name, card(task).classes)

@@ -31,14 +31,13 @@ from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import ask_again
 from reports.evidence.conduct import Suggest, replay_differences, unchecked
 from reports.evidence.results import finished_trials
-from reports.figures.figures import draw_all
-from reports.figures.style import Plot
+from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
+from reports.render.encoding import unpacked
 from reports.render.manifest import Manifest
-from reports.render.packing import unpacked
 from reports.render.page import Content
 from reports.render.pictures import FOLDER, read_pictures
-from reports.tables.registry import TABLES, Tables
+from reports.tables.table import Sources, table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
@@ -73,8 +72,8 @@ class Case:
         cells; of a study that got another winner since then, it held those of the earlier winner.
         """
         studies = self.store.studies() if self.is_compact else []
-        known = (s for s in studies if not s.confirm or s.extended_from or any(map(self._is_shared, s.confirm)))
-        return {trial.cell for study in known for trial in study.trials}
+        complete = (s for s in studies if not s.confirm or s.extended_from or any(map(self._is_shared, s.confirm)))
+        return {trial.cell for study in complete for trial in study.trials}
 
     def _is_shared(self, cell: str) -> bool:
         return self.store.has_predictions(cell, "val") and not self.store.has_logits(cell, "val")
@@ -88,13 +87,13 @@ class Case:
         return manifests.record_digests(self.store, self.manifest.schema)
 
     @cached_property
-    def sources(self) -> Tables:
+    def sources(self) -> Sources:
         return sources_of(self.store, self.suggest)
 
     @cached_property
-    def plots(self) -> list[Plot]:
+    def figures(self) -> list[DrawnFigure]:
         """Every figure drawn again."""
-        return draw_all(self.sources.tables(), self.sources.evidence.scale, self.scratch / "figures")
+        return draw_figures(self.sources.tables(), self.sources.evidence.scale, self.scratch / "figures")
 
     def same(self, *keys: str) -> bool:
         """Whether the report was made with the same code, machine or packages as are here."""
@@ -124,7 +123,7 @@ class Verification:
         return not any(check.differences for check in self.checks)
 
 
-Found = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
+Comparisons = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
 
 
 def verify(store: Store, folder: Path, allow_other_code: bool = False, suggest: Suggest | None = None) -> Verification:
@@ -142,7 +141,7 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, suggest: 
     return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
 
 
-def _run(name: str, check: Callable[[Case], Found], case: Case) -> VerifyCheck:
+def _run(name: str, check: Callable[[Case], Comparisons], case: Case) -> VerifyCheck:
     compared, differences = 0, []
     try:
         for count, difference in check(case):
@@ -154,7 +153,7 @@ def _run(name: str, check: Callable[[Case], Found], case: Case) -> VerifyCheck:
     return VerifyCheck(name, compared, tuple(differences))
 
 
-def _report_files(case: Case) -> Found:
+def _report_files(case: Case) -> Comparisons:
     """Every file of the report against the manifest; tables, figures and pictures that the manifest does not name."""
     made = [case.folder / name for name in case.manifest.report]
     inside = [path for name in ("tables", "figures", FOLDER) for path in case.folder.glob(f"{name}/*")]
@@ -162,12 +161,12 @@ def _report_files(case: Case) -> Found:
     yield from _digests(case.manifest.report, manifests.digests(case.folder, set(there)))
 
 
-def _record_files(case: Case) -> Found:
+def _record_files(case: Case) -> Comparisons:
     """Every record against the manifest."""
     yield from _digests(case.manifest.records, case.records)
 
 
-def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Found:
+def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Comparisons:
     for name in sorted({*then, *now}):
         if name not in now:
             yield 1, f"{name} is missing"
@@ -177,7 +176,7 @@ def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Found:
             yield 1, None if then[name] == now[name] else f"{name} was changed after the report was written"
 
 
-def _recorded_metrics(case: Case) -> Found:
+def _recorded_metrics(case: Case) -> Comparisons:
     """Every recorded metric against the one its prediction file gives; predicted classes against their logits."""
     for record in case.store.records():
         recorded = {"val": record.metrics, **{k: v.metrics for k, v in case.store.evaluations(record.id).items()}}
@@ -194,7 +193,7 @@ def _recorded_metrics(case: Case) -> Found:
         )
 
 
-def _one_set(case: Case, cell: str, name: str, recorded: Mapping[str, float]) -> Found:
+def _one_set(case: Case, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
     store = case.store
     if not store.has_logits(cell, name) and store.has_predictions(cell, name):
         case.without_logits += 1
@@ -205,7 +204,7 @@ def _one_set(case: Case, cell: str, name: str, recorded: Mapping[str, float]) ->
     return _with_logits(store, cell, name, recorded)
 
 
-def _with_logits(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Found:
+def _with_logits(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
     predictions, outcomes = store.predictions(cell, name), store.outcomes(cell, name)
     for what, shown, given in (
         ("class", outcomes.predicted, predictions.predicted),
@@ -219,7 +218,7 @@ def _with_logits(store: Store, cell: str, name: str, recorded: Mapping[str, floa
 
 def _metrics(
     cell: str, name: str, recorded: Mapping[str, float], given: Mapping[str, float], but: tuple[str, ...] = ()
-) -> Found:
+) -> Comparisons:
     """Recorded metrics of a set against given ones. but: endings of metrics that are not compared."""
     for metric in (m for m in recorded if m.startswith(f"{name}/") and not m.endswith(but)):
         then, now = recorded[metric], given.get(metric, math.nan)
@@ -229,13 +228,13 @@ def _metrics(
             yield 1, f"cell {cell}: {metric} is recorded as {then!r}; its predictions give {now!r}"
 
 
-def _winners(case: Case) -> Found:
+def _winners(case: Case) -> Comparisons:
     """Every study's winner against selection on validation, its confirm cells against the winner, and what was given
     up early against the rule."""
     return _each_study(case.sources.evidence.archive.studies, partial(_winner, case))
 
 
-def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Found]) -> Found:
+def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Comparisons]) -> Comparisons:
     """The check of one study after another. An error of one is a difference that names it, and ends no other."""
     for study in studies:
         try:
@@ -244,7 +243,7 @@ def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Found
             yield 1, f"study {study.id} ({study.method} on {study.task}): {unchecked(error)}"
 
 
-def _winner(case: Case, study: StudyFile) -> Found:
+def _winner(case: Case, study: StudyFile) -> Comparisons:
     records = case.sources.evidence.records
     yield from _given_up(case, study)
     trials = finished_trials(study, records)
@@ -260,7 +259,7 @@ def _winner(case: Case, study: StudyFile) -> Found:
     yield 1, f"study {study.id}: confirm cells {', '.join(others)} are not the winner's" if others else None
 
 
-def _given_up(case: Case, study: StudyFile) -> Found:
+def _given_up(case: Case, study: StudyFile) -> Comparisons:
     """Every trial of a study with early stopping: pruned or not, as the curves on record and its rungs ask for.
 
     Otherwise a trial that is better than the winner could be struck out by calling it stopped.
@@ -273,14 +272,14 @@ def _given_up(case: Case, study: StudyFile) -> Found:
     for trial, stop in zip(trials, wanted, strict=True):
         if trial.status not in ("done", "stopped"):
             continue
-        found = trial.stopped_after if trial.status == "stopped" else None
-        said = "trained to the end" if found is None else f"pruned after epoch {found}"
+        pruned_after = trial.stopped_after if trial.status == "stopped" else None
+        state = "trained to the end" if pruned_after is None else f"pruned after epoch {pruned_after}"
         rule = "to the end" if stop is None else f"until epoch {stop}"
-        words = f"study {study.id}: trial {trial.number} is {said}; its rungs let it train {rule}"
-        yield 1, None if found == stop else words
+        words = f"study {study.id}: trial {trial.number} is {state}; its rungs let it train {rule}"
+        yield 1, None if pruned_after == stop else words
 
 
-def _conduct(case: Case) -> Found:
+def _conduct(case: Case) -> Comparisons:
     """Every study against the protocol: its identity, its trials as the sampler gives them, its confirm seeds, and
     whether cells that were tested or searched are left out."""
     archive = case.sources.evidence.archive
@@ -296,7 +295,7 @@ def _conduct(case: Case) -> Found:
         )
 
 
-def _study_conduct(case: Case, study: StudyFile) -> Found:
+def _study_conduct(case: Case, study: StudyFile) -> Comparisons:
     archive = case.sources.evidence.archive
     yield len(study.trials) + len(study.confirm), None
     named = f"study {study.id} ({study.method} on {study.task})"
@@ -330,20 +329,20 @@ def _identity(study: StudyFile, records: Mapping[str, Record], others: Sequence[
 def _is_strange(study: StudyFile, record: Record) -> bool:
     """Whether a search cell was run with another seed, precision, model or training recipe than its study says."""
     cell, training = record.cell, {**asdict(Training()), **study.training.content()}
-    said = (study.task, study.data_version, *id_form(study.model, study.pretrained), study.method)
+    stated = (study.task, study.data_version, *id_form(study.model, study.pretrained), study.method)
     done = (cell.task, cell.data_version, *id_form(cell.model, cell.pretrained), cell.method)
     settings = (study.search_seed, study.precision, training, *(getattr(study, name) for name in PROTOCOL))
     computed = (cell.seed, cell.precision, asdict(cell.training), *(getattr(cell, name) for name in PROTOCOL))
-    return said != done or settings != computed
+    return stated != done or settings != computed
 
 
-def _tables(case: Case) -> Found:
+def _tables(case: Case) -> Comparisons:
     """Every value of every table against the one made again from the records; verdicts are among the tables."""
     for path in write_tables(case.sources, case.scratch / "tables"):
-        yield from _compare_csv(case.folder / "tables" / path.name, path, path.stem, TABLES[path.stem].key)
+        yield from _compare_csv(case.folder / "tables" / path.name, path, path.stem, table_cards()[path.stem].key)
 
 
-def _figures(case: Case) -> Found:
+def _figures(case: Case) -> Comparisons:
     """Every drawn number against one drawn again; with the same versions also every byte of the drawings."""
     exact = case.same("code", "machine", "packages")
     if not exact:
@@ -352,16 +351,16 @@ def _figures(case: Case) -> Found:
             "digests, not byte by byte."
         )
     shown = case.folder / "figures"
-    for plot in case.plots:
-        yield from _compare_csv(shown / f"{plot.name}.csv", plot.svg.with_suffix(".csv"), f"figure {plot.name}")
-        for path in (plot.png, plot.svg) if exact else ():
+    for drawn in case.figures:
+        yield from _compare_csv(shown / f"{drawn.name}.csv", drawn.svg.with_suffix(".csv"), f"figure {drawn.name}")
+        for path in (drawn.png, drawn.svg) if exact else ():
             yield _compare(shown / path.name, path, f"figures/{path.name}", Path.read_bytes)
-    expected = {plot.name for plot in case.plots}
+    expected = {drawn.name for drawn in case.figures}
     for path in sorted(shown.glob("*.svg")):
         yield 1, None if path.stem in expected else f"figures/{path.name} is not a figure of these records"
 
 
-def _pages(case: Case) -> Found:
+def _pages(case: Case) -> Comparisons:
     """Every page against one rendered again around the report's own figures and pictures."""
     if not case.same("code"):
         words = "the report was made by other code, so the text of its pages can be compared by digest only"
@@ -369,7 +368,7 @@ def _pages(case: Case) -> Found:
         yield 1, None if case.allow_other_code else f"{words}: check with the code that made it, or --allow-other-code"
         return
     shown = case.folder / "figures"
-    own = [replace(plot, png=shown / plot.png.name, svg=shown / plot.svg.name) for plot in case.plots]
+    own = [replace(drawn, png=shown / drawn.png.name, svg=shown / drawn.svg.name) for drawn in case.figures]
     pictures = read_pictures((case.folder / FOLDER).glob("*.jpg"))
     content = Content.of(case.sources, own, manifests.fingerprint(case.records), pictures)
     for path in write_pages(content, case.scratch):
@@ -386,7 +385,9 @@ def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object])
     return 1, None if read(shown) == read(made) else f"{name} is not what the records give"
 
 
-def _compare_csv(shown: Path, made: Path, name: str, key: Callable[[Mapping[str, str]], str] | None = None) -> Found:
+def _compare_csv(
+    shown: Path, made: Path, name: str, key: Callable[[Mapping[str, str]], str] | None = None
+) -> Comparisons:
     if not shown.is_file():
         yield 1, f"{name} is missing"
         return
@@ -422,7 +423,7 @@ def _equal(first: float, second: float) -> bool:
     return math.isclose(first, second, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
-CHECKS: dict[str, Callable[[Case], Found]] = {
+CHECKS: dict[str, Callable[[Case], Comparisons]] = {
     "files of the report against the manifest": _report_files,
     "records against the manifest": _record_files,
     "recorded metrics against predictions": _recorded_metrics,

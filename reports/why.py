@@ -18,9 +18,7 @@ from reports.claims.verdicts import as_asked, ledger
 from reports.claims.workings import computed_words, variance_rows
 from reports.evidence.conduct import Suggest
 from reports.render.formatting import amount, points, shown_part
-from reports.tables.card import COPIED, INTERVAL
-from reports.tables.registry import TABLES, Tables, table_card
-from reports.tables.rows import rows_of
+from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards
 
 Rows = list[dict[str, Any]]
 #: metrics shown of the cells behind a claim
@@ -53,7 +51,7 @@ def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain
     if claim in ledger():
         return _claim(sources_of(store, suggest), claim, scope)
     if not dot:
-        raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in TABLES)])
+        raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in table_cards())])
     card = table_card(name)
     sources = sources_of(store, suggest)
     row, column = _found(sources, name, rest)
@@ -89,9 +87,9 @@ def _mean_words(values: Sequence[float], metric: str) -> str:
     return f"({' + '.join(f'{v:.6g}' for v in values)}) / {len(values)} = {sum(values) / len(values):.6g}"
 
 
-def _found(sources: Tables, name: str, rest: str) -> tuple[dict[str, Any], str]:
+def _found(sources: Sources, name: str, rest: str) -> tuple[dict[str, Any], str]:
     """The row and column of an address."""
-    card, table = TABLES[name], sources.table(name)
+    card, table = table_cards()[name], sources.table(name)
     if table.empty:
         raise UserError(f"The table '{name}' is empty in this folder.")
     rows = card.addressed(rows_of(table))
@@ -105,11 +103,11 @@ def _found(sources: Tables, name: str, rest: str) -> tuple[dict[str, Any], str]:
     return rows[row], column
 
 
-def _claim(sources: Tables, name: str, scope: str) -> Chain:
-    found = {v.scope: v for v in sources.verdicts if v.claim == name}
-    if scope and scope not in found:
-        raise unknown(f"scope of {name}", scope, found)
-    verdict = found[scope or next(iter(found))]
+def _claim(sources: Sources, name: str, scope: str) -> Chain:
+    by_scope = {v.scope: v for v in sources.verdicts if v.claim == name}
+    if scope and scope not in by_scope:
+        raise unknown(f"scope of {name}", scope, by_scope)
+    verdict = by_scope[scope or next(iter(by_scope))]
     claim = as_asked(verdict, sources.evidence)
     facts = [
         ("claim", claim.statement),
@@ -117,15 +115,16 @@ def _claim(sources: Tables, name: str, scope: str) -> Chain:
         ("source", claim.source),
         ("verdict", f"{verdict.verdict} (scale {verdict.scale}): {verdict.reason}"),
     ]
-    if len(found) > 1:
-        facts.append(("also asked of", ", ".join(f"{name}@{other}" for other in found if found[other] is not verdict)))
-    told = (
+    if len(by_scope) > 1:
+        others = [f"{name}@{other}" for other in by_scope if by_scope[other] is not verdict]
+        facts.append(("also asked of", ", ".join(others)))
+    details = (
         ("caution", verdict.caution),
         ("power", verdict.power),
         ("tuning luck", verdict.tuning),
         ("run", verdict.command),
     )
-    facts += [(what, text) for what, text in told if text]
+    facts += [(what, text) for what, text in details if text]
     shown, commands = shown_part(verdict), _commands(sources, verdict.cells)
     if shown is None:
         if verdict.effect is not None:
@@ -133,7 +132,7 @@ def _claim(sources: Tables, name: str, scope: str) -> Chain:
         return Chain(name, facts, {}, commands)
     facts += [
         ("number", f"{shown.name}: {amount(shown.estimate.effect, verdict.unit)} {verdict.unit}"),
-        ("formula", f"effect: {TABLES['verdicts'].formulas['effect'].words}"),
+        ("formula", f"effect: {table_cards()['verdicts'].formulas['effect'].words}"),
         ("interval", INTERVAL),
         ("computed", computed_words(shown)),
         ("a number of a part", f"verdicts.{verdict.scope}/{name}/{shown.name}.effect"),
@@ -161,7 +160,7 @@ def _part_row(part: Part) -> dict[str, Any]:
     }
 
 
-def _cell_rows(sources: Tables, cells: Sequence[str]) -> Rows:
+def _cell_rows(sources: Sources, cells: Sequence[str]) -> Rows:
     rows = []
     for name in cells:
         cell, metrics = sources.evidence.records[name].cell, sources.evidence.metrics(name)
@@ -170,11 +169,11 @@ def _cell_rows(sources: Tables, cells: Sequence[str]) -> Rows:
     return rows
 
 
-def _what(sources: Tables, cell: Cell) -> dict[str, Any]:
+def _what(sources: Sources, cell: Cell) -> dict[str, Any]:
     return {"task": sources.evidence.label(cell.task), "method": cell.method, "seed": cell.seed}
 
 
-def _commands(sources: Tables, cells: Sequence[str]) -> Rows:
+def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
     records, root = sources.evidence.records, sources.evidence.store.name
     rows = []
     for name in (c for c in cells if c in records):

@@ -143,9 +143,9 @@ def _quick_disk() -> Iterator[None]:
 
 @contextmanager
 def _two_figures() -> Iterator[None]:
-    from reports.figures.figures import DRAWINGS
+    from reports.figures.figure import figures
 
-    with patch.dict(DRAWINGS, {name: DRAWINGS[name] for name in ("answer", "differences")}, clear=True):
+    with patch.dict(figures(), {name: figures()[name] for name in ("answer", "differences")}, clear=True):
         yield
 
 

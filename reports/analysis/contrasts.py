@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
 
+import numpy as np
+
 from carft.spec.registry import METHODS, WISE_ALPHAS, hyperparameter_words
 from carft.spec.resolve import interpolation
 from carft.store.study import StudyFile
-from reports.analysis.pairing import Mismatch, paired, reasons_without_interval
+from reports.analysis.pairing import Mismatch, difference, paired, reasons_without_interval
 from reports.evidence.comparability import differences
-from reports.evidence.evidence import VALIDATION, Entry, Evidence
+from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Entry, Evidence
+from reports.evidence.results import finished_trials
 from reports.stats.intervals import Estimate, across, pooled, two_way
 
 NAMED = 3  # missing tasks that a sentence names
@@ -98,7 +101,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Found:
+class ContrastResult:
     """The estimates of a contrast, and what prevents a decision."""
 
     estimates: dict[str, tuple[Estimate, tuple[str, ...]]]
@@ -148,7 +151,7 @@ class Contrast:
     """``top1``, ``mean_per_class``, ``context``, or ``OF_CARD`` for the metric of each task's card."""
     sets: Sets = id_test
 
-    def found(self, evidence: Evidence) -> Found:
+    def estimate(self, evidence: Evidence) -> ContrastResult:
         """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
         searched = [e.parent or e.method for e in self._trained_sides()]
         unshared = evidence.unshared_searches(searched)
@@ -170,7 +173,7 @@ class Contrast:
         metrics = {task: self.metric(evidence, task) for task in estimates}
         labels = {task: evidence.label(task) for task in estimates}
         flaws = self._flaws(evidence, asked, without_interval)
-        return Found(estimates, flaws, unequal, metrics, labels, unshared)
+        return ContrastResult(estimates, flaws, unequal, metrics, labels, unshared)
 
     def metric(self, evidence: Evidence, task: str) -> str:
         """The metric of a task."""
@@ -206,17 +209,17 @@ class Contrast:
 
     def _departures(self, evidence: Evidence, tasks: Sequence[str]) -> list[str]:
         """Where the studies of the two sides left the protocol, and in what the studies of one side differ by task."""
-        found: dict[str, None] = {}
+        sentences: dict[str, None] = {}
         for method in dict.fromkeys(entry.parent or entry.method for entry in self._trained_sides()):
-            found |= dict.fromkeys(departures(evidence, tasks, method))
+            sentences |= dict.fromkeys(departures(evidence, tasks, method))
             for what, of in SAME_ON_ALL_TASKS.items():
                 values: dict[str, list[str]] = {}
                 for task in tasks:
                     values.setdefault(of(evidence.searches(task, method)), []).append(task)
                 if len(values) > 1:
                     words = ", ".join(f"{value} on {_named(evidence, values[value])}" for value in sorted(values))
-                    found[f"the tasks have different {what} of {method}: {words}"] = None
-        return list(found)
+                    sentences[f"the tasks have different {what} of {method}: {words}"] = None
+        return list(sentences)
 
     def _lost(self, evidence: Evidence, task: str, entry: Entry) -> str:
         """The confirm cells of an entry that are missing, or whose interpolation is missing."""
@@ -243,14 +246,14 @@ class Contrast:
         """What the two sides differ in on a task, besides the method."""
         sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides()]
         pairs = [(a, b) for a, b in product(*sides) if a.search == b.search] if len(sides) == 2 else []
-        found = list(dict.fromkeys(words for pair in pairs for words in differences(*pair)))
+        sentences = list(dict.fromkeys(words for pair in pairs for words in differences(*pair)))
         first, second = (
             {evidence.records[c].cell.precision for c in evidence.cells(task, e)} for e in (self.first, self.second)
         )
-        if first != second and not any("precision" in words for words in found):
+        if first != second and not any("precision" in words for words in sentences):
             ours, theirs = ", ".join(sorted(first)), ", ".join(sorted(second))
-            found.append(f"the precision ({self.first.label} {ours} against {self.second.label} {theirs})")
-        return found
+            sentences.append(f"the precision ({self.first.label} {ours} against {self.second.label} {theirs})")
+        return sentences
 
     def _trained_sides(self) -> list[Entry]:
         return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
@@ -325,38 +328,80 @@ def pool(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> 
 
     It has no numbers where the only reason for their absence is that the two sides cannot be compared.
     """
-    found = contrast.found(evidence)
-    if found.estimates:
-        return part(name, found, found.pooled(), **settings)
-    if not found.unequal:
+    result = contrast.estimate(evidence)
+    if result.estimates:
+        return part(name, result, result.pooled(), **settings)
+    if not result.unequal:
         return None
-    return Part(name, Estimate(math.nan, (), 0, 0), (), (), found.flaws, found.unequal, **settings)
+    return Part(name, Estimate(math.nan, (), 0, 0), (), (), result.flaws, result.unequal, **settings)
 
 
 def sampled(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> Part | None:
     """A supporting part: the mean with tasks as a random sample; its interval covers the variation of searches."""
-    found = contrast.found(evidence)
-    if len(found.estimates) < 2:
+    result = contrast.estimate(evidence)
+    if len(result.estimates) < 2:
         return None
-    estimate = across([estimate for estimate, _ in found.estimates.values()])
-    return part(f"{name}, tasks as a sample", found, estimate, deciding=False, **settings)
+    estimate = across([estimate for estimate, _ in result.estimates.values()])
+    return part(f"{name}, tasks as a sample", result, estimate, deciding=False, **settings)
 
 
-def part(name: str, found: Found, estimate: Estimate, **settings: Any) -> Part:
+def part(name: str, result: ContrastResult, estimate: Estimate, **settings: Any) -> Part:
     """A part of what was found."""
-    known = {"metric": found.metric, "by_task": found.by_task, "unshared": found.unshared, **settings}
-    return Part(name, estimate, found.cells, tuple(found.estimates), found.flaws, found.unequal, **known)
+    facts = {"metric": result.metric, "by_task": result.by_task, "unshared": result.unshared, **settings}
+    return Part(name, estimate, result.cells, tuple(result.estimates), result.flaws, result.unequal, **facts)
 
 
-def parts_of_tasks(evidence: Evidence, found: Found, name: str) -> list[Part]:
+def parts_of_tasks(evidence: Evidence, result: ContrastResult, name: str) -> list[Part]:
     """One part for each task. name: of the contrast; a metric other than top-1 stands in the part's name."""
     return [
         replace(
-            part(f"{name}{evidence.label(task)}{METRIC_WORDS[found.metrics[task]]}", found, estimate),
+            part(f"{name}{evidence.label(task)}{METRIC_WORDS[result.metrics[task]]}", result, estimate),
             cells=cells,
             tasks=(task,),
-            metric=found.metrics[task],
+            metric=result.metrics[task],
             by_task=((evidence.label(task), estimate),),
         )
-        for task, (estimate, cells) in found.estimates.items()
+        for task, (estimate, cells) in result.estimates.items()
     ]
+
+
+def oracle(
+    evidence: Evidence, sets: Sets = id_test, select_by: Sets | None = None, what: str = "top1"
+) -> ContrastResult | None:
+    """CAR-FT minus FT of the search cells that are best on test; None unless all finished search cells are unsealed.
+
+    Search cells have one seed, so there is no seed term and the intervals are too short.
+
+    sets: where the sides are compared. select_by: where the cells are selected by top-1, by default the same sets.
+    what: the metric of the comparison, as of :class:`Contrast`.
+    """
+    result = ContrastResult({})
+    contrast = Contrast(CAR_FT, FT, what, sets)
+    for task in evidence.tasks:
+        names, by = sets(evidence, task), (select_by or sets)(evidence, task)
+        pairs = _best_pairs(evidence, task, by)
+        made = difference(evidence, pairs, names, contrast.metric(evidence, task)) if names and pairs else None
+        if made is None:
+            return None
+        result.estimates[task] = two_way(made[0], seeds_vary=False), tuple(cell for pair in pairs for cell in pair)
+    return result if result.estimates else None
+
+
+def _best_pairs(evidence: Evidence, task: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """CAR-FT's and FT's best search cells on test, one pair per search; empty unless all are unsealed."""
+    ours, theirs = (
+        [best_on_test(evidence, study, names) for study in evidence.searches(task, entry.method)]
+        for entry in (CAR_FT, FT)
+    )
+    pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a is not None and b is not None]
+    return pairs if len(pairs) == len(ours) == len(theirs) else []
+
+
+def best_on_test(evidence: Evidence, study: StudyFile, names: Sequence[str]) -> str | None:
+    """The search cell with the highest mean top-1 on these sealed sets; None unless all finished ones were unsealed."""
+    trials = [t.cell for t in finished_trials(study, evidence.records)]
+    open_ones = [cell for cell in trials if evidence.archive.is_open(cell, study.task, names)]
+    if not trials or len(open_ones) < len(trials):
+        return None
+    scores = {cell: np.mean([evidence.metrics(cell)[f"{name}/top1"] for name in names]) for cell in trials}
+    return max(trials, key=lambda cell: (scores[cell], -trials.index(cell)))

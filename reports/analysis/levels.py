@@ -38,7 +38,7 @@ COLUMNS = (
     "chance",
 )
 
-Found = dict[str, tuple[Estimate, tuple[str, ...]]]
+TaskLevels = dict[str, tuple[Estimate, tuple[str, ...]]]
 
 
 def level_table(evidence: Evidence) -> pd.DataFrame:
@@ -54,14 +54,14 @@ def level_table(evidence: Evidence) -> pd.DataFrame:
 def _rows(evidence: Evidence, place: str) -> list[tuple[object, ...]]:
     what, sets = LEVELS[place]
     levels = {entry.label: _by_task(evidence, entry, what, sets) for entry in COMPARED}
-    measured = [found for found in levels.values() if found]
-    shared = [task for task in evidence.tasks if measured and all(task in found for found in measured)]
+    measured = [of_method for of_method in levels.values() if of_method]
+    shared = [task for task in evidence.tasks if measured and all(task in of_method for of_method in measured)]
     rows: list[tuple[object, ...]] = []
-    for label, found in levels.items():
-        if not found or not shared:
+    for label, of_method in levels.items():
+        if not of_method or not shared:
             continue
-        mean = pooled([found[task][0] for task in shared])
-        cells = " ".join(cell for task in shared for cell in found[task][1])
+        mean = pooled([of_method[task][0] for task in shared])
+        cells = " ".join(cell for task in shared for cell in of_method[task][1])
         where = (evidence.name, evidence.scale, place, label)
         counts = (len(shared), mean.n_seeds, mean.n_groups)
         chance = chance_of_contexts(evidence, shared) if what == "context" else math.nan
@@ -122,9 +122,9 @@ class ContextRecognition:
         return f"zero-shot recognises {shares}"
 
 
-def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> Found:
+def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLevels:
     """Task -> (level, cells), of the tasks that have the sets and evaluated cells of the entry."""
-    found: Found = {}
+    levels: TaskLevels = {}
     for task in evidence.tasks:
         names, cells = sets(evidence, task), evidence.cells(task, entry)
         if not cells or not names or not set(names) <= set(evidence.set_names(task)):
@@ -134,8 +134,8 @@ def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> Found:
         except Mismatch:
             continue
         if made is not None:
-            found[task] = (two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained"), cells)
-    return found
+            levels[task] = (two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained"), cells)
+    return levels
 
 
 def recognition_sentences(evidence: Evidence) -> list[str]:

@@ -109,16 +109,16 @@ def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], b
     return NullCheck(name, "passed", f"All {len(histories)} confirm cells {good}.", tuple(histories))
 
 
-def _without_history(evidence: Evidence, known: Set[str]) -> tuple[str, ...]:
+def _without_history(evidence: Evidence, checked: Set[str]) -> tuple[str, ...]:
     """Confirm cells without a divergence, where others have one; or of fewer steps than a check needs, where others of
     their study have as many. known: the cells that are checked."""
-    found = []
+    cells = []
     for _, study, cell, history in evidence.confirm_histories(CAR_FT.method):
         spec = evidence.records[cell].cell
-        short = "train/kl" not in history or known & {*study.confirm}
-        if cell not in known and short and spec.hyperparameters["kl_weight"] > 0 and not has_one_template(spec):
-            found.append(cell)
-    return tuple(found)
+        short = "train/kl" not in history or checked & {*study.confirm}
+        if cell not in checked and short and spec.hyperparameters["kl_weight"] > 0 and not has_one_template(spec):
+            cells.append(cell)
+    return tuple(cells)
 
 
 def one_template(name: str, evidence: Evidence) -> NullCheck:
@@ -136,8 +136,8 @@ def one_template(name: str, evidence: Evidence) -> NullCheck:
 
 def _divergences(evidence: Evidence) -> Mapping[str, np.ndarray]:
     """train/kl of the confirm cells of car_ft that have a weight above 0, by cell."""
-    found = {cell: history.get("train/kl") for _, _, cell, history in evidence.confirm_histories("car_ft")}
-    return {cell: kl for cell, kl in found.items() if kl is not None and len(kl)}
+    curves = {cell: history.get("train/kl") for _, _, cell, history in evidence.confirm_histories("car_ft")}
+    return {cell: kl for cell, kl in curves.items() if kl is not None and len(kl)}
 
 
 def rows_do_not_matter(name: str, evidence: Evidence) -> NullCheck:

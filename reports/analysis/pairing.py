@@ -94,10 +94,10 @@ def image_weights(frame: Frame, what: str) -> np.ndarray:
     if what == "top1":
         return np.full(len(frame.labels), 1 / len(frame.labels))
     of = frame.contexts if what == "context" else frame.labels
-    known = of >= 0
-    kinds, index, counts = np.unique(of[known], return_inverse=True, return_counts=True)
+    counted = of >= 0
+    kinds, index, counts = np.unique(of[counted], return_inverse=True, return_counts=True)
     weights = np.zeros(len(of))
-    weights[known] = 1 / (len(kinds) * counts[index])
+    weights[counted] = 1 / (len(kinds) * counts[index])
     return weights
 
 

@@ -92,12 +92,12 @@ def _against_references(claim: Claim, evidence: Evidence, parts: dict[str, Part]
 def all_nine(claim: Claim, evidence: Evidence) -> Verdict:
     """C5: one deciding part per task, in the metric of the task's card; top-1 stands beside another metric."""
     contrast, mean = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT, mean of tasks"
-    found = contrast.found(evidence)
+    found = contrast.estimate(evidence)
     parts: list[Part | None] = [*parts_of_tasks(evidence, found, "CAR-FT - FT, ")]
     parts += supporting(pool(evidence, contrast, mean, deciding=False), sampled(evidence, contrast, mean))
     others = {task for task, metric in found.metrics.items() if metric != "top1"}
     if others:
-        plain = parts_of_tasks(evidence, Contrast(CAR_FT, FT).found(evidence), "CAR-FT - FT, ")
+        plain = parts_of_tasks(evidence, Contrast(CAR_FT, FT).estimate(evidence), "CAR-FT - FT, ")
         parts += [replace(p, name=f"{p.name}, top-1", deciding=False) for p in plain if p.tasks[0] in others]
     verdict = decide(claim, evidence, parts, "ft and car_ft")
     if verdict.verdict == "not run" or not found.estimates:

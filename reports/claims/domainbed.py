@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from carft.spec.training import Training
-from reports.analysis.contrasts import Contrast, Found, Part, departures, every_suite, pool
+from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite, pool
 from reports.analysis.pairing import Mismatch, contributions, reasons_without_interval
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
@@ -19,7 +19,7 @@ from reports.stats.intervals import Estimate, pooled, two_way
 FEWEST_SEEDS = 3
 
 
-def held_out(evidence: Evidence, entry: Entry) -> Found:
+def held_out(evidence: Evidence, entry: Entry) -> ContrastResult:
     """Accuracy of an entry on every held-out domain of DomainBed, and what stands in the way of a decision."""
     estimates, flaws, unequal = {}, [], []
     for task in evidence.wanted_tasks:
@@ -36,13 +36,13 @@ def held_out(evidence: Evidence, entry: Entry) -> Found:
         if reasons := reasons_without_interval(made, evidence.suites(task), evidence.card(task).group):
             flaws.append(f"{evidence.label(task)} has no interval: it has {reasons}")
         estimates[task] = (estimate, cells)
-    return Found(estimates, (*flaws, *departures(evidence, list(estimates), entry.method)), tuple(unequal))
+    return ContrastResult(estimates, (*flaws, *departures(evidence, list(estimates), entry.method)), tuple(unequal))
 
 
 def average(claim: Claim, evidence: Evidence) -> Verdict:
     """C6: the mean over five sets of the mean over held-out domains, minus the number claimed."""
     found = held_out(evidence, CAR_FT)
-    sets: dict[str, Found] = {}
+    sets: dict[str, ContrastResult] = {}
     for task, accuracy in found.estimates.items():
         sets.setdefault(task.partition("/")[0], replace(found, estimates={})).estimates[task] = accuracy
     absent = [title for name, title in DOMAINBED.items() if name not in sets]
@@ -89,7 +89,7 @@ def above_fine_tuning(claim: Claim, evidence: Evidence) -> Verdict:
     return decide(claim, evidence, [pool(evidence, gain, "CAR-FT - FT, mean of held-out domains")], "ft and car_ft")
 
 
-def _part(claim: Claim, name: str, title: str, estimate: Estimate, found: Found) -> Part:
+def _part(claim: Claim, name: str, title: str, estimate: Estimate, found: ContrastResult) -> Part:
     claimed = claim.reference(name) or 0.0
     named = f"{title}, minus {100 * claimed:.1f}"
     over = replace(estimate, effect=estimate.effect - claimed)

@@ -15,8 +15,8 @@ from reports.claims.rules import UNDECIDABLE, Answer, Claim, Verdict, not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.evidence.results import Problem
 from reports.stats.intervals import Estimate, two_way
+from reports.stats.power import Spread
 from reports.stats.ranks import RankCorrelation, rank_correlation
-from reports.stats.spread import Spread
 
 FEWEST_TASKS = 5
 
@@ -38,7 +38,7 @@ def zero_shot_accuracy(evidence: Evidence, task: str) -> Estimate | None:
 
 def shrinks(claim: Claim, evidence: Evidence) -> Verdict:
     """C9: Spearman's correlation over tasks of the ID gain with zero-shot accuracy on other images."""
-    found = Contrast(CAR_FT, FT).found(evidence)
+    found = Contrast(CAR_FT, FT).estimate(evidence)
     every = {task: zero_shot_accuracy(evidence, task) for task in found.estimates}
     starts = {task: start for task, start in every.items() if start is not None}
     tasks = list(starts)
@@ -130,7 +130,7 @@ def _points(variance: float) -> str:
 
 
 def _out_of_distribution(evidence: Evidence, tasks: list[str], levels: list[float]) -> str:
-    found = Contrast(CAR_FT, FT, "top1", every_suite).found(evidence).estimates
+    found = Contrast(CAR_FT, FT, "top1", every_suite).estimate(evidence).estimates
     if not set(tasks) <= set(found):
         return ""
     beside = rank_correlation([found[task][0].effect for task in tasks], levels)

@@ -54,7 +54,7 @@ def specifications(evidence: Evidence) -> list[Specified]:
         view = evidence.under(reading)
         if not any(view.study(task, CAR_FT.method) for task in view.tasks):
             continue
-        on_test = Contrast(CAR_FT, FT).found(view)
+        on_test = Contrast(CAR_FT, FT).estimate(view)
         if not on_test.estimates:
             found.append(Specified(reading, {}, {}, on_test.unequal))
             continue
@@ -64,7 +64,7 @@ def specifications(evidence: Evidence) -> list[Specified]:
             for suite in view.suite_names()
         ]
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
-        per_task = parts_of_tasks(view, Contrast(CAR_FT, FT, OF_CARD).found(view), "CAR-FT - FT, ")
+        per_task = parts_of_tasks(view, Contrast(CAR_FT, FT, OF_CARD).estimate(view), "CAR-FT - FT, ")
         parts = {"C3": [whole], "C4": [p for p in suites if p is not None], "C5": per_task}
         shown = {"ID test": whole} | ({"mean OOD": mean} if mean else {}) | {p.name: p for p in parts["C4"]}
         found.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))

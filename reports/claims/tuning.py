@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reports.analysis.contrasts import OF_CARD, Contrast, Part, every_suite, id_test, parts_of_tasks, pool, suite_set
-from reports.analysis.selection import oracle
+from reports.analysis.contrasts import (
+    OF_CARD,
+    Contrast,
+    Part,
+    every_suite,
+    id_test,
+    oracle,
+    parts_of_tasks,
+    pool,
+    suite_set,
+)
 from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
@@ -94,7 +103,7 @@ def _validated(evidence: Evidence) -> list[tuple[str, Part]]:
         contrast = Contrast(CAR_FT, FT, "top1", suite_set(suite))
         found.append(("C4", pool(evidence, contrast, f"C4: {suite}")))
     if evidence.scope and evidence.scope.family.kind == "nine":
-        per_task = Contrast(CAR_FT, FT, OF_CARD).found(evidence)
+        per_task = Contrast(CAR_FT, FT, OF_CARD).estimate(evidence)
         found += [("C5", one) for one in parts_of_tasks(evidence, per_task, "C5: ")]
     return [(claim, p) for claim, p in found if p is not None]
 

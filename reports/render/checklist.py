@@ -18,20 +18,19 @@ from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
 from reports.figures.style import label
 from reports.render.formatting import NOTHING
-from reports.tables.registry import Tables
-from reports.tables.rows import rows_of
+from reports.tables.table import Sources, rows_of
 
 #: names that an item lists before it counts the rest
 NAMED = 12
 
 
-def checklist(sources: Tables) -> list[tuple[str, str]]:
+def checklist(sources: Sources) -> list[tuple[str, str]]:
     """(item, words) of the summary. What differs between scopes is said of each."""
     views = list(sources.evidence.views())
 
     def of_each(words: Callable[[Evidence], str]) -> str:
-        told = [(view.name, words(view)) for view in views]
-        return told[0][1] if len(told) == 1 else " ".join(f"{name}: {text}" for name, text in told)
+        texts = [(view.name, words(view)) for view in views]
+        return texts[0][1] if len(texts) == 1 else " ".join(f"{name}: {text}" for name, text in texts)
 
     return [
         ("Data", of_each(_data)),
@@ -80,13 +79,13 @@ def _sizes(view: Evidence) -> str:
     words = [f"{_range([len(study.confirm) for study in view.studies if study.winner])} confirm seeds a study"]
     frames = [pair for task in view.tasks for pair in _frames(view, task)]
     unit = view.card(view.tasks[0]).group
-    for what, found in (
+    for what, frames_of_kind in (
         ("the ID test set of a task", [frame for name, frame in frames if name == "test"]),
         ("a shifted set", [frame for name, frame in frames if name != "test"]),
     ):
-        if found:
-            groups = _range([len(set(frame.groups.tolist())) for frame in found])
-            images = _range([len(frame.labels) for frame in found])
+        if frames_of_kind:
+            groups = _range([len(set(frame.groups.tolist())) for frame in frames_of_kind])
+            images = _range([len(frame.labels) for frame in frames_of_kind])
             words.append(f"{what} has {groups} {unit}s" + (f", {images} images" if images != groups else ""))
     return "; ".join(words) + "."
 
@@ -123,8 +122,8 @@ def _training(view: Evidence) -> str:
     words = [_named(common[0].training.content()) if common else "nothing was trained"]
     words += [_departure(common[0], studies) for studies in others]
     readings = dict.fromkeys(_named(study.reading) for study in view.studies if study.reading)
-    told = f" Readings that differ from the default: {'; '.join(readings)}." if readings else ""
-    return "; ".join(words) + "." + told
+    changed = f" Readings that differ from the default: {'; '.join(readings)}." if readings else ""
+    return "; ".join(words) + "." + changed
 
 
 def _departure(common: StudyFile, studies: Sequence[StudyFile]) -> str:
@@ -171,27 +170,27 @@ def _of_method(view: Evidence, method: str) -> str:
     )
 
 
-def _exclusions(sources: Tables) -> str:
+def _exclusions(sources: Sources) -> str:
     """What is in the folder and not in the numbers, counted by kind."""
     counts = Counter(row["what"] for row in rows_of(sources.table("problems")))
     left_out = sum("left out" in r.provenance["digests"] for r in sources.evidence.records.values())
-    found = [f"{what}: {count}" for what, count in counts.items()]
-    found += [f"cells whose data lack unreadable images: {left_out}"] if left_out else []
-    return "; ".join(found) + "." if found else "None."
+    parts = [f"{what}: {count}" for what, count in counts.items()]
+    parts += [f"cells whose data lack unreadable images: {left_out}"] if left_out else []
+    return "; ".join(parts) + "." if parts else "None."
 
 
-def _intervals(sources: Tables) -> str:
-    told = dict(sources.answer.trust).get("Intervals", "")
+def _intervals(sources: Sources) -> str:
+    trust = dict(sources.answer.trust).get("Intervals", "")
     return (
-        f"{told[:1].upper()}{told[1:]} Margins of the shipped claims were fixed in advance. Deciding parts of a claim "
-        f"are corrected by Holm. {len(amendments())} rules were changed after first results were seen; none changes a "
-        "margin."
+        f"{trust[:1].upper()}{trust[1:]} Margins of the shipped claims were fixed in advance. Deciding parts of a "
+        f"claim are corrected by Holm. {len(amendments())} rules were changed after first results were seen; none "
+        "changes a margin."
     )
 
 
-def _null_checks(sources: Tables) -> str:
-    told = [f"{check.name}: {check.status} ({check.words.removesuffix('.')})" for check in sources.checks]
-    return "; ".join(told) + "."
+def _null_checks(sources: Sources) -> str:
+    parts = [f"{check.name}: {check.status} ({check.words.removesuffix('.')})" for check in sources.checks]
+    return "; ".join(parts) + "."
 
 
 def _versions(evidence: Evidence) -> str:
@@ -206,7 +205,7 @@ def _versions(evidence: Evidence) -> str:
     return " ".join(f"{count:,} cells: {words}." for words, count in made.most_common())
 
 
-def _commands(sources: Tables) -> str:
+def _commands(sources: Sources) -> str:
     count = len(sources.evidence.records)
     return (
         f"Each of the {count:,} cells has its own in tables/cells.csv. All numbers are made again by "

@@ -1,10 +1,11 @@
-"""Formatting of tables and verdicts for templates and JSON blocks."""
+"""Formatting of tables, verdicts, intervals and levels for templates and JSON blocks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,9 @@ from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
 from reports.claims.notes import best_beside, mean_beside
 from reports.claims.verdicts import Claim, Verdict
+from reports.figures.accuracy import PANELS
 from reports.figures.style import label
-from reports.tables.card import TableCard
+from reports.tables.table import TableCard, rows_of
 
 #: rows above which the page pages a table from a JSON block, so that it opens fast
 LONGEST = 300
@@ -25,6 +27,10 @@ NOTHING = "–"
 OVER_SETS = ("ood/mean", "average")
 ONE_SEARCH = "one search a study: the interval leaves out tuning luck"
 
+#: half widths of an axis in points; tenfold beyond the last. The least one keeps an axis from magnifying noise.
+STEPS = (2, 5, 10, 20, 50, 100)
+#: an axis is so much longer than its longest bound, so that a dot at its end is whole
+ROOM = 1.02
 
 ICONS = {
     "reproduced": "✔",
@@ -172,11 +178,11 @@ def formatted(name: str, card: TableCard, table: pd.DataFrame) -> FormattedTable
 
 def _formulas(card: TableCard, names: Sequence[str]) -> list[tuple[str, str]]:
     """How the columns of a card with formulas are computed; columns with one formula stand together."""
-    found: dict[str, list[str]] = {}
+    by_formula: dict[str, list[str]] = {}
     for name in names if card.formulas else ():
         if (formula := card.formula(name)) is not None:
-            found.setdefault(formula.words, []).append(_heading(card, name))
-    return [(", ".join(headings), words) for words, headings in found.items()]
+            by_formula.setdefault(formula.words, []).append(_heading(card, name))
+    return [(", ".join(headings), words) for words, headings in by_formula.items()]
 
 
 def _repeated(table: pd.DataFrame) -> Sequence[str]:
@@ -209,3 +215,73 @@ def _text(card: TableCard, column: str, value: Any) -> str:
         kind = card.format(column)
         return f"{value:.4g}" if kind == "general" else points(value, sign=kind == "points")
     return NOTHING if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval as x positions in % of the width; zero is at 50."""
+
+    low: float
+    high: float
+    effect: float
+    margin: float | None
+
+
+def span_of(bounds: Sequence[float | None]) -> float:
+    """The half width of the axis around zero that shows all bounds: the least of ``STEPS`` that does. Shares of 1."""
+    largest = 100 * ROOM * max((abs(b) for b in bounds if b is not None and math.isfinite(b)), default=0.0)
+    if not math.isfinite(largest):
+        return STEPS[-1] / 100
+    further = (step * 10**power for power in count() for step in STEPS)
+    return next(step for step in further if step >= largest) / 100
+
+
+def bar(effect: float, low: float, high: float, span: float, margin: float | None = None) -> Bar | None:
+    """The bar of an interval; None when there is no interval."""
+    if effect is None or low is None or not all(map(math.isfinite, (effect, low, high))):
+        return None
+
+    def place(value: float) -> float:
+        return round(50 + 50 * max(-1.0, min(1.0, value / span)), 2)
+
+    line = None if margin is None or margin == 0 else place(margin)
+    return Bar(place(low), place(high), place(effect), line)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Mean of one method, in percent, with its 95 % interval; without one ``low`` and ``high`` equal ``value``."""
+
+    method: str
+    value: float
+    low: float
+    high: float
+    has_interval: bool
+
+    @property
+    def bar(self) -> tuple[float, float]:
+        """Start and width of the interval on an axis from 0 to 100, at whose ends it is cut."""
+        start, end = max(0.0, self.low), min(100.0, self.high)
+        return round(start, 2), round(end - start, 2)
+
+
+def levels_of(table: pd.DataFrame) -> list[tuple[str, Sequence[Level]]]:
+    """(title of the place, its methods) of the first scope of a table of levels: the figure beside the answer as text.
+
+    The titles are those of the figure, whose panels cannot be read on a phone. Places without rows are left out.
+    """
+    rows = [row for row in rows_of(table) if row["scope"] == table["scope"].iloc[0]]
+    places: list[tuple[str, Sequence[Level]]] = []
+    for place, title in PANELS.items():
+        if of_place := [row for row in rows if row["place"] == place]:
+            chance = 100 * of_place[0]["chance"]  # none for accuracies
+            beside = "" if math.isnan(chance) else f", chance {chance:.1f}"
+            places.append((f"{title}{beside}", [_level(row) for row in of_place]))
+    return places
+
+
+def _level(row: dict[str, float | str]) -> Level:
+    value, low, high = (100 * float(row[name]) for name in ("value", "low", "high"))
+    if has_interval := math.isfinite(low):
+        return Level(label(str(row["method"])), value, low, high, has_interval)
+    return Level(label(str(row["method"])), value, value, value, has_interval)

@@ -83,12 +83,12 @@ class Manifest:
 
 def record_digests(store: Store, schema: int = SCHEMA) -> dict[str, str]:
     """sha256 of every file of a results folder that a report reads, by path. schema: of the manifest it is for."""
-    found = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
+    paths = [str(store.root / "unsealed.jsonl")] if (store.root / "unsealed.jsonl").is_file() else []
     for name, endings in ((n, e) for n, e in INPUTS.items() if schema > 1 or n not in NOT_IN_FIRST):
         # os.walk, since tens of thousands of paths take seconds as Path objects
         for folder, _, files_here in os.walk(store.root / name):
-            found += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith(endings)]
-    return _digests(str(store.root), found)
+            paths += [f"{folder}{os.sep}{file}" for file in files_here if file.endswith(endings)]
+    return _digests(str(store.root), paths)
 
 
 def digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:

@@ -16,36 +16,35 @@ from markupsafe import Markup, escape
 
 from carft.store.edges import edge_words
 from reports.analysis.levels import recognition_sentences
-from reports.analysis.selection import one_trial_words
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer
 from reports.claims.notes import first_sight, worst_of
 from reports.claims.verdicts import Claim, Verdict, as_asked
-from reports.figures.findings import context_sentences
-from reports.figures.style import Plot, prompt_words
-from reports.render.bars import bar, span_of
-from reports.render.cell_block import cell_block, made_by
+from reports.figures.contexts import confusion_sentences
+from reports.figures.figure import DrawnFigure, figures, interactive_data
+from reports.figures.style import prompt_words
 from reports.render.checklist import checklist
-from reports.render.escaping import latex, markdown, minus, minuses
+from reports.render.encoding import latex, markdown, minus, minuses, packed_block, packed_cells
 from reports.render.formatting import (
     FormattedTable,
+    Level,
     amount,
+    bar,
     beside_words,
     formatted,
     interval,
+    levels_of,
     margin_of,
     mark_of,
     notes_of,
     others_words,
     points,
     rests_on,
+    span_of,
 )
-from reports.render.gallery import Gallery
 from reports.render.glossary import TERMS, anchor_of, term
-from reports.render.levels import Level, levels_of
-from reports.render.packing import packed_block, packed_cells
-from reports.render.plot_data import plot_data
-from reports.render.provenance import provenance
+from reports.render.pictures import Gallery
+from reports.render.provenance import cell_block, made_by, provenance
 from reports.render.words import (
     about_words,
     count_words,
@@ -56,8 +55,8 @@ from reports.render.words import (
     trials_worth,
     winners_again,
 )
-from reports.tables.registry import TABLES, Tables
-from reports.tables.rows import rows_of
+from reports.tables.table import Sources, rows_of, table_cards
+from reports.tables.tuning import one_trial_words
 
 #: how a sentence names a claim
 CLAIM = re.compile(r"\bC\d+[a-z]?\b")
@@ -87,25 +86,25 @@ class Content:
     levels: Sequence[tuple[str, Sequence[Level]]]
     plot_data: Mapping[str, Any]
     recognition: Sequence[str]
-    context_sentences: Sequence[str]
+    confusion: Sequence[str]
     checklist: Sequence[tuple[str, str]]
     cells: Mapping[str, Any]
     why: Mapping[str, Any]
-    plots: Sequence[Plot]
+    figures: Sequence[DrawnFigure]
     problems: Sequence[Mapping[str, Any]]
     provenance: Sequence[tuple[str, int]]
     fingerprint: str
 
     @staticmethod
     def of(
-        sources: Tables, plots: Sequence[Plot], fingerprint: str, pictures: Mapping[str, str] | None = None
+        sources: Sources, figures: Sequence[DrawnFigure], fingerprint: str, pictures: Mapping[str, str] | None = None
     ) -> Content:
         """Gather the words and numbers of a report.
 
         fingerprint: of the records it was made from. pictures: name -> ``data:`` address of those that were made.
         """
         evidence, tables, verdicts = sources.evidence, sources.tables(), sources.verdicts
-        shown = [formatted(name, card, tables[name]) for name, card in TABLES.items() if card.on_page]
+        shown = [formatted(name, card, tables[name]) for name, card in table_cards().items() if card.on_page]
         cells = cell_block(sources)
         return Content(
             scale=evidence.scale,
@@ -127,26 +126,23 @@ class Content:
             tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
             levels=levels_of(tables["levels"]),
-            plot_data=plot_data(tables),
+            plot_data=interactive_data(tables),
             recognition=recognition_sentences(evidence),
-            context_sentences=context_sentences(tables["confusion"]),
+            confusion=confusion_sentences(tables["confusion"]),
             checklist=checklist(sources),
             cells=cells,
             why=provenance(sources, shown, cells),
-            plots=plots,
+            figures=figures,
             problems=rows_of(tables["problems"]),
             provenance=sorted(Counter(made_by(r.provenance) for r in evidence.records.values()).items()),
             fingerprint=fingerprint,
         )
 
-    @property
-    def first_plot(self) -> Plot | None:
-        """The figure beside the answer."""
-        return next((plot for plot in self.plots if plot.name == "answer"), None)
-
-    def figures(self, *names: str) -> list[Plot]:
-        """The figures of these drawings, of all scopes."""
-        return [plot for name in names for plot in self.plots if plot.name.partition("-")[0] == name]
+    def section(self, name: str) -> list[DrawnFigure]:
+        """The figures of a section of the page, those of all scopes of one together."""
+        order = list(figures())
+        chosen = [drawn for drawn in self.figures if drawn.figure.section == name]
+        return sorted(chosen, key=lambda drawn: order.index(drawn.figure.name))
 
     @property
     def has_plots(self) -> bool:
@@ -181,23 +177,23 @@ class Content:
     @property
     def elsewhere(self) -> list[tuple[Claim, Verdict]]:
         """What was not run in a scope, of claims that were run in another or stand in another already."""
-        told = {id(v) for _, v in (*self.asked, *self.untested)}
-        return [(claim, v) for claim, v in self.claims if id(v) not in told]
+        listed = {id(v) for _, v in (*self.asked, *self.untested)}
+        return [(claim, v) for claim, v in self.claims if id(v) not in listed]
 
     @property
     def notes(self) -> dict[str, str]:
         """What holds of several verdicts -> the sign that stands for it in the table of claims."""
-        found = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
-        return dict(zip(found, SIGNS + tuple(f"({k})" for k in range(1, len(found) + 1)), strict=False))
+        notes = dict.fromkeys(note for _, verdict in self.claims for note in notes_of(verdict))
+        return dict(zip(notes, SIGNS + tuple(f"({k})" for k in range(1, len(notes) + 1)), strict=False))
 
     def linked(self, sentence: str) -> Markup:
         """A sentence whose claims are links to their rows; a claim that it names again is that of the next scope."""
         named = Counter[str]()
 
-        def link(found: re.Match[str]) -> str:
-            anchors = [self.anchor(v) for _, v in self.asked if v.claim == found[0]]
-            place, named[found[0]] = named[found[0]], named[found[0]] + 1
-            return f'<a href="#{anchors[place]}">{found[0]}</a>' if place < len(anchors) else found[0]
+        def link(match: re.Match[str]) -> str:
+            anchors = [self.anchor(v) for _, v in self.asked if v.claim == match[0]]
+            place, named[match[0]] = named[match[0]], named[match[0]] + 1
+            return f'<a href="#{anchors[place]}">{match[0]}</a>' if place < len(anchors) else match[0]
 
         return Markup(CLAIM.sub(link, str(escape(sentence))))
 
@@ -228,7 +224,7 @@ def _environment(**settings: Any) -> Environment:
     environment.filters.update(step=lambda span: f"{100 * span:g}")
     environment.filters.update(mark=mark_of, margin=margin_of, interval=interval, rests_on=rests_on, notes=notes_of)
     environment.filters.update(first_sight=first_sight, worst_of=worst_of, beside=beside_words, others=others_words)
-    glossary = sorted(TERMS.items(), key=lambda one: one[0].lower())
+    glossary = sorted(TERMS.items(), key=lambda entry: entry[0].lower())
     environment.globals.update(glossary=glossary, term=term, anchor_of=anchor_of)
     environment.globals.update(bar=bar, span_of=span_of, vendor=_vendored)
     return environment
@@ -240,12 +236,12 @@ def _vendored(name: str) -> Markup:
     return Markup(files("reports.render").joinpath("vendor", name).read_text(encoding="utf-8"))
 
 
-def _embedded(plot: Plot) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode()
+def _embedded(drawn: DrawnFigure) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
 
 
-def _packed_svg(plot: Plot) -> str:
-    return packed_block(plot.svg.read_text(encoding="utf-8"))
+def _packed_svg(drawn: DrawnFigure) -> str:
+    return packed_block(drawn.svg.read_text(encoding="utf-8"))
 
 
 @cache

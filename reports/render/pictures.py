@@ -1,4 +1,4 @@
-"""Pictures of a report: small files in its folder, made from the data where they are at hand and not private."""
+"""Pictures of a report: files made from the data that are at hand and not private, and what the page says of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from carft.core.errors import UserError
 from carft.data.pictures import picture_of
-from reports.analysis.disagreements import stable_digest
-from reports.evidence.evidence import Evidence
-from reports.tables.registry import Tables
-from reports.tables.rows import rows_of
+from reports.evidence.evidence import COMPARED, Evidence
+from reports.figures.style import label, prompt_words, with_models_in_task_names
+from reports.tables.disagreements import PAIRS, QUESTIONS, stable_digest
+from reports.tables.table import Sources, rows_of
 
 FOLDER = "pictures"
 #: longest side in pixels, and the quality of the JPEG files
@@ -49,7 +50,7 @@ class Pictures:
     """Sentences on images without one: how many are private, and of each task why others could not be read."""
 
 
-def write_pictures(sources: Tables, options: PictureOptions, folder: Path) -> Pictures:
+def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> Pictures:
     """Write the images of the tables ``gallery`` and ``context_images`` as JPEG files of at most 96 pixels.
 
     folder: of the report; the files go into ``pictures/``. An image that cannot be read is left out.
@@ -99,3 +100,87 @@ def picture_name(task: str, held_out: str, image: str) -> str:
 def read_pictures(paths: Iterable[Path]) -> Mapping[str, str]:
     """Name -> ``data:`` address of pictures."""
     return {p.stem: "data:image/jpeg;base64," + base64.b64encode(p.read_bytes()).decode() for p in paths}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with everything that is said of it."""
+
+    source: str
+    """``data:`` address."""
+    words: str
+    """Text alternative."""
+    facts: Mapping[str, Any]
+    """Its row in the table ``gallery`` or ``context_images``."""
+    answers: Sequence[tuple[str, str, bool]] = ()
+    """(method, what it said, whether that is right)."""
+
+    @property
+    def right(self) -> str:
+        """Display name of the method that is right."""
+        return label(self.facts["right"])
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The section on pictures."""
+
+    contexts: Sequence[Picture]
+    disagreements: Sequence[Picture]
+    counts: Sequence[str]
+    """How many such images there are in all, a sentence for each scope."""
+
+    @staticmethod
+    def of(sources: Sources, pictures: Mapping[str, str]) -> Gallery:
+        """The pictures that were made. pictures: name -> ``data:`` address."""
+        tables = sources.tables()
+        rows, named = (rows_of(shown["gallery"]) for shown in (tables, with_models_in_task_names(tables)))
+        examples = [r for r in rows_of(sources.table("context_images")) if _name(r) in pictures]
+        return Gallery(
+            [Picture(pictures[_name(r)], f"{r['label']}, {prompt_words(r['context'])}", r) for r in examples],
+            [
+                Picture(pictures[_name(row)], _alternative(shown), shown, _answers(shown))
+                for row, shown in zip(rows, named, strict=True)
+                if _name(row) in pictures
+            ],
+            count_sentences(sources.table("disagreements")),
+        )
+
+    def choices(self, name: str) -> list[str]:
+        """The values of a filter: ``task``, ``context`` or ``right``, in order of appearance."""
+        values = [p.right if name == "right" else p.facts[name] for p in self.disagreements]
+        return list(dict.fromkeys(value for value in values if value))
+
+
+def count_sentences(table: pd.DataFrame) -> list[str]:
+    """A sentence for each scope: ``Class: CAR-FT right and FT wrong 60, the reverse 75, of 1,940 images.``"""
+    sentences = []
+    (first, second), scopes = PAIRS[0], table["scope"].unique()
+    table = table[(table["first"] == first.label) & (table["second"] == second.label)]
+    for scope, part in table.groupby("scope", sort=False):
+        parts = []
+        for question in QUESTIONS:
+            sums = part[part["question"] == question][["first_right", "second_right", "images"]].sum()
+            if sums["images"]:
+                parts.append(
+                    f"{question}: {label(first.label)} right and {label(second.label)} wrong {sums['first_right']:,}, "
+                    f"the reverse {sums['second_right']:,}, of {sums['images']:,} images"
+                )
+        words = "; ".join(parts) + "."
+        sentences.append(f"{scope}, {words}" if len(scopes) > 1 else words[:1].upper() + words[1:])
+    return sentences
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return picture_name(row["task"], row["set"], row["image"])
+
+
+def _alternative(row: Mapping[str, Any]) -> str:
+    context = f" as “{prompt_words(row['context'])}”" if row["context"] else ""
+    return f"{row['label']}{context}, from {row['task']}"
+
+
+def _answers(row: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    truth = row["label"] if row["question"] == "class" else row["context"]
+    answers = [(label(m.label), row[m.label]) for m in COMPARED if row[m.label]]
+    return [(name, prompt_words(words), words == truth) for name, words in answers]

@@ -42,7 +42,7 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
 def _counted(verdicts: Sequence[Verdict], by_scope: bool = False) -> str:
     """``3 reproduced (C1, C3, C10), 1 contradicted (C2)``."""
     groups = ((word, [v for v in verdicts if v.verdict == word]) for word in ICONS)
-    return ", ".join(f"{len(found)} {word} ({', '.join(_names(found, by_scope))})" for word, found in groups if found)
+    return ", ".join(f"{len(group)} {word} ({', '.join(_names(group, by_scope))})" for word, group in groups if group)
 
 
 def is_several(verdicts: Sequence[Verdict]) -> bool:
@@ -139,8 +139,8 @@ def _luck(fewest: int, most: int) -> str:
             "named 'tasks as a sample'."
         )
     where = "of verdicts and differences" if fewest == most else "of two methods with several searches each"
-    one = "" if fewest == most else " Those of a method with one search do not, and the line of a verdict says so."
-    return f"The intervals {where} hold the luck of the search: a search with its seeds is one replicate of them.{one}"
+    rest = "" if fewest == most else " Those of a method with one search do not, and the line of a verdict says so."
+    return f"The intervals {where} hold the luck of the search: a search with its seeds is one replicate of them.{rest}"
 
 
 def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame) -> str:
@@ -153,11 +153,11 @@ def winners_again(trials: pd.DataFrame, tasks: pd.DataFrame) -> str:
     chosen = trials[trials["won"].astype(bool)].groupby(["method", "task"], sort=False)["val/top1"].mean()
     pairs = pd.DataFrame({"chosen": chosen, "again": tasks.set_index(["method", "task"])["val_top1"]}).dropna()
     means = 100 * pairs.groupby("method").mean().reindex(chosen.index.unique("method")).dropna()
-    told = [f"{label(m)} {c:.1f} and {a:.1f} ({a - c:+.1f})" for m, c, a in means.itertuples()]
-    if not told:
+    parts = [f"{label(m)} {c:.1f} and {a:.1f} ({a - c:+.1f})" for m, c, a in means.itertuples()]
+    if not parts:
         return ""
     return (
-        f"Validation top-1 of winners in %, mean over tasks, in the search and with fresh seeds: {'; '.join(told)}. "
+        f"Validation top-1 of winners in %, mean over tasks, in the search and with fresh seeds: {'; '.join(parts)}. "
         "The first number chose the winner, so it flatters it."
     )
 

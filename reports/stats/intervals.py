@@ -80,12 +80,12 @@ class Estimate:
     @cached_property
     def terms(self) -> dict[str, tuple[float, float]]:
         """source -> (variance, Satterthwaite's degrees of freedom within the source)."""
-        found = {}
+        terms = {}
         for source in sorted({c.source for c in self.components}):
             of_source = [c for c in self.components if c.source == source]
             counted = [(c.variance if self.is_plain else c.net, c.df) for c in of_source]
-            found[source] = (sum(variance for variance, _ in counted), _satterthwaite(counted))
-        return found
+            terms[source] = (sum(variance for variance, _ in counted), _satterthwaite(counted))
+        return terms
 
     @property
     def se(self) -> float:

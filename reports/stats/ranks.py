@@ -91,8 +91,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], level: flo
 
 def _correlation(second: np.ndarray, first: np.ndarray, axis: int = -1) -> np.ndarray:
     """Pearson's correlation of every row of ``first`` (..., n) with ``second`` (n,)."""
-    one, other = first - first.mean(axis, keepdims=True), second - second.mean()
-    return (one * other).sum(axis) / np.sqrt((one**2).sum(axis) * (other**2).sum())
+    ours, theirs = first - first.mean(axis, keepdims=True), second - second.mean()
+    return (ours * theirs).sum(axis) / np.sqrt((ours**2).sum(axis) * (theirs**2).sum())
 
 
 def _perfect(value: float, count: int, level: float) -> tuple[float, float]:

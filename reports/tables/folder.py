@@ -1,4 +1,4 @@
-"""What a results folder holds: its cells, and what cannot be used."""
+"""What a results folder holds: its cells, which were unsealed, what must hold of them, and what cannot be used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pandas as pd
 
 from carft.spec.cell import Cell, Reading
 from carft.spec.resolve import command
+from reports.analysis.null_checks import null_table
 from reports.evidence.evidence import Entry, Evidence
+from reports.tables.table import COPIED, Formula, TableCard
 
 
 def cell_table(evidence: Evidence) -> pd.DataFrame:
@@ -32,6 +34,18 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+CELLS_CARD = TableCard(
+    "cells",
+    "Cells",
+    "Every cell with the command that makes it again.",
+    lambda sources: cell_table(sources.evidence),
+    ("cell",),
+    shares=("val_top1",),
+    formulas={"val_top1": Formula("The cell's val/top1.", "val/top1")},
+    on_page=False,
+)
 
 
 def _reading(cell: Cell) -> str:
@@ -58,3 +72,33 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
                 title, cells = f"{study.method} on {view.label(study.task)}", ", ".join(short)
                 rows.append(("missing seed", study.id, f"{title}: {cells} not finished, unsealed or readable."))
     return pd.DataFrame(list(dict.fromkeys(rows)), columns=["what", "where", "words"])
+
+
+PROBLEMS_CARD = TableCard(
+    "problems",
+    "What could not be used",
+    "Torn, failed, missing, of other numerics or data, or not the largest study of its question.",
+    lambda sources: problem_table(sources.evidence),
+    ("what", "where"),
+)
+
+
+UNSEALINGS_CARD = TableCard(
+    "unsealings",
+    "Unsealed cells",
+    "Cells whose test set or suites were opened, how often, and by which command.",
+    lambda sources: sources.unsealings.table(),
+    ("cell",),
+    hidden=(),
+    formulas={"*": COPIED},
+    on_page=False,
+)
+
+
+NULLS_CARD = TableCard(
+    "nulls",
+    "Null checks",
+    "What must hold before any comparison means something, run on the records of this folder.",
+    lambda sources: null_table(sources.checks),
+    ("check",),
+)

@@ -19,13 +19,18 @@ from reports.claims.power import MOST_REPLICATES
 from reports.claims.rules import ledger
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
+from reports.tables.table import TableCard
 
 COLUMNS = (
     "claim", "set", "scope", "scale", "images", "effect", "basis", "margin", "replicate", "sd_replicate", "sd_image",
     "visible_3", "visible_5", "visible_10", "power_3", "power_5", "power_10", "needed",
 )  # fmt: skip
+
+
 #: numbers of replicates with columns of their own
 COUNTS = (3, 5, 10)
+
+
 #: the row of all nine downstream tasks together
 ALL_NINE = "all nine"
 
@@ -69,18 +74,34 @@ def paper_scale_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(columns=list(COLUMNS))
 
 
+PAPER_SCALE_CARD = TableCard(
+    "paper_scale",
+    "What the paper's scale would need",
+    "An extrapolation: how many replicates (searches where the records have several, else seeds) show the effect "
+    "that others report, or 2 points, on the paper's sets, if trainings there vary as those of the miniature do. "
+    "sd: standard deviation of CAR-FT minus FT over replicates, and over images, in points.",
+    lambda sources: paper_scale_table(sources.evidence),
+    ("claim", "set"),
+    points=("effect", "margin"),
+    shares=("sd_*", "visible_*", "power_*"),
+    hidden=("scope", "scale"),
+    headings={name: name.replace("_", " ") for name in ("sd_replicate", "sd_image")},
+    cells=lambda sources, row: sources.cells(row, (FT, CAR_FT)),
+)
+
+
 def spread(view: Evidence, sets: Sequence[Callable[[Evidence, str], Sequence[str]]]) -> Spread | None:
     """The mean variances of CAR-FT minus FT over the tasks and the sets; None without an interval."""
-    found = [
+    spreads = [
         _spread_of(estimate)
-        for one in sets
-        for estimate, _ in Contrast(CAR_FT, FT, "top1", one).found(view).estimates.values()
+        for names in sets
+        for estimate, _ in Contrast(CAR_FT, FT, "top1", names).estimate(view).estimates.values()
         if not math.isnan(estimate.se) and {c.source for c in estimate.components} & set(REPLICATES)
     ]
-    if not found:
+    if not spreads:
         return None
-    means = (float(np.mean([getattr(s, name) for s in found])) for name in ("between", "groups", "shared"))
-    return Spread(found[0].replicate, *means)
+    means = (float(np.mean([getattr(s, name) for s in spreads])) for name in ("between", "groups", "shared"))
+    return Spread(spreads[0].replicate, *means)
 
 
 def _spread_of(estimate: Estimate) -> Spread:
@@ -112,7 +133,7 @@ def _row(
     effect = ASSUMED if reported is None else reported
 
     def power(count: int) -> float:
-        return math.prod(spread.at(count, one, effect).power(effect - margin) for one in images)
+        return math.prod(spread.at(count, count_of_set, effect).power(effect - margin) for count_of_set in images)
 
     enough = (n for n in range(2, MOST_REPLICATES + 1) if power(n) >= POWER)
     values = (

@@ -148,7 +148,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 patch.setenv(name, value)
         for where, name in COMPUTED.items():
             patch.setattr(f"{where}.{name}", once(getattr(import_module(where), name)))
-        patch.setattr("reports.figures.figures.DPI", 20)
+        patch.setattr("reports.figures.figure.DPI", 20)
         made = prepared(root, kind)
         made.planned = both("plan", *made.sweep, "--results", made.results)
         made.swept = both("sweep", *made.sweep, "--results", made.results)

@@ -19,7 +19,7 @@ from carft.store.unsealing import append_to_log
 from reports.build import build_report, sources_of
 from reports.evidence.conduct import DEPARTED, conduct_of, replay_differences, replayed
 from reports.evidence.sealed_access import EXTENDED
-from reports.tables.registry import Tables
+from reports.tables.table import Sources
 from reports.verify import CHECKS, Case, Verification, verify
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
@@ -55,7 +55,7 @@ def case(planted: Store, tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-def sources(store: Store) -> Tables:
+def sources(store: Store) -> Sources:
     return sources_of(store, suggest_again)
 
 

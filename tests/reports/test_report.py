@@ -24,9 +24,8 @@ from carft.store.records import Store
 from carft_cli.console import out
 from reports.build import Built, build_report
 from reports.claims.verdicts import ledger
-from reports.figures.figures import DRAWINGS
-from reports.render.escaping import latex, markdown
-from reports.render.packing import unpacked
+from reports.figures.figure import figures
+from reports.render.encoding import latex, markdown, unpacked
 from tests.support.helpers import run_cli
 from tests.support.planted import Plan, plant
 
@@ -237,10 +236,10 @@ def test_the_numbers_of_others_wear_no_mark_of_a_reproduced_claim(built: Built) 
 def test_every_figure_says_what_it_shows_in_words_of_its_own(built: Built) -> None:
     text = built.page.with_name("report.md").read_text(encoding="utf-8")
     found = re.findall(r"!\[(.+)\]\(figures/(.+)\.png\)", text)
-    assert {name for _, name in found} <= set(DRAWINGS) and len(found) > 8
+    assert {name for _, name in found} <= set(figures()) and len(found) > 8
     for words, name in found:
         assert re.search(r"\d", words), name
-        assert words not in (DRAWINGS[name].title, DRAWINGS[name].caption)
+        assert words not in (figures()[name].title, figures()[name].caption)
         assert not re.search(r"\bnan\b|None", words), name
 
 

@@ -16,7 +16,7 @@ from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.claims.verdicts import ledger
-from reports.tables.registry import TABLES
+from reports.tables.table import table_cards
 from reports.why import explain
 from tests.support.helpers import TASK, run_cli
 from tests.support.planted import Plan, plant
@@ -98,7 +98,7 @@ def test_the_interval_is_computed_before_the_readers_eyes(store: Store) -> None:
 
 def test_every_number_of_every_table_has_an_address(store: Store) -> None:
     sources = sources_of(store)
-    for name, card in TABLES.items():
+    for name, card in table_cards().items():
         table = sources.table(name)
         rows = table.to_dict("records")
         keys = [card.key(row) for row in rows]

@@ -29,9 +29,8 @@ from carft.store.records import Store
 from carft.store.study import Extension
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.analysis.selection import one_trial_table
 from reports.evidence.evidence import Evidence
-from reports.tables.training import best_of_n_table, trial_table
+from reports.tables.tuning import best_of_n_table, one_trial_table, trial_table
 from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol

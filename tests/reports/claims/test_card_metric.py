@@ -13,7 +13,7 @@ from carft.store.records import Store
 from reports.claims.rules import Verdict
 from reports.evidence.evidence import Evidence
 from reports.render.formatting import formatted
-from reports.tables.registry import Tables, table_card
+from reports.tables.table import Sources, table_card
 from tests.support import planted
 from tests.support.planted import Plan, plant
 
@@ -47,24 +47,24 @@ def unbalanced(shares: dict[str, tuple[float, float]]):
     return predictions
 
 
-def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Tables:
+def sources(store: Store, monkeypatch: pytest.MonkeyPatch, shares: dict[str, tuple[float, float]]) -> Sources:
     monkeypatch.setattr(planted, "predictions", unbalanced(shares))
     plant(store, DOWNSTREAM, GOOD, curves=False)
-    return Tables(Evidence.of(store))
+    return Sources(Evidence.of(store))
 
 
-def nine(found: Tables) -> Verdict:
+def nine(found: Sources) -> Verdict:
     return next(v for v in found.verdicts if v.claim == "C5")
 
 
 @pytest.fixture(scope="module")
-def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+def rare_gain(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     """Evidence in which CAR-FT gains on rare pets and loses on common ones; no test changes it."""
     with pytest.MonkeyPatch.context() as patched:
         return sources(Store(tmp_path_factory.mktemp("rare")), patched, RARE_GAIN)
 
 
-def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Tables) -> None:
+def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) -> None:
     found = rare_gain
     verdict = nine(found)
     parts = {part.name: part for part in verdict.parts}
@@ -83,7 +83,7 @@ def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, mo
     assert beside.low > 0
 
 
-def test_tables_and_page_show_both_metrics(rare_gain: Tables) -> None:
+def test_tables_and_page_show_both_metrics(rare_gain: Sources) -> None:
     found = rare_gain
     tasks = found.table("tasks")
     row = tasks[(tasks["task"] == "pets") & (tasks["method"] == "car_ft")].iloc[0]
@@ -102,7 +102,7 @@ def test_tables_and_page_show_both_metrics(rare_gain: Tables) -> None:
 
 def test_the_page_leaves_the_usual_metric_out_where_it_is_always_top_1(store: Store) -> None:
     plant(store, ["icons/transport"], GOOD, curves=False)
-    tasks = Tables(Evidence.of(store)).table("tasks")
+    tasks = Sources(Evidence.of(store)).table("tasks")
     assert (tasks["card_metric"] == "top1").all()
     headings = [name for name, _ in formatted("tasks", table_card("tasks"), tasks).columns]
     assert "usual metric" not in headings and "ID test in it" not in headings

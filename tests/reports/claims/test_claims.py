@@ -15,7 +15,6 @@ from carft.spec.cell import Reading, Training
 from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
 from carft.store.records import Store
-from reports.analysis.selection import one_trial_table, one_trial_words, selection_table
 from reports.build import build_report
 from reports.claims.context import CONTROLS
 from reports.claims.readings import reading_share_table, specification_table
@@ -24,7 +23,7 @@ from reports.evidence.evidence import Evidence
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
 from reports.evidence.scopes import HELD_OUT, family_of
 from reports.tables.accuracy import task_table
-from reports.tables.training import trial_table
+from reports.tables.tuning import one_trial_table, one_trial_words, selection_table, trial_table
 from tests.support import planted
 from tests.support.helpers import made_up_study
 from tests.support.planted import Plan, plant, write, write_hits

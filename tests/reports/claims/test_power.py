@@ -20,7 +20,7 @@ from reports.claims.rules import UNDECIDABLE
 from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import Evidence
 from reports.stats.intervals import Component, Estimate
-from reports.stats.spread import Spread
+from reports.stats.power import Spread
 from tests.support.planted import Plan, plant
 
 

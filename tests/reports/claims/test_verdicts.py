@@ -26,7 +26,7 @@ from reports.claims.verdicts import Part, Verdict, ledger, verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Evidence
 from reports.evidence.scopes import family_of
 from reports.stats.intervals import Component, Estimate
-from reports.tables.training import trial_table
+from reports.tables.tuning import trial_table
 from tests.support.planted import Plan, change_study, plant, write
 
 ALL = "icons/all"  # a scope of its own
@@ -299,10 +299,10 @@ def test_an_interpolation_that_was_tested_cannot_be_removed_from_a_curve_that_va
     store = Store(tmp_path)
     plant(store, [ALL], GOOD)
     contrast = Contrast(WISE_CAR, WISE)
-    assert not contrast.found(Evidence.of(store)).flaws
+    assert not contrast.estimate(Evidence.of(store)).flaws
     lost = next(r.id for r in store.records() if r.cell.hyperparameters == {"alpha": 0.5})
     shutil.rmtree(store.folder(lost))
-    (flaw,) = contrast.found(Evidence.of(Store(tmp_path))).flaws
+    (flaw,) = contrast.estimate(Evidence.of(Store(tmp_path))).flaws
     assert f"{lost} of the curves of " in flaw
 
 

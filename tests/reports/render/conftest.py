@@ -17,11 +17,10 @@ from carft.data.fixtures import picture
 from carft.spec.registry import WISE_ALPHAS
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.figures.figures import draw_all
+from reports.figures.figure import draw_figures
 from reports.render.page import PAGES, Content
 from reports.render.pictures import picture_name, read_pictures
-from reports.tables.registry import Tables
-from reports.tables.rows import rows_of
+from reports.tables.table import Sources, rows_of
 from tests.support.browsing import CHROMIUM, FLAGS, PATIENCE_MS, Open
 from tests.support.helpers import TASK
 from tests.support.planted import Plan, plant
@@ -36,21 +35,21 @@ PLAN = Plan(
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     store = Store(tmp_path_factory.mktemp("results"))
     plant(store, [TASK, "icons/tools"], PLAN, trials=3, alphas=WISE_ALPHAS)
     return sources_of(store)
 
 
 @pytest.fixture(scope="session")
-def content(sources: Tables, tmp_path_factory: pytest.TempPathFactory) -> Content:
+def content(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Content:
     root = tmp_path_factory.mktemp("page")
     rows = [row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))]
     for k, row in enumerate(rows):  # planted images exist as predictions only
         picture(k).save(root / f"{picture_name(row['task'], row['set'], row['image'])}.jpg")
     pictures = read_pictures(root.glob("*.jpg"))
-    plots = draw_all(sources.tables(), sources.evidence.scale, root / "figures")
-    return Content.of(sources, plots, "fingerprint", pictures)
+    drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
+    return Content.of(sources, drawn, "fingerprint", pictures)
 
 
 @pytest.fixture(scope="session")

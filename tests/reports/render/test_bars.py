@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.render.bars import bar, span_of
+from reports.render.formatting import bar, span_of
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from reports.evidence.caveats import FIXTURE
 from reports.evidence.results import Problem
 from reports.render.checklist import checklist
 from reports.render.page import PAGES, Content
-from reports.tables.registry import Tables
+from reports.tables.table import Sources
 from tests.support.helpers import TASK
 from tests.support.planted import PROVENANCE, Plan, change_study, plant
 
@@ -39,7 +39,7 @@ ITEMS = (
 )
 
 
-def test_the_checklist_tells_what_the_records_hold(sources: Tables) -> None:
+def test_the_checklist_tells_what_the_records_hold(sources: Sources) -> None:
     found = dict(checklist(sources))
     assert tuple(found) == ITEMS
     records = sources.evidence.records

@@ -10,7 +10,7 @@ from carft.data.folder.named import NamedTask
 from carft.store.named_tasks import keep_tasks
 from carft.store.records import Store
 from reports.build import sources_of
-from reports.figures.figures import draw_all
+from reports.figures.figure import draw_figures
 from reports.render.page import Content
 from tests.reports.render.conftest import PLAN
 from tests.support.browsing import IN_A_BROWSER, Open
@@ -38,8 +38,8 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Content:
     keep_tasks(store := Store(root / "results"), tasks)
     plant(store, [task.name for task in tasks], PLAN, trials=2)
     sources = sources_of(store)
-    plots = draw_all(sources.tables(), sources.evidence.scale, root / "figures")
-    return Content.of(sources, plots, "fingerprint", {})
+    drawn = draw_figures(sources.tables(), sources.evidence.scale, root / "figures")
+    return Content.of(sources, drawn, "fingerprint", {})
 
 
 def lines_of_names(page: Any) -> list[float]:

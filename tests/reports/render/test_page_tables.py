@@ -50,7 +50,7 @@ def test_tables_have_captions_and_row_headers_and_images_say_what_they_show(cont
     assert page.locator("tbody > tr:not(.about):not(:has(> th[scope^=row]))").count() == 0
     for image in page.locator("img").all():
         words = image.get_attribute("alt")
-        assert words and words not in [text for plot in content.plots for text in (plot.title, plot.caption)]
+        assert words and words not in [text for each in content.figures for text in (each.title, each.figure.caption)]
 
 
 def test_columns_can_be_left_out_and_the_csv_holds_what_is_shown(

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from reports.figures.figure import interactive_data
+from reports.figures.style import SYMBOLS
 from reports.render.page import Content
-from reports.render.plot_data import SYMBOLS, plot_data
-from reports.tables.registry import Tables
+from reports.tables.table import Sources
 from tests.support.browsing import IN_A_BROWSER, Open
 from tests.support.helpers import TASK
 
@@ -103,7 +104,7 @@ def test_the_plot_of_contexts_names_each_context_method_and_share(content: Conte
 
 
 def test_the_interval_of_differences_can_hold_the_search_and_the_tasks(
-    content: Content, sources: Tables, open_page: Open
+    content: Content, sources: Sources, open_page: Open
 ) -> None:
     page = open_page(content)
     marks = page.locator("#plot-differences .markable")
@@ -125,12 +126,12 @@ def test_the_interval_of_differences_can_hold_the_search_and_the_tasks(
 
 
 def test_an_interval_that_the_records_do_not_give_is_disabled_with_the_reason(
-    content: Content, sources: Tables, open_page: Open
+    content: Content, sources: Sources, open_page: Open
 ) -> None:
     tables = {**sources.tables()}
     tables["uncertainty"] = tables["uncertainty"].assign(se_hyperparameters=float("nan"), half_width_with_search=0.0)
     tables["verdicts"] = tables["verdicts"].query("n_tasks < 2")
-    page = open_page(replace(content, plot_data=plot_data(tables)))
+    page = open_page(replace(content, plot_data=interactive_data(tables)))
     for name, reason in (("search", "studies of one trial"), ("tasks", "it needs two tasks")):
         choice = page.locator(f"#intervals [value={name}]")
         assert choice.is_disabled() and reason in choice.locator("..").inner_text()
@@ -152,12 +153,12 @@ def test_a_mark_of_the_search_opens_its_cell(content: Content, open_page: Open) 
 
 
 def test_a_method_without_a_learning_rate_is_drawn_over_its_own_penalty(
-    content: Content, sources: Tables, open_page: Open
+    content: Content, sources: Sources, open_page: Open
 ) -> None:
     tables = {**sources.tables()}
     probe = tables["trials"].query("method == 'ft'").assign(method="linear_probe", lr=float("nan"), l2=1e-3)
     tables["trials"] = pd.concat([tables["trials"], probe], ignore_index=True)
-    page = open_page(replace(content, plot_data=plot_data(tables)))
+    page = open_page(replace(content, plot_data=interactive_data(tables)))
     marks = page.locator("#plot-search a.markable")
     marks.first.wait_for()
     assert marks.count() == len(content.plot_data["trials"])

@@ -6,9 +6,7 @@ from typing import Any
 
 from reports.claims.workings import computed_words
 from reports.render.page import Content
-from reports.tables.card import INTERVAL, PAIRED
-from reports.tables.registry import TABLES, Tables
-from reports.tables.rows import rows_of
+from reports.tables.table import INTERVAL, PAIRED, Sources, rows_of, table_cards
 from reports.why import explain
 from tests.support.browsing import IN_A_BROWSER, Open
 from tests.support.helpers import TASK
@@ -25,7 +23,7 @@ def told_of(page: Any) -> tuple[str, str, list[str], list[str]]:
 
 
 def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
-    content: Content, sources: Tables, open_page: Open
+    content: Content, sources: Sources, open_page: Open
 ) -> None:
     page = open_page(content, "#table-tasks")
     heads = [h.strip() for h in page.locator("table[data-table=tasks] thead th").all_inner_texts()]
@@ -34,9 +32,9 @@ def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
     number.click()
     title, facts, ids, commands = told_of(page)
     asked = next(r for r in rows_of(sources.table("tasks")) if (r["task"], r["method"]) == (TASK, "car_ft"))
-    address = f"tasks.{TABLES['tasks'].key(asked)}.ood/mean"
+    address = f"tasks.{table_cards()['tasks'].key(asked)}.ood/mean"
     chain = explain(sources.evidence.store, address)
-    assert title == f"{TABLES['tasks'].title}: {TASK}/car_ft"
+    assert title == f"{table_cards()['tasks'].title}: {TASK}/car_ft"
     assert f"mean OOD\n{number.inner_text()}" in facts and dict(chain.facts)["formula"] in facts
     assert f"/ {len(ids)} = {asked['ood/mean']:.4f}" in facts
     assert ids == [cell["cell"] for cell in chain.cells]
@@ -44,7 +42,7 @@ def test_a_number_of_a_table_opens_its_formula_its_cells_and_their_commands(
 
 
 def test_every_row_of_every_table_opens_the_cells_that_report_why_lists(
-    content: Content, sources: Tables, open_page: Open
+    content: Content, sources: Sources, open_page: Open
 ) -> None:
     page = open_page(content)
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
@@ -54,7 +52,7 @@ def test_every_row_of_every_table_opens_the_cells_that_report_why_lists(
         assert buttons.count() == min(len(table.rows), 10 if table.is_long else len(table.rows))
         buttons.last.press("Enter")
         title, facts, ids, _ = told_of(page)
-        rows, card = rows_of(sources.table(table.name)), TABLES[table.name]
+        rows, card = rows_of(sources.table(table.name)), table_cards()[table.name]
         row = rows[buttons.count() - 1]
         wanted = [cell for cell in card.cells(sources, row) if cell in known]
         assert card.addressed(rows)[title.partition(": ")[2]] is row and facts

@@ -7,10 +7,10 @@ import io
 from rich.console import Console
 
 from carft_cli.report import _claims_table
-from reports.tables.registry import Tables
+from reports.tables.table import Sources
 
 
-def test_what_goes_on_in_the_next_line_keeps_its_indent(sources: Tables) -> None:
+def test_what_goes_on_in_the_next_line_keeps_its_indent(sources: Sources) -> None:
     said = Console(file=io.StringIO(), width=80, color_system=None)
     asked = [verdict for verdict in sources.verdicts if verdict.verdict != "not run"]
     said.print(_claims_table(asked))

@@ -9,9 +9,9 @@ import pytest
 
 from carft.store.records import Store
 from reports.build import sources_of
+from reports.figures.figure import interactive_data
 from reports.render.page import Content
-from reports.render.plot_data import plot_data
-from reports.tables.registry import Tables
+from reports.tables.table import Sources
 from tests.support.helpers import ROOT
 from tests.support.planted import Plan, plant
 
@@ -20,7 +20,7 @@ WEIGHTS = ROOT / "carft" / "data" / "icons" / "weights" / "icons-resnet.safetens
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+def two(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     folder = tmp_path_factory.mktemp("two")
     shutil.copy(WEIGHTS, folder / "mine.safetensors")
     (folder / "mine.safetensors").open("ab").write(b" ")  # other weights by their digest
@@ -32,8 +32,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     return sources_of(store)
 
 
-def test_marks_of_two_models_on_one_task_have_two_names(two: Tables) -> None:
-    drawn = plot_data(two.tables())
+def test_marks_of_two_models_on_one_task_have_two_names(two: Sources) -> None:
+    drawn = interactive_data(two.tables())
     for name, each in (("points", ("task", "method")), ("differences", ("task", "where"))):
         counts = Counter(tuple(row[key] for key in each) for row in drawn[name])
         assert counts and set(counts.values()) == {1}
@@ -42,14 +42,14 @@ def test_marks_of_two_models_on_one_task_have_two_names(two: Tables) -> None:
     assert all(task in TASKS or task.partition(" with ")[0] in TASKS for task in named)
 
 
-def test_the_score_of_a_trial_is_told_from_the_mean_of_its_own_model(two: Tables) -> None:
-    trials = plot_data(two.tables())["trials"]
+def test_the_score_of_a_trial_is_told_from_the_mean_of_its_own_model(two: Sources) -> None:
+    trials = interactive_data(two.tables())["trials"]
     for task in {row["task"] for row in trials}:
         relative = [row["relative"] for row in trials if row["task"] == task]
         assert sum(relative) == pytest.approx(0, abs=0.1)
 
 
-def test_a_claim_that_was_not_run_stands_once_and_its_other_scopes_below_the_table(two: Tables) -> None:
+def test_a_claim_that_was_not_run_stands_once_and_its_other_scopes_below_the_table(two: Sources) -> None:
     content = Content.of(two, [], "fingerprint")
     once = Counter(claim.id for claim, _ in content.untested)
     assert set(once.values()) == {1} and "C8" in once

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.rules import Answer, Verdict, ledger
-from reports.render.formatting import others_words
-from reports.render.levels import levels_of
+from reports.render.formatting import levels_of, others_words
 from reports.render.words import count_words, trials_worth, winners_again
 
 TRIALS = pd.DataFrame(

@@ -21,14 +21,14 @@ from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
 from reports.analysis.null_checks import null_checks
-from reports.analysis.robustness import fit
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.evidence.outcomes import SUBSET, _confidence
-from reports.figures.figures import DRAWINGS, draw_all
+from reports.figures.figure import draw_figures, figures
 from reports.stats.intervals import Component, Estimate
 from reports.stats.power import power_words
 from reports.tables.accuracy import task_table
-from reports.tables.registry import TABLES, Tables
+from reports.tables.robustness import fit
+from reports.tables.table import Sources, table_cards
 from tests.support.helpers import LR, made_up_study, quick_cell
 from tests.support.planted import HYPERPARAMETERS, Plan, plant
 
@@ -69,13 +69,13 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 @pytest.fixture(scope="module")
 def made(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    sources = Tables(evidence)
+    sources = Sources(evidence)
     return {name: sources.table(name) for name in AUDIT}
 
 
 def test_every_table_names_scope_scale_and_n_and_its_keys_name_rows(made: dict[str, pd.DataFrame]) -> None:
     for name, table in made.items():
-        keys = list(TABLES[name].keys)
+        keys = list(table_cards()[name].keys)
         assert set(keys) <= set(table.columns), name
         assert not table.duplicated(keys).any(), name
         if name not in ("nulls", "problems"):
@@ -98,7 +98,7 @@ def test_no_row_mixes_scopes(made: dict[str, pd.DataFrame]) -> None:
 
 
 def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence) -> None:
-    sources = Tables(evidence)
+    sources = Sources(evidence)
     cells, tasks = sources.table("confirmed"), sources.table("tasks").set_index(["scope", "task", "method"])
     assert len(cells) and not cells.duplicated(["scope", "task", "method", "search", "seed"]).any()
     for (scope, task, method), part in cells.groupby(["scope", "task", "method"]):
@@ -110,11 +110,11 @@ def test_the_means_of_tasks_are_those_of_their_confirm_cells(evidence: Evidence)
 
 def test_figures_are_drawn_per_scope(evidence: Evidence, tmp_path: Path) -> None:
     drawn = ("confusion", "reliability", "lost", "effective", "uncertainty", "readings")
-    with patch.dict(DRAWINGS, {name: DRAWINGS[name] for name in drawn}, clear=True):
-        plots = draw_all(Tables(evidence).tables(), evidence.scale, tmp_path)
-    names = {plot.name for plot in plots}
+    with patch.dict(figures(), {name: figures()[name] for name in drawn}, clear=True):
+        figures_drawn = draw_figures(Sources(evidence).tables(), evidence.scale, tmp_path)
+    names = {each.name for each in figures_drawn}
     assert {*drawn[:-1], "readings-icons-all"} <= names and "readings" not in names
-    assert all(plot.caption and plot.title and plot.png.stat().st_size > 1000 for plot in plots)
+    assert all(each.figure.caption and each.title and each.png.stat().st_size > 1000 for each in figures_drawn)
 
 
 # robustness

@@ -10,8 +10,8 @@ import pytest
 
 from carft.spec.cell import Reading
 from carft.store.records import Store
-from reports.analysis.factors import factor_table, unique_shares
 from reports.evidence.evidence import Evidence
+from reports.tables.readings import factor_table, unique_shares
 from tests.support.planted import Plan, plant
 
 FOUR = [(), (("a", 1),), (("b", 1),), (("a", 1), ("b", 1))]

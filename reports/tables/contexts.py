@@ -11,6 +11,7 @@ import pandas as pd
 from carft.core.metrics import BINS, calibration_bins, calibration_error
 from reports.evidence.evidence import Entry, Evidence, table_entries
 from reports.evidence.outcomes import SetOutcome
+from reports.tables.table import Formula, Row, Sources, TableCard, history_cells, method_cells
 
 
 def _seen(evidence: Evidence, entries: Sequence[Entry]) -> Iterator[tuple[Evidence, Entry, str, str, str, SetOutcome]]:
@@ -55,6 +56,18 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
     return table.assign(share=table["hits"] / table["images"])
 
 
+CONTEXTS_CARD = TableCard(
+    "contexts",
+    "Context recognition",
+    "Images whose context is recognised, per known context and set, all tasks and seeds together.",
+    lambda sources: context_table(sources.evidence),
+    ("method", "context", "set"),
+    shares=("share",),
+    formulas={"share": Formula("hits / images, summed over tasks and confirm seeds.")},
+    cells=method_cells,
+)
+
+
 def confusion_table(evidence: Evidence) -> pd.DataFrame:
     """Known against named context per entry, ID and OOD apart: images, and their share of the known context.
 
@@ -73,6 +86,17 @@ def confusion_table(evidence: Evidence) -> pd.DataFrame:
     table = pd.DataFrame([(*key, count) for key, count in counts.items()], columns=columns)
     whole = table.groupby(columns[:5])["images"].transform("sum")
     return table.assign(share=table["images"] / whole)
+
+
+CONFUSION_CARD = TableCard(
+    "confusion",
+    "Context confusion",
+    "Known against named contexts, summed over tasks and seeds.",
+    lambda sources: confusion_table(sources.evidence),
+    ("scope", "method", "where", "known", "named"),
+    shares=("share",),
+    cells=method_cells,
+)
 
 
 def reliability_table(evidence: Evidence) -> pd.DataFrame:
@@ -95,6 +119,17 @@ def reliability_table(evidence: Evidence) -> pd.DataFrame:
             rows.append((*key, (k + 0.5) / BINS, *means, int(count[k]), ece))
     columns = ["scope", "scale", "method", "where", "bin", "confidence", "recognised", "images", "ece"]
     return pd.DataFrame(rows, columns=columns)
+
+
+RELIABILITY_CARD = TableCard(
+    "reliability",
+    "Calibration of p_ctx",
+    "15 bins of equal width; ece is that of the method and place.",
+    lambda sources: reliability_table(sources.evidence),
+    ("scope", "method", "where", "bin"),
+    shares=("confidence", "recognised", "ece"),
+    cells=method_cells,
+)
 
 
 def lost_table(evidence: Evidence) -> pd.DataFrame:
@@ -120,6 +155,24 @@ def lost_table(evidence: Evidence) -> pd.DataFrame:
     columns = ["scope", "scale", "method", "context", "pretrained", "tuned", "lost", "half_at", "images"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(["scope", "method", "lost"], ascending=[True, True, False], ignore_index=True)
+
+
+def _line_cells(sources: Sources, row: Row) -> Sequence[str]:
+    """Interpolations of the method of a row at every alpha, on every task of its scope."""
+    alphas = sources.view(row).alphas()
+    return sources.cells(row, [Entry("wise_ft", row["method"], alpha) for alpha in alphas])
+
+
+LOST_CARD = TableCard(
+    "lost",
+    "Which contexts are lost first",
+    "Recognition before and after, and the alpha of WiSE-FT's line at which half of the loss is there.",
+    lambda sources: lost_table(sources.evidence),
+    ("scope", "method", "context"),
+    shares=("pretrained", "tuned"),
+    points=("lost",),
+    cells=_line_cells,
+)
 
 
 def _recognition(view: Evidence, entry: Entry) -> dict[str, tuple[float, int]]:
@@ -152,3 +205,13 @@ def kl_table(evidence: Evidence) -> pd.DataFrame:
         means = np.ma.masked_invalid(np.stack(of_key)).mean(axis=0).filled(np.nan)
         rows += [(*key, place / 10, float(mean), len(of_key)) for place, mean in enumerate(means)]
     return pd.DataFrame(rows, columns=columns)
+
+
+KL_CARD = TableCard(
+    "kl",
+    "The divergence over training",
+    "Means over confirm cells, in nats; progress 0 is the first step.",
+    lambda sources: kl_table(sources.evidence),
+    ("scope", "method", "progress"),
+    cells=history_cells,
+)

@@ -1,4 +1,4 @@
-"""Held-out images on which two methods disagree in every seed: counts, and a choice of them to show. Pure functions."""
+"""Held-out images on which two methods disagree in every seed: counts, and a choice of them to show."""
 
 from __future__ import annotations
 
@@ -15,14 +15,23 @@ import pandas as pd
 
 from reports.evidence.evidence import CAR_FT, COMPARED, FT, ZERO_SHOT, Evidence
 from reports.evidence.outcomes import SetOutcome
+from reports.tables.table import TableCard
 
 Question = Literal["class", "context"]
+
+
 QUESTIONS: tuple[Question, ...] = ("class", "context")
+
+
 #: (first, second) methods that are compared; images of the second pair are shown where the first has too few
 PAIRS = ((CAR_FT, FT), (FT, ZERO_SHOT))
+
+
 #: images that are shown: at most, and the number below which the second pair adds its own
 MOST, LEAST = 48, 24
 COUNTS = ("scope", "scale", "task", "set", "question", "first", "second", "first_right", "second_right", "images")
+
+
 CHOSEN = ("scope", "scale", "task", "set", "image", "question", "right", "wrong", "label", "context")
 
 
@@ -91,10 +100,20 @@ def disagreement_table(evidence: Evidence) -> pd.DataFrame:
         for question, first, second in _asked(seen):
             where = (seen.view.name, seen.view.scale, seen.view.label(seen.task), seen.name, question, first, second)
             counts = [int(seen.only(a, b, question).sum()) for a, b in ((first, second), (second, first))]
-            known = int(seen.known(question).sum())
+            images = int(seen.known(question).sum())
             seeds = max(len(seen.outcomes[m]) for m in (first, second))
-            rows.append((*where, *counts, known, seeds, " ".join(seen.cells)))
+            rows.append((*where, *counts, images, seeds, " ".join(seen.cells)))
     return pd.DataFrame(rows, columns=[*COUNTS, "n_seeds", "cells"])
+
+
+DISAGREEMENTS_CARD = TableCard(
+    "disagreements",
+    "Images on which methods disagree",
+    "Images that every seed of one method gets right and every seed of the other gets wrong, both ways; “images” "
+    "are all of the set whose class or context is known.",
+    lambda sources: disagreement_table(sources.evidence),
+    ("scope", "task", "set", "question", "first", "second"),
+)
 
 
 def gallery_table(evidence: Evidence) -> pd.DataFrame:
@@ -113,19 +132,39 @@ def gallery_table(evidence: Evidence) -> pd.DataFrame:
     return table.drop_duplicates(["task", "set", "image"], ignore_index=True).head(MOST)
 
 
+GALLERY_CARD = TableCard(
+    "gallery",
+    "Images of the gallery",
+    "A choice of those images for the gallery: questions, directions, tasks and sets in turn.",
+    lambda sources: gallery_table(sources.evidence),
+    ("scope", "task", "set", "image"),
+    on_page=False,
+)
+
+
 def context_image_table(evidence: Evidence) -> pd.DataFrame:
     """One held-out image of each known context: of one class, as far as there is one that occurs in all of them."""
     rows: dict[str, tuple[object, ...]] = {}
     for view in evidence.views():
         for task in view.tasks:
             seen = [s for s in _seen(view.alone()) if s.task == task]
-            for context, (found, row) in _examples(seen).items():
-                where = (view.name, view.scale, view.label(task), found.name, found.images[row])
-                rows.setdefault(context, (context, *where, found.truth("class", row), 1, " ".join(found.cells)))
+            for context, (example, row) in _examples(seen).items():
+                where = (view.name, view.scale, view.label(task), example.name, example.images[row])
+                rows.setdefault(context, (context, *where, example.truth("class", row), 1, " ".join(example.cells)))
             if rows and set(rows) >= set(view.card(task).contexts):
                 break
     columns = ["context", "scope", "scale", "task", "set", "image", "label", "n_images", "cells"]
     return pd.DataFrame(list(rows.values()), columns=columns)
+
+
+CONTEXT_IMAGES_CARD = TableCard(
+    "context_images",
+    "Images of the contexts",
+    "One held-out image of each known context.",
+    lambda sources: context_image_table(sources.evidence),
+    ("context",),
+    on_page=False,
+)
 
 
 def stable_digest(*parts: str) -> str:
@@ -174,10 +213,10 @@ def _dealt(hands: Sequence[Sequence[tuple[object, ...]]]) -> list[tuple[object, 
 
 def _examples(seen: Sequence[Seen]) -> dict[str, tuple[Seen, int]]:
     """Context -> a set and the row of an image in it, of the class that occurs in most contexts."""
-    found: dict[str, dict[str, tuple[Seen, int]]] = {}
+    by_context: dict[str, dict[str, tuple[Seen, int]]] = {}
     for s in seen:
         for row in s.shuffled(np.flatnonzero(s.known("context"))):
-            found.setdefault(s.truth("context", row), {}).setdefault(s.truth("class", row), (s, row))
-    often = Counter(label for by_class in found.values() for label in by_class)
+            by_context.setdefault(s.truth("context", row), {}).setdefault(s.truth("class", row), (s, row))
+    often = Counter(label for by_class in by_context.values() for label in by_class)
     best = [label for label, _ in sorted(often.items(), key=lambda pair: (-pair[1], pair[0]))]
-    return {c: next(by_class[label] for label in best if label in by_class) for c, by_class in found.items()}
+    return {c: next(by_class[label] for label in best if label in by_class) for c, by_class in by_context.items()}

@@ -7,8 +7,8 @@ import pytest
 from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
 from carft.store.records import Store
-from reports.analysis.disagreements import LEAST, MOST, context_image_table, disagreement_table, gallery_table
 from reports.evidence.evidence import Evidence
+from reports.tables.disagreements import LEAST, MOST, context_image_table, disagreement_table, gallery_table
 from tests.support.helpers import TASK
 from tests.support.planted import HYPERPARAMETERS, Plan, begun_study, changed, plant, write_hits
 

@@ -14,8 +14,11 @@ from carft.core.metrics import calibration_bins, calibration_error
 from carft.spec.cell import Reading, task_key
 from carft.spec.weights import display_form
 from reports.evidence.evidence import Entry, Evidence, table_entries
+from reports.tables.table import TableCard
 
 FEWEST_POINTS = 3  # from which the line is fitted; below, its slope is assumed
+
+
 CLIP = 1e-3  # accuracies are clipped to [CLIP, 1 - CLIP] before the logit
 
 
@@ -88,6 +91,18 @@ def robustness_table(evidence: Evidence) -> pd.DataFrame:
                 if cells := view.cells(task, entry):
                     rows.append(_row(view, task, entry, cells, line))
     return pd.DataFrame(rows)
+
+
+ROBUSTNESS_CARD = TableCard(
+    "robustness",
+    "Robustness",
+    "Effective robustness (distance from the baseline line), worst shift, worst class, calibration error "
+    "(15 bins of equal width), in %; n as stated.",
+    lambda sources: robustness_table(sources.evidence),
+    ("scope", "task", "method"),
+    shares=("id", "ood", "expected_ood", "worst_shift", "worst_class", "worst_class_ood", "ece_*"),
+    points=("effective",),
+)
 
 
 def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Baseline) -> dict[str, Any]:
@@ -167,3 +182,14 @@ def baseline_table(evidence: Evidence) -> pd.DataFrame:
             facts = {"scope": view.name, "scale": view.scale, **asdict(line), "how": how}
             frames.append(points.assign(**facts))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+BASELINE_CARD = TableCard(
+    "baseline",
+    "The baseline of effective robustness",
+    "Untrained models, and the line through them on logit axes.",
+    lambda sources: baseline_table(sources.evidence),
+    ("scope", "task", "model", "pretrained"),
+    shares=("id", "ood"),
+    hidden=("cell",),
+)

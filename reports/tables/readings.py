@@ -1,4 +1,4 @@
-"""Which unstated choice moves the answer most: shares of the variance over readings, as in an analysis of variance."""
+"""Readings of what the paper leaves open, and which open choice moves the answer most."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import pandas as pd
 
 from reports.analysis.contrasts import PLACES, Sets
 from reports.analysis.pairing import Mismatch, paired
+from reports.claims.readings import reading_share_table, specification_table
 from reports.evidence.evidence import CAR_FT, FT, Choices, Evidence, Source
 from reports.stats.intervals import Contributions
+from reports.tables.table import TableCard
 
 #: how often seeds and groups, and readings, are drawn again
 DRAWS = 1000
+
+
 COLUMNS = ["scope", "scale", "where", "factor", "values", "share", "low", "high", "by_chance", "readings", "cells"]
 
 
@@ -31,6 +35,18 @@ def factor_table(evidence: Evidence) -> pd.DataFrame:
             effects, drawn, cells = _effects(view, sets)
             rows += _rows(view, where, list(effects), np.array(list(effects.values())), drawn, cells)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+READING_FACTORS_CARD = TableCard(
+    "reading_factors",
+    "Which open choice moves the difference",
+    "Share of the variance over readings of CAR-FT minus FT that a linear model of the choices loses without one "
+    "of them; low and high hold 95 % of the shares when seeds and images are drawn again, by_chance 95 % of those "
+    "when the readings are put in random order. Shares need not sum to 100 %.",
+    lambda sources: factor_table(sources.evidence),
+    ("scope", "where", "factor"),
+    shares=("share", "low", "high", "by_chance"),
+)
 
 
 def unique_shares(choices: Sequence[Choices], effects: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,7 +69,7 @@ def unique_shares(choices: Sequence[Choices], effects: np.ndarray) -> dict[str, 
 
 def _effects(view: Evidence, sets: Sets) -> tuple[dict[Choices, float], np.ndarray, list[str]]:
     """Reading -> mean over tasks of CAR-FT minus FT; (DRAWS, R) the same from drawn seeds and groups; the cells."""
-    found: dict[Choices, list[Contributions]] = {}
+    by_reading: dict[Choices, list[Contributions]] = {}
     cells: dict[str, None] = {}
     tasks = [task for task in view.tasks if (wanted := set(sets(view, task))) and wanted <= set(view.set_names(task))]
     for reading in sorted(view.readings or {}, key=lambda choices: (len(choices), str(choices))):
@@ -61,10 +77,12 @@ def _effects(view: Evidence, sets: Sets) -> tuple[dict[Choices, float], np.ndarr
         pairs = [_pair(under, task, sets(under, task)) for task in tasks]
         whole = [pair for pair in pairs if pair is not None]
         if whole and len(whole) == len(pairs):
-            found[reading] = [part for part, _ in whole]
+            by_reading[reading] = [part for part, _ in whole]
             cells |= dict.fromkeys(cell for _, used in whole for cell in used)
-    effects = {reading: float(np.mean([p.values.sum(1).mean() for p in parts])) for reading, parts in found.items()}
-    drawn = [np.mean([_drawn(part, task) for task, part in enumerate(parts)], axis=0) for parts in found.values()]
+    effects = {
+        reading: float(np.mean([p.values.sum(1).mean() for p in parts])) for reading, parts in by_reading.items()
+    }
+    drawn = [np.mean([_drawn(part, task) for task, part in enumerate(parts)], axis=0) for parts in by_reading.values()]
     return effects, np.array(drawn).T, list(cells)
 
 
@@ -116,11 +134,33 @@ def _columns(choices: Sequence[Choices]) -> Mapping[str, np.ndarray]:
     """Factor -> (R, values - 1) whether a reading has each value other than the default."""
     names = sorted({name for reading in choices for name, _ in reading})
     chosen = {name: [dict(reading).get(name) for reading in choices] for name in names}
-    others = {name: sorted({value for value in found if value is not None}, key=str) for name, found in chosen.items()}
-    return {name: np.array([[v == o for o in others[name]] for v in found], float) for name, found in chosen.items()}
+    others = {
+        name: sorted({value for value in values if value is not None}, key=str) for name, values in chosen.items()
+    }
+    return {name: np.array([[v == o for o in others[name]] for v in values], float) for name, values in chosen.items()}
 
 
 def _left_over(design: np.ndarray, effects: np.ndarray) -> np.ndarray:
     """(B,) sum of squares of effects (B, R) that a linear model on ``design`` (R, K) leaves."""
     fitted, *_ = np.linalg.lstsq(design, effects.T, rcond=None)
     return ((effects.T - design @ fitted) ** 2).sum(0)
+
+
+READINGS_CARD = TableCard(
+    "readings",
+    "Readings",
+    "CAR-FT minus FT under every reading of what the paper leaves open that was run.",
+    lambda sources: specification_table(sources.evidence),
+    ("scope", "reading", "where"),
+    points=("effect", "low", "high"),
+)
+
+
+READING_SHARES_CARD = TableCard(
+    "reading_shares",
+    "In how many readings each claim holds",
+    "Contradicted is after Holm over readings; undecided is neither.",
+    lambda sources: reading_share_table(sources.evidence),
+    ("scope", "claim"),
+    shares=("share",),
+)

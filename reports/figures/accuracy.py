@@ -1,0 +1,440 @@
+"""Figures of accuracies: levels, paired differences, ID against OOD, robustness, uncertainty, readings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reports.figures.figure import ReportFigure
+from reports.figures.style import Tables, colour, drawn_entries, label, listing, marker, method_means, percent
+from reports.tables.table import rows_of
+
+#: place of the table of levels -> title of its panel
+PANELS = {"contexts": "context recognition", "ID test": "in distribution", "mean OOD": "out of distribution"}
+#: points that a panel is wide at least, so that a small difference does not look like a large one
+NARROWEST = 10.0
+#: characters of a line of a task's name
+LINE = 28
+#: the contrast of the figures of differences
+CONTRAST = "CAR-FT - FT"
+#: where a difference is measured -> the part of a verdict that is its mean over tasks
+MEANS = {"ID test": f"{CONTRAST}, ID test", "mean OOD": f"{CONTRAST}, mean of suites"}
+MEAN = "mean of tasks"
+HELD = "the intervals hold it already: each study was searched several times"
+#: columns of the table of readings that are no choice of the reading
+NOT_FACTORS = {
+    "scope", "scale", "reading", "where", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups", "selected_on",
+    "C3", "C4", "C5", "cells",
+}  # fmt: skip
+
+
+class Answer(ReportFigure):
+    name = "answer"
+    title = "What came out"
+    caption = (
+        "Means over tasks with 95 % intervals (seeds, test images and, where there are several, searches), all on one "
+        "scale of points. Two intervals that overlap do not show that the methods are equal: the paired differences "
+        "are narrower."
+    )
+    section = "opening"
+    topic = "levels"
+    needs = ("levels",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        """Zero-shot, FT and CAR-FT as dots with intervals: context recognition, ID and OOD, all on one scale."""
+        table = tables["levels"]
+        panels = [place for place in PANELS if (table["place"] == place).any()]
+        if not panels:
+            return None
+        methods = list(dict.fromkeys(table["method"]))[::-1]
+        bounds = {
+            place: 100 * table.loc[table["place"] == place, ["value", "low", "high"]].to_numpy(float)
+            for place in panels
+        }
+        ends = {place: (float(np.nanmin(values)), float(np.nanmax(values))) for place, values in bounds.items()}
+        width = max(NARROWEST, 1.3 * max(high - low for low, high in ends.values()))
+        figure, axes = plt.subplots(1, len(panels), figsize=(5.4, 1.75), sharey=True, squeeze=False)
+        for axis, place in zip(axes.flat, panels, strict=True):
+            _level_panel(axis, table[table["place"] == place], methods)
+            middle = sum(ends[place]) / 2
+            chance = 100 * table.loc[table["place"] == place, "chance"].iloc[0]
+            if not np.isnan(chance):
+                axis.axvline(chance, color="#595959", lw=0.8, ls=":")
+                axis.set_xlabel(f"chance {chance:.1f}", fontsize=8)
+            axis.set(
+                title=PANELS[place], xlim=(middle - width / 2, middle + width / 2), ylim=(-0.6, len(methods) - 0.3)
+            )
+            axis.set_yticks(range(len(methods)), [label(method) for method in methods])
+        figure.supxlabel("% (top-1, or share of contexts recognised)", fontsize=8)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = tables["levels"]
+        parts = []
+        for place, title in PANELS.items():
+            rows = table[table["place"] == place]
+            if len(rows):
+                chance = rows["chance"].mean()
+                beside = "" if pd.isna(chance) else f" (chance {chance:.1%})"
+                parts.append(f"{title.capitalize()}{beside}: {listing(method_means(rows, 'value'), '{:.1%}')}")
+        return f"{'. '.join(parts)}."
+
+
+def _level_panel(axis: plt.Axes, part: pd.DataFrame, methods: Sequence[str]) -> None:
+    for method, numbers in zip(part["method"], part[["value", "low", "high"]].to_numpy(float), strict=True):
+        (value, low, high), height = 100 * numbers, methods.index(method)
+        axis.hlines(height, low, high, color=colour(method), lw=2)
+        axis.plot(value, height, marker(method), color=colour(method), ms=7)
+        axis.annotate(f"{value:.1f}", (value, height), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axis.title.set_fontsize(9)
+
+
+class Differences(ReportFigure):
+    name = "differences"
+    title = "CAR-FT against FT, task by task"
+    caption = (
+        "Each triangle is CAR-FT minus FT on one task, paired by seed and image, with its 95 % interval (seeds "
+        "and drawings vary, and searches where there are several). An interval that crosses zero decides nothing; the "
+        "intervals are not corrected for their number. The figure cannot show whether other hyperparameters would have "
+        "changed the order."
+    )
+    section = "accuracy"
+    topic = "differences"
+    needs = ("differences",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        table = _of_contrast(tables["differences"])
+        if table.empty:
+            return None
+        tasks = sorted(table["task"].unique(), reverse=True)
+        gap = "\n" if max(len(t.split("/")[-1]) for t in tasks) > LINE / 2 else " "
+        figure, axes = plt.subplots(1, 2, figsize=(7.4, 0.33 * len(tasks) + 1.3), sharey=True)
+        for axis, where in zip(axes, ("ID test", "mean OOD"), strict=True):
+            part = table[table["where"] == where].set_index("task").reindex(tasks)
+            effect, low, high = (100 * part[k].to_numpy() for k in ("effect", "low", "high"))
+            rows = np.arange(len(tasks))
+            axis.hlines(rows, low, high, color=colour("car_ft"), lw=1.6)
+            axis.plot(effect, rows, marker("car_ft"), color=colour("car_ft"))
+            axis.axvline(0, color="black", lw=0.8)
+            axis.set_xlabel(f"CAR-FT minus FT,{gap}{where} (points)")
+            axis.set_yticks(rows, [fill(t.split("/")[-1], LINE) for t in tasks])
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = _of_contrast(tables["differences"])
+        parts = []
+        for where, part in table.groupby("where", sort=False):
+            above, below = int((part["low"] > 0).sum()), int((part["high"] < 0).sum())
+            parts.append(
+                f"{where}: the interval lies above 0 on {above} of {len(part)} tasks, below 0 on {below}; "
+                f"the mean is {100 * part['effect'].mean():+.1f} points"
+            )
+        return f"CAR-FT minus FT. {'. '.join(parts)}."
+
+    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
+        """One row per task and place, and one for the mean over the tasks of a scope, last; points.
+
+        low, high: over seeds and test images. search, tasks: [low, high] with the luck of the search added, and of the
+        mean over tasks as a sample; None where the records do not give them. intervals: those that can be chosen.
+        """
+        uncertainty = _of_contrast(tables["uncertainty"])
+        widths = {(r["scope"], r["where"], r["task"]): r for r in rows_of(uncertainty)}
+        rows = [
+            _difference(r, r["task"], r["where"], widths.get((r["scope"], r["where"], r["task"])))
+            for r in rows_of(_of_contrast(tables["differences"]))
+        ]
+        parts: dict[tuple[str, str], dict[str, Any]] = {}
+        for part in rows_of(tables["verdicts"]):
+            parts.setdefault((part["part"], part["scope"]), part)
+        several = len({scope for _, scope in parts}) > 1
+        for where, name in MEANS.items():
+            for (_, scope), part in ((key, part) for key, part in parts.items() if key[0] == name):
+                if part["n_tasks"] > 1:
+                    shown = MEAN + (f", {scope}" if several else "")
+                    sample = parts.get((f"{name}, tasks as a sample", scope), {})
+                    mean = _difference(part, shown, where, widths.get((scope, where, MEAN)))
+                    rows.append({**mean, "mean": True, "tasks": _bounds(sample.get("low"), sample.get("high"))})
+        rows = [row for row in rows if row["effect"] is not None]
+        return {"differences": rows, "intervals": interval_choices(rows, uncertainty)}
+
+
+def interval_choices(rows: Sequence[Mapping[str, Any]], uncertainty: pd.DataFrame) -> list[dict[str, str]]:
+    """The intervals that a reader can choose: name, label, and why it cannot be had; empty where it can."""
+    no_search = no_tasks = ""
+    if not any(row["search"] for row in rows):
+        no_search = "studies of one trial do not show it"
+        if not len(uncertainty) or not uncertainty["half_width"].notna().any():
+            no_search = f"one {'seed' if (uncertainty['n_seeds'] < 2).any() else 'group'} gives no interval"
+        elif uncertainty["se_hyperparameters"].notna().any():
+            no_search = HELD
+    if not any(row["tasks"] for row in rows):
+        no_tasks = "it cannot be computed" if any(row.get("mean") for row in rows) else "it needs two tasks"
+    searches = "searches, " if no_search == HELD else ""
+    return [
+        {"name": "seeds", "label": f"{searches}seeds and test images", "lacks": ""},
+        {"name": "search", "label": "plus the luck of the search", "lacks": no_search},
+        {"name": "tasks", "label": "tasks as a sample", "lacks": no_tasks},
+    ]
+
+
+def _of_contrast(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["contrast"] == CONTRAST] if len(table) else table
+
+
+def _difference(row: Mapping[str, Any], task: str, where: str, width: Mapping[str, Any] | None) -> dict[str, Any]:
+    """One point of the plot. width: the row of the table of uncertainty, None without one."""
+    effect, search = row["effect"], None
+    low, high = _bounds(row["low"], row["high"]) or (None, None)
+    if width is not None and width["half_width_with_search"] > width["half_width"]:
+        half = width["half_width_with_search"]
+        search = _bounds(effect - half, effect + half)
+    numbers = {"effect": percent(effect), "low": low, "high": high, "search": search, "tasks": None}
+    return {"task": task, "where": where, **numbers}
+
+
+def _bounds(low: float | None, high: float | None) -> list[float] | None:
+    shown = [percent(value) for value in (low, high)]
+    return [value for value in shown if value is not None] if None not in shown else None
+
+
+class IdOod(ReportFigure):
+    name = "id_ood"
+    title = "In distribution against out of distribution"
+    caption = (
+        "Every point is the mean over confirm seeds; up and right is better. The lines are WiSE-FT's curves from the "
+        "pretrained (alpha 0) to the fine-tuned model (alpha 1). Points that differ by less than the intervals of the "
+        "tables are not different. Axes differ from panel to panel."
+    )
+    section = "accuracy"
+    topic = "in and out of distribution"
+    needs = ("tasks",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        table, curves = tables["tasks"], tables["wise"]
+        if table["ood/mean"].isna().all() or table["test_top1"].isna().all():
+            return None
+        tasks = sorted(table["task"].unique())
+        columns = min(5, len(tasks) + 1)
+        rows = -(-(len(tasks) + 1) // columns)
+        figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns + 0.4, 2.0 * rows + 0.6), squeeze=False)
+        panels = ["mean of tasks", *tasks]
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            here = table if panel == "mean of tasks" else table[table["task"] == panel]
+            curve = curves if panel == "mean of tasks" or curves.empty else curves[curves["task"] == panel]
+            _id_ood_panel(axis, here, curve)
+            axis.set_title(fill(panel.split("/")[-1], LINE), fontsize=8)
+            axis.tick_params(labelsize=7)
+        for axis in list(axes.flat)[len(panels) :]:
+            axis.axis("off")
+        figure.supxlabel("top-1 on the ID test set (%)", fontsize=9)
+        figure.supylabel("mean top-1 over the suites (%)", fontsize=9)
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        inside, outside = (method_means(tables["tasks"], column) for column in ("test_top1", "ood/mean"))
+        return f"Means of tasks. In distribution: {listing(inside, '{:.1%}')}. Out: {listing(outside, '{:.1%}')}."
+
+    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
+        """points: accuracies in % of each task and method that is drawn. curves: the same along its WiSE-FT curves."""
+        tasks, wise = tables["tasks"], tables["wise"]
+        points, curves = [], []
+        drawn = drawn_entries(tasks.get("method", ()))  # an empty table has no columns
+        for row in (row for row in rows_of(tasks) if row["method"] in drawn):
+            inside, outside = percent(row["test_top1"]), percent(row["ood/mean"])
+            if inside is not None and outside is not None:
+                bounds = {"low": percent(row["low"]), "high": percent(row["high"])}
+                point = {"task": row["task"], "method": label(row["method"]), "id": inside, "ood": outside}
+                points.append({**point, **bounds})
+        drawn = drawn_entries(f"wise_ft({parent})" for parent in wise.get("parent", ()))
+        for row in (row for row in rows_of(wise) if f"wise_ft({row['parent']})" in drawn):
+            inside, outside = percent(row["test/top1"]), percent(row["ood/mean/top1"])
+            if inside is not None and outside is not None:
+                point = {"task": row["task"], "parent": label(row["parent"]), "alpha": row["alpha"]}
+                curves.append({**point, "id": inside, "ood": outside})
+        return {"points": points, "curves": curves if points else []}
+
+
+def _id_ood_panel(axis: plt.Axes, table: pd.DataFrame, curve: pd.DataFrame) -> None:
+    if not curve.empty:
+        for parent, part in curve.groupby("parent"):
+            line = part.groupby("alpha")[["test/top1", "ood/mean/top1"]].mean()
+            axis.plot(
+                100 * line["test/top1"], 100 * line["ood/mean/top1"], "-", color=colour(str(parent)), lw=1, alpha=0.6
+            )
+    for method in drawn_entries(table["method"]):
+        row = table[table["method"] == method]
+        if len(row):
+            point = 100 * row["test_top1"].mean(), 100 * row["ood/mean"].mean()
+            axis.plot(*point, marker(method), color=colour(method), ms=5, label=label(method))
+
+
+class EffectiveRobustness(ReportFigure):
+    name = "effective"
+    title = "Effective robustness"
+    caption = (
+        "Each mark is one method on one task, mean over seeds. The line is what an untrained model's ID accuracy lets "
+        "expect out of distribution, fitted on logit axes through the zero-shot models of the scope; the height above "
+        "it is effective robustness. A line through few models of one family is a weak baseline: it cannot tell "
+        "robustness from the choice of tasks."
+    )
+    section = "accuracy"
+    topic = "robustness"
+    needs = ("robustness", "baseline")
+
+    def draw(self, tables: Tables) -> Figure | None:
+        table, points = tables["robustness"], tables["baseline"]
+        if table["effective"].isna().all():
+            return None
+        figure, axis = plt.subplots(figsize=(5.2, 4.0))
+        line = points.iloc[0]
+        low = max(0.02, min(table["id"].min(), points["id"].min()) - 0.04)
+        high = min(0.99, max(table["id"].max(), points["id"].max()) + 0.02)
+        x = np.linspace(low, high, 60)
+        y = 1 / (1 + np.exp(-(line["intercept"] + line["slope"] * np.log(x / (1 - x)))))
+        axis.plot(x, y, "-", color="#888888", lw=1, label=f"baseline, {int(line['points'])} points, {line['how']}")
+        for method in drawn_entries(table["method"]):
+            part = table[table["method"] == method]
+            axis.plot(
+                part["id"], part["ood"], marker(method), color=colour(method), ms=5, alpha=0.85, label=label(method)
+            )
+        for scaled in (axis.set_xscale, axis.set_yscale):
+            scaled("logit", one_half="0.5")
+        ticks = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+        for side, values in ((axis.xaxis, x), (axis.yaxis, [*y, *table["ood"].dropna()])):
+            near = [t for t in ticks if min(values) - 0.03 <= t <= max(values) + 0.03]
+            side.set_major_locator(plt.FixedLocator(near))
+            side.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{100 * value:.0f}"))
+            side.set_minor_locator(plt.NullLocator())
+        axis.set(xlabel="top-1 on the ID test set (%, logit axis)", ylabel="mean top-1 over the suites (%, logit axis)")
+        axis.legend(fontsize=7)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        heights = {m: 100 * v for m, v in method_means(tables["robustness"], "effective").items()}
+        return f"Mean height above the baseline in points: {listing(heights, '{:+.1f}')}."
+
+
+class Uncertainty(ReportFigure):
+    name = "uncertainty"
+    title = "Where the uncertainty comes from"
+    caption = (
+        "Standard error of the ID difference by source. The first two make the intervals of this report; with several "
+        "searches, seeds are those of searches and seeds together. The draw of hyperparameters (search) is estimated "
+        "on validation accuracy, from few trials, as the spread of the best of as many trials drawn again. With one "
+        "search it is in no interval."
+    )
+    section = "accuracy"
+    topic = "uncertainty"
+    needs = ("uncertainty",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        """Standard errors by source of CAR-FT minus FT, task by task."""
+        table = tables["uncertainty"]
+        table = table[(table["contrast"] == "CAR-FT - FT") & (table["where"] == "ID test")]
+        if table.empty:
+            return None
+        table = table.iloc[::-1]
+        figure, axis = plt.subplots(figsize=(6.2, 0.3 * len(table) + 1.2))
+        rows = np.arange(len(table))
+        kinds = (
+            ("se_groups", "groups", "#0072B2"),
+            ("se_seeds", "seeds", "#E69F00"),
+            ("se_hyperparameters", "search", "#999999"),
+        )
+        for place, (column, name, shade) in enumerate(kinds):
+            axis.barh(rows + 0.27 * (1 - place), 100 * table[column], height=0.25, color=shade, label=name)
+        axis.set_yticks(rows, [str(t).split("/")[-1] for t in table["task"]], fontsize=8)
+        axis.set_xlabel("standard error of CAR-FT minus FT, ID test (points)")
+        axis.legend(fontsize=8)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = tables["uncertainty"]
+        table = table[(table["contrast"] == "CAR-FT - FT") & (table["where"] == "ID test")]
+        names = {"se_groups": "test images", "se_seeds": "seeds", "se_hyperparameters": "search"}
+        means = {name: 100 * table[column].mean() for column, name in names.items() if table[column].notna().any()}
+        return f"Mean standard error in points: {', '.join(f'{name} {value:.1f}' for name, value in means.items())}."
+
+
+class Readings(ReportFigure):
+    name = "readings"
+    title = "Specification curve: every reading of what the paper leaves open"
+    caption = (
+        "Each column is one reading. Above: CAR-FT minus FT with its 95 % interval, out of distribution (triangles), "
+        "and the ID effect of the same reading (bars). Below: what was chosen; a black dot marks the value. Intervals "
+        "are not corrected for the number of readings. The figure cannot show readings that were not run; sorting by "
+        "effect makes any noise look like a trend."
+    )
+    section = "accuracy"
+    topic = "readings"
+    needs = ("readings",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        """Effects on the mean of the suites, sorted, with the ID effect of each reading; below, the choices as dots."""
+        table = tables["readings"]
+        where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
+        curve = table[table["where"] == where].sort_values("effect", kind="stable").reset_index(drop=True)
+        choices = [
+            (factor, value)
+            for factor in [c for c in curve.columns if c not in NOT_FACTORS and curve[c].nunique(dropna=False) > 1]
+            for value in sorted(curve[factor].dropna().unique(), key=_by_kind)
+        ]
+        figure, (above, below) = plt.subplots(
+            2, 1, figsize=(7.4, 2.8 + 0.19 * len(choices)), sharex=True,
+            height_ratios=[2.4, max(1.0, 0.19 * len(choices))],
+        )  # fmt: skip
+        on_test = table[table["where"] == "ID test"].set_index("reading")["effect"].reindex(curve["reading"])
+        _draw_effects(above, curve, where, None if where == "ID test" else on_test)
+        figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=8, loc="outside upper center")
+        _draw_choices(below, curve, choices)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = tables["readings"]
+        where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
+        effects = 100 * table[table["where"] == where]["effect"]
+        return (
+            f"{len(effects)} readings. CAR-FT minus FT ranges from {effects.min():+.1f} to {effects.max():+.1f} points."
+        )
+
+
+def _draw_effects(axis: plt.Axes, curve: pd.DataFrame, where: str, on_test: pd.Series | None) -> None:
+    rows = np.arange(len(curve))
+    default = curve["reading"] == "default"
+    axis.vlines(rows, 100 * curve["low"], 100 * curve["high"], color=colour("car_ft"), lw=1.2, alpha=0.7)
+    axis.plot(rows, 100 * curve["effect"], marker("car_ft"), color=colour("car_ft"), ms=5, label=where)
+    if default.any():
+        axis.plot(
+            rows[default], 100 * curve["effect"][default], "o", ms=11, mfc="none", mec="black", label="default reading"
+        )
+    if on_test is not None:
+        axis.plot(rows, 100 * on_test.to_numpy(), "_", color=colour("ft"), ms=8, mew=2, label="ID test")
+    axis.axhline(0, color="black", lw=0.8)
+    axis.set_ylabel("CAR-FT minus FT (points)")
+
+
+def _draw_choices(axis: plt.Axes, curve: pd.DataFrame, choices: Sequence[tuple[str, Any]]) -> None:
+    rows = np.arange(len(curve))
+    for place, (factor, value) in enumerate(choices):
+        chosen = (curve[factor] == value).to_numpy()
+        axis.plot(rows[chosen], np.full(chosen.sum(), place), "o", color="black", ms=3.5)
+        axis.plot(rows[~chosen], np.full((~chosen).sum(), place), ".", color="#cccccc", ms=2)
+    axis.set_yticks(range(len(choices)), [f"{f.replace('_', ' ')}: {v}" for f, v in choices], fontsize=7)
+    axis.invert_yaxis()
+    axis.set_xticks([])
+    axis.set_xlabel(f"{len(curve)} readings, sorted by their effect")
+    axis.grid(False)
+
+
+def _by_kind(value: object) -> tuple[bool, float, str]:
+    """Sort key: numbers by size, then strings by letter."""
+    number = value if isinstance(value, int | float) else None
+    return (number is None, float(number or 0), str(value))

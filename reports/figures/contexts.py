@@ -1,0 +1,263 @@
+"""Figures of context recognition: per context, confusion, loss, calibration, and the divergence over training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reports.figures.figure import ReportFigure
+from reports.figures.style import (
+    COMPARED,
+    Tables,
+    by_method,
+    colour,
+    label,
+    listing,
+    marker,
+    method_means,
+    prompt_words,
+)
+from reports.tables.table import rows_of
+
+#: images of a bin of calibration: below the first its mark is open, from the second on marks grow no more
+FEW_IMAGES, MANY = 30, 3000
+#: contexts below which the label of a bar of colours takes two lines
+FEW_CONTEXTS = 8
+
+
+def recognised(table: pd.DataFrame) -> pd.DataFrame:
+    """Hits and images of each method and context of a table of contexts, all sets together; contexts of training first.
+
+    Index: method, context. Columns: hits, images, and ``seen``, whether the context is one of training.
+    """
+    summed = table.groupby(["method", "context"], sort=False)[["hits", "images"]].sum()
+    seen = set(table[table["set"] == "test"]["context"])
+    summed["seen"] = summed.index.get_level_values("context").isin(seen)
+    return summed.sort_values("seen", ascending=False, kind="stable")
+
+
+class Contexts(ReportFigure):
+    name = "contexts"
+    title = "Context recognition before and after"
+    caption = (
+        "Share of test and suite images whose context the model's context head names, per context, all tasks and seeds "
+        "together. Loss of recognition reads as FT left of zero-shot. Shares carry no interval here: the claims on "
+        "recognition do. The known context of a rendering is exact in the icons world; photographs have no such label."
+    )
+    section = "contexts"
+    topic = "before and after"
+    needs = ("contexts",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        summed = recognised(tables["contexts"])
+        share = (100 * summed["hits"] / summed["images"]).unstack("method", sort=False)[::-1]
+        seen = summed.groupby("context")["seen"].first()
+        figure, axis = plt.subplots(figsize=(7.4, 0.23 * len(share) + 1.1))
+        rows = np.arange(len(share))
+        for method in share.columns:
+            axis.plot(share[method], rows, marker(method), color=colour(method), label=label(method), ms=6, alpha=0.85)
+        names = [prompt_words(c) + (" (trained on)" if seen[c] else "") for c in share.index]
+        axis.set_yticks(rows, names, fontsize=7.5)
+        axis.set_xlabel("images whose context is recognised (%)")
+        figure.legend(loc="outside upper center", ncols=3)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        sums = tables["contexts"].groupby("method", sort=False)[["hits", "images"]].sum()
+        shares = {str(m): float(v) for m, v in (sums["hits"] / sums["images"]).items()}
+        return f"Images whose context is recognised, all contexts together: {listing(shares, '{:.1%}')}."
+
+    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
+        """Recognition in % of each scope, context and method, contexts of training (``seen``) first."""
+        table, shares = tables["contexts"], []
+        for scope, of_scope in table.groupby("scope", sort=False) if len(table) else ():
+            for row in rows_of(recognised(of_scope).reset_index()):
+                context, seen = prompt_words(row["context"]), bool(row["seen"])
+                what = {"scope": scope, "method": label(row["method"]), "context": context, "seen": seen}
+                share = round(100 * row["hits"] / row["images"], 2)
+                shares.append({**what, "share": share, "images": int(row["images"])})
+        return {"contexts": shares}
+
+
+class Confusion(ReportFigure):
+    name = "confusion"
+    title = "Which contexts are taken for which"
+    caption = (
+        "Rows are known contexts, columns what the model's context head names, in % of the row; all tasks, seeds and "
+        "sealed sets together. A bright diagonal is recognition. The shares carry no interval."
+    )
+    section = "contexts"
+    topic = "confusion"
+    needs = ("confusion",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        table = tables["confusion"]
+        methods = [m for m in COMPARED if m in set(table["method"])]
+        contexts = list(dict.fromkeys(table["known"]))
+        others = [c for c in dict.fromkeys(table["named"]) if c not in contexts]
+        columns = contexts + others
+        gap = "\n" if len(contexts) < FEW_CONTEXTS else " "
+        longest = max(len(prompt_words(c)) for c in columns)
+        width, height = 0.14 * len(columns) + 0.35, max(0.14 * len(contexts) + 1.9, 0.045 * longest + 1.4)
+        figure, axes = plt.subplots(
+            1, len(methods), figsize=(max(7.4, width * len(methods) + 2.4), height), sharey=True,
+            squeeze=False,
+        )  # fmt: skip
+        for axis, method in zip(axes[0], methods, strict=True):
+            part = table[table["method"] == method].groupby(["known", "named"])["images"].sum().unstack(fill_value=0)
+            shares = part.reindex(index=contexts, columns=columns, fill_value=0).to_numpy(dtype=float)
+            shares = 100 * shares / np.maximum(shares.sum(1, keepdims=True), 1)
+            axis.imshow(shares, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+            axis.set_title(label(method), fontsize=9)
+            axis.set_xticks(range(len(columns)), [prompt_words(c) for c in columns], rotation=90, fontsize=6)
+            axis.grid(False)
+        axes[0][0].set_yticks(range(len(contexts)), [prompt_words(c) for c in contexts], fontsize=6)
+        axes[0][0].set_ylabel("known context")
+        figure.supxlabel("context that p_ctx names", fontsize=9)
+        figure.colorbar(axes[0][-1].images[0], ax=axes[0].tolist(), label=f"images of the{gap}known context (%)")
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        """The wrong context that each method names most often."""
+        wrong = tables["confusion"][tables["confusion"]["known"] != tables["confusion"]["named"]]
+        parts = []
+        for method, part in ((m, p) for m, p in by_method(wrong) if m in COMPARED):
+            named = part.groupby("named")["images"].sum()
+            if named.sum():
+                share, most = named.max() / named.sum(), prompt_words(str(named.idxmax()))
+                parts.append(f"{label(method)} calls {100 * share:.0f} % of them “{most}”")
+        return (
+            f"Of the images whose context is not recognised: {'; '.join(parts)}."
+            if parts
+            else "Every context is named."
+        )
+
+
+def confusion_sentences(table: pd.DataFrame) -> list[str]:
+    """What happens to contexts that are not recognised, a sentence for each scope; none where no context is known."""
+    several = table["scope"].nunique() > 1
+    return [
+        (f"{scope}: " if several else "") + Confusion().finding({"confusion": part})
+        for scope, part in table.groupby("scope", sort=False)
+    ]
+
+
+class Lost(ReportFigure):
+    name = "lost"
+    title = "Which contexts are lost"
+    caption = (
+        "Recognition of the pretrained model minus that of the tuned one, per known context, all tasks, seeds and "
+        "sealed sets together. Left of the line is gain. The shares carry no interval, and contexts differ in "
+        "how many images they have (tables/lost.csv)."
+    )
+    section = "contexts"
+    topic = "loss"
+    needs = ("lost",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        """Recognition lost of each context by FT and CAR-FT, the largest loss of FT on top."""
+        table = tables["lost"]
+        wide = table.pivot_table(index="context", columns="method", values="lost", sort=False)
+        wide = wide[[m for m in ("ft", "car_ft") if m in wide]]
+        if wide.columns.empty:
+            return None
+        wide = wide.sort_values(wide.columns[0])
+        figure, axis = plt.subplots(figsize=(7.4, 0.2 * len(wide) + 1.1))
+        rows = np.arange(len(wide))
+        for method in wide.columns:
+            name = str(method)
+            axis.plot(100 * wide[method], rows, marker(name), color=colour(name), ms=6, label=label(name))
+        axis.axvline(0, color="black", lw=0.8)
+        axis.set_yticks(rows, [prompt_words(str(c)) for c in wide.index], fontsize=7.5)
+        axis.set_xlabel("context recognition lost against the pretrained model (points)")
+        axis.legend(loc="lower right")
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        parts = []
+        for method, part in ((m, p) for m, p in by_method(tables["lost"]) if m in COMPARED):
+            top = part.sort_values("lost").iloc[-1]
+            context = prompt_words(str(top["context"]))
+            parts.append(f"{label(method)} loses most on “{context}” ({100 * top['lost']:.1f} points)")
+        return f"{'; '.join(parts)}." if parts else ""
+
+
+class Reliability(ReportFigure):
+    name = "reliability"
+    title = "Calibration of p_ctx"
+    caption = (
+        "Share of images whose context is recognised against the probability p_ctx gives its first choice, in 15 bins "
+        "of equal width; on the dashed line the two agree. ECE is the mean distance from it, weighted by images. Marks "
+        "grow with the images of a bin; open ones have fewer than 30 and move a lot. Renderings of one drawing are not "
+        "independent."
+    )
+    section = "contexts"
+    topic = "calibration"
+    needs = ("reliability",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        table = tables["reliability"]
+        places = [p for p in ("ID", "OOD") if p in set(table["where"])]
+        figure, axes = plt.subplots(1, len(places), figsize=(3.7 * len(places), 3.2), squeeze=False)
+        for axis, place in zip(axes[0], places, strict=True):
+            axis.plot([0, 1], [0, 1], "--", color="#888888", lw=0.8)
+            for method in [m for m in COMPARED if m in set(table["method"])]:
+                part = table[(table["method"] == method) & (table["where"] == place)]
+                if len(part):
+                    text = f"{label(method)} (ECE {part['ece'].iloc[0]:.3f})"
+                    axis.plot(part["confidence"], part["recognised"], color=colour(method), lw=0.8, alpha=0.6)
+                    faces = [colour(method) if n >= FEW_IMAGES else "none" for n in part["images"]]
+                    axis.scatter(
+                        part["confidence"], part["recognised"], s=_sized(part["images"]), facecolors=faces, label=text,
+                        edgecolors=colour(method), marker=marker(method), zorder=3,
+                    )  # fmt: skip
+            axis.set(
+                xlabel=f"largest probability of p_ctx, {place}", ylabel="share recognised", xlim=(0, 1), ylim=(0, 1.02)
+            )
+            axis.legend(fontsize=7, loc="upper left")
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = tables["reliability"]
+        parts = [
+            f"{where}: {listing(method_means(part, 'ece'), '{:.3f}')}"
+            for where, part in table.groupby("where", sort=False)
+        ]
+        return f"Calibration error of the context distribution. {'. '.join(parts)}."
+
+
+def _sized(images: pd.Series) -> np.ndarray:
+    """Areas of marks in points squared: the more images, the larger, up to ``MANY``."""
+    return 8 + 52 * np.sqrt(np.minimum(images.to_numpy(dtype=float), MANY) / MANY)
+
+
+class Divergence(ReportFigure):
+    name = "kl"
+    title = "The divergence over training"
+    caption = (
+        "Mean over the confirm cells of every method with a KL term; the first point is the first step, before any "
+        "update. It is measured on augmented training batches and says nothing about recognition on test images."
+    )
+    section = "contexts"
+    topic = "divergence"
+    needs = ("kl",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        figure, axis = plt.subplots(figsize=(4.6, 2.8))
+        for name, part in by_method(tables["kl"]):
+            axis.plot(
+                100 * part["progress"], part["kl"], color=colour(name), marker=marker(name), ms=4, label=label(name)
+            )
+        axis.set(xlabel="training steps done (%)", ylabel="KL to the pretrained model,\ntraining batches (nats)")
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=8)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        ends = {m: float(part.sort_values("progress")["kl"].iloc[-1]) for m, part in by_method(tables["kl"])}
+        return f"Divergence in nats at the end of training: {listing(ends, '{:.3f}')}."

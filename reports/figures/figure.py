@@ -1,0 +1,225 @@
+"""What a figure is, and how the figures of a report are drawn: as PNG, as SVG, and as CSV with the drawn numbers.
+
+To add a figure, write a subclass of :class:`ReportFigure` in a module of this package.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection, LineCollection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from reports.figures.style import SYMBOLS, Tables, colour, label, marker, with_models_in_task_names
+
+#: dots per inch of a PNG
+DPI = 150
+#: columns of the CSV file of a figure
+COLUMNS = ("panel", "title", "x_axis", "y_axis", "artist", "label", "x", "y", "value")
+#: sections of the page that have figures, in order; "opening" is beside the answer
+SECTIONS = ("opening", "contexts", "accuracy", "tuning")
+#: what the script of the page draws: keys of :meth:`ReportFigure.plot_data`
+PLOTTED = ("differences", "intervals", "points", "curves", "contexts", "trials")
+Point = tuple[float, float, float]  # x, y, the number that the colour stands for
+MISSING = float("nan")
+
+
+class ReportFigure:
+    """A figure of the report: its words, its place on the page, and how it is drawn from the tables of one scope."""
+
+    name: str
+    """Name of its files without ending."""
+    title: str
+    """Heading on the page."""
+    caption: str
+    """What it shows, and what it cannot show."""
+    section: Literal["opening", "contexts", "accuracy", "tuning"]
+    """The section of the page that has it."""
+    topic: str
+    """A few words for the list of the figures of its section."""
+    needs: tuple[str, ...]
+    """Tables without which it is not drawn."""
+
+    def draw(self, tables: Tables) -> Figure | None:
+        """Draw the figure; None where the tables hold too little."""
+        raise NotImplementedError
+
+    def finding(self, tables: Tables) -> str:
+        """What the figure shows on these records, in a sentence: the text alternative of its image."""
+        raise NotImplementedError
+
+    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
+        """Numbers of the interactive plot of the same on the page, as plain values; shares of 1 become percent.
+
+        An interactive plot is drawn by ``reports/render/templates/plots.js``. Most figures have none.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure on disk."""
+
+    figure: ReportFigure
+    name: str
+    """Name of its files without ending; that of a second or later scope ends with the scope."""
+    title: str
+    """Heading on the page."""
+    png: Path
+    svg: Path
+    finding: str = ""
+    """What it shows on these records, in a sentence."""
+
+    @property
+    def alt(self) -> str:
+        """Text alternative of the image."""
+        return self.finding or self.title
+
+
+@cache
+def figures() -> dict[str, ReportFigure]:
+    """Name -> figure, of every class in the modules of this package, by section and then as in its file."""
+    package = import_module(__package__)
+    modules = [import_module(f"{__package__}.{module.name}") for module in pkgutil.iter_modules(package.__path__)]
+    kinds = [
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, ReportFigure) and kind.__module__ == module.__name__
+    ]
+    made = [kind() for kind in kinds if kind is not ReportFigure]
+    return {figure.name: figure for figure in sorted(made, key=lambda figure: SECTIONS.index(figure.section))}
+
+
+def draw_figures(tables: Tables, scale: str, folder: Path) -> list[DrawnFigure]:
+    """Draw every figure whose tables have rows, one for each scope, and write it to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for scope, scope_scale, scope_tables in _by_scope(tables, scale):
+        for name, figure in figures().items():
+            if any(table not in scope_tables or scope_tables[table].empty for table in figure.needs):
+                continue
+            if (drawing := figure.draw(scope_tables)) is not None:
+                stem = name + (f"-{re.sub('[^a-z0-9]+', '-', scope.lower()).strip('-')}" if scope else "")
+                title = figure.title + (f" ({scope})" if scope else "")
+                files = _write(drawing, scope_scale, folder / stem)
+                drawn.append(DrawnFigure(figure, stem, title, *files, figure.finding(scope_tables)))
+    return drawn
+
+
+def interactive_data(tables: Tables) -> dict[str, Any]:
+    """The data of all interactive plots of the page; a plot without numbers has an empty list.
+
+    methods: display name -> colour and symbol. All other keys are those of :meth:`ReportFigure.plot_data`.
+    """
+    tables = with_models_in_task_names(tables)
+    named = [tables[name].get("method", ()) for name in ("tasks", "trials", "contexts")]  # none in an empty table
+    entries = dict.fromkeys(entry for methods in named for entry in methods)
+    methods = {label(m): {"colour": colour(m), "symbol": SYMBOLS.get(marker(m), "star")} for m in entries}
+    data: dict[str, Any] = {"methods": methods, **{name: [] for name in PLOTTED}}
+    for figure in figures().values():
+        data |= figure.plot_data(tables)
+    return data
+
+
+def _write(drawing: Figure, scale: str, path: Path) -> tuple[Path, Path]:
+    """Write and close a figure; the paths of PNG and SVG. path: without ending."""
+    drawing.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # type: ignore[union-attr,call-arg]
+    drawing.text(0.998, 0.5, f"scale: {scale}", ha="right", va="center", rotation=90, fontsize=7, color="#555555")
+    drawing.draw_without_rendering()
+    drawing.set_layout_engine("none")  # laid out once, and not again for each file
+    png, svg, numbers = (path.parent / f"{path.name}.{ending}" for ending in ("png", "svg", "csv"))
+    drawing.savefig(png, dpi=DPI, metadata={"Software": None})
+    drawing.savefig(svg, metadata={"Date": None})
+    drawn_numbers(drawing).to_csv(numbers, index=False)
+    plt.close(drawing)
+    return png, svg
+
+
+def _by_scope(tables: Tables, scale: str) -> Iterator[tuple[str, str, Tables]]:
+    """(scope, its scale, tables of that scope alone). The name of the first scope is empty."""
+    tasks = tables["tasks"]
+    scopes = list(dict.fromkeys(tasks["scope"])) if len(tasks) else []
+    for place, scope in enumerate(scopes or [None]):
+        scope_tables = {
+            name: table[table["scope"] == scope] if scope is not None and "scope" in table else table
+            for name, table in tables.items()
+        }
+        scales = scope_tables["tasks"]["scale"].unique() if scope is not None else [scale]
+        yield ("" if place == 0 else str(scope)), str(scales[0]), scope_tables
+
+
+def drawn_numbers(drawing: Figure) -> pd.DataFrame:
+    """One row per point of every line, marker, bar, segment and image of a figure, in drawing order.
+
+    They are read from the figure itself, so that they can be compared and reused. The column ``value`` is the number
+    that a colour stands for; NaN without one.
+    """
+    rows = []
+    for panel, axes in enumerate(drawing.axes):
+        texts = (axes.get_title(), axes.get_xlabel(), axes.get_ylabel())
+        for number, artist in enumerate(_data_artists(axes)):
+            label = str(artist.get_label())
+            public = "" if label.startswith("_") else label
+            for x, y, value in _points(artist):
+                rows.append((panel, *texts, number, public, x, y, value))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _data_artists(axes: Axes) -> list[Artist]:
+    """Lines, collections, bars and images, without the background of the axes."""
+    kinds = (Line2D, Collection, Rectangle, AxesImage)
+    return [a for a in axes.get_children() if isinstance(a, kinds) and a is not axes.patch]
+
+
+def _points(artist: Artist) -> list[Point]:
+    if isinstance(artist, Line2D):
+        return _places(artist.get_xydata())
+    if isinstance(artist, LineCollection):
+        return [point for part in artist.get_segments() for point in _places(part)]
+    if isinstance(artist, Collection):
+        return _collection_points(artist)
+    if isinstance(artist, Rectangle):
+        box = artist.get_bbox()
+        return [(box.x0, box.y0, MISSING), (box.x1, box.y1, MISSING)]
+    if isinstance(artist, AxesImage):
+        return _values(artist.get_array())
+    return []
+
+
+def _collection_points(artist: Collection) -> list[Point]:
+    """Markers with the numbers of their colours; faces of a mesh; the outline of a band."""
+    places, values = _places(artist.get_offsets()), _values(artist.get_array())
+    if len(values) > len(places):
+        return values
+    if not values and len(places) <= 1:
+        return [point for path in artist.get_paths() for point in _places(path.vertices)]
+    padded = [*(value for _, _, value in values), *[MISSING] * (len(places) - len(values))]
+    return [(x, y, value) for (x, y, _), value in zip(places, padded, strict=True)]
+
+
+def _places(pairs: Any) -> list[Point]:
+    return [(float(x), float(y), MISSING) for x, y in _floats(pairs).reshape(-1, 2)]
+
+
+def _values(numbers: Any) -> list[Point]:
+    return [] if numbers is None else [(MISSING, MISSING, float(value)) for value in _floats(numbers).ravel()]
+
+
+def _floats(numbers: Any) -> np.ndarray:
+    return np.ma.filled(np.ma.asarray(numbers, dtype=float), MISSING)

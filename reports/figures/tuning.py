@@ -1,0 +1,207 @@
+"""Figures of the search and of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports.figures.figure import ReportFigure
+from reports.figures.style import Tables, by_method, colour, label, listing, marker, method_means, percent
+from reports.tables.table import rows_of
+
+#: marks above which they are rasterized, and points of a curve above which its markers would overlap
+CROWDED, FEW = 500, 20
+#: column of a trial -> its name; the first that a trial has is the axis of its interactive plot
+AXES = (("lr", "learning rate"), ("l2", "penalty"))
+
+
+class Search(ReportFigure):
+    name = "search"
+    title = "What the search saw"
+    caption = (
+        "Every search trial of every task, as validation top-1 minus the task's mean over all its trials, so that easy "
+        "and hard tasks share one axis. Differences of a few points are within what a validation set of this size can "
+        "resolve. With so few trials the figure shows where was looked, not where the optimum is."
+    )
+    section = "tuning"
+    topic = "search"
+    needs = ("trials",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        trials = tables["trials"]
+        centred = trials.assign(gain=100 * (trials["val/top1"] - trials.groupby("task")["val/top1"].transform("mean")))
+        figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), width_ratios=[1, 1.25])
+        for method in centred["method"].unique():
+            part = centred[centred["method"] == method]
+            axes[0].plot(
+                part["lr"], part["gain"], marker(method), color=colour(method), ms=4, alpha=0.6, label=label(method),
+                rasterized=len(part) > CROWDED,
+            )  # fmt: skip
+        axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation top-1,\nminus the task's mean (points)")
+        axes[0].legend()
+        part = centred[centred["method"] == "car_ft"]
+        if len(part) and "kl_weight" in part:
+            limit = max(1e-9, float(part["gain"].abs().max()))
+            dots = axes[1].scatter(
+                part["lr"], part["kl_weight"], c=part["gain"], cmap="cividis", vmin=-limit, vmax=limit, s=26,
+                rasterized=len(part) > CROWDED,
+            )  # fmt: skip
+            won = part[part["won"]]
+            axes[1].scatter(
+                won["lr"],
+                won["kl_weight"],
+                s=80,
+                facecolors="none",
+                edgecolors="black",
+                lw=0.9,
+                label="winner of its task",
+            )
+            axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel="KL weight")
+            axes[1].legend(loc="upper left", fontsize=7)
+            figure.colorbar(dots, ax=axes[1], label="CAR-FT, validation (points)")
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        best = tables["trials"].groupby(["method", "task"], sort=False)["val/top1"].max().groupby("method").mean()
+        count = len(tables["trials"])
+        scores = {str(m): float(v) for m, v in best.items()}
+        return f"{count} trials. Best validation top-1, mean of tasks: {listing(scores, '{:.1%}')}."
+
+    def plot_data(self, tables: Tables) -> Mapping[str, Any]:
+        """One point for each trial: its score in %, and ``relative`` to the mean of the trials of its task.
+
+        x and along: the hyperparameter on the axis and its name; a linear probe is searched over its penalty alone.
+        """
+        trials, points = tables["trials"], []
+        if len(trials):
+            trials = trials.assign(relative=trials["val/top1"] - trials.groupby("task")["val/top1"].transform("mean"))
+        for row in rows_of(trials):
+            score, weight = percent(row["val/top1"]), row.get("kl_weight")
+            axes = ((name, row.get(column)) for column, name in AXES)
+            along = next(((name, value) for name, value in axes if value is not None and math.isfinite(value)), None)
+            if score is None or along is None:
+                continue
+            points.append(
+                {
+                    "task": row["task"],
+                    "method": label(row["method"]),
+                    "cell": row["cell"],
+                    "along": along[0],
+                    "x": along[1],
+                    "kl": None if weight is None or not math.isfinite(weight) else weight,
+                    "score": score,
+                    "relative": percent(row["relative"]),
+                    "won": bool(row["won"]),
+                }
+            )
+        return {"trials": points}
+
+
+class Training(ReportFigure):
+    name = "training"
+    title = "Training curves of the confirm cells"
+    caption = (
+        "Means over tasks and seeds per epoch. The training loss of CAR-FT includes its KL term, so the two losses are "
+        "not on one scale. Validation curves were not used to stop early."
+    )
+    section = "tuning"
+    topic = "training"
+    needs = ("history",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        table = tables["history"]
+        wanted = (
+            ("train/loss", "training loss", 1),
+            ("val/top1", "validation top-1 (%)", 100),
+            ("val/context_top1", "validation context recognition (%)", 100),
+        )
+        figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.5))
+        for axis, (column, title, factor) in zip(axes, wanted, strict=True):
+            for name, part in by_method(table, sort=True) if column in table else ():
+                values = factor * part[column]
+                axis.plot(part["epoch"] + 1, values, color=colour(name), marker=marker(name), ms=4, label=label(name))
+            axis.set(xlabel="epoch", ylabel=title)
+        axes[0].legend()
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = tables["history"]
+        last = table[table["epoch"] == table.groupby("method")["epoch"].transform("max")]
+        return f"Validation top-1 after the last epoch: {listing(method_means(last, 'val/top1', ()), '{:.1%}')}."
+
+
+class BestOfN(ReportFigure):
+    name = "best_of_n"
+    title = "What more trials buy"
+    caption = (
+        "Expected validation top-1 of the best of n trials, drawn without replacement from the trials that were run, "
+        "mean over tasks, up to the number that every study finished. It is validation accuracy of the selected trial, "
+        "which flatters every method more the more trials it has; it says nothing about test accuracy."
+    )
+    section = "tuning"
+    topic = "more trials"
+    needs = ("best_of_n",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        table = tables["best_of_n"]
+        if table["n"].max() < 2:
+            return None
+        figure, axis = plt.subplots(figsize=(4.4, 2.7))
+        _draw_by_trials(axis, by_method(table, sort=True), "n", "expected_best")
+        axis.set(xlabel="search trials", ylabel="expected best validation top-1 (%)")
+        axis.legend()
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = tables["best_of_n"]
+        gains = {str(m): 100 * float(p["expected_best"].max() - p["expected_best"].min()) for m, p in by_method(table)}
+        return (
+            f"From one to {table['n'].max()} trials the expected best rises by, in points: {listing(gains, '{:.1f}')}."
+        )
+
+
+def _draw_by_trials(axis: plt.Axes, methods: Sequence[tuple[str, pd.DataFrame]], trials: str, share: str) -> None:
+    """A curve of each method: a share in percent over numbers of trials."""
+    for method, part in methods:
+        mark = marker(method) if len(part) <= FEW else ""
+        axis.plot(part[trials], 100 * part[share], color=colour(method), marker=mark, label=label(method))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+class OneTrial(ReportFigure):
+    name = "one_trial"
+    title = "What a reader would have seen had the baseline been tuned less"
+    caption = (
+        "Validation top-1 of each method after its whole search, minus FT's expected best of n trials, mean over "
+        "tasks. The last point compares equal budgets; all others flatter the method. Validation only: it cannot show "
+        "what the test sets would have said."
+    )
+    section = "tuning"
+    topic = "fewer trials"
+    needs = ("one_trial",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        if tables["one_trial"]["ft_trials"].max() < 2:
+            return None
+        figure, axis = plt.subplots(figsize=(4.6, 2.8))
+        _draw_by_trials(axis, by_method(tables["one_trial"]), "ft_trials", "gain")
+        axis.axhline(0, color="black", lw=0.8)
+        axis.set(xlabel="search trials given to FT", ylabel="method minus FT,\nvalidation top-1 (points)")
+        axis.legend(fontsize=8)
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        table = tables["one_trial"]
+        ends = [
+            listing(
+                {m: 100 * v for m, v in method_means(table[table["ft_trials"] == n], "gain", ()).items()}, "{:+.1f}"
+            )
+            for n in (table["ft_trials"].min(), table["ft_trials"].max())
+        ]
+        return f"Lead over FT in points, with its fewest trials: {ends[0]}; with as many trials: {ends[1]}."

@@ -1,0 +1,226 @@
+"""What a table is, what tables are made from, and the tables of a report.
+
+To add a table, write its function and a :class:`TableCard` beside it in a module of this package. The page, the CSV
+files, ``report why`` and ``report verify`` read the cards alone.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cache, cached_property
+from importlib import import_module
+from typing import Any, Literal
+
+import pandas as pd
+
+from carft.core.errors import unknown
+from reports.analysis.null_checks import NullCheck, null_checks
+from reports.claims.answer import PageAnswer
+from reports.claims.verdicts import Verdict, verdicts
+from reports.evidence.caveats import caveats, said_of
+from reports.evidence.evidence import Entry, Evidence, table_entries
+from reports.evidence.sealed_access import SealedAccess
+
+Format = Literal["share", "points", "general"]
+#: column -> value
+Row = Mapping[str, Any]
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as plain dictionaries, column -> value."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+@dataclass
+class Sources:
+    """What tables are made from, and the tables. Every part is computed once, when it is first asked for."""
+
+    evidence: Evidence
+    """The records of the results folder."""
+    _tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts, each with the cautions of its cells: page, tables, terminal and JSON all show these."""
+        plain = verdicts(self.evidence, self.checks)
+        return [replace(verdict, caution=said_of(verdict.cells, self.caveats)) for verdict in plain]
+
+    @cached_property
+    def checks(self) -> list[NullCheck]:
+        """The null checks."""
+        return null_checks(self.evidence)
+
+    @cached_property
+    def answer(self) -> PageAnswer:
+        """The sentences at the top of the page, and how far to trust them."""
+        return PageAnswer.of(self.evidence, self.verdicts, self.checks)
+
+    @cached_property
+    def unsealings(self) -> SealedAccess:
+        """Which cells were evaluated on sealed sets."""
+        return SealedAccess.of(self.evidence)
+
+    @cached_property
+    def caveats(self) -> Mapping[str, tuple[str, ...]]:
+        """Cell -> its caveats."""
+        return caveats(self.evidence, self.unsealings)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by name, with a column ``caution`` where cells have caveats."""
+        if name not in self._tables:
+            if name == "problems":  # reading the evidence for the other tables finds problems
+                for other in (table for table in table_cards() if table != name):
+                    self.table(other)
+            card = table_card(name)
+            table = card.make(self)
+            if self.caveats and len(table):
+                cautions = [said_of(card.cells(self, row), self.caveats) for row in rows_of(table)]
+                table = table.assign(caution=cautions) if any(cautions) else table
+            self._tables[name] = table
+        return self._tables[name]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables by name."""
+        return {name: self.table(name) for name in table_cards()}
+
+    def view(self, row: Row) -> Evidence:
+        """The scope that a row is of: a table never pools over two scopes."""
+        return next(view for view in self.evidence.views() if view.name == row["scope"])
+
+    def cells(self, row: Row, entries: Sequence[Entry]) -> list[str]:
+        """The cells of entries on every task of the scope of a row."""
+        view = self.view(row)
+        return [cell for task in view.tasks for entry in entries for cell in view.cells(task, entry)]
+
+
+def named_cells(sources: Sources, row: Row) -> Sequence[str]:
+    """The cells in the row's column ``cells`` or ``cell``."""
+    return str(row.get("cells", row.get("cell", ""))).split()
+
+
+def method_cells(sources: Sources, row: Row) -> Sequence[str]:
+    """Confirm cells of the method of a row, on every task of its scope."""
+    return sources.cells(row, [next(entry for entry in table_entries() if entry.label == row["method"])])
+
+
+def history_cells(sources: Sources, row: Row) -> Sequence[str]:
+    """Confirm cells of the method of a row that are finished."""
+    studies = [study for study in sources.view(row).studies if study.method == row["method"]]
+    return [cell for study in studies for cell in study.confirm if cell in sources.evidence.records]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How a number is computed."""
+
+    words: str
+    """The text."""
+    metric: str | None = None
+    """The metric of the cells whose mean the number is; None for another number."""
+
+
+#: of a column that has no formula of its own
+COPIED = Formula("Copied from the records; nothing was computed.")
+MEAN = "Mean over the cells of their"
+INTERVAL = (
+    "Effect -/+ q x SE. SE^2 = variance over seeds of the metric / seeds (of several searches: over the means of the "
+    "searches / searches) + sum over strata of groups x variance over "
+    "groups of the seed-averaged contributions, their interaction counted once; q = mean of the terms' t quantiles at "
+    "97.5 %, weighted by their variances (docs/statistics.md)."
+)
+LEVEL_INTERVAL = (
+    "Wilson's interval, which stays within 0 and 100 %, for value x (1 - value) / SE^2 images and the quantile q; at "
+    "0 and 100 % for as many images as there are groups. SE and q are those of differences: SE^2 = variance over "
+    "seeds / seeds + sum over strata of groups x variance over groups of the seed-averaged contributions."
+)
+INTERVAL_FORMULAS = {
+    "low": Formula(INTERVAL),
+    "high": Formula(INTERVAL),
+    "smallest_visible": Formula("(q(97.5 %) + q(80 %)) x SE, with q and SE as in the interval."),
+    "floor": Formula("The source with the largest share of the variance: groups, seeds or tasks."),
+}
+LEVEL_FORMULAS = {**INTERVAL_FORMULAS, "low": Formula(LEVEL_INTERVAL), "high": Formula(LEVEL_INTERVAL)}
+PAIRED = Formula(
+    "Mean over seeds of first minus second, paired by seed and image: sum over groups of the difference of their "
+    "contributions. A pooled part is the unweighted mean over its tasks."
+)
+
+
+@dataclass(frozen=True)
+class TableCard:
+    """One table: how it is made, what names its rows, how its numbers are formatted, and which cells it rests on."""
+
+    name: str
+    """Name of the table, and of its CSV file without ending."""
+    title: str
+    """Heading of the table on the page."""
+    note: str
+    """What the table holds. It is also the formula of every column of a card without formulas."""
+    make: Callable[[Sources], pd.DataFrame]
+    """The table as a data frame."""
+    keys: tuple[str, ...]
+    """Columns that name a row, for addresses such as ``tasks.icons/transport/car_ft.test_top1``."""
+    shares: tuple[str, ...] = ()
+    """Columns with shares of 1 that are formatted in %; patterns as of fnmatch."""
+    points: tuple[str, ...] = ()
+    """Columns with shares of 1 that are formatted as signed points; patterns as of fnmatch."""
+    hidden: tuple[str, ...] = ("cells",)
+    """Columns of the CSV that the page leaves out."""
+    headings: Mapping[str, str] = field(default_factory=dict)
+    """Column -> heading on the page, where it is not the name of the column."""
+    formulas: Mapping[str, Formula] = field(default_factory=dict)
+    """Column pattern -> formula."""
+    cells: Callable[[Sources, Row], Sequence[str]] = named_cells
+    """Ids of the cells that a row rests on."""
+    on_page: bool = True
+    """Whether the page has the table; every table has a CSV file."""
+
+    def format(self, column: str) -> Format:
+        """How a column is formatted."""
+        if any(fnmatchcase(column, pattern) for pattern in self.shares):
+            return "share"
+        return "points" if any(fnmatchcase(column, pattern) for pattern in self.points) else "general"
+
+    def formula(self, column: str) -> Formula | None:
+        """The formula of a column; None where the card has formulas, but none for this column."""
+        if not self.formulas:
+            return Formula(self.note)
+        formula = next((f for pattern, f in self.formulas.items() if fnmatchcase(column, pattern)), None)
+        if formula is None or formula.metric is None or "*" not in formula.metric:
+            return formula
+        return Formula(formula.words, formula.metric.replace("*", column.split("/")[-1]))
+
+    def key(self, row: Row) -> str:
+        """What names a row: its key columns, joined by a slash; first the scope, where the table has several."""
+        names = [k for k in dict.fromkeys(("scope", *self.keys)) if k in row]
+        return "/".join(str(row[k]) for k in names if not (k == "scope" and row[k] == ""))
+
+    def short_keys(self, rows: Sequence[Row]) -> list[str]:
+        """What names each row: its key without the scope, or with it where another scope has such a row too."""
+        short = ["/".join(str(row[k]) for k in self.keys if k in row and k != "scope") for row in rows]
+        counts = Counter(short)
+        return [name if counts[name] == 1 else self.key(row) for name, row in zip(short, rows, strict=True)]
+
+    def addressed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Row by its key, and by its short key where no other row has the same."""
+        return dict(zip(self.short_keys(rows), rows, strict=True)) | {self.key(row): row for row in rows}
+
+
+@cache
+def table_cards() -> dict[str, TableCard]:
+    """Name -> card, of every card in the modules of this package, in the order of the modules and in them."""
+    package = import_module(__package__)
+    modules = [import_module(f"{__package__}.{module.name}") for module in pkgutil.iter_modules(package.__path__)]
+    values = [value for module in modules for value in vars(module).values()]
+    return {card.name: card for card in values if isinstance(card, TableCard)}
+
+
+def table_card(name: str) -> TableCard:
+    """The card of a table; ``UserError`` with near misses for an unknown name."""
+    if name not in table_cards():
+        raise unknown("table", name, table_cards())
+    return table_cards()[name]
