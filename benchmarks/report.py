@@ -21,7 +21,7 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.store.records import Store
 from carft.store.study import Trial
 from reports.build import build_report
-from reports.evidence.conduct import trial_cell
+from reports.evidence.protocol import trial_cell
 from reports.verify import verify
 from tests.support.planted import HYPERPARAMETERS, Plan, plant, write
 

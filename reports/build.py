@@ -11,8 +11,8 @@ from carft.core.errors import UserError
 from carft.store.records import Store
 from reports.claims.own import NAME, ask
 from reports.claims.verdicts import Verdict
-from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.evidence import Evidence
+from reports.evidence.protocol import DEPARTED, Suggest
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest

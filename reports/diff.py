@@ -17,7 +17,7 @@ from reports.analysis.contrasts import Part
 from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict
-from reports.evidence.conduct import Suggest
+from reports.evidence.protocol import Suggest
 from reports.render.formatting import points
 from reports.render.manifest import record_digests
 from reports.render.provenance import made_by

@@ -29,7 +29,7 @@ from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import ask_again
-from reports.evidence.conduct import Suggest, replay_differences, unchecked
+from reports.evidence.protocol import Suggest, replay_differences, unchecked
 from reports.evidence.results import finished_trials
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
@@ -286,9 +286,9 @@ def _conduct(case: Case) -> Comparisons:
     if case.suggest is None:
         case.notes.append("Trials were not played again: no sampler was given.")
     yield from _each_study((s for s in archive.studies if s.winner), partial(_study_conduct, case))
-    for words in archive.conduct.elsewhere:
+    for words in archive.protocol.elsewhere:
         yield 1, words
-    if undated := archive.conduct.undated:
+    if undated := archive.protocol.undated:
         case.notes.append(
             f"{undated} trials have no finishing time, as earlier versions wrote none: whether they ended before test "
             "was seen is unknown."
@@ -299,7 +299,7 @@ def _study_conduct(case: Case, study: StudyFile) -> Comparisons:
     archive = case.sources.evidence.archive
     yield len(study.trials) + len(study.confirm), None
     named = f"study {study.id} ({study.method} on {study.task})"
-    departures = [*archive.conduct.departures.get(study.id, ()), *_identity(study, archive.records, archive.studies)]
+    departures = [*archive.protocol.departures.get(study.id, ()), *_identity(study, archive.records, archive.studies)]
     for words in dict.fromkeys(departures):
         yield 0, f"{named}: {words}"
     if case.suggest is not None and study.space:

@@ -16,7 +16,7 @@ from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.verdicts import as_asked, ledger
 from reports.claims.workings import computed_words, variance_rows
-from reports.evidence.conduct import Suggest
+from reports.evidence.protocol import Suggest
 from reports.render.formatting import amount, points, shown_part
 from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards
 

@@ -261,7 +261,7 @@ class Contrast:
 
 def _gone(evidence: Evidence, task: str, entry: Entry) -> list[str]:
     """Opened interpolations without a record, of the curves from which validation selects an entry."""
-    lost = evidence.archive.conduct.lost
+    lost = evidence.archive.protocol.lost
     if not lost or entry.parent is None or entry.alpha is not None or entry.greedy is not None:
         return []
     parents = [evidence.records[cell].cell for cell in evidence.cells(task, Entry(entry.parent))]
@@ -289,7 +289,7 @@ SAME_ON_ALL_TASKS: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
 
 def departures(evidence: Evidence, tasks: Sequence[str], method: str) -> list[str]:
     """Where the studies of a method left the protocol, by task; what belongs to no study stands alone."""
-    elsewhere = evidence.archive.conduct.elsewhere
+    elsewhere = evidence.archive.protocol.elsewhere
     own = [(task, words) for task in tasks for words in evidence.departures(task, method)]
     return [*(f"{evidence.label(task)}, {method}: {words}" for task, words in own), *elsewhere]
 

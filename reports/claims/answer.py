@@ -399,7 +399,7 @@ def _checked(checks: Sequence[NullCheck]) -> str:
 def _warnings(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     """Cautions on verdicts, and departures from the protocol."""
     cautions = list(dict.fromkeys(words for v in verdicts if v.caution for words in v.caution.split("; ")))
-    departed = len(evidence.archive.conduct.departures) + len(evidence.archive.conduct.elsewhere)
+    departed = len(evidence.archive.protocol.departures) + len(evidence.archive.protocol.elsewhere)
     if departed:
         cautions.append(f"{departed} departure{'s' * (departed > 1)} from the protocol")
     return f"{'; '.join(cautions)}." if cautions else ""

@@ -9,8 +9,8 @@ from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.spec.resolve import RANDOM
 from carft.store.edges import narrow_ranges
-from reports.evidence.conduct import DEPARTED
 from reports.evidence.evidence import Evidence
+from reports.evidence.protocol import DEPARTED
 from reports.evidence.sealed_access import EXTENDED, MARK, SealedAccess
 
 FIXTURE = "fixture: no real image"

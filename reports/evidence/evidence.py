@@ -19,8 +19,8 @@ from carft.spec.weights import id_form
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.comparability import differences
-from reports.evidence.conduct import DEPARTED, Suggest
 from reports.evidence.outcomes import SetOutcome
+from reports.evidence.protocol import DEPARTED, Suggest
 from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
 from reports.evidence.scopes import Scope, named, own_families
 
@@ -226,7 +226,7 @@ class Evidence:
 
     def departures(self, task: str, method: str) -> tuple[str, ...]:
         """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""
-        departures = self.archive.conduct.departures
+        departures = self.archive.protocol.departures
         return tuple(
             f"{words}{_which(study)}" for study in self.searches(task, method) for words in departures.get(study.id, ())
         )
@@ -336,10 +336,10 @@ def choices(study: StudyFile) -> Choices:
 
 def _departures(archive: Results) -> list[Problem]:
     """What stands against decisions that rest on the studies of a folder."""
-    conduct, what = archive.conduct, DEPARTED
+    check, what = archive.protocol, DEPARTED
     named = {s.id: f"{s.method} on {archive.label(s.task)}{_which(s)}" for s in archive.studies}
-    found = [Problem(what, named[study], "; ".join(words)) for study, words in conduct.departures.items()]
-    return found + [Problem(what, "of no study here", words) for words in conduct.elsewhere]
+    found = [Problem(what, named[study], "; ".join(words)) for study, words in check.departures.items()]
+    return found + [Problem(what, "of no study here", words) for words in check.elsewhere]
 
 
 def _which(study: StudyFile) -> str:

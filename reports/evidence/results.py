@@ -27,8 +27,8 @@ from carft.store.plugin_methods import load_methods
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile, Trial
 from carft.store.unsealing import Evaluation
-from reports.evidence.conduct import Conduct, Suggest, conduct_of
 from reports.evidence.outcomes import Reader
+from reports.evidence.protocol import ProtocolCheck, Suggest, check_protocol
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,10 @@ class Results:
         return next((task for task, shown in self.labels.items() if shown == label), label)
 
     @cached_property
-    def conduct(self) -> Conduct:
+    def protocol(self) -> ProtocolCheck:
         """Whether the studies were conducted by the protocol."""
         when = {cell: self._evaluated(cell)[2] for cell in self.records if self.evaluated(cell)}
-        return conduct_of(self.store, self.records, self.studies, when, self.suggest)
+        return check_protocol(self.store, self.records, self.studies, when, self.suggest)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from carft.store.study import StudyFile
-from reports.evidence.conduct import DEPARTED
 from reports.evidence.evidence import Evidence
+from reports.evidence.protocol import DEPARTED
 
 #: what tables and page say of a row that rests on such cells
 MARK = "test seen during search"
@@ -64,9 +64,9 @@ class SealedAccess:
         planned = frozenset(cell for cell in searched & oracle if by[cell] == {"sweep"})
         seen = searched - planned
         confirmed = {c for s in studies if seen & {t.cell for t in s.trials} for c in s.confirm}
-        conduct = evidence.archive.conduct
-        extended = [s for s in studies if s.extended_from or s.id in conduct.late]
-        departed = [s for s in studies if s.id in conduct.departures]
+        check = evidence.archive.protocol
+        extended = [s for s in studies if s.extended_from or s.id in check.late]
+        departed = [s for s in studies if s.id in check.departures]
         return SealedAccess(
             openings,
             {cell: tuple(sorted(names)) for cell, names in by.items()},
@@ -77,7 +77,7 @@ class SealedAccess:
             _with_curves(evidence, seen | confirmed),
             _with_curves(evidence, {c for s in extended for c in s.confirm}),
             _with_curves(evidence, {c for s in departed for c in s.confirm}),
-            conduct.undated,
+            check.undated,
             bool(log),
         )
 
@@ -108,9 +108,9 @@ class SealedAccess:
             if self.extended
             else ""
         )
-        return f"{len(self.openings)} cells were unsealed ({listed}), {often}.{warning}{more}{self._conduct()}{log}"
+        return f"{len(self.openings)} cells were unsealed ({listed}), {often}.{warning}{more}{self._departures()}{log}"
 
-    def _conduct(self) -> str:
+    def _departures(self) -> str:
         """What the folder tells of how its studies were conducted."""
         departed = (
             f" {len(self.departed)} cells belong to studies that were not conducted by the protocol; they are marked "

@@ -1,8 +1,8 @@
-"""Whether the studies of a folder were conducted by the protocol, as far as the folder itself tells.
+"""Departures from the protocol in the studies of a folder, as far as the folder itself shows them.
 
-Found are: confirm seeds other than the protocol's, tested cells that no study names, openings of test sets by cells
-that are gone, trials that were struck out, and trials that ended after a test set of their study had been opened. It
-cannot be found that a cell, its log lines and the cells made from it were all deleted.
+These are found: confirm seeds other than the protocol's, tested cells that no study names, openings of test sets by
+cells that are gone, trials that were struck out, and trials that ended after a test set of their study had been opened.
+It cannot be found that a cell, its log lines and the cells made from it were all deleted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from carft.store.early_stopping import read_pruned
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 
-#: what the sampler is told of a trial: parameters, value, the epoch at which it was pruned (None: at none)
-Told = tuple[Mapping[str, float], float, int | None]
+#: result of a trial as the sampler gets it: parameters, value, the epoch at which it was pruned (None: at none)
+Observation = tuple[Mapping[str, float], float, int | None]
 #: (study as in study.json, trial number, results of earlier rounds) -> what the trial tries by its sampler
-Suggest = Callable[[StudyFile, int, Sequence[Told]], Mapping[str, float]]
+Suggest = Callable[[StudyFile, int, Sequence[Observation]], Mapping[str, float]]
 #: (id of what all trials of a study have in common, whether they search the context temperature)
 Question = tuple[str, bool]
 
@@ -39,8 +39,8 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Conduct:
-    """What is amiss. departures: study -> in words. elsewhere: what belongs to no study that is here.
+class ProtocolCheck:
+    """Departures from the protocol. departures: study -> sentences. elsewhere: those of no study that is here.
 
     late: studies of which a trial ended after one of their test sets had been opened. undated: trials of opened studies
     without a finishing time, of which that cannot be said. lost: opened interpolations of confirm cells that have no
@@ -54,14 +54,14 @@ class Conduct:
     lost: frozenset[str]
 
 
-def conduct_of(
+def check_protocol(
     store: Store,
     records: Mapping[str, Record],
     studies: Sequence[StudyFile],
     evaluated_at: Mapping[str, str],
     suggest: Suggest | None,
-) -> Conduct:
-    """Judge every study that has a winner.
+) -> ProtocolCheck:
+    """Check every study that has a winner.
 
     evaluated_at: opened cell -> first evaluation, "" when not known. suggest: the sampler, with which trials that were
     struck out are looked for.
@@ -72,8 +72,8 @@ def conduct_of(
     for cell, owner in folder.hidden.items():
         (departures[owner] if owner else elsewhere).append(f"cell {cell} was opened on test and has no record")
     late, undated = folder.late()
-    kept = {study: tuple(dict.fromkeys(found)) for study, found in departures.items() if found}
-    return Conduct(kept, tuple(elsewhere), late, undated, folder.lost)
+    kept = {study: tuple(dict.fromkeys(words)) for study, words in departures.items() if words}
+    return ProtocolCheck(kept, tuple(elsewhere), late, undated, folder.lost)
 
 
 def _collected(departures: Iterator[str]) -> list[str]:
@@ -93,28 +93,28 @@ def unchecked(error: Exception) -> str:
     return f"cannot be checked: {why}"
 
 
-def replayed(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[dict[str, float]]:
+def replay_trials(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[dict[str, float]]:
     """What the trials of a study try by its sampler, and the one after its last; up to a round that rests on a result
     that is not on record."""
-    told: list[Told] = []
-    found: list[dict[str, float]] = []
+    observations: list[Observation] = []
+    parameters: list[dict[str, float]] = []
     trials, size = study.trials, study.round_size
     for first in range(0, len(trials) + 1, size):
         numbers = range(first, min(first + size, len(trials) + 1))
-        found += [dict(suggest(study, number, told)) for number in numbers]
+        parameters += [dict(suggest(study, number, observations)) for number in numbers]
         for trial in (t for t in trials[first : first + size] if t.status != "failed"):
             if trial.status == "stopped":
-                told.append((trial.parameters, trial.value, trial.stopped_after))
+                observations.append((trial.parameters, trial.value, trial.stopped_after))
             elif trial.cell in records:
-                told.append((trial.parameters, records[trial.cell].metrics["val/top1"], None))
+                observations.append((trial.parameters, records[trial.cell].metrics["val/top1"], None))
             else:
-                return found
-    return found
+                return parameters
+    return parameters
 
 
 def replay_differences(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[str]:
     """Every trial that did not try what its sampler gives."""
-    pairs = zip(study.trials, replayed(study, records, suggest), strict=False)
+    pairs = zip(study.trials, replay_trials(study, records, suggest), strict=False)
     return [
         f"trial {trial.number} tried {_listed(trial.parameters)}; its sampler gives {_listed(wanted)}"
         for trial, wanted in pairs
@@ -157,11 +157,11 @@ class _Folder:
         """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
         if study.winner is not None and study.winner in self.records:
             return self.records[study.winner].cell
-        known = [self.records[c].cell for c in study.confirm if c in self.records]
-        return replace(known[0], seed=study.search_seed) if known else None
+        confirmed = [self.records[c].cell for c in study.confirm if c in self.records]
+        return replace(confirmed[0], seed=study.search_seed) if confirmed else None
 
     def departures(self, study: StudyFile, suggest: Suggest | None) -> Iterator[str]:
-        """What is amiss with one study."""
+        """Departures of one study from the protocol."""
         winner = self.winners.get(study.id)
         if winner is None:
             return
@@ -177,8 +177,8 @@ class _Folder:
 
     def _twins(self, winner: Cell) -> Iterator[Cell]:
         """Those of :attr:`tested_outside` that differ from the winner in the seed alone."""
-        mine = (cell for cell in self.tested_outside if cell.method == winner.method)
-        return (cell for cell in mine if replace(cell, seed=winner.seed).id == winner.id)
+        same_method = (cell for cell in self.tested_outside if cell.method == winner.method)
+        return (cell for cell in same_method if replace(cell, seed=winner.seed).id == winner.id)
 
     def _passed_over(self, study: StudyFile, winner: Cell) -> Iterator[Cell]:
         """Cells of another winner of a study, which a sweep confirmed, where the study does not say so itself.
@@ -211,30 +211,30 @@ class _Folder:
     @cached_property
     def _searches_of(self) -> dict[str, set[int]]:
         """Question -> the searches of it that are here."""
-        found: dict[str, set[int]] = {}
+        searches: dict[str, set[int]] = {}
         for study in self.every_study:
-            found.setdefault(_question(study), set()).add(study.search)
-        return found
+            searches.setdefault(_question(study), set()).add(study.search)
+        return searches
 
     def _struck(self, study: StudyFile, winner: Cell, suggest: Suggest) -> Iterator[str]:
         """Cells that the sampler proposes and the study does not list. The sampler is asked only for a candidate."""
         key = _question_of(winner, "context_temperature" in study.space)
-        found = {cell.id for cell in self._outside_by_question.get(key, ()) if cell.seed == winner.seed}
-        if not found:
+        candidates = {cell.id for cell in self._outside_by_question.get(key, ()) if cell.seed == winner.seed}
+        if not candidates:
             return
         yield from replay_differences(study, self.records, suggest)
-        following = replayed(study, self.records, suggest)[len(study.trials) :]
+        following = replay_trials(study, self.records, suggest)[len(study.trials) :]
         for cell in (trial_cell(winner, parameters).id for parameters in following):
-            if cell in found:
+            if cell in candidates:
                 yield f"cell {cell} is its trial {len(study.trials)}, which the study does not name"
 
     @cached_property
     def _outside_by_question(self) -> dict[Question, list[Cell]]:
-        found: dict[Question, list[Cell]] = {}
+        by_question: dict[Question, list[Cell]] = {}
         for cell in (c for c in self.outside if c.hyperparameters):
             for searched in (False, True):
-                found.setdefault(_question_of(cell, searched), []).append(cell)
-        return found
+                by_question.setdefault(_question_of(cell, searched), []).append(cell)
+        return by_question
 
     @cached_property
     def hidden(self) -> dict[str, str]:
@@ -292,20 +292,20 @@ class _Folder:
 
     def _first_opened(self) -> dict[str, str]:
         """Study -> when a cell that asks the same as its trials was first opened; studies never opened are left out."""
-        found: dict[str, str] = {}
+        first: dict[str, str] = {}
         hidden = self.hidden
         for cell, when in self.opened.items():
             for name in {hidden[cell]} - {""} if cell in hidden else self._studies_that_ask(cell):
-                found[name] = _earlier(found.get(name, ""), when)
-        return found
+                first[name] = _earlier(first.get(name, ""), when)
+        return first
 
     @cached_property
     def _by_question(self) -> dict[Question, list[StudyFile]]:
-        found: dict[Question, list[StudyFile]] = {}
+        by_question: dict[Question, list[StudyFile]] = {}
         for study in self.studies:
             if (winner := self.winners.get(study.id)) is not None:
-                found.setdefault(_question_of(winner, "context_temperature" in study.space), []).append(study)
-        return found
+                by_question.setdefault(_question_of(winner, "context_temperature" in study.space), []).append(study)
+        return by_question
 
     def _studies_that_ask(self, cell: str) -> set[str]:
         """The studies whose trials an opened cell, or the cell that was interpolated, equals but for hyperparameters
@@ -317,8 +317,8 @@ class _Folder:
         if cell not in self.records:
             return set()
         tried = self.records[cell].cell
-        known = self._by_question
-        studies = known.get(_question_of(tried, False)) or known.get(_question_of(tried, True), [])
+        by_question = self._by_question
+        studies = by_question.get(_question_of(tried, False)) or by_question.get(_question_of(tried, True), [])
         own = [study for study in studies if _has_seed(study, tried.seed)]
         return {study.id for study in own or studies}
 
@@ -350,10 +350,10 @@ def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
 
     The first few are named, the others counted: these words stand beside every number of the study.
     """
-    found = list(_each_wrong_trial(study, winner))
-    yield from found[:NAMED]
-    if len(found) > NAMED:
-        yield f"{len(found) - NAMED} more departures of its trials"
+    departures = list(_each_wrong_trial(study, winner))
+    yield from departures[:NAMED]
+    if len(departures) > NAMED:
+        yield f"{len(departures) - NAMED} more departures of its trials"
 
 
 def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
@@ -377,12 +377,12 @@ def _wrong_confirm(study: StudyFile, winner: Cell) -> Iterator[str]:
     wanted = {replace(winner, seed=seed).id for seed in seeds}
     if set(study.confirm) == wanted:
         return
-    known = {replace(winner, seed=seed).id: seed for seed in _seeds_near(study, max(SEEDS_OF_WINNER, len(seeds) + 1))}
-    others = [cell for cell in study.confirm if cell not in known]
+    seed_of = {replace(winner, seed=seed).id: seed for seed in _seeds_near(study, max(SEEDS_OF_WINNER, len(seeds) + 1))}
+    others = [cell for cell in study.confirm if cell not in seed_of]
     if others:
         yield f"confirm cells {', '.join(others[:NAMED])} are not the winner with a fresh seed"
-    found = sorted(known[cell] for cell in study.confirm if cell in known)
-    yield f"its confirm seeds are {', '.join(map(str, found))}; the protocol's are {', '.join(map(str, seeds))}"
+    confirmed = sorted(seed_of[cell] for cell in study.confirm if cell in seed_of)
+    yield f"its confirm seeds are {', '.join(map(str, confirmed))}; the protocol's are {', '.join(map(str, seeds))}"
 
 
 def _protocol_seeds(study: StudyFile) -> list[int]:
@@ -412,14 +412,14 @@ def _openings(store: Store, records: Mapping[str, Record], evaluated_at: Mapping
     An opening of a record that was computed again under newer NUMERICS is none of the record that is here, nor is one
     of a superseded record; lines of versions that wrote no NUMERICS are told apart by time, and by what was superseded.
     """
-    found = dict(evaluated_at)
+    opened = dict(evaluated_at)
     superseded = {path.name.rpartition("-")[0] for path in store.root.glob("superseded/*")}
     for line in store.unsealings():
         record = records.get(line.cell)
         older = line.cell in superseded if record is None else line.when < record.finished_at
         if line.numerics == NUMERICS or (line.numerics == 0 and not older):
-            found[line.cell] = _earlier(found.get(line.cell, ""), line.when)
-    return found
+            opened[line.cell] = _earlier(opened.get(line.cell, ""), line.when)
+    return opened
 
 
 def _earlier(first: str, second: str) -> str:

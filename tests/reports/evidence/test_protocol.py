@@ -17,7 +17,7 @@ from carft.store.records import Store
 from carft.store.study import StudyFile
 from carft.store.unsealing import append_to_log
 from reports.build import build_report, sources_of
-from reports.evidence.conduct import DEPARTED, conduct_of, replay_differences, replayed
+from reports.evidence.protocol import DEPARTED, check_protocol, replay_differences, replay_trials
 from reports.evidence.sealed_access import EXTENDED
 from reports.tables.table import Sources
 from reports.verify import CHECKS, Case, Verification, verify
@@ -209,7 +209,7 @@ def test_a_search_of_another_range_after_test_was_seen_is_marked(case: Store) ->
     (case.root / LOG).write_text("\n".join([*lines, json.dumps(early), ""]), encoding="utf-8")
     path = next((case.folder(cell) / "evaluations").glob("test.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "unsealed_at": early["when"]}))
-    assert sources(case).evidence.archive.conduct.late == {study(case, "ft").id}
+    assert sources(case).evidence.archive.protocol.late == {study(case, "ft").id}
 
 
 def test_fewer_trials_after_more_are_no_departure(store: Store) -> None:
@@ -220,7 +220,7 @@ def test_fewer_trials_after_more_are_no_departure(store: Store) -> None:
     assert len(store.studies()[0].trials) == 4 and len(store.unsealings()) > len(
         store.evaluated(store.studies()[0].confirm[0])
     )
-    assert not conduct_of(store, records, store.studies(), {}, suggest_again).departures
+    assert not check_protocol(store, records, store.studies(), {}, suggest_again).departures
 
 
 def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_reading(store: Store) -> None:
@@ -236,7 +236,7 @@ def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_rea
     (store.root / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     records = {record.id: record for record in store.records()}
     assert len(store.studies()) == 2
-    assert not conduct_of(store, records, store.studies(), {}, suggest_again).late
+    assert not check_protocol(store, records, store.studies(), {}, suggest_again).late
 
 
 def test_seeds_beside_tested_ones_mark_a_study_whose_file_is_gone(store: Store) -> None:
@@ -341,7 +341,7 @@ def test_an_opening_of_a_record_that_was_computed_again_under_other_numerics_cou
     oldest = {k: v for k, v in older.items() if k != "numerics"}
     with (case.root / "unsealed.jsonl").open("a") as log:
         log.write(f"{json.dumps(older)}\n{json.dumps(oldest)}\n")
-    assert not sources(case).evidence.archive.conduct.late
+    assert not sources(case).evidence.archive.protocol.late
 
 
 def test_records_without_a_finishing_time_are_said_to_be_unknown_and_verify(case: Store) -> None:
@@ -409,10 +409,10 @@ def test_a_search_of_a_sweep_is_played_again_from_its_file(store: Store) -> None
     records = {record.id: record for record in store.records()}
     assert len(store.studies()) == 3
     for searched in store.studies():
-        assert len(replayed(searched, records, suggest_again)) == 8
+        assert len(replay_trials(searched, records, suggest_again)) == 8
         assert not replay_differences(searched, records, suggest_again)
         assert study_id(identity(searched.content())) == searched.id
-    found = conduct_of(store, records, store.studies(), {}, suggest_again)
+    found = check_protocol(store, records, store.studies(), {}, suggest_again)
     assert not found.departures and not found.elsewhere and not found.late
 
 
@@ -437,7 +437,7 @@ def twice(case: Store) -> Store:
 def test_several_honest_searches_hold_and_are_not_marked(twice: Store) -> None:
     """The second search tries the same first guess; that it ends after the first was tested is no mark."""
     found = sources(twice)
-    assert not named(twice) and not found.evidence.archive.conduct.late and not found.unsealings.departed
+    assert not named(twice) and not found.evidence.archive.protocol.late and not found.unsealings.departed
     assert next(v for v in found.verdicts if v.claim == "C3").n_searches == 2
 
 
@@ -450,7 +450,7 @@ def test_what_is_amiss_with_a_further_search_is_named_as_its_own(twice: Store) -
     assert any(dropped in word for word in words)
     assert_nothing_decided(twice, dropped)
     end_at(twice, study.trials[-1].cell, "3001-01-01T00:00:00Z")
-    assert sources(twice).evidence.archive.conduct.late == {study.id}
+    assert sources(twice).evidence.archive.protocol.late == {study.id}
 
 
 @pytest.mark.parametrize("search", [1, 2])
