@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
@@ -100,14 +99,11 @@ def rewritten(source: Path) -> str:
         except UserError:
             continue
         start, end = quote.span
-        if len(_NUMBER.findall(text[start:end])) == len(values):
-            text = text[:start] + _with_numbers(text[start:end], values) + text[end:]
+        numbers = list(_NUMBER.finditer(text, start, end))
+        if len(numbers) == len(values):
+            for number, value in zip(reversed(numbers), reversed(values), strict=True):
+                text = text[: number.start()] + _in_notation(value, number[0]) + text[number.end() :]
     return text
-
-
-def _with_numbers(words: str, values: list[float]) -> str:
-    following = iter(values)
-    return _NUMBER.sub(lambda number: _in_notation(next(following), number[0]), words)
 
 
 def _in_notation(value: float, number: str) -> str:
@@ -124,18 +120,18 @@ def _values(quote: Quote) -> tuple[dict[str, str], dict[str, float]]:
     row, columns = quote.address.rpartition(".")[::2]
     if quote.path.stem not in table_cards() or not quote.path.is_file():
         raise UserError(f"there is no table {quote.path}")
-    rows, wanted = _rows(quote.path), columns.split(",")
+    card, table, wanted = table_cards()[quote.path.stem], pd.read_csv(quote.path), columns.split(",")
+    names = [name for name in ("scope", *card.keys) if name in table and not is_numeric_dtype(table[name])]
+    rows = card.addressed(rows_of(table.fillna(dict.fromkeys(names, ""))))
     if row not in rows:
         raise UserError(f"{quote.path.name} has no row '{row}'")
     if missing := [name for name in wanted if name not in rows[row]]:
         raise UserError(f"{quote.path.name} has no column '{missing[0]}'")
     values = {name: rows[row][name] for name in wanted}
     words = {name: value for name, value in values.items() if isinstance(value, str)}
-    return words, {
-        name: float(value) * _scale(quote.path.stem, name, rows[row])
-        for name, value in values.items()
-        if name not in words
-    }
+    is_points = rows[row].get("unit", "points") == "points"
+    scales = {name: 100 if is_points and card.format(name) != "general" else 1 for name in wanted}
+    return words, {name: scales[name] * float(value) for name, value in values.items() if name not in words}
 
 
 def _rounds_to(value: float, word: str) -> bool:
@@ -143,15 +139,3 @@ def _rounds_to(value: float, word: str) -> bool:
     plain = word.replace("−", "-").replace(",", "")
     decimals = len(plain.partition(".")[2])
     return abs(value - float(plain)) <= 0.5 * 10**-decimals * (1 + 1e-9)
-
-
-def _scale(table: str, column: str, row: dict[str, Any]) -> float:
-    """What the page multiplies a value with."""
-    plain = table_cards()[table].format(column) == "general" or row.get("unit", "points") != "points"
-    return 1 if plain else 100
-
-
-def _rows(path: Path) -> dict[str, dict[str, Any]]:
-    card, table = table_cards()[path.stem], pd.read_csv(path)
-    names = [name for name in ("scope", *card.keys) if name in table and not is_numeric_dtype(table[name])]
-    return card.addressed(rows_of(table.fillna(dict.fromkeys(names, ""))))

@@ -161,11 +161,6 @@ def _report_files(case: Case) -> Comparisons:
     yield from _digests(case.manifest.report, manifests.digests(case.folder, set(there)))
 
 
-def _record_files(case: Case) -> Comparisons:
-    """Every record against the manifest."""
-    yield from _digests(case.manifest.records, case.records)
-
-
 def _digests(then: Mapping[str, str], now: Mapping[str, str]) -> Comparisons:
     for name in sorted({*then, *now}):
         if name not in now:
@@ -372,11 +367,9 @@ def _pages(case: Case) -> Comparisons:
     pictures = read_pictures((case.folder / FOLDER).glob("*.jpg"))
     content = Content.of(case.sources, own, manifests.fingerprint(case.records), pictures)
     for path in write_pages(content, case.scratch):
-        yield _compare(case.folder / path.name, path, path.name, _text)
-
-
-def _text(page: Path) -> str:
-    return unpacked(page.read_text(encoding="utf-8"))
+        yield _compare(
+            case.folder / path.name, path, path.name, lambda page: unpacked(page.read_text(encoding="utf-8"))
+        )
 
 
 def _compare(shown: Path, made: Path, name: str, read: Callable[[Path], object]) -> tuple[int, str | None]:
@@ -425,7 +418,7 @@ def _equal(first: float, second: float) -> bool:
 
 CHECKS: dict[str, Callable[[Case], Comparisons]] = {
     "files of the report against the manifest": _report_files,
-    "records against the manifest": _record_files,
+    "records against the manifest": lambda case: _digests(case.manifest.records, case.records),
     "recorded metrics against predictions": _recorded_metrics,
     "winners against validation": _winners,
     "studies against the protocol": _conduct,

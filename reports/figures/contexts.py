@@ -211,9 +211,11 @@ class Reliability(ReportFigure):
                 if len(part):
                     text = f"{label(method)} (ECE {part['ece'].iloc[0]:.3f})"
                     axis.plot(part["confidence"], part["recognised"], color=colour(method), lw=0.8, alpha=0.6)
+                    images = part["images"].to_numpy(dtype=float)
+                    areas = 8 + 52 * np.sqrt(np.minimum(images, MANY) / MANY)  # points squared
                     faces = [colour(method) if n >= FEW_IMAGES else "none" for n in part["images"]]
                     axis.scatter(
-                        part["confidence"], part["recognised"], s=_sized(part["images"]), facecolors=faces, label=text,
+                        part["confidence"], part["recognised"], s=areas, facecolors=faces, label=text,
                         edgecolors=colour(method), marker=marker(method), zorder=3,
                     )  # fmt: skip
             axis.set(
@@ -229,11 +231,6 @@ class Reliability(ReportFigure):
             for where, part in table.groupby("where", sort=False)
         ]
         return f"Calibration error of the context distribution. {'. '.join(parts)}."
-
-
-def _sized(images: pd.Series) -> np.ndarray:
-    """Areas of marks in points squared: the more images, the larger, up to ``MANY``."""
-    return 8 + 52 * np.sqrt(np.minimum(images.to_numpy(dtype=float), MANY) / MANY)
 
 
 class Divergence(ReportFigure):

@@ -236,18 +236,14 @@ def _vendored(name: str) -> Markup:
     return Markup(files("reports.render").joinpath("vendor", name).read_text(encoding="utf-8"))
 
 
-def _embedded(drawn: DrawnFigure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
-
-
-def _packed_svg(drawn: DrawnFigure) -> str:
-    return packed_block(drawn.svg.read_text(encoding="utf-8"))
-
-
 @cache
 def _environments() -> dict[str, Environment]:
     html = _environment(autoescape=select_autoescape(["html"]))
-    html.filters.update(embed=_embedded, packed_svg=_packed_svg, minus=minus, minuses=minuses)
+    html.filters["embed"] = lambda drawn: (
+        "data:image/svg+xml;base64," + base64.b64encode(drawn.svg.read_bytes()).decode()
+    )
+    html.filters["packed_svg"] = lambda drawn: packed_block(drawn.svg.read_text(encoding="utf-8"))
+    html.filters.update(minus=minus, minuses=minuses)
     html.filters.update(packed_cells=packed_cells, packed=packed_block)
     return {
         "index.html": html,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from carft.spec.cell import Cell, Reading
+from carft.spec.cell import Reading
 from carft.spec.resolve import command
 from reports.analysis.null_checks import null_table
 from reports.evidence.evidence import Entry, Evidence
@@ -14,8 +14,8 @@ from reports.tables.table import COPIED, Formula, TableCard
 
 
 def cell_table(evidence: Evidence) -> pd.DataFrame:
-    """One row per cell, with the command that runs it again."""
-    rows = []
+    """One row per cell, with the command that runs it again. reading: its factors that differ from the default."""
+    rows, default = [], asdict(Reading())
     for record in sorted(evidence.records.values(), key=lambda r: (r.cell.task, r.cell.method, r.cell.seed, r.id)):
         versions, opened = record.provenance, bool(evidence.archive.evaluated(record.id))
         rows.append(
@@ -25,7 +25,7 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
                 "method": record.cell.method,
                 "hyperparameters": " ".join(f"{k}={v:.4g}" for k, v in record.cell.hyperparameters.items()),
                 "seed": record.cell.seed,
-                "reading": _reading(record.cell),
+                "reading": ", ".join(f"{k} {v}" for k, v in asdict(record.cell.reading).items() if v != default[k]),
                 "val_top1": record.metrics["val/top1"],
                 "carft": versions["carft"],
                 "numerics": versions["numerics"],
@@ -46,12 +46,6 @@ CELLS_CARD = TableCard(
     formulas={"val_top1": Formula("The cell's val/top1.", "val/top1")},
     on_page=False,
 )
-
-
-def _reading(cell: Cell) -> str:
-    """The factors of a cell's reading that differ from the default."""
-    plain = asdict(Reading())
-    return ", ".join(f"{k} {v}" for k, v in asdict(cell.reading).items() if v != plain[k])
 
 
 def problem_table(evidence: Evidence) -> pd.DataFrame:
