@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,7 @@ from carft.store.records import Store
 from carft.store.study import StudyFile
 from carft.store.unsealing import append_to_log
 from reports.build import build_report, sources_of
+from reports.claims.verdicts import Verdict
 from reports.evidence.protocol import DEPARTED, check_protocol, replay_differences, replay_trials
 from reports.evidence.sealed_access import EXTENDED
 from reports.tables.table import Sources
@@ -59,8 +63,19 @@ def sources(store: Store) -> Sources:
     return sources_of(store, suggest_again)
 
 
-def study(store: Store, method: str) -> StudyFile:
-    return next(s for s in store.studies() if s.method == method)
+def study(store: Store, method: str, search: int = 1) -> StudyFile:
+    return next(s for s in store.studies() if (s.method, s.search) == (method, search))
+
+
+def verdict(store: Store, claim: str = "C3") -> Verdict:
+    return next(v for v in sources(store).verdicts if v.claim == claim)
+
+
+def log_openings(store: Store, cells: Collection[str], when: str) -> None:
+    """Let the log say that these cells were opened at another time."""
+    log = [json.loads(line) for line in (store.root / LOG).read_text(encoding="utf-8").splitlines()]
+    lines = [{**line, "when": when} if line["cell"] in cells else line for line in log]
+    (store.root / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
 
 
 def with_seeds(store: Store, method: str, seeds: list[int], opened: bool = True) -> list[str]:
@@ -100,7 +115,7 @@ def assert_nothing_decided(store: Store, words: str) -> None:
 def test_an_honest_search_holds_and_is_not_marked(case: Store) -> None:
     found, shown = checked(case)
     assert found.holds and DEPARTED not in shown and EXTENDED not in shown
-    assert {v.claim: v.verdict for v in sources(case).verdicts}["C3"] == "reproduced"
+    assert verdict(case).verdict == "reproduced"
 
 
 def test_more_seeds_later_are_no_departure(case: Store) -> None:
@@ -108,7 +123,7 @@ def test_more_seeds_later_are_no_departure(case: Store) -> None:
         more = with_seeds(case, method, [4, 5])
         change_study(case, TASK, method, confirm=[*study(case, method).confirm, *more])
     assert not named(case) and not sources(case).unsealings.departed
-    assert next(v for v in sources(case).verdicts if v.claim == "C3").n_seeds == 5
+    assert verdict(case).n_seeds == 5
 
 
 def test_a_dropped_seed_is_named(case: Store) -> None:
@@ -118,8 +133,8 @@ def test_a_dropped_seed_is_named(case: Store) -> None:
         change_study(case, TASK, method, confirm=[first, third])
         dropped.append(worst)
     assert_nothing_decided(case, "its confirm seeds are 1, 3; the protocol's are 1, 2")
-    verdict = next(v for v in sources(case).verdicts if v.claim == "C3")
-    assert DEPARTED in verdict.caution and all(cell in verdict.reason for cell in dropped)
+    undecided = verdict(case)
+    assert DEPARTED in undecided.caution and all(cell in undecided.reason for cell in dropped)
     assert all(any(cell in line for line in named(case)) for cell in dropped)
     found, shown = checked(case)
     assert [check.name for check in found.checks if check.differences] == ["studies against the protocol"]
@@ -147,7 +162,7 @@ def test_the_best_three_of_many_seeds_are_named(case: Store) -> None:
 
 def test_a_winner_tested_with_another_seed_by_hand_is_named(case: Store) -> None:
     (cell,) = with_seeds(case, "car_ft", [9])
-    assert cell in next(v for v in sources(case).verdicts if v.claim == "C3").reason
+    assert cell in verdict(case).reason
 
 
 def test_a_seed_that_was_never_tested_is_no_departure(case: Store) -> None:
@@ -199,7 +214,7 @@ def test_a_trial_that_is_gone_with_its_search_cell_is_named_by_what_was_confirme
     assert all(any(f"cell {cell} of another winner" in line for line in named(case)) for cell in tested)
     for method in METHODS:
         change_study(case, TASK, method, extended_from={"trials": 4, "confirm": 3})  # what a sweep itself writes
-    assert not named(case) and EXTENDED in next(v for v in sources(case).verdicts if v.claim == "C1").caution
+    assert not named(case) and EXTENDED in verdict(case, "C1").caution
 
 
 def test_a_search_of_another_range_after_test_was_seen_is_marked(case: Store) -> None:
@@ -231,9 +246,7 @@ def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_rea
     (own,) = (s for s in store.studies() if s.reading or "context_temperature" in s.space)
     for trial in own.trials[1:]:  # the first guess is a trial of both
         end_at(store, trial.cell, "2999-01-01T00:00:00Z")
-    log = [json.loads(line) for line in (store.root / LOG).read_text(encoding="utf-8").splitlines()]
-    lines = [{**line, "when": "3000-01-01T00:00:00Z"} if line["cell"] in own.confirm else line for line in log]
-    (store.root / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    log_openings(store, own.confirm, "3000-01-01T00:00:00Z")
     records = {record.id: record for record in store.records()}
     assert len(store.studies()) == 2
     assert not check_protocol(store, records, store.studies(), {}, suggest_again).late
@@ -332,7 +345,7 @@ def test_the_times_beside_predictions_count_where_the_log_is_gone(case: Store) -
     cell = study(case, "car_ft").confirm[0]
     path = case.folder(cell) / "evaluations" / "test.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "unsealed_at": "2001-01-01T00:00:00Z"}))
-    assert EXTENDED in next(v for v in sources(case).verdicts if v.claim == "C3").caution
+    assert EXTENDED in verdict(case).caution
 
 
 def test_an_opening_of_a_record_that_was_computed_again_under_other_numerics_counts_for_nothing(case: Store) -> None:
@@ -352,27 +365,28 @@ def test_records_without_a_finishing_time_are_said_to_be_unknown_and_verify(case
     assert "8 trials have no finishing time" in shown and any("no finishing time" in note for note in found.notes)
 
 
-def test_tasks_with_different_numbers_of_seeds_decide_nothing(store: Store) -> None:
-    plant(store, ["icons/tools"], GOOD, curves=False)
-    plant(store, ["icons/body"], replace(GOOD, seeds=(1, 2)), curves=False)
-    reason = next(v for v in sources(store).verdicts if v.claim == "C3").reason
-    assert "different numbers of confirm seeds of ft: 2 on icons/body, 3 on icons/tools" in reason
-
-
-def test_tasks_with_different_ranges_decide_nothing(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"confirm": 2}, "different numbers of confirm seeds of car_ft: 2 on icons/body, 3 on icons/tools"),
+        (
+            {"kl_weight": [0.1, 90.0, 1.0]},
+            "different search ranges of car_ft: .*, KL weight 0.1 to 90 and learning rate .* on icons/body",
+        ),
+        ({"plugin": "22bb"}, "different versions of car_ft: 11aa on icons/tools, 22bb on icons/body"),
+    ],
+)
+def test_tasks_whose_studies_differ_decide_nothing(store: Store, changes: dict[str, Any], reason: str) -> None:
     plant(store, ["icons/tools", "icons/body"], GOOD, curves=False)
-    change_study(store, "icons/body", "car_ft", space={**study(store, "car_ft").space, "kl_weight": [0.1, 90.0, 1.0]})
-    reason = next(v for v in sources(store).verdicts if v.claim == "C3").reason
-    assert "the tasks have different search ranges of car_ft: KL weight 0.1 to" in reason
-    assert "KL weight 0.1 to 90 and learning rate 3e-05 to 0.001 on icons/body" in reason
-
-
-def test_tasks_with_different_texts_of_a_plugin_decide_nothing(store: Store) -> None:
-    plant(store, ["icons/tools", "icons/body"], GOOD, curves=False)
-    change_study(store, "icons/tools", "car_ft", plugin="11aa")
-    change_study(store, "icons/body", "car_ft", plugin="22bb")
-    reason = next(v for v in sources(store).verdicts if v.claim == "C3").reason
-    assert "the tasks have different versions of car_ft: 11aa on icons/tools, 22bb on icons/body" in reason
+    for task in ("icons/tools", "icons/body"):
+        change_study(store, task, "car_ft", plugin="11aa")
+    known = next(s for s in store.studies() if (s.task, s.method) == ("icons/body", "car_ft"))
+    if "confirm" in changes:
+        changes = {"confirm": known.confirm[: changes["confirm"]]}
+    elif "kl_weight" in changes:
+        changes = {"space": {**known.space, **changes}}
+    change_study(store, "icons/body", "car_ft", **changes)
+    assert re.search(f"the tasks have {reason}", verdict(store).reason)
 
 
 def test_of_two_sweeps_of_all_tasks_one_is_reported_and_not_a_mixture(store: Store) -> None:
@@ -416,10 +430,6 @@ def test_a_search_of_a_sweep_is_played_again_from_its_file(store: Store) -> None
     assert not found.departures and not found.elsewhere and not found.late
 
 
-def of_search(store: Store, method: str, search: int) -> StudyFile:
-    return next(s for s in store.studies() if (s.method, s.search) == (method, search))
-
-
 @pytest.fixture
 def twice(case: Store) -> Store:
     """Two searches of each method, with the same winner."""
@@ -427,10 +437,7 @@ def twice(case: Store) -> Store:
     plant(case, [TASK], trained, curves=False, trials=TRIALS, search=2)
     for found in case.studies():  # as in one sweep: the second search ends when test numbers of the first are there
         end_at(case, found.trials[-1].cell, "2999-01-01T00:00:00Z" if found.search == 2 else "2001-01-01T00:00:00Z")
-    log = [json.loads(line) for line in (case.root / LOG).read_text(encoding="utf-8").splitlines()]
-    second = {cell for method in METHODS for cell in of_search(case, method, 2).confirm}
-    lines = [{**line, "when": "3000-01-01T00:00:00Z"} if line["cell"] in second else line for line in log]
-    (case.root / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    log_openings(case, {c for method in METHODS for c in study(case, method, 2).confirm}, "3000-01-01T00:00:00Z")
     return case
 
 
@@ -442,31 +449,31 @@ def test_several_honest_searches_hold_and_are_not_marked(twice: Store) -> None:
 
 
 def test_what_is_amiss_with_a_further_search_is_named_as_its_own(twice: Store) -> None:
-    study = of_search(twice, "ft", 2)
-    first, dropped, third = study.confirm
-    twice.write_study(study.id, changed(study, confirm=[first, third]))
+    second = study(twice, "ft", 2)
+    first, dropped, third = second.confirm
+    twice.write_study(second.id, changed(second, confirm=[first, third]))
     words = sources(twice).evidence.departures(TASK, "ft")
     assert "its confirm seeds are 1001, 1003; the protocol's are 1001, 1002, search 2" in words
     assert any(dropped in word for word in words)
     assert_nothing_decided(twice, dropped)
-    end_at(twice, study.trials[-1].cell, "3001-01-01T00:00:00Z")
-    assert sources(twice).evidence.archive.protocol.late == {study.id}
+    end_at(twice, second.trials[-1].cell, "3001-01-01T00:00:00Z")
+    assert sources(twice).evidence.archive.protocol.late == {second.id}
 
 
 @pytest.mark.parametrize("search", [1, 2])
 def test_a_search_that_was_dropped_is_named(twice: Store, search: int) -> None:
     for method in METHODS:
-        shutil.rmtree(twice.root / "studies" / of_search(twice, method, search).id)
+        shutil.rmtree(twice.root / "studies" / study(twice, method, search).id)
     assert_nothing_decided(
         twice, "search 1 is not here" if search == 1 else "has a seed of search 2, which is not here"
     )
 
 
 def test_a_further_search_is_compared_with_the_same_one_of_the_other_side(twice: Store) -> None:
-    study = of_search(twice, "ft", 2)
-    twice.write_study(study.id, changed(study, round_size=1))
-    verdict = next(v for v in sources(twice).verdicts if v.claim == "C3")
-    assert verdict.verdict == "not comparable" and "round size (car_ft 2 against ft 1)" in verdict.reason
+    second = study(twice, "ft", 2)
+    twice.write_study(second.id, changed(second, round_size=1))
+    answer = verdict(twice)
+    assert answer.verdict == "not comparable" and "round size (car_ft 2 against ft 1)" in answer.reason
 
 
 def test_the_protocol_s_seeds() -> None:

@@ -1,11 +1,12 @@
-"""Sentences of the page on the whole report, from tables that are written down here."""
+"""Sentences, levels and bars of the page, from tables that are written down here."""
 
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from reports.claims.rules import Answer, Verdict, ledger
-from reports.render.formatting import levels_of, others_words
+from reports.render.formatting import bar, levels_of, others_words, span_of
 from reports.render.words import count_words, trials_worth, winners_again
 
 TRIALS = pd.DataFrame(
@@ -91,3 +92,26 @@ def test_what_others_report_is_one_number_or_a_mean_and_a_range() -> None:
     assert others_words(claims["C3"]) == "+0.44 on ImageNet"
     assert others_words(claims["C4"]) == "mean +5.90 (+1.46 to +10.30 on 4 sets)"
     assert others_words(claims["C6"]) == "mean 78.5 (61.9 to 96.8 on 5 sets)"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "points"),
+    [
+        ((), 2),
+        ((0.0, 0.001), 2),  # noise is not magnified
+        ((-0.0195, 0.01), 2),
+        ((-0.0199, None), 5),  # a dot at the end is whole
+        ((-0.961, 0.3), 100),
+        ((1.3,), 200),
+        ((7.0, float("nan")), 1000),
+    ],
+)
+def test_an_axis_has_the_least_step_that_holds_all_bounds(bounds: tuple[float | None, ...], points: float) -> None:
+    assert span_of(bounds) == points / 100
+
+
+def test_zero_is_in_the_middle_and_the_margin_a_tick_on_the_same_axis() -> None:
+    made = bar(-0.01, -0.02, 0.0, 0.05, -0.005)
+    assert made is not None
+    assert (made.low, made.effect, made.high, made.margin) == (30, 40, 50, 45)
+    assert bar(0.0, float("nan"), float("nan"), 0.05) is None
