@@ -28,7 +28,9 @@ def results_path(given: str) -> str:
     if not given.strip():
         raise UserError("--results is empty.", "Name a folder, or leave it out for 'results'.")
     if "://" not in given:
-        return str(Path(given))
+        if (path := Path(given)).is_file():
+            raise UserError(f"--results '{given}' is a file.", "Name a folder.")
+        return str(path)
     from carft.store.object_store import checked_url
 
     return checked_url(given)

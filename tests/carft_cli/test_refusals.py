@@ -125,6 +125,9 @@ KEYS, LIST = "must be keys with values", "must be a list"
         (("report", "--claims", "claims.yaml"), f"{LIST}; it holds keys"),
         (("audit", "list.yaml"), "the audit is a list"),
         (("data", "ls", "--data", "empty.yaml"), "is not a folder"),
+        (("init", "empty.yaml"), "is neither a folder nor a table"),
+        (("data", "check", "folder:empty.yaml"), "is neither a folder nor a table"),
+        (("plan", "miniature", "--results", "empty.yaml"), "is a file"),
         (("data", "check", "pets", "--data", "empty.yaml"), "is not a folder"),
         ((*FT, "--lr", LR, "--data", "empty.yaml"), "is not a folder"),
     ],
@@ -133,7 +136,10 @@ KEYS, LIST = "must be keys with values", "must be a list"
 def test_a_wrong_file_is_refused(arguments: tuple[object, ...], says: str, finished: Store, tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / str(name)).write_text(text)
-    asked = [tmp_path / str(word) if word in FILES else word for word in arguments]
+    asked = [
+        str(word).replace(name, str(tmp_path / name)) if (name := str(word).removeprefix("folder:")) in FILES else word
+        for word in arguments
+    ]
     results = ["--results", finished.root] if arguments[0] == "report" else []
     assert_refused(*asked, *results, says=says)
 

@@ -13,7 +13,7 @@ from carft.data.folder.layout import read
 from carft.data.folder.listing import listed
 from carft.data.folder.named import NamedTask, checked_domains, declared, each_left_out, located, version_of
 from carft.data.folder.naming import PREFIX, Name, parse
-from carft.data.folder.table import read_table
+from carft.data.folder.table import TABLES, read_table
 from carft.data.sets import DataSet
 
 LICENCE = "Yours; carft copies nothing"
@@ -89,7 +89,7 @@ def data_set_of(name: str) -> DataSet:
     path = Path(place)
     if place and path.is_dir():
         listed(path, full=True)
-    elif path.is_file():
+    elif path.is_file() and path.suffix.lower() in TABLES:
         read_table(path.resolve(), group, full=True)
     tree = located(name)[0] if named else read(path) if path.exists() else None
     root = tree.root if tree else path

@@ -34,7 +34,9 @@ def read(root: Path, group: str = "") -> Tree:
     if root.suffix.lower() in TABLES and not root.is_dir():
         return read_table(root, group)
     if not root.is_dir():
-        raise UserError(f"There is no folder '{root}'.", "It must hold <domain>/<class>/<image> (docs/folder.md).")
+        problem = f"'{root}' is neither a folder nor a table." if root.exists() else f"There is no folder '{root}'."
+        tables = f"A table ends in {' or '.join(TABLES)}."
+        raise UserError(problem, f"A folder must hold <domain>/<class>/<image> (docs/folder.md). {tables}")
     return _read(root, group, _stamp(root))
 
 
