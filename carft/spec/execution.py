@@ -9,6 +9,8 @@ from pydantic import Field
 
 from carft.core.settings import Settings
 
+#: cells that may share a GPU at most
+MOST_CELLS_PER_GPU = 100
 #: default of :data:`CheckpointMinutes`
 CHECKPOINT_MINUTES = 10.0
 CheckpointMinutes = Annotated[
@@ -55,7 +57,7 @@ class ExecutionSettings(Settings):
         Literal["float32", "float16"],
         Field(description="Type of stored features; float16 takes half the space, the loss agrees to about 1e-3."),
     ] = "float32"
-    cells_per_gpu: Annotated[int, Field(ge=1)] = 1
+    cells_per_gpu: Annotated[int, Field(ge=1, le=MOST_CELLS_PER_GPU)] = 1
     """Cells that share the GPU; it changes the duration of a cell and nothing else."""
     decoders: Annotated[int, Field(ge=0)] = 0
     """Threads that decode images in each worker; 0 takes one for each core that the process may use. A sweep divides

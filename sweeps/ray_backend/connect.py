@@ -23,9 +23,8 @@ PATIENCE = 60.0
 #: resources of the coordinator of a cell of several workers, which computes nothing: one byte of memory, which every
 #: node has, since Tune requires some resource
 COORDINATOR: Mapping[str, float] = {"memory": 1.0}
-#: parts into which Ray divides a GPU, and cells that may share one at most
+#: parts into which Ray divides a GPU
 PARTS_OF_A_GPU = 10_000
-MOST_CELLS_PER_GPU = 100
 TOKEN_HINT = (
     "Set RAY_AUTH_MODE=token, and put the token of the head into RAY_AUTH_TOKEN or ~/.ray/auth_token. On the head, "
     "'ray get-auth-token' prints it."
@@ -87,8 +86,6 @@ class Resources:
                 f"A cell of {self.workers_per_cell} workers needs {self.workers_per_cell} GPUs; --gpus is {self.gpus}.",
                 "Raise --gpus or lower --workers-per-cell.",
             )
-        if self.cells_per_gpu < 1 or self.cells_per_gpu > MOST_CELLS_PER_GPU:
-            raise UserError(f"--cells-per-gpu must be between 1 and {MOST_CELLS_PER_GPU}.")
         if self.cells_per_gpu > 1 and not self.gpus:
             raise UserError("--cells-per-gpu shares GPUs, but --gpus asks for none.", "Give --gpus N as well.")
         if self.cells_per_gpu > 1 and self.workers_per_cell > 1:

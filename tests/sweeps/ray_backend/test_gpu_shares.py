@@ -9,11 +9,12 @@ import ray
 
 from carft.core.errors import UserError
 from carft.models.availability import ModelSize
+from carft.spec.execution import MOST_CELLS_PER_GPU
 from carft.store.records import Store
 from carft.store.sweep_state import read_states
 from carft.training.execution import Execution
 from sweeps.plan.rates import Hardware, estimated
-from sweeps.ray_backend.connect import MOST_CELLS_PER_GPU, Resources, concurrency_here, cores_of_each, cores_per_process
+from sweeps.ray_backend.connect import Resources, concurrency_here, cores_of_each, cores_per_process
 from tests.support.faults import records
 from tests.support.gates import Gate
 from tests.support.helpers import made_up_record, quick_cell
@@ -69,17 +70,17 @@ def test_cells_get_the_cores_of_the_node_with_the_fewest(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("request_", "says"),
+    ("cells", "gpus", "workers", "says"),
     [
-        (shared(0), "between 1 and"),
-        (shared(MOST_CELLS_PER_GPU + 1), "between 1 and"),
-        (shared(2, gpus=0), "asks for none"),
-        (shared(2, gpus=2, workers=2), "whole GPU"),
+        (0, 1, 1, "at least 1 and at most 100"),
+        (MOST_CELLS_PER_GPU + 1, 1, 1, "at least 1 and at most 100"),
+        (2, 0, 1, "asks for none"),
+        (2, 2, 2, "whole GPU"),
     ],
 )
-def test_what_cannot_be_shared_is_refused(request_: Resources, says: str) -> None:
+def test_what_cannot_be_shared_is_refused(cells: int, gpus: int, workers: int, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        request_.check_numbers()
+        shared(cells, gpus, workers).check_numbers()
 
 
 def test_a_plan_knows_that_cells_on_one_gpu_slow_each_other_down() -> None:
