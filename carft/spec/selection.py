@@ -26,7 +26,7 @@ def best(candidates: Sequence[Candidate]) -> Candidate | None:
     return next(iter(ranked(candidates)), None)
 
 
-def enough(trials: int) -> int:
+def min_finished_trials(trials: int) -> int:
     """Return how many of a study's trials must be finished or pruned, once none is left to run, for a winner: half."""
     return max(1, math.ceil(trials / 2))
 

@@ -91,7 +91,6 @@ def forecast(
             holds them.
     """
     rates = rates or UNKNOWN
-    protocol.look()
     left = tuple(pending_work(protocol, size))
 
     def timed(end: str) -> Concurrency:

@@ -113,7 +113,7 @@ def _work_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
         passes = recipe.trials * images.val + len(SOUP_RULES) * sealed
         yield left("soup", "soup", 1, _settled(protocol, found), passes, whole + weights, len(SOUP_RULES))
     if recipe.oracle:
-        opened = sum(protocol.store.evaluated(cell.id) >= set(card(task).sets) for cell in parents)
+        opened = sum(cell.id in protocol.state.opened for cell in parents)
         yield left("oracle", name, recipe.trials, opened, sealed, whole - small, 0)
 
 

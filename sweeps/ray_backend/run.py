@@ -76,7 +76,8 @@ def run_sweep(
     devices.aside.update(state.aside)
     with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():
         failed = {} if retry_failed else settled_failures(store)
-        protocol = Protocol(recipe, store, failed_before={**failed, **state.failed}, own=state.done)
+        retry = StorageRetry(store, log)
+        protocol = retry.call(lambda: Protocol(recipe, store, {**failed, **state.failed}, state.done))
 
         def on_lost(error: UserError) -> None:
             own_ray = request.address is None
@@ -91,7 +92,6 @@ def run_sweep(
             leave(error, 2)
 
         with monitor_head(request.address, on_lost):
-            retry = StorageRetry(store, log)
             try:
                 stopped = _run(protocol, request, watch, retry, stop, state.name, on_lost, devices)
             except RayNotStarted as error:
@@ -120,7 +120,7 @@ def _run(
     devices: Devices,
 ) -> int:
     """Run the jobs of the protocol; returns the number of the signal that stopped them, 0 for none."""
-    if retry.call(protocol.finished):
+    if protocol.finished():
         retry.call(protocol.write_studies)
         return 0
     require_possible(protocol.recipe, request, retry.log)

@@ -92,12 +92,11 @@ class ProtocolSearcher(Searcher):
         """Slots that a job takes. A job that runs again takes one: what it had may not be there any more."""
         if not (self.request.widens and job.kind == "confirm" and job.trains) or self.attempts[job.key]:
             return 1
-        others = self.retry.call(lambda: self.protocol.ready_trainings(slots))
-        return slots_of_a_confirm_cell(slots, free, 1 + others)
+        return slots_of_a_confirm_cell(slots, free, 1 + self.protocol.trainings_waiting())
 
     def is_over(self) -> bool:
         """Whether no job runs and none is left, or the sweep cannot go on."""
-        return self.error is not None or (not self.jobs and self.retry.call(self.protocol.finished))
+        return self.error is not None or (not self.jobs and self.protocol.finished())
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take back the job of an actor that runs no job and holds its GPU."""
@@ -111,7 +110,7 @@ class ProtocolSearcher(Searcher):
 
     def _require_devices(self) -> None:
         """Raise ``UserError`` when jobs are left and too few GPUs for one of them."""
-        if self.gpus.devices.aside and self.slots() < 1 and not self.retry.call(self.protocol.finished):
+        if self.gpus.devices.aside and self.slots() < 1 and not self.protocol.finished():
             self.error = self.gpus.devices.none_left()
             raise self.error
 
@@ -159,7 +158,7 @@ class ProtocolSearcher(Searcher):
         if not end.on_record:
             reason = record_failure(self._message(job), kind, reason)["failure"]
         self.retry.call(lambda: self.protocol.store.refresh(f"failures/{job.cell.id}.json"))
-        self.protocol.end(job, reason)
+        self.retry.call(lambda: self.protocol.end(job, reason))
         self.retry.call(self.protocol.write_studies)
 
     def _message(self, job: Job, share: int = 1) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What a trial tries: a pure function of (space, study seed, trial number, results of earlier rounds)."""
+"""What a trial tries: a pure function of (study seed, trial number, space, results of earlier rounds).
+
+``suggest`` is all that the rest of the sweep knows of the sampler.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,18 @@ STARTUP_TRIALS = 4
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A trial of an earlier round: what it tried, the value to maximise, and the epoch at which it was pruned."""
+class Result:
+    """The result of a trial of an earlier round."""
 
     parameters: Mapping[str, float]
+    """What it tried."""
     value: float
+    """What the search maximises."""
     stopped_after: int | None = None
+    """Epoch at which the trial was pruned; None for one that was trained to the end."""
 
 
-def suggest(space: Mapping[str, Range], seed: int, trial: int, earlier: Sequence[Tried]) -> dict[str, float]:
+def suggest(seed: int, trial: int, space: Mapping[str, Range], earlier: Sequence[Result]) -> dict[str, float]:
     """Parameters of trial number ``trial``.
 
     Trial 0 is the recipe's first guess. The others are asked of Optuna's TPE over log ranges, with a sampler seed
@@ -43,8 +49,8 @@ def suggest(space: Mapping[str, Range], seed: int, trial: int, earlier: Sequence
         seed=int(stable_hash([seed, trial]), 16) % 2**32, n_startup_trials=STARTUP_TRIALS, multivariate=True
     )
     study = optuna.create_study(direction="maximize", sampler=sampler, study_name=f"seed{seed}-trial{trial}")
-    for tried in earlier:
-        study.add_trial(_as_optuna_knows_it(tried, distributions))
+    for result in earlier:
+        study.add_trial(_optuna_trial(result, distributions))
     return dict(study.ask(distributions).params)
 
 
@@ -59,15 +65,15 @@ def suggest_again(
     ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
     order = [*(name for name in method_card(study.method).space if name in ranges)]
     space = {name: ranges[name] for name in (*order, *(name for name in ranges if name not in order))}
-    told = [Tried({name: tried[name] for name in space}, value, pruned) for tried, value, pruned in earlier]
-    return suggest(space, study.seed, trial, told)
+    results = [Result({name: tried[name] for name in space}, value, pruned) for tried, value, pruned in earlier]
+    return suggest(study.seed, trial, space, results)
 
 
-def _as_optuna_knows_it(tried: Tried, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
-    parameters = dict(tried.parameters)
-    if tried.stopped_after is None:
-        return create_trial(params=parameters, distributions=distributions, value=tried.value)
-    seen = {tried.stopped_after: tried.value}
+def _optuna_trial(result: Result, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+    parameters = dict(result.parameters)
+    if result.stopped_after is None:
+        return create_trial(params=parameters, distributions=distributions, value=result.value)
+    seen = {result.stopped_after: result.value}
     return create_trial(
         params=parameters, distributions=distributions, state=TrialState.PRUNED, intermediate_values=seen
     )

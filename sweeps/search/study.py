@@ -1,4 +1,4 @@
-"""A study: one search for one (task, method, reading), and how it goes on from what study.json held before."""
+"""A study: one search for one (task, method, reading)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from carft.spec.cell import PROTOCOL, Cell
 from carft.spec.registry import MethodCard, Range
 from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
 from carft.spec.weights import DIGEST_MARK, id_form, record_form
-from carft.store.records import Store
-from carft.store.study import Extension, StudyFile
+from carft.store.study import StudyFile
 from sweeps.recipes import Recipe
 from sweeps.recipes.readings import TEMPERATURES, Choice
+from sweeps.search.sampler import Result, suggest
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,17 @@ class Study:
             self._cells[key] = self._specified(hyperparameters, seed)
         return self._cells[key]
 
+    @cached_property
+    def _suggestions(self) -> dict[tuple, dict[str, float]]:
+        return {}
+
+    def suggest(self, trial: int, earlier: Sequence[Result]) -> dict[str, float]:
+        """What a trial tries; the same object each time, since a sampler takes milliseconds."""
+        key = (trial, *((*result.parameters.items(), result.value, result.stopped_after) for result in earlier))
+        if key not in self._suggestions:
+            self._suggestions[key] = suggest(self.seed, trial, self.space, earlier)
+        return self._suggestions[key]
+
     def _specified(self, hyperparameters: Mapping[str, float], seed: int) -> Cell:
         values = dict(hyperparameters)
         reading = self.choice.reading
@@ -120,7 +131,7 @@ def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
     return list(found.values())
 
 
-def as_known(studies: Sequence[Study], known: Sequence[StudyFile]) -> list[Study]:
+def normalize_studies(studies: Sequence[Study], on_disk: Sequence[StudyFile]) -> list[Study]:
     """The studies, with model and weights named as the studies on disk name them where these are the same weights.
 
     Earlier versions wrote the path of a weights file, on which id and sampler seed of their studies depend. Such a
@@ -129,53 +140,14 @@ def as_known(studies: Sequence[Study], known: Sequence[StudyFile]) -> list[Study
 
     Args:
         studies: The studies of a recipe.
-        known: The studies on disk.
+        on_disk: The studies on disk.
     """
-    on_disk = {study.id for study in known}
-    named = Counter((study.model, study.pretrained) for study in known if DIGEST_MARK in study.pretrained)
-    found = []
+    ids = {study.id for study in on_disk}
+    named = Counter((study.model, study.pretrained) for study in on_disk if DIGEST_MARK in study.pretrained)
+    normalized = []
     for study in studies:
         own = (study.content["model"], study.content["pretrained"])
         starts = [start for start, _ in named.most_common() if id_form(*start) == id_form(*own)]
         others = [replace(study, start=start) for start in starts]
-        found.append(next((other for other in others if other.id in on_disk), (others or [study])[0]))
-    return found
-
-
-def with_extension(
-    known: StudyFile | None, content: StudyFile, store: Store, earlier: Sequence[StudyFile]
-) -> StudyFile:
-    """The study with ``extended_from``: its size when its test metrics were first seen.
-
-    A study whose trials or confirm cells grew, or whose winner changed, after that moment is marked by it. So is one
-    that got another winner because a lost trial was run again, a further search that begins once test metrics of an
-    earlier one can be seen, and a study without its file that gets seeds beside those that were tested.
-
-    Args:
-        known: The study as it is on disk; None when it is not there.
-        content: The study as it is now.
-        store: The results folder, which holds the evaluations of the confirm cells.
-        earlier: The earlier searches of the same task, method and reading, as they are on disk.
-    """
-    if known is None:
-        begins = all(trial.status != "done" for trial in content.trials)
-        if begins and any(store.evaluated(cell) for study in earlier for cell in study.confirm):
-            return content.model_copy(update={"extended_from": Extension(searches=len(earlier))})
-        if 0 < (tested := sum(bool(store.evaluated(cell)) for cell in content.confirm)) < len(content.confirm):
-            return content.model_copy(update={"extended_from": Extension(trials=len(content.trials), confirm=tested)})
-        return content
-    before = known.extended_from
-    if before is None:
-        grew = len(content.trials) > len(known.trials) or len(content.confirm) > len(known.confirm)
-        changed = known.winner not in (None, content.winner)
-        if not (grew or changed) or not any(store.evaluated(cell) for cell in known.confirm):
-            return content
-        before = Extension(trials=len(known.trials), confirm=len(known.confirm))
-    return content.model_copy(update={"extended_from": before})
-
-
-def is_larger(known: StudyFile | None, content: StudyFile) -> bool:
-    """Whether the study on disk has more trials or confirm cells. A smaller request never shrinks a study."""
-    if known is None:
-        return False
-    return len(known.trials) > len(content.trials) or len(known.confirm) > len(content.confirm)
+        normalized.append(next((other for other in others if other.id in ids), (others or [study])[0]))
+    return normalized

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 
 import psutil
 
@@ -176,7 +176,7 @@ class StatusWriter:
                 self._trained_s += durations["train"]
 
     def _by_task(
-        self, done: Mapping[str, object], reused: set[str], failed: Mapping[str, str], stopped: Counter[str]
+        self, done: Mapping[str, object], reused: Collection[str], failed: Mapping[str, str], stopped: Counter[str]
     ) -> dict[str, Counts]:
         tasks = self.protocol.recipe.tasks
         total = self.protocol.total() // len(tasks)  # every task has the same studies

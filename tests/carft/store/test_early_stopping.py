@@ -34,7 +34,7 @@ from reports.tables.tuning import best_of_n_table, one_trial_table, trial_table
 from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Job, Protocol
-from sweeps.search.sampler import Tried, suggest
+from sweeps.search.sampler import Result, suggest
 from sweeps.status.events import write_events
 from tests.support.helpers import LR, made_up_predictions, made_up_record, quick_cell, run_cli, same_predictions
 from tests.support.planted import changed
@@ -309,12 +309,12 @@ def test_a_corrupt_note_is_refused_by_name(store: Store, corrupt: str) -> None:
 def test_the_sampler_ranks_what_was_given_up_below_the_rest() -> None:
     """The same trials: where those at a low rate were pruned, it looks at high rates more, and the other way."""
     space = load_recipe("miniature").space_of(Protocol(recipe(), Store(Path("nowhere"))).studies[0].method)
-    first = [suggest(space, 0, k, [])["lr"] for k in range(1, 25)]
+    first = [suggest(0, k, space, [])["lr"] for k in range(1, 25)]
     middle = sorted(first)[12]
 
     def asked(low_ones_stop: bool) -> float:
-        tried = [Tried({"lr": lr}, 0.5, 1 if (lr < middle) == low_ones_stop else None) for lr in first]
-        found = [suggest(space, 0, 30 + k, tried)["lr"] for k in range(20)]
+        tried = [Result({"lr": lr}, 0.5, 1 if (lr < middle) == low_ones_stop else None) for lr in first]
+        found = [suggest(0, 30 + k, space, tried)["lr"] for k in range(20)]
         return sum(lr < middle for lr in found) / len(found)
 
     assert asked(low_ones_stop=True) < 0.5 < asked(low_ones_stop=False)

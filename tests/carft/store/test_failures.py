@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from carft.core.errors import DeviceFailed, Diverged, UnreadableImage, UserError
 from carft.core.files import write_json
-from carft.spec.selection import enough
+from carft.spec.selection import min_finished_trials
 from carft.store.failure_kinds import KINDS, PASSING, cause_for_people, gpu_in, kind_of, reason_of
 from carft.store.failures import (
     failures,
@@ -127,5 +127,5 @@ def test_the_end_of_a_log_begins_with_a_line(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("trials", "needed"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 4)])
-def test_half_of_the_trials_are_enough(trials: int, needed: int) -> None:
-    assert enough(trials) == needed
+def test_half_of_the_trials_are_min_finished_trials(trials: int, needed: int) -> None:
+    assert min_finished_trials(trials) == needed

@@ -95,7 +95,6 @@ def test_what_a_sweep_finished_before_it_started_again_was_not_found_done(store:
     Crew(store).write(dying)
     assert earlier.restarts == 1 and earlier.lock == 3 and earlier.aside == {"GPU-a": "it is sick"}
     again = Protocol(small(), store, own=earlier.done)
-    again.look()
     assert again.reused == {first.cell.id}
     assert again.done.keys() == {first.cell.id, done.cell.id, dying.cell.id}
 

@@ -15,7 +15,8 @@ from carft.store.records import Store
 from carft.store.study import Extension
 from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
-from sweeps.search.protocol import FIRST_TRIALS, Job, Protocol
+from sweeps.search.progress import FIRST_TRIALS, Job
+from sweeps.search.protocol import Protocol
 from sweeps.search.sampler import suggest
 from tests.support.dry import parts
 
@@ -340,7 +341,7 @@ def test_every_method_of_a_task_tries_the_same_learning_rates(tmp_path: Path) ->
         seeds = {study.seed for study in protocol.studies if study.task == task}
         assert len(seeds) == 1
         tried = [
-            [suggest(study.space, study.seed, k, [])["lr"] for k in range(4)]
+            [suggest(study.seed, k, study.space, [])["lr"] for k in range(4)]
             for study in protocol.studies
             if study.task == task
         ]

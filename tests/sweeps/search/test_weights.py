@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from carft.core.files import files_below
 from carft.spec.study import identity, sampler_seed, study_id
 from carft.spec.weights import DIGEST_MARK, declare_places, located, path_in, record_form
@@ -12,6 +14,7 @@ from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.store.weights_places import keep_places, paths_in_records, place_of, places
 from reports.verify import _identity
+from sweeps.search import protocol
 from sweeps.search.protocol import Protocol
 from tests.sweeps.search.test_protocol import Crew, small
 
@@ -42,10 +45,11 @@ def test_the_same_weights_in_another_folder_are_the_same_studies(tmp_path: Path)
 def test_a_study_that_holds_the_path_of_its_weights_is_gone_on_with_wherever_they_lie(tmp_path: Path) -> None:
     """Earlier versions counted the path in id and seed."""
     store, recipe = Store(tmp_path / "results"), recipe_of(tmp_path / "a/w.pt")
-    before = Protocol(recipe, store)
-    before.studies = [replace(s, start=_with_path(s)) for s in before.studies]
-    before._moved = {s.id for s in before.studies}
-    before._stages_over = dict.fromkeys(before._moved, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            protocol, "normalize_studies", lambda studies, _: [replace(s, start=_with_path(s)) for s in studies]
+        )
+        before = Protocol(recipe, store)
     assert not {s.id for s in before.studies} & {s.id for s in Protocol(recipe, store).studies}
     Crew(store).work(before)
     before.write_studies()

@@ -22,7 +22,6 @@ def test_the_table_of_winners_shows_a_dash_for_what_a_task_does_not_have(task: s
     recipe = load_recipe("miniature").smoked().changed(tasks=[task], methods=["ft"])
     dry.undisturbed(recipe, tmp_path / "results")
     protocol = Protocol(recipe, Store(tmp_path / "results"))
-    protocol.look()
 
     console = Console(width=80)
     with console.capture() as captured:
