@@ -185,7 +185,7 @@ class StudyProgress:
 
     @cached_property
     def code_error(self) -> str:
-        """The error with which each of the first trials failed, see ``State.code_errors``; empty for any other study."""
+        """The error with which each of the first trials failed (``State.code_errors``); empty for any other study."""
         errors = [self.state.code_errors.get(trial.job.key, "") for trial in self.trials[:FIRST_TRIALS]]
         return errors[0] if len(errors) == FIRST_TRIALS and len(set(errors)) == 1 else ""
 
