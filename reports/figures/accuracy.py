@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from reports.claims.verdicts import ledger
 from reports.figures.figure import ReportFigure
 from reports.figures.style import Tables, colour, drawn_entries, label, listing, marker, method_means, percent
 from reports.tables.table import rows_of
@@ -27,11 +28,12 @@ CONTRAST = "CAR-FT - FT"
 MEANS = {"ID test": f"{CONTRAST}, ID test", "mean OOD": f"{CONTRAST}, mean of suites"}
 MEAN = "mean of tasks"
 HELD = "the intervals hold it already: each study was searched several times"
-#: columns of the table of readings that are no choice of the reading
+#: columns of the table of readings that are no choice of the reading; the answers to claims are none either
 NOT_FACTORS = {
-    "scope", "scale", "reading", "where", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups", "selected_on",
-    "C3", "C4", "C5", "cells",
-}  # fmt: skip
+    *("scope", "scale", "reading", "where", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups", "selected_on"),
+    "cells",
+    "caution",
+}
 
 
 class Answer(ReportFigure):
@@ -382,9 +384,10 @@ class Readings(ReportFigure):
         table = tables["readings"]
         where = "mean OOD" if (table["where"] == "mean OOD").any() else "ID test"
         curve = table[table["where"] == where].sort_values("effect", kind="stable").reset_index(drop=True)
+        others = NOT_FACTORS | {*ledger()}
         choices = [
             (factor, value)
-            for factor in [c for c in curve.columns if c not in NOT_FACTORS and curve[c].nunique(dropna=False) > 1]
+            for factor in [c for c in curve.columns if c not in others and curve[c].nunique(dropna=False) > 1]
             for value in sorted(curve[factor].dropna().unique(), key=_by_kind)
         ]
         figure, (above, below) = plt.subplots(
