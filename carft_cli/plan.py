@@ -109,7 +109,7 @@ def _following(forecast: Forecast, found: list[UserError], results: str) -> str:
 
 def _warn_of_cores(request: Resources, needs: Needs) -> None:
     from carft.core.cores import cores
-    from sweeps.ray_backend.connect import cores_of_each
+    from sweeps.ray_backend.gpus import cores_of_each
 
     here = cores_of_each(request, {"CPU": cores(), "GPU": request.gpus})
     if line := too_few_cores(needs, "GPU", request.cells_per_gpu * here):
@@ -134,7 +134,8 @@ def at_a_time_line(forecast: Forecast) -> str:
 
 def slots_of(request: Resources, found: list[UserError]) -> int:
     """Cells at a time: of this machine, or of the cluster, which is asked unless something is in the way."""
-    from sweeps.ray_backend.connect import concurrency, concurrency_here, connect
+    from sweeps.ray_backend.connect import connect
+    from sweeps.ray_backend.gpus import concurrency, concurrency_here
 
     if found and request.gpus:
         return max(1, request.gpus * request.cells_per_gpu // request.workers_per_cell)  # as if they were there

@@ -99,17 +99,16 @@ class Session:
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
         from carft.store.weights_places import keep_places, place_of
-        from sweeps.faults.devices import Devices
         from sweeps.faults.restart import load_restart_state
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter
 
         self.recipe, self.store, self.request = recipe, store, request
         keep_places(store, place_of(first_cell(recipe)))
-        self.devices = Devices()
+        self.gpus_aside: dict[str, str] = {}
         self.environment, self.restart_state = dict(os.environ), load_restart_state()
         self.display = ProgressDisplay(err)
-        self.writer = StatusWriter(store, recipe.name, self.restart_state.started, self.devices.aside)
+        self.writer = StatusWriter(store, recipe.name, self.restart_state.started, self.gpus_aside)
         self.plan: Plan | None = None
 
     def run(self, retry_failed: bool) -> tuple[Protocol, Summary, SweepState | None]:
@@ -130,7 +129,7 @@ class Session:
                     self._leave,
                     self.restart_state,
                     self._restart,
-                    self.devices,
+                    self.gpus_aside,
                 )
                 outcome = "stopped" if summary.stopped else "done"
             finally:
@@ -163,7 +162,7 @@ class Session:
     def _watch(self, protocol: Protocol) -> Callable[[], None]:
         """Plan the sweep once Ray runs; returns the callback for every change."""
         from sweeps.plan.planning import plan_of
-        from sweeps.ray_backend.connect import concurrency, cores_per_process
+        from sweeps.ray_backend.gpus import concurrency, cores_per_process
         from sweeps.ray_backend.preflight import require_space
 
         self.plan = plan_of(protocol, self.request, concurrency(self.request))

@@ -92,9 +92,9 @@ class ClusterOptions:
 
     def widened(self, request: Resources, protocol: Protocol) -> Resources:
         """The request with the number of workers a cell that suits what the protocol has left, if none was given."""
-        from sweeps.plan.width import widened
+        from sweeps.plan.workers_per_cell import choose_workers_per_cell
 
-        return widened(request, protocol) if self.workers_per_cell == AUTO else request
+        return choose_workers_per_cell(request, protocol) if self.workers_per_cell == AUTO else request
 
     def _workers(self) -> int:
         given = self.workers_per_cell

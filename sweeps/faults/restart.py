@@ -21,7 +21,6 @@ from uuid import uuid4
 
 import psutil
 
-from sweeps.faults.devices import Devices
 from sweeps.search.protocol import Protocol
 
 #: restarts of one sweep at most
@@ -53,12 +52,12 @@ class RestartState:
     forecast: Mapping[str, Any] | None = None
     """Fields of the forecast of the whole sweep."""
 
-    def with_progress(self, protocol: Protocol, lock: int, devices: Devices) -> RestartState:
+    def with_progress(self, protocol: Protocol, lock: int, aside: Mapping[str, str]) -> RestartState:
         """The state for one more restart, now."""
         running = {cell.id for job in list(protocol.running.values()) for cell in job.cells()}
         done = (set(protocol.done) | running) - protocol.reused
         state = replace(self, restarts=self.restarts + 1, done=frozenset(done), lock=lock)
-        return replace(state, failed=dict(protocol.failed), aside=dict(devices.aside))
+        return replace(state, failed=dict(protocol.failed), aside=dict(aside))
 
 
 #: restarts the sweep

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,6 @@ PROBE_SECONDS = 5.0
 HANDSHAKE_SECONDS = 8.0
 #: default of the seconds that a sweep waits for a node that can run a cell
 PATIENCE = 60.0
-#: resources of the coordinator of a cell of several workers, which computes nothing: one byte of memory, which every
-#: node has, since Tune requires some resource
-COORDINATOR: Mapping[str, float] = {"memory": 1.0}
-#: parts into which Ray divides a GPU
-PARTS_OF_A_GPU = 10_000
 TOKEN_HINT = (
     "Set RAY_AUTH_MODE=token, and put the token of the head into RAY_AUTH_TOKEN or ~/.ray/auth_token. On the head, "
     "'ray get-auth-token' prints it."
@@ -61,12 +54,6 @@ class Resources:
     def cells_per_gpu(self) -> int:
         """Cells that share a GPU."""
         return self.execution.cells_per_gpu
-
-    @property
-    def per_worker(self) -> dict[str, float]:
-        """Resources of a cell of one worker; the share of a GPU is rounded down to Ray's ten-thousandths."""
-        gpu = {"gpu": PARTS_OF_A_GPU // self.cells_per_gpu / PARTS_OF_A_GPU} if self.gpus else {}
-        return {"cpu": 1.0, **gpu}
 
     def check(self) -> None:
         """Raise ``UserError`` for impossible numbers, a dead address, and GPUs that this machine does not have."""
@@ -223,46 +210,6 @@ def connect(request: Resources) -> None:
             )
 
 
-def concurrency(request: Resources, aside: int = 0) -> int:
-    """Number of cells that can run at a time on the nodes that are alive; at least 1, unless GPUs are set aside.
-
-    aside: GPUs of these nodes that the sweep does not use.
-    """
-    places = _places(request)
-    cpus = [place.get("CPU", 0) for place in places]
-    if not aside:
-        return _at_a_time(request, cpus)
-    gpus = min(request.gpus, int(sum(place.get("GPU", 0) for place in places)) - aside)
-    return _at_a_time(replace(request, gpus=gpus), cpus) if gpus >= request.workers_per_cell else 0
-
-
-def has_room(request: Resources) -> bool:
-    """Whether a cell fits on the nodes that are alive."""
-    gpus = request.workers_per_cell * request.per_worker.get("gpu", 0)
-    needed = {"CPU": request.workers_per_cell, "GPU": gpus}
-    return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
-
-
-def cores_per_process(request: Resources) -> int:
-    """CPU cores for each process of a cell, on the node that has the fewest; at least 1. Ray must be connected."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return max(1, min((cores_of_each(request, node) for node in nodes if _processes(request, node)), default=1))
-
-
-def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
-    """CPU cores of a node for each process of a cell on it. node: resource -> amount."""
-    return int(node.get("CPU", 0) // max(1, _processes(request, node)))
-
-
-def _processes(request: Resources, node: Mapping[str, float]) -> int:
-    """Processes of cells that run on a node at a time."""
-    by_cpu = int(node.get("CPU", 0))
-    by_gpu = min(request.gpus, int(node.get("GPU", 0))) * request.cells_per_gpu
-    return min(by_cpu, by_gpu) if request.gpus else by_cpu
-
-
 def own_node() -> str:
     """Id of the node that this process is connected to."""
     import ray
@@ -275,29 +222,3 @@ def is_alive(node_id: str) -> bool:
     import ray
 
     return any(node["Alive"] and node["NodeID"] == node_id for node in ray.nodes())
-
-
-def _places(request: Resources) -> list[Mapping[str, float]]:
-    """Resources of each place that a cell must fit into: a node, or all nodes together for several workers.
-
-    With GPUs a worker needs a core and a GPU of one node, so cores beyond the GPUs of their node count for nothing.
-    """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if request.workers_per_cell == 1:
-        return nodes
-    cpus = [min(node.get("CPU", 0), node.get("GPU", 0) if request.gpus else math.inf) for node in nodes]
-    return [{"CPU": sum(cpus), "GPU": sum(node.get("GPU", 0) for node in nodes)}]
-
-
-def concurrency_here(request: Resources) -> int:
-    """Number of cells that can run at a time when Ray starts on this machine; at least 1."""
-    return _at_a_time(request, [os.cpu_count() or 1])
-
-
-def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
-    """cpus: CPUs of each place that a cell must fit into."""
-    by_cpu = sum(int(each // request.workers_per_cell) for each in cpus)
-    by_gpu = request.gpus * request.cells_per_gpu
-    return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)

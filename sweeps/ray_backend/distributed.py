@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from uuid import uuid4
 
@@ -13,15 +11,15 @@ import ray.train.torch
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import FailureConfig
 
-from carft.core.errors import DeviceFailed, UserError
+from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.store.early_stopping import known_pruned
-from carft.store.failure_kinds import is_of_a_device
 from carft.store.object_store import is_url
 from carft.training import device
 from carft.training.execution import Execution
 from carft.training.preemption import ending_when, never
 from sweeps.faults.watchdog import log_path, watchdog
+from sweeps.ray_backend.gpus import worker_gpu
 from sweeps.ray_backend.jobs import Payload, job_of, load_plugins, log, payload, run_job, store_of
 from sweeps.ray_backend.stopping import is_stopping
 from sweeps.search.protocol import Job
@@ -84,28 +82,8 @@ def _worker(message: Payload) -> None:
     path.parent.mkdir(parents=is_url(message["results"]), exist_ok=True)
     execution = Execution(**message["execution"])
     first = ray.train.get_context().get_world_rank() == 0
-    with watchdog(path, message["hang_after"]), _gpu_named(execution.device):
+    with watchdog(path, message["hang_after"]), worker_gpu(execution.device):
         with ending_when(is_stopping if first else never):  # the others would end before the first one has written
             load_plugins(message["plugins"])
             run_job(message, execution, log if first else lambda line: None)  # the first one logs for all
         ray.train.report({"worker": ray.train.get_context().get_world_rank()})
-
-
-@contextmanager
-def _gpu_named(wanted: str) -> Iterator[None]:
-    """Use the GPU of this worker, once it computes. A failure of it within the block is raised with its name."""
-    if wanted == "cpu":
-        yield
-        return
-    import torch
-
-    number = ray.train.torch.get_device().index  # workers of one node see the same GPUs
-    gpu = device.gpu_name(number)
-    try:
-        torch.cuda.set_device(number)
-        device.probe("cuda", gpu)
-        yield
-    except RuntimeError as error:
-        if not is_of_a_device(error) or isinstance(error, DeviceFailed):
-            raise
-        raise DeviceFailed(str(error).splitlines()[0], gpu) from error

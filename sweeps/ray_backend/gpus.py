@@ -1,54 +1,193 @@
-"""GPUs that a sweep sets aside while it runs, and how they are kept from Ray."""
+"""Which GPU a job gets, how many jobs run at a time, and which GPUs get no job any more.
+
+An actor asks Ray for a CPU and a GPU, or a share of one (:func:`actor_resources`). Ray chooses the GPU and shows the
+process no other; the actor keeps it for the whole sweep, and jobs go to whichever actor is free. The workers of a cell
+of several workers are placed by Ray Train, a GPU for each (:func:`worker_gpu`).
+
+A GPU is set aside when it does not compute a small product in a new process, or when jobs fail on it twice without one
+that succeeds in between. A job that failed on another GPU before is no evidence against a GPU, so that one faulty job
+costs one GPU at most. An actor, or a :class:`Holders`, then occupies the GPU, so that Ray gives it to no other job.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
-import ray
-
+from carft.core.errors import DeviceFailed, UserError
+from carft.store.failure_kinds import is_of_a_device
 from carft.training import device
-from sweeps.faults.devices import Devices
-from sweeps.ray_backend.scheduler import HOLDS
+from sweeps.ray_backend.connect import Resources
 
+#: failures in a row after which a GPU is set aside
+MAX_FAILURES = 2
+#: result key of an actor that runs no job and holds its GPU
+HOLDS = "holds"
 #: seconds that an actor which takes a free GPU may need to start
 START_S = 60.0
+#: resources of the coordinator of a cell of several workers, which computes nothing: one byte of memory, which every
+#: node has, since Tune requires some resource
+COORDINATOR: Mapping[str, float] = {"memory": 1.0}
+#: parts into which Ray divides a GPU
+PARTS_OF_A_GPU = 10_000
+
+
+def actor_resources(request: Resources) -> dict[str, float]:
+    """Resources of an actor: of its one worker, or of the coordinator of several."""
+    return worker_share(request) if request.workers_per_cell == 1 else dict(COORDINATOR)
+
+
+def worker_share(request: Resources) -> dict[str, float]:
+    """Resources of a worker; the share of a GPU is rounded down to Ray's ten-thousandths."""
+    gpu = {"gpu": PARTS_OF_A_GPU // request.cells_per_gpu / PARTS_OF_A_GPU} if request.gpus else {}
+    return {"cpu": 1.0, **gpu}
+
+
+@contextmanager
+def worker_gpu(wanted: str) -> Iterator[None]:
+    """Use the GPU of this worker, once it computes. A failure of it within the block is raised with its name."""
+    if wanted == "cpu":
+        yield
+        return
+    import ray.train.torch
+    import torch
+
+    number = ray.train.torch.get_device().index  # workers of one node see the same GPUs
+    gpu = device.gpu_name(number)
+    try:
+        torch.cuda.set_device(number)
+        device.probe("cuda", gpu)
+        yield
+    except RuntimeError as error:
+        if not is_of_a_device(error) or isinstance(error, DeviceFailed):
+            raise
+        raise DeviceFailed(str(error).splitlines()[0], gpu) from error
+
+
+def concurrency(request: Resources, aside: int = 0) -> int:
+    """Number of cells that can run at a time on the nodes that are alive; at least 1, unless GPUs are set aside.
+
+    aside: GPUs of these nodes that the sweep does not use.
+    """
+    places = _places(request)
+    cpus = [place.get("CPU", 0) for place in places]
+    if not aside:
+        return _at_a_time(request, cpus)
+    gpus = min(request.gpus, int(sum(place.get("GPU", 0) for place in places)) - aside)
+    return _at_a_time(replace(request, gpus=gpus), cpus) if gpus >= request.workers_per_cell else 0
+
+
+def has_room(request: Resources) -> bool:
+    """Whether a cell fits on the nodes that are alive."""
+    gpus = request.workers_per_cell * worker_share(request).get("gpu", 0)
+    needed = {"CPU": request.workers_per_cell, "GPU": gpus}
+    return any(all(place.get(name, 0) >= amount for name, amount in needed.items()) for place in _places(request))
+
+
+def cores_per_process(request: Resources) -> int:
+    """CPU cores for each process of a cell, on the node that has the fewest; at least 1. Ray must be connected."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max(1, min((cores_of_each(request, node) for node in nodes if _processes(request, node)), default=1))
+
+
+def cores_of_each(request: Resources, node: Mapping[str, float]) -> int:
+    """CPU cores of a node for each process of a cell on it. node: resource -> amount."""
+    return int(node.get("CPU", 0) // max(1, _processes(request, node)))
+
+
+def _processes(request: Resources, node: Mapping[str, float]) -> int:
+    """Processes of cells that run on a node at a time."""
+    by_cpu = int(node.get("CPU", 0))
+    by_gpu = min(request.gpus, int(node.get("GPU", 0))) * request.cells_per_gpu
+    return min(by_cpu, by_gpu) if request.gpus else by_cpu
+
+
+def _places(request: Resources) -> list[Mapping[str, float]]:
+    """Resources of each place that a cell must fit into: a node, or all nodes together for several workers.
+
+    With GPUs a worker needs a core and a GPU of one node, so cores beyond the GPUs of their node count for nothing.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if request.workers_per_cell == 1:
+        return nodes
+    cpus = [min(node.get("CPU", 0), node.get("GPU", 0) if request.gpus else math.inf) for node in nodes]
+    return [{"CPU": sum(cpus), "GPU": sum(node.get("GPU", 0) for node in nodes)}]
+
+
+def concurrency_here(request: Resources) -> int:
+    """Number of cells that can run at a time when Ray starts on this machine; at least 1."""
+    return _at_a_time(request, [os.cpu_count() or 1])
+
+
+def _at_a_time(request: Resources, cpus: Sequence[float]) -> int:
+    """cpus: CPUs of each place that a cell must fit into."""
+    by_cpu = sum(int(each // request.workers_per_cell) for each in cpus)
+    by_gpu = request.gpus * request.cells_per_gpu
+    return max(1, min(by_cpu, by_gpu // request.workers_per_cell) if request.gpus else by_cpu)
 
 
 class Gpus:
     """Notes how jobs end on GPUs, and sets failing GPUs aside.
 
-    log: gets one sentence for every GPU that is set aside. hold: called with its name where no actor of the sweep holds
-    it: for cells of several workers.
+    Args:
+        aside: GPU -> why it is set aside; gets the GPUs that fail.
+        log: Gets one sentence for every GPU that is set aside.
+        hold: Called with the name of the GPU, where no actor of the sweep holds it: for cells of several workers.
     """
 
     def __init__(
         self,
-        devices: Devices | None = None,
+        aside: dict[str, str] | None = None,
         log: Callable[[str], object] = lambda _: None,
         hold: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self.devices = devices or Devices()
+        self.aside = {} if aside is None else aside
         self.log, self.hold = log, hold
+        self._failures: Counter[str] = Counter()  # GPU -> failures since the last job that succeeded
+        self._failed_on: defaultdict[str, set[str]] = defaultdict(set)  # job key -> GPUs
 
     def ended(self, gpu: str, job: str, kind: str, reason: str) -> None:
         """Note how a job ended on a GPU, which is empty where it is not known. reason: empty for a job that is done."""
         if not gpu:
             return
         if not reason:
-            self.devices.succeeded(gpu)
-        elif kind == "device" and self.devices.failed(gpu, job, reason):
-            self._set_aside(gpu)
+            del self._failures[gpu]
+            return
+        if kind != "device":
+            return
+        elsewhere = self._failed_on[job] - {gpu}
+        self._failed_on[job].add(gpu)
+        if not elsewhere and gpu not in self.aside:
+            self._failures[gpu] += 1
+            if self._failures[gpu] >= MAX_FAILURES:
+                self._set_aside(gpu, reason)
 
-    def held(self, result: dict[str, Any]) -> None:
-        """Note the first result of an actor that runs no job and holds its GPU."""
-        if result["broken"] and result[HOLDS] not in self.devices.aside:
-            self.devices.broken(result[HOLDS], result["broken"])
-            self._set_aside(result[HOLDS])
+    def held(self, gpu: str, broken: str) -> None:
+        """Note an actor that runs no job and holds its GPU. broken: why the GPU does not compute, empty if it does."""
+        if broken and gpu not in self.aside:
+            self._set_aside(gpu, broken)
 
-    def _set_aside(self, gpu: str) -> None:
-        self.log(f"{gpu} is set aside for this sweep: {self.devices.aside[gpu]}")
+    def none_left(self) -> UserError:
+        """The error of a sweep that has no GPU to go on with."""
+        why = "; ".join(f"{gpu} ({reason})" for gpu, reason in self.aside.items())
+        return UserError(
+            f"Too few GPUs work for one more cell; set aside: {why}.",
+            "Finished cells are kept. Look at nvidia-smi and the kernel's log; the same command tries every GPU again.",
+        )
+
+    def _set_aside(self, gpu: str, reason: str) -> None:
+        self.aside[gpu] = reason
+        self.log(f"{gpu} is set aside for this sweep: {reason}")
         self.hold(gpu)
 
 
@@ -73,6 +212,8 @@ class Holders:
         Ray does not let a caller choose a GPU. All that are free are therefore taken for a moment, and all but the one
         that is wanted are given back.
         """
+        import ray
+
         taken: dict[str, Any] = {}
         while gpu not in taken and ray.available_resources().get("GPU", 0) >= 1:
             actor: Any = cast(Any, ray.remote(num_cpus=0, num_gpus=1)(_Holder)).remote()

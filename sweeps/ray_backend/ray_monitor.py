@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from carft.core.errors import UserError
-from sweeps.ray_backend.connect import Resources, has_room, is_alive, own_node
+from sweeps.ray_backend.connect import Resources, is_alive, own_node
+from sweeps.ray_backend.gpus import has_room
 from sweeps.ray_backend.head_monitor import RESUME_HINT, OnRayLost
 
 POLL_S = 1.0

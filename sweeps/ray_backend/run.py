@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from carft.core.errors import UserError
 from carft.store.failures import settled_failures
 from carft.store.records import Store
-from sweeps.faults.devices import Devices
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.lock import sweep_lock
 from sweeps.faults.restart import MAX_RESTARTS, Restart, RestartState, kill_child_processes
 from sweeps.faults.signals import StopSignal, sigterm_as_interrupt
 from sweeps.faults.storage_retry import StorageRetry
-from sweeps.ray_backend.connect import COORDINATOR, RayNotStarted, Resources, concurrency, connect, cores_per_process
+from sweeps.ray_backend.connect import RayNotStarted, Resources, connect
+from sweeps.ray_backend.gpus import Gpus, Holders, actor_resources, concurrency, cores_per_process
 from sweeps.ray_backend.head_monitor import RESUME_HINT, ExitProcess, OnRayLost, exit_process, monitor_head
 from sweeps.ray_backend.preflight import require_possible
 from sweeps.ray_backend.ray_monitor import monitor_ray
@@ -58,22 +58,22 @@ def run_sweep(
     leave: ExitProcess = exit_process,
     state: RestartState | None = None,
     restart: Restart | None = None,
-    devices: Devices | None = None,
+    aside: dict[str, str] | None = None,
 ) -> tuple[Protocol, Summary]:
     """Run what is not on record. Ctrl-C and SIGTERM stop cleanly; the same call then goes on.
 
     watch: gets the protocol, returns a callback for every change. log: gets one sentence when the sweep waits, tries a
     job again or restarts. retry_failed: also run cells that failed before for a reason of their own; cells that were
     lost with their machine always run again. leave: ends the process when calls into Ray may not return. state: that of
-    this sweep before a restart. restart: restarts the program, see ``sweeps.faults.restart``; None never does. devices:
-    gets the GPUs that fail.
+    this sweep before a restart. restart: restarts the program, see ``sweeps.faults.restart``; None never does. aside:
+    gets the GPUs that fail, and why.
 
     Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """
     store.require_writable()
     store = store.with_sentinel(SWEPT)
-    state, devices = state or RestartState(), devices or Devices()
-    devices.aside.update(state.aside)
+    state, aside = state or RestartState(), {} if aside is None else aside
+    aside.update(state.aside)
     with sweep_lock(store, state.lock) as lock, sigterm_as_interrupt() as stop, stop.recorded():
         failed = {} if retry_failed else settled_failures(store)
         retry = StorageRetry(store, log)
@@ -88,12 +88,12 @@ def run_sweep(
             if own_ray and restart is not None and state.restarts < MAX_RESTARTS:
                 log(f"{error.message} Ray starts again, {state.restarts + 1} of {MAX_RESTARTS} times at most.")
                 with contextlib.suppress(OSError):
-                    restart(state.with_progress(protocol, lock, devices))
+                    restart(state.with_progress(protocol, lock, aside))
             leave(error, 2)
 
         with monitor_head(request.address, on_lost):
             try:
-                stopped = _run(protocol, request, watch, retry, stop, state.name, on_lost, devices)
+                stopped = _run(protocol, request, watch, retry, stop, state.name, on_lost, aside)
             except RayNotStarted as error:
                 if restart is not None:
                     on_lost(error)
@@ -105,7 +105,7 @@ def run_sweep(
             cells_stopped=len(protocol.stopped),
             wall_s=round(time.monotonic() - state.clock, 2),
             stopped=stopped,
-            gpus_set_aside=dict(devices.aside),
+            gpus_set_aside=dict(aside),
         )
 
 
@@ -117,7 +117,7 @@ def _run(
     stop: StopSignal,
     name: str,
     on_lost: OnRayLost,
-    devices: Devices,
+    aside: dict[str, str],
 ) -> int:
     """Run the jobs of the protocol; returns the number of the signal that stopped them, 0 for none."""
     if protocol.finished():
@@ -135,7 +135,7 @@ def _run(
             execution = replace(request.execution, decoders=cores_per_process(request))
             request = replace(request, execution=execution)
         with monitor_ray(request, on_lost):
-            _tune(protocol, request, retry, notify, name, devices)
+            _tune(protocol, request, retry, notify, name, aside)
         retry.call(protocol.write_studies)
     except KeyboardInterrupt:
         if stop.signal == signal.SIGTERM and request.execution.writes_checkpoints:
@@ -160,14 +160,13 @@ def _tune(
     retry: StorageRetry,
     notify: Callable[[], None],
     name: str,
-    devices: Devices,
+    aside: dict[str, str],
 ) -> None:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     from ray import tune
 
-    from sweeps.ray_backend.gpus import Gpus, Holders
     from sweeps.ray_backend.scheduler import ACTORS_STARTING, ParallelStartScheduler
     from sweeps.ray_backend.searcher import ProtocolSearcher
     from sweeps.ray_backend.trainable import CellActor
@@ -177,14 +176,14 @@ def _tune(
         logging.getLogger(logger).setLevel(logging.ERROR)
     # a lost worker is no error of Tune's and needs no traceback: the searcher reports it
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
-    results, slots = protocol.store.address, lambda: concurrency(request, len(devices.aside))
-    several, holders = request.workers_per_cell > 1, Holders()
-    gpus = Gpus(devices, retry.log, holders.hold) if several else Gpus(devices, retry.log)
+    results, slots = protocol.store.address, lambda: concurrency(request, len(aside))
+    gpus, holders = Gpus(aside, retry.log), Holders()
+    if request.workers_per_cell > 1:  # no actor of the sweep holds a GPU that its workers used
+        gpus.hold = holders.hold
     searcher = ProtocolSearcher(protocol, results, request, retry, slots, notify, name, gpus)
-    resources = dict(COORDINATOR) if several else request.per_worker
     with tempfile.TemporaryDirectory(prefix="carft-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(CellActor, resources),
+            tune.with_resources(CellActor, actor_resources(request)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=ParallelStartScheduler(searcher.is_over),

@@ -7,12 +7,10 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from sweeps.ray_backend.gpus import HOLDS
+
 #: actors that may start at a time; Tune's default is 1. The searcher limits the number of jobs to the slots
 ACTORS_STARTING = 10_000
-
-
-#: result key of an actor that runs no job and holds its GPU
-HOLDS = "holds"
 
 
 class ParallelStartScheduler(FIFOScheduler):

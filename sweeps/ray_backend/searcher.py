@@ -13,9 +13,8 @@ from carft.core.errors import UserError
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.faults.watchdog import gpu_of, how_it_ended, log_path
 from sweeps.ray_backend.connect import Resources
-from sweeps.ray_backend.gpus import Gpus
+from sweeps.ray_backend.gpus import HOLDS, Gpus
 from sweeps.ray_backend.jobs import payload, record_failure
-from sweeps.ray_backend.scheduler import HOLDS
 from sweeps.search.protocol import Job, Protocol, slots_of_a_confirm_cell
 
 #: kind of failure -> attempts of a job in one sweep; other kinds get one. A job that was lost with its machine, or that
@@ -101,7 +100,7 @@ class ProtocolSearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take back the job of an actor that runs no job and holds its GPU."""
         if result.get(HOLDS) and (job := self._pop(trial_id)) is not None:
-            self.gpus.held(result)
+            self.gpus.held(result[HOLDS], result["broken"])
             self.protocol.give_back(job)
 
     def _pop(self, trial_id: str) -> Job | None:
@@ -110,8 +109,8 @@ class ProtocolSearcher(Searcher):
 
     def _require_devices(self) -> None:
         """Raise ``UserError`` when jobs are left and too few GPUs for one of them."""
-        if self.gpus.devices.aside and self.slots() < 1 and not self.protocol.finished():
-            self.error = self.gpus.devices.none_left()
+        if self.gpus.aside and self.slots() < 1 and not self.protocol.finished():
+            self.error = self.gpus.none_left()
             raise self.error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -162,7 +161,7 @@ class ProtocolSearcher(Searcher):
         self.retry.call(self.protocol.write_studies)
 
     def _message(self, job: Job, share: int = 1) -> dict[str, Any]:
-        aside, execution = self.gpus.devices.aside, self.request.execution
+        aside, execution = self.gpus.aside, self.request.execution
         execution = replace(execution, workers=share * execution.workers)
         return payload(job, self.results, execution, self.request.hang_after, self.name, aside, wide=share > 1)
 

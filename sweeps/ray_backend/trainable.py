@@ -14,8 +14,8 @@ from carft.training import device
 from carft.training.execution import Execution
 from carft.training.preemption import ending_when
 from sweeps.faults.watchdog import end_process, log_path, open_job_log, watchdog
+from sweeps.ray_backend.gpus import HOLDS
 from sweeps.ray_backend.jobs import failure, fitted, load_plugins, run_payload, upload_log
-from sweeps.ray_backend.scheduler import HOLDS
 from sweeps.ray_backend.stopping import is_stopping
 
 #: seconds between two heartbeats of an actor that holds a GPU

@@ -15,7 +15,7 @@ from typing import Any
 
 from carft.core.errors import DeviceFailed
 from carft.training.execution import Execution
-from sweeps.faults.devices import MAX_FAILURES
+from sweeps.ray_backend.gpus import MAX_FAILURES
 from tests.support import dry
 
 VARIABLE, MARKS = "CARFT_SICK", "CARFT_SICK_MARKS"

@@ -14,7 +14,6 @@ from carft.store.records import Store
 from carft.training.device import gpu_name, probe
 from carft.training.execution import Execution
 from sweeps.faults import watchdog
-from sweeps.faults.devices import Devices
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.gpus import Gpus
@@ -26,30 +25,38 @@ from tests.support.helpers import TASK, environment
 A, B, C = "GPU-a", "GPU-b", "GPU-c"
 
 
+def failed(gpus: Gpus, gpu: str, job: str, reason: str = "why") -> None:
+    gpus.ended(gpu, job, "device", reason)
+
+
 def test_a_gpu_is_set_aside_after_two_failures_in_a_row() -> None:
-    devices = Devices()
-    assert not devices.failed(A, "first", "why")
-    devices.succeeded(A)
-    assert not devices.failed(A, "second", "why")
-    assert devices.failed(A, "second", "why again")
-    assert devices.aside == {A: "why again"}
+    gpus = Gpus()
+    failed(gpus, A, "first")
+    gpus.ended(A, "another", "", "")
+    failed(gpus, A, "second")
+    gpus.ended(A, "third", "error", "of its own")
+    assert not gpus.aside
+    failed(gpus, A, "second", "why again")
+    assert gpus.aside == {A: "why again"}
 
 
 def test_a_job_that_fails_everywhere_costs_one_gpu_at_most() -> None:
-    devices = Devices()
+    gpus = Gpus()
     for gpu in (A, A, B, B, C, C):
-        devices.failed(gpu, "faulty", "why")
-    assert set(devices.aside) == {A}
-    assert not devices.failed(B, "other", "why")
-    assert devices.failed(B, "another", "why")
+        failed(gpus, gpu, "faulty")
+    assert set(gpus.aside) == {A}
+    failed(gpus, B, "other")
+    assert set(gpus.aside) == {A}
+    failed(gpus, B, "another")
+    assert set(gpus.aside) == {A, B}
 
 
 def test_a_gpu_that_does_not_compute_in_a_new_process_is_set_aside_at_once() -> None:
-    devices = Devices({B: "before"})
-    devices.broken(A, "a small product is wrong")
-    devices.broken(B, "later")
-    assert devices.aside == {A: "a small product is wrong", B: "before"}
-    message = devices.none_left().message
+    gpus = Gpus({B: "before"})
+    gpus.held(A, "a small product is wrong")
+    gpus.held(B, "later")
+    assert gpus.aside == {A: "a small product is wrong", B: "before"}
+    message = gpus.none_left().message
     assert A in message and B in message and "before" in message
 
 
@@ -102,7 +109,7 @@ class Sweep:
         recipe = load_recipe("miniature").smoked().changed([TASK], ["ft"], 4, 1)
         self.protocol, self.said = Protocol(recipe, Store(root)), list[str]()
         self.gpus, retry = Gpus(log=self.said.append), StorageRetry(self.protocol.store, self.said.append)
-        request, aside = Resources(gpus, Execution("cuda")), self.gpus.devices.aside
+        request, aside = Resources(gpus, Execution("cuda")), self.gpus.aside
         self.searcher = ProtocolSearcher(
             self.protocol, str(root), request, retry, lambda: gpus - len(aside), lambda: None, "s", self.gpus
         )
@@ -137,7 +144,7 @@ def test_a_job_fails_for_good_after_three_attempts_on_gpus(store: Store) -> None
         result = {"failure": "CUDA error: why", "kind": "device", "gpu": gpu}
         sweep.searcher.on_trial_complete(str(number), result)
     assert len(set(keys)) == 1 and sweep.protocol.failed == {keys[0]: "CUDA error: why"}
-    assert set(sweep.gpus.devices.aside) == {A}
+    assert set(sweep.gpus.aside) == {A}
 
 
 def test_a_sweep_without_gpus_ends_in_words(store: Store) -> None:

@@ -17,13 +17,12 @@ import pytest
 from carft.core.errors import UserError
 from carft.store.records import Store
 from carft.training.execution import Execution
-from sweeps.faults.devices import Devices
 from sweeps.faults.restart import RestartState
 from sweeps.faults.signals import sigterm_as_interrupt
-from sweeps.ray_backend import connect as cluster
-from sweeps.ray_backend import ray_monitor
+from sweeps.ray_backend import gpus, ray_monitor
 from sweeps.ray_backend import run as sweep_run
-from sweeps.ray_backend.connect import RayNotStarted, Resources, has_room
+from sweeps.ray_backend.connect import RayNotStarted, Resources
+from sweeps.ray_backend.gpus import has_room
 from sweeps.ray_backend.ray_monitor import monitor_ray
 from sweeps.search.protocol import Protocol
 from tests.support.helpers import ROOT
@@ -91,7 +90,7 @@ def test_what_a_sweep_finished_before_it_started_again_was_not_found_done(store:
     assert done is not None and dying is not None
     Crew(store).write(done)
     sweep.end(done)
-    earlier = RestartState().with_progress(sweep, 3, Devices({"GPU-a": "it is sick"}))
+    earlier = RestartState().with_progress(sweep, 3, {"GPU-a": "it is sick"})
     Crew(store).write(dying)
     assert earlier.restarts == 1 and earlier.lock == 3 and earlier.aside == {"GPU-a": "it is sick"}
     again = Protocol(small(), store, own=earlier.done)
@@ -186,7 +185,7 @@ def test_whether_a_cell_fits_on_the_nodes_that_are_alive(
     monkeypatch.setattr(ray, "nodes", lambda: [dead, *({"Alive": True, "Resources": node} for node in nodes)])
     assert has_room(request_) is room
     if request_.workers_per_cell == 1:
-        assert cluster.concurrency(replace(request_, gpus=0)) == max(1, sum(int(n.get("CPU", 0)) for n in nodes))
+        assert gpus.concurrency(replace(request_, gpus=0)) == max(1, sum(int(n.get("CPU", 0)) for n in nodes))
 
 
 class _Ended(Exception):

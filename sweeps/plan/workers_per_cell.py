@@ -12,11 +12,11 @@ from sweeps.ray_backend.memory import may_have_parts
 from sweeps.ray_backend.preflight import starts
 from sweeps.search.protocol import Protocol
 
-#: the share of the forecast time at which more workers are worth it: they exchange gradients, which no forecast counts
-WORTH = 0.8
+#: speedup of a sweep from which on more workers are taken: they exchange gradients, which no forecast counts
+MIN_SPEEDUP = 1.25
 
 
-def widened(request: Resources, protocol: Protocol) -> Resources:
+def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources:
     """The request with the number of workers of each cell that ends the sweep soonest.
 
     One worker without GPUs, with shared GPUs, for cells of less than an hour, and for methods that need whole batches.
@@ -35,7 +35,7 @@ def widened(request: Resources, protocol: Protocol) -> Resources:
         if not all(may_have_parts(name, workers, request.execution.accumulation) for name in protocol.recipe.methods):
             break
         made = _plan(wider, protocol)
-        if made.forecast.wall_s <= WORTH * best.forecast.wall_s:
+        if best.forecast.wall_s >= MIN_SPEEDUP * made.forecast.wall_s:
             request, best = wider, made
     return request
 

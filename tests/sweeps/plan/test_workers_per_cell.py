@@ -13,8 +13,8 @@ from carft.store.records import Record, Store
 from carft.training.execution import Execution
 from sweeps.faults.storage_retry import StorageRetry
 from sweeps.plan.concurrency import concurrency_of
-from sweeps.plan.width import widened
 from sweeps.plan.work import PendingWork
+from sweeps.plan.workers_per_cell import choose_workers_per_cell
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.searcher import ProtocolSearcher
 from sweeps.recipes import Recipe, load_recipe
@@ -29,7 +29,7 @@ def imagenet(*methods: str) -> Recipe:
 
 def workers(store: Store, recipe: Recipe, gpus: int, **execution: object) -> int:
     request = Resources(gpus, Execution("cuda" if gpus else "cpu", **execution))  # type: ignore[arg-type]
-    return widened(request, Protocol(recipe, store)).workers_per_cell
+    return choose_workers_per_cell(request, Protocol(recipe, store)).workers_per_cell
 
 
 @pytest.mark.parametrize(("gpus", "wanted"), [(0, 1), (1, 1), (4, 1), (8, 2), (16, 4)])
