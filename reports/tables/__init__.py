@@ -1,4 +1,4 @@
-"""Tables as data frames, and the registry that lists them.
+"""Tables: what a table is (``table``), and a module of tables with their cards for each subject.
 
 It may import ``reports.claims`` and below.
 """
