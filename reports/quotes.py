@@ -1,6 +1,6 @@
 """Numbers that a text quotes from a report: every link to a cell of a table is compared with the table.
 
-Such a link names a table, a row and columns: ``[-3.0 (-6.1 to 0.0)](report/tables/claims.csv#C2.effect,low,high)``.
+Such a link names a table, a row and columns: ``[-3.0 (-6.1 to 0.0)](report/tables/claims.csv#CLAIM.effect,low,high)``.
 Rows are named as in ``report why``.
 """
 

@@ -42,7 +42,7 @@ class Chain:
 
 
 def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain:
-    """The chain of a claim (``C3``, or ``C3@SCOPE``) or of a number (``TABLE.ROW.COLUMN``, ROW as ``icons/tools/ft``).
+    """The chain of a claim (``CLAIM``, or ``CLAIM@SCOPE``) or of a number (``TABLE.ROW.COLUMN``).
 
     ``UserError`` with near misses for a name that is not there.
     """

@@ -10,7 +10,7 @@ from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, Verdict, ledger
 
 #: stands in the reason of a verdict that a null check or a narrow search range keeps open
 WITHOUT = " Without it: "
-#: what the reason of C11 says of all readings, beside the weakest of them
+#: what the reason of the claim on readings says of all of them, beside the weakest
 READINGS = re.compile(r"Holds in: .* readings\.")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,7 +18,7 @@ from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.spec.registry import METHODS, PLUGGED, method_card
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, pool, sampled, suite_set
-from reports.claims.rules import Claim, Decider, Verdict, decide, set_own, supporting
+from reports.claims.rules import Claim, Verdict, decide, set_own, supporting
 from reports.evidence.evidence import Entry, Evidence
 
 #: the copy that a report keeps of the claims that it was asked for
@@ -89,33 +90,37 @@ class OwnClaim(BaseModel):
         name = self.set.removeprefix(SUITE)
         return SETS.get(self.set) or (name, suite_set(name), "suites")
 
-    def claim(self) -> Claim:
+    def claim(self) -> DeclaredClaim:
         """The claim as an entry of a ledger."""
         words, _, needs = self.sets
         what = "top-1" if self.metric == "top1" else "context recognition"
         bound = "lower bound above" if self.direction == "above" else "upper bound below"
         rule = f"{self.first} minus {self.second}, {what}, {words}, mean over tasks: {bound} {self.margin:g} points."
         needs = "contexts" if self.metric == "context" else needs
-        return Claim(
-            self.id, self.title, self.statement or rule, rule, self.source, self.margin, tuple(self.asked_of), needs
-        )
+        words_of = (self.title, self.statement or rule, rule, self.source)
+        return DeclaredClaim(self.id, *words_of, self.margin, tuple(self.asked_of), needs, declared=self)
 
-    def decider(self) -> Decider:
-        """What decides the claim on the evidence of one family."""
-        words, sets, _ = self.sets
-        first, second = entry_of(self.first), entry_of(self.second)
-        contrast = Contrast(first, second, self.metric, sets)
-        name = f"{self.first} - {self.second}, {words.removeprefix('the ')}"
 
-        def decided(claim: Claim, evidence: Evidence) -> Verdict:
-            settings = {"margin": claim.margin, "side": self.direction}
-            parts = [
-                pool(evidence, contrast, name, **settings),
-                *supporting(sampled(evidence, contrast, name, **settings)),
-            ]
-            return decide(claim, evidence, parts, f"{self.first} and {self.second}", _command(evidence, first, second))
+@dataclass(frozen=True)
+class DeclaredClaim(Claim):
+    """A claim of a file: the difference of two entries lies on one side of a margin."""
 
-        return decided
+    declared: OwnClaim = field(kw_only=True)
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """By the interval of the mean over tasks; tasks as a sample stand beside it."""
+        declared = self.declared
+        words, sets, _ = declared.sets
+        first, second = entry_of(declared.first), entry_of(declared.second)
+        contrast = Contrast(first, second, declared.metric, sets)
+        name = f"{declared.first} - {declared.second}, {words.removeprefix('the ')}"
+        settings = {"margin": self.margin, "side": declared.direction}
+        parts = [
+            pool(evidence, contrast, name, **settings),
+            *supporting(sampled(evidence, contrast, name, **settings)),
+        ]
+        missing = f"{declared.first} and {declared.second}"
+        return decide(self, evidence, parts, missing, _command(evidence, first, second))
 
 
 class ClaimsFile(BaseModel):
@@ -176,7 +181,7 @@ def ask(text: str, source: str) -> None:
     It holds for this process until the next call. Raises ``UserError`` as above, and for an id of the ledger.
     """
     claims = read_claims(text, source) if text else []
-    set_own({claim.id: (claim.claim(), claim.decider()) for claim in claims}, source)
+    set_own({claim.id: claim.claim() for claim in claims}, source)
 
 
 def claims_text(name: str) -> str:

@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 
 from carft.spec.cell import Reading, Training
-from reports.analysis.contrasts import OF_CARD, Contrast, Part, every_suite, part, parts_of_tasks, pool, suite_set
-from reports.claims.rules import Answer, answer_of, ledger, weakest_of
+from reports.analysis.contrasts import Contrast, Part, every_suite, pool
+from reports.claims.rules import Answer, answer_of, gain_claim, gain_claims, weakest_of
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
-ASKED = ("C3", "C4", "C5")
 #: factor of a reading -> its default
 DEFAULTS: Mapping[str, Any] = {**asdict(Reading()), "crop": Training().crop}
 
@@ -58,15 +57,10 @@ def specifications(evidence: Evidence) -> list[Specified]:
         if not on_test.estimates:
             found.append(Specified(reading, {}, {}, on_test.unequal))
             continue
-        whole = part("ID test", on_test, on_test.pooled(), margin=-ledger()["C3"].margin)
-        suites = [
-            pool(view, Contrast(CAR_FT, FT, "top1", suite_set(suite)), f"CAR-FT - FT, {suite}")
-            for suite in view.suite_names()
-        ]
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
-        per_task = parts_of_tasks(view, Contrast(CAR_FT, FT, OF_CARD).estimate(view), "CAR-FT - FT, ")
-        parts = {"C3": [whole], "C4": [p for p in suites if p is not None], "C5": per_task}
-        shown = {"ID test": whole} | ({"mean OOD": mean} if mean else {}) | {p.name: p for p in parts["C4"]}
+        parts = {claim.id: claim.gains(view) for claim in gain_claims()}
+        whole, suites = (parts[gain_claim(gain).id] for gain in ("ID test", "suites"))
+        shown = {part.name: part for part in (*whole, *filter(None, [mean]), *suites)}
         found.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))
     return found
 
@@ -93,7 +87,7 @@ def specification_table(evidence: Evidence) -> pd.DataFrame:
             continue
         names = sorted({name for s in found for name, _ in s.choices})
         for s in found:
-            answers = {claim: s.answer(claim) for claim in ASKED}
+            answers = {claim.id: s.answer(claim.id) for claim in gain_claims()}
             factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
             for where, shown in s.shown.items():
                 rows.append({**_row(view, s, where, shown), **answers, **factors, "cells": " ".join(shown.cells)})
@@ -128,7 +122,7 @@ def reading_share_table(evidence: Evidence) -> pd.DataFrame:
         found = specifications(view)
         if len(found) < 2:
             continue
-        for claim in ASKED:
+        for claim in (claim.id for claim in gain_claims()):
             if any(claim in s.parts for s in found):
                 holds, against = len(holding(found, claim)), len(opposed(found, claim))
                 cells = dict.fromkeys(c for s in found for p in s.parts.get(claim, ()) for c in p.cells)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, Final, Literal
-
-import yaml
 
 from carft.core.errors import UserError
 from reports.analysis.contrasts import Part
@@ -33,21 +33,64 @@ Answer = Literal[
 ]
 
 
+#: which gain of CAR-FT over FT a claim states; see ``Claim.gain``
+Gain = Literal["ID test", "suites", "tasks"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A number that others report."""
+
+    set: str
+    """Set of a task, ``ood/mean`` or ``average``, or a data set of DomainBed."""
+    dataset: str
+    """Name in the reference numbers."""
+    what: str
+    """A method, or two whose difference it is."""
+    value: float
+    """In %, or in points for a difference."""
+    confidence: str = "secondary"
+    """As in the reference numbers."""
+
+
 @dataclass(frozen=True)
 class Claim:
-    """An entry of the ledger. references: numbers of others, each with set, dataset, what, value and confidence."""
+    """A testable statement with what decides it. Each is a subclass with an instance in ``reports/claims/ledger``."""
 
     id: str
+    """Name in commands, tables and sentences, such as the letter C and a number."""
     title: str
+    """What is claimed, in a few words."""
     statement: str
     rule: str
+    """When it is reproduced, in words."""
     source: str
+    """Where the claim is from."""
     margin_points: float
+    """Fixed in advance, in points of accuracy."""
     asked_of: Sequence[str] = ()
+    """Kinds of families (``reports/evidence/scopes.py``); none for a claim that is decided without any run."""
     needs: str = ""
+    """What a scope must have for the question to make sense: ``test``, ``suites``, ``contexts`` or ``readings``."""
     scale: str = "any"
-    references: Sequence[Mapping[str, Any]] = ()
+    references: Sequence[Reference] = ()
     rivals: Sequence[str] = ()
+    """Methods of the reference numbers that it is compared with."""
+    topic: str = ""
+    """The sentence at the top of a report that names its verdict."""
+    gain: Gain | None = None
+    """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
+    and readings decide it again by :meth:`gains`."""
+    needs_recognition: bool = False
+    """Whether it cannot be asked where zero-shot recognises contexts no better than chance."""
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """The verdict in one scope."""
+        raise NotImplementedError
+
+    def gains(self, evidence: Evidence) -> list[Part]:
+        """CAR-FT minus FT, the deciding parts alone, where the claim has a ``gain``."""
+        raise NotImplementedError
 
     @property
     def margin(self) -> float:
@@ -68,7 +111,7 @@ class Claim:
 
     def reference(self, name: str) -> float | None:
         """The reference number of a set, as a share of 1."""
-        return next((r["value"] / 100 for r in self.references if r["set"] == name), None)
+        return next((r.value / 100 for r in self.references if r.set == name), None)
 
 
 def _reworded(text: str, words: Mapping[str, str]) -> str:
@@ -183,24 +226,26 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-Decider = Callable[[Claim, Evidence], Verdict]
-
-
-#: claims of one's own that this process was asked for: id -> claim and what decides it
-_own: dict[str, tuple[Claim, Decider]] = {}
+#: claims of one's own that this process was asked for
+_own: dict[str, Claim] = {}
 
 
 def ledger() -> dict[str, Claim]:
-    """Claim id -> claim, in the ledger's order; then the claims of one's own."""
-    return {**shipped(), **{name: claim for name, (claim, _) in _own.items()}}
+    """Claim id -> claim, by number; then the claims of one's own."""
+    return {**shipped(), **_own}
 
 
-def own_deciders() -> dict[str, Decider]:
-    """Claim id -> what decides it, of the claims of one's own."""
-    return {name: decider for name, (_, decider) in _own.items()}
+def gain_claims() -> list[Claim]:
+    """The claims that CAR-FT gains over FT."""
+    return [claim for claim in shipped().values() if claim.gain]
 
 
-def set_own(claims: Mapping[str, tuple[Claim, Decider]], source: str) -> None:
+def gain_claim(gain: Gain) -> Claim:
+    """The claim of one gain."""
+    return next(claim for claim in gain_claims() if claim.gain == gain)
+
+
+def set_own(claims: Mapping[str, Claim], source: str) -> None:
     """Ask these claims in place of those of one's own that were asked before.
 
     source: the file that has them, for messages. Raises ``UserError`` for an id of the ledger.
@@ -213,9 +258,15 @@ def set_own(claims: Mapping[str, tuple[Claim, Decider]], source: str) -> None:
 
 @cache
 def shipped() -> dict[str, Claim]:
-    """Claim id -> claim of the ledger."""
-    entries = yaml.safe_load(files("reports.claims").joinpath("ledger.yaml").read_text(encoding="utf-8"))
-    return {entry["id"]: Claim(**entry) for entry in entries}
+    """Claim id -> claim of the ledger: ``CLAIM`` of every module in ``reports/claims/ledger``, by number."""
+    modules = iter_modules([str(Path(__file__).with_name("ledger"))])
+    claims: list[Claim] = [import_module(f"reports.claims.ledger.{module.name}").CLAIM for module in modules]
+    return {claim.id: claim for claim in sorted(claims, key=_number)}
+
+
+def _number(claim: Claim) -> tuple[int, str]:
+    digits = "".join(filter(str.isdigit, claim.id))
+    return int(digits), claim.id
 
 
 def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "") -> Verdict:

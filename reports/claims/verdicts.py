@@ -8,10 +8,10 @@ from dataclasses import replace
 from carft.store.edges import narrow_ranges
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Part
+from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks
-from reports.claims import DECIDERS
 from reports.claims.proposals import proposal
-from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run, own_deciders
+from reports.claims.rules import CANNOT_BE_ASKED, Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 
 __all__ = ["Answer", "Claim", "Part", "Verdict", "as_asked", "ledger", "verdicts"]
@@ -55,20 +55,33 @@ def _studies(evidence: Evidence) -> Iterable[StudyFile]:
 
 
 def _decided(evidence: Evidence) -> list[Verdict]:
-    found, deciders = [], {**DECIDERS, **own_deciders()}
+    found = []
     for claim in ledger().values():
-        decider = deciders[claim.id]
         asked = [view for view in evidence.views() if _is_asked(claim, view)]
         if not claim.asked_of:
-            found.append(decider(claim, evidence))
+            found.append(claim.decide(evidence))
         elif asked:
-            found += [decider(_as_asked(claim, view), view) for view in asked]
+            found += [_decided_in(_as_asked(claim, view), view) for view in asked]
         else:
             # no scope of this folder can be asked: what would have to be there
             unasked = not_run(claim, evidence, *proposal(claim, evidence))
             scale = evidence.scale if claim.scale == "any" else claim.scale
             found.append(replace(unasked, scope="", scale=scale))
     return found
+
+
+def _decided_in(claim: Claim, view: Evidence) -> Verdict:
+    """The verdict in one scope; *cannot be asked here* where the claim needs recognition that zero-shot lacks."""
+    verdict = claim.decide(view)
+    recognition = ContextRecognition.of(view) if claim.needs_recognition else None
+    if verdict.verdict == "not run" or recognition is None or recognition.is_above_chance:
+        return verdict
+    words = recognition.words
+    reason = (
+        f"{words[:1].upper()}{words[1:]}, which is not above chance by more than its interval: fine-tuning has no "
+        f"recognition to lose here. Without this rule: {verdict.verdict}. {verdict.reason}"
+    )
+    return replace(verdict, verdict=CANNOT_BE_ASKED, reason=reason)
 
 
 def as_asked(verdict: Verdict, evidence: Evidence) -> Claim:

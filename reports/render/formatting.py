@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -14,6 +14,7 @@ from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
 from reports.claims.notes import best_beside, mean_beside
+from reports.claims.rules import Reference
 from reports.claims.verdicts import Claim, Verdict
 from reports.figures.accuracy import PANELS
 from reports.figures.style import label
@@ -86,17 +87,17 @@ def _measured(part: Part) -> str:
 
 def others_words(claim: Claim) -> str:
     """What others report on a claim, in short: ``mean +5.90 (+1.46 to +10.30 on 4 sets)``; empty without any."""
-    means = [f"mean {_reference(r)} " for r in claim.references if r["set"] in OVER_SETS]
-    sets = sorted((r for r in claim.references if r["set"] not in OVER_SETS), key=lambda r: r["value"])
+    means = [f"mean {_reference(r)} " for r in claim.references if r.set in OVER_SETS]
+    sets = sorted((r for r in claim.references if r.set not in OVER_SETS), key=lambda r: r.value)
     if len(sets) == 1:
-        return f"{_reference(sets[0])} on {sets[0]['dataset']}"
+        return f"{_reference(sets[0])} on {sets[0].dataset}"
     between = f"({_reference(sets[0])} to {_reference(sets[-1])} on {len(sets)} sets)" if sets else ""
     return ("".join(means) + between).strip()
 
 
-def _reference(reference: Mapping[str, Any]) -> str:
+def _reference(reference: Reference) -> str:
     """A number of others: a difference has a sign."""
-    return f"{reference['value']:+.2f}" if " - " in reference["what"] else f"{reference['value']:g}"
+    return f"{reference.value:+.2f}" if " - " in reference.what else f"{reference.value:g}"
 
 
 def notes_of(verdict: Verdict) -> list[str]:

@@ -206,7 +206,7 @@ class Content:
         return sum(len(v.parts) for _, v in self.claims[: self.row(verdict)])
 
     def anchor(self, verdict: Verdict) -> str:
-        """Where the page tells of a verdict: ``claim-C3``; a number is added for the claim's further scopes."""
+        """Where the page tells of a verdict: ``claim-ID``; a number is added for the claim's further scopes."""
         same = [v for _, v in self.claims if v.claim == verdict.claim]
         place = next(k for k, v in enumerate(same) if v is verdict)
         return f"claim-{verdict.claim}" + (f"-{place + 1}" if place else "")

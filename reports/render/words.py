@@ -19,7 +19,7 @@ NAMED_SCOPES = 3
 
 
 def count_words(verdicts: Sequence[Verdict]) -> str:
-    """How many claims came out how, with their names, scope by scope where there are few: ``2 contradicted (C2, C4)``.
+    """How many claims came out how, with their names, scope by scope where there are few: ``2 contradicted``.
 
     What was not run is named at the end, and so is a claim that needs no run.
     """
@@ -40,7 +40,7 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
 
 
 def _counted(verdicts: Sequence[Verdict], by_scope: bool = False) -> str:
-    """``3 reproduced (C1, C3, C10), 1 contradicted (C2)``."""
+    """How many came out how, and which: ``3 reproduced (...), 1 contradicted (...)``."""
     groups = ((word, [v for v in verdicts if v.verdict == word]) for word in ICONS)
     return ", ".join(f"{len(group)} {word} ({', '.join(_names(group, by_scope))})" for word, group in groups if group)
 
@@ -51,7 +51,7 @@ def is_several(verdicts: Sequence[Verdict]) -> bool:
 
 
 def _names(verdicts: Sequence[Verdict], by_scope: bool = False) -> list[str]:
-    """Claims, once each; by_scope: with the number of scopes that each is asked of: ``C3 on 8``."""
+    """Claims, once each; by_scope: with the number of scopes that each is asked of, as in ``on 8``."""
     counts = Counter(v.claim for v in verdicts)
     return [f"{claim} on {count}" if by_scope else claim for claim, count in counts.items()]
 

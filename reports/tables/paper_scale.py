@@ -16,7 +16,7 @@ from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
 from carft.data.imagenet.cards import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, id_test, suite_set
 from reports.claims.power import MOST_REPLICATES
-from reports.claims.rules import ledger
+from reports.claims.rules import Claim, gain_claim
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 from reports.stats.intervals import POWER, REPLICATES, Component, Estimate
 from reports.tables.table import TableCard
@@ -58,13 +58,14 @@ class Spread:
 
 
 def paper_scale_table(evidence: Evidence) -> pd.DataFrame:
-    """One row per set of C3, C4 and C5 at the paper's scale: what is visible, and the replicates that are needed.
+    """One row per set of a claimed gain at the paper's scale: what is visible, and the replicates that are needed.
 
-    The variances are means over the tasks (and for C4 over the suites) of the first miniature scope in which FT and
-    CAR-FT have an interval. images: of the set, of several the fewest. effect: what others report, ``basis`` says so,
-    or 2 points. visible_N: the smallest effect that N replicates show in 80 % of repetitions. power_N: the share of
-    repetitions in which they show ``effect`` beyond the margin, of several sets in all of them. needed: replicates for
-    80 %, at most 50; empty where more are needed. All are extrapolations: a drawing stands for an image.
+    The variances are means over the tasks (out of distribution also over the suites) of the first miniature scope in
+    which FT and CAR-FT have an interval. images: of the set, of several the fewest. effect: what others report,
+    ``basis`` says so, or 2 points. visible_N: the smallest effect that N replicates show in 80 % of repetitions.
+    power_N: the share of repetitions in which they show ``effect`` beyond the margin, of several sets in all of them.
+    needed: replicates for 80 %, at most 50; empty where more are needed. All are extrapolations: a drawing stands for
+    an image.
     """
     for view in (v for v in evidence.views() if v.scale == "miniature"):
         suites = [suite_set(name) for name in view.suite_names()]
@@ -114,22 +115,23 @@ def _spread_of(estimate: Estimate) -> Spread:
 
 
 def _rows(view: Evidence, on_test: Spread, shifted: Spread) -> Iterator[dict[str, Any]]:
-    reported = ledger()["C3"].reference("test")
-    yield _row(view, "C3", "imagenet", [IMAGENET_SETS["imagenet"].counts["test"]], on_test, reported)
+    on_id, on_suites, on_tasks = (gain_claim(gain) for gain in ("ID test", "suites", "tasks"))
+    reported = on_id.reference("test")
+    yield _row(view, on_id, "imagenet", [IMAGENET_SETS["imagenet"].counts["test"]], on_test, reported)
     for suite in SUITES:
-        reported = ledger()["C4"].reference(f"ood/{suite}")
-        yield _row(view, "C4", suite, [IMAGENET_SETS[suite].counts["test"]], shifted, reported)
+        reported = on_suites.reference(f"ood/{suite}")
+        yield _row(view, on_suites, suite, [IMAGENET_SETS[suite].counts["test"]], shifted, reported)
     nine = {task: DOWNSTREAM_SETS[task].counts["test"] for task in DOWNSTREAM}
     for task, images in nine.items():
-        yield _row(view, "C5", task, [images], on_test, None)
-    yield _row(view, "C5", ALL_NINE, list(nine.values()), on_test, None)
+        yield _row(view, on_tasks, task, [images], on_test, None)
+    yield _row(view, on_tasks, ALL_NINE, list(nine.values()), on_test, None)
 
 
 def _row(
-    view: Evidence, claim: str, name: str, images: Sequence[int], spread: Spread, reported: float | None
+    view: Evidence, claim: Claim, name: str, images: Sequence[int], spread: Spread, reported: float | None
 ) -> dict[str, Any]:
     """A row; of several sets, which share nothing, all must show the effect, and the fewest images decide the rest."""
-    margin = 0.0 - ledger()[claim].margin
+    margin = 0.0 - claim.margin
     effect = ASSUMED if reported is None else reported
 
     def power(count: int) -> float:
@@ -137,7 +139,7 @@ def _row(
 
     enough = (n for n in range(2, MOST_REPLICATES + 1) if power(n) >= POWER)
     values = (
-        claim, name, view.name, view.scale, min(images), effect,
+        claim.id, name, view.name, view.scale, min(images), effect,
         "assumed" if reported is None else "reported by others", margin, spread.replicate,
         math.sqrt(spread.between), math.sqrt(spread.groups + spread.shared),
         *(spread.at(n, min(images), effect).smallest_visible() for n in COUNTS),

@@ -16,7 +16,7 @@ from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.build import build_report
-from reports.claims.context import CONTROLS
+from reports.claims.ledger.c8_context_matters import CONTROLS
 from reports.claims.readings import reading_share_table, specification_table
 from reports.claims.verdicts import Verdict, ledger, verdicts
 from reports.evidence.evidence import Evidence
@@ -51,10 +51,10 @@ def test_reference_numbers_of_the_ledger_are_those_of_the_table() -> None:
     checked = 0
     for claim in ledger().values():
         for reference in claim.references:
-            sides = reference["what"].split(" - ")
-            found = [value[reference["dataset"], side] for side in sides]
-            assert found[0] - sum(found[1:]) == pytest.approx(reference["value"]), (claim.id, reference)
-            assert reference["confidence"] in ("paper", "secondary", "rerun-by-others")
+            sides = reference.what.split(" - ")
+            found = [value[reference.dataset, side] for side in sides]
+            assert found[0] - sum(found[1:]) == pytest.approx(reference.value), (claim.id, reference)
+            assert reference.confidence in ("paper", "secondary", "rerun-by-others")
             checked += 1
     assert checked == 17
 

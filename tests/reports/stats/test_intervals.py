@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.analysis.pairing import reasons_without_interval
-from reports.claims.limits import correlation_visible_with
+from reports.claims.ledger.c9_weak_zero_shot import correlation_visible_with
 from reports.stats.intervals import (
     Component,
     Contributions,

@@ -1,0 +1,54 @@
+"""C2: CAR-FT keeps context recognition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
+from reports.claims.rules import Claim, Verdict, decide, supporting
+from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
+
+
+class ContextsKept(Claim):
+    """CAR-FT minus FT, and CAR-FT within the margin of zero-shot."""
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """CAR-FT minus FT, and CAR-FT within the margin of zero-shot."""
+        over, kept = Contrast(CAR_FT, FT, "context", every_set), Contrast(CAR_FT, ZERO_SHOT, "context", every_set)
+        suites = Contrast(CAR_FT, ZERO_SHOT, "context", every_suite)
+        ours: dict[str, Any] = {"deciding": False, "margin": -self.margin}
+        parts = [
+            pool(evidence, over, "CAR-FT - FT"),
+            pool(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
+            *supporting(
+                sampled(evidence, over, "CAR-FT - FT"),
+                sampled(evidence, kept, "CAR-FT - zero-shot", margin=-self.margin),
+                pool(evidence, Contrast(CAR_FT, ZERO_SHOT, "context", id_test), "CAR-FT - zero-shot, ID test", **ours),
+                pool(evidence, suites, "CAR-FT - zero-shot, all suites", **ours),
+            ),
+        ]
+        return decide(self, evidence, parts, "zeroshot, ft and car_ft")
+
+
+CLAIM = ContextsKept(
+    id="C2",
+    title="CAR-FT keeps context recognition",
+    statement="CAR-FT recognises contexts better than fine-tuning and within 2 points of zero-shot.",
+    rule=(
+        "CAR-FT minus FT: lower bound above 0; and CAR-FT minus zero-shot: lower bound above -2 points. Both must hold."
+    ),
+    source=(
+        "abstract of arXiv 2211.16175: the context-aware ability is 'inherited into downstream "
+        "tasks'; the 2 points are this audit's"
+    ),
+    margin_points=2.0,
+    asked_of=(
+        "nine",
+        "single",
+        "imagenet",
+        "domainbed",
+    ),
+    needs="contexts",
+    topic="Context recognition",
+    needs_recognition=True,
+)

@@ -1,0 +1,117 @@
+"""C6: the DomainBed average of 78.5."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from carft.spec.training import Training
+from reports.analysis.contrasts import Contrast, ContrastResult, Part, departures, every_suite, pool
+from reports.analysis.pairing import Mismatch, contributions, reasons_without_interval
+from reports.claims.rules import Claim, Reference, Verdict, decide, not_run, supporting
+from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
+from reports.evidence.references import SHOWN_BACKBONE
+from reports.evidence.scopes import DOMAINBED
+from reports.stats.intervals import Estimate, pooled, two_way
+
+FEWEST_SEEDS = 3
+
+
+class DomainBedAverage(Claim):
+    """The mean over five sets of the mean over held-out domains, minus the number claimed."""
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """The mean over five sets of the mean over held-out domains, minus the number claimed."""
+        found = held_out(evidence, CAR_FT)
+        sets: dict[str, ContrastResult] = {}
+        for task, accuracy in found.estimates.items():
+            sets.setdefault(task.partition("/")[0], replace(found, estimates={})).estimates[task] = accuracy
+        absent = [title for name, title in DOMAINBED.items() if name not in sets]
+        if absent and not found.unequal:
+            return not_run(self, evidence, f"car_ft on {', '.join(absent)}")
+        whole = pooled([of_set.pooled() for of_set in sets.values()]) if sets else Estimate(math.nan, (), 0, 0)
+        parts: list[Part | None] = [_part(self, "average", "CAR-FT, average of five sets", whole, found)]
+        for name, of_set in sets.items():
+            one = _part(self, name, f"CAR-FT, {DOMAINBED[name]}", of_set.pooled(), of_set)
+            parts.append(replace(one, deciding=False))
+        gain = Contrast(CAR_FT, FT, "top1", every_suite)
+        parts += supporting(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
+        verdict = decide(self, evidence, parts, "car_ft")
+        few = verdict.n_seeds < FEWEST_SEEDS
+        if not (evidence.scope and evidence.scope.is_of_references):
+            start = f"{evidence.scope.model} from '{evidence.scope.pretrained}'" if evidence.scope else "another model"
+            words = f"The claim is about {SHOWN_BACKBONE} from OpenAI's weights, this is {start}. {verdict.reason}"
+            return replace(verdict, verdict="not comparable", reason=words)
+        if few and verdict.verdict in ("reproduced", "contradicted"):
+            words = f"Fewer than {FEWEST_SEEDS} seeds. {verdict.reason}"
+            return replace(verdict, verdict="inconclusive", reason=words)
+        half = 100 * (parts[0].high - parts[0].low) / 2 if parts[0] else 0.0
+        words = (
+            f"{verdict.reason} Effects are measured minus claimed; the interval is {half:.1f} points to either side."
+        )
+        return replace(verdict, reason=f"{words} {_protocol_words(evidence)}")
+
+
+def held_out(evidence: Evidence, entry: Entry) -> ContrastResult:
+    """Accuracy of an entry on every held-out domain of DomainBed, and what stands in the way of a decision."""
+    estimates, flaws, unequal = {}, [], []
+    for task in evidence.wanted_tasks:
+        cells = evidence.cells(task, entry) if task in evidence.tasks else ()
+        try:
+            made = contributions(evidence, cells, evidence.suites(task), "top1") if cells else None
+        except Mismatch as mismatch:
+            unequal.append(mismatch.message.removesuffix("."))
+            continue
+        if made is None:
+            flaws.append(f"{evidence.label(task)} is missing")
+            continue
+        estimate = two_way(made)
+        if reasons := reasons_without_interval(made, evidence.suites(task), evidence.card(task).group):
+            flaws.append(f"{evidence.label(task)} has no interval: it has {reasons}")
+        estimates[task] = (estimate, cells)
+    return ContrastResult(estimates, (*flaws, *departures(evidence, list(estimates), entry.method)), tuple(unequal))
+
+
+def _protocol_words(evidence: Evidence) -> str:
+    """Under which protocol of training and evaluation the studies ran; what CAR-FT chose is not known."""
+    study = next(s for s in evidence.studies if s.method == CAR_FT.method)
+    training = Training(**{**study.training.content(), "epochs": study.training.epochs})
+    length = f"{training.epochs} passes" if training.steps is None else f"{training.steps:,} steps"
+    images = f"{training.batch_size} images {'of each domain' if training.domain_balanced else 'of all domains'} a step"
+    named = {
+        "augmentation": training.augmentation, "schedule": training.schedule, "evaluation view": study.eval_view,
+        "holdout": study.holdout, "images of the held-out domain": study.target_split,
+    }  # fmt: skip
+    settings = ", ".join(f"{name} {value}" for name, value in named.items())
+    return f"Protocol: {length}, {images}, {settings}. What CAR-FT used is not published."
+
+
+def _part(claim: Claim, name: str, title: str, estimate: Estimate, found: ContrastResult) -> Part:
+    claimed = claim.reference(name) or 0.0
+    named = f"{title}, minus {100 * claimed:.1f}"
+    over = replace(estimate, effect=estimate.effect - claimed)
+    return Part(named, over, found.cells, tuple(found.estimates), found.flaws, found.unequal, side="around")
+
+
+CLAIM = DomainBedAverage(
+    id="C6",
+    title="DomainBed average of 78.5",
+    statement="CAR-FT of CLIP ViT-B/16 reaches an average of 78.5 % on DomainBed.",
+    rule=(
+        "Leave-one-domain-out accuracy, mean over held-out domains per set and over the five "
+        "sets, winners by training-domain validation, at least 3 seeds: 78.5 inside the interval."
+    ),
+    source="abstract of arXiv 2211.16175 (the average); the five sets from Lyou et al., Table 1",
+    margin_points=0.0,
+    asked_of=("domainbed",),
+    needs="suites",
+    scale="paper",
+    references=(
+        Reference("average", "Avg5", "CAR-FT", 78.5, "paper"),
+        Reference("vlcs", "VLCS", "CAR-FT", 85.5),
+        Reference("pacs", "PACS", "CAR-FT", 96.8),
+        Reference("officehome", "OfficeHome", "CAR-FT", 85.7),
+        Reference("terraincognita", "TerraIncognita", "CAR-FT", 61.9),
+        Reference("domainnet", "DomainNet", "CAR-FT", 62.5),
+    ),
+)

@@ -1,0 +1,68 @@
+"""C7: state of the art on DomainBed in November 2022."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.claims.rules import Claim, Verdict
+from reports.evidence.evidence import Evidence
+from reports.evidence.references import SHOWN_BACKBONE, reference_numbers
+from reports.evidence.scopes import DOMAINBED
+
+
+class StateOfTheArt(Claim):
+    """Decided from the numbers of others; nothing is run."""
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        """From reference numbers alone."""
+        rows = reference_numbers()
+        rows = rows[(rows["table"] == "domainbed")]
+        ours = _ours(rows)
+        rivals = rows[rows["method"].isin(self.rivals)]
+        averages = rivals[rivals["dataset"] == "Avg5"]
+        best = averages.iloc[int(averages["value"].argmax())]
+        lead = ours["Avg5"] - best["value"]
+        beaten = []
+        for name in DOMAINBED.values():
+            of_set = rivals[rivals["dataset"] == name]
+            top = of_set.iloc[int(of_set["value"].argmax())]
+            if top["value"] > ours[name]:
+                beaten.append(f"{name} ({top['method']}, {top['backbone']}: {top['value']} against {ours[name]})")
+        without = sorted(set(rivals["method"]) - set(averages["method"]))
+        words = [
+            "From numbers that others report; nothing was run here, no interval can be given, and it counts apart.",
+            f"Of the averages on record CAR-FT's {ours['Avg5']} is the highest "
+            f"(next: {best['method']} {best['value']}).",
+        ]
+        words += [f"True of the average only: higher is on record for {', '.join(beaten)}."] if beaten else []
+        words += [f"No average is on record for {', '.join(without)}."] if without else []
+        return Verdict(
+            self.id,
+            self.title,
+            "reproduced" if lead > 0 else "contradicted",
+            self.scale,
+            lead / 100,
+            reason=" ".join(words),
+            headline=f"CAR-FT - {best['method']}, average of five sets",
+            basis="reference numbers",
+        )
+
+
+def _ours(rows: pd.DataFrame) -> dict[str, float]:
+    mine = rows[(rows["method"] == "CAR-FT") & (rows["backbone"] == SHOWN_BACKBONE)]
+    return dict(zip(mine["dataset"], mine["value"], strict=True))
+
+
+CLAIM = StateOfTheArt(
+    id="C7",
+    title="State of the art on DomainBed in November 2022",
+    statement="In November 2022 no known method had a higher DomainBed average.",
+    rule=(
+        "From reference numbers alone, nothing is run: the average of CAR-FT above that of every "
+        "earlier method whose average is on record. The five sets stand beside it."
+    ),
+    source="abstract of arXiv 2211.16175: 'building the new state-of-the-art'",
+    margin_points=0.0,
+    scale="paper",
+    rivals=("CLIP-ZS", "LP", "MIRO", "MIRO+SWAD"),
+)
