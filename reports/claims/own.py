@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from carft.spec.registry import METHODS, PLUGGED, method_card
-from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, pool, sampled, suite_set
-from reports.claims.rules import Claim, Verdict, decide, set_own, supporting
+from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
+from reports.claims.rules import Claim, Verdict, decide, mean_parts, set_own
 from reports.evidence.evidence import Entry, Evidence
 
 #: the copy that a report keeps of the claims that it was asked for
@@ -114,11 +114,7 @@ class DeclaredClaim(Claim):
         first, second = entry_of(declared.first), entry_of(declared.second)
         contrast = Contrast(first, second, declared.metric, sets)
         name = f"{declared.first} - {declared.second}, {words.removeprefix('the ')}"
-        settings = {"margin": self.margin, "side": declared.direction}
-        parts = [
-            pool(evidence, contrast, name, **settings),
-            *supporting(sampled(evidence, contrast, name, **settings)),
-        ]
+        parts = mean_parts(evidence, contrast, name, margin=self.margin, side=declared.direction)
         missing = f"{declared.first} and {declared.second}"
         return decide(self, evidence, parts, missing, _command(evidence, first, second))
 

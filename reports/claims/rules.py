@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Final, Literal
 
 from carft.core.errors import UserError
-from reports.analysis.contrasts import Part
+from reports.analysis.contrasts import Contrast, Part, pool, sampled
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
 from reports.evidence.scopes import Family
@@ -259,8 +258,9 @@ def set_own(claims: Mapping[str, Claim], source: str) -> None:
 @cache
 def shipped() -> dict[str, Claim]:
     """Claim id -> claim of the ledger: ``CLAIM`` of every module in ``reports/claims/ledger``, by number."""
-    modules = iter_modules([str(Path(__file__).with_name("ledger"))])
-    claims: list[Claim] = [import_module(f"reports.claims.ledger.{module.name}").CLAIM for module in modules]
+    folder = import_module("reports.claims.ledger")
+    modules = [import_module(f"{folder.__name__}.{module.name}") for module in iter_modules(folder.__path__)]
+    claims: list[Claim] = [module.CLAIM for module in modules]
     return {claim.id: claim for claim in sorted(claims, key=_number)}
 
 
@@ -359,6 +359,14 @@ def listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
     shared = {part.name.partition(", ")[0] for part in deciding}
     short = len(deciding) > 1 and len(shared) == 1
     return ", ".join(part.name.partition(", ")[2] if short else part.name for part in some)
+
+
+def mean_parts(evidence: Evidence, contrast: Contrast, name: str, **settings: Any) -> list[Part | None]:
+    """The mean of a contrast over tasks, which decides, and beside it the mean with tasks as a sample.
+
+    settings: ``margin``, ``side`` and ``reported`` of :class:`reports.analysis.contrasts.Part`.
+    """
+    return [pool(evidence, contrast, name, **settings), *supporting(sampled(evidence, contrast, name, **settings))]
 
 
 def supporting(*parts: Part | None) -> list[Part]:

@@ -40,7 +40,6 @@ class NoArtefact(Claim):
     """The gains under both ways of selecting, side by side."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """The verdict from both ways of selecting."""
         validated = _validated(evidence)
         if not validated:
             return not_run(self, evidence, "ft and car_ft")

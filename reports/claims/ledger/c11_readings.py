@@ -28,7 +28,6 @@ class NoOpenChoice(Claim):
     """The gains under every reading."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """The verdict over all readings that were run."""
         found = specifications(evidence)
         if len(found) < 2:
             return not_run(self, evidence, "readings other than the default", readings_command(evidence))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reports.analysis.contrasts import Contrast, every_suite, pool, sampled
-from reports.claims.rules import Claim, Verdict, decide, supporting
+from reports.analysis.contrasts import Contrast, every_suite, pool
+from reports.claims.rules import Claim, Verdict, decide, mean_parts, supporting
 from reports.evidence.evidence import WISE, WISE_CAR, Evidence
 
 FIXED_ALPHA = 0.5
@@ -15,14 +15,12 @@ class WeightAveraging(Claim):
     """WiSE-FT of CAR-FT minus WiSE-FT of FT at the fixed alpha."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """WiSE-FT of CAR-FT minus WiSE-FT of FT at the fixed alpha."""
         half, half_car = replace(WISE, alpha=FIXED_ALPHA), replace(WISE_CAR, alpha=FIXED_ALPHA)
         fixed, chosen = Contrast(half_car, half, "top1", every_suite), Contrast(WISE_CAR, WISE, "top1", every_suite)
         name = "WiSE(CAR-FT) - WiSE(FT), OOD"
         parts = [
-            pool(evidence, fixed, f"{name}, alpha 0.5"),
+            *mean_parts(evidence, fixed, f"{name}, alpha 0.5"),
             *supporting(
-                sampled(evidence, fixed, f"{name}, alpha 0.5"),
                 pool(evidence, Contrast(half_car, half), "WiSE(CAR-FT) - WiSE(FT), ID, alpha 0.5", deciding=False),
                 pool(evidence, chosen, f"{name}, alpha by validation", deciding=False),
             ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool, sampled
-from reports.claims.rules import Claim, Verdict, decide, supporting
+from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool
+from reports.claims.rules import Claim, Verdict, decide, mean_parts, supporting
 from reports.evidence.evidence import FT, ZERO_SHOT, Evidence
 
 
@@ -11,14 +11,12 @@ class ContextsLost(Claim):
     """FT minus zero-shot in context recognition."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """FT minus zero-shot."""
         whole, name = Contrast(FT, ZERO_SHOT, "context", every_set), "FT - zero-shot, all sets"
         suites = Contrast(FT, ZERO_SHOT, "context", every_suite)
         ours = {"deciding": False, "side": "below"}
         parts = [
-            pool(evidence, whole, name, side="below"),
+            *mean_parts(evidence, whole, name, side="below"),
             *supporting(
-                sampled(evidence, whole, name, side="below"),
                 pool(evidence, Contrast(FT, ZERO_SHOT, "context", id_test), "FT - zero-shot, ID test", **ours),
                 pool(evidence, suites, "FT - zero-shot, all suites", **ours),
             ),

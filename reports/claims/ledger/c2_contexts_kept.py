@@ -13,7 +13,6 @@ class ContextsKept(Claim):
     """CAR-FT minus FT, and CAR-FT within the margin of zero-shot."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """CAR-FT minus FT, and CAR-FT within the margin of zero-shot."""
         over, kept = Contrast(CAR_FT, FT, "context", every_set), Contrast(CAR_FT, ZERO_SHOT, "context", every_set)
         suites = Contrast(CAR_FT, ZERO_SHOT, "context", every_suite)
         ours: dict[str, Any] = {"deciding": False, "margin": -self.margin}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from reports.analysis.contrasts import Contrast, Part, pool, sampled
+from reports.analysis.contrasts import Contrast, Part, pool
 from reports.claims.references import against_references, reported
-from reports.claims.rules import Claim, Reference, Verdict, decide, supporting
+from reports.claims.rules import Claim, Reference, Verdict, decide, mean_parts, supporting
 from reports.evidence.evidence import CAR_FT, FT, Evidence
 
 
@@ -15,12 +15,9 @@ class InDistribution(Claim):
     """Non-inferiority on the test sets; superiority stands beside it."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """Non-inferiority on the test sets; superiority stated beside it."""
         contrast, name = Contrast(CAR_FT, FT), "CAR-FT - FT, ID test"
-        parts = [
-            pool(evidence, contrast, name, margin=-self.margin, reported=reported(self, evidence, "test")),
-            *supporting(sampled(evidence, contrast, name, margin=-self.margin)),
-        ]
+        others = reported(self, evidence, "test")
+        parts = mean_parts(evidence, contrast, name, margin=-self.margin, reported=others)
         verdict = decide(self, evidence, parts, "ft and car_ft")
         if verdict.verdict in ("not comparable", "not run") or verdict.low is None or math.isnan(verdict.low):
             return verdict

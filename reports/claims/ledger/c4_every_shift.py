@@ -12,7 +12,6 @@ class EveryShift(Claim):
     """CAR-FT minus FT on each suite."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """All suites must gain at once."""
         return decide_every_suite(self, evidence, FT, "ft and car_ft")
 
     def gains(self, evidence: Evidence) -> list[Part]:

@@ -11,7 +11,6 @@ class AboveZeroShot(Claim):
     """CAR-FT minus zero-shot on each suite."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """All suites must lie above zero-shot at once."""
         return decide_every_suite(self, evidence, ZERO_SHOT, "zeroshot and car_ft")
 
 

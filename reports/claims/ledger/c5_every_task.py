@@ -14,7 +14,6 @@ class EveryTask(Claim):
     """One deciding part a task, in the metric of its card; top-1 stands beside another metric."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """One deciding part per task, in the metric of the task's card; top-1 stands beside another metric."""
         contrast, mean = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT, mean of tasks"
         found = contrast.estimate(evidence)
         parts: list[Part | None] = [*parts_of_tasks(evidence, found, "CAR-FT - FT, ")]

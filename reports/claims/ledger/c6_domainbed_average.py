@@ -21,7 +21,6 @@ class DomainBedAverage(Claim):
     """The mean over five sets of the mean over held-out domains, minus the number claimed."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """The mean over five sets of the mean over held-out domains, minus the number claimed."""
         found = held_out(evidence, CAR_FT)
         sets: dict[str, ContrastResult] = {}
         for task, accuracy in found.estimates.items():

@@ -11,7 +11,6 @@ class HeldOutDomains(Claim):
     """CAR-FT minus plain fine-tuning on held-out domains."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """CAR-FT minus plain fine-tuning, mean over held-out domains."""
         gain = Contrast(CAR_FT, FT, "top1", every_suite)
         return decide(self, evidence, [pool(evidence, gain, "CAR-FT - FT, mean of held-out domains")], "ft and car_ft")
 

@@ -14,7 +14,6 @@ class StateOfTheArt(Claim):
     """Decided from the numbers of others; nothing is run."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """From reference numbers alone."""
         rows = reference_numbers()
         rows = rows[(rows["table"] == "domainbed")]
         ours = _ours(rows)

@@ -21,7 +21,6 @@ class ContextMatters(Claim):
     """CAR-FT minus each control that puts something else in the place of contexts."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """CAR-FT minus each control, out of distribution, at equal budget."""
         parts: list[Part | None] = []
         missing = [name for name in CONTROLS if not _was_run(evidence, name)]
         for name in CONTROLS:

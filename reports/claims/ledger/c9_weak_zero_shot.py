@@ -40,7 +40,6 @@ class WeakZeroShot(Claim):
     """The correlation over tasks of the gain with zero-shot accuracy."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        """Spearman's correlation over tasks of the ID gain with zero-shot accuracy on other images."""
         found = Contrast(CAR_FT, FT).estimate(evidence)
         every = {task: zero_shot_accuracy(evidence, task) for task in found.estimates}
         starts = {task: start for task, start in every.items() if start is not None}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from carft.store.records import Store
 from reports.build import build_report
 from reports.claims.ledger.c8_context_matters import CONTROLS
 from reports.claims.readings import reading_share_table, specification_table
+from reports.claims.rules import shipped
 from reports.claims.verdicts import Verdict, ledger, verdicts
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
@@ -25,7 +28,7 @@ from reports.evidence.scopes import HELD_OUT, family_of
 from reports.tables.accuracy import task_table
 from reports.tables.tuning import one_trial_table, one_trial_words, selection_table, trial_table
 from tests.support import planted
-from tests.support.helpers import made_up_study
+from tests.support.helpers import ROOT, made_up_study
 from tests.support.planted import Plan, plant, write, write_hits
 
 pytestmark = pytest.mark.usefixtures("few_figures")
@@ -42,6 +45,34 @@ def answer(store: Store, claim: str, scope: str | None = None) -> Verdict:
     found = [v for v in verdicts(Evidence.of(store)) if v.claim == claim and scope in (None, v.scope)]
     assert len(found) == 1, [v.scope for v in found]
     return found[0]
+
+
+def test_a_claim_is_one_file_as_the_page_on_extending_shows(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "CLAIM = " in b]
+    (tmp_path / "c13_near_pretrained.py").write_text(block, encoding="utf-8")
+    folder = import_module("reports.claims.ledger")
+    top1, context = ({"zeroshot": 0.5, "ft": 0.6, "l2_sp": share} for share in (0.8, 0.5))
+    plant(store, ["icons/all"], Plan(top1=top1, context=context), curves=False)
+    monkeypatch.setattr(folder, "__path__", [*folder.__path__, str(tmp_path)])
+    shipped.cache_clear()
+    try:
+        assert list(ledger())[-2:] == ["C12", "C13"]
+        assert answer(store, "C13").verdict == "reproduced"
+    finally:
+        shipped.cache_clear()
+
+
+def test_no_file_but_a_claim_s_own_names_it() -> None:
+    """The list of rules that changed is history, and a claim may be about others."""
+    reports = ROOT / "reports"
+    files = [path for kind in ("py", "html", "js") for path in reports.rglob(f"*.{kind}")]
+    named = re.compile(rf"\b({'|'.join(ledger())})\b")
+    others = [path for path in files if path.parent.name not in ("ledger", "vendor")]
+    assert len(others) > 40
+    assert [path.name for path in others if named.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_reference_numbers_of_the_ledger_are_those_of_the_table() -> None:
