@@ -63,15 +63,15 @@ class PageAnswer:
 
         verdicts: of all scopes. checks: the null checks of the folder.
         """
-        found = [_Measured.of(topic, evidence) for topic in TOPICS]
-        told = {v.scope for v in verdicts if v.scope and v.verdict != "not run"}
-        if len(told) > 1:
-            views = [view for view in evidence.views() if view.name in told]
+        by_topic = [_Measured.of(topic, evidence) for topic in TOPICS]
+        decided = {v.scope for v in verdicts if v.scope and v.verdict != "not run"}
+        if len(decided) > 1:
+            views = [view for view in evidence.views() if view.name in decided]
             sentences = [_sentence_of_several(topic, views, verdicts, checks) for topic in TOPICS]
         else:
             doubt = _doubt(evidence, checks)
-            sentences = [_sentence(one, evidence, verdicts, doubt) for one in found]
-        return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, found))
+            sentences = [_sentence(measured, evidence, verdicts, doubt) for measured in by_topic]
+        return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, by_topic))
 
 
 @dataclass(frozen=True)
@@ -136,20 +136,25 @@ def _doubt(evidence: Evidence, checks: Sequence[NullCheck], method: str = CAR_FT
     return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
 
 
-def _sentence(found: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], doubt: str) -> Sentence:
-    """The sentence of a topic. doubt: on anything of CAR-FT."""
-    own = _own(found.topic, evidence, verdicts)
-    waiting = found.is_asked or not evidence.tasks
-    missing = _what_is_missing(evidence) if waiting else found.topic.lacking
-    clauses = [_clauses(found, own, doubt) or f"not measured: {missing}"]
-    if found.topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
+def _sentence(measured: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], doubt: str) -> Sentence:
+    """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts.
+
+    doubt: what keeps everything about CAR-FT undecided.
+    """
+    topic = measured.topic
+    decided = _verdicts_on(topic, evidence, verdicts)
+    clauses = _clauses(measured, doubt or next(filter(None, map(doubt_of, decided)), ""))
+    if not clauses:
+        waiting = measured.is_asked or not evidence.tasks
+        clauses.append(f"not measured: {_what_is_missing(evidence) if waiting else topic.lacking}")
+    if topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         clauses.insert(0, recognition.words)
     for name in own_methods(evidence):
-        if (part := found.own.get(METHODS[name].label)) is not None:
+        if (part := measured.own.get(METHODS[name].label)) is not None:
             clauses.append(_between(METHODS[name].label, part, _doubt(evidence, (), name) or part_doubt(part)))
-    if own and found.over is not None:
-        clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in own))
-    return Sentence(found.topic.title, "; ".join(clauses) + ".")
+    if decided and measured.over is not None:
+        clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in decided))
+    return Sentence(topic.title, "; ".join(clauses) + ".")
 
 
 def _what_is_missing(evidence: Evidence) -> str:
@@ -159,7 +164,7 @@ def _what_is_missing(evidence: Evidence) -> str:
     return f"the data of {_few(broken, 3)} are broken" if broken else "fine-tuned cells were not evaluated yet"
 
 
-def _own(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def _verdicts_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The verdicts on a topic's claims in the scope of the evidence."""
     named = {claim.id for claim in ledger().values() if claim.topic == topic.title}
     return [v for v in verdicts if v.claim in named and v.scope == evidence.name and v.verdict != "not run"]
@@ -169,25 +174,24 @@ def _sentence_of_several(
     topic: Topic, views: Sequence[Evidence], verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
 ) -> Sentence:
     """The sentence of a topic on several scopes. The claims below have intervals and verdicts."""
-    found = {view.name: _Measured.of(topic, view) for view in views}
-    asked = {name: one for name, one in found.items() if one.is_asked}
+    by_scope = {view.name: _Measured.of(topic, view) for view in views}
+    asked = {name: measured for name, measured in by_scope.items() if measured.is_asked}
     if not asked:
         return Sentence(topic.title, f"not measured: {topic.lacking}.")
-    doubtful = {view.name for view in views if _doubt(view, checks) or any(map(doubt_of, _own(topic, view, verdicts)))}
-    unseen = [view.name for view in views if topic.metric == "context" and _is_at_chance(view)]
-    over: Clause = ("CAR-FT against FT", {name: one.over for name, one in asked.items()}, doubtful)
-    tuned: Clause = ("FT against zero-shot", {name: one.tuned for name, one in asked.items()}, ())
-    clauses = [tuned, over] if topic.metric == "context" else [over]
-    for label in dict.fromkeys(label for one in asked.values() for label in one.own):
-        parts = {name: one.own[label] for name, one in asked.items() if label in one.own}
+    doubtful = {
+        view.name for view in views if _doubt(view, checks) or any(map(doubt_of, _verdicts_on(topic, view, verdicts)))
+    }
+    clauses: list[Clause] = [("CAR-FT against FT", {name: m.over for name, m in asked.items()}, doubtful)]
+    at_chance: list[str] = []
+    if topic.metric == "context":
+        clauses.insert(0, ("FT against zero-shot", {name: m.tuned for name, m in asked.items()}, ()))
+        recognition = {view.name: ContextRecognition.of(view) for view in views}
+        at_chance = [name for name, level in recognition.items() if level and not level.is_above_chance]
+    for label in dict.fromkeys(label for measured in asked.values() for label in measured.own):
+        parts = {name: measured.own[label] for name, measured in asked.items() if label in measured.own}
         clauses.append((f"{label} against FT", parts, {name for name, part in parts.items() if part_doubt(part)}))
-    chance = f"; zero-shot is not above chance on {_few(unseen, FEW)}" if unseen else ""
+    chance = f"; zero-shot is not above chance on {_few(at_chance, FEW)}" if at_chance else ""
     return Sentence(topic.title, f"{listed(clauses)}{chance}.")
-
-
-def _is_at_chance(evidence: Evidence) -> bool:
-    recognition = ContextRecognition.of(evidence)
-    return recognition is not None and not recognition.is_above_chance
 
 
 def listed(clauses: Sequence[Clause]) -> str:
@@ -217,20 +221,13 @@ def _few(scopes: Sequence[str], named: int) -> str:
     return ", ".join(scopes[:named]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _clauses(found: _Measured, own: Sequence[Verdict], doubt: str) -> str:
-    """The measured differences in words; empty without any. Context recognition begins with zero-shot."""
-    doubt = doubt or next(filter(None, map(doubt_of, own)), "")
-    between = "" if found.over is None else _between("CAR-FT", found.over, doubt)
-    start = _against_start(found)
-    clauses = [start, between] if found.topic.metric == "context" else [between, start]
-    return "; ".join(filter(None, clauses))
-
-
-def _against_start(found: _Measured) -> str:
-    """What each of the two gained or lost against zero-shot."""
-    sides = [("plain fine-tuning", found.tuned), ("CAR-FT", found.kept)]
-    told = [f"{name} {_moved(part)}" for name, part in sides if part is not None]
-    return f"against zero-shot, {' and '.join(told)}" if told else ""
+def _clauses(measured: _Measured, doubt: str) -> list[str]:
+    """The measured differences in words: CAR-FT against FT, and both against zero-shot, which contexts begin with."""
+    between = [] if measured.over is None else [_between("CAR-FT", measured.over, doubt)]
+    sides = [("plain fine-tuning", measured.tuned), ("CAR-FT", measured.kept)]
+    moves = [f"{name} {_moved(part)}" for name, part in sides if part is not None]
+    start = [f"against zero-shot, {' and '.join(moves)}"] if moves else []
+    return start + between if measured.topic.metric == "context" else between + start
 
 
 def _moved(part: Part) -> str:
