@@ -144,8 +144,8 @@ def _parsed(label: str) -> tuple[str, str | None, str | None, str | None]:
     names = {card.label: name for name, card in METHODS.items()}
     if label in names:
         return names[label], None, None, None
-    if found := _ENTRY.fullmatch(label):
-        method, parent, alpha, greedy = found.groups()
+    if match := _ENTRY.fullmatch(label):
+        method, parent, alpha, greedy = match.groups()
         return method, parent, alpha, greedy
     shown = _SHOWN_ENTRY.fullmatch(label)
     if shown is None or shown["method"] not in names or (shown["parent"] or "FT") not in names:
@@ -157,18 +157,18 @@ def _parsed(label: str) -> tuple[str, str | None, str | None, str | None]:
 def _command(evidence: Evidence, first: Entry, second: Entry) -> str:
     """The sweep that runs both sides."""
     wanted = {name for entry in (first, second) for name in (entry.method, entry.parent) if name}
-    known = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
+    sweep = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
     plugin = " --plugin FILE" if wanted & set(PLUGGED) else ""
-    return f"{known} --methods {','.join(name for name in METHODS if name in wanted | {'zeroshot'})}{plugin}"
+    return f"{sweep} --methods {','.join(name for name in METHODS if name in wanted | {'zeroshot'})}{plugin}"
 
 
 def read_claims(text: str, source: str) -> list[OwnClaim]:
     """The claims of a YAML text. Raises ``UserError``, with the line, for what cannot be."""
-    found = parse_yaml(ClaimsFile, text, source, "claims file").claims
-    names = [claim.id for claim in found]
+    claims = parse_yaml(ClaimsFile, text, source, "claims file").claims
+    names = [claim.id for claim in claims]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"'{source}' has two claims called '{twice}'.", "Give each its own id.")
-    return found
+    return claims
 
 
 def ask(text: str, source: str) -> None:

@@ -48,45 +48,45 @@ class Specified:
 
 def specifications(evidence: Evidence) -> list[Specified]:
     """All readings of a scope under which CAR-FT was searched, the default first; also those without an estimate."""
-    found = []
+    readings = []
     for reading in sorted(evidence.readings or {}, key=lambda choices: (len(choices), str(choices))):
         view = evidence.under(reading)
         if not any(view.study(task, CAR_FT.method) for task in view.tasks):
             continue
         on_test = Contrast(CAR_FT, FT).estimate(view)
         if not on_test.estimates:
-            found.append(Specified(reading, {}, {}, on_test.unequal))
+            readings.append(Specified(reading, {}, {}, on_test.unequal))
             continue
         mean = pool(view, Contrast(CAR_FT, FT, "top1", every_suite), "mean OOD")
         parts = {claim.id: claim.gains(view) for claim in gain_claims()}
         whole, suites = (parts[gain_claim(gain).id] for gain in ("ID test", "suites"))
         shown = {part.name: part for part in (*whole, *filter(None, [mean]), *suites)}
-        found.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))
-    return found
+        readings.append(Specified(reading, {k: v for k, v in parts.items() if v}, shown))
+    return readings
 
 
-def opposed(found: Sequence[Specified], claim: str) -> list[Specified]:
+def opposed(readings: Sequence[Specified], claim: str) -> list[Specified]:
     """Readings under which a claim is contradicted, after Holm over all readings and their deciding parts."""
-    against = [(s, p.p_against) for s in found for p in s.parts.get(claim, ()) if not (p.flaws or p.unequal)]
+    against = [(s, p.p_against) for s in readings for p in s.parts.get(claim, ()) if not (p.flaws or p.unequal)]
     adjusted = holm_one_sided([p for _, p in against])
     hit = [s.choices for (s, _), p in zip(against, adjusted, strict=True) if p < ONE_SIDED]
-    return [s for s in found if s.choices in hit]
+    return [s for s in readings if s.choices in hit]
 
 
-def holding(found: Sequence[Specified], claim: str) -> list[Specified]:
+def holding(readings: Sequence[Specified], claim: str) -> list[Specified]:
     """Readings under which a claim holds."""
-    return [s for s in found if s.answer(claim) == "reproduced"]
+    return [s for s in readings if s.answer(claim) == "reproduced"]
 
 
 def specification_table(evidence: Evidence) -> pd.DataFrame:
     """One row per reading and set (ID test, mean OOD, each suite): effect, interval, the answers, every factor."""
     rows = []
     for view in evidence.views():
-        found = specifications(view)
-        if len(found) < 2:
+        readings = specifications(view)
+        if len(readings) < 2:
             continue
-        names = sorted({name for s in found for name, _ in s.choices})
-        for s in found:
+        names = sorted({name for s in readings for name, _ in s.choices})
+        for s in readings:
             answers = {claim.id: s.answer(claim.id) for claim in gain_claims()}
             factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
             for where, shown in s.shown.items():
@@ -110,23 +110,30 @@ def _row(view: Evidence, s: Specified, where: str, shown: Part) -> dict[str, Any
     }
 
 
-def never_changed(found: Sequence[Specified]) -> list[str]:
+def never_changed(readings: Sequence[Specified]) -> list[str]:
     """The open choices that no reading changes."""
-    return sorted({*DEFAULTS} - {name for s in found for name, _ in s.choices})
+    return sorted({*DEFAULTS} - {name for s in readings for name, _ in s.choices})
 
 
 def reading_share_table(evidence: Evidence) -> pd.DataFrame:
     """Per claim: in how many of the readings it holds, is contradicted (after Holm over readings), is undecided."""
     rows = []
     for view in evidence.views():
-        found = specifications(view)
-        if len(found) < 2:
+        readings = specifications(view)
+        if len(readings) < 2:
             continue
         for claim in (claim.id for claim in gain_claims()):
-            if any(claim in s.parts for s in found):
-                holds, against = len(holding(found, claim)), len(opposed(found, claim))
-                cells = dict.fromkeys(c for s in found for p in s.parts.get(claim, ()) for c in p.cells)
-                counts = (holds, against, len(found) - holds - against, len(found), holds / len(found), " ".join(cells))
+            if any(claim in s.parts for s in readings):
+                holds, against = len(holding(readings, claim)), len(opposed(readings, claim))
+                cells = dict.fromkeys(c for s in readings for p in s.parts.get(claim, ()) for c in p.cells)
+                counts = (
+                    holds,
+                    against,
+                    len(readings) - holds - against,
+                    len(readings),
+                    holds / len(readings),
+                    " ".join(cells),
+                )
                 rows.append((view.name, view.scale, claim, *counts))
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 

@@ -196,11 +196,11 @@ class Verdict:
         """The fields that scripts rely on, and the reason."""
         counts = ("n_tasks", "n_seeds", "n_groups")
         wanted = ("claim", "verdict", "scope", "scale", "unit", "basis", "effect", "low", "high", *counts)
-        found = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
+        numbers = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
         words = {name: getattr(self, name) for name in ("reason", "power", "command", "caution", "n_searches")}
         covers = {"covers_tuning_luck": self.n_searches > 1 if self.n_searches else None}
         last = {"power_to_show": self.power_to_show, "metric": self.metric}
-        return {**found, "part": self.headline, **words, **covers, **last}
+        return {**numbers, "part": self.headline, **words, **covers, **last}
 
     def as_json(self) -> dict[str, Any]:
         """The same with all parts, and below each part the tasks that it pools. Effects and bounds are shares of 1."""
@@ -278,11 +278,11 @@ def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "") -
     )
 
 
-def decide(claim: Claim, evidence: Evidence, found: Sequence[Part | None], missing: str, command: str = "") -> Verdict:
+def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], missing: str, command: str = "") -> Verdict:
     """The verdict on deciding parts. A part that is None decides and is absent: then the claim was not run."""
-    parts = tuple(part for part in found if part is not None)
+    parts = tuple(part for part in wanted if part is not None)
     deciding = [part for part in parts if part.deciding]
-    if not deciding or None in found:
+    if not deciding or None in wanted:
         return not_run(claim, evidence, missing, command)
     weakest = weakest_of(deciding)
     answer, reason = answer_of(deciding, weakest)

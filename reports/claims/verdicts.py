@@ -34,8 +34,8 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
     """
     if verdict.verdict not in ("reproduced", "contradicted"):
         return verdict
-    known = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
-    used = {*verdict.cells, *(parent for cell in known for parent in cell.parents)}
+    cells = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
+    used = {*verdict.cells, *(parent for cell in cells for parent in cell.parents)}
     if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
         names = "; ".join(f"{check.name}: {check.words}" for check in failed)
         doubt = f"A null check failed ({names}), so nothing is decided."
@@ -50,24 +50,24 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
 
 def _studies(evidence: Evidence) -> Iterable[StudyFile]:
     """The studies that verdicts rest on, of every scope and reading; a smaller search of one question is none."""
-    kept = (found for view in evidence.views() for found in (view.studies, *(view.readings or {}).values()))
+    kept = (studies for view in evidence.views() for studies in (view.studies, *(view.readings or {}).values()))
     return {study.id: study for studies in kept for study in studies}.values()
 
 
 def _decided(evidence: Evidence) -> list[Verdict]:
-    found = []
+    decided = []
     for claim in ledger().values():
         asked = [view for view in evidence.views() if _is_asked(claim, view)]
         if not claim.asked_of:
-            found.append(claim.decide(evidence))
+            decided.append(claim.decide(evidence))
         elif asked:
-            found += [_decided_in(_as_asked(claim, view), view) for view in asked]
+            decided += [_decided_in(_as_asked(claim, view), view) for view in asked]
         else:
             # no scope of this folder can be asked: what would have to be there
             unasked = not_run(claim, evidence, *proposal(claim, evidence))
             scale = evidence.scale if claim.scale == "any" else claim.scale
-            found.append(replace(unasked, scope="", scale=scale))
-    return found
+            decided.append(replace(unasked, scope="", scale=scale))
+    return decided
 
 
 def _decided_in(claim: Claim, view: Evidence) -> Verdict:

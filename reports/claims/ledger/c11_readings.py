@@ -28,58 +28,58 @@ class NoOpenChoice(Claim):
     """The gains under every reading."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        found = specifications(evidence)
-        if len(found) < 2:
+        readings = specifications(evidence)
+        if len(readings) < 2:
             return not_run(self, evidence, "readings other than the default", readings_command(evidence))
-        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in found)]
+        asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in readings)]
         if not asked:
             return not_run(self, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
-        answer, reason = _answer(found, asked)
-        power, surest = _power(found, asked)
-        if answer == "inconclusive" and power < ENOUGH and not never_changed(found):
+        answer, reason = _answer(readings, asked)
+        power, surest = _power(readings, asked)
+        if answer == "inconclusive" and power < ENOUGH and not never_changed(readings):
             unit = evidence.card(evidence.tasks[0]).group
             answer, reason = UNDECIDABLE, undecidable_words(surest, power, unit, reason)
         on_test, on_suites = gain_claim("ID test").id, gain_claim("suites").id
-        weakest = weakest_of([p for s in found if s.is_whole for p in s.parts.get(on_suites, s.parts[on_test])])
-        reading = next(s.label for s in found if any(weakest is p for parts in s.parts.values() for p in parts))
-        shares = ", ".join(f"{c} {len(holding(found, c))} of {len(found)}" for c in asked)
+        weakest = weakest_of([p for s in readings if s.is_whole for p in s.parts.get(on_suites, s.parts[on_test])])
+        reading = next(s.label for s in readings if any(weakest is p for parts in s.parts.values() for p in parts))
+        shares = ", ".join(f"{c} {len(holding(readings, c))} of {len(readings)}" for c in asked)
         return replace(
             Verdict.on(weakest, self, evidence, answer, f"{reason} Holds in: {shares} readings."),
             headline=f"{weakest.name}, under {reading} (weakest)",
-            cells=tuple(dict.fromkeys(cell for s in found for p in s.shown.values() for cell in p.cells)),
+            cells=tuple(dict.fromkeys(cell for s in readings for p in s.shown.values() for cell in p.cells)),
             power_to_show=None if math.isnan(power) else power,
         )
 
 
-def _power(found: Sequence[Specified], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
+def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, Sequence[Part]]:
     """The most that the power of all claims under all readings can be, that of the weakest, and its parts.
 
     NaN where a reading has no estimate, or only part of the evidence.
     """
-    groups = [s.parts[claim] for s in found for claim in asked if claim in s.parts]
-    if not all(s.is_whole for s in found) or any(part.flaws for parts in groups for part in parts):
+    groups = [s.parts[claim] for s in readings for claim in asked if claim in s.parts]
+    if not all(s.is_whole for s in readings) or any(part.flaws for parts in groups for part in parts):
         return math.nan, ()
     powers = [claim_power(parts) for parts in groups]
     weakest = min(range(len(groups)), key=lambda k: powers[k])
     return (math.nan, ()) if any(map(math.isnan, powers)) else (powers[weakest], groups[weakest])
 
 
-def _answer(found: Sequence[Specified], asked: Sequence[str]) -> tuple[Answer, str]:
-    unequal = [t for s in found for parts in s.parts.values() for p in parts for t in p.unequal]
-    unequal += [t for s in found for t in s.unequal]
+def _answer(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Answer, str]:
+    unequal = [t for s in readings for parts in s.parts.values() for p in parts for t in p.unequal]
+    unequal += [t for s in readings for t in s.unequal]
     if unequal:
         return "not comparable", f"{'; '.join(dict.fromkeys(unequal))}."
-    if all(s.answer(c) == "reproduced" for s in found for c in asked):
-        words = f"{', '.join(asked)} hold under all {len(found)} readings"
-        if same := never_changed(found):
+    if all(s.answer(c) == "reproduced" for s in readings for c in asked):
+        words = f"{', '.join(asked)} hold under all {len(readings)} readings"
+        if same := never_changed(readings):
             return "inconclusive", f"{words}, but none changes {', '.join(same)}."
         return "reproduced", f"{words}."
     for claim in asked:
-        holds, against = holding(found, claim), opposed(found, claim)
+        holds, against = holding(readings, claim), opposed(readings, claim)
         if holds and against:
             words = f"{claim} holds under {holds[0].label} and is contradicted under {against[0].label}."
             return "contradicted", words
-    without = [s.label for s in found if not s.is_whole]
+    without = [s.label for s in readings if not s.is_whole]
     if without:
         return "inconclusive", f"Not decided on part of the evidence: no estimate under {'; '.join(without)}."
     return "inconclusive", "No claim both holds and is contradicted, and not all hold everywhere."

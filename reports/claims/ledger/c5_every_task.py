@@ -15,21 +15,21 @@ class EveryTask(Claim):
 
     def decide(self, evidence: Evidence) -> Verdict:
         contrast, mean = Contrast(CAR_FT, FT, OF_CARD), "CAR-FT - FT, mean of tasks"
-        found = contrast.estimate(evidence)
-        parts: list[Part | None] = [*parts_of_tasks(evidence, found, "CAR-FT - FT, ")]
+        result = contrast.estimate(evidence)
+        parts: list[Part | None] = [*parts_of_tasks(evidence, result, "CAR-FT - FT, ")]
         parts += supporting(pool(evidence, contrast, mean, deciding=False), sampled(evidence, contrast, mean))
-        others = {task for task, metric in found.metrics.items() if metric != "top1"}
+        others = {task for task, metric in result.metrics.items() if metric != "top1"}
         if others:
             plain = parts_of_tasks(evidence, Contrast(CAR_FT, FT).estimate(evidence), "CAR-FT - FT, ")
             parts += [replace(p, name=f"{p.name}, top-1", deciding=False) for p in plain if p.tasks[0] in others]
         verdict = decide(self, evidence, parts, "ft and car_ft")
-        if verdict.verdict == "not run" or not found.estimates:
+        if verdict.verdict == "not run" or not result.estimates:
             return verdict
-        effects = [estimate.effect for estimate, _ in found.estimates.values()]
+        effects = [estimate.effect for estimate, _ in result.estimates.values()]
         gained = f"{sum(e > 0 for e in effects)} of {len(effects)} tasks gain"
         words = f"{verdict.reason} {gained} (sign test p = {sign_test(effects):.2f})."
         if others:
-            by = ", ".join(evidence.label(task) for task in found.estimates if task in others)
+            by = ", ".join(evidence.label(task) for task in result.estimates if task in others)
             words += f" Decided on mean per class, the usual metric of: {by}; top-1 stands beside it."
         return replace(verdict, reason=words)
 

@@ -21,18 +21,18 @@ class DomainBedAverage(Claim):
     """The mean over five sets of the mean over held-out domains, minus the number claimed."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        found = held_out(evidence, CAR_FT)
+        result = held_out(evidence, CAR_FT)
         sets: dict[str, ContrastResult] = {}
-        for task, accuracy in found.estimates.items():
-            sets.setdefault(task.partition("/")[0], replace(found, estimates={})).estimates[task] = accuracy
+        for task, accuracy in result.estimates.items():
+            sets.setdefault(task.partition("/")[0], replace(result, estimates={})).estimates[task] = accuracy
         absent = [title for name, title in DOMAINBED.items() if name not in sets]
-        if absent and not found.unequal:
+        if absent and not result.unequal:
             return not_run(self, evidence, f"car_ft on {', '.join(absent)}")
         whole = pooled([of_set.pooled() for of_set in sets.values()]) if sets else Estimate(math.nan, (), 0, 0)
-        parts: list[Part | None] = [_part(self, "average", "CAR-FT, average of five sets", whole, found)]
+        parts: list[Part | None] = [_part(self, "average", "CAR-FT, average of five sets", whole, result)]
         for name, of_set in sets.items():
-            one = _part(self, name, f"CAR-FT, {DOMAINBED[name]}", of_set.pooled(), of_set)
-            parts.append(replace(one, deciding=False))
+            part = _part(self, name, f"CAR-FT, {DOMAINBED[name]}", of_set.pooled(), of_set)
+            parts.append(replace(part, deciding=False))
         gain = Contrast(CAR_FT, FT, "top1", every_suite)
         parts += supporting(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
         verdict = decide(self, evidence, parts, "car_ft")
@@ -85,11 +85,11 @@ def _protocol_words(evidence: Evidence) -> str:
     return f"Protocol: {length}, {images}, {settings}. What CAR-FT used is not published."
 
 
-def _part(claim: Claim, name: str, title: str, estimate: Estimate, found: ContrastResult) -> Part:
+def _part(claim: Claim, name: str, title: str, estimate: Estimate, result: ContrastResult) -> Part:
     claimed = claim.reference(name) or 0.0
     named = f"{title}, minus {100 * claimed:.1f}"
     over = replace(estimate, effect=estimate.effect - claimed)
-    return Part(named, over, found.cells, tuple(found.estimates), found.flaws, found.unequal, side="around")
+    return Part(named, over, result.cells, tuple(result.estimates), result.flaws, result.unequal, side="around")
 
 
 CLAIM = DomainBedAverage(

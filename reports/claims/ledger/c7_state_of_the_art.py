@@ -48,8 +48,8 @@ class StateOfTheArt(Claim):
 
 
 def _ours(rows: pd.DataFrame) -> dict[str, float]:
-    mine = rows[(rows["method"] == "CAR-FT") & (rows["backbone"] == SHOWN_BACKBONE)]
-    return dict(zip(mine["dataset"], mine["value"], strict=True))
+    car_ft = rows[(rows["method"] == "CAR-FT") & (rows["backbone"] == SHOWN_BACKBONE)]
+    return dict(zip(car_ft["dataset"], car_ft["value"], strict=True))
 
 
 CLAIM = StateOfTheArt(

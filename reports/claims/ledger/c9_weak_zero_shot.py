@@ -40,8 +40,8 @@ class WeakZeroShot(Claim):
     """The correlation over tasks of the gain with zero-shot accuracy."""
 
     def decide(self, evidence: Evidence) -> Verdict:
-        found = Contrast(CAR_FT, FT).estimate(evidence)
-        every = {task: zero_shot_accuracy(evidence, task) for task in found.estimates}
+        result = Contrast(CAR_FT, FT).estimate(evidence)
+        every = {task: zero_shot_accuracy(evidence, task) for task in result.estimates}
         starts = {task: start for task, start in every.items() if start is not None}
         tasks = list(starts)
         if len(tasks) < FEWEST_TASKS:
@@ -50,16 +50,16 @@ class WeakZeroShot(Claim):
                 missing += f" of one family, and this one has {count}: first add tasks to it"
             return not_run(self, evidence, missing)
         levels = [starts[task].effect for task in tasks]
-        correlation = rank_correlation([found.estimates[task][0].effect for task in tasks], levels)
+        correlation = rank_correlation([result.estimates[task][0].effect for task in tasks], levels)
         answer, reason = _answer(correlation)
-        gains = [found.estimates[task][0] for task in tasks]
+        gains = [result.estimates[task][0] for task in tasks]
         unit = evidence.card(tasks[0]).group
-        if answer == "inconclusive" and not found.flaws and (noise := _only_noise(gains, list(starts.values()), unit)):
+        if answer == "inconclusive" and not result.flaws and (noise := _only_noise(gains, list(starts.values()), unit)):
             answer, reason = UNDECIDABLE, f"{noise} {reason}"
         reason += _errors_in_variables(gains, list(starts.values()))
-        if found.unequal or found.flaws:
-            answer = "not comparable" if found.unequal else "inconclusive"
-            reason = f"{'; '.join((*found.unequal, *found.flaws))}. {reason}"
+        if result.unequal or result.flaws:
+            answer = "not comparable" if result.unequal else "inconclusive"
+            reason = f"{'; '.join((*result.unequal, *result.flaws))}. {reason}"
         visible = correlation_visible_with(len(tasks))
         return Verdict(
             claim=self.id,
@@ -77,7 +77,7 @@ class WeakZeroShot(Claim):
             floor="tasks",
             reason=reason + _out_of_distribution(evidence, tasks, levels),
             headline="Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images",
-            cells=(*found.cells, *(evidence.cells(task, ZERO_SHOT)[0] for task in tasks)),
+            cells=(*result.cells, *(evidence.cells(task, ZERO_SHOT)[0] for task in tasks)),
             scope=evidence.name,
             unit="rank correlation",
             power=f"{len(tasks)} tasks see a correlation of {visible:.2f}; only more tasks help.",
@@ -132,10 +132,10 @@ def _points(variance: float) -> str:
 
 
 def _out_of_distribution(evidence: Evidence, tasks: list[str], levels: list[float]) -> str:
-    found = Contrast(CAR_FT, FT, "top1", every_suite).estimate(evidence).estimates
-    if not set(tasks) <= set(found):
+    gains = Contrast(CAR_FT, FT, "top1", every_suite).estimate(evidence).estimates
+    if not set(tasks) <= set(gains):
         return ""
-    beside = rank_correlation([found[task][0].effect for task in tasks], levels)
+    beside = rank_correlation([gains[task][0].effect for task in tasks], levels)
     return (
         f" Out of distribution: {beside.value:+.2f} ({beside.low:+.2f} to {beside.high:+.2f}), which decides nothing."
     )
