@@ -19,7 +19,7 @@ from carft.spec.registry import method_card
 from carft.spec.resolve import specify
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
-from carft.training.device import gpu_name, probe
+from carft.training.device import gpu_name, probe, use_repeatable_cublas
 from carft.training.execution import Execution
 from carft.training.loop import Trainer
 from carft.training.run import compute
@@ -168,5 +168,6 @@ def test_float32_is_float32_in_products_and_convolutions() -> None:
 
 
 def test_the_card_has_a_name_and_computes() -> None:
+    use_repeatable_cublas()
     assert gpu_name().startswith(("GPU-", "MIG-"))
     probe(DEVICE, gpu_name())
