@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from carft.data.catalog import card
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
-from carft.spec.registry import method_card
 from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -57,8 +56,8 @@ class Setting:
         cell = self.cell(method)
         execution = Execution(feature_cache=None if store is None else str(store))
         task = Task(TASK, train=self.images, val=self.images, digests={})
-        context = CellContext(task, self.pretrained, self.prompts, card(TASK), execution)
-        loss = method_card(method).load()(cell, self.pretrained, self.prompts)
+        context = CellContext(task, self.pretrained, self.prompts, BUILT_IN.card(TASK), execution)
+        loss = BUILT_IN.method(method).load()(cell, self.pretrained, self.prompts)
         trainer = Trainer(cell, context, self.network(), loss)
         for epoch in range(self.training.epochs):
             trainer.train_epoch(epoch)
@@ -84,14 +83,14 @@ def vit() -> Setting:
     pretrained = load_pretrained("ViT-B-32", "random")
     side = pretrained.side
     noise = torch.randint(0, 256, (VIT_BATCH, 3, side, side), dtype=torch.uint8, generator=torch.manual_seed(0))
-    prompts = Prompts.of(pretrained, card(TASK))
+    prompts = Prompts.of(pretrained, BUILT_IN.card(TASK))
     return Setting(image_set(noise, VIT_BATCH), pretrained, prompts, Training(epochs=1, batch_size=VIT_BATCH))
 
 
 def image_set(images: torch.Tensor | Files, count: int) -> ImageSet:
     """Images with labels that mean nothing."""
     names = tuple(f"image {i}" for i in range(count))
-    labels = torch.arange(count) % len(card(TASK).classes)
+    labels = torch.arange(count) % len(BUILT_IN.card(TASK).classes)
     return ImageSet(images, labels, torch.full((count,), -1), names, names)
 
 

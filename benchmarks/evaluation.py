@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmarks.benches import TASK, icons, image_set, photos
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.core.array_cache import ArrayCache
-from carft.data.catalog import card
 from carft.data.task import ImageSet
+from carft.spec.catalog import BUILT_IN
 from carft.training.evaluate import predict_each
 from carft.training.view_cache import cached_views
 
@@ -34,7 +34,9 @@ def _cached(files: ImageSet, cache: ArrayCache) -> Figure:
     network, given = setting.network(), (setting.pretrained, setting.prompts)
 
     def cached() -> None:
-        predict_each([network], cached_views(files, card(TASK), "centre", setting.pretrained.side, cache), *given)
+        predict_each(
+            [network], cached_views(files, BUILT_IN.card(TASK), "centre", setting.pretrained.side, cache), *given
+        )
 
     cached()
     seconds = interleaved({"cached": cached, "decoded": lambda: predict_each([network], files, *given)}, ROUNDS)

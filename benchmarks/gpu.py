@@ -23,14 +23,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.benches import image_set, photos
 from benchmarks.measuring import Figure, interleaved
 from carft.core.cores import cores
-from carft.data.catalog import card
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts
 from carft.models.precision import autocast
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
-from carft.spec.registry import method_card
 from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -152,7 +151,7 @@ def _work(rank: int, setting: Setting, method: str, folder: Path, cache: Path | 
         setting.device, workers, feature_cache=cache and str(cache), decoders=max(1, cores() // workers)
     )
     cell, context = _opened(setting, method, folder, execution)
-    loss = method_card(method).load()(cell, context.pretrained, context.prompts)
+    loss = BUILT_IN.method(method).load()(cell, context.pretrained, context.prompts)
     ends: list[float] = []
     started = time.perf_counter()
     trained = train(cell, context, context.network(), loss, log=lambda _: ends.append(time.perf_counter()))
@@ -175,7 +174,7 @@ def _opened(setting: Setting, method: str, folder: Path, execution: Execution) -
     pretrained = load_pretrained(setting.model, "random")
     pretrained.clip.to(setting.device)
     task = Task(setting.task, _photos(setting, folder, setting.steps * setting.batch), _photos(setting, folder, 8), {})
-    chosen = card(setting.task)
+    chosen = BUILT_IN.card(setting.task)
     return cell, CellContext(task, pretrained, Prompts.of(pretrained, chosen), chosen, execution)
 
 
@@ -194,7 +193,7 @@ def _bare_rate(setting: Setting) -> float:
     """Images per second of updates by hand on one batch that is on the device, without deterministic kernels."""
     torch.use_deterministic_algorithms(False)
     pretrained = load_pretrained(setting.model, "random")
-    prompts = Prompts.of(pretrained, card(setting.task))
+    prompts = Prompts.of(pretrained, BUILT_IN.card(setting.task))
     network = Network.of(pretrained, prompts).to(setting.device)
     shape = (setting.batch, 3, pretrained.side, pretrained.side)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=setting.device)

@@ -16,9 +16,10 @@ import torch
 from benchmarks.benches import icons
 from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
-from carft.data.catalog import DOWNSTREAM_ICONS, card
+from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.models.heads import context_divergence, context_logits
 from carft.models.network import Network, Prompts
+from carft.spec.catalog import BUILT_IN
 from carft.store.listing import list_cells
 from carft.store.records import Store
 from reports.build import build_report
@@ -100,7 +101,7 @@ def _bookkeeping(tasks: int = 9, trials: int = 16) -> float:
 
 def _heads(classes: int = 8, templates: int = 4) -> float:
     pretrained = icons().pretrained
-    task = card("icons/transport")
+    task = BUILT_IN.card("icons/transport")
     names = tuple(f"thing {number}" for number in range(classes))
     prompts = tuple(f"a picture {number} of a {{}}" for number in range(templates))
     chosen = replace(task, classes=names, templates=prompts, banks={"standard": prompts}, contexts=())

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measuring import Figure, environment, memory_mib, ratio
-from carft.data.catalog import data_set
 from carft.data.checking import attest
 from carft.data.indexing import VARIABLE, Indexed, indexed
 from carft.data.listing import digest_of, shared_of
+from carft.spec.catalog import BUILT_IN
 
 #: files unless a number is given; 200,000 take four times as long
 FILES = 50_000
@@ -28,7 +28,7 @@ ROUNDS = 3
 #: memory of a process that it shares with no other
 OWN = "RssAnon"
 #: one split of 1,000 class folders
-SET = data_set("imagenet-v2")
+SET = BUILT_IN.data_sets("imagenet-v2")[0]
 
 
 def measure(files: int = FILES) -> list[Figure]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from carft.core.errors import Diverged
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.spec.registry import method_card
+from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import specify
 from carft.spec.training import Training
 from carft.training.context import CellContext
@@ -33,7 +33,7 @@ def curve(model: str, task: str, seed: int, batch_size: int) -> list[tuple[float
     execution = Execution("cpu")
     execution.prepare()
     context = CellContext.of(cell, execution)
-    method = method_card(cell.method).load()(cell, context.pretrained, context.prompts)
+    method = BUILT_IN.method(cell.method).load()(cell, context.pretrained, context.prompts)
     trainer = Trainer(cell, context, context.network(), method)
     trainer.rates = [LOW * (HIGH / LOW) ** (step / (STEPS - 1)) for step in range(STEPS)]
     with suppress(Diverged):

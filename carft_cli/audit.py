@@ -62,6 +62,7 @@ def audit(settings: AuditSettings) -> None:
 
     Example: `python cli.py audit --smoke`
     """
+    from carft.spec.catalog import BUILT_IN
     from sweeps.recipes.audit import load_audit
 
     asked = load_audit(settings.name)
@@ -69,7 +70,7 @@ def audit(settings: AuditSettings) -> None:
     requests = [settings.cluster.resources(settings.compute, settings.data, one.recipe) for one in sweeps]
     requests[0].check()
     _require_possible(sweeps, requests, settings.dry_run)
-    store = writable(settings.output.results, [task for one in sweeps for task in one.recipe.tasks])
+    store = writable(settings.output.results, BUILT_IN, [task for one in sweeps for task in one.recipe.tasks])
     requests = [
         widened(settings.cluster, request, one.recipe, store) for request, one in zip(requests, sweeps, strict=True)
     ]

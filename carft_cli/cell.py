@@ -34,6 +34,7 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
+    from carft.spec.catalog import Catalog
     from carft.store.records import Store
     from carft.training.execution import Execution
 
@@ -64,23 +65,23 @@ class TrainSettings:
     keep_weights: Annotated[bool, option(OUTPUT, "Keep the trained weights.", "--keep-weights")] = False
     output: OutputOptions
 
-    def cell(self) -> Cell:
-        """The cell that is asked for."""
+    def cell(self) -> tuple[Cell, Catalog]:
+        """The cell that is asked for, and the catalog that knows it."""
         from carft.core.errors import UserError
-        from carft.spec.registry import method_card
         from carft.spec.resolve import specify
 
-        self.plugins.load()
+        catalog = self.plugins.catalog(self.output.results)
         named, more = given(lr=self.lr, kl_weight=self.kl_weight), numbers(self.set_)
         if twice := named.keys() & more.keys():
             raise UserError(f"{', '.join(sorted(twice))} is given twice, as an option and by --set.", "Give it once.")
-        for name in method_card(self.method).own_training:
+        for name in catalog.method(self.method).own_training:
             if name in self.training:
                 raise UserError(f"'{self.method}' has no --{name}: it never uses one.", "Leave the option out.")
         weights = self.pretrained_model.weights()
-        task = self.domains.chosen(self.task)
+        task, catalog = self.domains.chosen(self.task, catalog)
         training, reading = Training(**self.training), Reading(**self.reading)
-        return specify(task, self.method, named | more, self.seed, training, reading, *weights, **self.protocol)
+        asked = (self.seed, training, reading, *weights)
+        return specify(task, self.method, named | more, *asked, catalog=catalog, **self.protocol), catalog
 
 
 @takes(TrainSettings)
@@ -91,20 +92,21 @@ def train(settings: TrainSettings) -> None:
     """
     from carft.store.weights_places import keep_places, place_of
 
-    cell = settings.cell()
-    store = writable(settings.output.results, [cell.task])
+    cell, catalog = settings.cell()
+    store = writable(settings.output.results, catalog, [cell.task], [cell.method])
     keep_places(store, place_of(cell))
-    print_setting([cell.task], cell.model, cell.pretrained, settings.data_sets.data, cell.reading.context_templates)
+    data, bank = settings.data_sets.data, cell.reading.context_templates
+    print_setting(catalog, [cell.task], cell.model, cell.pretrained, data, bank)
 
     from carft.training.run import check_execution, check_runnable, run_cell
 
-    check_runnable(cell)
+    check_runnable(cell, catalog)
     asked = execution_from_options(
         settings.compute, settings.data_sets, device=settings.device, workers=settings.workers
     )
     several = asked.on_this_machine()
     execution = replace(several, workers=1)
-    check_execution(cell, several)
+    check_execution(cell, several, catalog)
     fresh = not store.is_current(cell.id)
     unseal, keep_weights = settings.unseal, settings.keep_weights
     if settings.workers > 1 and _needs_workers(cell, store, unseal, settings.workers):
@@ -120,11 +122,9 @@ def train(settings: TrainSettings) -> None:
 
 def _needs_workers(cell: Cell, store: Store, unseal: bool, workers: int) -> bool:
     """Whether something is left that several workers can do. One that kept no weights is trained as it was before."""
-    from carft.data.catalog import card
-
     if not store.is_current(cell.id):
         return True
-    if not unseal or store.evaluated(cell.id) >= set(card(cell.task).sets):
+    if not unseal or store.evaluated(cell.id) >= set(store.catalog.card(cell.task).sets):
         return False
     made_by = store.read(cell.id).provenance["execution"]["workers"]
     return made_by == workers or store.find_weights(cell.id).is_file()
@@ -133,7 +133,6 @@ def _needs_workers(cell: Cell, store: Store, unseal: bool, workers: int) -> bool
 def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool, keep_weights: bool) -> None:
     import ray
 
-    from carft.data.catalog import card
     from carft.models.availability import find_weights
     from carft.store.failure_kinds import cause_for_people
     from sweeps.faults.signals import sigterm_as_interrupt
@@ -143,13 +142,13 @@ def _run_on_workers(cell: Cell, store: Store, execution: Execution, unseal: bool
 
     request = Resources(gpus=execution.workers if execution.device == "cuda" else 0, execution=execution)
     request.check()
-    (card(cell.task).require_sealed if unseal else card(cell.task).require_present)(execution)
+    store.catalog.require_present(cell.task, execution, sealed=unseal)
     find_weights(cell.model, cell.pretrained)
     with sigterm_as_interrupt() as stop:
         try:
             with stop.while_ray_starts():
                 connect(request)
-            train_cell(cell, store.address, execution, unseal, keep_weights)
+            train_cell(cell, store.address, execution, unseal, keep_weights, store.catalog)
         except KeyboardInterrupt:  # its traceback holds the workers until this block ends
             if stop.signal == signal.SIGTERM and execution.writes_checkpoints and cell.hyperparameters:
                 let_checkpoint([cell.id], store)

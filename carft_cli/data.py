@@ -19,12 +19,15 @@ from carft_cli.splits import print_splits, split_rows, split_warnings
 
 if TYPE_CHECKING:
     from carft.data.duplicates import NearDuplicates
+    from carft.spec.catalog import Catalog
     from carft_cli.splits import Trees
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
 #: near-duplicates and label conflicts that a person is shown
 FEW = 5
+#: name of a task on your own data, and the catalog that knows it
+Own = tuple[str, "Catalog"]
 SetName = Annotated[str, typer.Argument(help="A data set, or a task, whose sets are then all meant; see: data ls")]
 
 
@@ -79,10 +82,11 @@ def data_ls(settings: ListSettings) -> None:
     Example: `python cli.py data ls --data data`
     """
     name, root, as_json = settings.name, settings.folder.chosen, settings.as_json
-    from carft.data.catalog import DATA_SETS, data_sets
+    from carft.data.catalog import DATA_SETS
+    from carft.spec.catalog import BUILT_IN
     from carft.store.listing import list_data_sets
 
-    rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, data_sets(name)), root)
+    rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, BUILT_IN), root)
     if as_json:
         print_json(rows)
         return
@@ -103,22 +107,19 @@ class CheckSettings:
     domains: DomainOptions
     as_json: AsJson = False
 
-    def chosen(self) -> tuple[list[Any], Path, str]:
-        """The data sets, the folder that holds them, and the task for your own data, which need no folder.
+    def chosen(self) -> tuple[list[Any], Path, Own | None]:
+        """The data sets, the folder that holds them, and your own data, which need no folder.
 
         Raises ``UserError`` when the folder does not hold one of them.
         """
-        from carft.data.catalog import data_sets
-        from carft.data.folder.named import declared
-        from carft.data.folder.naming import is_folder
+        from carft.spec.catalog import BUILT_IN
 
-        name = self.domains.chosen(self.name)
-        found = _some(name, data_sets(name))
-        own = is_folder(name) or declared(name) is not None
+        name, catalog = self.domains.chosen(self.name, BUILT_IN)
+        found, own = _some(name, catalog), catalog.is_own(name)
         root = (self.folder.chosen or Path()) if own else self.folder.required
         for data_set in found:
             data_set.require_present(root)
-        return found, root, name if own else ""
+        return found, root, (name, catalog) if own else None
 
 
 @data_group.command("check")
@@ -132,7 +133,7 @@ def data_check(settings: CheckSettings) -> None:
     from carft.data.checking import check
 
     found = [check(data_set, root) for data_set in chosen]
-    findings = examine(own) if own else None
+    findings = examine(*own) if own else None
     if as_json:
         more = {} if findings is None else findings.as_dict()
         print_json([{**one.as_dict(), **more} for one in found])
@@ -206,21 +207,18 @@ def _say_first(lines: Iterable[str]) -> None:
         out.print(f"    and {len(shown) - FEW} more; all with --json", highlight=False)
 
 
-def examine(task: str) -> Findings:
+def examine(task: str, catalog: Catalog) -> Findings:
     """Look for what would spoil a sweep on your own data. Raises ``UserError`` for an invalid tree."""
-    from carft.data.catalog import card
     from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
-    from carft.data.folder.named import located
+    from carft.data.folder.checks import unmeasured
     from carft.data.folder.table import unread_notes
-    from carft.data.folder.tasks import unmeasured
     from carft.training.execution import Execution
 
-    known = card(task)
-    tree, name = located(known.name)
+    tree, name = catalog.own.located(task)
     hashes = hash_images([path for index in tree.images.values() for path in index.paths])
     return Findings(
-        [f"{len(tree.splits):,} groups.", *unread_notes(tree), *unmeasured(known)],
-        known.refusal(Execution()),
+        [f"{len(tree.splits):,} groups.", *unread_notes(tree), *unmeasured(tree, name)],
+        catalog.refusal(task, Execution()),
         near_duplicates(tree, tree.sets(name.id_domains, name.ood_domains), hashes),
         label_conflicts(tree, hashes),
         {task: (tree, name)},
@@ -235,11 +233,11 @@ def data_fetch(settings: SetSettings) -> None:
     Example: `python cli.py data fetch dtd --data data`
     """
     name, root, as_json = settings.name, settings.folder.required, settings.as_json
-    from carft.data.catalog import data_sets
     from carft.data.fetching import fetch
+    from carft.spec.catalog import BUILT_IN
 
     rows = []
-    for data_set in _some(name, data_sets(name)):
+    for data_set in _some(name, BUILT_IN):
         new = fetch(data_set, root, log=lambda line: err.print(line, style="dim", soft_wrap=True))
         rows.append({"data set": data_set.name, "status": "fetched" if new else "present"})
     if as_json:
@@ -258,9 +256,9 @@ def data_fixture(settings: SetSettings) -> None:
     Example: `python cli.py data fixture pets --data fixtures`
     """
     name, root, as_json = settings.name, settings.folder.required, settings.as_json
-    from carft.data.catalog import data_sets
+    from carft.spec.catalog import BUILT_IN
 
-    chosen = _some(name, data_sets(name))
+    chosen = _some(name, BUILT_IN)
     for data_set in chosen:
         data_set.fixture(root)
     if as_json:
@@ -322,7 +320,13 @@ def _index_line(row: dict[str, Any]) -> str:
     return f"{row['data set']}: {row['images']:,} images{broken}; {state[row['status']]}{where}"
 
 
-def _some(name: str, data_sets: list[Any]) -> list[Any]:
+def _some(name: str, catalog: Catalog) -> list[Any]:
+    data_sets = catalog.data_sets(name)
+    if not data_sets and (entry := catalog.package_card(name)):
+        raise UserError(
+            f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
+            "Its first cell reads them: python cli.py model check --task " + name,
+        )
     if not data_sets:
         raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('data', 'ls')}")
     return data_sets

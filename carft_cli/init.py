@@ -163,13 +163,14 @@ def _entry(tree: Tree, name: str, to: Path) -> dict[str, Any]:
 
 def _warnings(tree: Tree) -> list[str]:
     """What stands in the way of a sweep on a tree, or weakens it, as sentences."""
-    from carft.data.catalog import card
     from carft.data.folder.cards import folder_task
-    from carft.data.folder.tasks import unmeasured
+    from carft.data.folder.checks import unmeasured
+    from carft.spec.catalog import BUILT_IN
     from carft.training.execution import Execution
 
-    task = card(folder_task(tree.root, *(_domains(tree) if len(tree.domains) > 1 else ())))
-    return [*task.warnings(), *unmeasured(task), *filter(None, [task.refusal(Execution())])]
+    task = folder_task(tree.root, *(_domains(tree) if len(tree.domains) > 1 else ()))
+    unseen = unmeasured(*BUILT_IN.own.located(task))
+    return [*BUILT_IN.card(task).warnings(), *unseen, *filter(None, [BUILT_IN.refusal(task, Execution())])]
 
 
 def _of_task(task: str, trees: Mapping[str, Tree]) -> str:

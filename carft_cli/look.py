@@ -57,7 +57,7 @@ def show(
     metrics = store.metrics(record.id)
     # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
     folder = str(results) if record.cell.parents else AGAIN
-    again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)))
+    again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)), catalog=store.catalog)
     if as_json:
         spec = record.cell.as_dict()
         print_json(

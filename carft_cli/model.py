@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,9 +21,13 @@ from carft_cli.options import (
     OutputOptions,
     Task,
     execution_here,
+    known_catalog,
     print_setting,
     writable,
 )
+
+if TYPE_CHECKING:
+    from carft.spec.catalog import Catalog
 
 model_group = typer.Typer(no_args_is_help=True, help="The pretrained model before training, and a trained one to keep.")
 
@@ -52,12 +56,12 @@ def check(settings: CheckSettings) -> None:
     from carft.store.weights_places import keep_places, place_of
 
     model, pretrained = settings.weights.weights()
-    task = settings.domains.chosen(settings.task)
-    precision = settings.protocol.get("precision") or _precision_of_sweep(task)
-    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision)
-    store = writable(settings.output.results, [cell.task])
+    task, catalog = settings.domains.chosen(settings.task, known_catalog(settings.output.results))
+    precision = settings.protocol.get("precision") or _precision_of_sweep(task, catalog)
+    cell = specify(task, "zeroshot", {}, model=model, pretrained=pretrained, precision=precision, catalog=catalog)
+    store = writable(settings.output.results, catalog, [cell.task])
     keep_places(store, place_of(cell))
-    print_setting([cell.task], cell.model, cell.pretrained, settings.data)
+    print_setting(catalog, [cell.task], cell.model, cell.pretrained, settings.data)
 
     from carft.posthoc.context_check import context_check
     from carft.training.run import run_cell
@@ -67,7 +71,7 @@ def check(settings: CheckSettings) -> None:
     execution = execution_here(settings.data, settings.device)
     run_cell(cell, store, execution, unseal=True)
     rows, recognition = zero_shot_check(store, cell), ContextRecognition.of_cell(store, cell)
-    found = context_check(cell, execution)
+    found = context_check(cell, execution, catalog)
     if settings.output.as_json:
         print_json([{**row, "context": {**asdict(found), "words": found.words}} for row in rows])
     else:
@@ -81,14 +85,12 @@ def check(settings: CheckSettings) -> None:
         raise SystemExit(1)
 
 
-def _precision_of_sweep(task: str) -> Precision:
+def _precision_of_sweep(task: str, catalog: Catalog) -> Precision:
     """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
-    from carft.data.catalog import card
-    from reports.evidence.scopes import family_of
     from sweeps.recipes import load_recipe
 
-    recipe = load_recipe(family_of(task).recipe)
-    if recipe.without_data and card(task).scale == "miniature":
+    recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe)
+    if recipe.without_data and catalog.card(task).scale == "miniature":
         recipe = load_recipe(recipe.without_data)
     return recipe.precision
 

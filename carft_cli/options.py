@@ -16,6 +16,8 @@ from carft_cli.console import err, split
 from carft_cli.declare import DATA, MORE_DATA, MORE_RUN, MORE_WHERE, OUTPUT, RUN, WHERE, Options, option
 
 if TYPE_CHECKING:
+    from carft.data.folder.named import NamedTask
+    from carft.spec.catalog import Catalog
     from carft.store.records import Store
     from carft.training.execution import Execution
 
@@ -153,12 +155,8 @@ class DomainOptions:
         Path | None, option(MORE_DATA, "YAML file of named tasks on your own data (docs/folder.md).")
     ] = None
 
-    def from_file(self, names: list[str] | None, family: str = "") -> list[str]:
-        """The names of tasks of the tasks file, by default all of them, known to this process afterwards.
-
-        family: of the tasks that name none.
-        """
-        from carft.data.catalog import declare_tasks
+    def from_file(self, names: list[str] | None, family: str = "") -> list[NamedTask]:
+        """The tasks of the tasks file with these names, by default all of them. family: of those that name none."""
         from carft.data.folder.tasks_file import chosen_tasks, in_family, tasks_in
 
         assert self.tasks_file is not None
@@ -166,36 +164,32 @@ class DomainOptions:
             raise UserError(f"The domains stand in '{self.tasks_file}'.", "Leave --id-domains and --ood-domains out.")
         found = tasks_in(self.tasks_file, family)
         if names is None:
-            chosen = found
-        else:
-            asked = [name if "/" in name else in_family(name, family) for name in names]
-            chosen = chosen_tasks(found, asked, self.tasks_file)
-        declare_tasks(chosen)
-        return [task.name for task in chosen]
+            return found
+        asked = [name if "/" in name else in_family(name, family) for name in names]
+        return chosen_tasks(found, asked, self.tasks_file)
 
-    def chosen(self, task: str) -> str:
-        """The name of ``task`` with these domains; ``UserError`` for a task whose domains are fixed.
+    def chosen(self, task: str, catalog: Catalog) -> tuple[str, Catalog]:
+        """The name of ``task`` with these domains, and the catalog that knows it.
 
-        A task of the tasks file, or one given as ``NAME=PATH``, is known to this process by its name afterwards.
+        Raises ``UserError`` for a task whose domains are fixed.
         """
         if self.tasks_file is not None:
-            return self.from_file([task])[0]
-        from carft.data.catalog import declare_tasks
+            found = self.from_file([task])
+            return found[0].name, catalog.with_tasks(found)
         from carft.data.folder.cards import folder_task
         from carft.data.folder.named import is_named, named_task, split_name
         from carft.data.folder.naming import is_folder, parse
 
         if is_named(task):
-            found = named_task(*split_name(task), split(self.id_domains) or (), split(self.ood_domains) or ())
-            declare_tasks([found])
-            return found.name
+            named = named_task(*split_name(task), split(self.id_domains) or (), split(self.ood_domains) or ())
+            return named.name, catalog.with_tasks([named])
         if not (self.id_domains or self.ood_domains):
-            return task
+            return task, catalog
         if not is_folder(task):
             raise UserError(
                 f"The domains of {task} are fixed.", "--id-domains and --ood-domains are for your own data."
             )
-        return folder_task(parse(task).path, split(self.id_domains) or (), split(self.ood_domains) or ())
+        return folder_task(parse(task).path, split(self.id_domains) or (), split(self.ood_domains) or ()), catalog
 
 
 #: how cells are computed, besides device and workers
@@ -223,11 +217,9 @@ class PluginOptions:
         list[Path], option(RUN, "Python file with a method of your own; as often as needed (docs/extending.md).")
     ] = field(default_factory=list)
 
-    def load(self) -> None:
-        """Run the files and register their methods."""
-        from carft.spec.plugins import load_files
-
-        load_files(self.plugin)
+    def catalog(self, results: str) -> Catalog:
+        """The catalog with the methods of the files, and with tasks of packages that the results folder knows."""
+        return known_catalog(results).with_plugins(self.plugin)
 
 
 def execution_here(data: Path | None, device: Any = "auto") -> Execution:
@@ -278,53 +270,56 @@ def existing(results: str, writable: bool = False) -> Store:
     return store
 
 
-def writable(results: str, tasks: Iterable[str]) -> Store:
+def known_catalog(results: str) -> Catalog:
+    """The catalog with the tasks of packages that a results folder on this machine knows, installed or not."""
+    from carft.spec.catalog import BUILT_IN
+    from carft.store.records import Store
+    from carft.store.stored_catalog import package_cards
+
+    return BUILT_IN if "://" in results else BUILT_IN.with_stored(package_cards(Store(results)))
+
+
+def writable(results: str, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> Store:
     """The results folder, made if it does not exist; ``UserError`` when it cannot be written.
 
-    tasks: what runs in it. Named tasks are those of the command line, whatever the folder knew of them.
+    tasks, methods: what runs in it. The folder keeps what a report needs of them.
     """
     from carft.store.mirror import open_store
-    from carft.store.named_tasks import keep_tasks, known_tasks
-    from carft.store.plugin_methods import keep_methods
+    from carft.store.stored_catalog import keep_catalog
 
-    named = known_tasks(tasks)
-    store = open_store(results, writable=True)
+    store = open_store(results, writable=True, catalog=catalog)
     store.require_writable()
-    keep_tasks(store, named)
-    keep_methods(store)
+    keep_catalog(store, catalog, tasks, methods)
     return store
 
 
-def print_setting(tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard") -> None:
+def print_setting(
+    catalog: Catalog, tasks: list[str], model: str, pretrained: str, data: Path | None, bank: str = "standard"
+) -> None:
     """Print the first line of a run: its data, model and scale; then warnings."""
-    from carft.data.catalog import card
-    from carft.data.folder.named import declared
     from carft.data.folder.naming import labels
 
-    scale = card(tasks[0]).scale
+    scale = catalog.card(tasks[0]).scale
     shown = labels(tasks)
     few = ", ".join(shown[task] for task in tasks[:3])
     named = few if len(tasks) == 1 else f"{len(tasks)} tasks: {few}{', ...' * (len(tasks) > 3)}"
-    families = {found.family if (found := declared(task)) else "" for task in tasks}
+    families = {found.family if (found := catalog.named(task)) else "" for task in tasks}
     if len(tasks) > 1 and len(families) == 1 and (family := families.pop()):
         named = f"{len(tasks)} tasks of {family}"
     world = "the built-in icons world" if tasks[0].startswith("icons/") else "data on this machine"
     known = pretrained.partition(DIGEST_MARK)[0]
     err.print(f"Data: {named} ({world}). Model: {model}, weights '{known}'. Scale: {scale}.", soft_wrap=True)
-    if fakes := [task for task in tasks if _is_fixture(task, data)]:
+    if fakes := [task for task in tasks if _is_fixture(catalog, task, data)]:
         fake = ", ".join(shown[task] for task in fakes)
         err.print(f"Warning: fixtures, no real image: {fake}. No number of them means anything.", soft_wrap=True)
-    for warning in (w for task in tasks for w in card(task).warnings(bank)):
+    for warning in (w for task in tasks for w in catalog.card(task).warnings(bank)):
         err.print(f"Warning: {warning}", soft_wrap=True)
 
 
-def _is_fixture(task: str, data: Path | None) -> bool:
+def _is_fixture(catalog: Catalog, task: str, data: Path | None) -> bool:
     """Whether any data set of a task is a fake tree."""
-    from carft.data.catalog import data_sets
     from carft.data.fixtures import is_fixture
-    from carft.data.folder.named import declared, located
-    from carft.data.folder.naming import is_folder
 
-    if is_folder(task) or declared(task):
-        return is_fixture(located(task)[0].base)
-    return data is not None and any(is_fixture(data / one.folder) for one in data_sets(task))
+    if catalog.is_own(task):
+        return is_fixture(catalog.own.located(task)[0].base)
+    return data is not None and any(is_fixture(data / entry.folder) for entry in catalog.data_sets(task))

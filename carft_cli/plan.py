@@ -60,18 +60,14 @@ def print_plan(settings: SweepSettings, calibrate: bool = False, price: float | 
     chosen = settings.chosen_recipe()
     request = settings.resources(chosen)
 
-    from carft.data.catalog import declare_tasks
     from carft.store.failures import settled_failures
     from carft.store.mirror import open_store
-    from carft.store.named_tasks import known_tasks
     from sweeps.plan.needs import cost_of
     from sweeps.plan.planning import plan_of
     from sweeps.ray_backend.preflight import obstacles, require_space, starts
     from sweeps.search.protocol import Protocol
 
-    named = known_tasks(chosen.tasks)
-    store = open_store(settings.output.results)
-    declare_tasks(named)  # those of the command line, whatever the folder knows of them
+    store = open_store(settings.output.results, catalog=chosen.catalog)
     protocol = Protocol(chosen, store, failed_before={} if settings.run.retry_failed else settled_failures(store))
     request = settings.cluster.widened(request, protocol)
     found = obstacles(chosen, request, err.say)
@@ -199,7 +195,7 @@ def _as_json(
         "needs": asdict(made.needs),
         "cost": None if cost is None else asdict(cost),
         "tasks": _rows(chosen, forecast),
-        "splits": split_rows(trees_of(chosen.tasks)),
+        "splits": split_rows(trees_of(chosen.tasks, chosen.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
         "earlier": [result.model_dump(exclude={"version"}) for result in made.earlier],
@@ -229,7 +225,7 @@ def _say(
         f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}."
     )
     out.print(rows_table(labelled(_rows(chosen, forecast))))
-    print_splits(trees_of(chosen.tasks))
+    print_splits(trees_of(chosen.tasks, chosen.catalog))
     hours = forecast.busy_s * made.hardware.devices / 3600
     out.say(f"{time_line(forecast)} {hours:.3g} {device}-hours.")
     if line := at_a_time_line(forecast):

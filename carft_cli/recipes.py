@@ -43,11 +43,10 @@ def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """
     import yaml
 
-    from carft.spec.plugins import load_files
+    from carft.spec.catalog import BUILT_IN
     from sweeps.recipes import load_recipe
 
-    load_files(plugin or [])
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))
     content = {"name": loaded.name, **loaded.model_dump(exclude_defaults=True)}
     if as_json:
         print_json(content)
@@ -62,14 +61,13 @@ def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None
 
     Example: `python cli.py recipes check mine.yaml`
     """
-    from carft.data.catalog import card
-    from carft.spec.plugins import load_files
+    from carft.spec.catalog import BUILT_IN
     from sweeps.recipes import load_recipe
 
-    load_files(plugin or [])
-    loaded = load_recipe(recipe)
-    found = loaded.changed(tasks_of(loaded))
-    warnings = [words for task in found.tasks for words in card(task).warnings()]
+    loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))
+    tasks, catalog = tasks_of(loaded)
+    found = loaded.with_catalog(catalog).changed(tasks)
+    warnings = [words for task in found.tasks for words in catalog.card(task).warnings()]
     if as_json:
         print_json({**_row(found), "tasks": found.tasks, "warnings": warnings})
         return

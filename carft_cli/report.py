@@ -48,11 +48,11 @@ def _require_alone(context: typer.Context) -> None:
             raise UserError("The archive already contains records and report.", f"Remove {option}.")
 
 
-def suggest_again(*asked: Any) -> Mapping[str, float]:
+def suggest_again(*asked: Any, **more: Any) -> Mapping[str, float]:
     """What a trial tries by the sampler of the sweeps, for reports, which import no sweeps; Optuna when asked alone."""
     from sweeps.search.sampler import suggest_again
 
-    return suggest_again(*asked)
+    return suggest_again(*asked, **more)
 
 
 def _asked(claims: str | None) -> str:
@@ -91,11 +91,13 @@ def build(
             )
         return
     from reports.build import build_report
+    from reports.evidence.methods import methods_of
     from reports.render.pictures import PictureOptions
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
-    built = build_report(store, out_dir, suggest_again, pictures, _asked(claims))
+    with methods_of(store):
+        built = build_report(store, out_dir, suggest_again, pictures, _asked(claims))
     if as_json:
         print_json(
             {
@@ -272,10 +274,12 @@ def why(
 
     Example: `python cli.py report why tasks.icons/transport/car_ft.test_top1`
     """
+    from reports.evidence.methods import methods_of
     from reports.why import explain
 
     store = existing(results)
-    _asked(claims)
+    with methods_of(store):
+        _asked(claims)
     chain = explain(store, address, suggest_again)
     if as_json:
         print_json(chain.as_dict())

@@ -12,6 +12,7 @@ from carft_cli.console import counted, labelled, out, rows_table
 if TYPE_CHECKING:
     from carft.data.folder.naming import Name
     from carft.data.folder.tree import Tree
+    from carft.spec.catalog import Catalog
 
     #: task -> tree and domains
     Trees = Mapping[str, tuple[Tree, Name]]
@@ -21,16 +22,13 @@ FEW_GROUPS = 10
 REMEDY = "To test on more images, name the split of each image in a table with the column split (docs/folder.md)."
 
 
-def trees_of(tasks: Iterable[str]) -> Trees:
+def trees_of(tasks: Iterable[str], catalog: Catalog) -> Trees:
     """Return task -> tree and domains, of the tasks on your own data that can be read here."""
-    from carft.data.folder.named import declared, located
-    from carft.data.folder.naming import is_folder
-
     trees = {}
     for task in tasks:
-        if is_folder(task) or declared(task) is not None:
+        if catalog.is_own(task):
             try:
-                trees[task] = located(task)
+                trees[task] = catalog.own.located(task)
             except UserError:
                 continue  # the plan names it as an obstacle
     return trees

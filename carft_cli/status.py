@@ -49,7 +49,7 @@ def status(
         out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.", soft_wrap=True)
     for state in shown:
         _say(state, results)
-    if edges := edge_words(store.studies()):
+    if edges := edge_words(store.studies(), store.catalog.methods):
         out.print(edges, highlight=False)
     if failed:
         out.print(f"\n{len(failed)} failures on record:", style="bold", highlight=False)

@@ -56,9 +56,9 @@ def run(settings: SweepSettings) -> None:
     recipe, results = settings.chosen_recipe(), settings.output.results
     request = settings.resources(recipe)
     request.check()
-    store = writable(results, recipe.tasks)
+    store = writable(results, recipe.catalog, recipe.tasks, recipe.methods)
     first = first_cell(recipe)
-    print_setting(recipe.tasks, first.model, first.pretrained, settings.data.data)
+    print_setting(recipe.catalog, recipe.tasks, first.model, first.pretrained, settings.data.data)
     request = widened(settings.cluster, request, recipe, store)
     session = Session(recipe, store, request)
     protocol, summary, state = session.run(settings.run.retry_failed)
@@ -79,9 +79,7 @@ def run(settings: SweepSettings) -> None:
 
 def first_cell(recipe: Recipe) -> Cell:
     """The zero-shot cell of a recipe's first task, with the model and weights of all."""
-    from carft.spec.resolve import specify
-
-    return specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained)
+    return recipe.cell(recipe.tasks[0], "zeroshot", {})
 
 
 def widened(cluster: ClusterOptions, request: Resources, recipe: Recipe, store: Store) -> Resources:

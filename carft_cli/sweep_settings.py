@@ -27,6 +27,8 @@ from carft_cli.options import (
 )
 
 if TYPE_CHECKING:
+    from carft.data.folder.named import NamedTask
+    from carft.spec.catalog import Catalog
     from sweeps.ray_backend.connect import Resources
     from sweeps.recipes import Recipe
     from sweeps.search.protocol import Protocol
@@ -135,18 +137,19 @@ class SweepSettings:
         from carft.data.folder.naming import is_folder
         from sweeps.recipes import load_recipe
 
-        self.plugins.load()
-        recipe, tasks = load_recipe(self.run.recipe), split(self.run.tasks)
+        catalog = self.plugins.catalog(self.output.results)
+        recipe, tasks = load_recipe(self.run.recipe, catalog=catalog), split(self.run.tasks)
         own = self.domains.tasks_file or any(is_folder(task) or is_named(task) for task in tasks or [])
         if self.data.data is None and recipe.without_data and not own:
-            recipe = load_recipe(recipe.without_data)
+            recipe = load_recipe(recipe.without_data, catalog=catalog)
         if recipe.tasks_file and not own:
             self._require_no_domains(recipe.tasks_file)
-            tasks = tasks_of(recipe, tasks)
+            tasks, catalog = tasks_of(recipe, tasks)
         else:
-            tasks = self._tasks(tasks)
+            tasks, catalog = self._tasks(tasks, catalog)
         ranges = search_ranges(self.space)
         model, pretrained = self.model.weights()
+        recipe = recipe.with_catalog(catalog)
         changed = (recipe.smoked() if self.run.smoke else recipe).changed(
             tasks,
             split(self.run.methods),
@@ -168,11 +171,16 @@ class SweepSettings:
                 "Leave --id-domains, --ood-domains and --leave-one-out out.",
             )
 
-    def _tasks(self, tasks: list[str] | None) -> list[str] | None:
-        if not self.leave_one_out and self.domains.tasks_file:
-            return self.domains.from_file(tasks)
+    def _tasks(self, tasks: list[str] | None, catalog: Catalog) -> tuple[list[str] | None, Catalog]:
+        """The names of the tasks, None for the recipe's, and the catalog that knows them."""
         if not self.leave_one_out:
-            return [self.domains.chosen(task) for task in tasks] if tasks else tasks
+            if self.domains.tasks_file:
+                return _named(self.domains.from_file(tasks), catalog)
+            names = []
+            for task in tasks or ():
+                name, catalog = self.domains.chosen(task, catalog)
+                names.append(name)
+            return names if tasks is not None else None, catalog
         if self.domains.id_domains or self.domains.ood_domains or self.domains.tasks_file:
             raise UserError(
                 "--leave-one-out chooses the domains itself.",
@@ -180,7 +188,15 @@ class SweepSettings:
             )
         if not tasks:
             raise UserError("--leave-one-out is for --tasks folder:PATH or NAME=PATH.", LEAVE_ONE_OUT)
-        return [held_out for task in tasks for held_out in _held_out(task)]
+        names = []
+        for task in tasks:
+            held_out, catalog = _held_out(task, catalog)
+            names += held_out
+        return names, catalog
+
+
+def _named(tasks: list[NamedTask], catalog: Catalog) -> tuple[list[str], Catalog]:
+    return [task.name for task in tasks], catalog.with_tasks(tasks)
 
 
 def ranged(changed: Recipe, recipe: Recipe, given: Mapping[str, tuple[float, float]]) -> Recipe:
@@ -200,15 +216,13 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
 
     changed: the recipe as the command line changes it.
     """
-    from carft.data.catalog import card
     from carft.models.availability import size_of
     from carft.spec.ranges import learning_rates
-    from carft.spec.registry import method_card
 
-    model, known = changed.model, recipe.model or card(changed.tasks[0]).model
+    model, known = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
     if model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):
         return {}
-    if not any("lr" in method_card(name).space for name in changed.methods):
+    if not any("lr" in changed.catalog.method(name).space for name in changed.methods):
         return {}
     if (size := size_of(model)) is None:
         err.print(
@@ -221,31 +235,31 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     return {"lr": (low, high)}
 
 
-def tasks_of(recipe: Recipe, names: list[str] | None = None) -> list[str] | None:
-    """The tasks of the recipe's tasks file, known to this process afterwards; None for a recipe without one.
+def tasks_of(recipe: Recipe, names: list[str] | None = None) -> tuple[list[str] | None, Catalog]:
+    """The tasks of the recipe's tasks file, None for a recipe without one, and the catalog that knows them.
 
     names: of some of them; default: those that the recipe names, or all.
     """
     if recipe.tasks_file is None:
-        return None
+        return None, recipe.catalog
     options = DomainOptions(tasks_file=Path(recipe.tasks_file))
-    return options.from_file(names or recipe.tasks or None, recipe.family)
+    return _named(options.from_file(names or recipe.tasks or None, recipe.family), recipe.catalog)
 
 
-def _held_out(task: str) -> list[str]:
-    """The leave-one-domain-out tasks of your own data; ``UserError`` for any other task."""
-    from carft.data.catalog import declare_tasks
+def _held_out(task: str, catalog: Catalog) -> tuple[list[str], Catalog]:
+    """The leave-one-domain-out tasks of your own data, and the catalog that knows them.
+
+    Raises ``UserError`` for any other task.
+    """
     from carft.data.folder.cards import leave_one_out
     from carft.data.folder.named import held_out_tasks, is_named, split_name
     from carft.data.folder.naming import is_folder, parse
 
     if is_named(task):
-        found = held_out_tasks(*split_name(task))
-        declare_tasks(found)
-        return [one.name for one in found]
+        return _named(held_out_tasks(*split_name(task)), catalog)
     if not is_folder(task):
         raise UserError(f"--leave-one-out is for --tasks folder:PATH or NAME=PATH, not for {task}.", LEAVE_ONE_OUT)
-    return leave_one_out(parse(task).path)
+    return leave_one_out(parse(task).path), catalog
 
 
 def search_ranges(given: list[str]) -> dict[str, tuple[float, float]]:

@@ -12,6 +12,7 @@ from carft.store.records import Store
 from reports.claims.own import NAME, ask
 from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
+from reports.evidence.methods import with_methods
 from reports.evidence.protocol import DEPARTED, Suggest
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
@@ -33,6 +34,7 @@ class Built:
     missing_pictures: Sequence[str]  # why images have no picture
 
 
+@with_methods
 def build_report(
     store: Store,
     folder: Path,

@@ -15,7 +15,6 @@ from carft.core.errors import UserError, unknown
 from carft.core.files import write_json
 from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, negative_log_likelihood, top1
 from carft.core.words import first_of
-from carft.data.catalog import card
 from carft.data.folder.naming import labels
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests
@@ -206,16 +205,16 @@ def _records(store: Store, request: RescoreRequest) -> list[Record]:
     shown = labels(r.cell.task for r in every)
     for name in request.tasks or ():
         if name not in shown.values():
-            card(name)
+            store.catalog.card(name)
     records = [r for r in every if request.tasks is None or {r.cell.task, shown[r.cell.task]} & set(request.tasks)]
     for task in {r.cell.task for r in records}:
-        sets = {"val", "test", *(f"ood/{suite}" for suite in card(task).suites)}
+        sets = {"val", "test", *(f"ood/{suite}" for suite in store.catalog.card(task).suites)}
         for name in request.sets or ():
             if name not in sets:
                 raise unknown(f"set of {task}", name, sets)
         for name in request.classes or ():
-            if name not in card(task).classes:
-                raise unknown(f"class of {task}", name, card(task).classes)
+            if name not in store.catalog.card(task).classes:
+                raise unknown(f"class of {task}", name, store.catalog.card(task).classes)
     return records
 
 
@@ -229,7 +228,7 @@ def _cell(store: Store, record: Record, request: RescoreRequest, methods: Mappin
             continue
         predictions = store.predictions(record.id, name)
         keep = _kept_images(predictions, request.images)
-        columns = _kept_classes(record.cell.task, request.classes)
+        columns = _kept_classes(store.catalog.card(record.cell.task).classes, request.classes)
         if columns is not None:
             keep &= np.isin(predictions.labels, columns)
         if not keep.any():
@@ -274,8 +273,7 @@ def _left_of(classes: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(classes, order, 1), -1)
 
 
-def _kept_classes(task: str, classes: tuple[str, ...] | None) -> np.ndarray | None:
-    names = card(task).classes
+def _kept_classes(names: tuple[str, ...], classes: tuple[str, ...] | None) -> np.ndarray | None:
     return None if classes is None else np.array(sorted({names.index(c) for c in classes}))
 
 

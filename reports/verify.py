@@ -29,6 +29,7 @@ from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import ask_again
+from reports.evidence.methods import with_methods
 from reports.evidence.protocol import Suggest, replay_differences, unchecked
 from reports.evidence.results import finished_trials
 from reports.figures.figure import DrawnFigure, draw_figures
@@ -126,6 +127,7 @@ class Verification:
 Comparisons = Iterator[tuple[int, str | None]]  # (how much was compared, a difference or None)
 
 
+@with_methods
 def verify(store: Store, folder: Path, allow_other_code: bool = False, suggest: Suggest | None = None) -> Verification:
     """All checks of a report; ``UserError`` when there is no report or no results folder to check.
 
@@ -298,7 +300,8 @@ def _study_conduct(case: Case, study: StudyFile) -> Comparisons:
     for words in dict.fromkeys(departures):
         yield 0, f"{named}: {words}"
     if case.suggest is not None and study.space:
-        for words in replay_differences(study, archive.records, case.suggest):
+        suggest = partial(case.suggest, methods=archive.catalog.methods)
+        for words in replay_differences(study, archive.records, suggest):
             if words not in departures:
                 yield 0, f"{named}: {words}"
 

@@ -16,6 +16,7 @@ from reports.analysis.contrasts import Part
 from reports.build import sources_of
 from reports.claims.verdicts import as_asked, ledger
 from reports.claims.workings import computed_words, variance_rows
+from reports.evidence.methods import with_methods
 from reports.evidence.protocol import Suggest
 from reports.render.formatting import amount, points, shown_part
 from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards
@@ -41,6 +42,7 @@ class Chain:
         return {**asdict(self), "facts": dict(self.facts)}
 
 
+@with_methods
 def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain:
     """The chain of a claim (``CLAIM``, or ``CLAIM@SCOPE``) or of a number (``TABLE.ROW.COLUMN``).
 
@@ -175,10 +177,12 @@ def _what(sources: Sources, cell: Cell) -> dict[str, Any]:
 
 def _commands(sources: Sources, cells: Sequence[str]) -> Rows:
     records, root = sources.evidence.records, sources.evidence.store.name
+    catalog = sources.evidence.archive.catalog
     rows = []
     for name in (c for c in cells if c in records):
         cell = records[name].cell
         # a post-hoc cell needs its parent's records; any other is made again in a folder of its own
-        again = command(cell, root if cell.parents else AGAIN, unseal=name in sources.unsealings.openings)
+        folder, opened = root if cell.parents else AGAIN, name in sources.unsealings.openings
+        again = command(cell, folder, unseal=opened, catalog=catalog)
         rows.append({"cell": name, **_what(sources, cell), "command": again})
     return rows

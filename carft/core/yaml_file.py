@@ -31,11 +31,17 @@ EXPECTED = {
 
 
 def parse_yaml(
-    model: type[Model], text: str, source: str, what: str, complete: Callable[[Any], Any] = lambda content: content
+    model: type[Model],
+    text: str,
+    source: str,
+    what: str,
+    complete: Callable[[Any], Any] = lambda content: content,
+    context: Mapping[str, Any] | None = None,
 ) -> Model:
     """Return the content of a YAML file. Raises ``UserError`` for unknown keys and wrong types, with their line.
 
     source: name of the file, what: what the file is; both for messages. complete: adds what the file leaves out.
+    context: what validators of the model are given.
     """
     try:
         content = yaml.safe_load(text)
@@ -43,7 +49,7 @@ def parse_yaml(
             raise UserError(
                 f"{source}: the {what} {_what_it_is(content)}.", "It must hold keys with values: KEY: VALUE."
             )
-        return model.model_validate(complete(content))
+        return model.model_validate(complete(content), context=context)
     except ValidationError as error:
         raise _invalid(error, model, text, source, what) from error
     except yaml.MarkedYAMLError as error:

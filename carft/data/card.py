@@ -1,18 +1,14 @@
-"""Task cards: what is known of a task before its data are opened. Only opening a task imports torch."""
+"""Task cards: what is known of a task before its data are opened, as plain values. No torch."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
-
-if TYPE_CHECKING:
-    from carft.data.task import Sealed, Task
 
 #: the bank of context templates of the default reading
 STANDARD = "standard"
@@ -60,8 +56,9 @@ class Card:
     source: str
     """Where the data come from."""
     loader: str
-    """Module with ``open_task``, ``open_sealed`` and ``require_present``, each of (card, options), and
-    ``require_sealed`` where suites are data sets of their own."""
+    """Module with ``require_present``, ``open_task`` and ``open_sealed``, each of (card, options). Optional functions:
+    ``require_sealed(card, options)``, ``count(card)`` and ``picture(card, held_out, name, root)``; see
+    :class:`carft.data.family.Family`."""
     model: str = "ViT-B-16"
     """Default model of a cell."""
     pretrained: str = "openai"
@@ -103,41 +100,3 @@ class Card:
         if self.scale == "own" and not self.suites:
             found.append(f"{self.name} has one domain: claims in distribution are asked, none on robustness.")
         return found
-
-    def require_present(self, options: DataOptions) -> None:
-        """Raise ``UserError`` if the data do not exist. Opens no image."""
-        if self.folder and options.root is None:
-            raise UserError(
-                f"{self.name} needs data on this machine, and no data folder was named.",
-                f"Give --data ROOT, the folder that holds '{self.folder}'. Where to get it: {self.source}",
-            )
-        self._loader("require_present")(self, options)
-
-    def refusal(self, options: DataOptions) -> str | None:
-        """Return why ``require_present`` refuses these data, with what to do; None where it does not."""
-        try:
-            self.require_present(options)
-        except UserError as error:
-            return " ".join(filter(None, (error.message, error.hint)))
-        return None
-
-    def require_sealed(self, options: DataOptions) -> None:
-        """Raise ``UserError`` if training data or held-out sets do not exist. Call it before work that unseals."""
-        self.require_present(options)
-        if hasattr(importlib.import_module(self.loader), "require_sealed"):
-            self._loader("require_sealed")(self, options)
-
-    def open(self, options: DataOptions, holdout: str = "stable") -> Task:
-        """Open training and validation images. holdout: as of a cell."""
-        self.require_present(options)
-        chosen = () if holdout == "stable" else (holdout,)
-        return self._loader("open_task")(self, options, *chosen)
-
-    def unseal(self, options: DataOptions, target_split: str = "all") -> Sealed:
-        """Open the test set and the suites. Only unsealing calls this. target_split: as of a cell."""
-        self.require_present(options)
-        chosen = () if target_split == "all" else (target_split,)
-        return self._loader("open_sealed")(self, options, *chosen)
-
-    def _loader(self, function: str) -> Callable[..., Any]:
-        return getattr(importlib.import_module(self.loader), function)

@@ -1,93 +1,216 @@
-"""The catalog of all tasks and data sets, from every family. No torch."""
+"""The catalog of all tasks and data sets, from every family: a value that commands build and pass on. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import fnmatch
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 from carft.core.errors import UserError, unknown
-from carft.data.card import Card
-from carft.data.domainbed.cards import CARDS as DOMAINBED_CARDS
-from carft.data.domainbed.cards import DATA_SETS as DOMAINBED_SETS
-from carft.data.downstream.cards import CARDS as DOWNSTREAM_CARDS
-from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
-from carft.data.folder.cards import card_of, data_set_of, named_card
-from carft.data.folder.named import NamedTask, declare, declared
+from carft.data.card import Card, DataOptions
+from carft.data.domainbed.family import FAMILY as DOMAINBED
+from carft.data.downstream.family import FAMILY as DOWNSTREAM_FAMILY
+from carft.data.family import Family, Pool, Sizes
+from carft.data.folder.cards import data_set_of
+from carft.data.folder.family import FAMILY as OWN_DATA
+from carft.data.folder.family import OwnData, sweep_of
+from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import is_folder
-from carft.data.icons.cards import CARDS as ICONS
-from carft.data.icons.world import DOMAINS, FULL
-from carft.data.imagenet.cards import CARDS as IMAGENET_CARDS
-from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
-from carft.data.installed import installed_card
+from carft.data.icons.family import DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
+from carft.data.icons.family import FAMILY as ICONS
+from carft.data.imagenet.family import FAMILY as IMAGENET
+from carft.data.packages import PackageCard, StoredFamily, family_name, installed_families, installed_package
 from carft.data.sets import DataSet
 
-CARDS: dict[str, Card] = {**ICONS, **DOWNSTREAM_CARDS, **IMAGENET_CARDS, **DOMAINBED_CARDS}
+if TYPE_CHECKING:
+    from carft.data.task import Sealed, Task
+
+__all__ = ["CARDS", "DATA_SETS", "DOWNSTREAM", "DOWNSTREAM_ICONS", "FULL_ICONS", "ICON_DOMAINS", "TAKEN", "TaskCatalog"]
+
+#: the families of this package, in the order of `ls tasks` and of reports
+FAMILIES: tuple[Family, ...] = (ICONS, DOWNSTREAM_FAMILY, IMAGENET, DOMAINBED)
+
+CARDS: Mapping[str, Card] = {name: card for family in FAMILIES for name, card in family.cards.items()}
 
 #: a task is made of one or more data sets
-DATA_SETS: dict[str, DataSet] = {**DOWNSTREAM_SETS, **IMAGENET_SETS, **DOMAINBED_SETS}
-
-#: the same nine tasks with more images of each held-out drawing
-FULL_ICONS: tuple[str, ...] = tuple(name for name in ICONS if name.startswith(FULL))
-
-#: the tasks of `sweep downstream` on the built-in world
-DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name.replace(FULL, "icons/") for name in FULL_ICONS)
-
-#: DomainBed's protocol on the built-in world
-ICON_DOMAINS: tuple[str, ...] = tuple(name for name in ICONS if name.startswith(DOMAINS))
+DATA_SETS: Mapping[str, DataSet] = {name: entry for family in FAMILIES for name, entry in family.data_sets.items()}
 
 #: the nine tasks of `sweep downstream` on real data
-DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_CARDS)
+DOWNSTREAM: tuple[str, ...] = tuple(DOWNSTREAM_FAMILY.cards)
 
 #: what the name of no task of your own may begin with
-TAKEN = {"downstream", "domainbed", *(name.partition("/")[0] for name in (*CARDS, *DATA_SETS))}
+TAKEN = {"downstream", "domainbed", *map(family_name, (*CARDS, *DATA_SETS))}
 
 
-def data_set(name: str) -> DataSet:
-    """Return the entry of a data set or of your own data. Raises ``UserError`` for an unknown name."""
-    if is_folder(name) or declared(name) is not None:
-        return data_set_of(name)
-    if name not in DATA_SETS:
-        raise unknown("data set", name, DATA_SETS)
-    return DATA_SETS[name]
+@dataclass(frozen=True, eq=False)
+class TaskCatalog:
+    """The tasks of this package, named tasks on your own data, and tasks of packages, installed or of a folder."""
 
+    own: OwnData = OWN_DATA
+    """Your own data."""
+    stored: Mapping[str, PackageCard] = field(default_factory=dict)
+    """Task of a package -> its card as a results folder holds it."""
+    prefers_stored: bool = False
+    """Whether such a card comes before that of the installed package, as in reports on the folder."""
 
-def data_sets(name: str) -> list[DataSet]:
-    """Return the data set of this name, or the data sets of the task of this name."""
-    if name in CARDS and name not in DATA_SETS:
-        return [data_set(part) for part in CARDS[name].data_sets]
-    return [data_set(name)]
+    def with_tasks(self, tasks: Iterable[NamedTask]) -> Self:
+        """Return the catalog with named tasks; a later one takes the place of an earlier one of its name.
 
+        Raises ``UserError`` for a name that belongs to this package.
+        """
+        named = dict(self.own.named)
+        for task in tasks:
+            if (first := family_name(task.name)) in TAKEN:
+                raise UserError(
+                    f"'{task.name}' cannot name your own data: '{first}' is a name of the catalog.", "Take another."
+                )
+            named[task.name] = task
+        return replace(self, own=replace(self.own, named=named))
 
-def declare_tasks(tasks: Iterable[NamedTask]) -> None:
-    """Make named tasks known to this process. Raises ``UserError`` for a name that belongs to the catalog."""
-    tasks = list(tasks)
-    for task in tasks:
-        if (first := task.name.partition("/")[0]) in TAKEN:
-            raise UserError(
-                f"'{task.name}' cannot name your own data: '{first}' is a name of the catalog.", "Take another."
+    def with_stored(self, cards: Iterable[PackageCard]) -> Self:
+        """Return the catalog with cards of package tasks that a results folder holds."""
+        return replace(self, stored={**self.stored, **{entry.card.name: entry for entry in cards}})
+
+    def named(self, task: str) -> NamedTask | None:
+        """Return the named task of this name; None if there is none."""
+        return self.own.named.get(task)
+
+    def is_own(self, task: str) -> bool:
+        """Return whether a task is on your own data."""
+        return is_folder(task) or task in self.own.named
+
+    @cached_property
+    def _stored_families(self) -> Mapping[str, Family]:
+        cards: dict[str, dict[str, PackageCard]] = {}
+        for entry in self.stored.values():
+            cards.setdefault(entry.family, {})[entry.card.name] = entry
+        return {
+            name: StoredFamily(
+                name, {task: entry.card for task, entry in found.items()}, package=next(iter(found.values())).package
             )
-    declare(tasks)
+            for name, found in cards.items()
+        }
 
+    def package_card(self, task: str) -> PackageCard | None:
+        """Return the card of a task of a package, with the package; None for any other task."""
+        if task in CARDS or self.is_own(task):
+            return None
+        stored = self.stored.get(task)
+        if stored is not None and self.prefers_stored:
+            return stored
+        package = installed_package(family_name(task))
+        return (package and package.card(task)) or stored
 
-def is_known(task: str) -> bool:
-    """Return whether this process can look for the card of a task: only a named task must be declared before."""
-    return task in CARDS or is_folder(task) or declared(task) is not None
+    def _found(self, task: str) -> tuple[Family, Card] | None:
+        if self.is_own(task):
+            card = self.own.card(task)
+            assert card is not None
+            return self.own, card
+        for family in FAMILIES:
+            if (card := family.card(task)) is not None:
+                return family, card
+        if (entry := self.package_card(task)) is None:
+            return None
+        if entry is self.stored.get(task):
+            return self._stored_families[entry.family], entry.card
+        package = installed_package(entry.family)
+        assert package is not None
+        return package.family, entry.card
 
+    def card(self, task: str) -> Card:
+        """Return the card of a task. Raises ``UserError`` for an unknown name.
 
-def card(name: str) -> Card:
-    """Return the card of a task. Raises ``UserError`` for an unknown name.
+        The card of a task on your own data, ``folder:PATH?...``, is made from the content of the folder. That of a
+        named task is what it was when it was named.
+        """
+        return self._known(task)[1]
 
-    The card of a task on your own data, ``folder:PATH?...``, is made from the content of the folder. That of a named
-    task is what was declared to this process.
-    """
-    if is_folder(name):
-        return card_of(name)
-    if (named := declared(name)) is not None:
-        return named_card(named)
-    if name in DATA_SETS and name not in CARDS:
-        tasks = [one.name for one in CARDS.values() if name in one.data_sets]
-        raise UserError(f"'{name}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
-    if name in CARDS:
-        return CARDS[name]
-    if (found := installed_card(name, TAKEN)) is not None:
-        return found
-    raise unknown("task", name, CARDS)
+    def cards(self) -> list[Card]:
+        """Return the cards of this package and of all installed packages."""
+        packages = [package for name in installed_families() if (package := installed_package(name))]
+        return [*CARDS.values(), *(card for package in packages for card in package.family.cards.values())]
+
+    def tasks_like(self, pattern: str) -> list[str]:
+        """Return the tasks of a pattern such as ``pacs/*``, or of a family such as ``icons/domains``; none if it is
+        neither."""
+        if pattern in DATA_SETS or self.is_own(pattern):
+            return []
+        package = installed_package(family_name(pattern))
+        names = [*CARDS, *(package.family.cards if package else ())]
+        of_family = [name for name in names if name.startswith(f"{pattern}/") and pattern not in names]
+        return of_family or fnmatch.filter(names, pattern)
+
+    def family(self, task: str) -> Family:
+        """Return the family of a task. Raises ``UserError`` for an unknown name."""
+        return self._known(task)[0]
+
+    def _known(self, task: str) -> tuple[Family, Card]:
+        if (found := self._found(task)) is not None:
+            return found
+        if task in DATA_SETS:
+            tasks = [card.name for card in CARDS.values() if task in card.data_sets]
+            raise UserError(f"'{task}' is a data set, not a task.", f"Tasks with it: {', '.join(tasks)}.")
+        raise unknown("task", task, CARDS)
+
+    def data_digest(self, task: str) -> str:
+        """Return the digest of the code of the package of a task; empty for a task of no package."""
+        return entry.digest if (entry := self.package_card(task)) else ""
+
+    def data_sets(self, name: str) -> list[DataSet]:
+        """Return the data set of this name, or those of the task of this name. Raises ``UserError`` for neither."""
+        if self.is_own(name):
+            return [data_set_of(name, self.named(name))]
+        if name in DATA_SETS:
+            return [DATA_SETS[name]]
+        if (found := self._found(name)) is None:
+            raise unknown("data set", name, DATA_SETS)
+        family, card = found
+        return [family.data_sets[part] for part in card.data_sets]
+
+    def pools(self, studied: Iterable[str]) -> list[Pool]:
+        """Return how reports pool tasks. studied: the tasks of a results folder."""
+        tasks = sorted(set(studied))
+        packages = {entry.family: self.family(task) for task in tasks if (entry := self.package_card(task))}
+        families = (*FAMILIES, self.own, *packages.values())
+        return [pool for family in families for pool in family.pools(tasks)]
+
+    def pool(self, task: str, pools: Iterable[Pool]) -> Pool:
+        """Return the pool of a task; a task that is in none is one by itself."""
+        alone = Pool(task, "single", task, (task,), sweep_of(task), self.card(task))
+        return next((pool for pool in pools if task in pool.tasks), alone)
+
+    def open(self, task: str, options: DataOptions, holdout: str = "stable") -> Task:
+        """Open training and validation images of a task. holdout: as of a cell."""
+        family, card = self._known(task)
+        family.require_present(card, options)
+        return family.open_task(card, options, holdout)
+
+    def unseal(self, task: str, options: DataOptions, target_split: str = "all") -> Sealed:
+        """Open the test set and the suites of a task. Only unsealing calls this. target_split: as of a cell."""
+        family, card = self._known(task)
+        family.require_present(card, options)
+        return family.open_sealed(card, options, target_split)
+
+    def require_present(self, task: str, options: DataOptions, sealed: bool = False) -> None:
+        """Raise ``UserError`` if training data do not exist, or any held-out set if ``sealed``. Opens no image."""
+        family, card = self._known(task)
+        (family.require_sealed if sealed else family.require_present)(card, options)
+
+    def refusal(self, task: str, options: DataOptions) -> str | None:
+        """Return why the training data of a task cannot be used, with what to do; None where they can."""
+        try:
+            self.require_present(task, options)
+        except UserError as error:
+            return " ".join(filter(None, (error.message, error.hint)))
+        return None
+
+    def sizes(self, task: str, options: DataOptions) -> Sizes:
+        """Return the numbers of images of a task.
+
+        They are exact for the built-in world, your own data and packages. Where validation images are held out of
+        training images, they are exact up to rounding per class. For a fixture they are those of the real set.
+        """
+        family, card = self._known(task)
+        return family.count(card, options)

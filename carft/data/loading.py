@@ -11,13 +11,12 @@ import torch
 
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
-from carft.data.catalog import data_set
 from carft.data.checking import attest
 from carft.data.columns import Column, together
 from carft.data.files import Files
-from carft.data.folder.named import declared
+from carft.data.folder.naming import is_folder
 from carft.data.indexing import indexed
-from carft.data.sets import Index
+from carft.data.sets import DataSet, Index
 from carft.data.task import ImageSet
 
 
@@ -47,11 +46,10 @@ class OpenedSet:
 
 
 @lru_cache(maxsize=8)
-def opened(name: str, root: Path, skip_unreadable: bool) -> OpenedSet:
+def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> OpenedSet:
     """Read the index of a data set; ``skip_unreadable``: one that knows unreadable images. Read once per process."""
-    chosen = data_set(name)
-    found = indexed(chosen, root, decoded=skip_unreadable)
-    return OpenedSet(found.splits, frozenset(found.unreadable), attest(chosen, root, found).digests())
+    found = indexed(data_set, root, decoded=skip_unreadable)
+    return OpenedSet(found.splits, frozenset(found.unreadable), attest(data_set, root, found).digests())
 
 
 def image_set(
@@ -86,7 +84,7 @@ def require_every_class(images: ImageSet, card: Card) -> ImageSet:
     """Return training images unchanged. Raises ``UserError`` if a class has none, for example only unreadable ones."""
     present = set(images.labels.tolist())
     if missing := [name for label, name in enumerate(card.classes) if label not in present]:
-        what = card.name if declared(card.name) is None else "folder:PATH"
+        what = "folder:PATH" if card.scale == "own" and not is_folder(card.name) else card.name
         raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",
             f"Find out why with: python cli.py data check {what} --data ROOT",

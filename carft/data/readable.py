@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from carft.core.errors import UserError
-from carft.data.card import Card, DataOptions
-from carft.data.catalog import data_set
+from carft.data.card import DataOptions
+from carft.data.catalog import TaskCatalog
 from carft.data.checking import few_names
 from carft.data.folder.cards import data_set_of
-from carft.data.folder.named import declared, located
-from carft.data.folder.naming import PREFIX, is_folder
+from carft.data.folder.naming import PREFIX
 from carft.data.indexing import current_index, indexed
 from carft.data.listing import unreadable
 from carft.data.sets import DataSet
@@ -27,7 +26,11 @@ QUICK = 500
 
 
 def require_readable(
-    card: Card, options: DataOptions, log: Callable[[str], None], known: dict[str, Mapping[Path, str]]
+    catalog: TaskCatalog,
+    task: str,
+    options: DataOptions,
+    log: Callable[[str], None],
+    known: dict[str, Mapping[Path, str]],
 ) -> None:
     """Raise ``UserError``, with names, if images that a task needs cannot be decoded, and are not to be left out.
 
@@ -36,15 +39,15 @@ def require_readable(
     """
     if options.skip_unreadable:
         return
-    if is_folder(card.name) or declared(card.name) is not None:
-        tree, name = located(card.name)
+    if catalog.is_own(task):
+        tree, name = catalog.own.located(task)
         sets = tree.sets(name.id_domains, name.ood_domains)
         needed = {path for index in sets.values() for path in index.paths}
         _require(data_set_of(f"{PREFIX}{tree.root}"), Path(), needed, log, known)
         return
-    for part in card.data_sets:
+    for data_set in catalog.data_sets(task):
         if options.root is not None:
-            _require(data_set(part), options.root, None, log, known)
+            _require(data_set, options.root, None, log, known)
 
 
 def _require(

@@ -58,7 +58,7 @@ class Download:
         return self.url.rsplit("/", 1)[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DataSet:
     """A data set's entry in the catalog."""
 

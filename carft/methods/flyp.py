@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from carft.core.rng import TEMPLATES, generator
-from carft.data.catalog import card
 from carft.data.task import ImageSet
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.clip import Pretrained
@@ -34,8 +33,8 @@ class FinetuneLikePretrain(FineTune):
 
     def __init__(self, cell: Cell, pretrained: Pretrained, prompts: Prompts) -> None:
         super().__init__(cell, pretrained, prompts)
-        chosen = card(cell.task)
-        prompt = [[template.format(name) for name in chosen.classes] for template in chosen.templates]
+        texts = prompts.texts
+        prompt = [[template.format(name) for name in texts.classes] for template in texts.templates]
         rows = torch.stack([pretrained.tokenize(row) for row in prompt])
         self.tokens = rows.to(prompts.classes.device)  # (K, C, context length)
         self.text: Any = copy.deepcopy(pretrained.clip)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from carft.models.heads import context_logits
 from carft.models.inference import embed
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -50,9 +51,9 @@ class ContextCheck:
         return f"{sentence}: the KL term of CAR-FT has something to hold."
 
 
-def context_check(cell: Cell, execution: Execution) -> ContextCheck:
+def context_check(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> ContextCheck:
     """The context distribution of the pretrained model of a cell, under its reading, on the validation images."""
-    context = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution, catalog)
     head, scale = context.prompts.contexts.cpu(), context.pretrained.scale
     features = embed(context.network(), context.task.val, context.pretrained, cell.precision)
     shares = context_logits(features, head, scale, cell.reading.context_temperature).log_softmax(-1)

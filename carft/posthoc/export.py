@@ -10,11 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.torch import save_file
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
 from carft.methods.wise_ft import interpolate
 from carft.models.network import Network
 from carft.spec.cell import Cell
-from carft.spec.registry import method_card
 from carft.spec.resolve import SHARED_WEIGHTS, command
 from carft.store.records import Store
 from carft.training.context import CellContext
@@ -40,7 +38,7 @@ def export(cell: str, store: Store, folder: Path, execution: Execution) -> list[
     if not is_free:
         raise UserError(f"The folder '{folder}' is not empty.", "Give --to a new folder.")
     execution.prepare()
-    context = CellContext.of(record.cell, execution)
+    context = CellContext.of(record.cell, execution, store.catalog)
     network = load_finished(record.cell, context, store)
     tensors = context.pretrained.clip.state_dict()
     tensors |= {f"visual.{name}": value for name, value in network.visual.state_dict().items()}
@@ -66,12 +64,12 @@ def load_finished(cell: Cell, context: CellContext, store: Store) -> Network:
 
     Raises ``UserError`` when the weights of a soup are no longer in its folder.
     """
-    if method_card(cell.method).kind != "post-hoc" or store.find_weights(cell.id).is_file():
+    if store.catalog.method(cell.method).kind != "post-hoc" or store.find_weights(cell.id).is_file():
         return load_network(cell, context, store)
     if cell.method != "wise_ft":
         raise UserError(
             f"The weights of cell {cell.id} are no longer in its folder.",
-            f"Move the folder away and run: {command(cell, store.name)}",
+            f"Move the folder away and run: {command(cell, store.name, catalog=store.catalog)}",
         )
     end = load_network(store.read(cell.parents[0]).cell, context, store).state_dict()
     network = context.network(cell.reading.class_head, cell.seed)
@@ -99,9 +97,9 @@ def _model_card(cell: str, store: Store) -> str:
     return environment.get_template("model_card.md").render(
         record=record,
         cell=record.cell,
-        card=card(record.cell.task),
+        card=store.catalog.card(record.cell.task),
         metrics=store.metrics(cell),
         training=record.cell.training.as_dict(),
         reading=record.cell.reading.factors(),
-        command=command(record.cell, "again", unseal=True),
+        command=command(record.cell, "again", unseal=True, catalog=store.catalog),
     )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 
 from carft.core.metrics import flatten, score
-from carft.data.catalog import card
 from carft.methods.soup import Weights, greedy_soup, uniform_soup
 from carft.posthoc.wise_ft import predict_all
 from carft.spec.cell import Cell
@@ -29,11 +28,11 @@ def run_soup(
     parent that is not done under the current NUMERICS. Every worker of the cell calls this; the first one reads and
     writes records.
     """
-    cell = soup_of(parents, greedy)
+    cell = soup_of(parents, greedy, store.catalog)
     if not on_rank_zero(lambda: _is_left(cell, store)):
         return CellResult(cell.id, "reused", on_rank_zero(lambda: store.metrics(cell.id)))
     execution.prepare()
-    context = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution, store.catalog)
     started = time.perf_counter()
     members, weights = _members_and_weights(cell, parents, context, store)
     network = context.network(cell.reading.class_head)
@@ -47,7 +46,7 @@ def run_soup(
     )
     with writing() as later:
         later(store.write, record, [], predictions["val"], lambda path: save_weights(network, path))
-        for name in card(cell.task).sets:
+        for name in context.card.sets:
             later(add_evaluation, cell, name, predictions[name], context, store, by)
     return CellResult(cell.id, "done", on_rank_zero(lambda: store.metrics(cell.id)))
 
@@ -56,7 +55,7 @@ def _is_left(cell: Cell, store: Store) -> bool:
     """Whether the soup still has to be made. Raises ``UserError`` for a parent that is not done."""
     for parent in cell.parents:
         store.require_current(parent)
-    return store.set_aside_stale(cell.id) or not store.evaluated(cell.id) >= set(card(cell.task).sets)
+    return store.set_aside_stale(cell.id) or not store.evaluated(cell.id) >= set(store.catalog.card(cell.task).sets)
 
 
 def _members_and_weights(

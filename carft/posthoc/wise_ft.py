@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.catalog import card
 from carft.methods.wise_ft import interpolate
 from carft.models.network import Network
+from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell, Reading, Training
-from carft.spec.registry import WISE_ALPHAS, method_card
+from carft.spec.registry import WISE_ALPHAS
 from carft.spec.resolve import interpolation
 from carft.store.records import Record, Store
 from carft.training.context import CellContext
@@ -36,16 +36,16 @@ def run_curve(
     pretrained model: their predictions are read from records where possible. Raises ``UserError`` when the parent is
     not trained, or not done under the current NUMERICS.
     """
-    if method_card(parent.method).kind != "trained":
+    if store.catalog.method(parent.method).kind != "trained":
         raise UserError(f"Cell {parent.id} is '{parent.method}', which has no trained weights to interpolate.")
     on_rank_zero(lambda: store.require_current(parent.id))
     cells = [interpolation(parent, alpha) for alpha in alphas]
-    wanted = set(card(parent.task).sets)
+    wanted = set(store.catalog.card(parent.task).sets)
     pending = on_rank_zero(lambda: [c for c in cells if store.set_aside_stale(c.id) or store.evaluated(c.id) < wanted])
     if pending:
         unseal_cell(parent, store, execution, by)
         execution.prepare()
-        context = CellContext.of(parent, execution)
+        context = CellContext.of(parent, execution, store.catalog)
         started = time.perf_counter()
         curve = _curve_predictions(parent, [c.hyperparameters["alpha"] for c in pending], context, store)
         durations = {"evaluate": (time.perf_counter() - started) / len(pending)}
@@ -84,20 +84,20 @@ def _write(
 ) -> None:
     val = predictions["val"]
     store.write(Record(cell, flatten("val", score(val)), context.provenance(), durations), [], val)
-    for name in card(cell.task).sets:
+    for name in context.card.sets:
         add_evaluation(cell, name, predictions[name], context, store, by)
 
 
 def _end_predictions(parent: Cell, alpha: float, store: Store, execution: Execution) -> dict[str, Predictions] | None:
     """Predictions at alpha 0 and 1, from records where they exist; None at any other alpha."""
-    names = ("val", *card(parent.task).sets)
+    names = ("val", *store.catalog.card(parent.task).sets)
     if alpha == 1:
         return _recorded(parent, names, store)
     if alpha == 0 and parent.reading.class_head != "random":
         start = replace(parent, method="zeroshot", hyperparameters={}, seed=0, training=Training(), reading=Reading())
         if on_rank_zero(lambda: _is_recorded(start, names, store)):
             return _recorded(start, names, store)
-        return _zero_shot_predictions(start, execution)
+        return _zero_shot_predictions(start, execution, store.catalog)
     return None
 
 
@@ -113,8 +113,8 @@ def _recorded(cell: Cell, names: Sequence[str], store: Store) -> dict[str, Predi
 
 
 @lru_cache(maxsize=16)
-def _zero_shot_predictions(cell: Cell, execution: Execution) -> dict[str, Predictions]:
-    context = CellContext.of(cell, execution)
+def _zero_shot_predictions(cell: Cell, execution: Execution, catalog: Catalog) -> dict[str, Predictions]:
+    context = CellContext.of(cell, execution, catalog)
     return predict_all(cell, [context.network()], context)[0]
 
 

@@ -10,7 +10,8 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import cache
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from keyword import iskeyword
@@ -20,16 +21,10 @@ from typing import Any, TypeVar
 
 from carft.core.errors import UserError
 from carft.core.source import installed, loaded, module_digest, text_digest
-from carft.data.catalog import card as task_card
-from carft.data.installed import data_digest
 from carft.spec.cell import Reading
-from carft.spec.registry import METHODS, PLUGGED, MethodCard, Range
+from carft.spec.registry import PLUGIN_MODULE, MethodCard, Range
 
 GROUP = "carft.methods"
-#: modules that are made from files are called this and the digest of the text
-MODULE = "carft_plugin_"
-#: module -> (name of the file, text) of every plugin of this process that is a file
-FILES: dict[str, tuple[str, str]] = {}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 Class = TypeVar("Class", bound=type)
 
@@ -74,34 +69,43 @@ def method(
     return mark
 
 
-def load_files(paths: Sequence[Path]) -> list[MethodCard]:
-    """Run plugin files and register their methods. Raises ``UserError`` for a file that cannot be one."""
-    found = []
+@dataclass(frozen=True)
+class Plugged:
+    """A method from outside this package."""
+
+    card: MethodCard
+    digest: str
+    """Digest of the source of the method, part of the id of every cell."""
+
+
+def read_plugins(paths: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+    """Return file name and text of plugin files. Raises ``UserError`` for a file that cannot be read."""
+    texts = []
     for path in paths:
         try:
-            text = path.read_text(encoding="utf-8")
+            texts.append((path.name, path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"The plugin '{path}' cannot be read: {error}.", "Give the path of a Python file."
             ) from error
-        found += load_text(path.name, text)
-    return found
+    return tuple(texts)
 
 
-def load_text(file: str, text: str) -> list[MethodCard]:
-    """Run the text of a plugin file and register its methods, once per process and text."""
+@cache
+def methods_in(file: str, text: str) -> tuple[Plugged, ...]:
+    """Run the text of a plugin file and return its methods; the same text is run once.
+
+    Raises ``UserError`` for a text that fails, has no method, or has a card that contradicts itself.
+    """
     digest = text_digest(text)
-    name = f"{MODULE}{digest}"
-    if name in FILES:
-        return [card for card in METHODS.values() if card.implementation.startswith(f"{name}:")]
+    name = f"{PLUGIN_MODULE}{digest}"
     module = _run(name, file, text)
-    cards = [one.__dict__["card"] for one in vars(module).values() if _is_method(one, name)]
+    cards = [value.__dict__["card"] for value in vars(module).values() if _is_method(value, name)]
     if not cards:
         raise UserError(f"The plugin '{file}' has no method.", "Mark a class with @method (docs/extending.md).")
     for card in cards:
-        register(card, digest, file)
-    FILES[name] = (file, text)
-    return cards
+        check_card(card, file)
+    return tuple(Plugged(card, digest) for card in cards)
 
 
 class _Text(InspectLoader):
@@ -144,12 +148,12 @@ def _line_of(error: Exception, file: str) -> str:
     return f", line {line}" if line else ""
 
 
-def where_raised(error: Exception, method: str) -> str:
+def where_raised(error: Exception, method: MethodCard) -> str:
     """Return file and line, for messages, of the code of a method from outside this package that raised an error.
 
     Where none of its own lines is in the traceback, the line that met the error is named as well.
     """
-    file = str(sys.modules[METHODS[method].implementation.partition(":")[0]].__file__)
+    file = str(sys.modules[method.implementation.partition(":")[0]].__file__)
     shown = file.strip("<>")
     if line := _line_of(error, file):
         return f"{shown}{line}"
@@ -161,77 +165,28 @@ def _is_method(value: object, module: str) -> bool:
     return isinstance(value, type) and value.__module__ == module and "card" in value.__dict__
 
 
-def load_installed(name: str = "") -> None:
-    """Import the installed method of this name, or all of them, and register them.
+def installed_names() -> list[str]:
+    """Return the names of all installed methods."""
+    return list(installed(GROUP))
+
+
+@cache
+def installed_method(name: str) -> Plugged | None:
+    """Import the installed method of this name; None if there is none.
 
     The entry point of a method has the method's name and leads to its class.
     """
-    for known, entry in installed(GROUP).items():
-        if (name and known != name) or (known in METHODS and not _is_absent(METHODS[known])):
-            continue
-        kind = loaded(entry)
-        card = getattr(kind, "card", None)
-        if not isinstance(card, MethodCard) or card.name != known:
-            raise UserError(
-                f"The entry point '{known}' of {GROUP} leads to no method of that name.",
-                "It must lead to a class that is marked with @method (docs/extending.md).",
-            )
-        register(card, module_digest(kind.__module__), entry.value)
-
-
-def register(card: MethodCard, digest: str, source: str) -> None:
-    """Add a method to the registry. Raises ``UserError`` for a card that cannot be, or a name that is taken."""
-    check_card(card, source)
-    known = METHODS.get(card.name)
-    if known is not None and PLUGGED.get(card.name) != digest and not _is_absent(known):
-        taken = f"there is a method '{card.name}' already, {known.implementation}"
-        raise UserError(f"{source}: {taken}.", "Give yours another name.")
-    METHODS[card.name] = card
-    PLUGGED[card.name] = digest
-
-
-def _is_absent(card: MethodCard) -> bool:
-    """Whether a card came with records, and its code is not loaded."""
-    return card.name in PLUGGED and card.implementation.partition(":")[0] not in sys.modules
-
-
-def known_only(card: MethodCard, digest: str) -> None:
-    """Add the card of a method that came with records, so that they can be reported without its code."""
-    if card.name not in METHODS:
-        METHODS[card.name] = replace(card, implementation=f"{MODULE}{digest}:{card.name}")
-        PLUGGED[card.name] = digest
-
-
-def load_again(card: MethodCard, error: Exception) -> Any:
-    """Return the implementation of a method that came with records, from the entry point of its name.
-
-    Raises ``UserError`` if none is installed.
-    """
-    load_installed(card.name)
-    if METHODS[card.name] == card:
-        raise UserError(f"The code of the method '{card.name}' is not here.", "Give it: --plugin FILE") from error
-    return METHODS[card.name].load()
-
-
-def source_of(method: str, task: str) -> str:
-    """Return the digest of the source of method and task, as far as they are no part of this package; else empty."""
-    return "+".join(filter(None, (PLUGGED.get(method, ""), data_digest(task))))
-
-
-def _digest_words(digest: str) -> str:
-    return f"digest {digest}" if digest else "no plugin"
-
-
-def require_source(method: str, task: str, digest: str) -> None:
-    """Raise ``UserError`` if a cell of this method and task was specified with another source than the loaded one."""
-    task_card(task)
-    here = source_of(method, task)
-    if here != digest:
+    if (entry := installed(GROUP).get(name)) is None:
+        return None
+    kind = loaded(entry)
+    card = getattr(kind, "card", None)
+    if not isinstance(card, MethodCard) or card.name != name:
         raise UserError(
-            f"The cell was made with another version of the plugin of '{method}' on '{task}' "
-            f"({_digest_words(digest)}); loaded is {_digest_words(here)}.",
-            "Give the version that it was made with: --plugin FILE",
+            f"The entry point '{name}' of {GROUP} leads to no method of that name.",
+            "It must lead to a class that is marked with @method (docs/extending.md).",
         )
+    check_card(card, entry.value)
+    return Plugged(card, module_digest(kind.__module__))
 
 
 def check_card(card: MethodCard, source: str) -> None:
@@ -259,8 +214,3 @@ def check_card(card: MethodCard, source: str) -> None:
 def is_method_name(name: str) -> bool:
     """Return whether a method can have this name."""
     return _NAME.fullmatch(name) is not None and not iskeyword(name)
-
-
-def texts() -> list[tuple[str, str]]:
-    """Return file name and text of every plugin file of this process, to be sent to workers."""
-    return list(FILES.values())

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from carft.core.errors import UserError, unknown
+from carft.core.errors import UserError
 from carft.spec.training import NO_CLIP
 
+#: modules that are made from plugin files are called this and the digest of the text
+PLUGIN_MODULE = "carft_plugin_"
 Kind = Literal["untrained", "trained", "post-hoc"]
 
 
@@ -70,16 +72,41 @@ class MethodCard:
     """Training settings that the method fixes, whatever the recipe says."""
 
     def load(self) -> Any:
-        """Import the implementation."""
+        """Import the implementation. Raises ``UserError`` for a method of a plugin whose code is not here."""
         module, attribute = self.implementation.split(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            if self.name not in PLUGGED:
+            if not module.startswith(PLUGIN_MODULE):
                 raise
-            from carft.spec.plugins import load_again
+            raise UserError(f"The code of the method '{self.name}' is not here.", "Give it: --plugin FILE") from error
 
-            return load_again(self, error)
+    def not_trainable(self) -> UserError:
+        """Return the error for training a post-hoc method."""
+        return UserError(f"'{self.name}' works on finished cells.", f"Use: python cli.py {self.command}")
+
+    def require_parts_allowed(self, workers: int, accumulation: int) -> None:
+        """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs it whole."""
+        if self.whole_batch and (workers > 1 or accumulation > 1):
+            raise UserError(
+                f"The loss of '{self.name}' compares the images of a batch with each other and needs it in one piece.",
+                "Run it with one worker and without accumulation; the same results folder takes it. In a sweep, name "
+                "the other methods with --methods first, then this one without these options.",
+            )
+
+    def check_hyperparameters(self, given: Mapping[str, float]) -> None:
+        """Raise ``UserError`` unless ``given`` names exactly the hyperparameters, with sensible values."""
+        for name in given:
+            if name not in self.space:
+                known = ", ".join(map(hyperparameter_words, self.space)) or "none"
+                raise UserError(f"Method '{self.name}' has no {hyperparameter_words(name)}.", f"It has: {known}.")
+        for name, limits in self.space.items():
+            if name not in given:
+                how = f"--{name.replace('_', '-')}" if name in OWN_OPTIONS else f"--set {name}=VALUE"
+                raise UserError(f"Method '{self.name}' needs a {hyperparameter_words(name)}.", f"Give {how}.")
+            value, least = given[name], "of at least 0" if limits.zero_allowed else "above 0"
+            if not (0 <= value < math.inf) or (value == 0 and not limits.zero_allowed):
+                raise UserError(f"The {hyperparameter_words(name)} must be a finite number {least}, not {value}.")
 
 
 LEARNING_RATE = Range(3e-5, 1e-3, first_guess=3e-4)
@@ -94,7 +121,8 @@ HEAD_FACTORS = ("class_head",)
 #: reading factors of a loss on context distributions
 CONTEXT_FACTORS = ("kl_direction", "context_temperature", "context_scale", "context_templates", "class_head")
 
-METHODS: dict[str, MethodCard] = {
+#: the methods of this package, in the order of tables
+METHODS: Mapping[str, MethodCard] = {
     card.name: card
     for card in (
         MethodCard(
@@ -241,70 +269,10 @@ METHODS: dict[str, MethodCard] = {
 WISE_ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: values of ``greedy`` of a soup: uniform, greedy
 SOUP_RULES = (0.0, 1.0)
-#: methods from outside this package -> digest of their source; see :mod:`carft.spec.plugins`
-PLUGGED: dict[str, str] = {}
 #: hyperparameters with an option of their own on the command line; the others are given as ``--set name=VALUE``
 OWN_OPTIONS = ("lr", "kl_weight")
-
-
-def method_card(name: str) -> MethodCard:
-    """Return the card of a method. Raises ``UserError`` for an unknown name."""
-    if name not in METHODS:
-        from carft.spec.plugins import load_installed
-
-        load_installed(name)
-    if name not in METHODS:
-        raise unknown("method", name, METHODS, cutoff=0.8, more=" A method of your own needs its file: --plugin FILE")
-    return METHODS[name]
-
-
-def trained_methods() -> list[str]:
-    """Return the names of the trained methods, in registry order."""
-    return [name for name, card in METHODS.items() if card.kind == "trained"]
-
-
-def souped_methods() -> list[str]:
-    """Return the names of the methods whose search cells are averaged, in registry order."""
-    return [name for name, card in METHODS.items() if card.in_soups]
-
-
-def not_trainable(name: str) -> UserError:
-    """Return the error for training a post-hoc method."""
-    return UserError(f"'{name}' works on finished cells.", f"Use: python cli.py {method_card(name).command}")
-
-
-def require_parts_allowed(name: str, workers: int, accumulation: int) -> None:
-    """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs all images at once."""
-    if method_card(name).whole_batch and (workers > 1 or accumulation > 1):
-        raise UserError(
-            f"The loss of '{name}' compares the images of a batch with each other and needs it in one piece.",
-            "Run it with one worker and without accumulation; the same results folder takes it. In a sweep, name the "
-            "other methods with --methods first, then this one without these options.",
-        )
-
-
-def check_hyperparameters(method: str, given: Mapping[str, float]) -> None:
-    """Raise ``UserError`` unless ``given`` names exactly the method's hyperparameters with sensible values."""
-    space = method_card(method).space
-    for name in given:
-        if name not in space:
-            raise UserError(f"Method '{method}' has no {hyperparameter_words(name)}.", f"It has: {_listed(space)}.")
-    for name, limits in space.items():
-        if name not in given:
-            raise UserError(f"Method '{method}' needs a {hyperparameter_words(name)}.", _how(name))
-        value, least = given[name], "of at least 0" if limits.zero_allowed else "above 0"
-        if not (0 <= value < math.inf) or (value == 0 and not limits.zero_allowed):
-            raise UserError(f"The {hyperparameter_words(name)} must be a finite number {least}, not {value}.")
-
-
-def _how(name: str) -> str:
-    return f"Give --{name.replace('_', '-')}." if name in OWN_OPTIONS else f"Give --set {name}=VALUE."
 
 
 def hyperparameter_words(name: str) -> str:
     """The name of a hyperparameter in a sentence: ``learning rate`` for ``lr``."""
     return {"lr": "learning rate", "kl_weight": "KL weight"}.get(name, name.replace("_", " "))
-
-
-def _listed(space: Mapping[str, Range]) -> str:
-    return ", ".join(map(hyperparameter_words, space)) or "none"

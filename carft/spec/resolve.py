@@ -13,13 +13,11 @@ from carft.core.commands import PROGRAM, typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest
 from carft.data.card import Card
-from carft.data.catalog import card
-from carft.data.folder.named import declared
 from carft.data.folder.naming import without_place
 from carft.data.icons.world import BUILT_IN_WEIGHTS
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import PROTOCOL, Cell, Precision, Reading, Training
-from carft.spec.plugins import source_of
-from carft.spec.registry import OWN_OPTIONS, PLUGGED, SOUP_RULES, check_hyperparameters, method_card, not_trainable
+from carft.spec.registry import METHODS, OWN_OPTIONS, SOUP_RULES, MethodCard
 from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, id_form, located
 
 #: prefixes of model names that point to a configuration with weights
@@ -42,6 +40,7 @@ def specify(
     model: str | None = None,
     pretrained: str | None = None,
     precision: Precision = "float32",
+    catalog: Catalog = BUILT_IN,
     **protocol: Any,
 ) -> Cell:
     """Return the cell of a request. Raises ``UserError`` for unknown names and invalid values.
@@ -49,14 +48,14 @@ def specify(
     Model and weights default to those of the task's card. Untrained methods ignore seed and training recipe, so that
     they have one cell. protocol: settings of a cell that :data:`carft.spec.cell.PROTOCOL` lists.
     """
-    chosen = card(task)
-    if method_card(method).kind == "post-hoc":
-        raise not_trainable(method)
-    check_hyperparameters(method, hyperparameters)
+    chosen, method_card = catalog.card(task), catalog.method(method)
+    if method_card.kind == "post-hoc":
+        raise method_card.not_trainable()
+    method_card.check_hyperparameters(hyperparameters)
     chosen.bank((reading or Reading()).context_templates)
     if not 0 <= seed < 2**32:
         raise UserError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
-    untrained = method_card(method).kind == "untrained"
+    untrained = method_card.kind == "untrained"
     model, pretrained = _model_and_weights(chosen, model, pretrained)
     if not chosen.domains:
         _require_domains(chosen, training or Training(), protocol)
@@ -68,10 +67,10 @@ def specify(
         method=method,
         hyperparameters=dict(hyperparameters),
         seed=0 if untrained else seed,
-        training=Training() if untrained else replace(training or Training(), **method_card(method).own_training),
-        reading=_read(method, reading or Reading()),
+        training=Training() if untrained else replace(training or Training(), **method_card.own_training),
+        reading=_read(method_card, reading or Reading()),
         precision=precision,
-        plugin=source_of(method, chosen.name),
+        plugin=catalog.source_of(method, chosen.name),
         **protocol,
     )
 
@@ -87,10 +86,10 @@ def _require_domains(chosen: Card, training: Training, protocol: Mapping[str, st
         )
 
 
-def _read(method: str, reading: Reading) -> Reading:
+def _read(method: MethodCard, reading: Reading) -> Reading:
     """Return the reading with every factor that the method does not depend on at its default."""
-    plain, reads = Reading(), method_card(method).reads
-    return replace(reading, **{name: getattr(plain, name) for name in asdict(reading) if name not in reads})
+    plain = Reading()
+    return replace(reading, **{name: getattr(plain, name) for name in asdict(reading) if name not in method.reads})
 
 
 def _model_and_weights(chosen: Card, model: str | None, pretrained: str | None) -> tuple[str, str]:
@@ -135,11 +134,11 @@ def _digest(path: Path, modified_ns: int, size: int) -> str:
 
 def interpolation(parent: Cell, alpha: float) -> Cell:
     """Return the WiSE-FT cell of a trained cell at ``alpha``, in [0, 1]."""
-    check_hyperparameters("wise_ft", {"alpha": alpha})
+    METHODS["wise_ft"].check_hyperparameters({"alpha": alpha})
     return replace(parent, method="wise_ft", hyperparameters={"alpha": alpha}, parents=(parent.id,))
 
 
-def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
+def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog = BUILT_IN) -> Cell:
     """Return the soup of trained cells. greedy: 0 (uniform) or 1 (greedy).
 
     The parents may differ in hyperparameters, context temperature and seed only; the soup gets the context temperature
@@ -151,7 +150,7 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
     if len(members) < 2:
         raise UserError("A soup needs at least two different cells.", "Name the search cells of a study.")
     first = members[0]
-    if method_card(first.method).kind != "trained":
+    if catalog.method(first.method).kind != "trained":
         raise UserError(f"Cell {first.id} is '{first.method}', which has no trained weights to average.")
     for other in members[1:]:
         reading = replace(other.reading, context_temperature=first.reading.context_temperature)
@@ -173,7 +172,9 @@ def soup_of(parents: Sequence[Cell], greedy: float) -> Cell:
     )
 
 
-def command(cell: Cell, results: str, unseal: bool = False, published: bool = False) -> str:
+def command(
+    cell: Cell, results: str, unseal: bool = False, published: bool = False, catalog: Catalog = BUILT_IN
+) -> str:
     """Return the shell command that runs the cell without Ray into the folder ``results``.
 
     published: leave open where your own data and weights lie.
@@ -185,15 +186,15 @@ def command(cell: Cell, results: str, unseal: bool = False, published: bool = Fa
         return typed("interpolate", "--cell", cell.parents[0], "--results", results)
     parts = [
         f"{PROGRAM} train",
-        *_task_options(without_place(cell.task) if published else cell.task),
+        *_task_options(without_place(cell.task) if published else cell.task, catalog),
         f"--method {cell.method}",
     ]
-    plain = specify(cell.task, cell.method, cell.hyperparameters)
+    plain = specify(cell.task, cell.method, cell.hyperparameters, catalog=catalog)
     parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
     parts += [*_training_options(cell, plain), *_model_options(cell, plain, published)]
-    if PLUGGED.get(cell.method):
+    if catalog.plugged(cell.method):
         parts.append("--plugin FILE")
-    if card(cell.task).folder:
+    if catalog.card(cell.task).folder:
         parts.append("--data ROOT")
     if unseal:
         parts.append("--unseal")
@@ -242,9 +243,9 @@ def _addressed(value: str, published: bool) -> str:
     return "FILE" if published and is_file else shlex.quote(path)
 
 
-def _task_options(task: str) -> list[str]:
+def _task_options(task: str, catalog: Catalog) -> list[str]:
     """Return the options that name a task. Where the folder of a named task lies is left open."""
-    named = declared(task)
+    named = catalog.named(task)
     if named is None:
         return [f"--task {shlex.quote(task)}"]
     if named.in_file:

@@ -6,6 +6,7 @@
     tasks/          the named tasks, without the path of their folders
     predictions/    of a compact archive: see carft.store.shared_predictions
     documents.jsonl     of a compact archive: all JSON files outside report/, see carft.store.joined_documents
+    cards/          the cards of tasks from installed packages
     methods/        the cards of methods that are no part of this package
     report/         a report on the results, optional
 
@@ -35,7 +36,7 @@ from carft import NUMERICS, __version__
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
-from carft.data.catalog import DATA_SETS, card
+from carft.spec.catalog import Catalog
 from carft.store.document import Document, only_version, parse_document
 from carft.store.joined_documents import FILE as JOINED
 from carft.store.joined_documents import join_documents, split_documents
@@ -46,7 +47,7 @@ from carft.store.shared_predictions import FOLDER as SHARED
 #: of an archive, and of one whose JSON files are joined
 SCHEMA, JOINED_SCHEMA = 1, 2
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
-FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "methods", SHARED)
+FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "cards", "methods", SHARED)
 LOG = "unsealed.jsonl"
 #: most bytes of a manifest that are read; it has a few hundred bytes for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -55,7 +56,7 @@ CHUNK = 2**20
 _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither hidden nor ..
 _LAYOUT = re.compile(
     rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
-    rf"(tasks|methods)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
+    rf"(tasks|cards|methods)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
     rf"unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
 )
 _DOCUMENT = re.compile(r"(?!report/).*\.json")
@@ -225,16 +226,17 @@ def _licences(store: Store) -> list[DataLicence]:
     """Licences of the data of all finished cells, from the cards of their tasks."""
     specs = (store.read(cell).cell for cell in store.ids())
     tasks = sorted({(spec.task, spec.data_version) for spec in specs})
-    return [DataLicence(task=task, version=version, **_licence(task)) for task, version in tasks]
+    return [DataLicence(task=task, version=version, **_licence(task, store.catalog)) for task, version in tasks]
 
 
-def _licence(task: str) -> dict[str, str]:
+def _licence(task: str, catalog: Catalog) -> dict[str, str]:
     """Licence and source of the data of a task."""
     try:
-        task_card = card(task)
+        task_card = catalog.card(task)
+        data_sets = catalog.family(task).data_sets
     except UserError:
-        return {"licence": "unknown: the task is not in the catalog here", "source": ""}
-    sets = [DATA_SETS[name] for name in task_card.data_sets if name in DATA_SETS]
+        return {"licence": "untask_card: the task is not in the catalog here", "source": ""}
+    sets = [data_sets[name] for name in task_card.data_sets if name in data_sets]
     if not sets:
         return {"licence": task_card.licence, "source": task_card.source}
     licences = dict.fromkeys(f"{part.name}: {part.licence}" for part in sets)

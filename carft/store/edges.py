@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from carft.spec.registry import METHODS, hyperparameter_words
+from carft.spec.registry import METHODS, MethodCard, hyperparameter_words
 from carft.store.study import StudyFile
 
 EDGE = 0.1
@@ -45,16 +45,16 @@ def narrow_ranges(studies: Iterable[StudyFile], with_allowed: bool = False) -> d
     return {key: (n, total[key]) for key, n in edge.items() if n >= FEWEST and n > TOO_MANY * total[key]}
 
 
-def edge_words(studies: Iterable[StudyFile]) -> str:
+def edge_words(studies: Iterable[StudyFile], methods: Mapping[str, MethodCard] = METHODS) -> str:
     """Return how many winners lie at an edge, in a sentence; empty if none does."""
+
+    def label(study: StudyFile) -> str:
+        return methods[study.method].label if study.method in methods else study.method
+
     won = [study for study in studies if study.winner]
-    edge = Counter((hyperparameter_words(name), _label(study)) for study in won for name in edges_of(study))
+    edge = Counter((hyperparameter_words(name), label(study)) for study in won for name in edges_of(study))
     if not edge:
         return ""
-    total = Counter(map(_label, won))
+    total = Counter(map(label, won))
     listed = "; ".join(f"{name} of {label} ({n} of {total[label]})" for (name, label), n in sorted(edge.items()))
     return f"Winners at the edge of their search range: {listed}."
-
-
-def _label(study: StudyFile) -> str:
-    return METHODS[study.method].label if study.method in METHODS else study.method

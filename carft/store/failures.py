@@ -10,7 +10,6 @@ from pydantic import Field
 
 from carft.core.errors import UserError, corrupt
 from carft.core.files import write_json
-from carft.data.folder.named import declared
 from carft.data.folder.naming import labels
 from carft.spec.cell import Cell
 from carft.store.document import Document, read_document, utc_now
@@ -75,27 +74,26 @@ def write_failure(
         before = read_failure(store, cell.id)
     except UserError:
         before = None
+    named = store.catalog.named(cell.task)
+
+    def without_folder(text: str) -> str:  # reports and archives hold failures
+        if named is None or not named.folder:
+            return text
+        return text.replace(named.folder, named.name).replace(named.base, named.name)
+
     failure = Failure(
         cell=cell.id,
         spec=FailedSpec.model_validate(cell.record_form()),
-        reason=_without_folder(cell.task, printable(reason)),
-        details=_without_folder(cell.task, printable(details)),
+        reason=without_folder(printable(reason)),
+        details=without_folder(printable(details)),
         kind=kind,
         job=job,
         attempt=before.attempt + 1 if before is not None and before.job == job else 1,
         when=utc_now(),
-        log=_without_folder(cell.task, tail(log)),
+        log=without_folder(tail(log)),
     )
     put_failure(store, failure)
     return failure
-
-
-def _without_folder(task: str, text: str) -> str:
-    """The text without the path of a named task: reports and archives hold failures."""
-    known = declared(task)
-    if known is None or not known.folder:
-        return text
-    return text.replace(known.folder, task).replace(known.base, task)
 
 
 def put_failure(store: Store, failure: Failure) -> None:

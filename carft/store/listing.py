@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS
 from carft.data.fixtures import is_fixture
 from carft.data.sets import DataSet
-from carft.spec.plugins import load_installed
-from carft.spec.registry import METHODS
+from carft.spec.plugins import installed_names
 from carft.store.records import Store
 from carft.store.stale import stale_cells
 
@@ -19,10 +17,10 @@ Rows = list[dict[str, Any]]
 
 
 def list_tasks(store: Store) -> Rows:
-    """Tasks of the catalog."""
+    """Tasks of this package and of installed ones."""
     return [
         {"task": c.name, "scale": c.scale, "classes": len(c.classes), "suites": list(c.suites), "version": c.version}
-        for c in CARDS.values()
+        for c in store.catalog.cards()
     ]
 
 
@@ -58,8 +56,8 @@ def _state(data_set: DataSet, root: Path) -> str:
 
 def list_methods(store: Store) -> Rows:
     """Methods of the registry, installed ones included."""
-    load_installed()
-    return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in METHODS.values()]
+    cards = map(store.catalog.method, dict.fromkeys((*store.catalog.methods, *installed_names())))
+    return [{"method": m.name, "kind": m.kind, "tuned": list(m.space), "summary": m.summary} for m in cards]
 
 
 def list_cells(store: Store) -> Rows:

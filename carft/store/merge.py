@@ -13,11 +13,10 @@ from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
 from carft.store.early_stopping import read_pruned
 from carft.store.failures import failures, put_failure
-from carft.store.named_tasks import keep_tasks, named_tasks
-from carft.store.plugin_methods import copy_methods
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
+from carft.store.stored_catalog import copy_catalog
 from carft.store.study import Extension, StudyFile
 from carft.store.unsealing import as_line
 from carft.store.weights_places import keep_places, places
@@ -84,9 +83,8 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
             if cell in agreeing:
                 _copy_cell(stores[1 - source], cell, folder)
         for store in stores[::-1]:
-            keep_tasks(Store(folder), named_tasks(store))
+            copy_catalog(store, Store(folder))
             keep_places(Store(folder), places(store))
-            copy_methods(store, Store(folder))
         for cell, store in _stopped(stores).items():
             if cell not in merged.sources:
                 _copy_cell(store, cell, folder)

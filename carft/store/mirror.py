@@ -24,10 +24,10 @@ from typing import Any
 from uuid import uuid4
 
 from carft.core.errors import UserError
-from carft.store.named_tasks import load_tasks
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
-from carft.store.plugin_methods import load_methods
 from carft.store.records import Record, Store
+from carft.store.stored_catalog import stored_catalog
 from carft.store.weights_places import load_places
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
@@ -35,7 +35,7 @@ MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: folders that are downloaded; no code reads the logs and superseded cells of other machines
 SHARED = (
     *("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json"),
-    *("methods", "predictions", "weights.json"),
+    *("cards", "methods", "predictions", "weights.json"),
 )
 #: folder of marks of changes that are not uploaded yet, and its name in mirrors of carft 0.2.0 and older
 PENDING, OLD_PENDING = "pending", "owed"
@@ -56,40 +56,48 @@ def local_folder(results: str | Path) -> Path:
     return mirror_of(str(results)) if is_url(results) else Path(results)
 
 
-def store_at(results: str | Path, sentinel: str | None = None) -> Store:
-    """A results folder by path or URL, without a download. ``sentinel``: as in :class:`Store`."""
-    return MirroredStore(ObjectStore(str(results))) if is_url(results) else Store(results, sentinel)
+def store_at(results: str | Path, sentinel: str | None = None, catalog: Catalog = BUILT_IN) -> Store:
+    """A results folder by path or URL, without a download. ``sentinel``, ``catalog``: as in :class:`Store`."""
+    if is_url(results):
+        return MirroredStore(ObjectStore(str(results)), catalog)
+    return Store(results, sentinel, catalog)
 
 
-def open_store(results: str | Path, *prefixes: str, writable: bool = False, weights: bool = False) -> Store:
-    """A results folder by path or URL, up to date. Its named tasks are known to this process afterwards.
+def open_store(
+    results: str | Path,
+    *prefixes: str,
+    writable: bool = False,
+    weights: bool = False,
+    catalog: Catalog = BUILT_IN,
+) -> Store:
+    """A results folder by path or URL, up to date, with a catalog to which what the folder holds is added.
 
     Args:
         results: Path or URL.
         *prefixes: What is downloaded; by default everything in :data:`SHARED`.
         writable: Whether the object store must be writable. Pending changes are then uploaded first.
         weights: Whether weights are downloaded too.
+        catalog: What is known besides; it comes before what the folder holds.
 
     Raises:
         UserError: The object store cannot be reached, read or written. A plain folder is not checked.
     """
-    store = store_at(results)
+    store = store_at(results, catalog=catalog)
     if isinstance(store, MirroredStore):
         store.remote.require(writable)
         if writable:
             store.flush()
         store.pull(prefixes or SHARED, lambda name: weights or not _is_weights(name))
-    load_tasks(store)
     load_places(store)
-    load_methods(store)
+    store.catalog = stored_catalog(store, catalog)
     return store
 
 
 class MirroredStore(Store):
     """The mirror of a results folder in an object store."""
 
-    def __init__(self, remote: ObjectStore) -> None:
-        super().__init__(mirror_of(remote.url))
+    def __init__(self, remote: ObjectStore, catalog: Catalog = BUILT_IN) -> None:
+        super().__init__(mirror_of(remote.url), catalog=catalog)
         self.remote = remote
         self.writer = uuid4().hex[:12]
         try:

@@ -37,6 +37,7 @@ from carft.core.commands import typed
 from carft.core.errors import UserError, corrupt, unknown
 from carft.core.files import plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
 from carft.store.document import Document, Metrics, only_version, read_document, utc_now
 from carft.store.predictions import Outcomes, has_logits, outcomes_of, predictions_of, read_parquet, write_predictions
@@ -96,10 +97,12 @@ class Store:
         root: Path of the folder.
         sentinel: Name of a file in the folder without which no cell is written. A network share that is unmounted
             leaves an empty mount point, where results must not be written.
+        catalog: Knows the tasks and methods of the cells. What the folder itself holds of them is added by
+            :func:`carft.store.stored_catalog.stored_catalog`.
     """
 
-    def __init__(self, root: str | Path, sentinel: str | None = None) -> None:
-        self.root, self.sentinel = Path(root), sentinel
+    def __init__(self, root: str | Path, sentinel: str | None = None, catalog: Catalog = BUILT_IN) -> None:
+        self.root, self.sentinel, self.catalog = Path(root), sentinel, catalog
 
     def folder(self, cell: str) -> Path:
         """The folder of a cell, which may not exist yet; ``UserError`` for an id that is no plain name."""
@@ -117,7 +120,7 @@ class Store:
 
     def with_sentinel(self, sentinel: str) -> Store:
         """The same folder with a sentinel file."""
-        return Store(self.root, sentinel)
+        return Store(self.root, sentinel, self.catalog)
 
     @contextmanager
     def changing(self, prefix: str) -> Iterator[None]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from carft import NUMERICS
 from carft.core.errors import UserError
-from carft.data.catalog import card
+from carft.data.packages import StoredFamily
+from carft.spec.catalog import Catalog
 from carft.store.records import Record, Store
 
 
@@ -22,11 +23,11 @@ def stale_cells(store: Store) -> list[dict[str, Any]]:
             rows.append({"cell": cell, "task": "", "method": "", "what": "corrupt", "why": refusal.message})
             continue
         named = {"cell": cell, "task": record.cell.task, "method": record.cell.method}
-        rows += [{**named, "what": what, "why": why} for what, why in _reasons(record, versions)]
+        rows += [{**named, "what": what, "why": why} for what, why in _reasons(record, store.catalog, versions)]
     return rows
 
 
-def _reasons(record: Record, versions: dict[str, str | UserError]) -> Iterator[tuple[str, str]]:
+def _reasons(record: Record, catalog: Catalog, versions: dict[str, str | UserError]) -> Iterator[tuple[str, str]]:
     """(kind, sentence) of every reason why a record is stale.
 
     versions: cache that this function fills: task -> version of its data here, or why the task is unknown.
@@ -37,12 +38,15 @@ def _reasons(record: Record, versions: dict[str, str | UserError]) -> Iterator[t
     task = record.cell.task
     if task not in versions:
         try:
-            versions[task] = card(task).version
+            card, family = catalog.card(task), catalog.family(task)
+            if isinstance(family, StoredFamily):
+                family.installed(card)
+            versions[task] = card.version
         except UserError as refusal:
             versions[task] = refusal
     here = versions[task]
     if isinstance(here, UserError):
-        yield "task", f"the task is not known here: {here.message}"
+        yield "task", here.message
     elif here != record.cell.data_version:
         why = f"its data are {record.cell.data_version}, here they are {here}; a sweep runs other cells"
         yield "data version", why

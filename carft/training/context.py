@@ -15,13 +15,13 @@ from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions
 from carft.data.card import Card
-from carft.data.catalog import card
 from carft.data.files import Files
 from carft.data.jpeg import jpeg_decoder
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
-from carft.models.network import Network, Prompts
+from carft.models.network import Network, Prompts, PromptTexts
 from carft.models.precision import use_tf32
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell, ClassHead
 from carft.training.evaluate import predict_each
 from carft.training.execution import Execution, provenance
@@ -46,14 +46,16 @@ class CellContext:
     """Where and how the cell is computed."""
     target_split: str = "all"
     """Images of a held-out domain that are evaluated, as of the cell."""
+    catalog: Catalog = BUILT_IN
+    """Knows the task and the method."""
 
     @staticmethod
-    def of(cell: Cell, execution: Execution) -> CellContext:
+    def of(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> CellContext:
         """Open the task and load the model; both stay in memory for the next cell of this process.
 
         Raises ``UserError`` when data are missing or have another version than the cell names.
         """
-        chosen = card(cell.task)
+        chosen = catalog.card(cell.task)
         if chosen.version != cell.data_version:
             holder = chosen.superseded.get(cell.data_version)
             old = f"To run it again, install carft {holder}, which has {cell.data_version}. " if holder else ""
@@ -63,17 +65,17 @@ class CellContext:
                 f"{old}Run the sweep again with this version.",
             )
         use_tf32(False)  # the heads are float32 in every cell
-        chosen.require_present(execution)  # before weights are downloaded
+        catalog.require_present(cell.task, execution)  # before weights are downloaded
         pretrained = load_pretrained(cell.model, cell.pretrained)
         pretrained.clip.to(execution.device)
         heartbeat()
-        bank = cell.reading.context_templates
-        prompts = _prompts(cell.model, cell.pretrained, cell.task, bank, execution.device, execution.cache)
+        texts = PromptTexts.of(chosen, cell.reading.context_templates)
+        prompts = _prompts(cell.model, cell.pretrained, texts, execution.device, execution.cache)
         heartbeat()
-        opened = chosen.open(execution, cell.holdout)
+        opened = catalog.open(cell.task, execution, cell.holdout)
         heartbeat()
         use_tf32(cell.precision == "tf32")
-        return CellContext(opened, pretrained, prompts, chosen, execution, cell.target_split)
+        return CellContext(opened, pretrained, prompts, chosen, execution, cell.target_split, catalog)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
         """A trainable network at the start of training: zero-shot, unless its head is random."""
@@ -92,7 +94,7 @@ class CellContext:
 
     def sealed(self) -> Mapping[str, ImageSet]:
         """Test set and suites, by set name. Only unsealing calls this."""
-        return self.card.unseal(self.execution, self.target_split).sets()
+        return self.catalog.unseal(self.card.name, self.execution, self.target_split).sets()
 
     def provenance(self) -> dict[str, object]:
         """The provenance of a record that is made in this context; with images from files also their decoder."""
@@ -101,22 +103,22 @@ class CellContext:
 
 
 @lru_cache(maxsize=32)
-def _prompts(model: str, pretrained: str, task: str, bank: str, device: str, cache: ArrayCache | None) -> Prompts:
+def _prompts(model: str, pretrained: str, texts: PromptTexts, device: str, cache: ArrayCache | None) -> Prompts:
     """Class head and context heads, computed once per machine: other processes and sweeps read them from the cache."""
-    loaded, chosen = load_pretrained(model, pretrained), card(task)
+    loaded = load_pretrained(model, pretrained)
     if cache is None:
-        return Prompts.of(loaded, chosen, bank)
+        return Prompts.of(loaded, texts)
     depends_on = {
         "weights": loaded.digest,
         "model": model,
-        "prompts": [chosen.classes, chosen.templates, chosen.bank(bank), chosen.contexts],
+        "prompts": [texts.classes, texts.templates, texts.bank, texts.contexts],
         "computed": [device, torch.__version__, NUMERICS],
     }
-    sizes = [len(chosen.classes), len(chosen.bank(bank)), len(chosen.contexts or chosen.bank(bank))]
+    sizes = [len(texts.classes), len(texts.bank), len(texts.contexts or texts.bank)]
 
     def make() -> np.ndarray:
-        made = Prompts.of(loaded, chosen, bank)
+        made = Prompts.of(loaded, texts)
         return torch.cat([made.classes, made.contexts, made.known]).cpu().numpy()
 
     cached = cache.get(f"heads-{key_of(depends_on)}", sum(sizes), loaded.width, FLOAT, make)
-    return Prompts(*torch.from_numpy(np.array(cached)).to(device).split(sizes))
+    return Prompts(texts, *torch.from_numpy(np.array(cached)).to(device).split(sizes))

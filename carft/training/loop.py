@@ -27,7 +27,6 @@ from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
 from carft.models.precision import autocast
 from carft.spec.cell import Cell
-from carft.spec.registry import method_card
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
@@ -198,7 +197,7 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad()
         in_pieces = workers > 1 or len(parts) > 1
-        compared = in_pieces and method_card(self.cell.method).compares
+        compared = in_pieces and self.context.catalog.method(self.cell.method).compares
         means = (self.compared_backward if compared else self.backward)(step, parts, pixels)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.cell.training.clip)

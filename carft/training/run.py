@@ -17,13 +17,12 @@ from safetensors.torch import load_file, save_file
 from carft.core.errors import Diverged, MethodFailed, UserError
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.catalog import card
 from carft.methods.ft import Row
 from carft.models.network import Network
 from carft.models.precision import require_precision
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
-from carft.spec.plugins import require_source, where_raised
-from carft.spec.registry import PLUGGED, check_hyperparameters, method_card, not_trainable, require_parts_allowed
+from carft.spec.plugins import where_raised
 from carft.store.document import utc_now
 from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
 from carft.store.failure_kinds import kind_of
@@ -88,17 +87,18 @@ def compute(
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
     trained = Trained([])
-    if method_card(cell.method).kind == "trained":
+    card = context.catalog.method(cell.method)
+    if card.kind == "trained":
         try:
-            method = method_card(cell.method).load()(cell, context.pretrained, context.prompts)
+            method = card.load()(cell, context.pretrained, context.prompts)
             trained = train(cell, context, network, method, checkpoints, thresholds, log)
         except Diverged:
             checkpoints.remove()  # the same steps would diverge again
             raise
         except Exception as error:  # the code of others may raise anything
-            if cell.method not in PLUGGED or kind_of(error) != "error":
+            if not context.catalog.plugged(cell.method) or kind_of(error) != "error":
                 raise
-            why = f"{where_raised(error, cell.method)}: {type(error).__name__}: {error}"
+            why = f"{where_raised(error, card)}: {type(error).__name__}: {error}"
             raise MethodFailed(why) from error
     ended = time.perf_counter()
     predictions = trained.predictions or context.predict(cell, network, context.task.val)
@@ -136,14 +136,14 @@ def run_cell(
     unseal: evaluate on test set and suites. A cell below ``thresholds`` is pruned: a note of it is written instead of a
     record. Raises ``UserError`` for a cell that cannot be run, ``Diverged`` when the loss is not finite.
     """
-    check_runnable(cell)
-    check_execution(cell, execution)
+    check_runnable(cell, store.catalog)
+    check_execution(cell, execution, store.catalog)
     status: Status = "reused"
     if on_rank_zero(lambda: store.set_aside_stale(cell.id)):
         if unseal:
-            card(cell.task).require_sealed(execution)
+            store.catalog.require_present(cell.task, execution, sealed=True)
         execution.prepare()
-        context = CellContext.of(cell, execution)
+        context = CellContext.of(cell, execution, store.catalog)
         checkpoints = store_checkpoints(cell, store, execution)
         computed = compute(cell, context, checkpoints, log, thresholds)
         on_rank_zero(lambda: write(cell, computed, context, store, keep_weights or unseal))
@@ -156,18 +156,20 @@ def run_cell(
     return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
 
 
-def check_runnable(cell: Cell) -> None:
+def check_runnable(cell: Cell, catalog: Catalog = BUILT_IN) -> None:
     """``UserError`` for a cell that this code cannot run."""
-    if method_card(cell.method).kind == "post-hoc":
-        raise not_trainable(cell.method)
-    check_hyperparameters(cell.method, cell.hyperparameters)
-    require_source(cell.method, cell.task, cell.plugin)
+    method = catalog.method(cell.method)
+    if method.kind == "post-hoc":
+        raise method.not_trainable()
+    method.check_hyperparameters(cell.hyperparameters)
+    catalog.card(cell.task)
+    catalog.require_source(cell.method, cell.task, cell.plugin)
 
 
-def check_execution(cell: Cell, execution: Execution) -> None:
+def check_execution(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> None:
     """``UserError`` when the device does not support the precision, or a batch is split whose loss needs it whole."""
     require_precision(cell.precision, execution.device)
-    require_parts_allowed(cell.method, execution.workers, execution.accumulation)
+    catalog.method(cell.method).require_parts_allowed(execution.workers, execution.accumulation)
 
 
 def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpoints:
@@ -183,7 +185,7 @@ def write(cell: Cell, computed: Computed, context: CellContext, store: Store, ke
     if computed.pruned:
         return write_pruned(store, cell, curve_of(computed.history), provenance)
     record = Record(cell, computed.metrics, provenance, computed.durations)
-    trained = method_card(cell.method).kind == "trained"
+    trained = context.catalog.method(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None
     store.write(record, computed.history, computed.predictions, save)
 
@@ -199,7 +201,7 @@ def load_network(cell: Cell, context: CellContext, store: Store) -> Network:
     Raises ``UserError`` when the weights are corrupt, or when training again gives other numbers than the record.
     """
     network = context.network(cell.reading.class_head, cell.seed)
-    if method_card(cell.method).kind == "untrained":
+    if context.catalog.method(cell.method).kind == "untrained":
         return network
     path = on_rank_zero(lambda: store.find_weights(cell.id))
     if not on_rank_zero(path.is_file):
@@ -233,11 +235,11 @@ def unseal_cell(cell: Cell, store: Store, execution: Execution, by: Command = "t
 
     Every worker of the cell calls this.
     """
-    missing = on_rank_zero(lambda: set(card(cell.task).sets) - store.evaluated(cell.id))
+    missing = on_rank_zero(lambda: set(store.catalog.card(cell.task).sets) - store.evaluated(cell.id))
     if not missing:
         return
     execution.prepare()
-    context = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution, store.catalog)
     network = load_network(cell, context, store)
     with writing() as later:  # one set is written while the next is computed
         for name, images in context.sealed().items():

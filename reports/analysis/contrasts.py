@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from carft.spec.registry import METHODS, WISE_ALPHAS, hyperparameter_words
+from carft.spec.registry import WISE_ALPHAS, hyperparameter_words
 from carft.spec.resolve import interpolation
 from carft.store.study import StudyFile
 from reports.analysis.pairing import Mismatch, difference, paired, reasons_without_interval
@@ -153,7 +153,7 @@ class Contrast:
 
     def estimate(self, evidence: Evidence) -> ContrastResult:
         """Estimates of the tasks that have the sets and both entries, with flaws and unequal sides."""
-        searched = [e.parent or e.method for e in self._trained_sides()]
+        searched = [e.parent or e.method for e in self._trained_sides(evidence)]
         unshared = evidence.unshared_searches(searched)
         evidence = evidence.with_shared_searches(searched)
         estimates, mismatches, without_interval = {}, [], {}
@@ -192,10 +192,10 @@ class Contrast:
             shown = evidence.label(task)
             if reason:
                 flaws.append(f"{shown} has no interval: it has {reason}")
-            seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides()]
+            seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides(evidence)]
             if len(seeds) == 2 and seeds[0] != seeds[1]:
                 flaws.append(f"{shown} has seeds that only one side was run with")
-            for entry in self._trained_sides():
+            for entry in self._trained_sides(evidence):
                 if not evidence.finished_trials(task, entry.parent or entry.method):
                     flaws.append(f"{shown}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
@@ -210,7 +210,7 @@ class Contrast:
     def _departures(self, evidence: Evidence, tasks: Sequence[str]) -> list[str]:
         """Where the studies of the two sides left the protocol, and in what the studies of one side differ by task."""
         sentences: dict[str, None] = {}
-        for method in dict.fromkeys(entry.parent or entry.method for entry in self._trained_sides()):
+        for method in dict.fromkeys(entry.parent or entry.method for entry in self._trained_sides(evidence)):
             sentences |= dict.fromkeys(departures(evidence, tasks, method))
             for what, of in SAME_ON_ALL_TASKS.items():
                 values: dict[str, list[str]] = {}
@@ -234,7 +234,7 @@ class Contrast:
         uneven = []
         differing: dict[str, list[str]] = {}
         for task in estimates:
-            counts = [evidence.ended_by_search(task, e.parent or e.method) for e in self._trained_sides()]
+            counts = [evidence.ended_by_search(task, e.parent or e.method) for e in self._trained_sides(evidence)]
             if len(counts) == 2 and counts[0] != counts[1]:
                 numbers = f"{_sum(counts[0])} against {_sum(counts[1])} finished trials"
                 uneven.append(f"the searches on {evidence.label(task)} ({numbers})")
@@ -244,9 +244,9 @@ class Contrast:
 
     def _differences(self, evidence: Evidence, task: str) -> list[str]:
         """What the two sides differ in on a task, besides the method."""
-        sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides()]
+        sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides(evidence)]
         pairs = [(a, b) for a, b in product(*sides) if a.search == b.search] if len(sides) == 2 else []
-        sentences = list(dict.fromkeys(words for pair in pairs for words in differences(*pair)))
+        sentences = list(dict.fromkeys(words for pair in pairs for words in differences(*pair, evidence.methods)))
         first, second = (
             {evidence.records[c].cell.precision for c in evidence.cells(task, e)} for e in (self.first, self.second)
         )
@@ -255,8 +255,8 @@ class Contrast:
             sentences.append(f"the precision ({self.first.label} {ours} against {self.second.label} {theirs})")
         return sentences
 
-    def _trained_sides(self) -> list[Entry]:
-        return [e for e in (self.first, self.second) if METHODS[e.parent or e.method].kind == "trained"]
+    def _trained_sides(self, evidence: Evidence) -> list[Entry]:
+        return [e for e in (self.first, self.second) if evidence.methods[e.parent or e.method].kind == "trained"]
 
 
 def _gone(evidence: Evidence, task: str, entry: Entry) -> list[str]:

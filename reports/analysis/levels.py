@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from carft.spec.cell import Cell
-from carft.spec.registry import METHODS
 from carft.store.records import Store
 from reports.analysis.contrasts import Sets, every_set, every_suite, id_test
 from reports.analysis.pairing import Mismatch, contributions
@@ -134,7 +133,7 @@ def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLev
         except Mismatch:
             continue
         if made is not None:
-            levels[task] = (two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained"), cells)
+            levels[task] = (two_way(made, seeds_vary=evidence.methods[entry.method].kind != "untrained"), cells)
     return levels
 
 

@@ -96,7 +96,7 @@ def _on_histories(name: str, evidence: Evidence, holds: Callable[[np.ndarray], b
     histories = {
         c: kl
         for c, kl in _divergences(evidence).items()
-        if not has_one_template(evidence.records[c].cell) and len(kl) > 1
+        if not has_one_template(evidence, evidence.records[c].cell) and len(kl) > 1
     }
     if not histories:
         words = "No confirm cell of car_ft with a training history of more than one step."
@@ -116,14 +116,21 @@ def _without_history(evidence: Evidence, checked: Set[str]) -> tuple[str, ...]:
     for _, study, cell, history in evidence.confirm_histories(CAR_FT.method):
         spec = evidence.records[cell].cell
         short = "train/kl" not in history or checked & {*study.confirm}
-        if cell not in checked and short and spec.hyperparameters["kl_weight"] > 0 and not has_one_template(spec):
+        if (
+            cell not in checked
+            and short
+            and spec.hyperparameters["kl_weight"] > 0
+            and not has_one_template(evidence, spec)
+        ):
             cells.append(cell)
     return tuple(cells)
 
 
 def one_template(name: str, evidence: Evidence) -> NullCheck:
     """On a task with one template the context distribution is constant and the divergence is 0 throughout."""
-    histories = {c: kl for c, kl in _divergences(evidence).items() if has_one_template(evidence.records[c].cell)}
+    histories = {
+        c: kl for c, kl in _divergences(evidence).items() if has_one_template(evidence, evidence.records[c].cell)
+    }
     if not histories:
         return NullCheck(name, "not checkable", "No task with one template was run with car_ft.")
     wrong = tuple(cell for cell, kl in histories.items() if not (np.abs(kl) <= ROUNDING).all())

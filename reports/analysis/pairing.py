@@ -10,7 +10,6 @@ import numpy as np
 
 from carft.core.errors import UserError
 from carft.core.metrics import Largest, Predictions
-from carft.spec.registry import METHODS
 from reports.evidence.evidence import Entry, Evidence, Source
 from reports.evidence.outcomes import Frame, other_images
 from reports.stats.intervals import Contributions
@@ -128,7 +127,7 @@ def difference(
 
 
 def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, str]]:
-    fixed = [c for c in theirs if METHODS[evidence.records[c].cell.method].kind == "untrained"]
+    fixed = [c for c in theirs if evidence.methods[evidence.records[c].cell.method].kind == "untrained"]
     if fixed:
         return [(cell, fixed[0]) for cell in ours]
     by_seed = {evidence.seed(cell): cell for cell in theirs}

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from carft.spec.registry import METHODS
 from carft.store.edges import edge_words, narrow_ranges
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
@@ -117,7 +116,7 @@ class _Measured:
         def difference(first: Entry, second: Entry) -> Part | None:
             return pool(evidence, Contrast(first, second, topic.metric, topic.sets), topic.title)
 
-        own = {METHODS[name].label: difference(Entry(name), FT) for name in own_methods(evidence)}
+        own = {evidence.methods[name].label: difference(Entry(name), FT) for name in own_methods(evidence)}
         measured = {name: part for name, part in own.items() if part is not None}
         tuned, kept, over = difference(FT, ZERO_SHOT), difference(CAR_FT, ZERO_SHOT), difference(CAR_FT, FT)
         return _Measured(topic, True, tuned, kept, over, measured)
@@ -150,8 +149,8 @@ def _sentence(measured: _Measured, evidence: Evidence, verdicts: Sequence[Verdic
     if topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         clauses.insert(0, recognition.words)
     for name in own_methods(evidence):
-        if (part := measured.own.get(METHODS[name].label)) is not None:
-            clauses.append(_between(METHODS[name].label, part, _doubt(evidence, (), name) or part_doubt(part)))
+        if (part := measured.own.get(evidence.methods[name].label)) is not None:
+            clauses.append(_between(evidence.methods[name].label, part, _doubt(evidence, (), name) or part_doubt(part)))
     if decided and measured.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in decided))
     return Sentence(topic.title, "; ".join(clauses) + ".")
@@ -358,7 +357,7 @@ def _search(evidence: Evidence) -> str:
     searches = _searches(evidence)
     spent = f"{high} trials" if low == high else f"{low} to {high} trials"
     words = f"{spent} in each of {searches} searches a study." if searches > 1 else f"{spent} a study, one search."
-    return f"{words} {edge_words(_searched(evidence))}".rstrip()
+    return f"{words} {edge_words(_searched(evidence), evidence.methods)}".rstrip()
 
 
 def _searches(evidence: Evidence) -> int:
@@ -368,7 +367,7 @@ def _searches(evidence: Evidence) -> int:
 
 def _searched(evidence: Evidence) -> list[StudyFile]:
     """The studies of FT and CAR-FT, which the answer compares; without those, of every trained method."""
-    trained = [s for s in evidence.studies if METHODS[s.method].kind == "trained"]
+    trained = [s for s in evidence.studies if evidence.methods[s.method].kind == "trained"]
     return [s for s in trained if s.method in (FT.method, CAR_FT.method)] or trained
 
 

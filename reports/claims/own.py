@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
-from carft.spec.registry import METHODS, PLUGGED, method_card
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
 from reports.claims.rules import Claim, Verdict, decide, mean_parts, set_own
 from reports.evidence.evidence import Entry, Evidence
+from reports.evidence.methods import method_card, methods
 
 #: the copy that a report keeps of the claims that it was asked for
 NAME = "claims.yaml"
@@ -141,7 +141,7 @@ def entry_of(label: str) -> Entry:
 
 def _parsed(label: str) -> tuple[str, str | None, str | None, str | None]:
     """Method, parent, alpha and rule of a row's label, by names or as tables show it; a method's label may be both."""
-    names = {card.label: name for name, card in METHODS.items()}
+    names = {card.label: name for name, card in methods().items()}
     if label in names:
         return names[label], None, None, None
     if match := _ENTRY.fullmatch(label):
@@ -158,8 +158,8 @@ def _command(evidence: Evidence, first: Entry, second: Entry) -> str:
     """The sweep that runs both sides."""
     wanted = {name for entry in (first, second) for name in (entry.method, entry.parent) if name}
     sweep = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
-    plugin = " --plugin FILE" if wanted & set(PLUGGED) else ""
-    return f"{sweep} --methods {','.join(name for name in METHODS if name in wanted | {'zeroshot'})}{plugin}"
+    plugin = " --plugin FILE" if any(evidence.archive.catalog.plugged(name) for name in wanted) else ""
+    return f"{sweep} --methods {','.join(name for name in evidence.methods if name in wanted | {'zeroshot'})}{plugin}"
 
 
 def read_claims(text: str, source: str) -> list[OwnClaim]:

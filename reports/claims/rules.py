@@ -11,10 +11,10 @@ from pkgutil import iter_modules
 from typing import Any, Final, Literal
 
 from carft.core.errors import UserError
+from carft.data.family import Pool
 from reports.analysis.contrasts import Contrast, Part, pool, sampled
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
-from reports.evidence.scopes import Family
 from reports.stats.intervals import Estimate
 from reports.stats.power import power_words
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
@@ -96,9 +96,9 @@ class Claim:
         """The margin as a share of 1."""
         return self.margin_points / 100
 
-    def asked_of_family(self, family: Family) -> Claim:
+    def asked_of_family(self, family: Pool) -> Claim:
         """The claim in the words in which it is asked of a family: on your own data it counts that family's tasks."""
-        if not family.is_own:
+        if family.built_in:
             return self
         count = len(family.tasks)
         whole = f"ll {count} tasks of {family.name}"

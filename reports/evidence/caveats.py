@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.spec.resolve import RANDOM
 from carft.store.edges import narrow_ranges
@@ -44,7 +43,7 @@ def caveats(evidence: Evidence, unsealings: SealedAccess) -> dict[str, tuple[str
             EXTENDED if record.id in unsealings.extended else "",
             ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
-            ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(record.cell) else "",
+            ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(evidence, record.cell) else "",
             ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
         )
         if any(words):
@@ -59,10 +58,10 @@ def _allowed_edges(view: Evidence) -> set[str]:
     return {cell for study in studies if study.allow_edges and study.method in narrow for cell in study.confirm}
 
 
-def has_one_template(cell: Cell) -> bool:
+def has_one_template(evidence: Evidence, cell: Cell) -> bool:
     """Whether the contexts of a cell's loss are a single one; false where the task or its bank is not known here."""
     try:
-        return len(card(cell.task).bank(cell.reading.context_templates)) < 2
+        return len(evidence.card(cell.task).bank(cell.reading.context_templates)) < 2
     except UserError:
         return False
 

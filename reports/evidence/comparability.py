@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from carft.spec.cell import Training
-from carft.spec.registry import METHODS
+from carft.spec.registry import METHODS, MethodCard
 from carft.spec.study import first_search_seed
 from carft.store.study import StudyFile
 
@@ -32,16 +32,16 @@ SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
 BUDGET = {"epochs", "steps", "batch_size"}
 
 
-def differences(first: StudyFile, second: StudyFile) -> list[str]:
+def differences(first: StudyFile, second: StudyFile, methods: Mapping[str, MethodCard] = METHODS) -> list[str]:
     """What two studies differ in besides the method and what is its own, in words; empty when they are comparable."""
     studies = (first, second)
-    ours, theirs = map(_ranges, studies)
+    ours, theirs = (_ranges(study, methods) for study in studies)
     stated: dict[str, Sequence[Any]] = {
         f"range of the {what}": (ours[what], theirs[what]) for what in ours if what in theirs
     }
     stated |= {what: [setting(study) for study in studies] for what, setting in SETTINGS.items()}
     recipes = [{**asdict(Training()), **study.training.content()} for study in studies]
-    own = {name for study in studies if (known := METHODS.get(study.method)) for name in known.own_training} - BUDGET
+    own = {name for study in studies if (known := methods.get(study.method)) for name in known.own_training} - BUDGET
     for name in sorted({*recipes[0], *recipes[1]} - own):
         stated[f"training recipe ({name.replace('_', ' ')})"] = [recipe.get(name) for recipe in recipes]
     return [
@@ -51,9 +51,9 @@ def differences(first: StudyFile, second: StudyFile) -> list[str]:
     ]
 
 
-def _ranges(study: StudyFile) -> dict[str, str]:
+def _ranges(study: StudyFile, methods: Mapping[str, MethodCard]) -> dict[str, str]:
     """Name across methods -> the range of the study, in words."""
-    card = METHODS.get(study.method)
+    card = methods.get(study.method)
     return {what: _range(study.space.get(name)) for name, what in (card.shares if card else {}).items()}
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from carft.core.errors import UserError
-from carft.data.catalog import Card
+from carft.data.card import Card
 from carft.spec.cell import PROTOCOL, Cell, Reading, Training, task_key
-from carft.spec.registry import METHODS, PLUGGED, SOUP_RULES, souped_methods, trained_methods
+from carft.spec.registry import SOUP_RULES, MethodCard
 from carft.spec.selection import best_alpha
 from carft.spec.weights import id_form
 from carft.store.records import Record, Store
@@ -22,7 +22,7 @@ from reports.evidence.comparability import differences
 from reports.evidence.outcomes import SetOutcome
 from reports.evidence.protocol import DEPARTED, Suggest
 from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
-from reports.evidence.scopes import Scope, named, own_families
+from reports.evidence.scopes import Scope, named
 
 Source = tuple[str, ...]  # cells of one entry, by seed
 Choices = tuple[tuple[str, Any], ...]  # factors of a reading that differ from the default, sorted
@@ -51,25 +51,11 @@ class Entry:
         chosen = " greedy" if self.greedy else chosen
         return f"{self.method}({self.parent}){chosen}"
 
-    @property
-    def selected_on(self) -> str:
-        """What chose its hyperparameters."""
-        return FIXED if METHODS[self.method].kind == "untrained" else VALIDATION
-
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
 WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
 #: what pictures, levels and sentences set side by side
 COMPARED = (ZERO_SHOT, FT, CAR_FT)
-
-
-def table_entries() -> tuple[Entry, ...]:
-    """Every registered method, then the interpolations of every trained one, then soups."""
-    return (
-        *(Entry(name) for name, method in METHODS.items() if method.kind != "post-hoc"),
-        *(Entry("wise_ft", name) for name in trained_methods()),
-        *(Entry("soup", name, greedy=rule) for name in souped_methods() for rule in SOUP_RULES),
-    )
 
 
 @dataclass(frozen=True)
@@ -97,11 +83,11 @@ class Evidence:
         named. suggest: the sampler of the searches, where trials that were struck out are looked for.
         """
         archive = Results.of(store, suggest)
-        own = own_families({study.task for study in archive.studies}, archive.named)
+        pools = archive.catalog.pools(study.task for study in archive.studies)
         by_scope: dict[Scope, list[StudyFile]] = {}
         for study in archive.studies:
             try:
-                by_scope.setdefault(Scope.of(study, own), []).append(study)
+                by_scope.setdefault(Scope.of(study, archive.catalog, pools), []).append(study)
             except UserError as error:
                 archive.problems.append(Problem("unknown task", archive.label(study.task), error.message))
         scopes = sorted(by_scope, key=lambda scope: scope.sort_key)
@@ -200,6 +186,29 @@ class Evidence:
     def card(self, task: str) -> Card:
         return self.archive.card(task)
 
+    @property
+    def methods(self) -> Mapping[str, MethodCard]:
+        """All methods by name, in the order of tables."""
+        return self.archive.catalog.methods
+
+    @property
+    def trained_methods(self) -> list[str]:
+        """Names of the trained methods."""
+        return self.archive.catalog.trained_methods()
+
+    def entries(self) -> tuple[Entry, ...]:
+        """The rows of the tables: every method, then the interpolations of every trained one, then soups."""
+        souped = self.archive.catalog.souped_methods()
+        return (
+            *(Entry(name) for name, method in self.methods.items() if method.kind != "post-hoc"),
+            *(Entry("wise_ft", name) for name in self.trained_methods),
+            *(Entry("soup", name, greedy=rule) for name in souped for rule in SOUP_RULES),
+        )
+
+    def selected_on(self, entry: Entry) -> str:
+        """What chose the hyperparameters of an entry."""
+        return FIXED if self.methods[entry.method].kind == "untrained" else VALIDATION
+
     def label(self, task: str) -> str:
         """What people are shown of a task."""
         return self.archive.label(task)
@@ -262,7 +271,7 @@ class Evidence:
             found = [self._soup(study, entry.greedy) for study in self.searches(task, entry.parent or "")]
         elif entry.parent is not None:
             found = [self._interpolated(parent, entry.alpha) for parent in self.cells(task, Entry(entry.parent))]
-        elif METHODS[entry.method].kind == "untrained":
+        elif self.methods[entry.method].kind == "untrained":
             known = self.archive.untrained.get((task_key(task), entry.method), ())
             starts = [record for record in known if self._is_start(record.cell, task)]
             precisions = {s.precision for s in self.studies if s.task == task}
@@ -348,42 +357,44 @@ def _which(study: StudyFile) -> str:
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
-    largest = _reference(sorted(studies, key=_size))
+    methods = archive.catalog.methods
+    largest = _reference(sorted(studies, key=_size), methods)
     alike = Counter(map(_version, studies))
 
     def place(study: StudyFile) -> tuple[Any, ...]:
         """Of two searches of one question the one that is comparable with the largest of the scope comes last, then the
         larger one, then that of the method's last version here, then that which most tasks have."""
         version = _version(study)
-        is_last = study.plugin == PLUGGED.get(study.method, "")
-        return (bool(study.winner), not differences(study, largest), *_size(study), is_last, alike[version], version)
+        is_last = study.plugin == archive.catalog.source_of(study.method, study.task)
+        last = (is_last, alike[version], version)
+        return (bool(study.winner), not differences(study, largest, methods), *_size(study), *last)
 
     ordered = sorted(studies, key=place)
     by_reading: dict[Choices, list[StudyFile]] = {}
     for study in ordered:
         by_reading.setdefault(choices(study), []).append(study)
     main = () if () in by_reading else choices(ordered[-1])
-    budget = _budget(_reference(by_reading[main]))
+    budget = _budget(_reference(by_reading[main], methods))
     kept: dict[Choices, list[StudyFile]] = {}
     dropped: list[StudyFile] = []
     for reading, found in by_reading.items():
         best: dict[tuple[str, str, int], StudyFile] = {}
         for study in found:
             key = (study.task, study.method, study.search)
-            if study.method not in METHODS or not _same_budget(study, budget):
+            if study.method not in methods or not _same_budget(study, budget, methods[study.method].own_training):
                 dropped.append(study)
                 continue
             if key in best:
                 dropped.append(best[key])
             best[key] = study
-        order = list(METHODS)
+        order = list(methods)
         kept[reading] = sorted(best.values(), key=lambda s: (s.task, order.index(s.method), s.search))
     return Evidence(archive, scope, name, kept[main], dropped, main, kept)
 
 
-def _reference(studies: Sequence[StudyFile]) -> StudyFile:
+def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) -> StudyFile:
     """The last study whose method fixes no training settings of its own, else the last."""
-    free = [study for study in studies if study.method in METHODS and not METHODS[study.method].own_training]
+    free = [study for study in studies if study.method in methods and not methods[study.method].own_training]
     return (free or list(studies))[-1]
 
 
@@ -393,9 +404,8 @@ def _budget(study: StudyFile) -> dict[str, Any]:
     return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs, **protocol}
 
 
-def _same_budget(study: StudyFile, budget: Mapping[str, Any]) -> bool:
-    """Whether a study has a budget, but for the training settings that its method fixes."""
-    own = METHODS[study.method].own_training
+def _same_budget(study: StudyFile, budget: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether a study has a budget, but for ``own``, the training settings that its method fixes."""
     ours, theirs = ({k: v for k, v in found.items() if k not in own} for found in (_budget(study), budget))
     return ours == theirs
 

@@ -25,7 +25,7 @@ from carft.store.study import StudyFile
 #: result of a trial as the sampler gets it: parameters, value, the epoch at which it was pruned (None: at none)
 Observation = tuple[Mapping[str, float], float, int | None]
 #: (study as in study.json, trial number, results of earlier rounds) -> what the trial tries by its sampler
-Suggest = Callable[[StudyFile, int, Sequence[Observation]], Mapping[str, float]]
+Suggest = Callable[..., Mapping[str, float]]
 #: (id of what all trials of a study have in common, whether they search the context temperature)
 Question = tuple[str, bool]
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from carft.data.catalog import card
 from carft.spec.cell import Cell
 from carft.spec.resolve import QUICK
 from carft.spec.weights import DIGEST_MARK
@@ -44,6 +43,14 @@ def imagenet_references() -> pd.DataFrame:
     return ordered.sort_values("method", key=lambda column: column.map(rank), kind="stable", ignore_index=True)
 
 
+#: data set of DomainBed -> its title in the reference tables
+DOMAINBED = {
+    "vlcs": "VLCS",
+    "pacs": "PACS",
+    "officehome": "OfficeHome",
+    "terraincognita": "TerraIncognita",
+    "domainnet": "DomainNet",
+}
 #: set of a task -> name of its column in the reference tables
 DATASETS = {
     ("imagenet", "test"): "ImageNet",
@@ -90,7 +97,7 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
     known = known[known["method"].str.startswith("Zero-shot") & known["backbone"].isin(of_model)]
     metrics = store.metrics(cell.id)
     rows = []
-    for name in card(cell.task).sets:
+    for name in store.catalog.card(cell.task).sets:
         outcomes, share = store.outcomes(cell.id, name), metrics[f"{name}/top1"]
         low, high = _interval(outcomes)
         recognised = metrics.get(f"{name}/context_top1")
@@ -103,7 +110,7 @@ def zero_shot_check(store: Store, cell: Cell) -> list[dict[str, Any]]:
             "low": low,
             "high": high,
             "context_top1": recognised,
-            "context_chance": None if recognised is None else 1 / len(card(cell.task).contexts),
+            "context_chance": None if recognised is None else 1 / len(store.catalog.card(cell.task).contexts),
         }
         nearest = found.iloc[(found["value"] - 100 * share).abs().argsort()[:1]].to_dict("records")
         rows.append({**row, **_compared(nearest, share, low, high)})

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from carft import NUMERICS
 from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import ood_means
-from carft.data.catalog import Card, card
-from carft.data.folder.cards import named_card
-from carft.data.folder.named import NamedTask
+from carft.data.card import Card
 from carft.data.folder.naming import labels
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import task_key
-from carft.spec.registry import METHODS
 from carft.store.document import read_document
 from carft.store.early_stopping import known_curve
 from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import each_failure, failures
-from carft.store.named_tasks import load_tasks
-from carft.store.plugin_methods import load_methods
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile, Trial
 from carft.store.unsealing import Evaluation
+from reports.evidence.methods import report_catalog
 from reports.evidence.outcomes import Reader
 from reports.evidence.protocol import ProtocolCheck, Suggest, check_protocol
 
@@ -44,7 +41,8 @@ class Problem:
 class Results:
     """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.
 
-    suggest: the sampler of the searches, where trials that were struck out are looked for. named: the named tasks.
+    suggest: the sampler of the searches, where trials that were struck out are looked for. catalog: with what the
+    folder holds of it.
     """
 
     store: Store
@@ -56,7 +54,7 @@ class Results:
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
     suggest: Suggest | None = None
-    named: Sequence[NamedTask] = ()
+    catalog: Catalog = BUILT_IN
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.store)
@@ -65,8 +63,7 @@ class Results:
     def of(store: Store, suggest: Suggest | None = None) -> Results:
         """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
         problems: list[Problem] = []
-        named = load_tasks(store)
-        load_methods(store)
+        catalog = report_catalog(store)
         records: dict[str, Record] = {}
         older: Counter[int] = Counter()
         for cell in store.ids():
@@ -85,7 +82,7 @@ class Results:
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
         unreadable: list[Problem] = []
-        found = Results(store, records, _studies(store, unreadable), problems, suggest=suggest, named=named)
+        found = Results(store, records, _studies(store, unreadable), problems, suggest=suggest, catalog=catalog)
         problems += [*_failed(store, found), *unreadable, *_without_winner(found)]
         return found
 
@@ -99,13 +96,9 @@ class Results:
         """Task -> why an image of it cannot be read, of tasks with cells that failed for it."""
         return {f.spec.task: f.reason for f in failures(self.store) if f.kind == UNREADABLE}
 
-    @cached_property
-    def _named_cards(self) -> Mapping[str, Card]:
-        return {task.name: named_card(task) for task in self.named}
-
     def card(self, task: str) -> Card:
-        """The card of a task: of a named task as this folder knows it, of any other that of the catalog."""
-        return self._named_cards.get(task) or card(task)
+        """The card of a task."""
+        return self.catalog.card(task)
 
     def label(self, task: str) -> str:
         """What people are shown of a task."""
@@ -119,7 +112,8 @@ class Results:
     def protocol(self) -> ProtocolCheck:
         """Whether the studies were conducted by the protocol."""
         when = {cell: self._evaluated(cell)[2] for cell in self.records if self.evaluated(cell)}
-        return check_protocol(self.store, self.records, self.studies, when, self.suggest)
+        suggest = self.suggest and partial(self.suggest, methods=self.catalog.methods)
+        return check_protocol(self.store, self.records, self.studies, when, suggest)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""
@@ -195,7 +189,7 @@ class Results:
         """(task, method) -> cells that were never trained."""
         found: dict[tuple[str, str], list[Record]] = {}
         for record in self.records.values():
-            if METHODS[record.cell.method].kind == "untrained":
+            if self.catalog.methods[record.cell.method].kind == "untrained":
                 found.setdefault((task_key(record.cell.task), record.cell.method), []).append(record)
         return found
 

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from carft.spec.registry import METHODS
+from reports.evidence.methods import methods
 from reports.evidence.scopes import model_words
 
 #: name -> table
@@ -63,7 +63,8 @@ def marker(entry: str) -> str:
 
 
 def _style(entry: str) -> tuple[str, str]:
-    rank = list(METHODS).index(entry) if entry in METHODS else len(entry)
+    known = methods()
+    rank = list(known).index(entry) if entry in known else len(entry)
     return STYLES.get(entry) or SPARE_STYLES[rank % len(SPARE_STYLES)]
 
 
@@ -71,8 +72,8 @@ def label(entry: str) -> str:
     """An entry's display name: ``wise_ft(ft)`` is "WiSE-FT of FT", ``soup(ft) greedy`` "greedy soup of FT"."""
     method, _, rest = entry.partition("(")
     parent, _, rule = rest.partition(")")
-    name = f"{rule} {METHODS[method].label}".strip()
-    return f"{name} of {METHODS[parent].label}" if parent else name
+    name = f"{rule} {methods()[method].label}".strip()
+    return f"{name} of {methods()[parent].label}" if parent else name
 
 
 def prompt_words(prompt: str) -> str:

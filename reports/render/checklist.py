@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from carft.core.words import first_of
 from carft.spec.cell import PROTOCOL
-from carft.spec.registry import METHODS
 from carft.spec.training import NO_CLIP
 from carft.spec.weights import display_form
 from carft.store.study import StudyFile
 from reports.claims.amendments import amendments
 from reports.evidence.caveats import ANSWERS
 from reports.evidence.evidence import Evidence
+from reports.evidence.methods import methods
 from reports.evidence.outcomes import Frame
 from reports.evidence.results import stopped_trials
 from reports.figures.style import label
@@ -163,7 +163,7 @@ def _of_method(view: Evidence, method: str) -> str:
         for s in studies
     )
     cells = sum(cell in view.records for study in studies for cell in study.confirm)
-    name = label(method) if method in METHODS else method
+    name = label(method) if method in methods() else method
     return (
         f"{name}: {len(studies)} studies, {_range(trials)} trials each{f' ({pruned} pruned)' if pruned else ''}, "
         f"{cells} confirm cells; {' or '.join(filter(None, ranges)) or 'no range on record'}."

@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
 from reports.claims.notes import best_beside, mean_beside
 from reports.claims.rules import Reference
 from reports.claims.verdicts import Claim, Verdict
+from reports.evidence.methods import methods
 from reports.figures.accuracy import PANELS
 from reports.figures.style import label
 from reports.tables.table import TableCard, rows_of
@@ -207,7 +207,7 @@ def _heading(card: TableCard, column: str) -> str:
 
 def _text(card: TableCard, column: str, value: Any) -> str:
     if column in ("method", "parent", "first", "second") and isinstance(value, str):
-        return label(value) if value.partition("(")[0] in METHODS else value
+        return label(value) if value.partition("(")[0] in methods() else value
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

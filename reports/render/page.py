@@ -116,7 +116,7 @@ class Content:
             trials_worth=(f"{evidence.name}: " if evidence.others else "")
             + trials_worth(of_scope(tables["best_of_n"], evidence), of_scope(tables["trials"], evidence))
             + given_up(evidence)
-            + f" {edge_words(evidence.studies)}".rstrip(),
+            + f" {edge_words(evidence.studies, evidence.methods)}".rstrip(),
             winners=winners_again(of_scope(tables["trials"], evidence), of_scope(tables["tasks"], evidence)),
             one_trial=one_trial_words(of_scope(tables["one_trial"], evidence)),
             seal=sources.unsealings.words(),

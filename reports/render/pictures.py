@@ -14,7 +14,6 @@ import pandas as pd
 from PIL import Image
 
 from carft.core.errors import UserError
-from carft.data.pictures import picture_of
 from reports.evidence.evidence import COMPARED, Evidence
 from reports.figures.style import label, prompt_words, with_models_in_task_names
 from reports.tables.disagreements import PAIRS, QUESTIONS, stable_digest
@@ -61,7 +60,8 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> P
     paths: dict[str, Path] = {}
     missing: dict[str, str] = {}
     private: set[str] = set()
-    withheld = {task.name for task in sources.evidence.archive.named if task.private}
+    own = sources.evidence.archive.catalog.own.named.values()
+    withheld = {task.name for task in own if task.private}
     for row in (row for name in ("gallery", "context_images") for row in rows_of(sources.table(name))):
         shown, image = row["task"], row["image"]
         path = target / f"{picture_name(shown, row['set'], image)}.jpg"
@@ -85,11 +85,12 @@ def write_pictures(sources: Sources, options: PictureOptions, folder: Path) -> P
 
 def _pixels(evidence: Evidence, row: Mapping[str, Any], root: Path | None) -> np.ndarray:
     """An image as (H, W, 3) uint8; ``UserError`` unless the data are those that its cells were run on."""
-    card = evidence.card(evidence.archive.task(row["task"]))
+    task, catalog = evidence.archive.task(row["task"]), evidence.archive.catalog
+    card = catalog.card(task)
     versions = {evidence.records[cell].cell.data_version for cell in row["cells"].split()}
     if versions != {card.version}:
         raise UserError("The data here are of another version than those of the cells.")
-    return picture_of(card, row["set"], row["image"], root)
+    return catalog.family(task).picture(card, row["set"], row["image"], root)
 
 
 def picture_name(task: str, held_out: str, image: str) -> str:

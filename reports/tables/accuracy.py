@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from carft.spec.registry import METHODS, trained_methods
 from carft.store.study import StudyFile
 from reports.analysis.levels import level_table
 from reports.analysis.pairing import Mismatch, contributions
-from reports.evidence.evidence import VALIDATION, Entry, Evidence, table_entries
+from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.references import imagenet_references
 from reports.stats.intervals import Estimate, two_way
 from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Row, Sources, TableCard
@@ -48,7 +47,7 @@ def task_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for view in evidence.views():
         for task in view.tasks:
-            for entry in table_entries():
+            for entry in view.entries():
                 if cells := view.cells(task, entry):
                     rows.append(_task_row(view, task, entry, cells))
     return pd.DataFrame(rows)
@@ -107,7 +106,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
         "method": entry.label,
         "scope": evidence.name,
         "scale": evidence.scale,
-        "selected_on": entry.selected_on,
+        "selected_on": evidence.selected_on(entry),
         "n_seeds": estimate.n_seeds,
         "n_groups": estimate.n_groups,
         "val_top1": mean("val/top1"),
@@ -141,7 +140,7 @@ def _accuracy(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str],
         made = None
     if made is None or not has_test:
         return Estimate(np.nan, (), len(cells), 0 if made is None else made.values.shape[1])
-    return two_way(made, seeds_vary=METHODS[entry.method].kind != "untrained")
+    return two_way(made, seeds_vary=evidence.methods[entry.method].kind != "untrained")
 
 
 CURVE_METRICS = ("val/top1", "test/top1", "ood/mean/top1", "test/context_top1", "ood/context_top1")
@@ -151,7 +150,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     """WiSE-FT curves: per task, parent and alpha, the means over seeds of val, ID and OOD top-1."""
     rows = []
     for view in evidence.views():
-        for task, parent, alpha in product(view.tasks, trained_methods(), view.alphas()):
+        for task, parent, alpha in product(view.tasks, view.trained_methods, view.alphas()):
             if cells := view.cells(task, Entry("wise_ft", parent, alpha)):
                 what = {"task": view.label(task), "parent": parent, "alpha": alpha}
                 sizes = {"scope": view.name, "scale": view.scale, "n_seeds": len(cells)}

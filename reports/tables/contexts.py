@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.metrics import BINS, calibration_bins, calibration_error
-from reports.evidence.evidence import Entry, Evidence, table_entries
+from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.outcomes import SetOutcome
 from reports.tables.table import Formula, Row, Sources, TableCard, history_cells, method_cells
 
@@ -34,8 +34,8 @@ def _per_context(outcome: SetOutcome) -> Iterator[tuple[int, int, int]]:
     return ((int(k), int(hits[k]), int(images[k])) for k in np.flatnonzero(images))
 
 
-def _plain() -> tuple[Entry, ...]:
-    return tuple(entry for entry in table_entries() if entry.parent is None)
+def _plain(evidence: Evidence) -> tuple[Entry, ...]:
+    return tuple(entry for entry in evidence.entries() if entry.parent is None)
 
 
 def context_table(evidence: Evidence) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
     hits: Counter[tuple[str, ...]] = Counter()
     images: Counter[tuple[str, ...]] = Counter()
     seeds: dict[tuple[str, str], set[int]] = {}
-    for view, entry, task, cell, name, outcome in _seen(evidence, _plain()):
+    for view, entry, task, cell, name, outcome in _seen(evidence, _plain(evidence)):
         templates = view.card(task).contexts
         seeds.setdefault((view.name, entry.label), set()).add(view.seed(cell))
         for k, right, count in _per_context(outcome):
@@ -74,7 +74,7 @@ def confusion_table(evidence: Evidence) -> pd.DataFrame:
     Summed over tasks and seeds; a row of the confusion matrix sums to 1 over ``named``.
     """
     counts: Counter[tuple[str, ...]] = Counter()
-    for view, entry, task, _, name, outcome in _seen(evidence, _plain()):
+    for view, entry, task, _, name, outcome in _seen(evidence, _plain(evidence)):
         templates = view.card(task).contexts
         where = "ID" if name == "test" else "OOD"
         known = outcome.frame.contexts >= 0
@@ -105,7 +105,7 @@ def reliability_table(evidence: Evidence) -> pd.DataFrame:
     confidence, recognised: means over the images of the bin. ece: of the row's entry and place, over its bins.
     """
     sums: dict[tuple[str, str, str, str], np.ndarray] = {}
-    for view, entry, _, _, name, outcome in _seen(evidence, _plain()):
+    for view, entry, _, _, name, outcome in _seen(evidence, _plain(evidence)):
         known = outcome.frame.contexts >= 0
         key = (view.name, view.scale, entry.label, "ID" if name == "test" else "OOD")
         binned = calibration_bins(outcome.context_confidence[known], outcome.context_hits[known])

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from carft.spec.registry import METHODS, trained_methods
 from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, Part, id_test, pool
 from reports.analysis.levels import LEVELS
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
@@ -127,12 +126,14 @@ COMPARISONS_CARD = TableCard(
 
 
 def _comparison_rows(view: Evidence) -> Iterator[dict[str, Any]]:
-    others = [Entry(name) for name in trained_methods() if _has(view, Entry(name))]
+    others = [Entry(name) for name in view.trained_methods if _has(view, Entry(name))]
     pairs = [(entry, FT) for entry in others if entry != FT]
     pairs += [(CAR_FT, entry) for entry in others if entry not in (FT, CAR_FT)]
-    asked = [(_contrast_name(first, second), view, first, second) for first, second in pairs]
-    asked += [(f"WiSE(FT) - {METHODS[e.method].label}", view, WISE, e) for e in (FT, CAR_FT) if _has(view, WISE)]
-    asked += [(f"{_contrast_name(CAR_FT, FT)}, {words}", fewer, CAR_FT, FT) for words, fewer in _fewer_searches(view)]
+    asked = [(_contrast_name(view, first, second), view, first, second) for first, second in pairs]
+    asked += [(f"WiSE(FT) - {view.methods[e.method].label}", view, WISE, e) for e in (FT, CAR_FT) if _has(view, WISE)]
+    asked += [
+        (f"{_contrast_name(view, CAR_FT, FT)}, {words}", fewer, CAR_FT, FT) for words, fewer in _fewer_searches(view)
+    ]
     for name, part_of_view, first, second in asked:
         for where, (metric, sets) in LEVELS.items():
             part = pool(part_of_view, Contrast(first, second, metric, sets), name)
@@ -144,14 +145,14 @@ def _has(view: Evidence, entry: Entry) -> bool:
     return any(view.cells(task, entry) for task in view.tasks)
 
 
-def _contrast_name(first: Entry, second: Entry) -> str:
-    return f"{METHODS[first.method].label} - {METHODS[second.method].label}"
+def _contrast_name(view: Evidence, first: Entry, second: Entry) -> str:
+    return f"{view.methods[first.method].label} - {view.methods[second.method].label}"
 
 
 def _fewer_searches(view: Evidence) -> Iterator[tuple[str, Evidence]]:
     """(words, the view with so many first searches) for each smaller number of searches that another method has."""
     sides = (CAR_FT.method, FT.method)
-    counts = view.searches_of(trained_methods())
+    counts = view.searches_of(view.trained_methods)
     both = min(counts.get(name, 0) for name in sides)
     for count in sorted({count for count in counts.values() if count < both}):
         words = "first search" if count == 1 else f"first {count} searches"

@@ -30,7 +30,7 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
                 "carft": versions["carft"],
                 "numerics": versions["numerics"],
                 "torch": versions["packages"].get("torch", ""),
-                "command": command(record.cell, "again", unseal=opened, published=True),
+                "command": command(record.cell, "again", opened, published=True, catalog=evidence.archive.catalog),
             }
         )
     return pd.DataFrame(rows)

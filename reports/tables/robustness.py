@@ -13,7 +13,7 @@ from scipy import special, stats
 from carft.core.metrics import calibration_bins, calibration_error
 from carft.spec.cell import Reading, task_key
 from carft.spec.weights import display_form
-from reports.evidence.evidence import Entry, Evidence, table_entries
+from reports.evidence.evidence import Entry, Evidence
 from reports.tables.table import TableCard
 
 FEWEST_POINTS = 3  # from which the line is fitted; below, its slope is assumed
@@ -87,7 +87,7 @@ def robustness_table(evidence: Evidence) -> pd.DataFrame:
         points = baseline_points(view)
         line = fit(points["id"].tolist(), points["ood"].tolist()) if len(points) else NO_LINE
         for task in view.tasks:
-            for entry in table_entries():
+            for entry in view.entries():
                 if cells := view.cells(task, entry):
                     rows.append(_row(view, task, entry, cells, line))
     return pd.DataFrame(rows)
@@ -120,7 +120,7 @@ def _row(view: Evidence, task: str, entry: Entry, cells: Sequence[str], line: Ba
         "scale": view.scale,
         "task": view.label(task),
         "method": entry.label,
-        "selected_on": entry.selected_on,
+        "selected_on": view.selected_on(entry),
         "n_seeds": len(cells),
         "n_groups": len({name for frame in groups for name in frame.group_names.tolist()}),
         "n_images": sum(len(frame.labels) for frame in groups),

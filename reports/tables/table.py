@@ -22,7 +22,7 @@ from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.caveats import caveats, said_of
-from reports.evidence.evidence import Entry, Evidence, table_entries
+from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.sealed_access import SealedAccess
 
 Format = Literal["share", "points", "general"]
@@ -104,7 +104,7 @@ def named_cells(sources: Sources, row: Row) -> Sequence[str]:
 
 def method_cells(sources: Sources, row: Row) -> Sequence[str]:
     """Confirm cells of the method of a row, on every task of its scope."""
-    return sources.cells(row, [next(entry for entry in table_entries() if entry.label == row["method"])])
+    return sources.cells(row, [next(entry for entry in sources.evidence.entries() if entry.label == row["method"])])
 
 
 def history_cells(sources: Sources, row: Row) -> Sequence[str]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from carft.data.task import ImageSet
-from carft.spec.registry import MethodCard, method_card
-from carft.spec.resolve import specify
+from carft.spec.registry import MethodCard
 from carft.training.context import CellContext
 from carft.training.loop import Trainer
 from sweeps.plan.planning import hardware_of
@@ -31,15 +30,12 @@ def calibrated(recipe: Recipe, request: Resources) -> Rates:
     """
     execution = replace(request.execution, workers=1, feature_cache=None).on_this_machine()
     execution.prepare()
-    asked = recipe.protocol()
-    zero_shot = specify(recipe.tasks[0], "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained, **asked)
-    cell = replace(zero_shot, precision=recipe.precision)
-    context = CellContext.of(cell, execution)
+    context = CellContext.of(cell := recipe.cell(recipe.tasks[0], "zeroshot", {}), execution, recipe.catalog)
     train = context.task.train
     images = train.rows(range(min(BATCHES * recipe.training.batch_size, len(train))))
     network = context.network()
     predicting = _measured(lambda _: context.predict(cell, network, images), len(images))
-    trained = [card for card in map(method_card, recipe.methods) if card.epoch_passes]
+    trained = [card for card in map(recipe.catalog.method, recipe.methods) if card.epoch_passes]
     training = [seconds for card in trained for seconds in _training(recipe, card, context, images)]
     share = request.cells_per_gpu / request.workers_per_cell
     hardware = hardware_of(request, recipe.precision)

@@ -9,7 +9,7 @@ from typing import Any
 from carft.models.availability import ModelSize
 from sweeps.plan.concurrency import Concurrency, concurrency_of
 from sweeps.plan.rates import Rate, Rates
-from sweeps.plan.work import PendingWork, pending_work
+from sweeps.plan.work import Costs, PendingWork, pending_work
 from sweeps.search.protocol import Protocol
 
 #: seconds until the first cell runs: start of Ray, imports, the model
@@ -78,6 +78,7 @@ def forecast(
     size: ModelSize | None,
     widens: bool = False,
     misses: tuple[float, float] = (1.0, 1.0),
+    costs: Costs | None = None,
 ) -> Forecast:
     """The forecast of what ``protocol`` has left.
 
@@ -89,9 +90,10 @@ def forecast(
         widens: As of the request.
         misses: Smallest and largest ratio of the time that a sweep took to its forecast, of earlier sweeps. The range
             holds them.
+        costs: What cells take; None: as far as it is known without a data folder.
     """
     rates = rates or UNKNOWN
-    left = tuple(pending_work(protocol, size))
+    left = tuple(pending_work(protocol, size, costs or Costs(protocol.store.catalog)))
 
     def timed(end: str) -> Concurrency:
         """The sweep with the median, low or high end of the rates."""

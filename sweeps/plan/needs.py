@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from carft.data.catalog import card
 from carft.models.availability import ModelSize
 from carft.spec.cell import HALF_PRECISIONS
-from carft.spec.registry import method_card
 from sweeps.plan.forecast import Forecast
 from sweeps.plan.rates import Hardware
 from sweeps.plan.work import PendingWork
@@ -124,8 +122,8 @@ def _gpu_bytes(batch: int, precision: str, size: ModelSize) -> int:
 
 def _decoders(recipe: Recipe, seconds: float) -> int:
     """Cores that decode as fast as one device trains. seconds: of a pass on one device."""
-    per_image = [found for name in recipe.methods if (found := method_card(name).epoch_passes)]
-    in_memory = all(card(task).scale == "miniature" for task in recipe.tasks)
+    per_image = [found for name in recipe.methods if (found := recipe.catalog.method(name).epoch_passes)]
+    in_memory = all(recipe.catalog.card(task).scale == "miniature" for task in recipe.tasks)
     if in_memory or not seconds or not per_image:
         return 0
     return math.ceil(DECODE_S / (seconds * min(per_image)))

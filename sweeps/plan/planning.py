@@ -23,6 +23,7 @@ from carft.training.hardware import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
 from sweeps.plan.needs import Needs, needs_of
 from sweeps.plan.rates import Hardware, Rates, estimated, newest, recorded
+from sweeps.plan.work import Costs
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import starts
 from sweeps.search.protocol import Protocol
@@ -91,6 +92,8 @@ class Plan:
     needs: Needs
     widens: bool = False
     """As of the request."""
+    costs: Costs | None = None
+    """What cells take; None: as far as it is known without a data folder."""
 
     def result(self, recipe: str, cells: int, failed: int, wall_s: float, ended: str) -> PlanResult:
         """This plan with the outcome of its sweep."""
@@ -121,15 +124,16 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rat
     """
     model = starts(protocol.recipe)[0][0]
     hardware, size = hardware_of(request, protocol.recipe.precision), size_of(model)
-    rates = calibration or recorded(newest(protocol.store, model), hardware)
+    costs = Costs(protocol.store.catalog, request.execution)
+    rates = calibration or recorded(newest(protocol.store, model, costs), hardware, costs)
     if rates is None and size is not None:
         rates = estimated(size, hardware)
     earlier = read_plan_results(protocol.store)
     alike = [result for result in earlier if (result.model, result.hardware) == (model, str(hardware))]
     misses = misses_of([result for result in alike if rates is not None and result.estimate == rates.estimate])
-    made = forecast(protocol, slots, rates, size, request.widens, misses)
+    made = forecast(protocol, slots, rates, size, request.widens, misses, costs)
     needs = needs_of(protocol.recipe, request, made, hardware, size, rates.trained.seconds if rates else 0.0)
-    return Plan(made, rates, model, hardware, earlier, needs, request.widens)
+    return Plan(made, rates, model, hardware, earlier, needs, request.widens, costs)
 
 
 def misses_of(earlier: Sequence[PlanResult]) -> tuple[float, float]:

@@ -12,10 +12,9 @@ from typing import Any
 
 from carft.core.errors import UserError
 from carft.models.availability import ModelSize
-from carft.spec.registry import method_card
 from carft.spec.weights import model_by_name
 from carft.store.records import Record, Store
-from sweeps.plan.work import passes_of, sizes
+from sweeps.plan.work import Costs
 
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
@@ -102,7 +101,7 @@ class Rates:
         return self.trained if trains else self.untrained
 
 
-def recorded(records: Iterable[Record], hardware: Hardware) -> Rates | None:
+def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs) -> Rates | None:
     """Rates of the records that were made on ``hardware``; None where there are none.
 
     Each is the median; its range holds the middle 80 %, and is wider the fewer the records are. Jobs of which there are
@@ -110,8 +109,8 @@ def recorded(records: Iterable[Record], hardware: Hardware) -> Rates | None:
     """
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for record in records:
-        if hardware.fits(record) and (rate := _seconds_per_pass(record)) > 0:
-            seconds[method_card(record.cell.method).epoch_passes > 0].append(rate)
+        if hardware.fits(record) and (rate := _seconds_per_pass(record, costs)) > 0:
+            seconds[costs.catalog.method(record.cell.method).epoch_passes > 0].append(rate)
     rates = {trains: _middle(sorted(found)) for trains, found in seconds.items() if found}
     if not rates:
         return None
@@ -127,21 +126,20 @@ def _middle(seconds: Sequence[float]) -> Rate:
     return Rate(statistics.median(seconds), seconds[edge], seconds[-1 - edge]).within(1 + 1 / len(seconds))
 
 
-def _seconds_per_pass(record: Record) -> float:
+def _seconds_per_pass(record: Record, costs: Costs) -> float:
     """Seconds per pass; 0 where a record does not tell."""
     cell, seconds = record.cell, record.durations.get("train", 0.0) + record.durations.get("validate", 0.0)
-    if method_card(cell.method).kind == "post-hoc":
-        return 0.0
-    return seconds / passes_of(cell.method, cell.task, sizes(cell.task), cell.training)
+    passes = costs.passes(cell.method, cell.task, cell.training)
+    return seconds / passes if passes else 0.0
 
 
-def newest(store: Store, model: str) -> Iterator[Record]:
+def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
     """The newest records of a model, at most :data:`MAX_RECORDS`."""
     paths = sorted(store.root.glob("cells/*/record.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in paths[:MAX_RECORDS]:
         try:
             record = store.read(path.parent.name)
-            sizes(record.cell.task), method_card(record.cell.method)
+            costs.passes(record.cell.method, record.cell.task, record.cell.training)
         except UserError:
             continue  # corrupt, or of a task or method that this machine does not have
         if model_by_name(record.cell.model) == model_by_name(model):

@@ -8,7 +8,7 @@ from statistics import median
 from carft.models.availability import size_of
 from sweeps.plan.concurrency import concurrency_of
 from sweeps.plan.planning import Plan
-from sweeps.plan.work import PendingWork, pending_work
+from sweeps.plan.work import Costs, PendingWork, pending_work
 from sweeps.search.protocol import Job, Kind, Protocol
 
 #: jobs that are alike in what a pass takes: their kind, and whether they train
@@ -25,6 +25,7 @@ class TimeLeft:
     def __init__(self, protocol: Protocol, plan: Plan) -> None:
         self.protocol, self.size, self.widens = protocol, size_of(plan.model), plan.widens
         self.slots = max(1, plan.forecast.slots)
+        self.costs = plan.costs or Costs(protocol.store.catalog)
         self._recorded = plan.rates if plan.rates is not None and not plan.rates.estimate else None
         self._work = {_key(work.kind, work.task, work.method): work for work in plan.forecast.left}
         self._warm: dict[Group, list[float]] = defaultdict(list)  # seconds per pass of the jobs that ended
@@ -43,7 +44,7 @@ class TimeLeft:
         """(Seconds left if the running jobs had just begun, what this rests on); None where a rate is not known."""
         if not self._job_s:
             return None, "no job of this sweep has ended yet"
-        left = pending_work(self.protocol, self.size)
+        left = pending_work(self.protocol, self.size, self.costs)
         unknown = [work for work in left if self._pass_s(work) is None]
         if unknown:
             return None, f"no {'training' if unknown[0].trains else 'job without training'} of this sweep has ended yet"

@@ -7,16 +7,16 @@ method's card states, so that one rate serves all methods.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field
 
-from carft.data.card import STANDARD
-from carft.data.catalog import card
-from carft.data.counting import Sizes, sizes_of
+from carft.data.card import STANDARD, DataOptions
+from carft.data.family import Sizes
 from carft.models.availability import ModelSize
-from carft.spec.registry import SOUP_RULES, method_card, souped_methods
+from carft.spec.catalog import Catalog
+from carft.spec.registry import SOUP_RULES
 from carft.spec.resolve import soup_of
 from carft.spec.training import Training
+from carft.training.execution import Execution
 from sweeps.search.protocol import Job, Kind, Protocol
 from sweeps.search.study import Study
 
@@ -26,7 +26,41 @@ LARGEST = 10
 #: bytes of the names of an image and its group in a row of predictions
 NAME_BYTES = 60
 
-sizes = cache(sizes_of)
+#: no data folder: enough for all tasks that are counted without opening them
+NO_ROOT = Execution()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The images of tasks, and the passes that cells take."""
+
+    catalog: Catalog
+    options: DataOptions = NO_ROOT
+    """Where data are, for tasks that are counted by opening them."""
+    _sizes: dict[str, Sizes] = field(default_factory=dict, init=False)
+
+    def sizes(self, task: str) -> Sizes:
+        """The numbers of images of a task. Raises ``UserError`` if it is unknown or its data are not here."""
+        if task not in self._sizes:
+            self._sizes[task] = self.catalog.sizes(task, self.options)
+        return self._sizes[task]
+
+    def passes(self, method: str, task: str, training: Training) -> float:
+        """Passes that training and validating a cell take; 0 for a post-hoc method."""
+        card, images = self.catalog.method(method), self.sizes(task)
+        if card.kind == "post-hoc":
+            return 0.0
+        validations = training.epochs if card.epoch_passes else 1
+        seen = training.images_seen(images.train, max(1, self.catalog.card(task).domains))
+        return card.first_passes * images.train + card.epoch_passes * seen + validations * images.val
+
+    def prediction_bytes(self, task: str, images: int) -> float:
+        """Approximate bytes of a cell's predictions of images: logits of classes and contexts, and names."""
+        card = self.catalog.card(task)
+        numbers = len(card.classes) + len(card.contexts or card.bank(STANDARD))
+        if images * numbers * 4 > WHOLE_BYTES:
+            numbers = 4 * LARGEST
+        return images * (4 * numbers + NAME_BYTES)
 
 
 @dataclass(frozen=True)
@@ -54,34 +88,27 @@ class PendingWork:
         return self.steps > 0
 
 
-def passes_of(method: str, task: str, images: Sizes, training: Training) -> float:
-    """Passes that training and validating a cell take."""
-    chosen = method_card(method)
-    validations = training.epochs if chosen.epoch_passes else 1
-    seen = training.images_seen(images.train, max(1, card(task).domains))
-    return chosen.first_passes * images.train + chosen.epoch_passes * seen + validations * images.val
-
-
-def pending_work(protocol: Protocol, size: ModelSize | None) -> list[PendingWork]:
+def pending_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> list[PendingWork]:
     """The work of every kind, task and method of which jobs still have to run. size: of the model, None if unknown."""
-    return [work for work in _all_work(protocol, size) if work.jobs]
+    return [work for work in _all_work(protocol, size, costs) if work.jobs]
 
 
-def _all_work(protocol: Protocol, size: ModelSize | None) -> Iterator[PendingWork]:
+def _all_work(protocol: Protocol, size: ModelSize | None, costs: Costs) -> Iterator[PendingWork]:
     recipe = protocol.recipe
     for task in recipe.tasks:
-        images = sizes(task)
+        images = costs.sizes(task)
+        opened = images.val + images.sealed
         for name in recipe.methods:
-            if method_card(name).kind == "untrained":
-                missing = int(recipe.cell(task, name, {}).id not in protocol.done)
-                passes = images.val + images.sealed
-                yield PendingWork("", "confirm", task, name, missing, missing, passes, 0, _predictions(task, images))
+            if recipe.catalog.method(name).kind == "untrained":
+                missing, stored = int(recipe.cell(task, name, {}).id not in protocol.done), costs.prediction_bytes
+                yield PendingWork("", "confirm", task, name, missing, missing, opened, 0, stored(task, opened))
     for study in protocol.studies:
-        yield from _work_of(protocol, study, sizes(study.task), 4 * size.parameters if size else 0)
+        yield from _work_of(protocol, study, costs, 4 * size.parameters if size else 0)
 
 
-def _work_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> Iterator[PendingWork]:
+def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> Iterator[PendingWork]:
     recipe, task, name = protocol.recipe, study.task, study.method.name
+    images, card = costs.sizes(task), recipe.catalog.card(task)
 
     def left(
         kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
@@ -91,10 +118,10 @@ def _work_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
         return PendingWork(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
     budget = recipe.training_of()
-    trained = budget.bounds(images.train, max(1, card(task).domains))[-1] if study.method.epoch_passes else 0
-    training, sealed = passes_of(name, task, images, budget), images.sealed
-    small, whole = _predictions(task, replace(images, sealed=0)), _predictions(task, images)
-    souped = "soup" in recipe.methods and name in souped_methods() and recipe.trials > 1
+    trained = budget.bounds(images.train, max(1, card.domains))[-1] if study.method.epoch_passes else 0
+    training, sealed = costs.passes(name, task, budget), images.sealed
+    small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
+    souped = "soup" in recipe.methods and study.method.in_soups and recipe.trials > 1
     stored = weights if souped or recipe.oracle else 0
     searches = [Job("search", cell) for _, _, cell in protocol.trials(study)]
     if protocol.too_few(study):
@@ -109,7 +136,7 @@ def _work_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
         yield left("curve", "wise_ft", recipe.seeds, curves, between * (images.val + sealed), whole, len(recipe.alphas))
     parents = [job.cell for job in searches if job.cell.id in protocol.done]
     if souped:
-        found = [Job("soup", soup_of(parents, SOUP_RULES[0]))] if cells and len(parents) > 1 else []
+        found = [Job("soup", soup_of(parents, SOUP_RULES[0], recipe.catalog))] if cells and len(parents) > 1 else []
         passes = recipe.trials * images.val + len(SOUP_RULES) * sealed
         yield left("soup", "soup", 1, _settled(protocol, found), passes, whole + weights, len(SOUP_RULES))
     if recipe.oracle:
@@ -120,12 +147,3 @@ def _work_of(protocol: Protocol, study: Study, images: Sizes, weights: int) -> I
 def _settled(protocol: Protocol, jobs: Sequence[Job]) -> int:
     """Number of jobs that are done or will not run again."""
     return sum(job.key in protocol.failed or all(protocol.is_over(c.id) for c in job.cells()) for job in jobs)
-
-
-def _predictions(task: str, images: Sizes) -> float:
-    """Approximate bytes of a cell's predictions: logits of classes and contexts, and names."""
-    chosen, count = card(task), images.val + images.sealed
-    numbers = len(chosen.classes) + len(chosen.contexts or chosen.bank(STANDARD))
-    if count * numbers * 4 > WHOLE_BYTES:
-        numbers = 4 * LARGEST
-    return count * (4 * numbers + NAME_BYTES)

@@ -25,14 +25,15 @@ def choose_workers_per_cell(request: Resources, protocol: Protocol) -> Resources
     """
     if request.gpus < 2 or request.cells_per_gpu > 1:
         return request
-    best = _plan(request, protocol)
+    best, recipe = _plan(request, protocol), protocol.recipe
     if before := _searched_with(protocol):
         return _with(request, before) if before <= request.gpus else request
     if not best.needs.long_cells:
         return request
     for workers in (n for n in range(2, request.gpus + 1) if request.gpus % n == 0):
         wider = _with(request, workers)
-        if not all(may_have_parts(name, workers, request.execution.accumulation) for name in protocol.recipe.methods):
+        methods = map(recipe.catalog.method, recipe.methods)
+        if not all(may_have_parts(method, workers, request.execution.accumulation) for method in methods):
             break
         made = _plan(wider, protocol)
         if best.forecast.wall_s >= MIN_SPEEDUP * made.forecast.wall_s:

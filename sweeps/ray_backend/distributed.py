@@ -12,6 +12,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import FailureConfig
 
 from carft.core.errors import UserError
+from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell
 from carft.store.early_stopping import known_pruned
 from carft.store.object_store import is_url
@@ -20,7 +21,7 @@ from carft.training.execution import Execution
 from carft.training.preemption import ending_when, never
 from sweeps.faults.watchdog import log_path, watchdog
 from sweeps.ray_backend.gpus import worker_gpu
-from sweeps.ray_backend.jobs import Payload, job_of, load_plugins, log, payload, run_job, store_of
+from sweeps.ray_backend.jobs import Payload, job_of, log, payload, run_job, store_of
 from sweeps.ray_backend.stopping import is_stopping
 from sweeps.search.protocol import Job
 
@@ -31,12 +32,14 @@ GIVES_UP = FailureConfig(controller_failure_limit=1, max_preemption_failures=0)
 device.use_repeatable_cublas()  # before the probe, which is the first product of a worker
 
 
-def train_cell(cell: Cell, results: str, execution: Execution, unseal: bool, keep_weights: bool) -> None:
+def train_cell(
+    cell: Cell, results: str, execution: Execution, unseal: bool, keep_weights: bool, catalog: Catalog
+) -> None:
     """Run a cell that belongs to no sweep with ``execution.workers`` workers. Ray must be running.
 
     unseal: evaluate on test set and suites.
     """
-    message = payload(Job("confirm" if unseal else "search", cell), results, execution)
+    message = payload(Job("confirm" if unseal else "search", cell), results, execution, catalog=catalog)
     run_on_workers({**message, "key": f"train-{cell.id}", "keep_weights": keep_weights}, execution)
 
 
@@ -84,6 +87,5 @@ def _worker(message: Payload) -> None:
     first = ray.train.get_context().get_world_rank() == 0
     with watchdog(path, message["hang_after"]), worker_gpu(execution.device):
         with ending_when(is_stopping if first else never):  # the others would end before the first one has written
-            load_plugins(message["plugins"])
             run_job(message, execution, log if first else lambda line: None)  # the first one logs for all
         ray.train.report({"worker": ray.train.get_context().get_world_rank()})

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any
 
 from carft.core.errors import UserError
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
-from carft.spec.plugins import load_text, texts
 from carft.spec.registry import SOUP_RULES
 from carft.store.failure_kinds import gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
-from carft.store.named_tasks import require_task
 from carft.store.records import Store
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
@@ -39,13 +40,14 @@ def payload(
     start: str = "",
     aside: Iterable[str] = (),
     wide: bool = False,
+    catalog: Catalog = BUILT_IN,
 ) -> Payload:
     """A job as plain values, to be sent to a worker.
 
     results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
     disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. wide: whether
-    it has more workers than other jobs. Only search cells store features of the pretrained model: all trials of a
-    search have one seed.
+    it has more workers than other jobs. catalog: knows task and method. Only search cells store features of the
+    pretrained model: all trials of a search have one seed.
     """
     return {
         "kind": job.kind,
@@ -60,13 +62,19 @@ def payload(
         "hang_after": hang_after,
         "aside": sorted(aside),
         "wide": wide,
-        "plugins": texts(),
+        "catalog": json.dumps(catalog.plain([job.cell.task]), sort_keys=True),
     }
 
 
 def store_of(message: Payload) -> Store:
     """The results folder of a job; that of a sweep must hold its sentinel file."""
-    return store_at(message["results"], SWEPT if message["start"] else None)
+    return store_at(message["results"], SWEPT if message["start"] else None, catalog_of(message["catalog"]))
+
+
+@lru_cache(maxsize=64)
+def catalog_of(plain: str) -> Catalog:
+    """The catalog of the process that sent a job, from its plain values as JSON."""
+    return Catalog.of_plain(json.loads(plain))
 
 
 def execution_of(message: Payload) -> Execution:
@@ -77,7 +85,6 @@ def execution_of(message: Payload) -> Execution:
 def run_payload(message: Payload) -> dict[str, Any]:
     """Run a job on one worker. A failure is written to the results folder and returned, not raised."""
     try:
-        load_plugins(message["plugins"])
         fitted(message, execution_of(message), lambda execution: run_job(message, execution))
     except Exception as error:  # any failure of one cell must leave the sweep running
         return failure(message, error)
@@ -88,20 +95,19 @@ def fitted(message: Payload, execution: Execution, run: Callable[[Execution], No
     """Run a job; a training that needs too much memory runs again with batches in more parts."""
     cell = Cell.from_dict(message["cell"])
     if Job(message["kind"], cell).trains:
-        run_in_memory(run, cell, execution, log)
+        run_in_memory(run, cell, execution, log, catalog_of(message["catalog"]))
     else:
         run(execution)
 
 
 def run_job(message: Payload, execution: Execution, log: Callable[[str], None] = log) -> None:
-    """Run a job whose plugins are loaded.
+    """Run a job.
 
     Every worker of its cell calls this; the first one reads and writes records.
     """
     from carft.training.distributed import on_rank_zero
 
     job, store = job_of(message), store_of(message)
-    require_task(store, job.cell.task)
     used = dict.fromkeys([job.cell.id, *(cell.id for cell in job.cells()), *job.cell.parents])
     on_rank_zero(lambda: store.sync(list(used)))
     _run(job, message, store, execution, log)
@@ -111,12 +117,6 @@ def run_job(message: Payload, execution: Execution, log: Callable[[str], None] =
 def job_of(message: Payload) -> Job:
     """The job of a message."""
     return Job(message["kind"], Cell.from_dict(message["cell"]), limits=message["limits"], alphas=message["alphas"])
-
-
-def load_plugins(plugins: Sequence[Sequence[str]]) -> None:
-    """Load the plugin files of the process that sent the job, from their names and texts."""
-    for file, text in plugins:
-        load_text(file, text)
 
 
 def upload_log(message: Payload) -> None:

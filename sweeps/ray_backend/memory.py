@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from carft.core.errors import UserError
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
-from carft.spec.registry import require_parts_allowed
+from carft.spec.registry import MethodCard
 from carft.store.failure_kinds import kind_of
 from carft.training.execution import Execution
 
@@ -22,7 +23,11 @@ _known: dict[tuple[str, str, int, str, int], Setting] = {}
 
 
 def run_in_memory(
-    run: Callable[[Execution], None], cell: Cell, execution: Execution, log: Callable[[str], None]
+    run: Callable[[Execution], None],
+    cell: Cell,
+    execution: Execution,
+    log: Callable[[str], None],
+    catalog: Catalog = BUILT_IN,
 ) -> None:
     """Run a cell; after each out-of-memory error again with twice as many parts, until it fits.
 
@@ -31,7 +36,7 @@ def run_in_memory(
     model starts on this device. The record's execution holds both. Raises the last error when nothing is left to try.
     """
     key = (cell.model, cell.precision, cell.training.batch_size, execution.device, execution.workers)
-    if key in _known and may_have_parts(cell.method, execution.workers, _known[key][0]):
+    if key in _known and may_have_parts(catalog.method(cell.method), execution.workers, _known[key][0]):
         parts, checkpointing = _known[key]
         larger = max(parts, execution.accumulation), checkpointing or execution.grad_checkpointing
         execution = _with(execution, larger)
@@ -43,7 +48,7 @@ def run_in_memory(
                 _known[key] = execution.accumulation, execution.grad_checkpointing
             return
         except Exception as error:
-            following = next_setting(cell, execution)
+            following = next_setting(cell, execution, catalog)
             if kind_of(error) != "out of memory" or following is None:
                 raise
             traceback.print_exc()
@@ -52,12 +57,12 @@ def run_in_memory(
         _free_memory()  # here, where the exception no longer references the tensors of the attempt
 
 
-def next_setting(cell: Cell, execution: Execution) -> Setting | None:
+def next_setting(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> Setting | None:
     """What takes less memory than an execution; None where nothing is left to try."""
     parts, checkpointing = execution.accumulation, execution.grad_checkpointing
     images = -(-cell.training.batch_size // (execution.workers * parts))
     doubled = 2 * parts
-    in_parts = images > 1 and may_have_parts(cell.method, execution.workers, doubled)
+    in_parts = images > 1 and may_have_parts(catalog.method(cell.method), execution.workers, doubled)
     if not checkpointing and (images <= SMALL or not in_parts):
         return parts, True
     return (doubled, checkpointing) if in_parts else None
@@ -72,10 +77,10 @@ def _words(setting: Setting) -> str:
     return f"each batch in {setting[0]} part{'s' * (setting[0] > 1)}{again}"
 
 
-def may_have_parts(method: str, workers: int, parts: int) -> bool:
+def may_have_parts(method: MethodCard, workers: int, parts: int) -> bool:
     """Whether a method can be trained by so many workers, each of which computes its batch in so many parts."""
     try:
-        require_parts_allowed(method, workers, parts)
+        method.require_parts_allowed(workers, parts)
     except UserError:
         return False
     return True

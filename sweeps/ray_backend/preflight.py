@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from carft.core.errors import UserError
-from carft.data.card import Card, DataOptions
-from carft.data.catalog import card
+from carft.data.card import DataOptions
+from carft.data.catalog import TaskCatalog
 from carft.data.readable import require_readable
 from carft.models.availability import find_weights
-from carft.spec.registry import require_parts_allowed
-from carft.spec.resolve import specify
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe
 
@@ -48,7 +46,7 @@ def require_possible(recipe: Recipe, request: Resources, log: Log = quiet) -> No
 
 def starts(recipe: Recipe) -> list[tuple[str, str]]:
     """(model, weights) that the cells start from, each once; tasks may have their own."""
-    cells = [specify(task, "zeroshot", {}, model=recipe.model, pretrained=recipe.pretrained) for task in recipe.tasks]
+    cells = [recipe.cell(task, "zeroshot", {}) for task in recipe.tasks]
     return list(dict.fromkeys((cell.model, cell.pretrained) for cell in cells))
 
 
@@ -69,17 +67,20 @@ def _checks(recipe: Recipe, request: Resources, log: Log) -> Iterator[Callable[[
     yield partial(_require_cores, request)
     yield partial(_require_precision, recipe.precision, request.execution.device)
     for method in recipe.methods:
-        yield partial(require_parts_allowed, method, request.workers_per_cell, request.execution.accumulation)
+        allowed = recipe.catalog.method(method).require_parts_allowed
+        yield partial(allowed, request.workers_per_cell, request.execution.accumulation)
     unreadable: dict[str, Mapping[Path, str]] = {}
     for task in recipe.tasks:
-        yield partial(_require_data, card(task), request.execution, log, unreadable)
+        yield partial(_require_data, recipe.catalog, task, request.execution, log, unreadable)
     for model, weights in starts(recipe):
         yield partial(find_weights, model, weights)
 
 
-def _require_data(task: Card, options: DataOptions, log: Log, unreadable: dict[str, Mapping[Path, str]]) -> None:
-    task.require_sealed(options)
-    require_readable(task, options, log, unreadable)
+def _require_data(
+    catalog: TaskCatalog, task: str, options: DataOptions, log: Log, unreadable: dict[str, Mapping[Path, str]]
+) -> None:
+    catalog.require_present(task, options, sealed=True)
+    require_readable(catalog, task, options, log, unreadable)
 
 
 def _require_precision(precision: str, device: str) -> None:

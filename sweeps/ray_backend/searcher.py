@@ -163,7 +163,8 @@ class ProtocolSearcher(Searcher):
     def _message(self, job: Job, share: int = 1) -> dict[str, Any]:
         aside, execution = self.gpus.aside, self.request.execution
         execution = replace(execution, workers=share * execution.workers)
-        return payload(job, self.results, execution, self.request.hang_after, self.name, aside, wide=share > 1)
+        catalog = self.protocol.recipe.catalog
+        return payload(job, self.results, execution, self.request.hang_after, self.name, aside, share > 1, catalog)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, ValidationInfo
 
 from carft.core.errors import UserError, unknown
 from carft.core.settings import require_allowed
 from carft.core.yaml_file import parse_yaml
-from carft.data.catalog import CARDS, DATA_SETS, card
+from carft.data.catalog import CARDS
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import PROTOCOL, Cell, EvalView, Holdout, Precision, Reading, TargetSplit, Training
 from carft.spec.execution import CHECKPOINT_MINUTES, CheckpointMinutes
-from carft.spec.registry import METHODS, WISE_ALPHAS, MethodCard, Range, method_card, souped_methods
+from carft.spec.registry import WISE_ALPHAS, MethodCard, Range
 from carft.spec.resolve import specify
 from carft.spec.search import SearchSettings
 from carft.spec.study import SEED_BLOCK, confirm_seeds
@@ -36,10 +36,11 @@ def _with_middle_and_ends(alphas: list[float]) -> list[float]:
 Alphas = Annotated[list[float], AfterValidator(_with_middle_and_ends)]
 
 
-def _all_known(methods: list[str]) -> list[str]:
+def _all_known(methods: list[str], info: ValidationInfo) -> list[str]:
+    catalog = (info.context or {}).get("catalog", BUILT_IN)
     for name in methods:
         try:
-            method_card(name)
+            catalog.method(name)
         except UserError as error:
             raise ValueError(str(error).removesuffix(".")) from error
     return methods
@@ -127,6 +128,18 @@ class Recipe(SearchSettings):
     ] = False
     checkpoint_minutes: CheckpointMinutes = CHECKPOINT_MINUTES
     expect: Annotated[str, Field(description="The result to expect.")]
+    _catalog: Catalog = PrivateAttr(default=BUILT_IN)
+
+    @property
+    def catalog(self) -> Catalog:
+        """Knows the tasks and methods of the recipe."""
+        return self._catalog
+
+    def with_catalog(self, catalog: Catalog) -> Self:
+        """The recipe with another catalog, which knows its methods too."""
+        recipe = self.model_copy()
+        recipe._catalog = catalog
+        return recipe
 
     def training_of(self, crop: float | None = None) -> Training:
         """The recipe's training settings as a cell holds them."""
@@ -143,7 +156,8 @@ class Recipe(SearchSettings):
     ) -> Cell:
         """A cell of the recipe's model, weights, precision and protocol; see :func:`carft.spec.resolve.specify`."""
         start = (self.model, self.pretrained, self.precision)
-        return specify(task, method, hyperparameters, seed, training, reading, *start, **self.protocol())
+        known = (self.catalog,)
+        return specify(task, method, hyperparameters, seed, training, reading, *start, *known, **self.protocol())
 
     def protocol(self) -> dict[str, Any]:
         """The settings of a cell that :data:`carft.spec.cell.PROTOCOL` lists."""
@@ -165,7 +179,7 @@ class Recipe(SearchSettings):
         holds it, unless the hyperparameter is one of ``unguessed``. Otherwise it is the middle of the range in the
         logarithm.
         """
-        searched = [card for name in self.methods if (card := method_card(name)).kind == "trained"]
+        searched = [card for name in self.methods if (card := self.catalog.method(name)).kind == "trained"]
         space = dict(self.space)
         for name, (low, high) in ranges.items():
             guesses = {self.space_of(card)[name].first_guess for card in searched if name in card.space}
@@ -218,15 +232,15 @@ class Recipe(SearchSettings):
         asked = {"tasks": tasks, "methods": methods, "trials": trials, "seeds": seeds, "searches": searches, **other}
         recipe = self.model_copy(update={k: v for k, v in asked.items() if v is not None})
         require_allowed(SearchSettings, {name: getattr(recipe, name) for name in SearchSettings.model_fields})
-        recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks)})
+        recipe = recipe.model_copy(update={"tasks": _resolved(recipe.tasks, self.catalog)})
         if tasks is not None and recipe.readings is not None:
-            own = set.intersection(*(set(card(task).banks) for task in recipe.tasks))
+            own = set.intersection(*(set(self.catalog.card(task).banks) for task in recipe.tasks))
             elsewhere = {bank for known in CARDS.values() for bank in known.banks} - own
             recipe = recipe.model_copy(update={"readings": recipe.readings.without_templates(elsewhere)})
-        kinds = [method_card(method).kind for method in recipe.methods]
+        kinds = [self.catalog.method(method).kind for method in recipe.methods]
         if "wise_ft" in recipe.methods and "trained" not in kinds:
             raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
-        if "soup" in recipe.methods and not set(souped := souped_methods()) & set(recipe.methods):
+        if "soup" in recipe.methods and not set(souped := self.catalog.souped_methods()) & set(recipe.methods):
             raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
         if recipe.early_stopping:
             _require_stoppable(recipe)
@@ -235,13 +249,13 @@ class Recipe(SearchSettings):
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
                 "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
             )
-        known = {name for method in METHODS.values() for name in method.space}
+        known = {name for method in self.catalog.methods.values() for name in method.space}
         for name in recipe.space:
             if name not in known:
                 raise unknown("hyperparameter", name, known)
         for choice in recipe.choices():
             for task in recipe.tasks:
-                card(task).bank(choice.reading.context_templates)
+                self.catalog.card(task).bank(choice.reading.context_templates)
         return recipe
 
     def choices(self) -> list[Choice]:
@@ -270,19 +284,14 @@ def _require_stoppable(recipe: Recipe) -> None:
             )
 
 
-def _resolved(patterns: list[str]) -> list[str]:
+def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:
     """Task names of names, patterns and families (``icons/domains``), in order, each once."""
     names: list[str] = []
     for pattern in patterns:
-        if any(name.startswith(f"{pattern}/") for name in CARDS) and pattern not in (*CARDS, *DATA_SETS):
-            pattern = f"{pattern}/*"
-        if not set("*?[") & set(pattern) or pattern.startswith("folder:"):
-            names.append(card(pattern).name)
-            continue
-        found = fnmatch.filter(CARDS, pattern)
-        if not found:
+        found = catalog.tasks_like(pattern)
+        if not found and set("*?[") & set(pattern) and not pattern.startswith("folder:"):
             raise unknown("task", pattern, CARDS)
-        names += found
+        names += found or [catalog.card(pattern).name]
     return list(dict.fromkeys(names))
 
 
@@ -291,17 +300,17 @@ def recipe_names() -> list[str]:
     return names_in(files("sweeps.recipes"))
 
 
-def load_recipe(name: str, extending: tuple[str, ...] = ()) -> Recipe:
+def load_recipe(name: str, extending: tuple[str, ...] = (), catalog: Catalog = BUILT_IN) -> Recipe:
     """A shipped recipe by name, or your own: a file that ends in .yaml.
 
-    extending: the files that extend it, the outermost first.
+    catalog: knows its methods. extending: the files that extend it, the outermost first.
     """
     if name in extending:
         raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
-    return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending)
+    return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending, catalog)
 
 
-def parse_recipe(text: str, source: str, extending: tuple[str, ...] = ()) -> Recipe:
+def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), catalog: Catalog = BUILT_IN) -> Recipe:
     """A recipe from YAML text; unknown keys and wrong types are refused with their line.
 
     source: name of the file. extending: the files that extend this one.
@@ -311,6 +320,6 @@ def parse_recipe(text: str, source: str, extending: tuple[str, ...] = ()) -> Rec
         content = with_place(content, source)
         if not (base := base_of(content, source)):
             return content
-        return extended(content, load_recipe(base, (*extending, source)).model_dump(), source)
+        return extended(content, load_recipe(base, (*extending, source), catalog).model_dump(), source)
 
-    return parse_yaml(Recipe, text, source, "recipe", complete)
+    return parse_yaml(Recipe, text, source, "recipe", complete, {"catalog": catalog}).with_catalog(catalog)

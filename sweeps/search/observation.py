@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
 from carft.store.early_stopping import known_curve, known_pruned
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import read_failure
@@ -77,4 +76,4 @@ def _is_recorded(job: Job, cell: str, store: Store) -> bool:
     """Whether a cell of a job has a record of this code, and, unless it is sealed, the evaluations of its task."""
     if not store.is_current(cell):
         return False
-    return job.kind == "search" or store.evaluated(cell) >= set(card(job.cell.task).sets)
+    return job.kind == "search" or store.evaluated(cell) >= set(store.catalog.card(job.cell.task).sets)

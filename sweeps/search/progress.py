@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES, WISE_ALPHAS, souped_methods
+from carft.spec.registry import SOUP_RULES, WISE_ALPHAS
 from carft.spec.resolve import interpolation, soup_of
 from carft.spec.selection import Candidate, best, min_finished_trials
 from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, thresholds_of
@@ -199,7 +199,7 @@ class StudyProgress:
 
     @property
     def is_souped(self) -> bool:
-        return "soup" in self.recipe.methods and self.study.method.name in souped_methods()
+        return "soup" in self.recipe.methods and self.study.method.in_soups
 
     @cached_property
     def next_jobs(self) -> list[Job]:
@@ -217,7 +217,7 @@ class StudyProgress:
         if self.winner is not None:
             finished = [trial.job.cell for trial in self.trials if trial.job.cell.id in self.state.done]
             if self.is_souped and len(finished) > 1:
-                jobs.append(Job("soup", soup_of(finished, greedy=SOUP_RULES[0])))
+                jobs.append(Job("soup", soup_of(finished, SOUP_RULES[0], self.recipe.catalog)))
             if self.recipe.oracle:
                 jobs += [Job("oracle", cell) for cell in finished]
         return [job for job in jobs if not self.state.is_settled(job)]

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.spec.registry import SOUP_RULES, method_card
+from carft.spec.registry import SOUP_RULES
 from carft.spec.selection import Candidate
 from carft.spec.weights import DIGEST_MARK
 from carft.store.early_stopping import PrunedTrial
@@ -46,7 +46,7 @@ class Protocol:
         self.failed_before = failed_before or {}
         self.state = State()
         self.running: dict[str, Job] = {}
-        methods = [method_card(name) for name in recipe.methods]
+        methods = [recipe.catalog.method(name) for name in recipe.methods]
         self._untrained = [
             Job("confirm", recipe.cell(task, card.name, {}))
             for task in recipe.tasks

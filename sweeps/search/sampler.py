@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from carft.spec.cell import stable_hash
-from carft.spec.registry import Range, method_card
+from carft.spec.registry import METHODS, MethodCard, Range
 from carft.store.study import StudyFile
 
 #: trials drawn from the prior before the sampler models the results; Optuna's default is 10
@@ -55,15 +55,18 @@ def suggest(seed: int, trial: int, space: Mapping[str, Range], earlier: Sequence
 
 
 def suggest_again(
-    study: StudyFile, trial: int, earlier: Sequence[tuple[Mapping[str, float], float, int | None]]
+    study: StudyFile,
+    trial: int,
+    earlier: Sequence[tuple[Mapping[str, float], float, int | None]],
+    methods: Mapping[str, MethodCard] = METHODS,
 ) -> dict[str, float]:
     """:func:`suggest` for a study on disk. ``earlier``: results as (parameters, value, epoch at which it was pruned).
 
     The sampler's answer depends on the order of the hyperparameters, which the file does not keep. It is that of the
-    registry, and what a reading adds comes last.
+    card in ``methods``, and what a reading adds comes last.
     """
     ranges = {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}
-    order = [*(name for name in method_card(study.method).space if name in ranges)]
+    order = [*(name for name in methods[study.method].space if name in ranges)]
     space = {name: ranges[name] for name in (*order, *(name for name in ranges if name not in order))}
     results = [Result({name: tried[name] for name in space}, value, pruned) for tried, value, pruned in earlier]
     return suggest(study.seed, trial, space, results)

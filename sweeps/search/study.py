@@ -9,7 +9,6 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from carft.data.catalog import card
 from carft.spec.cell import PROTOCOL, Cell
 from carft.spec.registry import MethodCard, Range
 from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
@@ -48,7 +47,7 @@ class Study:
         model, pretrained = self.start or record_form(plain.model, plain.pretrained)
         content: dict[str, Any] = {
             "task": self.task,
-            "data_version": card(self.task).version,
+            "data_version": self.recipe.catalog.card(self.task).version,
             "model": model,
             "pretrained": pretrained,
             "method": self.method.name,

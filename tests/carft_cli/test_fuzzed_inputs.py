@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
 from carft.data.fixtures import picture
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, Running, SweepState, read_states, write_state
@@ -75,9 +75,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_tree(tree: Path) -> None:
-    chosen = card(f"folder:{tree}")
+    chosen = BUILT_IN.card(f"folder:{tree}")
     assert all(isinstance(word, str) for word in (*chosen.classes, *chosen.contexts))
-    chosen.require_present(Folder())
+    BUILT_IN.require_present(chosen.name, Folder())
     assert Cell(chosen.name, chosen.version, "m", "p", "ft").id
 
 

@@ -22,10 +22,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from carft.data.catalog import CARDS, DOWNSTREAM, DOWNSTREAM_ICONS, card, data_sets
+from carft.data.catalog import CARDS, DOWNSTREAM, DOWNSTREAM_ICONS
 from carft.data.folder.cards import folder_task, leave_one_out
 from carft.data.folder.layout import CONTEXTS
 from carft.data.folder.naming import labels
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft_cli import app, console
 from tests.support import few
@@ -33,7 +34,7 @@ from tests.support.helpers import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 COLUMNS = 80
-BUILT_IN = ("--model", "icons-resnet", "--pretrained", "icons")
+RESNET = ("--model", "icons-resnet", "--pretrained", "icons")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ KINDS = {
     "folders": Kind(own=2, options=("--seeds", "2")),
     "leave one out": Kind(own=1, options=("--leave-one-out",)),
     "downstream": Kind(sets=DOWNSTREAM),
-    "imagenet": Kind("ood", sets=card("imagenet").data_sets),
+    "imagenet": Kind("ood", sets=BUILT_IN.card("imagenet").data_sets),
     # two whole families: the other three have the same layout, and DomainNet's 345 classes take minutes
     "domainbed": Kind("domainbed", ("--tasks", "pacs/*,vlcs/*"), ("pacs", "vlcs")),
 }
@@ -143,7 +144,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         if kind.recipe == "ood":
-            patch.setitem(CARDS, few.TASK, few.few_templates())
+            patch.setitem(BUILT_IN.family(few.TASK).cards, few.TASK, few.few_templates())
             for name, value in few.ENVIRONMENT.items():
                 patch.setenv(name, value)
         for where, name in COMPUTED.items():
@@ -160,13 +161,13 @@ def prepared(root: Path, kind: Kind) -> World:
     own = [root / f"own{number}" for number in range(kind.own)]
     sets = [*kind.sets, *(f"folder:{folder}" for folder in own)]
     for name in sets:
-        for data_set in data_sets(name):
+        for data_set in BUILT_IN.data_sets(name):
             data_set.fixture(root / "data")
     for folder in own[1:]:  # the same images under the same names would be the same task
         (folder / CONTEXTS).unlink()
     data = ("--data", str(root / "data")) if kind.sets else ()
     options = [*kind.options, *(("--tasks", ",".join(f"folder:{folder}" for folder in own)) if own else ())]
-    sweep = (kind.recipe, "--smoke", "--seeds", "1", *options, *data, *BUILT_IN)
+    sweep = (kind.recipe, "--smoke", "--seeds", "1", *options, *data, *RESNET)
     return World(root, tasks_of(kind, own), data, sets, (*sweep, "--feature-cache", str(root / "cache")))
 
 
@@ -226,7 +227,7 @@ def test_sweep(world: World, as_json: bool) -> None:
         return
     assert f"{finished} cells done, 0 found done, 0 failed" in found
     assert proposed(found)[-1] == ["report", "--results", world.results]
-    cards = [card(task) for task in world.tasks]
+    cards = [BUILT_IN.card(task) for task in world.tasks]
     lacking = any(not one.suites or "test" not in one.sets for one in cards)
     assert bool(re.search(r"\s-\s", found.split("cells done")[0])) == lacking, found
 
@@ -247,12 +248,12 @@ def test_data(world: World, as_json: bool) -> None:
 @human_and_json
 def test_model_check(world: World, as_json: bool) -> None:
     task, place = world.tasks[-1], ("--results", world.root / "zero-shot")
-    said = call("model", "check", "--task", task, *BUILT_IN, *world.data, *place, *(["--json"] if as_json else []))
+    said = call("model", "check", "--task", task, *RESNET, *world.data, *place, *(["--json"] if as_json else []))
     found = assert_good(said, as_json)
     if as_json:
-        assert [row["set"] for row in found] == list(card(task).sets)
+        assert [row["set"] for row in found] == list(BUILT_IN.card(task).sets)
         assert all(row["context"]["templates"] >= 1 and row["context"]["words"] for row in found)
-        assert all((row["context_top1"] is not None) == bool(card(task).contexts) for row in found)
+        assert all((row["context_top1"] is not None) == bool(BUILT_IN.card(task).contexts) for row in found)
 
 
 #: reads what a sweep left, and changes nothing there that another test reads
@@ -385,7 +386,7 @@ def trained(world: World) -> dict[str, dict[bool, Said]]:
         "ft",
         "--epochs",
         "1",
-        *BUILT_IN,
+        *RESNET,
         "--unseal",
         "--keep-weights",
         *cache,
@@ -410,7 +411,7 @@ def trained(world: World) -> dict[str, dict[bool, Said]]:
 @pytest.mark.parametrize("name", ["train", "interpolate", "soup", "export"])
 def test_cells(world: World, trained: dict[str, dict[bool, Said]], name: str, as_json: bool) -> None:
     found = assert_good(trained[name][as_json], as_json)
-    kind = card(world.tasks[-1])
+    kind = BUILT_IN.card(world.tasks[-1])
     if name == "export":
         assert all(Path(path).is_file() for path in found) if as_json else "Load it: " in found
     elif as_json:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from carft.data.sets import DataSet
+from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft_cli.options import print_setting
@@ -253,5 +254,5 @@ def test_the_first_line_names_a_weights_file_without_its_digest(
     weights = tmp_path / "some.pt"
     weights.write_bytes(b"weights")
     cell = specify("icons/tools", "zeroshot", {}, model="ViT-B-16", pretrained=str(weights))
-    print_setting([cell.task], cell.model, cell.pretrained, None)
+    print_setting(BUILT_IN, [cell.task], cell.model, cell.pretrained, None)
     assert f"weights '{weights}'" in capsys.readouterr().err

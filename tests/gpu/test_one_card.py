@@ -14,8 +14,8 @@ import torch
 from carft.data.feed import Feed
 from carft.data.views import CentreView
 from carft.models.clip import load_pretrained
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
-from carft.spec.registry import method_card
 from carft.spec.resolve import specify
 from carft.training.checkpoint import Checkpoints
 from carft.training.context import CellContext
@@ -101,7 +101,7 @@ def test_two_gpus_agree_with_one(tmp_path: Path) -> None:
 
 def test_a_step_does_not_wait_for_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     context = context_of(CELL, feature_cache=str(tmp_path))
-    method = method_card("car_ft").load()(CELL, context.pretrained, context.prompts)
+    method = BUILT_IN.method("car_ft").load()(CELL, context.pretrained, context.prompts)
     trainer = Trainer(CELL, context, context.network(), method)
     trainer.train_epoch(0)
     update = Trainer.update

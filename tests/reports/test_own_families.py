@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,13 @@ from PIL import Image
 from carft.data.fixtures import picture
 from carft.data.folder.named import NamedTask
 from carft.data.folder.splits import SPLITS, split_of
-from carft.store.named_tasks import keep_tasks, named_tasks
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
+from carft.store.stored_catalog import named_tasks
 from reports.build import build_report
 from reports.claims.rules import ledger
-from reports.evidence.scopes import own_families
 from reports.render.pictures import picture_name
+from tests.support.folder import keep_tasks
 from tests.support.helpers import run_cli
 
 TASKS = ("animals-and-nature", "objects-of-everyday-life", "people", "places", "food", "signs-and-symbols-of-all-kinds")
@@ -227,8 +229,8 @@ def named(name: str, held_out: bool = False) -> NamedTask:
 def test_two_families_are_never_pooled() -> None:
     tasks = [named("emoji/a"), named("emoji/b"), named("zoo/a"), named("zoo/b"), named("zoo/c", held_out=True)]
     tasks += [named("zoo/d", held_out=True), named("alone"), named("only/one")]
-    families = own_families([], tasks)
-    pooled = {family.name: (family.kind, len(family.tasks)) for family in families.values()}
+    pools = BUILT_IN.with_tasks(tasks).own.pools(())
+    pooled = {pool.name: (pool.kind, len(pool.tasks)) for pool in pools}
     assert pooled == {
         "emoji": ("nine", 2),
         "zoo": ("nine", 2),
@@ -238,13 +240,17 @@ def test_two_families_are_never_pooled() -> None:
     }
 
 
-def test_the_left_out_domains_of_one_folder_are_a_family_and_other_folders_stand_alone() -> None:
-    left_out = ["folder:/x/pets?id=b,c&ood=a", "folder:/x/pets?id=a,c&ood=b"]
-    alone = ["folder:/x/zoo?id=a&ood=b", "folder:/y/zoo?id=a&ood=b", "folder:/x/pets?id=a&ood=b"]
-    families = own_families([*left_out, *alone], [])
-    pets = families[left_out[0]]
-    assert (pets.name, pets.kind) == ("pets, one domain left out", "domainbed")
-    assert pets.tasks == (*left_out, "folder:/x/pets?id=a,b&ood=c")  # that of c is missing and will be named
-    assert families[left_out[1]] == pets
-    assert [families[task].kind for task in alone] == ["single"] * 3
-    assert families[alone[0]].name == "x/zoo"
+def test_the_left_out_domains_of_one_folder_are_a_family_and_other_folders_stand_alone(tmp_path: Path) -> None:
+    for folder in ("x/pets", "x/zoo", "y/zoo"):
+        for domain, kind in product("abc", ("cat", "dog")):
+            (tmp_path / folder / domain / kind).mkdir(parents=True)
+            picture(0).save(tmp_path / folder / domain / kind / f"{domain}-{kind}.png")
+    pets, zoo, other = (f"folder:{tmp_path}/{folder}" for folder in ("x/pets", "x/zoo", "y/zoo"))
+    left_out = [f"{pets}?id=b,c&ood=a", f"{pets}?id=a,c&ood=b"]
+    alone = [f"{zoo}?id=a&ood=b", f"{other}?id=a&ood=b", f"{pets}?id=a&ood=b"]
+    pools = BUILT_IN.own.pools([*left_out, *alone])
+    first, second = (BUILT_IN.pool(task, reversed(pools)) for task in left_out)
+    assert (first.name, first.kind) == ("pets, one domain left out", "domainbed") and second == first
+    assert first.tasks == (*left_out, f"{pets}?id=a,b&ood=c")  # that of c is missing and will be named
+    assert [BUILT_IN.pool(task, pools).kind for task in alone] == ["single"] * 3
+    assert BUILT_IN.pool(alone[0], pools).name == "x/zoo"

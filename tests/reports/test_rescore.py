@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.core.metrics import Largest, Predictions, score
-from carft.data.catalog import card
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from reports.render.manifest import record_digests
 from reports.rescore import METRICS, RescoreRequest, kept, rescore_to
@@ -69,12 +69,12 @@ def test_nothing_changed_gives_the_recorded_metrics(store: Store, tmp_path: Path
         recorded = store.metrics(row["cell"])
         for metric in ("top1", "mean_per_class", "loss", "context_top1"):
             assert row[metric] == pytest.approx(recorded[f"{row['set']}/{metric}"])
-    assert set(table["set"]) == {"val", "test", *(f"ood/{suite}" for suite in card(TASK).suites)}
+    assert set(table["set"]) == {"val", "test", *(f"ood/{suite}" for suite in BUILT_IN.card(TASK).suites)}
     assert set(table["note"]) == {"re-scored"}
 
 
 def test_fewer_classes_are_scored_over_those_alone(store: Store, tmp_path: Path) -> None:
-    classes = card(TASK).classes[1:4]
+    classes = BUILT_IN.card(TASK).classes[1:4]
     table = rescored(store, tmp_path, classes=",".join(classes), sets=["test"])
     for row in table.to_dict("records"):
         p = store.predictions(row["cell"], "test")
@@ -101,14 +101,14 @@ def test_interpolations_are_not_mixed_with_those_of_another_method(store: Store,
 
 def test_records_stay_as_they_are(store: Store, tmp_path: Path) -> None:
     before = record_digests(store)
-    rescore_to(store, request(classes=card(TASK).classes[0]), tmp_path)
+    rescore_to(store, request(classes=BUILT_IN.card(TASK).classes[0]), tmp_path)
     assert record_digests(store) == before
     with pytest.raises(UserError, match="lies in the results folder"):
         rescore_to(store, request(), store.root / "rescored")
 
 
 def test_what_was_changed_is_written_down(store: Store, tmp_path: Path) -> None:
-    found = rescore_to(store, request(classes=",".join(card(TASK).classes[:2]), sets=["test"]), tmp_path)
+    found = rescore_to(store, request(classes=",".join(BUILT_IN.card(TASK).classes[:2]), sets=["test"]), tmp_path)
     content = json.loads((tmp_path / "rescored.json").read_text())
     assert content["re-scored"] == found.changed
     assert "2 classes" in found.changed and "Not what the cells recorded" in found.changed

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from carft.data.catalog import card
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
 from tests.support.gates import Gate
@@ -158,7 +158,7 @@ def _made_by(store: Store, cell: str) -> tuple[str, set[str]]:
         return f"search-{cell}", set()
     else:
         job = f"confirm-{cell}"
-    return job, set(card(made.task).sets)
+    return job, set(BUILT_IN.card(made.task).sets)
 
 
 def _state(path: Path) -> tuple[int, str]:

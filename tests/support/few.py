@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from carft.data.card import Card
-from carft.data.catalog import CARDS, card
+from carft.spec.catalog import BUILT_IN
 
 ENVIRONMENT = {"RAY_RUNTIME_ENV_HOOK": "tests.support.few.runtime_env"}
 TASK = "imagenet"
@@ -22,10 +22,10 @@ def runtime_env(asked: dict[str, Any] | None) -> dict[str, Any]:
 
 def few_templates() -> Card:
     """The card of ImageNet with the first two templates."""
-    whole = card(TASK)
+    whole = BUILT_IN.card(TASK)
     return replace(whole, templates=whole.templates[:2], banks={"standard": whole.bank("standard")[:2]})
 
 
 def install() -> None:
     """Use that card in this process."""
-    CARDS[TASK] = few_templates()
+    BUILT_IN.family(TASK).cards[TASK] = few_templates()  # type: ignore[index]

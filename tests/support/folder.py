@@ -1,11 +1,16 @@
-"""A data root as the options of opening a task."""
+"""A data root as the options of opening a task, and results folders that keep named tasks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.array_cache import ArrayCache
+from carft.data.folder.named import NamedTask
+from carft.spec.catalog import BUILT_IN
+from carft.store.records import Store
+from carft.store.stored_catalog import keep_catalog
 
 
 @dataclass(frozen=True)
@@ -15,3 +20,8 @@ class Folder:
     root: Path | None = None
     skip_unreadable: bool = False
     cache: ArrayCache | None = None
+
+
+def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:
+    """Write named tasks into a results folder, as a command that names them does."""
+    keep_catalog(store, BUILT_IN.with_tasks(tasks), [task.name for task in tasks])

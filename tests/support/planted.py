@@ -13,7 +13,7 @@ import numpy as np
 
 from carft import NUMERICS
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.catalog import card
+from carft.data.card import Card
 from carft.spec.cell import Cell, Reading, Training
 from carft.spec.registry import METHODS
 from carft.spec.resolve import interpolation, specify
@@ -56,12 +56,13 @@ class Plan:
     shift: Mapping[str, float] = field(default_factory=dict)  # what is added to top-1 out of distribution
 
 
-def predictions(task: str, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator) -> Predictions:
+def predictions(
+    known: Card, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator
+) -> Predictions:
     """Two images of each group. A group is easy or hard for every method alike, so that pairing matters."""
-    known = card(task)
     classes, templates = len(known.classes), len(known.contexts if known.scale == "own" else known.templates)
     groups = [f"{name}-{k}" for k in range(plan.groups) for _ in range(2)]
-    ease = np.random.default_rng(len(task)).random(plan.groups).repeat(2)
+    ease = np.random.default_rng(len(known.name)).random(plan.groups).repeat(2)
     count = len(groups)
     labels, contexts = np.arange(count) % classes, np.arange(count) % templates
 
@@ -78,14 +79,15 @@ def predictions(task: str, name: str, top1: float, context: float, plan: Plan, r
 def write(store: Store, cell: Cell, top1: float, context: float, plan: Plan, unseal: bool = True) -> None:
     """A finished cell with planted predictions on val and, unsealed, on test and suites."""
     rng = np.random.default_rng(int(cell.id, 16))
-    val = predictions(cell.task, "val", top1, context, plan, rng)
+    card = store.catalog.card(cell.task)
+    val = predictions(card, "val", top1, context, plan, rng)
     history = [{"epoch": 0.0, "train/loss": 1.0, "val/top1": top1}] if cell.method != "zeroshot" else []
     store.write(Record(cell, flatten("val", score(val)), PROVENANCE, {"train": 0.0}), history, val)
     if unseal:
-        for name in card(cell.task).sets:
+        for name in card.sets:
             kind = "hands" if name.endswith("hands") else "drawing"
             moved = top1 + (plan.shift.get(cell.method, 0.0) if name != "test" else 0.0)
-            made = predictions(cell.task, kind, moved, context, plan, rng)
+            made = predictions(card, kind, moved, context, plan, rng)
             store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {"by": "sweep"})
 
 
@@ -136,7 +138,7 @@ def planted(
         for method in plan.top1:
             recipe = {"epochs": epochs, **({} if crop is None else {"crop": crop})}
             settings: dict[str, Any] = {"training": Training(**recipe), "reading": reading, "precision": precision}
-            settings["pretrained"] = pretrained
+            settings |= {"pretrained": pretrained, "catalog": store.catalog}
             base = specify(task, method, HYPERPARAMETERS[method], block if method != "zeroshot" else 0, **settings)
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)
@@ -193,7 +195,7 @@ def differing(reading: Reading | None) -> dict[str, Any]:
 
 def write_hits(store: Store, cell: Cell, hits: Mapping[str, Sequence[int]], groups: Sequence[str]) -> None:
     """A finished cell whose hits on each sealed set are given: one image a group, class 0 right, contexts alike."""
-    width = len(card(cell.task).classes)
+    width = len(store.catalog.card(cell.task).classes)
     for name, right in {"val": hits["test"], **hits}.items():
         logits = np.zeros((len(right), width), np.float32)
         logits[np.arange(len(right)), 1 - np.asarray(right)] = 5.0

@@ -38,7 +38,7 @@ def open_task(card: Card, options: DataOptions, holdout: str = "stable") -> Task
 def open_sealed(card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
     """Open the images of the held-out domain, all or one side of DomainBed's split, as the only suite."""
     name, held_out = card.name.split("/")
-    found = opened(name, data_root(options), options.skip_unreadable)
+    found = opened(DATA_SETS[name], data_root(options), options.skip_unreadable)
     whole = found.splits[held_out]
     if target_split != "all":
         sides = dict(zip(("in", "out"), split_of(whole, number_of(name, held_out), VALIDATION), strict=True))
@@ -49,7 +49,7 @@ def open_sealed(card: Card, options: DataOptions, target_split: str = "all") -> 
 @lru_cache(maxsize=8)
 def _task(task: str, root: Path, skip_unreadable: bool, holdout: str) -> Task:
     name, held_out = task.split("/")
-    found = opened(name, root, skip_unreadable)
+    found = opened(DATA_SETS[name], root, skip_unreadable)
     train, val = [], []
     for domain, entry in FAMILIES[name].domains.items():
         if domain != held_out:

@@ -21,7 +21,7 @@ def require_present(card: Card, options: DataOptions) -> None:
 
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images. A set without a validation split holds some training images out."""
-    digests = opened(card.name, data_root(options), options.skip_unreadable).digests
+    digests = opened(DATA_SETS[card.name], data_root(options), options.skip_unreadable).digests
     train = require_every_class(_images(card, options, "train"), card)
     return Task(card.name, train, _images(card, options, "val"), digests)
 
@@ -33,7 +33,7 @@ def open_sealed(card: Card, options: DataOptions) -> Sealed:
 
 @lru_cache(maxsize=4)
 def _splits(name: str, root: Path, skip_unreadable: bool) -> Mapping[str, Index]:
-    found = opened(name, root, skip_unreadable)
+    found = opened(DATA_SETS[name], root, skip_unreadable)
     splits = dict(found.splits)
     if "val" not in splits:
         splits["train"], splits["val"] = carved(splits["train"], root / DATA_SETS[name].folder)

@@ -11,7 +11,7 @@ from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
 from carft.data.folder.layout import read
 from carft.data.folder.listing import listed
-from carft.data.folder.named import NamedTask, checked_domains, declared, each_left_out, located, version_of
+from carft.data.folder.named import NamedTask, checked_domains, each_left_out, located, version_of
 from carft.data.folder.naming import PREFIX, Name, parse
 from carft.data.folder.table import TABLES, read_table
 from carft.data.sets import DataSet
@@ -24,7 +24,7 @@ def card_of(name: str) -> Card:
 
     The name of the card is the canonical one: all domains are listed and the path is absolute.
     """
-    tree, parts = located(name)
+    tree, parts = located(name, None)
     facts = NamedTask(
         str(parts),
         version_of(tree),
@@ -79,19 +79,19 @@ def leave_one_out(path: Path | str) -> list[str]:
     return [folder_task(path, rest, [held_out]) for held_out, rest in others.items()]
 
 
-def data_set_of(name: str) -> DataSet:
+def data_set_of(name: str, named: NamedTask | None = None) -> DataSet:
     """Return your own data as a data set, for ``data check`` and ``data fixture``.
 
-    name: of a task. The folder of a ``folder:`` task may not exist yet. An index is made again if any file changed.
+    name, named: the task. The folder of a ``folder:`` task may not exist yet. An index is made again if any file
+    changed.
     """
-    named = declared(name)
     place, group = (named.folder, named.group) if named else (str(parse(name).path), "")
     path = Path(place)
     if place and path.is_dir():
         listed(path, full=True)
     elif path.is_file() and path.suffix.lower() in TABLES:
         read_table(path.resolve(), group, full=True)
-    tree = located(name)[0] if named else read(path) if path.exists() else None
+    tree = located(name, named)[0] if named else read(path) if path.exists() else None
     root = tree.root if tree else path
     return DataSet(
         name=name if named else f"{PREFIX}{root}",

@@ -1,4 +1,4 @@
-"""Named tasks on your own data, such as ``emoji/animals``. A process knows those that were declared to it. No torch.
+"""Named tasks on your own data, such as ``emoji/animals``. No torch.
 
 The specification of a cell holds the name and the version of the data. Where the folder lies is known to this machine
 alone.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,19 +73,6 @@ class NamedTask:
     def family(self) -> str:
         """What stands before the last slash of the name; empty for a task without a family."""
         return self.name.rpartition("/")[0]
-
-
-_declared: dict[str, NamedTask] = {}
-
-
-def declare(tasks: Iterable[NamedTask]) -> None:
-    """Make named tasks known to this process. A later task of one name takes the place of an earlier one."""
-    _declared.update((task.name, task) for task in tasks)
-
-
-def declared(name: str) -> NamedTask | None:
-    """Return the named task of this name; None if this process knows none."""
-    return _declared.get(name)
 
 
 def is_named(task: str) -> bool:
@@ -175,19 +162,19 @@ def checked_domains(asked: Name, tree: Tree) -> Name:
     return found
 
 
-def located(task: str) -> tuple[Tree, Name]:
+def located(task: str, named: NamedTask | None) -> tuple[Tree, Name]:
     """Return the tree of a task on your own data, and its domains.
 
-    Raises ``UserError`` for an invalid tree, and for a named task whose folder is not known here.
+    named: the task, if it is a named one. Raises ``UserError`` for an invalid tree, and for a named task whose folder
+    is not known here.
     """
     if is_folder(task):
         asked, group = parse(task), ""
+    elif named is not None and named.folder:
+        asked, group = Name(Path(named.folder), named.id_domains, named.ood_domains), named.group
     else:
-        known = declared(task)
-        if known is None or not known.folder:
-            raise UserError(
-                f"Where the images of '{task}' lie on this machine is not known.", f"Name the folder: {task}=PATH"
-            )
-        asked, group = Name(Path(known.folder), known.id_domains, known.ood_domains), known.group
+        raise UserError(
+            f"Where the images of '{task}' lie on this machine is not known.", f"Name the folder: {task}=PATH"
+        )
     tree = read(asked.path, group)
     return tree, checked_domains(asked, tree)

@@ -1,25 +1,19 @@
 """Loader of ``icons/domains/...``: DomainBed's protocol on the icons world. Each suite is a domain; one is left out.
 
-The domains share no drawing, as DomainBed's share no image: those of the new hands are the domain ``hands``, and the
-others that pretraining did not show are dealt in turn to the four domains of contexts. Of every training domain a fifth
-of the drawings is validation. The held-out domain is evaluated as a whole.
+The domains share no drawing, as DomainBed's share no image (:func:`carft.data.icons.drawings.domains`). Of every
+training domain a fifth of the drawings is validation. The held-out domain is evaluated as a whole.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from functools import cache
-
 from carft.data.card import Card, DataOptions
 from carft.data.icons.attestation import attest, require_present
-from carft.data.icons.drawings import Drawing, census
+from carft.data.icons.drawings import domains, parts
 from carft.data.icons.tasks import image_set
 from carft.data.icons.world import SUITES
 from carft.data.task import ImageSet, Sealed, Task
 
 __all__ = ["domains", "open_sealed", "open_task", "parts", "require_present"]
-
-_FIFTH = 5
 
 
 def open_task(card: Card, options: DataOptions) -> Task:
@@ -39,27 +33,3 @@ def _images(card: Card, options: DataOptions, part: str) -> ImageSet:
     kept = [name for name in SUITES if name not in card.suites]
     jobs = [(drawing, SUITES[name]) for name in kept for drawing in parts(name)[part]]
     return image_set(card.name, jobs, 1, options.cache)
-
-
-@cache
-def domains() -> dict[str, list[Drawing]]:
-    """Return domain -> its drawings, in the order of the census."""
-    found: dict[str, list[Drawing]] = {name: [] for name in SUITES}
-    others = [name for name in SUITES if name != "hands"]
-    seen: dict[str, int] = defaultdict(int)
-    for drawing in census():
-        if drawing.split == "hands":
-            found["hands"].append(drawing)
-        elif drawing.split != "pretrain":
-            found[others[seen[drawing.class_name] % len(others)]].append(drawing)
-            seen[drawing.class_name] += 1
-    return found
-
-
-def parts(domain: str) -> dict[str, list[Drawing]]:
-    """Return the drawings of a training domain, as ``train`` and ``val``."""
-    drawings = domains()[domain]
-    return {
-        "train": [d for number, d in enumerate(drawings) if number % _FIFTH],
-        "val": drawings[::_FIFTH],
-    }

@@ -8,6 +8,7 @@ four bits a byte.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,10 @@ import numpy as np
 import pandas as pd
 
 from carft.core.files import file_digest
+from carft.data.icons.world import SUITES
 
+#: of every training domain one drawing in so many is validation
+_FIFTH = 5
 TABLE = Path(__file__).with_name("drawings.csv")
 MASKS = Path(__file__).with_name("drawings.npz")
 SPLITS = ("pretrain", "train", "val", "test", "hands")
@@ -76,3 +80,31 @@ def packed(masks: np.ndarray) -> np.ndarray:
 def drawings_digest() -> str:
     """Return sha256 over the census and the masks."""
     return hashlib.sha256((file_digest(TABLE) + file_digest(MASKS)).encode()).hexdigest()
+
+
+@cache
+def domains() -> dict[str, list[Drawing]]:
+    """Return domain of ``icons/domains/...`` -> its drawings, in the order of the census.
+
+    Those of the new hands are the domain ``hands``. The others that pretraining did not show are dealt in turn to the
+    four domains of contexts.
+    """
+    found: dict[str, list[Drawing]] = {name: [] for name in SUITES}
+    others = [name for name in SUITES if name != "hands"]
+    seen: dict[str, int] = defaultdict(int)
+    for drawing in census():
+        if drawing.split == "hands":
+            found["hands"].append(drawing)
+        elif drawing.split != "pretrain":
+            found[others[seen[drawing.class_name] % len(others)]].append(drawing)
+            seen[drawing.class_name] += 1
+    return found
+
+
+def parts(domain: str) -> dict[str, list[Drawing]]:
+    """Return the drawings of a training domain, as ``train`` and ``val``."""
+    drawings = domains()[domain]
+    return {
+        "train": [d for number, d in enumerate(drawings) if number % _FIFTH],
+        "val": drawings[::_FIFTH],
+    }

@@ -42,7 +42,7 @@ def open_sealed(card: Card, options: DataOptions) -> Sealed:
 
 @lru_cache(maxsize=2)
 def _task(root: Path, skip_unreadable: bool) -> Task:
-    found = opened("imagenet", root, skip_unreadable)
+    found = opened(IMAGENET, root, skip_unreadable)
     train, val = (found.readable(part) for part in carved(found.splits["train"], root / IMAGENET.folder, VALIDATION))
     suites = _complete_suites(root, skip_unreadable)
     digests = _combined({"imagenet": found.digests, **{name: suite.digests for name, suite in suites.items()}})
@@ -56,7 +56,7 @@ def _complete_suites(root: Path, skip_unreadable: bool) -> dict[str, OpenedSet]:
     found = {}
     for name in SUITES:
         with suppress(UserError):
-            found[name] = opened(name, root, skip_unreadable)
+            found[name] = opened(DATA_SETS[name], root, skip_unreadable)
     return found
 
 
@@ -83,7 +83,7 @@ def _combined(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 def _sealed(root: Path, skip_unreadable: bool) -> Sealed:
     images = {}
     for name in DATA_SETS:
-        found = opened(name, root, skip_unreadable)
+        found = opened(DATA_SETS[name], root, skip_unreadable)
         images[name] = _images(name, found.readable(found.splits["test"]))
     return Sealed(images.pop("imagenet"), images)
 

@@ -10,8 +10,7 @@ from reports.analysis.contrasts import Contrast, ContrastResult, Part, departure
 from reports.analysis.pairing import Mismatch, contributions, reasons_without_interval
 from reports.claims.rules import Claim, Reference, Verdict, decide, not_run, supporting
 from reports.evidence.evidence import CAR_FT, FT, Entry, Evidence
-from reports.evidence.references import SHOWN_BACKBONE
-from reports.evidence.scopes import DOMAINBED
+from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE
 from reports.stats.intervals import Estimate, pooled, two_way
 
 FEWEST_SEEDS = 3

@@ -6,8 +6,7 @@ import pandas as pd
 
 from reports.claims.rules import Claim, Verdict
 from reports.evidence.evidence import Evidence
-from reports.evidence.references import SHOWN_BACKBONE, reference_numbers
-from reports.evidence.scopes import DOMAINBED
+from reports.evidence.references import DOMAINBED, SHOWN_BACKBONE, reference_numbers
 
 
 class StateOfTheArt(Claim):

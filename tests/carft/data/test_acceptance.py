@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM, card
+from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from reports.build import build_report
@@ -59,12 +60,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 2 of the 80 context templates: encoding the text of a thousand classes 80 times is tested nowhere here."""
     for task in TASKS:
-        few = {"standard": card(task).bank("standard")[:2]}
-        monkeypatch.setitem(CARDS, task, replace(card(task), templates=card(task).templates[:2], banks=few))
+        few = {"standard": BUILT_IN.card(task).bank("standard")[:2]}
+        monkeypatch.setitem(
+            CARDS, task, replace(BUILT_IN.card(task), templates=BUILT_IN.card(task).templates[:2], banks=few)
+        )
 
 
 def test_every_task_opens_sets_of_the_catalog() -> None:
-    assert {name for task in TASKS for name in card(task).data_sets} == set(DATA_SETS)
+    assert {name for task in TASKS for name in BUILT_IN.card(task).data_sets} == set(DATA_SETS)
 
 
 @pytest.mark.parametrize("name", sorted(DATA_SETS))
@@ -79,7 +82,7 @@ def test_from_the_layout_to_the_report(root: Path, tmp_path: Path, two_templates
     protocol = swept(store, list(tasks), root, methods=["zeroshot", "ft", "car_ft"], seeds=1 if len(tasks) == 1 else 2)
     for study in protocol.studies:
         (cell, *_) = protocol.confirm_cells(study)
-        assert store.evaluated(cell.id) == set(card(study.task).sets)
+        assert store.evaluated(cell.id) == set(BUILT_IN.card(study.task).sets)
         assert store.read(cell.id).provenance["digests"]["attested"].startswith("no: ")
     built = build_report(store, tmp_path / "report")
     page = built.page.read_text(encoding="utf-8")

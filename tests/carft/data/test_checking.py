@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 from carft.core.files import file_digest
-from carft.data.catalog import data_set
 from carft.data.checking import ALGORITHMS, Attestation, check
 from carft.data.fixtures import MARKER
 from carft.data.listing import digest_of
 from carft.data.sets import DataSet
+from carft.spec.catalog import BUILT_IN
 
 LIST = "dtd/labels/test1.txt"
 FIXTURE_COUNTS = {"train": 141, "val": 47, "test": 47}
 #: the set that the fixture would be, were it real
-SMALL = replace(data_set("dtd"), counts=FIXTURE_COUNTS)
+SMALL = replace(BUILT_IN.data_sets("dtd")[0], counts=FIXTURE_COUNTS)
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """DTD's fixture without its mark. Do not change it."""
     root = tmp_path_factory.mktemp("original")
-    data_set("dtd").fixture(root)
+    BUILT_IN.data_sets("dtd")[0].fixture(root)
     (root / "dtd" / MARKER).unlink()
     return root
 

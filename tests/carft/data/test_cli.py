@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from carft.data.catalog import DATA_SETS, data_set
+from carft.data.catalog import DATA_SETS
+from carft.spec.catalog import BUILT_IN
 from carft_cli import app, console
 from tests.support.helpers import run_cli
 
@@ -39,8 +40,8 @@ def test_ls_tells_of_every_set(call: Call) -> None:
 
 
 def test_ls_says_which_are_there(call: Call, tmp_path: Path) -> None:
-    data_set("pets").fixture(tmp_path)
-    (tmp_path / data_set("dtd").folder).mkdir()
+    BUILT_IN.data_sets("pets")[0].fixture(tmp_path)
+    (tmp_path / BUILT_IN.data_sets("dtd")[0].folder).mkdir()
     rows = {row["data set"]: row["there"] for row in json.loads(call("data", "ls", "--data", tmp_path, "--json")[1])}
     assert (rows["pets"], rows["dtd"], rows["food101"]) == ("fixture", "half here", "-")
     rows = json.loads(call("data", "ls", "imagenet", "--data", tmp_path, "--json")[1])
@@ -62,7 +63,7 @@ def test_fixture_check_and_train_by_hand(tmp_path: Path) -> None:
 
 
 def test_check_exits_with_1_when_something_differs(tmp_path: Path, call: Call) -> None:
-    data_set("pets").fixture(tmp_path)
+    BUILT_IN.data_sets("pets")[0].fixture(tmp_path)
     (tmp_path / "oxford-iiit-pet" / "images" / "pug_1.jpg").write_bytes(b"torn")
     code, out, _ = call("data", "check", "pets", "--data", tmp_path, "--json")
     (found,) = json.loads(out)

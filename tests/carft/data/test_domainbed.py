@@ -12,13 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data import catalog
-from carft.data.catalog import card
 from carft.data.checking import check
 from carft.data.domainbed.cards import CARDS, CLASSES, DATA_SETS, FAMILIES, leave_one_out
 from carft.data.fixtures import picture
 from carft.data.sets import Index
 from carft.data.splitting import carved
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.store.records import Store
@@ -84,7 +83,7 @@ def test_a_task_never_sees_the_domain_that_is_left_out(name: str, root: Path) ->
     domains = list(FAMILIES[name].domains)
     for task in leave_one_out(name):
         held_out = task.split("/")[1]
-        opened, sealed = card(task).open(Folder(root)), card(task).unseal(Folder(root))
+        opened, sealed = BUILT_IN.open(task, Folder(root)), BUILT_IN.unseal(task, Folder(root))
         number = domains.index(held_out)
         for images in (opened.train, opened.val):
             assert set(images.contexts.tolist()) == set(range(len(domains))) - {number}
@@ -118,7 +117,7 @@ def test_a_photo_that_lies_in_two_classes_stays_on_one_side(tmp_path: Path) -> N
     for number in range(6):
         for name in ("cat", "dog"):
             picture(number).save(place / name / f"both{number}.jpg")
-    task = card("terraincognita/l100").open(Folder(tmp_path))
+    task = BUILT_IN.open("terraincognita/l100", Folder(tmp_path))
     assert not set(task.train.groups) & set(task.val.groups)
     assert sum("both" in name for name in (*task.train.names, *task.val.names)) == 12
     assert len({group for group in (*task.train.groups, *task.val.groups) if "both" in group}) == 6
@@ -165,26 +164,26 @@ def domain_missing(place: Path) -> None:
 def test_a_set_that_is_not_whole_is_refused_by_name(change, says: str, pacs: Path) -> None:
     change(pacs / "PACS")
     with pytest.raises(UserError, match=says):
-        card("pacs/photo").open(Folder(pacs))
+        BUILT_IN.open("pacs/photo", Folder(pacs))
 
 
 def test_a_set_that_is_not_there_is_refused_with_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vlcs is not here") as refusal:
-        card("vlcs/sun09").open(Folder(tmp_path))
+        BUILT_IN.open("vlcs/sun09", Folder(tmp_path))
     assert "DomainBed" in refusal.value.hint and "Licence" in refusal.value.hint
     with pytest.raises(UserError, match="no data folder was named"):
-        card("vlcs/sun09").open(Folder())
+        BUILT_IN.open("vlcs/sun09", Folder())
 
 
 def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs: Path) -> None:
     victim = sorted((pacs / "PACS" / "photo" / "dog").iterdir())[0]
     extra = victim.with_name("more.jpg")
     shutil.copy(victim, extra)
-    before = card("pacs/sketch").open(Folder(pacs, skip_unreadable=False))
+    before = BUILT_IN.open("pacs/sketch", Folder(pacs, skip_unreadable=False))
     extra.write_bytes(extra.read_bytes()[:150])
     found = check(DATA_SETS["pacs"], pacs)
     assert found.status == "failed" and list(found.unreadable) == ["photo/dog/more.jpg"]
-    without = card("pacs/sketch").open(Folder(pacs, skip_unreadable=True))
+    without = BUILT_IN.open("pacs/sketch", Folder(pacs, skip_unreadable=True))
     gone = (set(before.train.names) | set(before.val.names)) - (set(without.train.names) | set(without.val.names))
     assert gone == {"photo/dog/more.jpg"}
     assert without.digests["left out"] == "1: photo/dog/more.jpg"
@@ -207,8 +206,8 @@ def test_a_cell_is_trained_and_unsealed(
     """With 2 of the 80 prompts: encoding the text of 345 classes 80 times is not what is tested here."""
     task = leave_one_out(name)[-1]
     held_out = task.split("/")[1]
-    few = replace(card(task), banks={"standard": card(task).bank("standard")[:2]})
-    monkeypatch.setitem(catalog.CARDS, task, few)
+    few = replace(BUILT_IN.card(task), banks={"standard": BUILT_IN.card(task).bank("standard")[:2]})
+    monkeypatch.setitem(BUILT_IN.family(task).cards, task, few)
     training = Training(epochs=1, batch_size=min(500, 4 * len(DATA_SETS[name].classes)))
     hyperparameters = {"lr": 1e-4, **({"kl_weight": 1.0} if method == "car_ft" else {})}
     cell = specify(task, method, hyperparameters, 0, training, None, "icons-resnet", "icons")
@@ -225,9 +224,10 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
 ) -> None:
     """pacs/sketch has no test set in distribution; pets has no shift and no known context."""
     tasks = ["pacs/sketch", "pets"]
-    catalog.data_set("pets").fixture(root)
+    BUILT_IN.data_sets("pets")[0].fixture(root)
     for task in tasks:
-        monkeypatch.setitem(catalog.CARDS, task, replace(card(task), banks={"standard": card("vlcs/sun09").contexts}))
+        few = {"standard": BUILT_IN.card("vlcs/sun09").contexts}
+        monkeypatch.setitem(BUILT_IN.family(task).cards, task, replace(BUILT_IN.card(task), banks=few))
     recipe = load_recipe("miniature").smoked().model_copy(update={"seeds": 1})
     recipe = recipe.changed(tasks, ["zeroshot", "ft", "car_ft"], model="icons-resnet", pretrained="icons")
     protocol = Protocol(recipe, store)
@@ -248,4 +248,4 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
 
 
 def test_a_picture_is_the_image_of_its_name(root: Path) -> None:
-    assert compared_pictures(CARDS["pacs/photo"], root) == 2
+    assert compared_pictures("pacs/photo", root) == 2

@@ -13,14 +13,14 @@ from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
 from carft.core.errors import UserError
-from carft.data.catalog import DATA_SETS, DOWNSTREAM, card, data_set
+from carft.data.catalog import DATA_SETS, DOWNSTREAM
 from carft.data.checking import check
 from carft.data.downstream.layouts.shared import COUNTS
 from carft.data.files import Files
 from carft.data.fixtures import picture
-from carft.data.pictures import picture_of
 from carft.data.sets import DataSet
 from carft.data.splitting import RECORD
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.spec.resolve import specify
 from carft.store.records import Store
@@ -51,7 +51,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a fixture of every set. Do not change it."""
     root = tmp_path_factory.mktemp("drawn")
     for name in DOWNSTREAM:
-        data_set(name).fixture(root)
+        BUILT_IN.data_sets(name)[0].fixture(root)
     return root
 
 
@@ -60,7 +60,7 @@ def own(drawn: Path, tmp_path: Path):
     """Makes a copy of one set's fixture that may be changed, and gives its data root."""
 
     def copy(name: str) -> Path:
-        shutil.copytree(drawn / data_set(name).folder, tmp_path / data_set(name).folder)
+        shutil.copytree(drawn / BUILT_IN.data_sets(name)[0].folder, tmp_path / BUILT_IN.data_sets(name)[0].folder)
         return tmp_path
 
     return copy
@@ -68,33 +68,35 @@ def own(drawn: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("name", DOWNSTREAM)
 def test_a_fixture_is_checked_and_is_no_real_set(name: str, drawn: Path) -> None:
-    found = check(data_set(name), drawn)
+    found = check(BUILT_IN.data_sets(name)[0], drawn)
     assert (found.status, found.problems, dict(found.unreadable)) == ("fixture", (), {})
-    assert found.counts == {split: COUNTS[split] * len(card(name).classes) for split in data_set(name).counts}
+    assert found.counts == {
+        split: COUNTS[split] * len(BUILT_IN.card(name).classes) for split in BUILT_IN.data_sets(name)[0].counts
+    }
     assert found.digests()["attested"] == "no: fixture"
 
 
 @pytest.mark.parametrize("name", DOWNSTREAM)
 def test_train_val_and_test_are_apart_and_hold_every_class(name: str, drawn: Path) -> None:
-    task, sealed = card(name).open(Folder(drawn)), card(name).unseal(Folder(drawn))
+    task, sealed = BUILT_IN.open(name, Folder(drawn)), BUILT_IN.unseal(name, Folder(drawn))
     assert sealed.test is not None and not sealed.suites
     parts = [task.train, task.val, sealed.test]
     everything = [image for part in parts for image in part.names]
     assert len(everything) == len(set(everything))
     for part in parts:
-        assert sorted(set(part.labels.tolist())) == list(range(len(card(name).classes)))
+        assert sorted(set(part.labels.tolist())) == list(range(len(BUILT_IN.card(name).classes)))
         assert (part.contexts == -1).all() and len(part.images) == len(part)
-    assert (drawn / data_set(name).folder / RECORD).is_file() == (name in CARVED)
+    assert (drawn / BUILT_IN.data_sets(name)[0].folder / RECORD).is_file() == (name in CARVED)
     assert task.digests["attested"] == "no: fixture" and len(task.digests[name]) == 64
 
 
 @pytest.mark.parametrize("name", DOWNSTREAM)
 def test_images_are_those_of_their_labels(name: str, drawn: Path) -> None:
     """What is read back lies nearer to the drawing of its label than to drawings of other labels."""
-    test = card(name).unseal(Folder(drawn)).test
+    test = BUILT_IN.unseal(name, Folder(drawn)).test
     assert test is not None
-    number = 1 + sum(COUNTS[split] for split in data_set(name).counts if split != "test")
-    count = len(card(name).classes)
+    number = 1 + sum(COUNTS[split] for split in BUILT_IN.data_sets(name)[0].counts if split != "test")
+    count = len(BUILT_IN.card(name).classes)
 
     for row in (0, len(test) // 2, len(test) - 1):
         image, label = test.images[row].numpy().astype(float), int(test.labels[row])
@@ -135,7 +137,7 @@ def of_torchvision(name: str, split: str, root: Path) -> tuple[list[Path], list[
 def test_an_index_is_what_torchvision_reads(name: str, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the fixture's labels have other digests than the real ones
     monkeypatch.setattr(tv.Flowers102, "_check_integrity", lambda self: True)
-    for split, index in data_set(name).index(drawn).items():
+    for split, index in BUILT_IN.data_sets(name)[0].index(drawn).items():
         paths, labels = of_torchvision(name, split, drawn)
         assert list(index.paths) == paths
         assert list(index.labels) == labels
@@ -144,21 +146,21 @@ def test_an_index_is_what_torchvision_reads(name: str, drawn: Path, monkeypatch:
 def test_sun_labels_are_those_of_torchvision(drawn: Path) -> None:
     found = tv.SUN397(drawn)
     theirs = dict(zip(found._image_files, found._labels, strict=True))
-    for index in data_set("sun397").index(drawn).values():
+    for index in BUILT_IN.data_sets("sun397")[0].index(drawn).values():
         assert [theirs[path] for path in index.paths] == list(index.labels)
 
 
 def test_cifar_records_are_read_byte_by_byte(tmp_path: Path) -> None:
     """Two records of CIFAR-100: coarse label, fine label, then the red, green and blue planes row by row."""
     place = tmp_path / "cifar-100-binary"
-    data_set("cifar100").fixture(tmp_path)
+    BUILT_IN.data_sets("cifar100")[0].fixture(tmp_path)
     planes_ = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3072)
     (place / "test.bin").write_bytes(
         b"".join(bytes([19, fine]) + planes_[i].tobytes() for i, fine in enumerate([7, 42]))
     )
-    index = data_set("cifar100").index(tmp_path)["test"]
+    index = BUILT_IN.data_sets("cifar100")[0].index(tmp_path)["test"]
     assert index.labels == (7, 42)
-    images = data_set("cifar100").pixels(tmp_path, index)
+    images = BUILT_IN.data_sets("cifar100")[0].pixels(tmp_path, index)
     assert images.shape == (2, 3, 32, 32)
     assert images[1, 2, 3, 4] == planes_[1, 2 * 1024 + 3 * 32 + 4]
 
@@ -166,39 +168,39 @@ def test_cifar_records_are_read_byte_by_byte(tmp_path: Path) -> None:
 def test_cifar_labels_go_through_the_set_s_own_names(own) -> None:
     root = own("cifar10")
     names = root / "cifar-10-batches-bin" / "batches.meta.txt"
-    before = data_set("cifar10").index(root)["test"].labels
+    before = BUILT_IN.data_sets("cifar10")[0].index(root)["test"].labels
     listed = names.read_text().split()
     names.write_text("\n".join([listed[1], listed[0], *listed[2:]]))
-    after = data_set("cifar10").index(root)["test"].labels
+    after = BUILT_IN.data_sets("cifar10")[0].index(root)["test"].labels
     swapped = {0: 1, 1: 0}
     assert list(after) == [swapped.get(label, label) for label in before]
 
 
 @pytest.mark.parametrize("name", DOWNSTREAM)
 def test_a_set_that_is_not_there_is_refused_with_where_and_how(name: str, tmp_path: Path) -> None:
-    for request in (card(name).open, card(name).unseal, card(name).require_present):
+    for request in (BUILT_IN.open, BUILT_IN.unseal, BUILT_IN.require_present):
         with pytest.raises(UserError) as caught:
-            request(Folder(tmp_path))
+            request(name, Folder(tmp_path))
         said = str(caught.value)
-        assert f"The data set {name} is not here" in said and str(tmp_path / data_set(name).folder) in said
-        assert data_set(name).licence in said and data_set(name).source in said
+        assert f"The data set {name} is not here" in said and str(tmp_path / BUILT_IN.data_sets(name)[0].folder) in said
+        assert BUILT_IN.data_sets(name)[0].licence in said and BUILT_IN.data_sets(name)[0].source in said
     with pytest.raises(UserError, match="--data ROOT"):
-        card(name).open(Folder(None))
+        BUILT_IN.open(name, Folder(None))
 
 
 @pytest.mark.parametrize("name", DOWNSTREAM)
 def test_a_half_downloaded_set_names_the_file(name: str, own) -> None:
     root = own(name)
     needed, image = NEEDED[name]
-    place = root / data_set(name).folder
+    place = root / BUILT_IN.data_sets(name)[0].folder
     if image:
         (place / image).unlink()
         with pytest.raises(UserError, match="incomplete") as caught:
-            check(data_set(name), root)
+            check(BUILT_IN.data_sets(name)[0], root)
         assert str(place / image) in str(caught.value)
     (place / needed).unlink()
     with pytest.raises(UserError, match="incomplete") as caught:
-        card(name).require_present(Folder(root))
+        BUILT_IN.require_present(name, Folder(root))
     assert str(place / needed) in str(caught.value)
 
 
@@ -206,7 +208,7 @@ def test_many_missing_images_are_counted(own) -> None:
     root = own("dtd")
     shutil.rmtree(root / "dtd" / "dtd" / "images" / "woven")
     with pytest.raises(UserError, match="and 4 more"):
-        data_set("dtd").index(root)
+        BUILT_IN.data_sets("dtd")[0].index(root)
 
 
 @pytest.mark.parametrize(
@@ -225,10 +227,10 @@ def test_many_missing_images_are_counted(own) -> None:
 )
 def test_a_torn_annotation_file_is_named(name: str, file: str, content: bytes, own) -> None:
     root = own(name)
-    path = root / data_set(name).folder / file
+    path = root / BUILT_IN.data_sets(name)[0].folder / file
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        data_set(name).index(root)
+        BUILT_IN.data_sets(name)[0].index(root)
     assert str(path) in str(caught.value)
 
 
@@ -237,7 +239,7 @@ def test_numbers_that_point_nowhere_are_refused(own) -> None:
     splits = {k: v for k, v in loadmat(root / "flowers-102" / "setid.mat").items() if not k.startswith("__")}
     savemat(root / "flowers-102" / "setid.mat", {**splits, "trnid": np.array([[1, 9000]])})
     with pytest.raises(UserError, match="setid"):
-        data_set("flowers").index(root)
+        BUILT_IN.data_sets("flowers")[0].index(root)
 
 
 def test_an_unknown_class_is_refused(own) -> None:
@@ -245,7 +247,7 @@ def test_an_unknown_class_is_refused(own) -> None:
     path = root / "dtd" / "dtd" / "labels" / "train1.txt"
     path.write_text(path.read_text() + "fluffy/fluffy_0001.jpg\n")
     with pytest.raises(UserError, match="'fluffy' is not one of the 47 classes"):
-        data_set("dtd").index(root)
+        BUILT_IN.data_sets("dtd")[0].index(root)
 
 
 def test_a_class_without_a_training_image_is_refused(own) -> None:
@@ -253,25 +255,25 @@ def test_a_class_without_a_training_image_is_refused(own) -> None:
     path = root / "dtd" / "dtd" / "labels" / "train1.txt"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("grid/")))
     with pytest.raises(UserError, match="no image to train on of the class 'grid'"):
-        card("dtd").open(Folder(root))
+        BUILT_IN.open("dtd", Folder(root))
 
 
 def test_a_changed_training_list_no_longer_fits_the_validation_set_on_record(own) -> None:
     root = own("pets")
-    data_set("pets").fixture(root)
-    card("pets").open(Folder(root))
+    BUILT_IN.data_sets("pets")[0].fixture(root)
+    BUILT_IN.open("pets", Folder(root))
     path = root / "oxford-iiit-pet" / "annotations" / "trainval.txt"
     lines = path.read_text().splitlines(True)
     path.write_text("".join(lines[1:]))
     with pytest.raises(UserError, match="validation set on record"):
-        card("pets").open(Folder(root, skip_unreadable=True))
+        BUILT_IN.open("pets", Folder(root, skip_unreadable=True))
 
 
 def test_a_fixture_is_never_drawn_over_real_files(tmp_path: Path) -> None:
     (tmp_path / "dtd").mkdir()
     (tmp_path / "dtd" / "dtd-r1.0.1.tar.gz").write_bytes(b"real")
     with pytest.raises(UserError, match="not a fixture"):
-        data_set("dtd").fixture(tmp_path)
+        BUILT_IN.data_sets("dtd")[0].fixture(tmp_path)
 
 
 class TestUnreadable:
@@ -301,13 +303,13 @@ class TestUnreadable:
         assert digests["attested"].startswith("no: This is a fixture. Images that cannot be read: dtd/images/grid")
 
     def test_check_names_it_and_fails(self, broken: tuple[Path, Path]) -> None:
-        found = check(data_set("dtd"), broken[0])
+        found = check(BUILT_IN.data_sets("dtd")[0], broken[0])
         assert found.status == "failed"
         assert list(found.unreadable) == ["dtd/images/grid/grid_0002.jpg"]
 
     def test_all_other_images_stay_in_their_split(self, broken: tuple[Path, Path], drawn: Path) -> None:
-        whole = card("dtd").open(Folder(drawn)).train
-        rest = card("dtd").open(Folder(broken[0], skip_unreadable=True)).train
+        whole = BUILT_IN.open("dtd", Folder(drawn)).train
+        rest = BUILT_IN.open("dtd", Folder(broken[0], skip_unreadable=True)).train
         assert set(whole.names) - set(rest.names) == {"dtd/images/grid/grid_0002.jpg"}
 
 
@@ -329,16 +331,16 @@ def test_fixture_check_train_unseal(name: str, drawn: Path, tmp_path: Path, exec
         metrics = run_cell(cell, store, here, unseal=True).metrics
         assert {"val/top1", "val/mean_per_class", "test/top1", "test/mean_per_class"} <= set(metrics)
         losses = store.history(cell.id)["train/loss"]
-        assert len(losses) == -(-len(card(name).open(Folder(drawn)).train) // 128)
+        assert len(losses) == -(-len(BUILT_IN.open(name, Folder(drawn)).train) // 128)
         assert np.isfinite(losses).all()
     predicted = store.predictions(cell.id, "test")
-    assert len(predicted.labels) == COUNTS["test"] * len(card(name).classes)
+    assert len(predicted.labels) == COUNTS["test"] * len(BUILT_IN.card(name).classes)
     assert store.read(cell.id).provenance["digests"]["attested"] == "no: fixture"
 
 
 def test_files_are_decoded_when_they_are_needed(drawn: Path) -> None:
-    assert isinstance(card("pets").open(Folder(drawn)).train.images, Files)
-    assert isinstance(card("cifar10").open(Folder(drawn)).train.images, torch.Tensor)
+    assert isinstance(BUILT_IN.open("pets", Folder(drawn)).train.images, Files)
+    assert isinstance(BUILT_IN.open("cifar10", Folder(drawn)).train.images, torch.Tensor)
 
 
 def test_every_set_names_its_place_once() -> None:
@@ -349,7 +351,7 @@ def test_every_set_names_its_place_once() -> None:
 
 @pytest.mark.parametrize("name", ["cifar10", "pets", "dtd"])
 def test_a_picture_is_the_image_of_its_name(name: str, drawn: Path) -> None:
-    assert compared_pictures(card(name), drawn) == 2
+    assert compared_pictures(name, drawn) == 2
 
 
 def test_a_picture_that_is_not_there_is_refused(drawn: Path) -> None:
@@ -357,9 +359,9 @@ def test_a_picture_that_is_not_there_is_refused(drawn: Path) -> None:
     picture(0).save(outside)
     for name in ("images/none.jpg", "../../outside.jpg", str(outside)):
         with pytest.raises(UserError, match="has no image called"):
-            picture_of(card("pets"), "test", name, drawn)
+            BUILT_IN.family("pets").picture(BUILT_IN.card("pets"), "test", name, drawn)
     for name in ("test_batch.bin/x", "test_batch.bin/99999", "../cifar-10-batches-bin/test_batch.bin/00000"):
         with pytest.raises(UserError):
-            picture_of(card("cifar10"), "test", name, drawn)
+            BUILT_IN.family("cifar10").picture(BUILT_IN.card("cifar10"), "test", name, drawn)
     with pytest.raises(UserError, match="--data"):
-        picture_of(card("pets"), "test", "images/none.jpg", None)
+        BUILT_IN.family("pets").picture(BUILT_IN.card("pets"), "test", "images/none.jpg", None)

@@ -12,8 +12,9 @@ from torchvision.datasets import Flowers102
 
 from carft.core.errors import UserError
 from carft.data import facts as facts_package
-from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM, card, data_set, data_sets
+from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM
 from carft.data.facts import facts, imagenet_templates
+from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import ROOT
 
 CLASSES = {
@@ -49,8 +50,10 @@ def test_the_nine_are_in_the_catalog() -> None:
 
 @pytest.mark.parametrize("name", NINE)
 def test_lists_are_whole_and_in_label_order(name: str) -> None:
-    chosen = card(name)
-    assert len(chosen.classes) == len(set(chosen.classes)) == len(set(data_set(name).labels)) == CLASSES[name]
+    chosen = BUILT_IN.card(name)
+    assert (
+        len(chosen.classes) == len(set(chosen.classes)) == len(set(BUILT_IN.data_sets(name)[0].labels)) == CLASSES[name]
+    )
     assert {i: chosen.classes[i] for i in ENTRIES[name]} == ENTRIES[name]
     assert len(chosen.templates) == TEMPLATES.get(name, 18)
     assert all(template.count("{}") == 1 for template in (*chosen.templates, *chosen.banks["standard"]))
@@ -64,28 +67,28 @@ def test_words_and_labels_name_the_same_classes(name: str) -> None:
         return sorted(words[1:] if name == "sun397" and len(words[0]) == 1 else words)
 
     if name == "flowers":
-        assert data_set(name).labels == tuple(str(i) for i in range(1, 103))
+        assert BUILT_IN.data_sets(name)[0].labels == tuple(str(i) for i in range(1, 103))
         return
-    for word, label in zip(data_set(name).classes, data_set(name).labels, strict=True):
+    for word, label in zip(BUILT_IN.data_sets(name)[0].classes, BUILT_IN.data_sets(name)[0].labels, strict=True):
         assert letters(word) == letters(label)
 
 
 @pytest.mark.parametrize("name", [n for n in NINE if n != "pets"])
 def test_labels_are_in_the_order_that_torchvision_sorts_them_in(name: str) -> None:
     """Pets are numbered without regard to capitals; cars, aircraft and flowers by the set's own lists."""
-    labels = list(data_set(name).labels)
+    labels = list(BUILT_IN.data_sets(name)[0].labels)
     if name in ("cifar100", "dtd", "food101", "sun397"):
         assert labels == sorted(labels)
 
 
 def test_pets_are_numbered_without_regard_to_capitals() -> None:
-    labels = list(data_set("pets").labels)
+    labels = list(BUILT_IN.data_sets("pets")[0].labels)
     assert labels == sorted(labels, key=str.lower)
     assert sum(label[0].isupper() for label in labels) == 12  # cats
 
 
 def test_flowers_agree_with_torchvision_but_for_three_words_that_clip_changed() -> None:
-    pairs = zip(data_set("flowers").classes, Flowers102.classes, strict=True)
+    pairs = zip(BUILT_IN.data_sets("flowers")[0].classes, Flowers102.classes, strict=True)
     assert [pair for pair in pairs if pair[0] != pair[1]] == [
         ("globe flower", "globe-flower"),
         ("pink and yellow dahlia", "pink-yellow dahlia?"),
@@ -95,16 +98,16 @@ def test_flowers_agree_with_torchvision_but_for_three_words_that_clip_changed() 
 
 def test_the_standard_bank_is_that_of_open_clip() -> None:
     assert list(imagenet_templates()) == [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-    assert all(card(name).bank("standard") == imagenet_templates() for name in NINE)
+    assert all(BUILT_IN.card(name).bank("standard") == imagenet_templates() for name in NINE)
 
 
 def test_one_template_of_the_own_bank_is_warned_about() -> None:
-    assert {name for name in NINE if card(name).warnings("own")} == {"food101", "pets", "flowers"}
-    assert not any(card(name).warnings() for name in NINE)
+    assert {name for name in NINE if BUILT_IN.card(name).warnings("own")} == {"food101", "pets", "flowers"}
+    assert not any(BUILT_IN.card(name).warnings() for name in NINE)
 
 
 def test_mean_per_class_is_the_convention_of_three() -> None:
-    assert {name for name in NINE if card(name).metric == "mean_per_class"} == {"pets", "flowers", "aircraft"}
+    assert {name for name in NINE if BUILT_IN.card(name).metric == "mean_per_class"} == {"pets", "flowers", "aircraft"}
 
 
 @pytest.mark.parametrize("name", NINE)
@@ -112,7 +115,7 @@ def test_every_fact_has_its_source(name: str) -> None:
     table = facts(name)
     for key in ("classes", "templates", "labels", "counts", "digests", "archives", "licence"):
         assert table[f"{key}_from"]
-    assert data_set(name).licence and data_set(name).source
+    assert BUILT_IN.data_sets(name)[0].licence and BUILT_IN.data_sets(name)[0].source
 
 
 def attributes(module: str) -> set[str]:
@@ -129,14 +132,14 @@ def attributes(module: str) -> set[str]:
 )  # fmt: skip
 def test_what_is_downloaded_is_what_torchvision_downloads(name: str, module: str) -> None:
     known = attributes(module)
-    for archive in data_set(name).archives:
+    for archive in BUILT_IN.data_sets(name)[0].archives:
         assert archive.url in known or {archive.url.rpartition("/")[0] + "/", archive.name} <= known
         assert not archive.md5 or archive.md5 in known
     assert hasattr(torchvision.datasets, facts(name)["torchvision"])
 
 
 def test_cars_are_not_downloaded() -> None:
-    assert not data_set("cars").archives and not facts("cars")["torchvision"]
+    assert not BUILT_IN.data_sets("cars")[0].archives and not facts("cars")["torchvision"]
 
 
 def test_tables_are_package_data() -> None:
@@ -148,17 +151,17 @@ def test_tables_are_package_data() -> None:
 
 def test_names_are_looked_up_with_near_misses() -> None:
     with pytest.raises(UserError, match="food101"):
-        data_set("food-101")
-    assert data_sets("pets") == [DATA_SETS["pets"]]
-    assert data_sets("icons/transport") == []
+        BUILT_IN.data_sets("food-101")[0]
+    assert BUILT_IN.data_sets("pets") == [DATA_SETS["pets"]]
+    assert BUILT_IN.data_sets("icons/transport") == []
 
 
 def test_the_data_page_says_what_the_catalog_says() -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     for name in NINE:
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
-        chosen = data_set(name)
+        chosen = BUILT_IN.data_sets(name)[0]
         parts = [chosen.measures, str(len(chosen.classes)), chosen.licence, chosen.source, f"`{chosen.folder}/`"]
         parts += [f"{split} {count:,}" for split, count in chosen.counts.items()]
-        parts.append(card(name).metric.replace("_", " "))
+        parts.append(BUILT_IN.card(name).metric.replace("_", " "))
         assert all(part in row for part in parts)

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
 from carft.data.decoding import decode_pixels
 from carft.data.fixtures import MARKER, picture
 from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
@@ -22,9 +21,9 @@ from carft.data.folder.layout import read
 from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.splits import split_of, splits_of
 from carft.data.indexing import indexed
-from carft.data.pictures import picture_of
 from carft.data.readable import find_unreadable, require_readable
 from carft.data.sets import DataSet
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.spec.resolve import command, specify
 from carft.store.records import Store
@@ -71,17 +70,17 @@ def test_a_name_leaves_every_choice_open_or_makes_it(tree: Path) -> None:
     assert folder_task(tree, ["sketch"]) == f"folder:{tree}?id=sketch&ood=photo,scan"
     assert folder_task(tree, [], ["photo"]) == f"folder:{tree}?id=scan,sketch&ood=photo"
     assert folder_task(tree, ["scan"], ["photo"]) == f"folder:{tree}?id=scan&ood=photo"
-    assert card(f"folder:{tree}").name == folder_task(tree)
-    assert card(f"folder:{tree}?ood=photo").name == folder_task(tree, [], ["photo"])
+    assert BUILT_IN.card(f"folder:{tree}").name == folder_task(tree)
+    assert BUILT_IN.card(f"folder:{tree}?ood=photo").name == folder_task(tree, [], ["photo"])
 
 
 def test_a_path_is_made_absolute(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree.parent)
-    assert card("folder:pets").name == card("folder:./pets/../pets").name == folder_task(tree)
+    assert BUILT_IN.card("folder:pets").name == BUILT_IN.card("folder:./pets/../pets").name == folder_task(tree)
 
 
 def test_leave_one_out_holds_out_every_domain_once(tree: Path) -> None:
-    cards = [card(name) for name in leave_one_out(tree)]
+    cards = [BUILT_IN.card(name) for name in leave_one_out(tree)]
     assert [c.suites for c in cards] == [(domain,) for domain in DOMAINS]
     assert [parse(c.name).id_domains for c in cards] == [("scan", "sketch"), ("photo", "sketch"), ("photo", "scan")]
 
@@ -107,14 +106,14 @@ def test_any_domain_name_survives_the_way_into_a_name_and_back(domains: set[str]
 )
 def test_a_choice_of_domains_that_cannot_be_is_refused(options: str, says: str, tree: Path) -> None:
     with pytest.raises(UserError, match=says):
-        card(f"folder:{tree}{options}")
+        BUILT_IN.card(f"folder:{tree}{options}")
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder"):
-        card(f"folder:{tmp_path}/nothing")
+        BUILT_IN.card(f"folder:{tmp_path}/nothing")
     with pytest.raises(UserError, match="does not name"):
-        card("folder:")
+        BUILT_IN.card("folder:")
 
 
 # splits
@@ -147,7 +146,7 @@ def test_a_split_json_is_followed(these: set[str], random) -> None:
 
 def test_stems_stay_on_one_side_in_every_domain_and_are_the_groups(tree: Path) -> None:
     name = folder_task(tree, ["photo", "scan"])
-    task, sealed = card(name).open(Folder()), card(name).unseal(Folder())
+    task, sealed = BUILT_IN.open(name, Folder()), BUILT_IN.unseal(name, Folder())
     sides = [set(task.train.groups), set(task.val.groups), set(sealed.test.groups)]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
     assert set(sealed.suites["sketch"].groups) == sides[2]
@@ -159,26 +158,26 @@ def test_stems_stay_on_one_side_in_every_domain_and_are_the_groups(tree: Path) -
 
 def test_classes_labels_and_contexts_are_those_of_the_folders(tree: Path) -> None:
     write(tree / "classnames.json", {"guinea_pig": "cavy"})
-    chosen_card = card(folder_task(tree, ["photo", "scan"]))
+    chosen_card = BUILT_IN.card(folder_task(tree, ["photo", "scan"]))
     assert chosen_card.classes == ("cat", "dog", "cavy")
     assert chosen_card.contexts == ("a photo of a {}.", "a scan of a picture of a {}.", "a sketch of a {}.")
     assert chosen_card.bank("domains") == chosen_card.contexts
-    train = chosen_card.open(Folder()).train
+    train = BUILT_IN.open(chosen_card.name, Folder()).train
     for name, label, context in zip(train.names, train.labels, train.contexts, strict=True):
         domain, folder, _ = name.split("/")
         assert (domain, folder) == (DOMAINS[context], CLASSES[label])
-    assert set(card(folder_task(tree)).unseal(Folder()).suites["sketch"].contexts.tolist()) == {2}
+    assert set(BUILT_IN.unseal(folder_task(tree), Folder()).suites["sketch"].contexts.tolist()) == {2}
 
 
 def test_a_changed_tree_is_another_version_and_another_place_is_not(tree: Path, tmp_path: Path) -> None:
-    version = card(f"folder:{tree}").version
+    version = BUILT_IN.card(f"folder:{tree}").version
     moved = shutil.copytree(tree, tmp_path / "elsewhere")
-    assert card(f"folder:{moved}").version == version
+    assert BUILT_IN.card(f"folder:{moved}").version == version
     picture(0).save(moved / "photo" / "cat" / "new.png")
-    added = card(f"folder:{moved}").version
+    added = BUILT_IN.card(f"folder:{moved}").version
     (moved / "photo" / "cat" / "new.png").unlink()
     write(moved / "contexts.json", {})
-    noted = card(f"folder:{moved}").version
+    noted = BUILT_IN.card(f"folder:{moved}").version
     assert len({version, added, noted}) == 3
 
 
@@ -196,10 +195,10 @@ def test_a_cell_does_not_depend_on_where_the_folder_lies(tree: Path, tmp_path: P
 
 
 def test_a_tree_that_changes_between_naming_and_opening_is_refused(tree: Path) -> None:
-    before = card(f"folder:{tree}")
+    before = BUILT_IN.card(f"folder:{tree}")
     picture(0).save(tree / "scan" / "dog" / "late.png")
     with pytest.raises(UserError, match="changed since"):
-        before.open(Folder())
+        BUILT_IN.own.require_present(before, Folder())
 
 
 # what is refused
@@ -302,7 +301,7 @@ def note(name: str, content: object):
 def test_a_tree_that_would_mean_something_else_is_refused(change, says: str, tree: Path) -> None:
     change(tree)
     with pytest.raises(UserError, match=says) as refused:
-        card(f"folder:{tree}").open(Folder())
+        BUILT_IN.open(f"folder:{tree}", Folder())
     assert refused.value.hint
 
 
@@ -316,7 +315,7 @@ def test_a_link_that_stays_in_the_folder_is_followed(tree: Path) -> None:
 
 
 def test_a_truncated_image_is_named_or_left_out_on_record(tree: Path, store: Store, execution: Execution) -> None:
-    task = card(f"folder:{tree}").open(Folder())
+    task = BUILT_IN.open(f"folder:{tree}", Folder())
     assert task.digests["attested"] == "yes"
     victim = tree / task.train.names[0]
     victim.write_bytes(victim.read_bytes()[:300])
@@ -333,21 +332,21 @@ def test_images_that_a_task_needs_are_decoded_once_before_a_sweep(tree: Path, mo
     found = read(tree)
     for path in tree.rglob("*"):
         os.utime(path, (1e9, 1e9))
-    task, log, decoded = card(f"folder:{tree}"), [], []
+    task, log, decoded = f"folder:{tree}", [], []
     monkeypatch.setattr("carft.data.listing.decode_pixels", lambda path: decoded.append(path) or decode_pixels(path))
     monkeypatch.setattr("carft.data.readable.QUICK", 1)
-    require_readable(task, Folder(), log.append, {})
+    require_readable(BUILT_IN, task, Folder(), log.append, {})
     assert set(decoded) == {path for index in found.images.values() for path in index.paths}
-    require_readable(task, Folder(), log.append, {})
+    require_readable(BUILT_IN, task, Folder(), log.append, {})
     assert len(decoded) == len(set(decoded)) and len(log) == 1
     unused, needed = found.part("sketch", "train").paths[0], found.part("sketch", "test").paths[0]
     unused.write_bytes(unused.read_bytes()[:100])
-    require_readable(task, Folder(), log.append, {})
+    require_readable(BUILT_IN, task, Folder(), log.append, {})
     needed.write_bytes(needed.read_bytes()[:100])
     with pytest.raises(UserError, match="--skip-unreadable") as refused:
-        require_readable(task, Folder(), log.append, {})
+        require_readable(BUILT_IN, task, Folder(), log.append, {})
     assert needed.relative_to(tree).as_posix() in refused.value.message and unused.name not in refused.value.message
-    require_readable(task, Folder(skip_unreadable=True), log.append, {})
+    require_readable(BUILT_IN, task, Folder(skip_unreadable=True), log.append, {})
 
 
 def test_of_a_large_data_set_a_sample_is_decoded_unless_its_index_knows_more(
@@ -373,7 +372,7 @@ def test_a_class_that_is_left_without_an_image_is_refused(tree: Path) -> None:
     for path in (tree / "photo" / "cat").iterdir():
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match="no image to train on of the class 'cat'"):
-        card(f"folder:{tree}").open(Folder(skip_unreadable=True))
+        BUILT_IN.open(f"folder:{tree}", Folder(skip_unreadable=True))
 
 
 # the whole way
@@ -427,19 +426,19 @@ def test_a_tree_of_your_own_can_be_checked_as_a_data_set(original: Path) -> None
 
 
 def test_images_are_decoded_as_they_lie(original: Path) -> None:
-    task = card(f"folder:{original}").open(Folder())
+    task = BUILT_IN.open(f"folder:{original}", Folder())
     assert task.train.images[0].shape == (3, 32, 32) and task.train.images[0].dtype == torch.uint8
 
 
 def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(original: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     shutil.copytree(original, own)
-    task = card(f"folder:{own}")
-    assert compared_pictures(task, None) == 2 * len(task.sets)
+    task = BUILT_IN.card(f"folder:{own}")
+    assert compared_pictures(task.name, None) == 2 * len(task.sets)
     (tmp_path / "secret.png").write_bytes(next(own.rglob("*.png")).read_bytes())
     with pytest.raises(UserError, match="has no image called"):
-        picture_of(task, "test", "../secret.png")
+        BUILT_IN.own.picture(task, "test", "../secret.png")
     name = next(own.rglob("*.png"))
     picture(7).save(name.with_name("another.png"))
     with pytest.raises(UserError, match="changed"):
-        picture_of(task, "test", name.relative_to(own).as_posix())
+        BUILT_IN.own.picture(task, "test", name.relative_to(own).as_posix())

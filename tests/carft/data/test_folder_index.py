@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from carft.data.catalog import card, declare_tasks
 from carft.data.folder import layout, listing
 from carft.data.folder.cards import data_set_of, folder_task
 from carft.data.folder.layout import read
 from carft.data.folder.named import named_task
 from carft.data.indexing import VARIABLE
 from carft.data.sets import DataSet
+from carft.spec.catalog import BUILT_IN
 from tests.support.folder import Folder
 
 
@@ -56,7 +56,7 @@ def test_other_processes_read_the_index_and_find_the_same(pets: Path, monkeypatc
     again = read(pets)
     assert again == plain and again.part("photo", "test") == plain.part("photo", "test")
     assert read(pets, "^([a-z_]+)").splits.keys() == {"cat", "dog", "guinea_pig"}
-    sealed = card(folder_task(pets)).unseal(Folder()).sets()
+    sealed = BUILT_IN.unseal(folder_task(pets), Folder()).sets()
     assert {name.split("/")[0] for name in sealed["test"].names} == {"photo"}
 
 
@@ -73,9 +73,9 @@ def test_a_new_image_and_a_new_class_are_noticed(pets: Path) -> None:
 
 
 def test_data_check_compares_every_file_with_the_index(pets: Path) -> None:
-    declare_tasks([task := named_task("zoo/pets", pets)])
+    task = named_task("zoo/pets", pets)
     path = next((pets / "photo" / "cat").iterdir())
     path.write_bytes(path.read_bytes() + b" ")
     layout._read.cache_clear()
-    found = data_set_of("zoo/pets")
+    found = data_set_of("zoo/pets", task)
     assert found.version != task.version.rpartition("-")[0]

@@ -14,7 +14,7 @@ import torch
 
 from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS, card
+from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
 from carft.data.icons.attestation import measured, shipped
 from carft.data.icons.build.dealing import NEW_HANDS
 from carft.data.icons.build.sources import FOUNDRY_OF
@@ -23,8 +23,8 @@ from carft.data.icons.domains import domains, parts
 from carft.data.icons.drawings import SPLITS, census, mask
 from carft.data.icons.rendering import render
 from carft.data.icons.world import ALL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, SUITES
-from carft.data.pictures import picture_of
 from carft.data.task import ImageSet, Task
+from carft.spec.catalog import BUILT_IN
 from tests.support.folder import Folder
 from tests.support.helpers import ROOT, TASK, environment
 from tests.support.pictures import compared_pictures
@@ -41,16 +41,16 @@ def test_the_world_has_nine_tasks_and_one_that_holds_them_all() -> None:
     assert list(DOWNSTREAM_ICONS) == [f"icons/{name}" for name in expected]
     assert {name for name in CARDS if name.startswith("icons/")} == {*DOWNSTREAM_ICONS, ALL, *ICON_DOMAINS}
     assert [name.replace("icons-full/", "icons/") for name in FULL_ICONS] == list(DOWNSTREAM_ICONS)
-    union = [name for task in DOWNSTREAM_ICONS for name in card(task).classes]
-    assert sorted(union) == list(card(ALL).classes)
+    union = [name for task in DOWNSTREAM_ICONS for name in BUILT_IN.card(task).classes]
+    assert sorted(union) == list(BUILT_IN.card(ALL).classes)
     assert len(set(union)) == len(union)
 
 
 def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match="icons/transport"):
-        card("icons/transprot")
+        BUILT_IN.card("icons/transprot")
     with pytest.raises(UserError, match="icons/transport"):
-        card("transport")
+        BUILT_IN.card("transport")
 
 
 def test_every_context_has_a_painter_and_a_prompt() -> None:
@@ -95,7 +95,7 @@ def test_the_world_is_as_large_as_its_page_says() -> None:
 def test_every_task_has_enough_drawings_and_every_class_can_be_learnt_and_tested(task: str) -> None:
     drawings = [d for d in census() if f"icons/{d.task}" == task]
     assert sum(d.split == "test" for d in drawings) >= 150
-    for name in card(task).classes:
+    for name in BUILT_IN.card(task).classes:
         found = {d.split for d in drawings if d.class_name == name}
         assert found >= {"pretrain", "train", "val", "test"}, name
 
@@ -128,10 +128,10 @@ def test_the_contexts_look_different() -> None:
 
 def test_full_tasks_show_each_held_out_drawing_in_every_context() -> None:
     name = TASK.replace("icons/", "icons-full/")
-    few, full = card(TASK).unseal(Folder()), card(name).unseal(Folder())
+    few, full = BUILT_IN.unseal(TASK, Folder()), BUILT_IN.unseal(name, Folder())
     assert len(full.test) == FULL_RENDERINGS * len(few.test)
     assert set(few.test.names) <= set(full.test.names)
-    assert card(name).open(Folder()).train.names == card(TASK).open(Folder()).train.names
+    assert BUILT_IN.open(name, Folder()).train.names == BUILT_IN.open(TASK, Folder()).train.names
 
 
 def test_domains_share_no_drawing_and_show_none_of_pretraining() -> None:
@@ -146,7 +146,7 @@ def test_domains_share_no_drawing_and_show_none_of_pretraining() -> None:
 
 def test_the_domain_that_is_left_out_is_not_trained_on() -> None:
     name = "icons/domains/sketches"
-    task, sealed = card(name).open(Folder()), card(name).unseal(Folder())
+    task, sealed = BUILT_IN.open(name, Folder()), BUILT_IN.unseal(name, Folder())
     assert sealed.test is None
     assert list(sealed.sets()) == ["ood/sketches"]
     assert contexts_of(sealed.suites["sketches"]) == set(SUITES["sketches"])
@@ -156,7 +156,7 @@ def test_the_domain_that_is_left_out_is_not_trained_on() -> None:
 
 
 def test_training_validation_and_test_share_no_drawing_and_no_image() -> None:
-    task, sealed = card(TASK).open(Folder()), card(TASK).unseal(Folder())
+    task, sealed = BUILT_IN.open(TASK, Folder()), BUILT_IN.unseal(TASK, Folder())
     sets = {"train": task.train, "val": task.val, "test": sealed.test, "hands": sealed.suites["hands"]}
     for first in sets:
         for second in sets:
@@ -167,15 +167,15 @@ def test_training_validation_and_test_share_no_drawing_and_no_image() -> None:
         assert all(name.startswith(group) for name, group in zip(images.names, images.groups, strict=True))
         assert images.images.dtype == torch.uint8
         assert images.images.shape[1:] == (3, 64, 64)
-        assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(card(TASK).classes)
+        assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(BUILT_IN.card(TASK).classes)
 
 
 def test_suites_show_other_contexts_than_training_except_new_hands() -> None:
-    task, sealed = card(TASK).open(Folder()), card(TASK).unseal(Folder())
+    task, sealed = BUILT_IN.open(TASK, Folder()), BUILT_IN.unseal(TASK, Folder())
     for images in (task.train, task.val, sealed.test, sealed.suites["hands"]):
         assert contexts_of(images) == set(ID_CONTEXTS)
     seen: set[str] = set(ID_CONTEXTS)
-    for name in card(TASK).suites:
+    for name in BUILT_IN.card(TASK).suites:
         if name != "hands":
             found = contexts_of(sealed.suites[name])
             assert found == set(SUITES[name])
@@ -185,16 +185,16 @@ def test_suites_show_other_contexts_than_training_except_new_hands() -> None:
 
 
 def test_a_suite_of_new_contexts_shows_the_drawings_of_the_test_set() -> None:
-    sealed = card(TASK).unseal(Folder())
-    for name in card(TASK).suites:
+    sealed = BUILT_IN.unseal(TASK, Folder())
+    for name in BUILT_IN.card(TASK).suites:
         assert (set(sealed.suites[name].groups) == set(sealed.test.groups)) == (name != "hands")
 
 
 def test_search_code_is_handed_no_test_set() -> None:
-    task = card(TASK).open(Folder())
+    task = BUILT_IN.open(TASK, Folder())
     assert {f.name for f in fields(Task)} == {"name", "train", "val", "digests"}
     held = {group for images in (task.train, task.val) for group in images.groups}
-    assert not held & set(card(TASK).unseal(Folder()).test.groups)
+    assert not held & set(BUILT_IN.unseal(TASK, Folder()).test.groups)
 
 
 def test_an_image_does_not_depend_on_what_was_rendered_before() -> None:
@@ -231,10 +231,10 @@ def test_an_image_is_the_same_in_another_process() -> None:
 
 @pytest.mark.parametrize("task", ["icons/transport", "icons/domains/sketches"])
 def test_a_picture_is_the_image_of_its_name(task: str) -> None:
-    assert compared_pictures(card(task), None) == 2 * len(card(task).sets)
+    assert compared_pictures(task, None) == 2 * len(BUILT_IN.card(task).sets)
 
 
 def test_a_drawing_that_is_not_in_the_world_has_no_picture() -> None:
     for name in ("nobody/nothing/photo/0", "photo/0", "", "nobody/nothing/photo/x"):
         with pytest.raises(UserError, match="has no image called"):
-            picture_of(card("icons/transport"), "test", name)
+            BUILT_IN.family("icons/transport").picture(BUILT_IN.card("icons/transport"), "test", name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,11 @@ from PIL import Image
 
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes, score
-from carft.data import catalog
-from carft.data.catalog import card
 from carft.data.checking import check
 from carft.data.files import decode
 from carft.data.imagenet.cards import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
 from carft.data.task import Sealed, Task
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.store.records import Store
@@ -40,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(root: Path) -> tuple[Task, Sealed]:
-    return card("imagenet").open(Folder(root)), card("imagenet").unseal(Folder(root))
+    return BUILT_IN.open("imagenet", Folder(root)), BUILT_IN.unseal("imagenet", Folder(root))
 
 
 def timm_synsets(name: str) -> tuple[str, ...]:
@@ -56,8 +56,8 @@ def timm_synsets(name: str) -> tuple[str, ...]:
 
 def test_classes_and_prompts_are_those_of_open_clip_and_timm() -> None:
     assert timm_synsets("imagenet") == SYNSETS
-    assert card("imagenet").classes == tuple(IMAGENET_CLASSNAMES)
-    assert card("imagenet").templates == tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+    assert BUILT_IN.card("imagenet").classes == tuple(IMAGENET_CLASSNAMES)
+    assert BUILT_IN.card("imagenet").templates == tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
     for name in ("imagenet_r", "imagenet_a"):
         assert timm_synsets(name) == FOLDERS[name.replace("_", "-")]
 
@@ -113,7 +113,7 @@ def test_labels_are_imagenets_whatever_a_set_calls_its_folders(opened: tuple[Tas
     task, sealed = opened
     assert set(task.train.labels.tolist()) == set(task.val.labels.tolist()) == set(range(1000))
     assert not set(task.train.names) & set(task.val.names)
-    assert sealed.test is not None and list(sealed.suites) == list(SUITES) == list(card("imagenet").suites)
+    assert sealed.test is not None and list(sealed.suites) == list(SUITES) == list(BUILT_IN.card("imagenet").suites)
     for name, images in {"imagenet": sealed.test, **sealed.suites}.items():
         for image, label in zip(images.names[::37], images.labels[::37].tolist(), strict=True):
             folder = image.split("/")[0]
@@ -143,7 +143,7 @@ def test_half_of_a_shift_is_on_record_before_its_numbers_are(root: Path, tmp_pat
     for name in ("imagenet", "objectnet"):
         shutil.copytree(root / DATA_SETS[name].folder, tmp_path / DATA_SETS[name].folder)
     (tmp_path / DATA_SETS["objectnet"].folder / "carft-fixture.json").unlink()
-    attested = card("imagenet").open(Folder(tmp_path)).digests["attested"]
+    attested = BUILT_IN.open("imagenet", Folder(tmp_path)).digests["attested"]
     assert "imagenet: fixture" in attested
     assert "objectnet: test has 113 images, the real set 18,574." in attested
 
@@ -190,14 +190,14 @@ def test_folders_of_objectnet_outside_the_113_are_left_alone(tmp_path: Path) -> 
 
 
 def test_training_needs_imagenet_alone_and_unsealing_names_the_shift_that_is_missing(tmp_path: Path) -> None:
-    imagenet, where = card("imagenet"), Folder(tmp_path)
+    where = Folder(tmp_path)
     with pytest.raises(UserError, match="imagenet is not here"):
-        imagenet.open(where)
+        BUILT_IN.open("imagenet", where)
     DATA_SETS["imagenet"].fixture(tmp_path)
-    assert len(imagenet.open(where).val) == 1000
-    for refused in (imagenet.unseal, imagenet.require_sealed):
+    assert len(BUILT_IN.open("imagenet", where).val) == 1000
+    for refused in (BUILT_IN.unseal, partial(BUILT_IN.require_present, sealed=True)):
         with pytest.raises(UserError, match="imagenet-v2 is not here") as refusal:
-            refused(where)
+            refused("imagenet", where)
         assert "ImageNetV2" in refusal.value.hint
 
 
@@ -264,8 +264,9 @@ def test_scores_over_113_classes_are_those_of_logits_projected_class_by_class() 
 @pytest.mark.slow
 def test_a_cell_on_imagenet_is_trained_and_unsealed(root: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """With 2 of the 80 prompts: encoding the text of 1000 classes 80 times is not what is tested here."""
-    few = card("imagenet").templates[:2]
-    monkeypatch.setitem(catalog.CARDS, "imagenet", replace(card("imagenet"), templates=few, banks={"standard": few}))
+    card = BUILT_IN.card("imagenet")
+    few = {"templates": card.templates[:2], "banks": {"standard": card.templates[:2]}}
+    monkeypatch.setitem(BUILT_IN.family("imagenet").cards, "imagenet", replace(card, **few))
     training = Training(epochs=1, batch_size=250)
     hyperparameters = {"lr": 1e-4, "kl_weight": 1.0}
     cell = specify("imagenet", "car_ft", hyperparameters, 0, training, None, "icons-resnet", "icons")
@@ -279,4 +280,4 @@ def test_a_cell_on_imagenet_is_trained_and_unsealed(root: Path, store: Store, mo
 
 
 def test_a_picture_is_the_image_of_its_name_without_a_red_border(root: Path) -> None:
-    assert compared_pictures(card("imagenet"), root) == 12
+    assert compared_pictures("imagenet", root) == 12

@@ -16,7 +16,7 @@ from PIL import Image
 from carft.core.errors import UnreadableImage, UserError
 from carft.core.heartbeat import on_heartbeat
 from carft.data import index_state, indexing, listing
-from carft.data.catalog import DATA_SETS, data_set
+from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
 from carft.data.columns import Column
 from carft.data.files import Files
@@ -25,6 +25,7 @@ from carft.data.index_file import read_index
 from carft.data.indexing import Indexed, indexed
 from carft.data.loading import opened
 from carft.data.sets import DataSet, Index
+from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import environment, run_cli
 
 PLAIN = [name for name, one in DATA_SETS.items() if not one.packed]
@@ -92,7 +93,7 @@ def image(root: Path, number: int = 0) -> Path:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.full] * (name in SLOW)) for name in PLAIN])
 def test_an_index_gives_exactly_what_listing_gives(name: str, tmp_path: Path) -> None:
-    one = data_set(name)
+    one = BUILT_IN.data_sets(name)[0]
     one.fixture(tmp_path)
     settle(tmp_path)
     listed = one.index(tmp_path)
@@ -109,9 +110,9 @@ def test_an_index_gives_exactly_what_listing_gives(name: str, tmp_path: Path) ->
 
 
 def test_a_second_process_lists_nothing(root: Path, lists: list[str]) -> None:
-    opened("dtd", root, False)
+    opened(DATA_SETS["dtd"], root, False)
     opened.cache_clear()
-    opened("dtd", root, False)
+    opened(DATA_SETS["dtd"], root, False)
     opened.cache_clear()
     assert lists == ["dtd"]
 
@@ -226,9 +227,9 @@ def test_a_data_folder_that_cannot_be_written_has_its_index_elsewhere(root: Path
 
 MAKE = """
 import sys, pathlib
-from carft.data.catalog import data_set
+from carft.data.catalog import DATA_SETS
 from carft.data.indexing import indexed
-found = indexed(data_set("dtd"), pathlib.Path(sys.argv[1]), decoded=True)
+found = indexed(DATA_SETS["dtd"], pathlib.Path(sys.argv[1]), decoded=True)
 print(found.made, found.digest, len(found.unreadable))
 """
 
@@ -289,7 +290,7 @@ def test_a_link_whose_target_changes_is_noticed(root: Path, tmp_path: Path) -> N
 
 
 def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    one = data_set("vlcs")
+    one = BUILT_IN.data_sets("vlcs")[0]
     one.fixture(tmp_path)
     first = next(iter(one.index(tmp_path).values())).paths[0]
     shutil.copy(first, os.fsencode(first.parent) + b"/\xff.jpg")

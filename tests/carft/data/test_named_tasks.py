@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.catalog import card, declare_tasks
 from carft.data.folder.cards import folder_task
-from carft.data.folder.named import NamedTask, held_out_tasks, located, named_task, split_name
+from carft.data.folder.named import NamedTask, held_out_tasks, named_task, split_name
 from carft.data.folder.naming import LONGEST, in_lines, labels
 from carft.data.folder.tasks_file import tasks_in
 from carft.data.sets import DataSet
+from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import command, specify
 from carft.store.failures import write_failure
-from carft.store.named_tasks import keep_tasks, load_tasks, named_tasks
 from carft.store.records import Store
+from carft.store.stored_catalog import named_tasks
+from tests.support.folder import keep_tasks
 from tests.support.planted import Plan, plant
 
 FT = {"lr": 1e-4}
@@ -37,8 +38,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cell_id(task: NamedTask) -> str:
-    declare_tasks([task])
-    return specify(task.name, "ft", FT).id
+    return specify(task.name, "ft", FT, catalog=BUILT_IN.with_tasks([task])).id
 
 
 def test_name_and_content_identify_a_task_and_its_place_does_not(pets: Path, tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_name_and_content_identify_a_task_and_its_place_does_not(pets: Path, tmp
 
 
 def test_a_named_task_is_the_folder_s_with_another_name(pets: Path) -> None:
-    declare_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
-    named, plain = card(task.name), card(folder_task(pets, ["photo", "scan"]))
+    catalog = BUILT_IN.with_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
+    named, plain = catalog.card(task.name), BUILT_IN.card(folder_task(pets, ["photo", "scan"]))
     assert (named.classes, named.suites, named.contexts, named.banks) == (
         plain.classes,
         plain.suites,
@@ -66,12 +66,12 @@ def test_a_named_task_is_the_folder_s_with_another_name(pets: Path) -> None:
         plain.banks,
     )
     assert str(pets.parent) not in repr(named)
-    assert located(task.name)[0].root == pets.resolve()
+    assert catalog.own.located(task.name)[0].root == pets.resolve()
 
 
 def test_the_command_of_a_cell_leaves_the_place_open(pets: Path) -> None:
-    declare_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
-    again = command(specify(task.name, "ft", FT), "again")
+    catalog = BUILT_IN.with_tasks([task := named_task("zoo/cats", pets, ["photo", "scan"])])
+    again = command(specify(task.name, "ft", FT, catalog=catalog), "again", catalog=catalog)
     assert "--task zoo/cats=PATH --id-domains photo,scan --ood-domains sketch" in again
     assert str(pets) not in again
 
@@ -97,14 +97,14 @@ def test_what_is_published_of_a_folder_task_leaves_its_place_open(pets: Path) ->
 def test_a_name_that_cannot_be_is_refused(given: str, says: str) -> None:
     with pytest.raises(UserError) as refused:
         name, path = split_name(given)
-        declare_tasks([NamedTask(name, "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder=str(path))])
+        BUILT_IN.with_tasks([NamedTask(name, "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"), folder=str(path))])
     assert says in str(refused.value)
 
 
 def test_a_task_whose_folder_is_not_known_here_is_refused_with_the_way_to_name_it() -> None:
-    declare_tasks([NamedTask("zoo/away", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"))])
+    catalog = BUILT_IN.with_tasks([NamedTask("zoo/away", "v", ("a",), ("b",), ("c", "d"), ("{}", "{}"))])
     with pytest.raises(UserError) as refused:
-        located("zoo/away")
+        catalog.own.located("zoo/away")
     assert refused.value.hint == "Name the folder: zoo/away=PATH"
 
 
@@ -112,16 +112,16 @@ def test_a_results_folder_keeps_its_tasks_and_their_places_apart(pets: Path, sto
     tasks = held_out_tasks("zoo", pets)
     keep_tasks(store, tasks)
     assert [task.name for task in tasks] == ["zoo/photo", "zoo/scan", "zoo/sketch"]
-    assert load_tasks(store) == tasks
+    assert named_tasks(store) == tasks == list(store.catalog.own.named.values())
     assert not any(str(pets) in path.read_text() for path in (store.root / "tasks").iterdir())
     (store.root / "folders.json").unlink()
     assert [(task.name, task.folder) for task in named_tasks(store)] == [(task.name, "") for task in tasks]
 
 
 def test_a_failure_does_not_say_where_the_folder_lies(pets: Path, store: Store) -> None:
-    declare_tasks([task := named_task("zoo/cats", pets)])
+    keep_tasks(store, [task := named_task("zoo/cats", pets)])
     where = f"The image '{pets.resolve()}/photo/cat/1.jpg' cannot be read"
-    failure = write_failure(store, specify(task.name, "ft", FT), "error", where, where)
+    failure = write_failure(store, specify(task.name, "ft", FT, catalog=store.catalog), "error", where, where)
     assert failure.reason == failure.details == "The image 'zoo/cats/photo/cat/1.jpg' cannot be read"
 
 
@@ -160,10 +160,9 @@ def test_metric_and_privacy_are_kept_and_give_the_same_cells(pets: Path, store: 
     plain = named_task("zoo/cats", pets)
     chosen = replace(plain, metric="mean_per_class", private=True)
     assert cell_id(chosen) == cell_id(plain)
-    declare_tasks([chosen])
-    assert card("zoo/cats").metric == "mean_per_class"
     keep_tasks(store, [chosen])
-    assert load_tasks(store) == [chosen]
+    assert store.catalog.card("zoo/cats").metric == "mean_per_class"
+    assert named_tasks(store) == [chosen]
 
 
 def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> None:
@@ -173,7 +172,7 @@ def test_the_metric_is_fixed_once_a_search_began(pets: Path, store: Store) -> No
     plant(store, [plain.name], Plan(top1={"zeroshot": 0.5, "ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.6}))
     with pytest.raises(UserError, match="decided by mean_per_class"):
         keep_tasks(store, [plain])
-    assert load_tasks(store)[0].metric == "mean_per_class"
+    assert named_tasks(store)[0].metric == "mean_per_class"
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
 from carft.data.domainbed.cards import DATA_SETS, FAMILIES
 from carft.data.domainbed.tasks import seed_hash, split_of
 from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrainView
 from carft.data.sets import Index
+from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import specify
 from carft.spec.training import Training
 from tests.support.folder import Folder
@@ -59,13 +59,13 @@ def files(images, base: Path) -> set[str]:
 @pytest.mark.parametrize("name", SMALL)
 def test_the_splits_are_those_of_domainbeds_code(name: str, root: Path) -> None:
     for held_out in FAMILIES[name].domains:
-        chosen, expected = card(f"{name}/{held_out}"), theirs(root, name, held_out)
-        task, base = chosen.open(Folder(root), "domainbed"), root / FAMILIES[name].folder
+        chosen, expected = f"{name}/{held_out}", theirs(root, name, held_out)
+        task, base = BUILT_IN.open(chosen, Folder(root), "domainbed"), root / FAMILIES[name].folder
         assert (files(task.train, base), files(task.val, base)) == (expected["train"], expected["val"])
         for side in ("in", "out"):
-            suite = chosen.unseal(Folder(root), side).suites[held_out]
+            suite = BUILT_IN.unseal(chosen, Folder(root), side).suites[held_out]
             assert files(suite, base) == expected[side]
-        whole = files(chosen.unseal(Folder(root)).suites[held_out], base)
+        whole = files(BUILT_IN.unseal(chosen, Folder(root)).suites[held_out], base)
         assert whole == expected["in"] | expected["out"]
 
 

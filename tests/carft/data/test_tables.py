@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from carft.core.errors import UserError
-from carft.data.catalog import card, declare_tasks
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.fixtures import picture
 from carft.data.folder.cards import folder_task, leave_one_out
@@ -29,14 +28,14 @@ from carft.data.folder.named import named_task
 from carft.data.folder.splits import SPLITS, split_of
 from carft.data.folder.table import _read, read_table, unread_notes
 from carft.data.folder.tasks_file import tasks_in
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.store.failures import write_failure
-from carft.store.named_tasks import keep_tasks, load_tasks
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from tests.support.folder import Folder
+from tests.support.folder import Folder, keep_tasks
 from tests.support.helpers import run_cli
 from tests.support.pictures import compared_pictures
 
@@ -132,7 +131,7 @@ def test_a_column_gives_the_split(drawn: Path) -> None:
 
 
 def test_without_domains_there_is_one_and_no_shift(drawn: Path) -> None:
-    known = card(folder_task(table(drawn, "flat.csv", domain=None)))
+    known = BUILT_IN.card(folder_task(table(drawn, "flat.csv", domain=None)))
     assert (known.suites, known.contexts, known.sets) == ((), (), ("test",))
     assert "none on robustness" in " ".join(known.warnings())
     with pytest.raises(UserError, match="none can be left out"):
@@ -158,11 +157,10 @@ def test_class_folders_alone_are_one_domain(drawn: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["images.csv", "alone.csv"])
 def test_a_table_is_trained_on_and_its_group_is_the_unit(name: str, drawn: Path, store: Store) -> None:
     path = drawn / name if name == "images.csv" else table(drawn, name, domain=None)
-    declare_tasks([task := named_task("vet/scans", path)])
-    keep_tasks(store, [task])
-    assert load_tasks(store) == [task] and card("vet/scans").group == "group"
+    keep_tasks(store, [named_task("vet/scans", path)])
+    assert store.catalog.card("vet/scans").group == "group"
     asked = {"training": Training(epochs=1), "model": "icons-resnet", "pretrained": "icons"}
-    cell = specify("vet/scans", "ft", {"lr": 1e-4}, **asked)  # type: ignore[arg-type]
+    cell = specify("vet/scans", "ft", {"lr": 1e-4}, **asked, catalog=store.catalog)  # type: ignore[arg-type]
     found = run_cell(cell, store, Execution("cpu"), unseal=True)
     assert ("ood/home/top1" in found.metrics) == (name == "images.csv")
     outcome = store.predictions(cell.id, "test")
@@ -237,10 +235,10 @@ def test_a_pattern_finds_groups_and_is_part_of_the_version(drawn: Path) -> None:
     table(drawn, "plain.csv", group=None)
     one, two = tasks_in(drawn / "tasks.yaml")
     assert (one.unit, two.unit) == ("group", "file stem") and one.version != two.version
-    declare_tasks([one, two])
-    opened = card("vet/one").open(Folder())
+    catalog = BUILT_IN.with_tasks([one, two])
+    opened = catalog.open("vet/one", Folder())
     assert set(opened.train.groups) == {f"{kind}{k}" for kind in CLASSES for k in range(60)} & set(opened.train.groups)
-    sides = [set(opened.train.groups), set(opened.val.groups), set(card("vet/one").unseal(Folder()).test.groups)]
+    sides = [set(opened.train.groups), set(opened.val.groups), set(catalog.unseal("vet/one", Folder()).test.groups)]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
     assert {len([g for g in opened.train.groups if g == one]) for one in sides[0]} == {2}
 
@@ -311,7 +309,7 @@ def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, 
 
 
 def test_the_pictures_of_a_table_are_its_images(drawn: Path) -> None:
-    assert compared_pictures(card(folder_task(drawn / "images.csv")), None) == 4
+    assert compared_pictures(folder_task(drawn / "images.csv"), None) == 4
 
 
 # near-duplicates and label conflicts

@@ -14,12 +14,12 @@ from scipy.special import log_softmax
 
 from carft.core.errors import UserError
 from carft.core.rng import PERMUTATION, generator
-from carft.data.catalog import card
 from carft.methods.ft import Batch, FineTune
 from carft.models.network import Network
 from carft.posthoc.wise_ft import run_curve
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
-from carft.spec.registry import METHODS, method_card
+from carft.spec.registry import METHODS
 from carft.spec.training import NO_CLIP
 from carft.store.records import Store
 from carft.training.checkpoint import Checkpoints
@@ -60,7 +60,7 @@ def first_guess(method: str, seed: int = 0, epochs: int = 1, **change: float) ->
 
 
 def loss_of(cell: Cell, bench: CellContext) -> FineTune:
-    return method_card(cell.method).load()(cell, bench.pretrained, bench.prompts)
+    return BUILT_IN.method(cell.method).load()(cell, bench.pretrained, bench.prompts)
 
 
 def moved(bench: CellContext) -> Network:
@@ -294,7 +294,7 @@ def test_random_texts_are_start_eight_tokens_end_and_a_function_of_seed_and_step
 def test_lipsum_ft_refuses_another_vocabulary(bench: CellContext) -> None:
     foreign = replace(bench.pretrained, tokenize=lambda texts: bench.pretrained.tokenize(texts))
     with pytest.raises(UserError, match="vocabulary"):
-        method_card("lipsum_ft").load()(first_guess("lipsum_ft"), foreign, bench.prompts)
+        BUILT_IN.method("lipsum_ft").load()(first_guess("lipsum_ft"), foreign, bench.prompts)
 
 
 def test_permuted_contexts_by_hand(bench: CellContext) -> None:
@@ -379,7 +379,7 @@ def test_a_curve_from_zero_shot_to_any_trained_method(
     ends = [store.predictions(outcomes[k].cell, "val") for k in (0, -1)]
     assert same_predictions(ends[0], finished.predictions(cells["zeroshot"].id, "val"))
     assert same_predictions(ends[1], store.predictions(cell.id, "val"))
-    assert store.evaluated(outcomes[1].cell) == set(card(cell.task).sets)
+    assert store.evaluated(outcomes[1].cell) == set(BUILT_IN.card(cell.task).sets)
 
 
 def test_probe_cells_of_two_budgets_are_two_cells_with_one_solution(bench: CellContext) -> None:

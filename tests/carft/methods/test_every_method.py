@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.spec.registry import METHODS, SOUP_RULES, souped_methods, trained_methods
+from carft.spec.catalog import BUILT_IN
+from carft.spec.registry import SOUP_RULES
 from carft.spec.resolve import command
 from carft.store.records import Store
 from tests.support.helpers import run_cli
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.full]
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder of all methods on one task, two trials and one seed each, and the report on it."""
     root = tmp_path_factory.mktemp("methods")
-    methods = ",".join(METHODS)
+    methods = ",".join(BUILT_IN.methods)
     asked = ("--smoke", "--trials", 2, "--seeds", 1, "--tasks", TASK, "--methods", methods, "--oracle")
     for words in (("sweep", "downstream", *asked), ("report", "--out", root / "report")):
         done = run_cli(*words, "--results", root / "results")
@@ -31,12 +32,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_method_is_in_the_report(swept: Path) -> None:
     tasks = pd.read_csv(swept / "report" / "tables" / "tasks.csv")
-    wise = {f"wise_ft({name})" for name in trained_methods()}
-    soups = {f"soup({name}){rule}" for name in souped_methods() for rule in ("", " greedy")}
-    plain = {name for name, card in METHODS.items() if card.kind != "post-hoc"}
+    wise = {f"wise_ft({name})" for name in BUILT_IN.trained_methods()}
+    soups = {f"soup({name}){rule}" for name in BUILT_IN.souped_methods() for rule in ("", " greedy")}
+    plain = {name for name, card in BUILT_IN.methods.items() if card.kind != "post-hoc"}
     assert set(tasks["method"]) == plain | wise | soups
     page = (swept / "report" / "index.html").read_text(encoding="utf-8")
-    assert all(card.label in page for card in METHODS.values()) and "greedy soup of CAR-FT" in page
+    assert all(card.label in page for card in BUILT_IN.methods.values()) and "greedy soup of CAR-FT" in page
 
 
 def test_a_soup_has_one_seed_and_so_no_interval(swept: Path) -> None:
@@ -45,7 +46,7 @@ def test_a_soup_has_one_seed_and_so_no_interval(swept: Path) -> None:
 
 
 def test_soups_average_the_search_cells_of_their_study(swept: Path) -> None:
-    store, souped = Store(swept / "results"), souped_methods()
+    store, souped = Store(swept / "results"), BUILT_IN.souped_methods()
     soups = [record for record in store.records() if record.cell.method == "soup"]
     searched = {s.method: sorted(t.cell for t in s.trials) for s in store.studies()}
     assert sorted(sorted(r.cell.parents) for r in soups) == sorted(searched[m] for m in souped for _ in SOUP_RULES)
@@ -58,7 +59,7 @@ def test_soups_average_the_search_cells_of_their_study(swept: Path) -> None:
 def test_oracle_opens_search_cells_by_the_sweep_alone(swept: Path) -> None:
     store = Store(swept / "results")
     searched = {t.cell for s in store.studies() for t in s.trials}
-    assert len(store.studies()) == len(trained_methods()) and all(s.oracle for s in store.studies())
+    assert len(store.studies()) == len(BUILT_IN.trained_methods()) and all(s.oracle for s in store.studies())
     assert searched <= {line.cell for line in store.unsealings() if line.by == "sweep"}
     tables = swept / "report" / "tables"
     assert "test (oracle)" in set(pd.read_csv(tables / "selection.csv")["selected_on"])

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.data.catalog import card
 from carft.models.heads import class_head, context_divergence, context_head, context_logits
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import DIRECTIONS, Direction
 from carft.training.context import CellContext
 
@@ -131,7 +131,7 @@ def test_one_template_makes_the_divergence_exactly_zero(direction: Direction) ->
 
 
 def test_one_template_is_warned_about_and_two_are_not() -> None:
-    usual = card("icons/transport")
+    usual = BUILT_IN.card("icons/transport")
     assert "car_ft is ft" in " ".join(replace(usual, banks={"standard": ("a photo of a {}.",)}).warnings())
     assert usual.warnings() == []
 

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from carft.core.errors import UserError
 from carft.core.files import file_digest
-from carft.data.catalog import card
 from carft.models.availability import find_weights, require_architecture, size_of
 from carft.models.clip import (
     BUILT_IN_WEIGHTS,
@@ -27,6 +26,7 @@ from carft.models.clip import (
     with_activation,
 )
 from carft.posthoc.context_check import ContextCheck, context_check
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Reading, Training
 from carft.spec.resolve import SHARED_WEIGHTS, specify
 from carft.store.records import Store
@@ -34,13 +34,13 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.helpers import LR, ROOT, TASK, environment, quick_cell, run_cli
 
-BUILT_IN = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
+RESNET = BUILT_IN_WEIGHTS["icons-resnet", "icons"]
 
 
 def test_the_built_in_model_is_one_of_open_clip_s() -> None:
     register_built_in()
     assert "icons-resnet" in open_clip.list_models()
-    direct = open_clip.create_model("icons-resnet", pretrained=str(BUILT_IN)).eval()
+    direct = open_clip.create_model("icons-resnet", pretrained=str(RESNET)).eval()
     ours = load_pretrained("icons-resnet", "icons").clip.state_dict()
     assert all(torch.equal(value, ours[name]) for name, value in direct.state_dict().items())
 
@@ -72,7 +72,7 @@ def test_text_features_are_one_unit_vector_per_template_and_class() -> None:
 
 def test_weights_given_by_path_are_the_built_in_ones_under_another_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
-    path.write_bytes(BUILT_IN.read_bytes())
+    path.write_bytes(RESNET.read_bytes())
     mine, shipped = load_pretrained("icons-resnet", str(path)), load_pretrained("icons-resnet", "icons")
     assert mine.digest == shipped.digest
     assert mine.scale == shipped.scale
@@ -105,7 +105,7 @@ def _missing(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("spoil", [_wrong_shape, _missing])
 def test_weights_that_do_not_fit_the_model_are_refused(tmp_path: Path, spoil) -> None:
     path = tmp_path / "wrong.safetensors"
-    save_file({name: value.contiguous() for name, value in spoil(load_file(BUILT_IN)).items()}, path)
+    save_file({name: value.contiguous() for name, value in spoil(load_file(RESNET)).items()}, path)
     with pytest.raises(UserError, match="could not be loaded"):
         load_pretrained("icons-resnet", str(path))
 
@@ -118,9 +118,9 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_other_than_the_one_of_the_cell_is_refused_with_both_digests() -> None:
-    digest = load_pretrained("icons-resnet", str(BUILT_IN)).digest
+    digest = load_pretrained("icons-resnet", str(RESNET)).digest
     with pytest.raises(UserError, match=f"its sha256 is {digest}, the cell's is {'0' * 64}"):
-        load_pretrained("icons-resnet", f"{BUILT_IN}#sha256:{'0' * 64}")
+        load_pretrained("icons-resnet", f"{RESNET}#sha256:{'0' * 64}")
 
 
 def test_random_weights_are_the_same_ones_every_time_and_leave_the_generator_alone() -> None:
@@ -211,7 +211,7 @@ def a_model_folder(folder: Path, name: str = SHARED_WEIGHTS) -> Path:
     preprocess = {"mean": list(open_clip.OPENAI_DATASET_MEAN), "std": list(open_clip.OPENAI_DATASET_STD)}
     config = {"model_cfg": open_clip.get_model_config("icons-resnet"), "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    (folder / name).write_bytes(BUILT_IN.read_bytes())
+    (folder / name).write_bytes(RESNET.read_bytes())
     return folder
 
 
@@ -221,7 +221,7 @@ def test_a_model_in_a_folder_is_trained_as_the_same_model_by_name(tmp_path: Path
     cells = [
         specify(TASK, "ft", {"lr": LR}, training=Training(epochs=1), model=f"local-dir:{p}") for p in (first, second)
     ]
-    assert cells[0].id == cells[1].id and cells[0].pretrained.endswith(file_digest(BUILT_IN))
+    assert cells[0].id == cells[1].id and cells[0].pretrained.endswith(file_digest(RESNET))
     named = run_cell(quick_cell("ft", lr=LR), store, Execution("cpu"))
     found = run_cell(cells[0], store, Execution("cpu"))
     assert found.cell != named.cell and found.metrics == named.metrics
@@ -249,7 +249,7 @@ def test_a_model_with_a_sigmoid_loss_is_refused_with_the_reason() -> None:
 def test_the_context_distribution_is_measured_before_training() -> None:
     cell, execution = quick_cell("zeroshot", epochs=1), Execution("cpu")
     found = context_check(cell, execution)
-    assert found.templates == len(card(cell.task).bank("standard")) == 18
+    assert found.templates == len(BUILT_IN.card(cell.task).bank("standard")) == 18
     assert 0 < found.entropy < 1 and 1 < found.effective < found.spread < 18
     assert "has something to hold" in found.words
     flat = replace(cell, reading=Reading(context_temperature=1e4))

@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 
 from carft.methods.ft import Batch
 from carft.models.network import Network
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import DIRECTIONS, Cell, Direction, Reading
-from carft.spec.registry import method_card
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -71,7 +71,7 @@ def test_the_divergence_is_zero_before_the_first_step_and_positive_after_a_few(
     bench: CellContext, direction: Direction
 ) -> None:
     cell = quick_cell("car_ft", reading=Reading(direction), lr=LR, kl_weight=1.0)
-    method = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts)
+    method = BUILT_IN.method("car_ft").load()(cell, bench.pretrained, bench.prompts)
     start = a_batch(bench, bench.network())
     assert method.divergence(start.pretrained_features(), start.features).detach().max() <= 1e-6
     tuned = a_batch(bench, compute(quick_cell("ft", lr=LR), bench).network)
@@ -99,7 +99,7 @@ def test_the_loss_is_cross_entropy_plus_weighted_divergence(
             p.mul_(1.02)
     batch = a_batch(bench, network)
     cell = quick_cell("car_ft", reading=reading, lr=LR, kl_weight=kl_weight)
-    loss, parts = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts).loss(batch)
+    loss, parts = BUILT_IN.method("car_ft").load()(cell, bench.pretrained, bench.prompts).loss(batch)
     loss = loss.detach()
     assert float(loss) == pytest.approx(by_hand(batch, bench, kl_weight, direction, temperature), rel=1e-4)
     if kl_weight:
@@ -111,7 +111,7 @@ def test_the_loss_is_cross_entropy_plus_weighted_divergence(
 def test_the_loss_sends_no_gradient_into_the_pretrained_model(bench: CellContext) -> None:
     network = bench.network()
     cell = quick_cell("car_ft", lr=LR, kl_weight=1.0)
-    loss, _ = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts).loss(a_batch(bench, network))
+    loss, _ = BUILT_IN.method("car_ft").load()(cell, bench.pretrained, bench.prompts).loss(a_batch(bench, network))
     loss.backward()
     assert all(p.grad is None for p in bench.pretrained.clip.parameters())
     assert not bench.prompts.contexts.requires_grad
@@ -131,7 +131,7 @@ def test_permuting_the_context_rows_of_both_models_leaves_the_loss_unchanged(ben
     shuffled = replace(bench.prompts, contexts=bench.prompts.contexts[rows])
     cell, batch = quick_cell("car_ft", lr=LR, kl_weight=5.0), a_batch(bench, network)
     plain, permuted = (
-        method_card("car_ft").load()(cell, bench.pretrained, p).loss(batch) for p in (bench.prompts, shuffled)
+        BUILT_IN.method("car_ft").load()(cell, bench.pretrained, p).loss(batch) for p in (bench.prompts, shuffled)
     )
     assert float(permuted[0].detach()) == pytest.approx(float(plain[0].detach()), rel=1e-5)
     assert float(plain[1]["kl"]) > 0  # the term is there, so its order could have mattered

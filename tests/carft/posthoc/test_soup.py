@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from carft.core.errors import UserError
-from carft.data.catalog import card
 from carft.methods.soup import greedy_soup, uniform_soup
 from carft.posthoc.export import load_finished
 from carft.posthoc.soup import run_soup
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Reading
 from carft.spec.registry import SOUP_RULES
 from carft.spec.resolve import command, interpolation, soup_of, specify
@@ -143,7 +143,7 @@ def test_soups_are_evaluated_on_every_set_and_found_again(
     store, cells = kitchen
     for rule, soup in soups.items():
         assert soup == soup_of(cells, rule).id
-        assert store.evaluated(soup) == set(card(TASK).sets)
+        assert store.evaluated(soup) == set(BUILT_IN.card(TASK).sets)
         assert "ood/mean/top1" in store.metrics(soup)
         again = run_soup(cells[::-1], rule, store, execution)
         assert (again.cell, again.status) == (soup, "reused")

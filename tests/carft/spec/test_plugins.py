@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,21 +16,14 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.core.source import installed
+from carft.data.packages import installed_package
+from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
-from carft.spec.plugins import (
-    FILES,
-    MODULE,
-    check_card,
-    load_files,
-    load_installed,
-    load_text,
-    require_source,
-    source_of,
-)
-from carft.spec.registry import METHODS, PLUGGED, method_card
+from carft.spec.plugins import check_card, installed_method, methods_in
+from carft.spec.registry import METHODS
 from carft.spec.resolve import command, specify
-from carft.store.plugin_methods import keep_methods, load_methods
 from carft.store.records import Store
+from carft.store.stored_catalog import keep_catalog, stored_catalog
 from carft_cli.new import write_template
 from tests.support.helpers import ROOT, TASK, run_cli
 
@@ -38,16 +32,17 @@ WORDS = {"name": NAME, "label": "near", "kind": "Near"}
 VALUES = {"lr": 1e-4, "weight": 1.0}
 
 
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    """The registry as it was, afterwards."""
-    before = dict(METHODS), dict(PLUGGED), dict(FILES)
+@pytest.fixture
+def fresh_environment() -> Iterator[None]:
+    """What is installed is looked up once a process; here packages come and go."""
+    caches = (installed, installed_method, installed_package)
+    for cache in caches:
+        cache.cache_clear()
     yield
-    for known, kept in zip((METHODS, PLUGGED, FILES), before, strict=True):
-        known.clear()
-        known.update(kept)  # type: ignore[arg-type]
-    for name in [name for name in sys.modules if name.startswith(MODULE)]:
-        del sys.modules[name]
+    for cache in caches:
+        cache.cache_clear()
+    for name in ("near", "zootasks"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -57,37 +52,40 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def test_a_file_adds_a_method_and_its_text_is_part_of_the_cell(plugin: Path) -> None:
-    plain = specify("icons/tools", "ft", {"lr": 1e-4})
-    load_files([plugin])
-    first = specify("icons/tools", NAME, VALUES)
-    assert first.plugin == PLUGGED[NAME] and Cell.from_dict(first.as_dict()).id == first.id
-    assert "--plugin FILE" in command(first, "again")
-    assert specify("icons/tools", "ft", {"lr": 1e-4}).id == plain.id and "plugin" not in plain.as_dict()
-    assert method_card(NAME).load().__name__ == "Near"
+    plain, catalog = specify("icons/tools", "ft", {"lr": 1e-4}), BUILT_IN.with_plugins([plugin])
+    first = specify("icons/tools", NAME, VALUES, catalog=catalog)
+    assert first.plugin == catalog.source_of(NAME, "icons/tools") and Cell.from_dict(first.as_dict()).id == first.id
+    assert "--plugin FILE" in command(first, "again", catalog=catalog)
+    same = specify("icons/tools", "ft", {"lr": 1e-4}, catalog=catalog)
+    assert same.id == plain.id and "plugin" not in plain.as_dict()
+    assert catalog.method(NAME).load().__name__ == "Near"
+    worker = Catalog.of_plain(json.loads(json.dumps(catalog.plain(["icons/tools"]))))
+    assert specify("icons/tools", NAME, VALUES, catalog=worker) == first
+    with pytest.raises(UserError, match="There is no method 'near'"):
+        specify("icons/tools", NAME, VALUES)
 
 
 def test_another_text_is_another_cell(plugin: Path) -> None:
-    load_files([plugin])
-    first = specify("icons/tools", NAME, VALUES)
+    catalog = BUILT_IN.with_plugins([plugin])
+    first = specify("icons/tools", NAME, VALUES, catalog=catalog)
+    plugin.write_text(plugin.read_text() + "# changed\n")
     with pytest.raises(UserError, match="there is a method 'near' already"):
-        load_text("near.py", plugin.read_text() + "# changed\n")
-    METHODS.pop(NAME), PLUGGED.pop(NAME)
-    load_text("near.py", plugin.read_text() + "# changed\n")
-    assert specify("icons/tools", NAME, VALUES).id != first.id
+        catalog.with_plugins([plugin])
+    changed = BUILT_IN.with_plugins([plugin])
+    assert specify("icons/tools", NAME, VALUES, catalog=changed).id != first.id
     with pytest.raises(UserError, match="another version of the plugin of"):
-        require_source(NAME, first.task, first.plugin)
+        changed.require_source(NAME, first.task, first.plugin)
 
 
 def test_records_bring_the_card_without_the_code(plugin: Path, store: Store) -> None:
-    card = load_files([plugin])[0]
-    keep_methods(store)
-    METHODS.pop(NAME), PLUGGED.pop(NAME), sys.modules.pop(card.implementation.partition(":")[0])
-    load_methods(store)
-    assert METHODS[NAME].space == card.space and METHODS[NAME].label == card.label
+    catalog = BUILT_IN.with_plugins([plugin])
+    keep_catalog(store, catalog, [])
+    stored, given = catalog.method(NAME), stored_catalog(store, BUILT_IN)
+    assert given.method(NAME) == replace(stored, implementation=given.method(NAME).implementation)
+    assert given.source_of(NAME, "icons/tools") == catalog.source_of(NAME, "icons/tools")
     with pytest.raises(UserError, match="Give it: --plugin FILE"):
-        METHODS[NAME].load()
-    FILES.clear()
-    assert load_files([plugin]) == [card] and METHODS[NAME].load().__name__ == "Near"
+        given.method(NAME).load()
+    assert given.with_plugins([plugin]).method(NAME).load().__name__ == "Near"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +107,7 @@ def test_a_plugin_that_cannot_be_is_refused_with_its_line(plugin: Path, old: str
     assert old in text
     plugin.write_text(text.replace(old, new, 1))
     with pytest.raises(UserError) as refused:
-        load_files([plugin])
+        BUILT_IN.with_plugins([plugin])
     assert says in str(refused.value)
 
 
@@ -136,7 +134,7 @@ def test_an_error_in_its_loss_is_one_sentence_with_its_line(
 @given(st.text(alphabet="abc=()[]:@\n 1'\"", max_size=60))
 def test_any_text_is_refused_in_words(text: str) -> None:
     with pytest.raises(UserError):
-        load_text("fuzzed.py", text)
+        methods_in("fuzzed.py", text)
 
 
 def test_the_cards_of_the_package_pass_the_same_checks() -> None:
@@ -144,6 +142,7 @@ def test_the_cards_of_the_package_pass_the_same_checks() -> None:
         check_card(card, "built in")
 
 
+@pytest.mark.usefixtures("fresh_environment")
 def test_an_installed_method_is_found_by_its_entry_point(
     plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,16 +150,12 @@ def test_an_installed_method_is_found_by_its_entry_point(
     (tmp_path / "other-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
     (tmp_path / "other-1.0.dist-info" / "entry_points.txt").write_text(f"[carft.methods]\n{NAME} = near:Near\n")
     monkeypatch.syspath_prepend(tmp_path)
-    installed.cache_clear()
-    try:
-        cell = specify("icons/tools", NAME, VALUES)
-        assert cell.plugin == PLUGGED[NAME] and METHODS[NAME].implementation == "near:Near"
-        load_installed()
-    finally:
-        installed.cache_clear()
-        sys.modules.pop("near", None)
+    cell = specify("icons/tools", NAME, VALUES)
+    assert cell.plugin == BUILT_IN.source_of(NAME, "icons/tools")
+    assert BUILT_IN.method(NAME).implementation == "near:Near"
 
 
+@pytest.mark.usefixtures("fresh_environment")
 def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,17 +171,12 @@ def test_an_installed_task_is_found_by_its_family_and_its_source_is_part_of_the_
         "BAD = replace(CARDS[0], name='zoobad', templates=('no place',))\nNONE = 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    installed.cache_clear()
-    try:
-        cell = specify("zootasks/tools", "ft", {"lr": 1e-4})
-        assert cell.plugin and cell.plugin == source_of("ft", "zootasks/tools")
-        require_source("ft", "zootasks/tools", cell.plugin)
-        for name, says in (("zoobad", "exactly one {}"), ("zoonone", "no card of a task"), ("zootasks/x", "no task")):
-            with pytest.raises(UserError, match=says):
-                specify(name, "ft", {"lr": 1e-4})
-    finally:
-        installed.cache_clear()
-        sys.modules.pop("zootasks", None)
+    cell = specify("zootasks/tools", "ft", {"lr": 1e-4})
+    assert cell.plugin and cell.plugin == BUILT_IN.source_of("ft", "zootasks/tools")
+    BUILT_IN.require_source("ft", "zootasks/tools", cell.plugin)
+    for name, says in (("zoobad", "exactly one {}"), ("zoonone", "no card of a task"), ("zootasks/x", "no task")):
+        with pytest.raises(UserError, match=says):
+            specify(name, "ft", {"lr": 1e-4})
 
 
 def test_the_page_shows_the_method_that_is_written(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from carft.core.errors import CorruptFile, UserError
 from carft.core.files import write_json
-from carft.data.catalog import card
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.store.early_stopping import (
     NO_THRESHOLDS,
@@ -120,7 +120,7 @@ class Crew:
         record = made_up_record(job.cell, {"val/top1": curve[-1], "val/loss": 1.0})
         self.store.write(record, history, PREDICTIONS)
         if job.kind == "confirm":
-            for name in card(job.cell.task).sets:
+            for name in BUILT_IN.card(job.cell.task).sets:
                 self.store.add_evaluation(job.cell.id, name, {f"{name}/top1": curve[-1]}, PREDICTIONS, {})
         return None
 

@@ -24,14 +24,15 @@ from carft.store.early_stopping import write_pruned
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
 from carft.store.mirror import SHARED, MirroredStore, open_store
-from carft.store.named_tasks import keep_tasks, named_tasks, require_task
 from carft.store.object_store import ObjectStore, checked_url
 from carft.store.records import Store
+from carft.store.stored_catalog import named_tasks
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
 from sweeps.faults import lock as sole
 from sweeps.faults.lock import sweep_lock
 from tests.carft_cli.test_refusals import assert_refused
 from tests.support.buckets import BUCKET, KEY, SECRET, Machines, Server, serving
+from tests.support.folder import keep_tasks
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, made_up_study, quick_cell, run_cli
 
 CELL = quick_cell("ft", lr=LR)
@@ -74,7 +75,7 @@ def test_named_tasks_reach_other_machines(machines: Machines) -> None:
     keep_tasks(machines.store("first"), [task])
     assert {"folders.json", "tasks"} == {name.partition("/")[0] for name in machines.names()}
     assert named_tasks(machines.store("second")) == []
-    require_task(second := machines.store("second"), "nobody/here")  # one that this process does not know
+    (second := machines.store("second")).refresh(*SHARED)
     assert named_tasks(second) == [task]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from carft import NUMERICS
 from carft.core.errors import UserError
-from carft.data.catalog import card
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
 from carft.store import archive as archive_module
@@ -88,7 +88,7 @@ def test_cells_on_other_data_or_of_an_unknown_task_and_corrupt_ones_are_stale(st
     torn = put(store, OTHER)
     (store.folder(torn.id) / "record.json").write_text("{")
     found = {row["cell"]: (row["what"], row["why"]) for row in stale_cells(store)}
-    assert found[aged.id][0] == "data version" and card(TASK).version in found[aged.id][1]
+    assert found[aged.id][0] == "data version" and BUILT_IN.card(TASK).version in found[aged.id][1]
     assert found[lost.id][0] == "task" and found[torn.id][0] == "corrupt"
 
 

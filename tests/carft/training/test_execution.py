@@ -19,8 +19,8 @@ from carft.core.errors import Diverged, UserError
 from carft.data.files import Files, decode
 from carft.data.task import ImageSet
 from carft.data.views import CentreView, TrainView, batches
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
-from carft.spec.registry import method_card
 from carft.store.records import Store
 from carft.training import loop
 from carft.training.checkpoint import Checkpoints
@@ -127,7 +127,7 @@ def test_metrics_stay_on_the_device_until_they_are_read_together(
         read = getattr(torch.Tensor, name)
         monkeypatch.setattr(torch.Tensor, name, lambda self, name=name, read=read: (reads.append(name), read(self))[1])
     monkeypatch.setattr(loop, "READ_EVERY", 3)
-    network, method = bench.network(), method_card("car_ft").load()(CELL, bench.pretrained, bench.prompts)
+    network, method = bench.network(), BUILT_IN.method("car_ft").load()(CELL, bench.pretrained, bench.prompts)
     trainer = Trainer(CELL, bench, network, method)
     trainer.train_epoch(0)
     steps = trainer.progress.step
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_is_found_before_a_checkpoint_is_written(
     bench: CellContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell, network = quick_cell("ft", lr=LR), bench.network()
-    method = method_card("ft").load()(cell, bench.pretrained, bench.prompts)
+    method = BUILT_IN.method("ft").load()(cell, bench.pretrained, bench.prompts)
     monkeypatch.setattr(method, "loss", lambda batch: (batch.logits.sum() * torch.nan, {}))
     checkpoints = Checkpoints(tmp_path / "checkpoint.safetensors", every=2)
     trainer = Trainer(cell, bench, network, method, checkpoints)
@@ -160,7 +160,7 @@ def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, 
         assert found == pytest.approx(expected, rel=0.05), column
     assert all(p.dtype == torch.float32 for p in whole.network.parameters())
     network = bench.network()
-    method = method_card("car_ft").load()(cell, bench.pretrained, bench.prompts)
+    method = BUILT_IN.method("car_ft").load()(cell, bench.pretrained, bench.prompts)
     trainer = Trainer(cell, bench, network, method, checkpoints)
     assert trainer.progress.scaler["scale"] == trainer.scaler.get_scale() >= 1.0
     assert compute(cell, bench, checkpoints).history == whole.history
@@ -168,7 +168,7 @@ def test_float16_scales_the_loss_and_resumes_with_the_scale(bench: CellContext, 
 
 def test_float16_skips_a_step_whose_gradients_overflow(bench: CellContext, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = replace(quick_cell("ft", lr=LR), precision="float16")
-    network, method = bench.network(), method_card("ft").load()(cell, bench.pretrained, bench.prompts)
+    network, method = bench.network(), BUILT_IN.method("ft").load()(cell, bench.pretrained, bench.prompts)
     trainer, start = Trainer(cell, bench, network, method), bench.network().state_dict()
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**28)
     (parts,) = parts_of_epoch(np.arange(4), 4, WorkerRank(), 1)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from carft.core.errors import UserError
-from carft.data import catalog
-from carft.data.catalog import card
 from carft.data.domainbed.cards import DATA_SETS
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.registry import METHODS
 from carft.spec.resolve import command, interpolation, specify
@@ -42,7 +41,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def few_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalog.CARDS, TASK, replace(card(TASK), banks={"standard": card(TASK).bank("standard")[:2]}))
+    card = BUILT_IN.card(TASK)
+    few = {"standard": card.bank("standard")[:2]}
+    monkeypatch.setitem(BUILT_IN.family(TASK).cards, TASK, replace(card, banks=few))
 
 
 def cell_of(recipe: str, method: str = "car_ft", seed: int = 0) -> Cell:
@@ -127,9 +128,10 @@ def test_a_recipe_trains_and_evaluates_as_its_source_does(recipe: str, root: Pat
     history = store.history(cell.id)
     assert len(history["train/loss"]) == cell.training.steps == 4
     side = {"domainbed": "in", "clipood": "out"}[recipe]
-    expected = card(TASK).unseal(Folder(root), side).suites["sketch"]
+    validation = BUILT_IN.open(TASK, Folder(root), "domainbed").val
+    expected = BUILT_IN.unseal(TASK, Folder(root), side).suites["sketch"]
     assert set(store.predictions(cell.id, "ood/sketch").images) == set(expected.names)
-    assert set(store.predictions(cell.id, "val").images) == set(card(TASK).open(Folder(root), "domainbed").val.names)
+    assert set(store.predictions(cell.id, "val").images) == set(validation.names)
     zero_shot = cell_of(recipe, "zeroshot")
     run_cell(zero_shot, store, execution, unseal=True)
     assert list(store.predictions(zero_shot.id, "ood/sketch").images) == list(expected.names)

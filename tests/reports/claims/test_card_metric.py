@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from carft.core.metrics import Predictions
-from carft.data.catalog import DOWNSTREAM, card
+from carft.data.card import Card
+from carft.data.catalog import DOWNSTREAM
 from carft.store.records import Store
 from reports.claims.rules import Verdict
 from reports.evidence.evidence import Evidence
@@ -31,10 +32,10 @@ def unbalanced(shares: dict[str, tuple[float, float]]):
     """Predictions of pets in which a method is right on a share of the common class and another share of the rare."""
     ordinary, by_top1 = planted.predictions, {GOOD.top1[name]: share for name, share in shares.items()}
 
-    def predictions(task: str, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator):
-        if task != "pets" or name == "val":
-            return ordinary(task, name, top1, context, plan, rng)
-        width = len(card(task).classes)
+    def predictions(card: Card, name: str, top1: float, context: float, plan: Plan, rng: np.random.Generator):
+        if card.name != "pets" or name == "val":
+            return ordinary(card, name, top1, context, plan, rng)
+        width = len(card.classes)
         labels = np.repeat(np.arange(width), [COMMON, *[RARE] * (width - 1)])
         place = np.concatenate([np.arange(COMMON) / COMMON, np.tile(np.arange(RARE) / RARE, width - 1)])
         common, rare = by_top1[top1]

@@ -12,7 +12,8 @@ import numpy as np
 import open_clip
 import pytest
 
-from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, Card, card
+from carft.data.catalog import DOWNSTREAM_ICONS, Card
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Reading, Training
 from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
@@ -24,7 +25,6 @@ from reports.claims.rules import shipped
 from reports.claims.verdicts import Verdict, ledger, verdicts
 from reports.evidence.evidence import Evidence
 from reports.evidence.references import OPENAI_FILES, reference_numbers, same_start
-from reports.evidence.scopes import HELD_OUT, family_of
 from reports.tables.accuracy import task_table
 from reports.tables.tuning import one_trial_table, one_trial_words, selection_table, trial_table
 from tests.support import planted
@@ -108,12 +108,12 @@ class HeldOut(Card):
 @pytest.fixture
 def domainbed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every held-out domain, as a task that also has a test set; the suite is the held-out domain."""
-    for task in HELD_OUT:
+    for task in tuple(BUILT_IN.family("pacs/photo").cards):
         start = {"model": "ViT-B-16", "pretrained": "openai"}
         suite = (task.partition("/")[2],)
-        made = replace(card("icons/transport"), name=task, scale="paper", suites=suite, **start)
-        monkeypatch.setitem(CARDS, task, made)
-    return list(HELD_OUT)
+        made = replace(BUILT_IN.card("icons/transport"), name=task, scale="paper", suites=suite, **start)
+        monkeypatch.setitem(BUILT_IN.family(task).cards, task, made)
+    return list(BUILT_IN.family("pacs/photo").cards)
 
 
 def held_out(store: Store, tasks: Sequence[str], share: float, seeds: Sequence[int] = (1, 2, 3)) -> None:
@@ -124,7 +124,7 @@ def held_out(store: Store, tasks: Sequence[str], share: float, seeds: Sequence[i
             confirm = [specify(task, method, planted.HYPERPARAMETERS[method], seed) for seed in seeds]
             for cell in confirm:
                 right = (np.arange(40) + cell.seed) % 40 < round(40 * share)
-                suite = f"ood/{card(task).suites[0]}"
+                suite = f"ood/{BUILT_IN.card(task).suites[0]}"
                 write_hits(store, cell, {"test": right.astype(int), suite: right.astype(int)}, groups)
             base = confirm[0]
             content = {"id": f"{task}-{method}".replace("/", "-"), "task": task, "method": method}
@@ -152,8 +152,10 @@ def test_a_scope_without_a_test_set_is_reported_whole(
     """A held-out domain may be all that a task has; every table and figure must cope."""
 
     for task in domainbed:
-        known = {f.name: getattr(card(task), f.name) for f in fields(Card)}
-        monkeypatch.setitem(CARDS, task, HeldOut(**{**known, "sets": (f"ood/{card(task).suites[0]}",)}))
+        known = {f.name: getattr(BUILT_IN.card(task), f.name) for f in fields(Card)}
+        monkeypatch.setitem(
+            BUILT_IN.family(task).cards, task, HeldOut(**{**known, "sets": (f"ood/{BUILT_IN.card(task).suites[0]}",)})
+        )
     held_out(store, domainbed, 31 / 40)
     for path in store.root.glob("cells/*/evaluations/test.*"):
         path.unlink()
@@ -184,7 +186,7 @@ def test_c6_of_another_model_is_not_comparable(
     domainbed: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for task in domainbed:
-        monkeypatch.setitem(CARDS, task, replace(card(task), model="RN50"))
+        monkeypatch.setitem(BUILT_IN.family(task).cards, task, replace(BUILT_IN.card(task), model="RN50"))
     held_out(store, domainbed, 0.775)
     assert answer(store, "C6").verdict == "not comparable"
 
@@ -199,7 +201,9 @@ def test_c6_of_other_weights_of_the_same_model_is_not_comparable(
     domainbed: list[str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for task in domainbed:
-        monkeypatch.setitem(CARDS, task, replace(card(task), pretrained="laion2b_s34b_b88k"))
+        monkeypatch.setitem(
+            BUILT_IN.family(task).cards, task, replace(BUILT_IN.card(task), pretrained="laion2b_s34b_b88k")
+        )
     held_out(store, domainbed, 0.775)
     found = answer(store, "C6")
     assert found.verdict == "not comparable" and "laion2b_s34b_b88k" in found.reason
@@ -208,7 +212,7 @@ def test_c6_of_other_weights_of_the_same_model_is_not_comparable(
 def test_c6_of_cells_with_other_images_is_not_comparable(domainbed: list[str], store: Store) -> None:
     held_out(store, domainbed, 31 / 40)
     study = next(s for s in store.studies() if s.method == "car_ft")
-    name = f"ood/{card(study.task).suites[0]}"
+    name = f"ood/{BUILT_IN.card(study.task).suites[0]}"
     given = store.predictions(study.confirm[0], name)
     other = replace(given, images=[f"other {image}" for image in given.images])
     store.add_evaluation(study.confirm[0], name, {}, other, {})
@@ -229,7 +233,9 @@ def test_c7_is_decided_from_reference_numbers_and_says_of_what_it_is_true(store:
 
 
 def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CARDS, "pets", replace(card("icons/transport"), name="pets", scale="paper"))
+    monkeypatch.setitem(
+        BUILT_IN.family("pets").cards, "pets", replace(BUILT_IN.card("icons/transport"), name="pets", scale="paper")
+    )
     plant(store, [*THREE, "pets"], GOOD, curves=False)
     evidence = Evidence.of(store)
     assert [(v.name, v.scale, v.tasks) for v in evidence.views()] == [
@@ -247,10 +253,9 @@ def test_scales_are_never_pooled(store: Store, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_families() -> None:
-    assert family_of("cifar10").kind == "nine"
-    assert family_of("pacs/sketch").kind == "domainbed"
-    assert family_of("imagenet").kind == "imagenet"
-    assert family_of("folder:/data/mine").kind == "single"
+    kinds = {"cifar10": "nine", "pacs/sketch": "domainbed", "imagenet": "imagenet", "icons/all": "single"}
+    pools = BUILT_IN.pools(())
+    assert {task: BUILT_IN.pool(task, pools).kind for task in kinds} == kinds
 
 
 # C8

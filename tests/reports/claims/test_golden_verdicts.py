@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from carft.data.catalog import card
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.resolve import specify
 from carft.store.records import Store
@@ -32,7 +32,7 @@ def build(store: Store, case: dict[str, Any]) -> None:
         confirm: list[Cell] = []
         for seed, hits in enumerate(rows, start=int(method != "zeroshot")):
             cell = specify(TASK, method, HYPERPARAMETERS[method], seed)
-            names = ["test", *(f"ood/{suite}" for suite in card(TASK).suites)]
+            names = ["test", *(f"ood/{suite}" for suite in BUILT_IN.card(TASK).suites)]
             write_hits(store, cell, dict.fromkeys(names, hits), [f"drawing {k}" for k in range(len(hits))])
             confirm.append(cell)
         if method == "zeroshot":

@@ -7,21 +7,23 @@ from typing import Any
 
 import pytest
 
-from carft.data.catalog import declare_tasks
+from carft.data.family import Pool
 from carft.data.folder.named import NamedTask
+from carft.spec.catalog import BUILT_IN
 from carft_cli.report import in_folder
 from reports.claims.proposals import proposal
 from reports.claims.rules import ledger
-from reports.evidence.scopes import FAMILIES, Family, Scope, own_families
+from reports.evidence.scopes import BUILT_IN_POOLS, Scope
 
 TASK = NamedTask("animals", "v", ("clinic",), ("home",), ("cat", "dog"), ("a {}.", "a {}."))
 MODEL = ("icons-resnet", "/somewhere/w.pt#sha256:" + 64 * "a")
 
 
 def scope_of(*tasks: NamedTask) -> Any:
-    declare_tasks(tasks)
-    family = own_families([task.name for task in tasks], tasks)[tasks[0].name]
-    return SimpleNamespace(scope=Scope(family, "own", *MODEL), scale="own")
+    catalog = BUILT_IN.with_tasks(tasks)
+    pool = catalog.pool(tasks[0].name, catalog.pools(()))
+    archive = SimpleNamespace(catalog=catalog)
+    return SimpleNamespace(scope=Scope(pool, "own", *MODEL), scale="own", archive=archive)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_a_family_is_asked_to_be_held_out_by_the_folder_of_one_of_its_tasks() ->
 
 
 def test_on_the_built_in_world_the_model_of_the_folder_is_kept_and_claims_of_the_paper_name_its_data() -> None:
-    icons: Family = FAMILIES["icons/all"]
+    icons: Pool = BUILT_IN_POOLS["icons/all"]
     evidence: Any = SimpleNamespace(scope=Scope(icons, "miniature", *MODEL), scale="miniature")
     assert proposal(ledger()["C5"], evidence)[1] == (
         "python cli.py sweep downstream --model icons-resnet --pretrained FILE"

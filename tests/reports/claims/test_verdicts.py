@@ -14,6 +14,7 @@ import pytest
 
 from carft.core.metrics import macro
 from carft.data.catalog import DOWNSTREAM_ICONS
+from carft.data.folder.family import sweep_of
 from carft.spec.cell import Training
 from carft.spec.resolve import interpolation, specify
 from carft.store.records import Store
@@ -24,7 +25,6 @@ from reports.claims.power import ENOUGH
 from reports.claims.rules import UNDECIDABLE, answer_of, decide
 from reports.claims.verdicts import Part, Verdict, ledger, verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Evidence
-from reports.evidence.scopes import family_of
 from reports.stats.intervals import Component, Estimate
 from reports.tables.tuning import trial_table
 from tests.support.planted import Plan, change_study, plant, write
@@ -86,7 +86,7 @@ def test_what_is_missing_is_missing_at_the_scale_of_the_folder(
 
 def test_the_command_of_a_task_on_your_own_data_is_safe_in_a_shell_and_leaves_its_place_open() -> None:
     task = "folder:/my [old] data?id=a%20photo&ood=scan,sketch"
-    assert shlex.split(family_of(task).command)[-2:] == ["--tasks", "folder:PATH?id=a%20photo&ood=scan,sketch"]
+    assert shlex.split(sweep_of(task))[-2:] == ["--tasks", "folder:PATH?id=a%20photo&ood=scan,sketch"]
 
 
 def test_the_opposite_is_contradicted(tmp_path: Path) -> None:

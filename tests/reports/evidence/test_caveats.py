@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from carft.data.catalog import CARDS, card
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from reports.build import build_report, sources_of
 from reports.evidence.caveats import FAILED, FIXTURE, ONE_TEMPLATE, UNATTESTED, UNTRAINED_START, said_of
@@ -56,8 +56,8 @@ def test_unattested_data_are_marked_in_every_table_and_on_every_page(
 
 
 def test_a_constant_context_distribution_is_marked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = replace(card(TASK), banks={**card(TASK).banks, "standard": ("a photo of a {}.",)})
-    monkeypatch.setitem(CARDS, TASK, alone)
+    alone = replace(BUILT_IN.card(TASK), banks={**BUILT_IN.card(TASK).banks, "standard": ("a photo of a {}.",)})
+    monkeypatch.setitem(BUILT_IN.family(TASK).cards, TASK, alone)
     planted(store, [TASK], PLAN)
     tasks = sources_of(store).table("tasks").set_index("method")["caution"]
     assert tasks["car_ft"] == ONE_TEMPLATE and not tasks["ft"]

@@ -10,12 +10,13 @@ import pytest
 
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.core.errors import UserError
+from carft.data.icons.family import Icons
 from carft.spec.resolve import specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import CAR_FT, FT, Evidence
-from reports.evidence.scopes import FAMILIES
+from reports.evidence.scopes import BUILT_IN_POOLS
 from reports.tables.accuracy import task_table
 from reports.tables.folder import problem_table
 from tests.support.planted import Plan, change_study, changed, plant
@@ -29,7 +30,8 @@ PLAN = Plan(
 @pytest.fixture
 def folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A whole family of few tasks: so what is missing below is missing by the damage alone."""
-    monkeypatch.setitem(FAMILIES, "icons", replace(FAMILIES["icons"], tasks=tuple(TASKS)))
+    pool = replace(BUILT_IN_POOLS["icons"], tasks=tuple(TASKS))
+    monkeypatch.setattr(Icons, "pools", lambda self, studied: (pool,))
     plant(store, TASKS, PLAN, curves=False)
     return store
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from reports.evidence.scopes import FAMILIES, Scope, named
+from reports.evidence.scopes import BUILT_IN_POOLS, Scope, named
 
-RESNET = Scope(FAMILIES["icons-full"], "miniature", "icons-resnet", "icons")
-VIT = Scope(FAMILIES["icons-full"], "miniature", "icons-vit", "icons")
-RANDOM = Scope(FAMILIES["icons-full"], "miniature", "icons-resnet", "random")
-OTHER = Scope(FAMILIES["icons/domains"], "miniature", "icons-vit", "icons")
+RESNET = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-resnet", "icons")
+VIT = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-vit", "icons")
+RANDOM = Scope(BUILT_IN_POOLS["icons-full"], "miniature", "icons-resnet", "random")
+OTHER = Scope(BUILT_IN_POOLS["icons/domains"], "miniature", "icons-vit", "icons")
 
 
 def test_a_second_model_changes_no_name() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from carft.data.folder.named import NamedTask
-from carft.store.named_tasks import keep_tasks
 from carft.store.records import Store
 from reports.build import sources_of
 from reports.figures.figure import draw_figures
 from reports.render.page import Content
 from tests.reports.render.conftest import PLAN
 from tests.support.browsing import IN_A_BROWSER, Open
+from tests.support.folder import keep_tasks
 from tests.support.planted import plant
 
 pytestmark = IN_A_BROWSER

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from carft.data.catalog import card
+from carft.spec.catalog import BUILT_IN
 from carft.store.mirror import mirror_of
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -57,7 +57,7 @@ class Story:
         cells = [name.split("/")[1] for name in names if name.endswith("/record.json")]
         sets = {cell: sum(f"{cell}/evaluations/" in name for name in names if name.endswith(".json")) for cell in cells}
         untouched = [cell for cell in cells if not sets[cell] and f"cells/{cell}/history.parquet" in names]
-        return untouched + [cell for cell in cells if sets[cell] == len(card(TASK).sets)]
+        return untouched + [cell for cell in cells if sets[cell] == len(BUILT_IN.card(TASK).sets)]
 
     def records(self) -> list[str]:
         return [name for name in self.server.names(PREFIX) if name.endswith("/record.json")]

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from carft.core.errors import UserError
-from carft.data.catalog import CARDS, card
-from carft.data.counting import sizes_of
+from carft.data.catalog import CARDS
 from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_weights, size_of
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.store.records import Record, Store
 from carft.training.execution import Execution
@@ -24,7 +24,7 @@ from sweeps.plan.forecast import OVERHEAD, START_S, Forecast, forecast
 from sweeps.plan.needs import needs_of
 from sweeps.plan.planning import Plan, plan_of, read_plan_results, write_plan_result
 from sweeps.plan.rates import WITHIN_OTHERS, Hardware, Rate, Rates, estimated, recorded
-from sweeps.plan.work import PendingWork, passes_of
+from sweeps.plan.work import Costs, PendingWork
 from sweeps.ray_backend.connect import Resources
 from sweeps.ray_backend.preflight import obstacles, require_space
 from sweeps.recipes import Recipe, load_recipe
@@ -34,6 +34,7 @@ from tests.support.helpers import LR, made_up_predictions, quick_cell, run_cli
 
 TASK = "icons/transport"
 HERE = Hardware("cpu", 1, "float32", hardware_name("cpu"))
+COSTS = Costs(BUILT_IN)
 SMALL = ModelSize(flop=1e6, parameters=1000)
 
 
@@ -57,9 +58,9 @@ def write(store: Store, cell: Cell, top1: float) -> None:
 
 @pytest.mark.parametrize("task", ["icons/tools", "icons/all"])
 def test_the_images_of_the_built_in_world_are_counted_without_drawing_them(task: str) -> None:
-    chosen, sizes = card(task), sizes_of(task)
+    sizes = COSTS.sizes(task)
     if task == "icons/tools":
-        opened, sealed = chosen.open(Folder()), chosen.unseal(Folder())
+        opened, sealed = BUILT_IN.open(task, Folder()), BUILT_IN.unseal(task, Folder())
         found = len(opened.train), len(opened.val), sum(map(len, sealed.sets().values()))
         assert (sizes.train, sizes.val, sizes.sealed) == found
     assert min(sizes.train, sizes.val, sizes.sealed) > 0
@@ -67,15 +68,15 @@ def test_the_images_of_the_built_in_world_are_counted_without_drawing_them(task:
 
 def test_every_task_of_the_catalog_can_be_counted() -> None:
     for task in CARDS:
-        assert sizes_of(task).train >= sizes_of(task).val > 0, task
-    assert sizes_of("imagenet").train + sizes_of("imagenet").val == 1_281_167
-    assert sizes_of("imagenet").sealed == 50_000 + 10_000 + 30_000 + 7_500 + 50_889 + 18_574
+        assert COSTS.sizes(task).train >= COSTS.sizes(task).val > 0, task
+    assert COSTS.sizes("imagenet").train + COSTS.sizes("imagenet").val == 1_281_167
+    assert COSTS.sizes("imagenet").sealed == 50_000 + 10_000 + 30_000 + 7_500 + 50_889 + 18_574
 
 
 def test_an_untouched_folder_has_everything_to_run(store: Store) -> None:
     found = forecast_of(store, recipe())
     assert (found.total, found.done, found.cells) == (1 + 4 + 3 + 9, 0, 17)
-    per_cell = -(-sizes_of(TASK).train // 32) * recipe().training.epochs
+    per_cell = -(-COSTS.sizes(TASK).train // 32) * recipe().training.epochs
     assert found.steps == (4 + 3) * per_cell
 
 
@@ -88,7 +89,7 @@ def test_the_cells_to_run_are_those_that_the_protocol_hands_out(methods: str, st
         jobs.append(job)
         for cell in job.cells():
             write(store, cell, top1=0.5)
-            for name in card(TASK).sets:
+            for name in BUILT_IN.card(TASK).sets:
                 store.add_evaluation(cell.id, name, {f"{name}/top1": 0.5}, made_up_predictions(), {})
         protocol.end(job)
         assert forecast_of(store, chosen).cells == expected - sum(len(job.cells()) for job in jobs)
@@ -107,8 +108,8 @@ def test_cells_that_failed_for_good_are_not_to_run(store: Store) -> None:
 def test_time_is_that_of_jobs_that_wait_for_each_other(store: Store) -> None:
     """Two rounds of two trials, then three confirm cells: the last of them runs alone on two slots."""
     one, two, many = (forecast_of(store, recipe("ft"), slots) for slots in (1, 2, 1000))
-    cell = passes_of("ft", TASK, sizes_of(TASK), recipe().training_of()) * 0.001
-    confirm = cell + sizes_of(TASK).sealed * 0.001
+    cell = COSTS.passes("ft", TASK, recipe().training_of()) * 0.001
+    confirm = cell + COSTS.sizes(TASK).sealed * 0.001
     assert one.wall_s - START_S == pytest.approx(4 * cell + 3 * confirm) == pytest.approx(one.busy_s)
     assert two.wall_s - START_S == pytest.approx(2 * cell + 2 * confirm)
     assert many.wall_s - START_S == pytest.approx(2 * cell + confirm)
@@ -142,26 +143,26 @@ def test_the_range_is_that_of_the_rate_with_time_that_no_record_holds(store: Sto
 
 def test_rates_are_medians_of_the_records_that_fit_and_few_records_widen_their_range() -> None:
     cells = [quick_cell("ft", seed, lr=LR) for seed in range(3)]
-    passes = passes_of("ft", TASK, sizes_of(TASK), Training(epochs=1))
+    passes = COSTS.passes("ft", TASK, Training(epochs=1))
     records = [made(cell, seconds) for cell, seconds in zip(cells, (1.0, 2.0, 6.0), strict=True)]
     elsewhere = [made(cells[0], 100.0, device="cuda"), made(cells[0], 100.0, workers=2)]
-    rates = recorded([*records, *elsewhere], HERE)
+    rates = recorded([*records, *elsewhere], HERE, COSTS)
     assert rates is not None and not rates.estimate
     wider = 1 + 1 / 3
     found = (rates.trained.low, rates.trained.seconds, rates.trained.high)
     assert found == pytest.approx((1.0 / passes / wider, 2.0 / passes, 6.0 / passes * wider))
     assert rates.untrained == rates.trained.within(WITHIN_OTHERS)
     assert rates.basis.startswith("3 cells on record here, 3 of them trained")
-    assert recorded(elsewhere, HERE) is None
+    assert recorded(elsewhere, HERE, COSTS) is None
 
 
 def test_cells_that_train_are_measured_apart_from_those_that_do_not(store: Store) -> None:
     zero_shot = quick_cell("zeroshot")
-    slow = Record(zero_shot, {}, made(zero_shot, 0).provenance, {"validate": 100 * sizes_of(TASK).val})
-    alone = recorded([slow], HERE)
+    slow = Record(zero_shot, {}, made(zero_shot, 0).provenance, {"validate": 100 * COSTS.sizes(TASK).val})
+    alone = recorded([slow], HERE, COSTS)
     assert alone is not None and alone.trained == alone.untrained.within(WITHIN_OTHERS)
     cell = quick_cell("ft", lr=LR)
-    rates = recorded([slow, made(cell, passes_of("ft", TASK, sizes_of(TASK), cell.training))], HERE)
+    rates = recorded([slow, made(cell, COSTS.passes("ft", TASK, cell.training))], HERE, COSTS)
     assert rates is not None and (rates.trained.seconds, rates.untrained.seconds) == pytest.approx((1.0, 100.0))
     made_ = forecast(Protocol(recipe("zeroshot,ft"), store), 1, rates, SMALL)
     trained = sum(work.jobs * work.passes for work in made_.left if work.trains)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carft.data.catalog import card
 from carft.posthoc.soup import run_soup
 from carft.posthoc.wise_ft import run_curve
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.registry import METHODS, SOUP_RULES
 from carft.store.records import Store
@@ -72,7 +72,7 @@ def test_a_cell_of_one_worker_without_weights_is_unsealed_by_one(tmp_path: Path)
     done = run_cli(*asked, "--workers", 2, "--unseal")
     assert done.returncode == 0, done.stderr
     (cell,) = Store(tmp_path).ids()
-    assert Store(tmp_path).evaluated(cell) == set(card(TASK).sets)
+    assert Store(tmp_path).evaluated(cell) == set(BUILT_IN.card(TASK).sets)
 
 
 @pytest.mark.full
@@ -110,7 +110,7 @@ def test_every_kind_of_job_uses_all_workers_and_the_last_confirm_cell_the_free_o
     assert not protocol.failed and summary.cells_failed == 0
     (study,) = store.studies()
     (confirm,) = study.confirm
-    sets, trials = set(card(TASK).sets), {trial.cell for trial in study.trials}
+    sets, trials = set(BUILT_IN.card(TASK).sets), {trial.cell for trial in study.trials}
     for cell in store.ids():
         assert store.evaluated(cell) == (set() if cell in trials else sets), store.read(cell).cell.method
         made = [store.read(cell).provenance, *(found.provenance for found in store.evaluations(cell).values())]

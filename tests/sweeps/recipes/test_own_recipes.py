@@ -62,8 +62,8 @@ def test_a_recipe_names_the_family_of_its_tasks(mine: Path) -> None:
     (mine.parent / "carft.yaml").write_text("\n".join(["tasks:", *tasks]))
     mine.write_text(f"{FIVE}family: emoji\n")
     recipe = load_recipe(str(mine))
-    assert tasks_of(recipe) == ["emoji/cats", "emoji/dogs", "zoo/own"]
-    assert tasks_of(recipe, ["dogs", "zoo/own"]) == ["emoji/dogs", "zoo/own"]
+    assert tasks_of(recipe)[0] == ["emoji/cats", "emoji/dogs", "zoo/own"]
+    assert tasks_of(recipe, ["dogs", "zoo/own"])[0] == ["emoji/dogs", "zoo/own"]
     mine.write_text("extends: downstream\nfamily: emoji\n")
     with pytest.raises(UserError, match="line 2: family: a family is for the tasks of a tasks_file"):
         load_recipe(str(mine))

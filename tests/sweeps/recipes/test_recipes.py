@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.catalog import DOWNSTREAM, DOWNSTREAM_ICONS, card
+from carft.data.catalog import DOWNSTREAM, DOWNSTREAM_ICONS
+from carft.spec.catalog import BUILT_IN
 from carft.spec.registry import METHODS
 from carft.spec.study import search_seed_of
 from reports.evidence.references import reference_numbers
@@ -38,7 +39,7 @@ def test_the_shipped_recipes_load() -> None:
         assert recipe.name == name
         resolved = recipe.changed()
         assert resolved.model_copy(update={"tasks": recipe.tasks}) == recipe
-        assert all(card(task).name == task for task in resolved.tasks)
+        assert all(BUILT_IN.card(task).name == task for task in resolved.tasks)
         assert recipe.expect
         assert recipe.training_of().epochs == recipe.training.epochs
 
@@ -57,7 +58,7 @@ def test_the_paper_scale_recipes_ask_what_the_paper_asks() -> None:
     for name in ("downstream", "ood", "domainbed", "clipood"):
         recipe = load_recipe(name)
         assert (recipe.model, recipe.pretrained) == ("ViT-B-16", "openai")
-        assert {card(task).scale for task in recipe.changed().tasks} == {"paper"}
+        assert {BUILT_IN.card(task).scale for task in recipe.changed().tasks} == {"paper"}
         assert "Scale paper" in recipe.expect
         highest = 10**-3.499 if name == "domainbed" else 1e-4  # DomainBed's own range ends at 10^-3.5
         assert recipe.space_of(METHODS["car_ft"])["lr"].high <= highest

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carft.spec.registry import METHODS, Range, trained_methods
+from carft.spec.catalog import BUILT_IN
+from carft.spec.registry import METHODS, Range
 from sweeps.search.sampler import STARTUP_TRIALS, Result, suggest
 
 SPACE = METHODS["car_ft"].space
@@ -18,7 +19,7 @@ def results(seed: int, count: int) -> list[Result]:
     return [Result(suggest(seed, k, SPACE, []), (k * 37 % 11) / 11) for k in range(count)]
 
 
-@pytest.mark.parametrize("method", trained_methods())
+@pytest.mark.parametrize("method", BUILT_IN.trained_methods())
 def test_trial_zero_is_the_first_guess(method: str) -> None:
     space = METHODS[method].space
     expected = {name: limits.first_guess for name, limits in space.items()}
@@ -73,5 +74,5 @@ def test_a_search_is_spread_over_the_logarithm() -> None:
 
 
 def test_a_search_never_gets_a_range_that_reaches_zero() -> None:
-    for name in trained_methods():
+    for name in BUILT_IN.trained_methods():
         assert all(limits.low > 0 for limits in METHODS[name].space.values())

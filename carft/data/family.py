@@ -1,0 +1,189 @@
+"""Families of tasks: what the rest of the project asks of one folder of this package, or of an installed package.
+
+A family without code of its own is a :class:`Family` of cards. Only opening a task imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from carft.core.errors import UserError
+from carft.data.card import Card, DataOptions
+from carft.data.sets import DataSet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from carft.data.task import Sealed, Task
+
+#: how a sweep over tasks that are named begins
+SWEEP = "python cli.py sweep downstream --tasks"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of images of a task."""
+
+    train: int
+    val: int
+    sealed: int
+    """Test set and all suites together."""
+
+    @staticmethod
+    def split(count: int, share: float, sealed: int) -> Sizes:
+        """Return the sizes of a task whose validation images are a ``share`` of ``count`` training images."""
+        val = round(count * share)
+        return Sizes(count - val, val, sealed)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Tasks that reports average over and decide claims on together."""
+
+    name: str
+    """Name of the scope in tables."""
+    kind: str
+    """What the ledger's claims are asked of: ``nine``, ``single``, ``imagenet`` or ``domainbed``."""
+    title: str
+    """What sentences call it."""
+    tasks: tuple[str, ...]
+    """The tasks that a claim on the whole pool needs."""
+    command: str
+    """The sweep that runs them."""
+    card: Card = field(compare=False, repr=False)
+    """The card of the first task."""
+    built_in: bool = False
+    """Whether it is one of this package's, whose claims are asked even before a sweep."""
+
+    @property
+    def scale(self) -> str:
+        """The scale of its tasks."""
+        return self.card.scale
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe of its sweep."""
+        return self.command.removeprefix("python cli.py sweep ").split()[0]
+
+    def has(self, what: str) -> bool:
+        """Return whether its tasks have what a claim needs, as far as the card says."""
+        parts = {"test": self.card.has_test, "suites": bool(self.card.suites), "contexts": bool(self.card.contexts)}
+        return parts.get(what, True)
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Tasks that are found, opened, counted and shown in one way.
+
+    The methods of this class call the functions of the module that a card names as its ``loader``. A family that knows
+    better overrides them.
+    """
+
+    name: str
+    """First part of the names of its tasks."""
+    cards: Mapping[str, Card]
+    """Task -> card, in the order of ``ls tasks``."""
+    data_sets: Mapping[str, DataSet] = field(default_factory=dict)
+    """Data set -> entry, for the commands of ``data``."""
+    built_in_pools: tuple[Pool, ...] = ()
+    """How its tasks are pooled in reports; by default all in one pool."""
+
+    def card(self, task: str) -> Card | None:
+        """Return the card of a task; None if the family has none of this name."""
+        return self.cards.get(task)
+
+    def require_present(self, card: Card, options: DataOptions) -> None:
+        """Raise ``UserError`` if the data do not exist. Opens no image."""
+        if card.folder and options.root is None:
+            raise UserError(
+                f"{card.name} needs data on this machine, and no data folder was named.",
+                f"Give --data ROOT, the folder that holds '{card.folder}'. Where to get it: {card.source}",
+            )
+        self._function(card, "require_present")(card, options)
+
+    def require_sealed(self, card: Card, options: DataOptions) -> None:
+        """Raise ``UserError`` if training data or held-out sets do not exist."""
+        self.require_present(card, options)
+        self._function(card, "require_sealed", lambda card, options: None)(card, options)
+
+    def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
+        """Open training and validation images. holdout: as of a cell."""
+        chosen = () if holdout == "stable" else (holdout,)
+        return self._function(card, "open_task")(card, options, *chosen)
+
+    def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
+        """Open the test set and the suites. target_split: as of a cell."""
+        chosen = () if target_split == "all" else (target_split,)
+        return self._function(card, "open_sealed")(card, options, *chosen)
+
+    def count(self, card: Card, options: DataOptions) -> Sizes:
+        """Return the numbers of images, from ``count(card)`` of the loader or else by opening the data."""
+        count = self._function(card, "count", None)
+        return _count_opened(self, card, options) if count is None else count(card)
+
+    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
+        """Return an image of a held-out set as (H, W, 3) uint8 RGB, whole and at its own size. No torch.
+
+        Args:
+            card: The task.
+            held_out: ``test`` or ``ood/<suite>``.
+            name: Name of the image in predictions.
+            root: Data root; None where no data folder is known.
+
+        Raises:
+            UserError: The data are not here, changed, or hold no readable image of this name.
+        """
+        picture = self._function(card, "picture", None)
+        if picture is None:
+            raise UserError(
+                f"The loader of {card.name} shows no pictures.",
+                f"Its author can add picture(card, held_out, name, root) to {card.loader}.",
+            )
+        return picture(card, held_out, name, root)
+
+    def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
+        """Return how the tasks of the family are pooled in reports. studied: the tasks of a results folder."""
+        pools = self.built_in_pools or (_pool_of(self),)
+        return tuple(replace(pool, card=self.cards[pool.tasks[0]]) for pool in pools)
+
+    def _function(self, card: Card, name: str, *default: Any) -> Callable[..., Any]:
+        return getattr(importlib.import_module(card.loader), name, *default)
+
+
+def _pool_of(family: Family) -> Pool:
+    """All tasks of a family as one pool."""
+    names = tuple(family.cards)
+    card = family.cards[names[0]]
+    if len(names) == 1:
+        return Pool(names[0], "single", names[0], names, f"{SWEEP} {shlex.quote(names[0])}", card)
+    title = f"the {len(names)} tasks of {family.name}"
+    return Pool(family.name, "nine", title, names, f"{SWEEP} {shlex.quote(family.name)}", card)
+
+
+def _count_opened(family: Family, card: Card, options: DataOptions) -> Sizes:
+    family.require_sealed(card, options)
+    task, sets = family.open_task(card, options), family.open_sealed(card, options).sets()
+    return Sizes(len(task.train), len(task.val), sum(map(len, sets.values())))
+
+
+def image_file(card: Card, root: Path | None, folder: str, name: str) -> Path:
+    """Return the file of a picture in a folder under the data root. Raises ``UserError`` if there is none.
+
+    A results folder may come from others, so the names in it must not lead out of the data.
+    """
+    if root is None:
+        raise UserError(f"Where the images of {card.name} lie was not said.", "Give --data ROOT.")
+    path = root / folder / name
+    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+        raise no_image(card, name)
+    return path
+
+
+def no_image(card: Card, name: str) -> UserError:
+    """Return the error for a picture that a task does not have."""
+    return UserError(f"{card.name} has no image called '{name}' here.", "Its picture is left out.")

@@ -1,0 +1,142 @@
+"""The family of your own data: folders and tables by their path, and named tasks. No torch."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carft.core.errors import UserError
+from carft.data.card import Card, DataOptions
+from carft.data.decoding import decode_pixels
+from carft.data.family import SWEEP, Family, Pool, Sizes, image_file
+from carft.data.folder.cards import card_of, named_card
+from carft.data.folder.checks import require_whole
+from carft.data.folder.named import NamedTask, located, version_of
+from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
+from carft.data.folder.tree import Tree
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from carft.data.task import Sealed, Task
+
+
+@dataclass(frozen=True, eq=False)
+class OwnData(Family):
+    """Tasks on folders and tables. ``folder:PATH`` is a task by itself; a named task is known by :attr:`named`."""
+
+    name: str = "folder"
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    named: Mapping[str, NamedTask] = field(default_factory=dict)
+    """Name -> named task."""
+
+    def card(self, task: str) -> Card | None:
+        if is_folder(task):
+            return card_of(task)
+        return named_card(self.named[task]) if task in self.named else None
+
+    def located(self, task: str) -> tuple[Tree, Name]:
+        """Return the tree of a task, and its domains. Raises ``UserError`` where the folder is not known here."""
+        return located(task, self.named.get(task))
+
+    def require_present(self, card: Card, options: DataOptions) -> None:
+        require_whole(card, *self.located(card.name))
+
+    def require_sealed(self, card: Card, options: DataOptions) -> None:
+        self.require_present(card, options)
+
+    def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
+        return self._function(card, "open_task")(card, *self.located(card.name), options)
+
+    def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
+        return self._function(card, "open_sealed")(*self.located(card.name), options)
+
+    def count(self, card: Card, options: DataOptions) -> Sizes:
+        tree, name = self.located(card.name)
+
+        def images(split: str, domains: tuple[str, ...]) -> int:
+            return sum(len(tree.part(domain, split)) for domain in domains)
+
+        train, val = images("train", name.id_domains), images("val", name.id_domains)
+        return Sizes(train, val, images("test", (*name.id_domains, *name.ood_domains)))
+
+    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
+        tree, _ = self.located(card.name)
+        if not card.version.startswith(version_of(tree)):
+            raise UserError(f"'{tree.root}' changed since {card.name} was run.", "Its pictures are left out.")
+        return decode_pixels(image_file(card, tree.base, "", name))
+
+    def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
+        """Return how the tasks are pooled.
+
+        Named tasks are one pool if their names share what stands before the last slash. The leave-one-domain-out tasks
+        of one folder are one. Any other folder stands alone.
+        """
+        folders = [task for task in studied if is_folder(task)]
+        shown = labels(folders)
+        folders = [task for task in folders if _is_readable(task)]
+        alone = [self._pool(shown[task], "single", shown[task], (task,), sweep_of(task)) for task in folders]
+        by_family = groupby(sorted(self.named.values(), key=_pool_key), _pool_key)
+        return (*alone, *self._left_out(folders), *(self._named_pool(list(tasks)) for _, tasks in by_family))
+
+    def _pool(self, name: str, kind: str, title: str, tasks: tuple[str, ...], command: str) -> Pool:
+        card = self.card(tasks[0])
+        assert card is not None
+        return Pool(name, kind, title, tasks, command, card)
+
+    def _left_out(self, folders: Sequence[str]) -> list[Pool]:
+        """The folders of which at least two domains were held out, each with all others in distribution."""
+        held_out = [name for name in map(parse, folders) if len(name.ood_domains) == 1]
+        counts = Counter(Name(name.path, tuple(sorted((*name.id_domains, *name.ood_domains)))) for name in held_out)
+        wholes = [whole for whole, count in counts.items() if count > 1]
+        shown = labels(f"folder:{whole.path}" for whole in wholes)
+        pools = []
+        for whole in wholes:
+            title = f"{shown[f'folder:{whole.path}']}, one domain left out"
+            domains = whole.id_domains
+            tasks = [str(Name(whole.path, tuple(d for d in domains if d != one), (one,))) for one in domains]
+            command = f"{SWEEP} folder:PATH --leave-one-out"
+            pools.append(self._pool(title, "domainbed", title, tuple(tasks), command))
+        return pools
+
+    def _named_pool(self, tasks: Sequence[NamedTask]) -> Pool:
+        first, names = tasks[0], tuple(sorted(task.name for task in tasks))
+        if first.held_out:
+            title = f"{first.family}, one domain left out"
+            command = f"{SWEEP} {shlex.quote(first.family)}=PATH --leave-one-out"
+            return self._pool(title, "domainbed", title, names, command)
+        sides = {(task.id_domains, task.ood_domains) for task in tasks}
+        more = "" if len(names) == 1 else ",..."
+        command = f"{SWEEP} {shlex.quote(names[0])}=PATH{more}"
+        if len(sides) > 1 or any(task.in_file for task in tasks):
+            command = f"{SWEEP.removesuffix(' --tasks')} --tasks-file FILE"
+        else:
+            given = {"--id-domains": first.id_domains, "--ood-domains": first.ood_domains}
+            command += "".join(f" {option} {shlex.quote(','.join(names))}" for option, names in given.items() if names)
+        if len(names) == 1:
+            return self._pool(names[0], "single", names[0], names, command)
+        return self._pool(first.family, "nine", f"the {len(names)} tasks of {first.family}", names, command)
+
+
+def _is_readable(task: str) -> bool:
+    try:
+        return bool(card_of(task))
+    except UserError:
+        return False
+
+
+def sweep_of(task: str) -> str:
+    """Return the sweep of one task, without where its folder lies."""
+    return f"{SWEEP} {shlex.quote(without_place(task))}"
+
+
+def _pool_key(task: NamedTask) -> tuple[str, bool]:
+    return (task.family or task.name, task.held_out)
+
+
+FAMILY = OwnData()

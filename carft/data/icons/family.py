@@ -1,0 +1,82 @@
+"""The family of the icons world: the nine tasks, all in one, and one domain left out in turn. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carft.data.card import Card, DataOptions
+from carft.data.family import Family, Pool, Sizes, no_image
+from carft.data.icons.cards import CARDS
+from carft.data.icons.world import ALL, DOMAINS, FULL, FULL_RENDERINGS, PROMPTS, RENDERINGS, SUITES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from carft.data.icons.drawings import Drawing
+
+#: the same nine tasks with more images of each held-out drawing
+FULL_ICONS: tuple[str, ...] = tuple(name for name in CARDS if name.startswith(FULL))
+
+#: the tasks of `sweep downstream` on the built-in world
+DOWNSTREAM_ICONS: tuple[str, ...] = tuple(name.replace(FULL, "icons/") for name in FULL_ICONS)
+
+#: DomainBed's protocol on the built-in world
+ICON_DOMAINS: tuple[str, ...] = tuple(name for name in CARDS if name.startswith(DOMAINS))
+
+
+def _pool(name: str, kind: str, title: str, tasks: tuple[str, ...], recipe: str) -> Pool:
+    return Pool(name, kind, title, tasks, f"python cli.py sweep {recipe}", CARDS[tasks[0]], built_in=True)
+
+
+class Icons(Family):
+    """Tasks whose images are drawn on this machine."""
+
+    def count(self, card: Card, options: DataOptions) -> Sizes:
+        from carft.data.icons.drawings import census, domains, parts
+
+        if card.name in ICON_DOMAINS:
+            kept = [parts(name) for name in domains() if name not in card.suites]
+            train, val = (sum(len(domain[part]) for domain in kept) for part in ("train", "val"))
+            return Sizes(train, val, sum(len(domains()[name]) for name in card.suites))
+        task, held_out = (
+            card.name.rpartition("/")[2],
+            FULL_RENDERINGS if card.name in FULL_ICONS else RENDERINGS["test"],
+        )
+
+        def images(split: str, count: int) -> int:
+            return count * sum(d.split == split and (card.name == ALL or d.task == task) for d in census())
+
+        suites = sum(images("hands" if suite == "hands" else "test", held_out) for suite in SUITES)
+        train, val = (images(split, RENDERINGS[split]) for split in ("train", "val"))
+        return Sizes(train, val, images("test", held_out) + suites)
+
+    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
+        from carft.data.icons.rendering import render
+
+        rest, _, number = name.rpartition("/")
+        drawing, _, context = rest.rpartition("/")
+        if drawing not in _drawings() or context not in PROMPTS or not number.isdecimal():
+            raise no_image(card, name)
+        return render(_drawings()[drawing], context, int(number))
+
+
+@lru_cache(maxsize=1)
+def _drawings() -> Mapping[str, Drawing]:
+    from carft.data.icons.drawings import census
+
+    return {drawing.name: drawing for drawing in census()}
+
+
+FAMILY = Icons(
+    "icons",
+    CARDS,
+    built_in_pools=(
+        _pool("icons", "nine", "nine icon tasks", DOWNSTREAM_ICONS, "downstream"),
+        _pool("icons-full", "nine", "nine icon tasks, full test sets", FULL_ICONS, "miniature-full"),
+        _pool("icons/all", "single", "all icons in one task", (ALL,), "readings"),
+        _pool("icons/domains", "domainbed", "icons, one domain left out", ICON_DOMAINS, "domainbed"),
+    ),
+)

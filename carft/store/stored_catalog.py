@@ -1,0 +1,163 @@
+"""What a results folder holds of the catalog that made it: named tasks, tasks of packages and methods. No torch.
+
+tasks/<hash of the name>.json   what a report needs of a named task on your own data
+cards/<hash of the name>.json   the card of a task from an installed package
+methods/<name>.json             the card of a method from outside this package
+folders.json                    name of a named task -> path of its folder on this machine; no archive holds it
+
+A report needs these and neither the images nor the code. No code is read from a results folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from carft.core.errors import UserError, corrupt
+from carft.core.files import files_below, read_json, write_json
+from carft.data.folder.named import NamedTask
+from carft.data.packages import PackageCard
+from carft.spec.catalog import Catalog
+from carft.spec.cell import stable_hash
+from carft.spec.plugins import Plugged
+from carft.spec.registry import PLUGIN_MODULE, MethodCard
+from carft.store.document import Document, read_document
+from carft.store.records import Store
+
+TASKS, CARDS, METHODS, FOLDERS = "tasks", "cards", "methods", "folders.json"
+#: stands for the code of a method that a results folder names
+NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
+#: fields of a method's card that no file holds: only trained methods come from outside, and code is not stored
+_OF_CODE = ("kind", "implementation", "command")
+Value = TypeVar("Value")
+
+
+class FoldersFile(Document):
+    """folders.json."""
+
+    folders: dict[str, str] = Field(default_factory=dict)
+    """Name of a task -> path of its folder on this machine."""
+
+
+def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
+    """Return a catalog with what a results folder holds; what the catalog itself knows of a named task stays.
+
+    Raises ``CorruptFile`` for a file that cannot be read.
+    """
+    own = catalog.own.named.values()
+    known = catalog.with_tasks(named_tasks(store)).with_tasks(own)
+    return known.with_stored(package_cards(store)).with_stored_methods(_methods(store))
+
+
+def named_tasks(store: Store) -> list[NamedTask]:
+    """Return the named tasks of a results folder, by name. Raises ``CorruptFile`` for a file that cannot be read."""
+    folders = _folders(store)
+    tasks = _read_all(store, TASKS, NamedTask)
+    return sorted((replace(task, folder=folders.get(task.name, "")) for task in tasks), key=lambda task: task.name)
+
+
+def package_cards(store: Store) -> list[PackageCard]:
+    """Return the cards of tasks of packages that a results folder holds."""
+    return _read_all(store, CARDS, PackageCard)
+
+
+def _methods(store: Store) -> list[Plugged]:
+    methods = []
+    for path in sorted((store.root / METHODS).glob("*.json")):
+        content = dict(read_json(path))
+        digest = str(content.pop("digest", ""))
+        card = _read(path, {**content, "implementation": NOT_HERE}, MethodCard)
+        methods.append(Plugged(card, digest))
+    return methods
+
+
+def _read_all(store: Store, folder: str, kind: type[Value]) -> list[Value]:
+    return [_read(path, read_json(path), kind) for path in sorted((store.root / folder).glob("*.json"))]
+
+
+def _read(path: Path, content: Any, kind: type[Value]) -> Value:
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise corrupt(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def keep_catalog(store: Store, catalog: Catalog, tasks: Iterable[str], methods: Iterable[str] = ()) -> None:
+    """Write what reports on these tasks and methods need of a catalog into a results folder, which then uses it.
+
+    Raises ``UserError`` for a named task that the folder holds with other data, or with studies in another metric.
+    """
+    names = list(dict.fromkeys(tasks))
+    named = [found for name in names if (found := catalog.named(name))]
+    _require_same(store, named)
+    for task in named:
+        content = {key: value for key, value in _content(task).items() if key != "folder"}
+        _write(store, TASKS, stable_hash(task.name), content)
+    for package in [entry for name in names if (entry := catalog.package_card(name))]:
+        _write(store, CARDS, stable_hash(package.card.name), _content(package))
+    for plugged in [method for name in (*catalog.of_files, *methods) if (method := catalog.plugged(name))]:
+        content = {key: value for key, value in _content(plugged.card).items() if key not in _OF_CODE}
+        _write(store, METHODS, plugged.card.name, {**content, "digest": plugged.digest})
+    _add_folders(store, {task.name: task.folder for task in named if task.folder})
+    store.catalog = stored_catalog(store, catalog)
+
+
+def copy_catalog(source: Store, target: Store) -> None:
+    """Copy what one results folder holds of a catalog to another, over what that one holds."""
+    for name in files_below(source.root, (TASKS, CARDS, METHODS)):
+        (target.root / name).parent.mkdir(exist_ok=True)
+        (target.root / name).write_bytes((source.root / name).read_bytes())
+    _add_folders(target, _folders(source))
+
+
+def _require_same(store: Store, tasks: Sequence[NamedTask]) -> None:
+    """Refuse other data under a name with results: their folder would be forgotten. Refuse another metric of a task
+    with studies: it would be chosen after results were seen."""
+    new = {task.name: task for task in tasks}
+    changed = [
+        (old, new[old.name])
+        for old in named_tasks(store)
+        if old.name in new and (old.version, old.metric) != (new[old.name].version, new[old.name].metric)
+    ]
+    if not changed:
+        return
+    studies = store.studies()
+    versions = {(study.task, study.data_version) for study in studies}
+    versions |= {(record.cell.task, record.cell.data_version) for record in store.records()}
+    for old, task in changed:
+        if old.version != task.version and (old.name, old.version) in versions:
+            raise UserError(
+                f"'{store.name}' holds results of '{old.name}' on other data, from '{old.folder or 'elsewhere'}'.",
+                "Give these data another name, or another --results.",
+            )
+        if old.metric != task.metric and any(study.task == old.name for study in studies):
+            raise UserError(
+                f"'{old.name}' is decided by {old.metric} in this results folder, and its search began with that.",
+                f"Name the tasks file with metric: {old.metric}, or another results folder.",
+            )
+
+
+def _content(value: Any) -> dict[str, Any]:
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def _write(store: Store, folder: str, name: str, content: Mapping[str, Any]) -> None:
+    with store.changing(f"{folder}/{name}.json"):
+        store.make(store.root / folder)
+        write_json(store.root / folder / f"{name}.json", content)
+
+
+def _add_folders(store: Store, folders: Mapping[str, str]) -> None:
+    if folders:
+        with store.changing(FOLDERS):
+            write_json(store.root / FOLDERS, FoldersFile(folders={**_folders(store), **folders}).content())
+
+
+def _folders(store: Store) -> dict[str, str]:
+    path = store.root / FOLDERS
+    return read_document(path, FoldersFile).folders if path.is_file() else {}

@@ -1,0 +1,96 @@
+"""Tasks of an installed package through every command, then without the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from carft.store.records import Store
+from tests.support.helpers import ROOT
+from tests.support.packages import install_shapes
+
+pytestmark = pytest.mark.slow
+MISSING = "comes from the package 'shapes-tasks' (entry point 'shapes' of carft.data), which is not installed here"
+
+
+class Project:
+    """A results folder, and commands in an environment with or without the package."""
+
+    def __init__(self, root: Path) -> None:
+        self.site, self.results, self.report = root / "site", root / "results", root / "report"
+        install_shapes(self.site)
+
+    def run(self, *arguments: object, installed: bool = True) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join(map(str, [ROOT, self.site] if installed else [ROOT]))
+        results = () if arguments[0] == "data" or ".zip" in str(arguments[-1]) else ("--results", self.results)
+        asked = [sys.executable, ROOT / "cli.py", *arguments, *results]
+        environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "300"}
+        return subprocess.run(
+            list(map(str, asked)), env=environment, cwd=self.results.parent, capture_output=True, text=True, timeout=600
+        )
+
+    def ok(self, *arguments: object, installed: bool = True) -> Any:
+        done = self.run(*arguments, "--json", installed=installed)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A smoke sweep over the two tasks of the package, and the report on it."""
+    project = Project(tmp_path_factory.mktemp("package"))
+    sweep = ("sweep", "downstream", "--smoke", "--tasks", "shapes", "--methods", "zeroshot,ft,car_ft")
+    planned = project.run("plan", *sweep[1:])
+    assert planned.returncode == 0 and "shapes/round" in planned.stdout + planned.stderr, planned.stderr
+    assert project.ok(*sweep)["cells_failed"] == 0
+    project.ok("report", "--out", project.report)
+    return project
+
+
+def test_with_the_package_its_tasks_are_listed_swept_pooled_and_verified(project: Project) -> None:
+    listed = {row["task"]: row for row in project.ok("ls", "tasks")}
+    assert listed["shapes/straight"]["suites"] == ["small"] and "icons/tools" in listed
+    checked = project.run("data", "check", "shapes/round", "--data", "elsewhere")
+    assert checked.returncode == 2 and "the package 'shapes-tasks'" in checked.stderr
+    tasks = pd.read_csv(project.report / "tables" / "tasks.csv")
+    assert set(tasks["scope"]) == {"shapes"} and set(tasks["task"]) == {"shapes/round", "shapes/straight"}
+    assert list((project.report / "pictures").glob("*.jpg"))
+    assert project.ok("report", "verify", "--out", project.report)["holds"]
+    assert project.ok("report", "why", "tasks.shapes/round/ft.test_top1")["cells"]
+    assert project.run("plan", "downstream", "--smoke").returncode == 0
+    assert Store(project.results).read(Store(project.results).ids()[0]).cell.plugin
+
+
+def test_without_the_package_reports_hold_and_other_commands_name_it(project: Project, tmp_path: Path) -> None:
+    def without(*arguments: object) -> Any:
+        return project.ok(*arguments, installed=False)
+
+    again = tmp_path / "report"
+    assert without("report", "--out", again, "--no-images")["verdicts"]
+    assert pd.read_csv(again / "tables" / "tasks.csv").equals(pd.read_csv(project.report / "tables" / "tasks.csv"))
+    assert without("report", "verify", "--out", project.report)["holds"]
+    assert without("report", "why", "tasks.shapes/round/ft.test_top1")["cells"]
+    cell = without("ls", "cells")[0]["cell"]
+    assert without("show", cell)["cell"] == cell and without("status")["cells"]
+    stale = {row["why"] for row in without("ls", "cells", "--stale")}
+    assert len(stale) == 1 and "shapes-tasks" in stale.pop()
+    for asked in (
+        ("sweep", "downstream", "--smoke", "--tasks", "shapes/round", "--methods", "ft"),
+        ("plan", "downstream", "--smoke", "--tasks", "shapes/round"),
+        ("train", "--task", "shapes/round", "--method", "ft", "--lr", 1e-4),
+    ):
+        refused = project.run(*asked, installed=False)
+        assert refused.returncode in (1, 2) and MISSING in refused.stdout + refused.stderr, refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert project.run("plan", "downstream", "--smoke", installed=False).returncode == 0
+    archive = tmp_path / "archive.zip"
+    without("results", "export", archive, "--report", project.report)
+    verified = project.run("report", "verify", archive, installed=False)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
