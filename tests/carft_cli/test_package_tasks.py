@@ -82,7 +82,7 @@ def test_without_the_package_reports_hold_and_other_commands_name_it(project: Pr
     stale = {row["why"] for row in without("ls", "cells", "--stale")}
     assert len(stale) == 2 and all(MISSING in why for why in stale)
     for asked in (
-        ("sweep", "downstream", "--smoke", "--tasks", "shapes/round", "--methods", "ft"),
+        ("sweep", "downstream", "--smoke", "--tasks", "shapes/round", "--methods", "ft", "--trials", 2),
         ("plan", "downstream", "--smoke", "--tasks", "shapes/round"),
         ("train", "--task", "shapes/round", "--method", "ft", "--lr", 1e-4),
     ):
