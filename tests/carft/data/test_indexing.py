@@ -193,7 +193,7 @@ def test_unreadable_images_are_found_once_and_stay_known(
         first = indexed(DTD, root, decoded=True)
     assert list(first.unreadable) == [broken] and str(broken) in first.unreadable[broken]
     count = len(decodes)
-    assert count == sum(map(len, first.splits.values())) and len(beats) == 2 * -(-count // 50)
+    assert count == sum(map(len, first.splits.values())) and len(beats) >= 2 * -(-count // 50)
     again = indexed(DTD, root, decoded=True)
     assert again.unreadable == first.unreadable and len(decodes) == count
     assert indexed(DTD, root).unreadable == {}  # nobody asked
