@@ -18,7 +18,7 @@ from benchmarks.measuring import CORES, ROOT, Figure, environment, growth
 from benchmarks.report import PLAN, plant_many
 from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.models.heads import context_divergence, context_logits
-from carft.models.network import Network, Prompts
+from carft.models.network import Network, Prompts, PromptTexts
 from carft.spec.catalog import BUILT_IN
 from carft.store.listing import list_cells
 from carft.store.records import Store
@@ -105,7 +105,7 @@ def _heads(classes: int = 8, templates: int = 4) -> float:
     names = tuple(f"thing {number}" for number in range(classes))
     prompts = tuple(f"a picture {number} of a {{}}" for number in range(templates))
     chosen = replace(task, classes=names, templates=prompts, banks={"standard": prompts}, contexts=())
-    return _least(lambda: Prompts.of(pretrained, chosen))
+    return _least(lambda: Prompts.of(pretrained, PromptTexts.of(chosen)))
 
 
 def _divergence(templates: int) -> float:
