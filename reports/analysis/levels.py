@@ -99,7 +99,7 @@ class ContextRecognition:
     @staticmethod
     def of_cell(store: Store, cell: Cell) -> ContextRecognition | None:
         """That of one evaluated zero-shot cell; None where a held-out set has no known context."""
-        results = Results(store, {cell.id: store.read(cell.id)}, (), [])
+        results = Results(store, {cell.id: store.read(cell.id)}, (), [], store.catalog)
         alone = Evidence(results, None, "", (), ())
         sets = alone.set_names(cell.task)
         counted = contributions(alone, [cell.id], sets, "context") if sets else None

@@ -14,7 +14,7 @@ from carft.core.errors import CorruptFile, UserError
 from carft.core.metrics import ood_means
 from carft.data.card import Card
 from carft.data.folder.naming import labels
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.spec.cell import task_key
 from carft.store.document import read_document
 from carft.store.early_stopping import known_curve
@@ -49,12 +49,12 @@ class Results:
     records: Mapping[str, Record]
     studies: Sequence[StudyFile]
     problems: list[Problem]
+    catalog: Catalog
     reader: Reader = field(init=False)
     _evaluations: dict[str, tuple[dict[str, float], frozenset[str], str]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
     suggest: Suggest | None = None
-    catalog: Catalog = BUILT_IN
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.store)
@@ -82,7 +82,7 @@ class Results:
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
         unreadable: list[Problem] = []
-        found = Results(store, records, _studies(store, unreadable), problems, suggest=suggest, catalog=catalog)
+        found = Results(store, records, _studies(store, unreadable), problems, catalog, suggest=suggest)
         problems += [*_failed(store, found), *unreadable, *_without_winner(found)]
         return found
 
