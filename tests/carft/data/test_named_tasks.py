@@ -118,6 +118,22 @@ def test_a_results_folder_keeps_its_tasks_and_their_places_apart(pets: Path, sto
     assert [(task.name, task.folder) for task in named_tasks(store)] == [(task.name, "") for task in tasks]
 
 
+def test_other_data_under_the_name_of_a_task_with_results_are_refused_and_moved_data_are_not(
+    pets: Path, store: Store, tmp_path: Path
+) -> None:
+    keep_tasks(store, [task := named_task("zoo/cats", pets)])
+    plant(store, [task.name], Plan(top1={"zeroshot": 0.5, "ft": 0.6}, context={"zeroshot": 0.9, "ft": 0.6}))
+    shutil.copytree(pets, moved := tmp_path / "moved")
+    keep_tasks(store, [named_task("zoo/cats", moved)])
+    assert named_tasks(store)[0].folder == str(moved.resolve())
+    shutil.copytree(pets, other := tmp_path / "other")
+    next(other.glob("photo/*/*")).unlink()
+    with pytest.raises(UserError, match="on other data") as refused:
+        keep_tasks(store, [named_task("zoo/cats", other)])
+    assert "another name, or another --results" in (refused.value.hint or "")
+    assert named_tasks(store)[0].folder == str(moved.resolve())
+
+
 def test_a_failure_does_not_say_where_the_folder_lies(pets: Path, store: Store) -> None:
     keep_tasks(store, [task := named_task("zoo/cats", pets)])
     where = f"The image '{pets.resolve()}/photo/cat/1.jpg' cannot be read"
