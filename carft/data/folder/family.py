@@ -82,7 +82,8 @@ class OwnData(Family):
         folders = [task for task in folders if _is_readable(task)]
         alone = [self._pool(shown[task], "single", shown[task], (task,), sweep_of(task)) for task in folders]
         by_family = groupby(sorted(self.named.values(), key=_pool_key), _pool_key)
-        return (*alone, *self._left_out(folders), *(self._named_pool(list(tasks)) for _, tasks in by_family))
+        named = (self._named_pool(list(tasks)) for _, tasks in by_family)
+        return (*self._left_out(folders), *alone, *named)  # the first pool of a task counts
 
     def _pool(self, name: str, kind: str, title: str, tasks: tuple[str, ...], command: str) -> Pool:
         card = self.card(tasks[0])
