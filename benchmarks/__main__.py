@@ -1,8 +1,8 @@
 """Benchmarks: python -m benchmarks [THEME ...]
 
-Without a theme it measures the ratios, which have targets: about ten minutes on two idle cores. The other themes are
-absolute times and comparisons, kept for their trend. Prints a table, writes benchmarks/results.json and fills the
-tables of docs/performance.md. A theme that is measured replaces its own figures there and leaves the others.
+Without a theme it measures the ratios, which have targets. The other themes are absolute times and comparisons, kept
+for their trend. Prints a table, writes benchmarks/results.json and fills the tables of docs/performance.md. A theme
+that is measured replaces its own figures there and leaves the others.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ class Pool:
 class Family:
     """Tasks that are found, opened, counted and shown in one way.
 
-    The methods of this class call the functions of the module that a card names as its ``loader``. A family that knows
-    better overrides them.
+    The methods of this class call the functions of the module that a card names as its ``loader``. A family without
+    such a module overrides them.
     """
 
     name: str

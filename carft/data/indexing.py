@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from carft.core.errors import UserError
+from carft.core.files import require_text
 from carft.core.heartbeat import heartbeat
 from carft.core.locking import locked
 from carft.data.columns import Column
@@ -158,7 +159,8 @@ def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> Ind
     splits = data_set.index(root)
     files = [path for index in splits.values() for path in index.paths]
     names = [path.relative_to(base).as_posix() for path in files]
-    _require_text(names, base)
+    for name in names:
+        require_text(f"{base}/{name}")
     try:
         found, state = statuses(files), watched(data_set, base, names)
     except OSError as error:
@@ -210,15 +212,6 @@ def rows_of_index(
         "unreadable": reasons,
     }
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
-
-
-def _require_text(names: Sequence[str], base: Path) -> None:
-    """Raise ``UserError`` for a name that is not UTF-8: digests and records hold names as text."""
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"A file below '{base}' has a name that is not UTF-8: {name!a}.", "Rename it.") from error
 
 
 def _stored(data_set: DataSet, root: Path, index: IndexFile) -> tuple[IndexFile, Path | None]:

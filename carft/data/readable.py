@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.card import DataOptions
 from carft.data.catalog import TaskCatalog
@@ -63,11 +64,11 @@ def _require(
     base = root / chosen.folder
     broken = [path.relative_to(base).as_posix() for path in known[chosen.name] if needed is None or path in needed]
     if broken:
-        where = "" if chosen.name.startswith(PREFIX) else f" --data {root}"
+        where = () if chosen.name.startswith(PREFIX) else ("--data", str(root))
         raise UserError(
             f"Images in '{base}' that the sweep needs cannot be decoded: {few_names(broken)}.",
             "Replace them with complete copies, or leave them out with --skip-unreadable; records then name them. For "
-            f"the reasons: python cli.py data check {chosen.name}{where}",
+            f"the reasons: {typed('data', 'check', chosen.name, *where)}",
         )
 
 

@@ -71,7 +71,7 @@ def problem_table(evidence: Evidence) -> pd.DataFrame:
 PROBLEMS_CARD = TableCard(
     "problems",
     "What could not be used",
-    "Torn, failed, missing, of other numerics or data, or not the largest study of its question.",
+    "Corrupt, failed, missing, of other numerics or data, or not the largest study of its question.",
     lambda sources: problem_table(sources.evidence),
     ("what", "where"),
 )

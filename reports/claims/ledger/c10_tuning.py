@@ -135,10 +135,6 @@ CLAIM = NoArtefact(
     ),
     source="question of this audit",
     margin_points=0.0,
-    asked_of=(
-        "nine",
-        "single",
-        "imagenet",
-    ),
+    asked_of=("nine", "single", "imagenet"),
     needs="test",
 )

@@ -95,10 +95,6 @@ CLAIM = NoOpenChoice(
     ),
     source="question of this audit; the readings are those of docs/method.md",
     margin_points=0.0,
-    asked_of=(
-        "nine",
-        "single",
-        "imagenet",
-    ),
+    asked_of=("nine", "single", "imagenet"),
     needs="readings",
 )

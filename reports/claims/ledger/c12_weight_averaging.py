@@ -36,12 +36,8 @@ CLAIM = WeightAveraging(
         "WiSE(CAR-FT) minus WiSE(FT) at alpha 0.5 (fixed in advance), top-1, mean over suites and"
         " tasks: lower bound above 0."
     ),
-    source=("question of this audit; WiSE-FT (arXiv 2109.01903) recommends alpha 0.5 when nothing is known"),
+    source="question of this audit; WiSE-FT (arXiv 2109.01903) recommends alpha 0.5 when nothing is known",
     margin_points=0.0,
-    asked_of=(
-        "nine",
-        "single",
-        "imagenet",
-    ),
+    asked_of=("nine", "single", "imagenet"),
     needs="suites",
 )

@@ -41,12 +41,7 @@ CLAIM = ContextsKept(
         "tasks'; the 2 points are this audit's"
     ),
     margin_points=2.0,
-    asked_of=(
-        "nine",
-        "single",
-        "imagenet",
-        "domainbed",
-    ),
+    asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="contexts",
     topic="Context recognition",
     needs_recognition=True,

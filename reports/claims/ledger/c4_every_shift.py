@@ -33,11 +33,7 @@ CLAIM = EveryShift(
     ),
     source="abstract of arXiv 2211.16175",
     margin_points=0.0,
-    asked_of=(
-        "nine",
-        "single",
-        "imagenet",
-    ),
+    asked_of=("nine", "single", "imagenet"),
     needs="suites",
     references=(
         Reference("ood/imagenet-v2", "ImageNet-V2", "CAR-FT - FT", 1.46),

@@ -20,17 +20,13 @@ CLAIM = AboveZeroShot(
     statement=(
         "Out of distribution, CAR-FT is at least as accurate as the pretrained model on each of the five shifts."
     ),
-    rule=("CAR-FT minus zero-shot, top-1, per suite, mean over tasks: all five lower bounds above 0."),
+    rule="CAR-FT minus zero-shot, top-1, per suite, mean over tasks: all five lower bounds above 0.",
     source=(
         "what 'superior robustness' might be taken to say; in the reference table CAR-FT is below"
         " zero-shot on R (75.37 < 77.71) and A (49.53 < 49.95)"
     ),
     margin_points=0.0,
-    asked_of=(
-        "nine",
-        "single",
-        "imagenet",
-    ),
+    asked_of=("nine", "single", "imagenet"),
     needs="suites",
     references=(
         Reference("ood/imagenet-v2", "ImageNet-V2", "CAR-FT - Zero-shot", 12.1),

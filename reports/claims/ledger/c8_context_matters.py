@@ -47,7 +47,7 @@ def _was_run(evidence: Evidence, method: str) -> bool:
 CLAIM = ContextMatters(
     id="C8",
     title="It is the context that matters",
-    statement=("At equal budget CAR-FT beats the same training with anything else in the place of contexts."),
+    statement="At equal budget CAR-FT beats the same training with anything else in the place of contexts.",
     rule=(
         "CAR-FT minus each of KD, feature KD, Lipsum-FT, context distributions permuted over the "
         "batch, random context head; top-1, mean over suites and tasks: all five lower bounds "
@@ -55,11 +55,6 @@ CLAIM = ContextMatters(
     ),
     source="the paper's title and idea; the controls are this audit's",
     margin_points=0.0,
-    asked_of=(
-        "nine",
-        "single",
-        "imagenet",
-        "domainbed",
-    ),
+    asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="suites",
 )
