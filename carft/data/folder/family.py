@@ -80,10 +80,13 @@ class OwnData(Family):
         folders = [task for task in studied if is_folder(task)]
         shown = labels(folders)
         folders = [task for task in folders if _is_readable(task)]
-        alone = [self._pool(shown[task], "single", shown[task], (task,), sweep_of(task)) for task in folders]
+        left_out = self._left_out(folders)
+        pooled = {task for pool in left_out for task in pool.tasks}
+        alone = (task for task in folders if task not in pooled)
+        single = (self._pool(shown[task], "single", shown[task], (task,), sweep_of(task)) for task in alone)
         by_family = groupby(sorted(self.named.values(), key=_pool_key), _pool_key)
         named = (self._named_pool(list(tasks)) for _, tasks in by_family)
-        return (*self._left_out(folders), *alone, *named)  # the first pool of a task counts
+        return (*left_out, *single, *named)
 
     def _pool(self, name: str, kind: str, title: str, tasks: tuple[str, ...], command: str) -> Pool:
         card = self.card(tasks[0])
