@@ -93,6 +93,10 @@ class Part:
         above, below = self.low > self.margin, self.high < self.margin
         return {"above": below, "below": above, "around": above or below}[self.side]
 
+    def is_within(self, margin: float) -> bool:
+        """Whether the whole interval lies nearer to 0 than the margin, a share of 1."""
+        return -margin < self.low and self.high < margin
+
     @property
     def p_against(self) -> float:
         """One-sided p value for the opposite of what the claim wants; for side ``around`` the smaller p value."""

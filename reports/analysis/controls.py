@@ -1,0 +1,75 @@
+"""What an experiment could have shown: the positive control, margins of equivalence, and what a claim presumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reports.analysis.contrasts import Contrast, Part, every_suite, pool
+from reports.analysis.levels import ContextRecognition
+from reports.evidence.evidence import FT, WISE, Evidence
+
+#: interpolation weight of the positive control
+CONTROL_ALPHA = 0.5
+#: margin of equivalence in distribution, a share of 1
+ID_EQUIVALENCE = 0.005
+#: the largest margin of equivalence out of distribution, a share of 1
+LARGEST_EQUIVALENCE = 0.01
+#: what must hold for an answer to mean anything: zero-shot recognises contexts, or fine-tuning forgets
+Presumed = Literal["recognition", "forgetting"]
+
+
+def positive_control_bound(evidence: Evidence) -> float:
+    """The lower bound of WiSE-FT of FT at alpha 0.5 minus FT, mean of suites, a share of 1.
+
+    It was named in advance. NaN where the control was not run, or its evidence is incomplete.
+    """
+    control = pool(evidence, Contrast(replace(WISE, alpha=CONTROL_ALPHA), FT, "top1", every_suite), "positive control")
+    return math.nan if control is None or control.flaws or control.unequal else control.low
+
+
+def equivalence_margin(evidence: Evidence, needs: str) -> float | None:
+    """The margin, a share of 1, within which two methods count as equal; None where there is none.
+
+    needs: ``test`` for accuracy in distribution. For ``suites`` it is half of what the positive control surely gains,
+    at most ``LARGEST_EQUIVALENCE``, and there is none where the control does not surely gain. Context recognition has
+    none.
+    """
+    if needs == "test":
+        return ID_EQUIVALENCE
+    if needs == "suites" and (bound := positive_control_bound(evidence)) > 0:
+        return min(bound / 2, LARGEST_EQUIVALENCE)
+    return None
+
+
+def equivalence_of(evidence: Evidence, needs: str, parts: Sequence[Part]) -> float | None:
+    """The margin of equivalence that the intervals of all parts lie within, a share of 1; None where one does not."""
+    is_narrow = all(part.side != "around" and part.is_within(LARGEST_EQUIVALENCE) for part in parts)
+    margin = equivalence_margin(evidence, needs) if is_narrow else None
+    return margin if margin is not None and all(part.is_within(margin) for part in parts) else None
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Whether what a claim presumes holds in a scope (assay sensitivity, ICH E10).
+
+    unaskable: why no answer has a meaning, in a sentence; it replaces every verdict. insensitive: why no effect could
+    have shown; it replaces open verdicts and *no difference*, while superiority and harm stand.
+    """
+
+    unaskable: str = ""
+    insensitive: str = ""
+
+    @staticmethod
+    def of(evidence: Evidence, presumes: Presumed | None, visible: float | None) -> Sensitivity:
+        """That of one scope. visible: the smallest visible difference of the claim, a share of 1; None without one."""
+        recognition = ContextRecognition.of(evidence) if presumes == "recognition" else None
+        if recognition is None or recognition.is_above_chance:
+            return Sensitivity()
+        words = recognition.words
+        return Sensitivity(
+            f"{words[:1].upper()}{words[1:]}, which is not above chance by more than its interval: fine-tuning has no "
+            "recognition to lose here."
+        )
