@@ -20,7 +20,7 @@ from carft_cli.splits import print_splits, split_rows, split_warnings
 if TYPE_CHECKING:
     from carft.data.duplicates import NearDuplicates
     from carft.spec.catalog import Catalog
-    from carft_cli.splits import Trees
+    from carft_cli.splits import ImageTables
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
@@ -166,8 +166,8 @@ class Findings:
     near_duplicates: list[NearDuplicates]
     label_conflicts: list[tuple[str, ...]]
     """Paths of images with the same pixels in several classes."""
-    trees: Trees
-    """The task, with its tree and domains."""
+    tables: ImageTables
+    """The task, with its images and domains."""
 
     def as_dict(self) -> dict[str, Any]:
         """The keys of `--json`."""
@@ -176,8 +176,8 @@ class Findings:
             "near_duplicates": near,
             "label_conflicts": self.label_conflicts,
             "refused": self.refusal,
-            "splits": split_rows(self.trees),
-            "warnings": split_warnings(self.trees),
+            "splits": split_rows(self.tables),
+            "warnings": split_warnings(self.tables),
         }
 
     def say(self) -> None:
@@ -195,7 +195,7 @@ class Findings:
                 "Keep each image in one class."
             )
             _say_first(" = ".join(paths) for paths in conflicts)
-        print_splits(self.trees)
+        print_splits(self.tables)
 
 
 def _say_first(lines: Iterable[str]) -> None:
@@ -208,20 +208,19 @@ def _say_first(lines: Iterable[str]) -> None:
 
 
 def examine(task: str, catalog: Catalog) -> Findings:
-    """Look for what would spoil a sweep on your own data. Raises ``UserError`` for an invalid tree."""
+    """Look for what would spoil a sweep on your own data. Raises ``UserError`` for data that cannot be."""
     from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
-    from carft.data.folder.checks import unmeasured
-    from carft.data.folder.table import unread_notes
+    from carft.data.folder.family import unmeasured
     from carft.training.execution import Execution
 
-    tree, name = catalog.own.located(task)
-    hashes = hash_images([path for index in tree.images.values() for path in index.paths])
+    table, name = catalog.own.located(task)
+    hashes = hash_images([path for index in table.images.values() for path in index.paths])
     return Findings(
-        [f"{len(tree.splits):,} groups.", *unread_notes(tree), *unmeasured(tree, name)],
+        [f"{len(table.splits):,} groups.", *table.unread, *unmeasured(table, name)],
         catalog.refusal(task, Execution()),
-        near_duplicates(tree, tree.sets(name.id_domains, name.ood_domains), hashes),
-        label_conflicts(tree, hashes),
-        {task: (tree, name)},
+        near_duplicates(table, table.sets(name.id_domains, name.ood_domains), hashes),
+        label_conflicts(table, hashes),
+        {task: (table, name)},
     )
 
 

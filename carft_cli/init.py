@@ -20,7 +20,7 @@ from carft_cli.options import AsJson, ModelOptions, given, writing
 from carft_cli.splits import print_splits, split_rows, split_warnings
 
 if TYPE_CHECKING:
-    from carft.data.folder.tree import Tree
+    from carft.data.folder.images import ImageTable
 
 TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
 
@@ -39,33 +39,32 @@ def init(
     Example: `python cli.py init images.csv --to my-audit`
     """
     from carft.data.folder.naming import Name
-    from carft.data.folder.table import unread_notes
 
-    trees = _read_trees(given_path(data))
-    name = next(iter(trees)).partition("/")[0]
+    tables = _read_tables(given_path(data))
+    name = next(iter(tables)).partition("/")[0]
     paths = {file: to / file for file in (TASKS, RECIPE, README)}
     if existing := next((path for path in paths.values() if path.exists()), None):
         raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model, pretrained).weights()
-    entries = [_entry(tree, task, to) for task, tree in trees.items()]
+    entries = [_entry(table, task, to) for task, table in tables.items()]
     _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
     _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
-    _write_readme(paths[README], name, trees)
-    warnings = [_of_task(task, trees) + words for task, tree in trees.items() for words in _warnings(tree)]
-    domains = {task: (tree, Name(tree.root, *map(tuple, _domains(tree)))) for task, tree in trees.items()}
+    _write_readme(paths[README], name, tables)
+    warnings = [_of_task(task, tables) + words for task, table in tables.items() for words in _warnings(table)]
+    domains = {task: (table, Name(table.root, *map(tuple, _domains(table)))) for task, table in tables.items()}
     if as_json:
-        written = {"task": name, "tasks": list(trees), "paths": [str(path) for path in paths.values()]}
+        written = {"task": name, "tasks": list(tables), "paths": [str(path) for path in paths.values()]}
         print_json({**written, "splits": split_rows(domains), "warnings": [*warnings, *split_warnings(domains)]})
         return
-    for (task, tree), entry in zip(trees.items(), entries, strict=True):
-        images = sum(map(len, tree.images.values()))
-        out.say(f"Task {task}: {images} images, {len(tree.splits)} groups, {len(tree.words)} classes.")
+    for (task, table), entry in zip(tables.items(), entries, strict=True):
+        images = sum(map(len, table.images.values()))
+        out.say(f"Task {task}: {images} images, {len(table.splits)} groups, {len(table.words)} classes.")
         if "id_domains" in entry:
             inside, outside = (", ".join(entry[key]) for key in ("id_domains", "ood_domains"))
             out.say(f"Trained on: {inside}; held out: {outside}.")
-        for line in unread_notes(tree):
+        for line in table.unread:
             out.say(line)
     for words in warnings:
         out.say(f"Warning: {words}")
@@ -74,28 +73,28 @@ def init(
     out.say(f"Next: {typed('plan', str(paths[RECIPE]), results=to / 'results')}")
 
 
-def _read_trees(path: Path) -> dict[str, Tree]:
-    """Name of a task -> its tree: of one task, or of a folder that holds several.
+def _read_tables(path: Path) -> dict[str, ImageTable]:
+    """Name of a task -> its table: of one task, or of a folder that holds several.
 
     Raises ``UserError`` for what is neither.
     """
-    from carft.data.folder.layout import read
+    from carft.data.folder.reading import read
 
     try:
-        tree = read(path)
+        table = read(path)
     except UserError as refusal:
-        if path.is_dir() and (trees := _read_family(path, refusal)):
-            return trees
+        if path.is_dir() and (tables := _read_family(path, refusal)):
+            return tables
         raise
-    return {task_name(tree.base.name if tree.root == tree.base else tree.root.stem): tree}
+    return {task_name(table.base.name if table.root == table.base else table.root.stem): table}
 
 
-def _read_family(path: Path, refusal: UserError) -> dict[str, Tree]:
-    """Name of a task -> its tree, of a folder that holds tasks; empty for one that holds domains of one task.
+def _read_family(path: Path, refusal: UserError) -> dict[str, ImageTable]:
+    """Name of a task -> its table, of a folder that holds tasks; empty for one that holds domains of one task.
 
     refusal: why the folder is not one task. Tasks without domains, <task>/<class>/<image>, share no class: domains do.
     """
-    from carft.data.folder.layout import read
+    from carft.data.folder.reading import read
     from carft.data.trees import folder_names
 
     folders = folder_names(path)
@@ -104,11 +103,11 @@ def _read_family(path: Path, refusal: UserError) -> dict[str, Tree]:
     classes = [name.casefold() for names in inner.values() for name in names]
     if len(folders) < 2 or not (has_domains or len(classes) == len(set(classes))):
         return {}
-    trees: dict[str, Tree] = {}
+    tables: dict[str, ImageTable] = {}
     family = task_name(path.resolve().name)[:HALF]
     for folder in folders:
         try:
-            tree = read(path / folder)
+            table = read(path / folder)
         except UserError as other:
             raise UserError(
                 f"'{path}' is neither one task nor a folder of tasks. As one: {refusal.message} As several: "
@@ -116,8 +115,8 @@ def _read_family(path: Path, refusal: UserError) -> dict[str, Tree]:
                 refusal.hint,
             ) from other
         name = f"{family}/{_plain_name(folder)[:HALF]}"
-        trees[name if name not in trees else f"{name}-{len(trees)}"] = tree
-    return trees
+        tables[name if name not in tables else f"{name}-{len(tables)}"] = table
+    return tables
 
 
 #: most characters of the family, and of the task, in the name of a task of a family
@@ -137,44 +136,44 @@ def _plain_name(given: str) -> str:
     return re.sub(r"[^\w.+()-]+|_+", "-", given).strip(".+()-") or "images"
 
 
-def _domains(tree: Tree) -> tuple[list[str], list[str]]:
+def _domains(table: ImageTable) -> tuple[list[str], list[str]]:
     """Domains to train on, and held-out ones: where the data name the splits, those with images to train on; else the
     first domain."""
-    from carft.data.folder.splits import split_of
+    from carft.data.folder.images import split_of
 
-    trained = list(tree.domains[:1])
-    if any(split != split_of(group) for group, split in tree.splits.items()):
-        named = [domain for domain in tree.domains if len(tree.part(domain, "train"))]
-        trained = named if 0 < len(named) < len(tree.domains) else trained
-    return trained, [domain for domain in tree.domains if domain not in trained]
+    trained = list(table.domains[:1])
+    if any(split != split_of(group) for group, split in table.splits.items()):
+        named = [domain for domain in table.domains if len(table.part(domain, "train"))]
+        trained = named if 0 < len(named) < len(table.domains) else trained
+    return trained, [domain for domain in table.domains if domain not in trained]
 
 
-def _entry(tree: Tree, name: str, to: Path) -> dict[str, Any]:
-    from carft.data.folder.words import prompts_to_edit
+def _entry(table: ImageTable, name: str, to: Path) -> dict[str, Any]:
+    from carft.data.folder.images import prompts_to_edit
 
-    where = Path(os.path.relpath(tree.root, to.resolve())).as_posix()
+    where = Path(os.path.relpath(table.root, to.resolve())).as_posix()
     entry: dict[str, Any] = {"name": name, "path": where}
-    if len(tree.domains) > 1:
-        trained, held_out = _domains(tree)
-        entry |= {"id_domains": trained, "ood_domains": held_out, "prompts": prompts_to_edit(tree)}
-    entry["class_names"] = dict(zip(tree.folders, tree.words, strict=True))
+    if len(table.domains) > 1:
+        trained, held_out = _domains(table)
+        entry |= {"id_domains": trained, "ood_domains": held_out, "prompts": prompts_to_edit(table)}
+    entry["class_names"] = dict(zip(table.folders, table.words, strict=True))
     return entry
 
 
-def _warnings(tree: Tree) -> list[str]:
-    """What stands in the way of a sweep on a tree, or weakens it, as sentences."""
-    from carft.data.folder.cards import folder_task
-    from carft.data.folder.checks import unmeasured
+def _warnings(table: ImageTable) -> list[str]:
+    """What stands in the way of a sweep on a table, or weakens it, as sentences."""
+    from carft.data.folder.family import unmeasured
+    from carft.data.folder.named import folder_task
     from carft.spec.catalog import BUILT_IN
     from carft.training.execution import Execution
 
-    task = folder_task(tree.root, *(_domains(tree) if len(tree.domains) > 1 else ()))
+    task = folder_task(table.root, *(_domains(table) if len(table.domains) > 1 else ()))
     unseen = unmeasured(*BUILT_IN.own.located(task))
     return [*BUILT_IN.card(task).warnings(), *unseen, *filter(None, [BUILT_IN.refusal(task, Execution())])]
 
 
-def _of_task(task: str, trees: Mapping[str, Tree]) -> str:
-    return f"{task}: " if len(trees) > 1 else ""
+def _of_task(task: str, tables: Mapping[str, ImageTable]) -> str:
+    return f"{task}: " if len(tables) > 1 else ""
 
 
 def _write(path: Path, content: dict[str, Any], note: str) -> None:
@@ -186,12 +185,12 @@ def _write(path: Path, content: dict[str, Any], note: str) -> None:
         path.write_text(f"# {note}\n{text}", encoding="utf-8")
 
 
-def _write_readme(path: Path, name: str, trees: Mapping[str, Tree]) -> None:
+def _write_readme(path: Path, name: str, tables: Mapping[str, ImageTable]) -> None:
     lines = []
-    for task, tree in trees.items():
-        trained, held_out = _domains(tree)
+    for task, table in tables.items():
+        trained, held_out = _domains(table)
         shift = f"; shift to {', '.join(held_out)}" if held_out else ""
-        domains = f"trained on {', '.join(trained)}{shift}" if len(tree.domains) > 1 else "no shift"
-        lines.append(f"{_of_task(task, trees)}{len(tree.words)} classes; {domains}")
+        domains = f"trained on {', '.join(trained)}{shift}" if len(table.domains) > 1 else "no shift"
+        lines.append(f"{_of_task(task, tables)}{len(table.words)} classes; {domains}")
     words = {"name": name, "measures": "; ".join(lines), "program": program(), "folder": shlex.quote(str(path.parent))}
     write_template(path, "readme.md.txt", words)

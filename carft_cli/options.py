@@ -157,7 +157,7 @@ class DomainOptions:
 
     def from_file(self, names: list[str] | None, family: str = "") -> list[NamedTask]:
         """The tasks of the tasks file with these names, by default all of them. family: of those that name none."""
-        from carft.data.folder.tasks_file import chosen_tasks, in_family, tasks_in
+        from carft.data.folder.named import chosen_tasks, in_family, tasks_in
 
         assert self.tasks_file is not None
         if self.id_domains or self.ood_domains:
@@ -176,8 +176,7 @@ class DomainOptions:
         if self.tasks_file is not None:
             found = self.from_file([task])
             return found[0].name, catalog.with_tasks(found)
-        from carft.data.folder.cards import folder_task
-        from carft.data.folder.named import is_named, named_task, split_name
+        from carft.data.folder.named import folder_task, is_named, named_task, split_name
         from carft.data.folder.naming import is_folder, parse
 
         if is_named(task):

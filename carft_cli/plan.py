@@ -11,7 +11,7 @@ from carft.core.commands import typed_report
 from carft.core.errors import UserError
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed_again
 from carft_cli.declare import OUTPUT, option, takes
-from carft_cli.splits import print_splits, split_rows, trees_of
+from carft_cli.splits import print_splits, split_rows, tables_of
 from carft_cli.status import duration, searches_words
 from carft_cli.sweep_settings import SweepSettings
 
@@ -195,7 +195,7 @@ def _as_json(
         "needs": asdict(made.needs),
         "cost": None if cost is None else asdict(cost),
         "tasks": _rows(chosen, forecast),
-        "splits": split_rows(trees_of(chosen.tasks, chosen.catalog)),
+        "splits": split_rows(tables_of(chosen.tasks, chosen.catalog)),
         "obstacles": [{"what": one.message, "how": one.hint} for one in found],
         "downloads": downloads,
         "earlier": [result.model_dump(exclude={"version"}) for result in made.earlier],
@@ -225,7 +225,7 @@ def _say(
         f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}."
     )
     out.print(rows_table(labelled(_rows(chosen, forecast))))
-    print_splits(trees_of(chosen.tasks, chosen.catalog))
+    print_splits(tables_of(chosen.tasks, chosen.catalog))
     hours = forecast.busy_s * made.hardware.devices / 3600
     out.say(f"{time_line(forecast)} {hours:.3g} {device}-hours.")
     if line := at_a_time_line(forecast):

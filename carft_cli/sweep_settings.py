@@ -251,8 +251,7 @@ def _held_out(task: str, catalog: Catalog) -> tuple[list[str], Catalog]:
 
     Raises ``UserError`` for any other task.
     """
-    from carft.data.folder.cards import leave_one_out
-    from carft.data.folder.named import held_out_tasks, is_named, split_name
+    from carft.data.folder.named import held_out_tasks, is_named, leave_one_out, split_name
     from carft.data.folder.naming import is_folder, parse
 
     if is_named(task):

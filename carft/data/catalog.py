@@ -13,9 +13,8 @@ from carft.data.card import Card, DataOptions
 from carft.data.domainbed.family import FAMILY as DOMAINBED
 from carft.data.downstream.family import FAMILY as DOWNSTREAM_FAMILY
 from carft.data.family import Family, Pool, Sizes
-from carft.data.folder.cards import data_set_of
 from carft.data.folder.family import FAMILY as OWN_DATA
-from carft.data.folder.family import OwnData, sweep_of
+from carft.data.folder.family import OwnData, data_set_of, sweep_of
 from carft.data.folder.named import NamedTask
 from carft.data.folder.naming import is_folder
 from carft.data.icons.family import DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS

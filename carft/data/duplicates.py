@@ -15,7 +15,7 @@ from scipy.fft import dctn
 
 from carft.core.errors import UnreadableImage
 from carft.data.decoding import decode_pixels, decoders
-from carft.data.folder.tree import Tree
+from carft.data.folder.images import ImageTable
 from carft.data.sets import Index
 
 #: side of the grey image that the hash is made of, and of the block of its low frequencies
@@ -56,24 +56,24 @@ class NearDuplicates:
         )
 
 
-def near_duplicates(tree: Tree, sets: Mapping[str, Index], hashes: Mapping[Path, int]) -> list[NearDuplicates]:
+def near_duplicates(table: ImageTable, sets: Mapping[str, Index], hashes: Mapping[Path, int]) -> list[NearDuplicates]:
     """Return the near-duplicates of images to train on, of each held-out set that has some.
 
-    sets: the images that a task uses, of :meth:`carft.data.folder.tree.Tree.sets`. hashes: of
+    sets: the images that a task uses, of :meth:`carft.data.folder.images.ImageTable.sets`. hashes: of
     :func:`hash_images`; images without a hash are left out.
     """
     held_out = (name for name in sets if name != "train")
-    found = (_compare(name, sets[name], sets["train"], hashes, tree.base) for name in held_out)
+    found = (_compare(name, sets[name], sets["train"], hashes, table.base) for name in held_out)
     return [duplicates for duplicates in found if duplicates.pairs]
 
 
-def label_conflicts(tree: Tree, hashes: Mapping[Path, int]) -> list[tuple[str, ...]]:
+def label_conflicts(table: ImageTable, hashes: Mapping[Path, int]) -> list[tuple[str, ...]]:
     """Return the images that have the same pixels and stand in several classes, as paths from the folder.
 
     Images of all domains and splits are compared, whatever their groups. hashes: of :func:`hash_images`.
     """
     alike: dict[int, dict[Path, int]] = defaultdict(dict)
-    for index in tree.images.values():
+    for index in table.images.values():
         for path, label in zip(index.paths, index.labels, strict=True):
             if path in hashes:
                 alike[hashes[path]][path] = label
@@ -83,7 +83,7 @@ def label_conflicts(tree: Tree, hashes: Mapping[Path, int]) -> list[tuple[str, .
         for path, label in label_of.items():
             pixels = decode_pixels(path)
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-            same[digest].append((path.relative_to(tree.base).as_posix(), label))
+            same[digest].append((path.relative_to(table.base).as_posix(), label))
     conflicts = (images for images in same.values() if len({label for _, label in images}) > 1)
     return sorted(tuple(sorted(name for name, _ in images)) for images in conflicts)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,7 +24,7 @@ from carft.core.locking import locked
 from carft.data.columns import Column
 from carft.data.index_file import SCHEMA, IndexFile, read_index
 from carft.data.index_state import identity, is_current, watched
-from carft.data.listing import Status, digest_of, shared_of, statuses, unreadable
+from carft.data.listing import digest_of, shared_of, statuses, unreadable
 from carft.data.sets import DataSet, Index
 
 #: (path, size, time) of an image that was decoded -> why that failed; None where it did not
@@ -46,10 +47,6 @@ class Indexed:
     """Images that are listed more than once."""
     unreadable: Mapping[Path, str]
     """Path -> why it cannot be decoded; empty unless that was asked for."""
-    names: Sequence[str] = ()
-    """Paths of all images, split by split, relative to the folder; empty for packed sets."""
-    sizes: Sequence[int] = ()
-    """Sizes of the same files in bytes; empty for packed sets."""
     path: Path | None = None
     """The file of the index; None where none is kept, as for packed sets."""
     made: bool = False
@@ -68,34 +65,50 @@ def indexed(data_set: DataSet, root: Path, decoded: bool = False, full: bool = F
     every image. anew: list and, if ``decoded``, decode everything, whatever the index holds. Other processes of this
     machine wait meanwhile. Raises ``UserError`` if the set is missing or incomplete.
     """
+    base = root / data_set.folder
     if data_set.packed:
-        splits, base = data_set.index(root), root / data_set.folder
+        splits = data_set.index(root)
         return Indexed(splits, digest_of(base, splits), shared_of(base, splits), {})
-    if not anew and (found := _current(data_set, root, decoded, full)):
-        return found
-    with making(data_set, root):
-        if not anew and (found := _current(data_set, root, decoded, full)):  # another process made it meanwhile
-            return found
+
+    def make() -> IndexFile:
         known = {} if anew else _known(data_set, root)
-        index, path = _stored(data_set, root, _listed(data_set, root, decoded, known))
-        return _opened(index, root / data_set.folder, decoded, path, made=True)
+        return index_file(data_set, root, data_set.index(root), decoded, known)
+
+    index, path, made = kept_index(data_set, root, make, decoded, full, anew)
+    return _opened(index, base, decoded, path, made)
+
+
+def kept_index(
+    data_set: DataSet,
+    root: Path,
+    make: Callable[[], IndexFile],
+    decoded: bool = False,
+    full: bool = False,
+    anew: bool = False,
+) -> tuple[IndexFile, Path | None, bool]:
+    """Return an index, memory-mapped; its file, None where none can be written; and whether it was made now.
+
+    make: makes the index, where there is no current one. The other arguments are those of :func:`indexed`.
+    """
+    if not anew and (current := _current(data_set, root, decoded, full)):
+        return *current, False
+    with _making(data_set, root):
+        if not anew and (current := _current(data_set, root, decoded, full)):  # another process made it meanwhile
+            return *current, False
+        return *_stored(data_set, root, make()), True
 
 
 def current_index(data_set: DataSet, root: Path) -> Indexed | None:
     """Return a data set from an index that knows which images cannot be decoded; None if there is none."""
-    return _current(data_set, root, decoded=True, full=False)
+    current = _current(data_set, root, decoded=True, full=False)
+    return _opened(current[0], root / data_set.folder, True, current[1]) if current else None
 
 
 def _places(data_set: DataSet, root: Path) -> list[Path]:
     """Files in which the index may lie, in the order in which they are tried."""
     beside = [] if Path(data_set.folder).is_absolute() else [root / FOLDER / f"{data_set.name}.arrow"]
-    return [*beside, own_place(data_set, root)]
-
-
-def own_place(data_set: DataSet, root: Path) -> Path:
-    """The file of an index that cannot lie beside the data."""
     name = f"{data_set.name.rpartition('/')[2][:40]}-{_key(data_set, root / data_set.folder)}.arrow"
-    return own_folder() / name
+    return [*beside, own_folder() / name]
 
 
 def _key(data_set: DataSet, base: Path) -> str:
@@ -103,35 +116,37 @@ def _key(data_set: DataSet, base: Path) -> str:
     return hashlib.sha256(named).hexdigest()[:16]
 
 
-def _current(data_set: DataSet, root: Path, decoded: bool, full: bool) -> Indexed | None:
-    base = root / data_set.folder
+def _current(data_set: DataSet, root: Path, decoded: bool, full: bool) -> tuple[IndexFile, Path] | None:
     for path in _places(data_set, root):
         index = read_index(path)
         if index is None or (decoded and not index.note.get("decoded")):
             continue
-        if is_current(index, data_set, base, path, full):
-            return _opened(index, base, decoded, path)
+        if is_current(index, data_set, root / data_set.folder, path, full):
+            return index, path
     return None
 
 
-def _opened(index: IndexFile, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
-    rows, note, first = index.rows, index.note, 0
-    paths, groups = Column(rows["path"], base.joinpath), Column(rows["group"], str)
-    labels = rows["label"].to_pylist()
-    splits = {}
-    for split, count in note["splits"].items():
+def parts_of(index: IndexFile, base: Path) -> dict[str, Index]:
+    """Return split or domain -> images of an index. base: the folder of the data set."""
+    paths, groups = Column(index.rows["path"], base.joinpath), Column(index.rows["group"], str)
+    labels, first, parts = index.rows["label"].to_pylist(), 0, {}
+    for split, count in index.note["splits"].items():
         span = slice(first, first + count)
-        splits[split] = Index(paths[span], tuple(labels[span]), groups[span])
+        parts[split] = Index(paths[span], tuple(labels[span]), groups[span])
         first += count
+    return parts
+
+
+def _opened(index: IndexFile, base: Path, decoded: bool, path: Path | None, made: bool = False) -> Indexed:
     broken = {}
     if decoded:
-        broken = {paths[row]: why for row, why in enumerate(rows["unreadable"].to_pylist()) if why is not None}
-    names, sizes = Column(rows["path"], str), rows["size"].to_pylist()
-    return Indexed(splits, note["digest"], note["shared"], broken, names, sizes, path, made)
+        reasons = zip(index.rows["path"].to_pylist(), index.rows["unreadable"].to_pylist(), strict=True)
+        broken = {base / name: why for name, why in reasons if why is not None}
+    return Indexed(parts_of(index, base), index.note["digest"], index.note["shared"], broken, path, made)
 
 
 @contextmanager
-def making(data_set: DataSet, root: Path) -> Iterator[None]:
+def _making(data_set: DataSet, root: Path) -> Iterator[None]:
     """Hold the lock of the index on this machine. If no lock file can be written, hold nothing."""
     lock = own_folder() / f"{_key(data_set, root / data_set.folder)}.lock"
     try:
@@ -153,16 +168,28 @@ def _known(data_set: DataSet, root: Path) -> Decoded:
     return {}
 
 
-def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> IndexFile:
-    """List a data set. decoded: also find images that cannot be decoded, but for those that are ``known``."""
+def index_file(
+    data_set: DataSet,
+    root: Path,
+    parts: Mapping[str, Index],
+    decoded: bool = False,
+    known: Decoded | None = None,
+    split_of: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> IndexFile:
+    """Return an index of images that were just listed. Raises ``UserError`` for images that changed meanwhile.
+
+    parts: split or domain -> images. decoded: also find images that cannot be decoded, but for those that are
+    ``known``. split_of: group -> split; default: the names of the parts. more: further facts for the note.
+    """
     base, made_at = root / data_set.folder, time.time()
-    splits = data_set.index(root)
-    files = [path for index in splits.values() for path in index.paths]
+    files = [path for part in parts.values() for path in part.paths]
+    groups = [group for part in parts.values() for group in part.groups]
     names = [path.relative_to(base).as_posix() for path in files]
     for name in names:
         require_text(f"{base}/{name}")
     try:
-        found, state = statuses(files), watched(data_set, base, names)
+        states, folders = statuses(files), watched(data_set, base, names)
     except OSError as error:
         raise UserError(
             f"'{base}' changed while it was listed: '{error.filename}', {error.strerror}.",
@@ -172,46 +199,33 @@ def _listed(data_set: DataSet, root: Path, decoded: bool, known: Decoded) -> Ind
         "identity": identity(data_set),
         "made_at": made_at,
         "decoded": decoded,
-        "splits": {split: len(index) for split, index in splits.items()},
-        "digest": digest_of(base, splits, [size for size, _ in found]),
-        "shared": shared_of(base, splits),
-        **state,
+        "splits": {split: len(part) for split, part in parts.items()},
+        "digest": digest_of(base, parts, [size for size, _ in states]),
+        "shared": shared_of(base, parts),
+        **folders,
+        **(more or {}),
     }
     reasons: list[str | None] = [None] * len(files)
     if decoded:
-        reasons = _reasons(files, [(name, *one) for name, one in zip(names, found, strict=True)], known)
-    split_of_each = [split for split, index in splits.items() for _ in range(len(index))]
-    return IndexFile(rows_of_index(splits.values(), split_of_each, names, found, reasons), note)
+        reasons = _reasons(files, [(name, *state) for name, state in zip(names, states, strict=True)], known or {})
+    columns = {
+        "split": [split_of[group] for group in groups]
+        if split_of
+        else [split for split, part in parts.items() for _ in range(len(part))],
+        "path": names,
+        "label": [label for part in parts.values() for label in part.labels],
+        "group": groups,
+        "size": [size for size, _ in states],
+        "mtime_ns": [when for _, when in states],
+        "unreadable": reasons,
+    }
+    return IndexFile(pa.RecordBatch.from_pydict(columns, schema=SCHEMA), note)
 
 
 def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known: Decoded) -> list[str | None]:
     """Why each image cannot be decoded, None where it can. keys: path, size and time of each."""
     broken = unreadable([file for file, key in zip(files, keys, strict=True) if key not in known])
     return [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
-
-
-def rows_of_index(
-    parts: Collection[Index],
-    splits: Sequence[str],
-    names: Sequence[str],
-    found: Sequence[Status],
-    reasons: Sequence[str | None],
-) -> pa.RecordBatch:
-    """Return the rows of an index of some images, in their order.
-
-    parts: labels and groups of the images. splits, names, found, reasons: of each image its split, its path relative to
-    the folder of the data set, its status, and why it cannot be decoded.
-    """
-    columns = {
-        "split": splits,
-        "path": names,
-        "label": [label for index in parts for label in index.labels],
-        "group": [group for index in parts for group in index.groups],
-        "size": [size for size, _ in found],
-        "mtime_ns": [when for _, when in found],
-        "unreadable": reasons,
-    }
-    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
 def _stored(data_set: DataSet, root: Path, index: IndexFile) -> tuple[IndexFile, Path | None]:

@@ -12,7 +12,7 @@ from carft.core.errors import UserError
 from carft.data.card import DataOptions
 from carft.data.catalog import TaskCatalog
 from carft.data.checking import few_names
-from carft.data.folder.cards import data_set_of
+from carft.data.folder.family import data_set_of
 from carft.data.folder.naming import PREFIX
 from carft.data.indexing import current_index, indexed
 from carft.data.listing import unreadable
@@ -41,10 +41,10 @@ def require_readable(
     if options.skip_unreadable:
         return
     if catalog.is_own(task):
-        tree, name = catalog.own.located(task)
-        sets = tree.sets(name.id_domains, name.ood_domains)
+        table, name = catalog.own.located(task)
+        sets = table.sets(name.id_domains, name.ood_domains)
         needed = {path for index in sets.values() for path in index.paths}
-        _require(data_set_of(f"{PREFIX}{tree.root}"), Path(), needed, log, known)
+        _require(data_set_of(f"{PREFIX}{table.root}"), Path(), needed, log, known)
         return
     for data_set in catalog.data_sets(task):
         if options.root is not None:

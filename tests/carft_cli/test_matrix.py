@@ -23,8 +23,8 @@ import pandas as pd
 import pytest
 
 from carft.data.catalog import CARDS, DOWNSTREAM, DOWNSTREAM_ICONS
-from carft.data.folder.cards import folder_task, leave_one_out
-from carft.data.folder.layout import CONTEXTS
+from carft.data.folder.folders import CONTEXTS
+from carft.data.folder.named import folder_task, leave_one_out
 from carft.data.folder.naming import labels
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store

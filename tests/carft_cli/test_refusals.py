@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_read_or_named_is_refused(
     verb: tuple[str, ...], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for the superuser, whom no permission stops."""
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(tmp_path)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(tmp_path)
     asked = tmp_path / "pets"
     if fault == "file name":
         (tmp_path / "pets" / "photo" / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")

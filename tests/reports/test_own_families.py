@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from carft.data.fixtures import picture
+from carft.data.folder.images import SPLITS, split_of
 from carft.data.folder.named import NamedTask
-from carft.data.folder.splits import SPLITS, split_of
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks

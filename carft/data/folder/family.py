@@ -5,20 +5,21 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError
-from carft.data.card import Card, DataOptions
+from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
+from carft.data.facts import imagenet_templates
 from carft.data.family import SWEEP, Family, Pool, Sizes, image_file
-from carft.data.folder.cards import card_of, named_card
-from carft.data.folder.checks import require_whole
-from carft.data.folder.named import NamedTask, located, version_of
-from carft.data.folder.naming import Name, is_folder, labels, parse, without_place
-from carft.data.folder.tree import Tree
+from carft.data.folder.images import ImageTable
+from carft.data.folder.named import NamedTask, located
+from carft.data.folder.naming import PREFIX, Name, is_folder, labels, parse, without_place
+from carft.data.folder.reading import LICENCE, data_set_at, read
+from carft.data.sets import DataSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +41,8 @@ class OwnData(Family):
             return card_of(task)
         return named_card(self.named[task]) if task in self.named else None
 
-    def located(self, task: str) -> tuple[Tree, Name]:
-        """Return the tree of a task, and its domains. Raises ``UserError`` where the folder is not known here."""
+    def located(self, task: str) -> tuple[ImageTable, Name]:
+        """Return the images of a task, and its domains. Raises ``UserError`` where the folder is not known here."""
         return located(task, self.named.get(task))
 
     def require_present(self, card: Card, options: DataOptions) -> None:
@@ -57,19 +58,19 @@ class OwnData(Family):
         return self._function(card, "open_sealed")(*self.located(card.name), options)
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
-        tree, name = self.located(card.name)
+        table, name = self.located(card.name)
 
         def images(split: str, domains: tuple[str, ...]) -> int:
-            return sum(len(tree.part(domain, split)) for domain in domains)
+            return sum(len(table.part(domain, split)) for domain in domains)
 
         train, val = images("train", name.id_domains), images("val", name.id_domains)
         return Sizes(train, val, images("test", (*name.id_domains, *name.ood_domains)))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        tree, _ = self.located(card.name)
-        if not card.version.startswith(version_of(tree)):
-            raise UserError(f"'{tree.root}' changed since {card.name} was run.", "Its pictures are left out.")
-        return decode_pixels(image_file(card, tree.base, "", name))
+        table, _ = self.located(card.name)
+        if not card.version.startswith(table.version):
+            raise UserError(f"'{table.root}' changed since {card.name} was run.", "Its pictures are left out.")
+        return decode_pixels(image_file(card, table.base, "", name))
 
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
         """Return how the tasks are pooled.
@@ -125,6 +126,102 @@ class OwnData(Family):
         if len(names) == 1:
             return self._pool(names[0], "single", names[0], names, command)
         return self._pool(first.family, "nine", f"the {len(names)} tasks of {first.family}", names, command)
+
+
+def card_of(name: str) -> Card:
+    """Return the card of ``folder:PATH?id=...&ood=...``. Raises ``UserError`` for invalid data or domains.
+
+    The name of the card is the canonical one: all domains are listed and the path is absolute.
+    """
+    table, parts = located(name, None)
+    domains = parts.id_domains, parts.ood_domains
+    task = NamedTask(str(parts), table.version, *domains, table.words, table.prompts, unit=table.unit)
+    return replace(named_card(task), source=data_set_at(table.root).source)
+
+
+def named_card(task: NamedTask) -> Card:
+    """Return the card of a named task. It does not say where the folder lies.
+
+    Images of one domain have no known context and no set under shift.
+    """
+    shift = f"shift to {', '.join(task.ood_domains)}" if task.ood_domains else "no shift"
+    contexts = task.prompts if len(task.prompts) > 1 else ()
+    return Card(
+        name=task.name,
+        measures=f"Your own data: trained on {', '.join(task.id_domains)}; {shift}",
+        scale="own",
+        version=task.version,
+        classes=task.classes,
+        templates=imagenet_templates(),
+        suites=task.ood_domains,
+        group=task.unit,
+        metric=task.metric,
+        licence=LICENCE,
+        source="your own folder",
+        loader="carft.data.folder.tasks",
+        banks={STANDARD: imagenet_templates(), **({"domains": contexts} if contexts else {})},
+        contexts=contexts,
+    )
+
+
+def data_set_of(name: str, named: NamedTask | None = None) -> DataSet:
+    """Return your own data as a data set, for ``data check`` and ``data fixture``.
+
+    name, named: the task. The folder of a ``folder:`` task may not exist yet. An index is made again if any file
+    changed.
+    """
+    if named is None and not (path := parse(name).path).exists():
+        return data_set_at(path)
+    table = located(name, named, full=True)[0] if named else read(path, full=True)
+    return data_set_at(
+        table.root,
+        name=name if named else f"{PREFIX}{table.root}",
+        classes=table.words,
+        counts={domain: len(index) for domain, index in table.images.items()},
+        version=table.version,
+        labels=table.folders,
+    )
+
+
+def require_whole(card: Card, table: ImageTable, name: Name) -> None:
+    """Raise ``UserError`` if the images changed after the card was made, or if a split or class is empty."""
+    if not card.version.startswith(table.version):
+        raise UserError(f"'{table.root}' changed since this task was named.", "Run the command again.")
+    everywhere = [table.part(domain, "train") for domain in name.id_domains]
+    trained = {label for index in everywhere for label in index.labels}
+    if bare := [word for label, word in enumerate(table.words) if label not in trained]:
+        raise UserError(
+            f"The class '{bare[0]}' has no image to train on in {', '.join(name.id_domains)} of '{table.root}'.",
+            f"Add images, or {_split_words(table, 'images for training')}.",
+        )
+    needed = [("val", name.id_domains), ("test", name.id_domains), *(("test", (d,)) for d in name.ood_domains)]
+    for split, domains in needed:
+        if domains and not any(len(table.part(domain, split)) for domain in domains):
+            raise UserError(
+                f"'{table.root}' has no image for {split} in {', '.join(domains)}.",
+                f"Add images, or {_split_words(table, 'the images of each split')}.",
+            )
+
+
+def unmeasured(table: ImageTable, name: Name) -> list[str]:
+    """Return a sentence for validation and test each where classes have no image there, so that no number is theirs."""
+    lines = []
+    for split in ("val", "test"):
+        labels = {label for domain in name.id_domains for label in table.part(domain, split).labels}
+        if 0 < len(labels) < len(table.words):
+            bare = [word for label, word in enumerate(table.words) if label not in labels]
+            lines.append(
+                f"{len(bare)} of {len(table.words)} classes have no image for {split} in {', '.join(name.id_domains)}, "
+                f"'{bare[0]}' first: accuracy there is not about them."
+            )
+    return lines
+
+
+def _split_words(table: ImageTable, what: str) -> str:
+    """How a person says which images a split has."""
+    if table.root == table.base:
+        return f"list {what} by stem in split.json"
+    return f"name {what} in the table's column split"
 
 
 def _is_readable(task: str) -> bool:

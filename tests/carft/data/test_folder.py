@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.data.decoding import decode_pixels
 from carft.data.fixtures import MARKER, picture
-from carft.data.folder.cards import data_set_of, folder_task, leave_one_out
-from carft.data.folder.layout import read
+from carft.data.folder.family import data_set_of
+from carft.data.folder.folders import splits_of
+from carft.data.folder.images import split_of
+from carft.data.folder.named import folder_task, leave_one_out
 from carft.data.folder.naming import Name, chosen, parse
-from carft.data.folder.splits import split_of, splits_of
+from carft.data.folder.reading import read
 from carft.data.indexing import indexed
 from carft.data.readable import find_unreadable, require_readable
 from carft.data.sets import DataSet
@@ -46,7 +48,7 @@ stems = st.sets(names, min_size=1, max_size=40)
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree. Do not change it."""
     root = tmp_path_factory.mktemp("own")
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(root)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(root)
     return root / "pets"
 
 
@@ -273,7 +275,7 @@ def note(name: str, content: object):
         (only_one_domain, "one domain only"),
         (class_missing, "class 'dog' is missing in the domain 'sketch'"),
         (class_empty, "no image in '.*scan/dog'"),
-        (class_twice, "twice, as 'Cat' and 'cat'"),
+        (class_twice, "photo: the class 'cat' is spelled 'Cat' in photo"),
         (words_twice, "both called 'Dog'"),
         (folder_in_a_class, "the folder 'more'"),
         (link_out, "linked.png' is a link that leads out"),

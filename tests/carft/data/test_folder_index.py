@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from carft.data.folder import layout, listing
-from carft.data.folder.cards import data_set_of, folder_task
-from carft.data.folder.layout import read
-from carft.data.folder.named import named_task
+from carft.data.folder import reading
+from carft.data.folder.family import data_set_of
+from carft.data.folder.named import folder_task, named_task
+from carft.data.folder.reading import read
 from carft.data.indexing import VARIABLE
 from carft.data.sets import DataSet
 from carft.spec.catalog import BUILT_IN
@@ -21,10 +21,10 @@ from tests.support.folder import Folder
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example tree, an hour old, in a world where eight files are many."""
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(tmp_path)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(tmp_path)
     age(tmp_path / "pets")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "indexes"))
-    monkeypatch.setattr(listing, "SPOT", 8)
+    monkeypatch.setattr(reading, "SPOT", 8)
     return tmp_path / "pets"
 
 
@@ -37,25 +37,22 @@ def age(root: Path, hours: float = 1) -> None:
 
 def as_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what was read, and fail where the folder would be listed again."""
-    layout._read.cache_clear()
+    reading._read.cache_clear()
 
-    def refuse(data_set: DataSet, root: Path) -> None:
-        raise AssertionError("the folder was listed")
-
-    monkeypatch.setattr(listing, "index", refuse)
+    monkeypatch.setattr(reading, "_listed", None)
 
 
 def test_other_processes_read_the_index_and_find_the_same(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as few:
-        few.setattr(listing, "SPOT", 10_000)
+        few.setattr(reading, "SPOT", 10_000)
         plain = read(pets)
     assert not list((pets.parent / "indexes").glob("*.arrow"))
-    layout._read.cache_clear()
+    reading._read.cache_clear()
     assert read(pets) == plain
+    assert read(pets, "^([a-z_]+)").splits.keys() == {"cat", "dog", "guinea_pig"}
     as_another_process(monkeypatch)
     again = read(pets)
     assert again == plain and again.part("photo", "test") == plain.part("photo", "test")
-    assert read(pets, "^([a-z_]+)").splits.keys() == {"cat", "dog", "guinea_pig"}
     sealed = BUILT_IN.unseal(folder_task(pets), Folder()).sets()
     assert {name.split("/")[0] for name in sealed["test"].names} == {"photo"}
 
@@ -63,12 +60,12 @@ def test_other_processes_read_the_index_and_find_the_same(pets: Path, monkeypatc
 def test_a_new_image_and_a_new_class_are_noticed(pets: Path) -> None:
     first = read(pets).digest
     shutil.copy(next((pets / "photo" / "cat").iterdir()), pets / "photo" / "cat" / "cat-new.jpg")
-    layout._read.cache_clear()
+    reading._read.cache_clear()
     second = read(pets)
     assert second.digest != first and "cat-new" in second.splits
     for domain in ("photo", "scan", "sketch"):
         shutil.copytree(pets / domain / "cat", pets / domain / "ant")
-    layout._read.cache_clear()
+    reading._read.cache_clear()
     assert read(pets).folders == ("ant", "cat", "dog", "guinea_pig")
 
 
@@ -76,6 +73,6 @@ def test_data_check_compares_every_file_with_the_index(pets: Path) -> None:
     task = named_task("zoo/pets", pets)
     path = next((pets / "photo" / "cat").iterdir())
     path.write_bytes(path.read_bytes() + b" ")
-    layout._read.cache_clear()
+    reading._read.cache_clear()
     found = data_set_of("zoo/pets", task)
     assert found.version != task.version.rpartition("-")[0]

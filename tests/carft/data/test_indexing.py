@@ -20,7 +20,7 @@ from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
 from carft.data.columns import Column
 from carft.data.files import Files
-from carft.data.folder.cards import data_set_of
+from carft.data.folder.family import data_set_of
 from carft.data.index_file import read_index
 from carft.data.indexing import Indexed, indexed
 from carft.data.loading import opened

@@ -13,10 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.folder.cards import folder_task
-from carft.data.folder.named import NamedTask, held_out_tasks, named_task, split_name
+from carft.data.folder.named import NamedTask, folder_task, held_out_tasks, named_task, split_name, tasks_in
 from carft.data.folder.naming import LONGEST, in_lines, labels
-from carft.data.folder.tasks_file import tasks_in
 from carft.data.sets import DataSet
 from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import command, specify
@@ -33,7 +31,7 @@ FT = {"lr": 1e-4}
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree: photo, scan, sketch. Do not change it."""
     root = tmp_path_factory.mktemp("own")
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(root)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(root)
     return root / "pets"
 
 

@@ -22,12 +22,9 @@ from PIL import Image
 from carft.core.errors import UserError
 from carft.data.duplicates import NearDuplicates, hash_images, label_conflicts, near_duplicates
 from carft.data.fixtures import picture
-from carft.data.folder.cards import folder_task, leave_one_out
-from carft.data.folder.layout import read
-from carft.data.folder.named import named_task
-from carft.data.folder.splits import SPLITS, split_of
-from carft.data.folder.table import _read, read_table, unread_notes
-from carft.data.folder.tasks_file import tasks_in
+from carft.data.folder.images import SPLITS, split_of
+from carft.data.folder.named import folder_task, leave_one_out, named_task, tasks_in
+from carft.data.folder.reading import _read, read
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
@@ -107,11 +104,11 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
     renamed.to_csv(tmp_path / "mine.csv", index=False)
     renamed.to_parquet(tmp_path / "mine.parquet", index=False)
     for name in ("mine.csv", "mine.parquet"):
-        unread, group, domain = unread_notes(read_table(tmp_path / name))
+        unread, group, domain = read(tmp_path / name).unread
         assert "individual" in unread and "site" in unread and "path" not in unread
         assert group.startswith("No column group") and domain.startswith("No column domain")
-    assert unread_notes(read_table(drawn / "images.csv")) == []
-    assert not any("group" in note for note in unread_notes(read_table(tmp_path / "mine.csv", "^(.*)-")))
+    assert read(drawn / "images.csv").unread == ()
+    assert not any("group" in note for note in read(tmp_path / "mine.csv", "^(.*)-").unread)
     checked = run_cli("data", "check", f"folder:{tmp_path / 'mine.csv'}")
     assert "individual" in checked.stdout and " groups." in checked.stdout
 
@@ -119,7 +116,7 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
 def test_a_table_in_another_encoding_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "images.csv").write_bytes("path,class\nkäfer.png,käfer\n".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8") as refused:
-        read_table(tmp_path / "images.csv")
+        read(tmp_path / "images.csv")
     assert "CSV UTF-8" in refused.value.hint
 
 
@@ -383,17 +380,17 @@ def test_the_same_image_in_two_classes_is_named(group: bool, tmp_path: Path) -> 
 
 def test_a_large_table_is_read_from_an_index_that_says_the_same(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = {name: read(table(drawn, name, **left)) for name, left in LAYOUTS.items()}
-    monkeypatch.setattr("carft.data.folder.table.LARGE", 0)
+    monkeypatch.setattr("carft.data.folder.reading.LARGE", 0)
     for path in (drawn / "scans", *(drawn / name for name in plain)):
         os.utime(path, (0, 0))  # an index does not trust what changed just before it was made
     for name, tree in plain.items():
         _read.cache_clear()
         made = read(drawn / name)
-        monkeypatch.setattr("carft.data.folder.table._parsed", None)  # it must not be asked again
+        monkeypatch.setattr("carft.data.folder.reading._listed", None)  # it must not be asked again
         _read.cache_clear()
         again = read(drawn / name)
         monkeypatch.undo()
-        monkeypatch.setattr("carft.data.folder.table.LARGE", 0)
+        monkeypatch.setattr("carft.data.folder.reading.LARGE", 0)
         assert tree == made == again
         for domain in tree.domains:
             assert all(tree.part(domain, split) == again.part(domain, split) for split in SPLITS)
@@ -403,7 +400,7 @@ LAYOUTS = {"whole.csv": {}, "whole.parquet": {}, "no-group.csv": {"group": None}
 
 
 def test_an_index_of_a_table_is_made_again_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carft.data.folder.table.LARGE", 0)
+    monkeypatch.setattr("carft.data.folder.reading.LARGE", 0)
     rows = rows_of(tmp_path)
     pd.DataFrame(rows).to_csv(tmp_path / "images.csv", index=False)
     before = read(tmp_path / "images.csv")
@@ -412,6 +409,6 @@ def test_an_index_of_a_table_is_made_again_after_a_change(tmp_path: Path, monkey
     assert fewer.digest != before.digest
     assert sum(map(len, fewer.images.values())) == len(rows) - 2
     (tmp_path / rows[0]["path"]).write_bytes(b"")
-    read_table(tmp_path / "images.csv", full=True)
+    read(tmp_path / "images.csv", full=True)
     _read.cache_clear()
     assert read(tmp_path / "images.csv").digest != fewer.digest

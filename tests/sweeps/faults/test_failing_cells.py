@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from carft.data.fixtures import MARKER
-from carft.data.folder.cards import data_set_of
-from carft.data.folder.layout import read
+from carft.data.folder.family import data_set_of
+from carft.data.folder.reading import read
 from carft.data.readable import find_unreadable
 from carft.data.sets import DataSet
 from carft.store.failures import Failure, failures
@@ -69,7 +69,7 @@ class Sweep:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, subprocess.CompletedProcess[str], bytes]:
     """A sweep in which everything breaks that can, its outcome, and the bytes of the image that was broken."""
     root = tmp_path_factory.mktemp("failing")
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(root)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(root)
     (root / "pets" / MARKER).unlink()
     for path in (root / "pets").rglob("*"):
         os.utime(path, (1e9, 1e9))

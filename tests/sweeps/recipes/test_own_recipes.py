@@ -28,7 +28,7 @@ trials: 6
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """mine.yaml, a recipe of five lines on the example tree."""
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.layout").fixture(tmp_path)
+    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(tmp_path)
     (tmp_path / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: pets, id_domains: [photo, scan]}\n")
     (tmp_path / "mine.yaml").write_text(FIVE)
     return tmp_path / "mine.yaml"
