@@ -66,6 +66,10 @@ class ClusterOptions:
         ),
     ] = AUTO
     cells_per_gpu: Annotated[int, option(MORE_WHERE, "Cells that share a GPU, for small models.")] = 1
+    gpu_model: Annotated[
+        str,
+        option(MORE_WHERE, "GPU card that a forecast assumes, such as H100; default: this machine's.", metavar="CARD"),
+    ] = ""
     hang_after: Annotated[
         float, option(MORE_WHERE, "Seconds without progress after which a cell is ended; 0: never.", min=0)
     ] = 1800
@@ -78,6 +82,7 @@ class ClusterOptions:
 
         Raises ``UserError`` for numbers that cannot be.
         """
+        from sweeps.plan.gpu_cards import require_card
         from sweeps.ray_backend.connect import Resources
 
         execution = execution_from_options(
@@ -88,8 +93,14 @@ class ClusterOptions:
             cells_per_gpu=self.cells_per_gpu,
             checkpoint_minutes=recipe.checkpoint_minutes,
         )
-        resources = Resources(self.gpus, execution, self.address, self.hang_after, self.patience)
+        resources = Resources(
+            self.gpus, execution, self.address, self.hang_after, self.patience, gpu_model=self.gpu_model
+        )
         resources.check_numbers()
+        if self.gpu_model:
+            if not self.gpus:
+                raise UserError("--gpu-model names a GPU card, but --gpus asks for none.", "Give --gpus N as well.")
+            require_card(self.gpu_model)
         return resources
 
     def widened(self, request: Resources, protocol: Protocol) -> Resources:

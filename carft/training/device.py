@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+from dataclasses import dataclass
 
 from carft.core.errors import DeviceFailed
 
@@ -38,17 +39,38 @@ def gpu_name(number: int = 0) -> str:
     return _uuids().get(chosen, f"GPU {chosen} of {socket.gethostname()}")
 
 
+@dataclass(frozen=True)
+class NvidiaDriver:
+    """What nvidia-smi says of this machine."""
+
+    version: str
+    """Of the driver."""
+    gpus: int
+    """Number of GPUs."""
+
+
+def nvidia_driver() -> NvidiaDriver | None:
+    """Return the driver of this machine; None where nvidia-smi does not tell."""
+    lines = _nvidia_smi("driver_version")
+    return NvidiaDriver(lines[0].strip(), len(lines)) if lines else None
+
+
 def _uuids() -> dict[str, str]:
     """Number of a GPU of this machine -> its UUID; empty where nvidia-smi does not tell."""
+    pairs = (line.split(",") for line in _nvidia_smi("index,uuid") if line.count(",") == 1)
+    return {index.strip(): uuid.strip() for index, uuid in pairs}
+
+
+def _nvidia_smi(fields: str) -> list[str]:
+    """One line per GPU with the fields; empty where nvidia-smi is missing or fails."""
     if (smi := shutil.which("nvidia-smi")) is None:
-        return {}
-    command = [smi, "--query-gpu=index,uuid", "--format=csv,noheader"]
+        return []
+    command = [smi, f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         printed = subprocess.run(command, capture_output=True, text=True, timeout=NAMING_S, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return {}
-    pairs = (line.split(",") for line in printed.splitlines() if line.count(",") == 1)
-    return {index.strip(): uuid.strip() for index, uuid in pairs}
+        return []
+    return [line for line in printed.splitlines() if line.strip()]
 
 
 def probe(device: str, gpu: str) -> None:

@@ -125,7 +125,7 @@ def plan_of(protocol: Protocol, request: Resources, slots: int, calibration: Rat
     model = starts(protocol.recipe)[0][0]
     hardware, size = hardware_of(request, protocol.recipe.precision), size_of(model)
     costs = Costs(protocol.store.catalog, request.execution)
-    rates = calibration or recorded(newest(protocol.store, model, costs), hardware, costs)
+    rates = calibration or recorded(newest(protocol.store, model, costs), hardware, costs, size)
     if rates is None and size is not None:
         rates = estimated(size, hardware)
     earlier = read_plan_results(protocol.store)
@@ -147,11 +147,13 @@ def misses_of(earlier: Sequence[PlanResult]) -> tuple[float, float]:
 
 
 def hardware_of(request: Resources, precision: str) -> Hardware:
-    """The requested hardware: this machine, or the unknown machines of a cluster."""
+    """The requested hardware: this machine, or the machines of a cluster, of which the GPU card may be named."""
     device = request.execution.device
     here = hardware_name(device)
-    unknown = request.address is not None or (device == "cuda" and "gpu" not in here)
-    return Hardware(device, request.workers_per_cell, precision, None if unknown else here, request.cells_per_gpu)
+    elsewhere = request.address is not None or (device == "cuda" and "gpu" not in here) or bool(request.gpu_model)
+    machine = None if elsewhere else here
+    workers, sharing = request.workers_per_cell, request.cells_per_gpu
+    return Hardware(device, workers, precision, machine, sharing, request.gpu_model)
 
 
 def write_plan_result(store: Store, name: str, result: PlanResult) -> None:

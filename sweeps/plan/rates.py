@@ -14,14 +14,15 @@ from carft.core.errors import UserError
 from carft.models.availability import ModelSize
 from carft.spec.weights import model_by_name
 from carft.store.records import Record, Store
+from sweeps.plan.gpu_cards import LEAST_UTILISATION, MOST_UTILISATION, UTILISATION, GpuCard, card_of
 from sweeps.plan.work import Costs
 
 #: records that are read at most, the newest first
 MAX_RECORDS = 400
-#: assumed floating-point operations per second of a CPU thread, and of a GPU by precision
+#: assumed floating-point operations per second of a CPU thread, and of an unknown GPU by precision
 CPU_SPEED = 4e10
 GPU_SPEED = {"float32": 1.2e13, "tf32": 3e13, "bfloat16": 6e13, "float16": 6e13}
-#: factor within which the assumed speeds are right
+#: factor within which these speeds are right
 WITHIN = 4.0
 #: factor within which the rate of jobs that train follows from that of others
 WITHIN_OTHERS = 3.0
@@ -41,6 +42,13 @@ class Hardware:
     """Machine as a record's provenance names it; None for the unknown machines of a cluster, which any record fits."""
     sharing: int = 1
     """Cells that share a GPU."""
+    gpu_model: str = ""
+    """GPU card of the forecast where the machines are not at hand; empty: the card of ``machine``."""
+
+    @property
+    def card(self) -> GpuCard | None:
+        """The GPU card; None on a CPU and where its peak is not known."""
+        return card_of(self.gpu_model or str((self.machine or {}).get("gpu", ""))) if self.device == "cuda" else None
 
     @property
     def devices(self) -> float:
@@ -57,7 +65,7 @@ class Hardware:
     def __str__(self) -> str:
         shared = f", {self.sharing} cells on each" if self.sharing > 1 else ""
         if self.machine is None:
-            return f"{self.device} of any machine{shared}"
+            return f"{self.gpu_model or self.device} of any machine{shared}"
         cores = f"{self.machine.get('processor')}, {self.machine.get('cores')} cores"
         return f"{self.machine.get('gpu') or cores}{shared}"
 
@@ -101,23 +109,30 @@ class Rates:
         return self.trained if trains else self.untrained
 
 
-def recorded(records: Iterable[Record], hardware: Hardware, costs: Costs) -> Rates | None:
+def recorded(
+    records: Iterable[Record], hardware: Hardware, costs: Costs, size: ModelSize | None = None
+) -> Rates | None:
     """Rates of the records that were made on ``hardware``; None where there are none.
 
-    Each is the median; its range holds the middle 80 %, and is wider the fewer the records are. Jobs of which there are
-    no records take the rate of the others, within a factor of :data:`WITHIN_OTHERS`.
+    Each is the median; its range holds the middle 80 %, and is wider the fewer the records are. Without records of jobs
+    that train, their rate is still an estimate, by the size of the model where it is known. Other jobs without a record
+    take the rate of those that train, within a factor of :data:`WITHIN_OTHERS`.
     """
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for record in records:
         if hardware.fits(record) and (rate := _seconds_per_pass(record, costs)) > 0:
             seconds[costs.catalog.method(record.cell.method).epoch_passes > 0].append(rate)
-    rates = {trains: _middle(sorted(found)) for trains, found in seconds.items() if found}
-    if not rates:
-        return None
-    trained, untrained = (rates[t] if t in rates else rates[not t].within(WITHIN_OTHERS) for t in (True, False))
-    count = sum(map(len, seconds.values()))
+    trained, untrained = (_middle(sorted(seconds[trains])) if seconds[trains] else None for trains in (True, False))
+    count = len(seconds[True]) + len(seconds[False])
     basis = f"{count} cell{'s' * (count > 1)} on record here, {len(seconds[True])} of them trained, on {hardware}"
-    return Rates(trained, untrained, basis)
+    if trained is not None:
+        return Rates(trained, untrained or trained.within(WITHIN_OTHERS), basis)
+    if untrained is None:
+        return None
+    if size is None:
+        return Rates(untrained.within(WITHIN_OTHERS), untrained, f"{basis}; training was not measured", estimate=True)
+    assumed = estimated(size, hardware)
+    return Rates(assumed.trained, untrained, f"{basis}; for training {assumed.basis}", estimate=True)
 
 
 def _middle(seconds: Sequence[float]) -> Rate:
@@ -147,9 +162,17 @@ def newest(store: Store, model: str, costs: Costs) -> Iterator[Record]:
 
 
 def estimated(size: ModelSize, hardware: Hardware) -> Rates:
-    """Rates from the size of a model and an assumed speed of the hardware."""
-    speed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
-    seconds = size.flop / speed / hardware.devices
-    assumed = f"{size.flop / 1e9:.3g} GFLOP an image at an assumed {speed / 1e12:g} TFLOP/s a worker"
-    basis = f"an estimate, not a measurement: {assumed}; right within a factor of {WITHIN:g} or so"
-    return Rates.alike(Rate(seconds, seconds, seconds).within(WITHIN), basis, estimate=True)
+    """Rates from the size of a model and the speed of the hardware: a share of the peak of a known card, or assumed."""
+    gflop = f"{size.flop / 1e9:.3g} GFLOP an image"
+    if (card := hardware.card) is not None:
+        peak = card.peak(hardware.precision)
+        at_peak = size.flop / peak / hardware.devices
+        rate = Rate(at_peak / UTILISATION, at_peak / MOST_UTILISATION, at_peak / LEAST_UTILISATION)
+        share = f"{UTILISATION:.0%} ({LEAST_UTILISATION:.0%} to {MOST_UTILISATION:.0%})"
+        speed = f"{share} of the {peak / 1e12:g} TFLOP/s of a card ({card.source})"
+        return Rates.alike(rate, f"an estimate, not a measurement: {gflop} at {speed}", estimate=True)
+    assumed = CPU_SPEED if hardware.device == "cpu" else GPU_SPEED[hardware.precision]
+    seconds = size.flop / assumed / hardware.devices
+    basis = f"{gflop} at an assumed {assumed / 1e12:g} TFLOP/s a worker; right within a factor of {WITHIN:g} or so"
+    rate = Rate(seconds, seconds, seconds).within(WITHIN)
+    return Rates.alike(rate, f"an estimate, not a measurement: {basis}", estimate=True)

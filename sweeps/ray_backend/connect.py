@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.training.device import use_repeatable_cublas
+from carft.training.device import nvidia_driver, use_repeatable_cublas
 from carft.training.execution import Execution
 from sweeps.faults.watchdog import HANG_AFTER
 
@@ -42,6 +42,8 @@ class Resources:
     """Seconds without a heartbeat after which a cell is ended; 0 disables the limit."""
     patience: float = PATIENCE
     """Seconds without a node that can run a cell after which the sweep ends."""
+    gpu_model: str = ""
+    """GPU card that a forecast assumes, such as H100; empty: that of this machine."""
     widens: bool = False
     """Whether a confirm cell of several workers gets the workers that no other job needs, late in the sweep."""
 
@@ -157,12 +159,22 @@ def _accepts(address: str, token: str) -> bool:
 def _require_gpus(wanted: int) -> None:
     import torch
 
-    found = torch.cuda.device_count()
-    if found < wanted:
+    count = torch.cuda.device_count()
+    if count >= wanted:
+        return
+    driver = nvidia_driver()
+    if driver is not None and count < driver.gpus:
         raise UserError(
-            f"--gpus {wanted} was asked for, but this machine has {found} GPUs.",
-            "Leave --gpus out to run on the CPU, or give --address of a cluster that has them.",
+            f"--gpus {wanted} was asked for. nvidia-smi lists {driver.gpus} GPUs, and torch sees {count} of them: "
+            f"torch {torch.__version__} is built for CUDA {torch.version.cuda or 'none (CPU only)'}, and the driver is "
+            f"{driver.version}.",
+            "Install a torch that is built for a CUDA version of this driver (nvidia-smi names its newest), or a newer "
+            "driver. CUDA_VISIBLE_DEVICES may hide GPUs too.",
         )
+    raise UserError(
+        f"--gpus {wanted} was asked for, but this machine has {count} GPUs.",
+        "Leave --gpus out to run on the CPU, or give --address of a cluster that has them.",
+    )
 
 
 def connect(request: Resources) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from carft.core.errors import DeviceFailed, UserError
 from carft.store.records import Store
@@ -76,6 +77,20 @@ def test_a_gpu_is_named_by_its_uuid_where_the_driver_tells(tmp_path: Path, monke
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert [gpu_name(0), gpu_name(1)] == ["GPU-three", "GPU-given"]
     assert gpu_name(2).startswith("GPU 7 of ")
+
+
+def test_gpus_that_torch_does_not_see_are_told_from_gpus_that_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(UserError, match="this machine has 0 GPUs"):
+        Resources(gpus=4).check()
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf '470.57.02\\n470.57.02\\n'\n")
+    smi.chmod(0o755)
+    with pytest.raises(UserError, match=r"lists 2 GPUs, and torch sees 0 .* driver is 470\.57\.02") as refused:
+        Resources(gpus=2).check()
+    assert torch.__version__ in refused.value.message
 
 
 @pytest.mark.parametrize(("by_job", "kind"), [(True, "device"), (False, "lost")])

@@ -160,7 +160,10 @@ def test_cells_that_train_are_measured_apart_from_those_that_do_not(store: Store
     zero_shot = quick_cell("zeroshot")
     slow = Record(zero_shot, {}, made(zero_shot, 0).provenance, {"validate": 100 * COSTS.sizes(TASK).val})
     alone = recorded([slow], HERE, COSTS)
-    assert alone is not None and alone.trained == alone.untrained.within(WITHIN_OTHERS)
+    assert alone is not None and alone.trained == alone.untrained.within(WITHIN_OTHERS) and alone.estimate
+    sized = recorded([slow], HERE, COSTS, SMALL)  # training is not known from what only predicts
+    assert sized is not None and sized.trained == estimated(SMALL, HERE).trained and sized.estimate
+    assert sized.untrained == alone.untrained
     cell = quick_cell("ft", lr=LR)
     rates = recorded([slow, made(cell, COSTS.passes("ft", TASK, cell.training))], HERE, COSTS)
     assert rates is not None and (rates.trained.seconds, rates.untrained.seconds) == pytest.approx((1.0, 100.0))
@@ -196,6 +199,25 @@ def test_an_estimate_says_that_it_is_one(store: Store) -> None:
     assert (found.low_s, found.high_s) == pytest.approx((START_S + work / 4, OVERHEAD * (START_S + 4 * work)))
     bigger = estimated(ModelSize(2e9, 1), HERE)
     assert bigger.trained.seconds == pytest.approx(2 * estimated(ModelSize(1e9, 1), HERE).trained.seconds)
+
+
+def test_an_estimate_on_a_known_card_is_a_share_of_its_peak() -> None:
+    vit = ModelSize(flop=35.1e9, parameters=86_000_000)
+    h100, a100 = (Hardware("cuda", 1, "bfloat16", gpu_model=name) for name in ("H100", "NVIDIA A100-SXM4-80GB"))
+    rate = estimated(vit, h100).trained
+    assert rate.seconds == pytest.approx(35.1e9 / 989e12 / 0.30) and rate.low < rate.seconds < rate.high
+    assert estimated(vit, a100).trained.seconds / rate.seconds == pytest.approx(989 / 312)
+    named = Hardware("cuda", 1, "bfloat16", {"gpu": "NVIDIA H100 80GB HBM3"})
+    assert named.card == h100.card and "H100" in estimated(vit, named).basis
+    unknown = Hardware("cuda", 1, "bfloat16", {"gpu": "NVIDIA L400"})
+    assert unknown.card is None and estimated(vit, unknown).trained.seconds > 4 * rate.seconds
+    assert Hardware("cpu", 1, "float32", gpu_model="H100").card is None
+
+
+@pytest.mark.parametrize("given", [("--gpu-model", "H100"), ("--gpus", 8, "--gpu-model", "H10")])
+def test_a_card_that_is_unknown_or_without_gpus_is_refused(given: tuple[object, ...], tmp_path: Path) -> None:
+    refused = run_cli("plan", "miniature", *given, "--results", tmp_path)
+    assert refused.returncode == 2 and ("H100" in refused.stderr or "--gpus" in refused.stderr)
 
 
 def test_records_in_the_folder_take_the_place_of_the_estimate(store: Store) -> None:
