@@ -197,7 +197,7 @@ class Contrast:
             if reason:
                 flaws.append(f"{shown} has no interval: it has {reason}")
             seeds = [{evidence.seed(c) for c in evidence.cells(task, e)} for e in self._trained_sides(evidence)]
-            if len(seeds) == 2 and seeds[0] != seeds[1]:
+            if len(seeds) == 2 and seeds[0] != seeds[1] and self.first.greedy is None:
                 flaws.append(f"{shown} has seeds that only one side was run with")
             for entry in self._trained_sides(evidence):
                 if not evidence.finished_trials(task, entry.parent or entry.method):
@@ -229,6 +229,8 @@ class Contrast:
         """The confirm cells of an entry that are missing, or whose interpolation is missing."""
         studies = evidence.searches(task, entry.parent or entry.method)
         cells = evidence.cells(task, entry)
+        if entry.greedy is not None:
+            return "" if len(cells) == len(studies) else f"the soups of {len(studies) - len(cells)} searches"
         there = {evidence.records[c].cell.parents[0] for c in cells} if entry.parent else set(cells)
         absent = {cell for study in studies for cell in study.confirm} - there
         return f"{'cell' if len(absent) == 1 else 'cells'} {', '.join(sorted(absent))}" if absent else ""

@@ -103,7 +103,9 @@ def image_weights(frame: Frame, what: str) -> np.ndarray:
 def paired(
     evidence: Evidence, task: str, first: Entry, second: Entry, names: Sequence[str], what: str
 ) -> tuple[Contributions, Source] | None:
-    """first minus second, paired by seed and image; an untrained entry pairs with every seed. None when missing.
+    """first minus second, paired by seed and image. None when missing.
+
+    An untrained second entry pairs with every seed, and the soup of a search with every seed of its search.
 
     Returns the contributions of the difference and the cells it rests on. ``Mismatch`` on different images.
     """
@@ -130,5 +132,8 @@ def _pairs(evidence: Evidence, ours: Source, theirs: Source) -> list[tuple[str, 
     fixed = [c for c in theirs if evidence.methods[evidence.records[c].cell.method].kind == "untrained"]
     if fixed:
         return [(cell, fixed[0]) for cell in ours]
+    soups = {evidence.search(cell): cell for cell in ours if evidence.records[cell].cell.method == "soup"}
+    if soups:
+        return [(soups[search], cell) for cell in theirs if (search := evidence.search(cell)) in soups]
     by_seed = {evidence.seed(cell): cell for cell in theirs}
     return [(cell, by_seed[seed]) for cell in ours if (seed := evidence.seed(cell)) in by_seed]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from carft.store.edges import edge_words, narrow_ranges
 from carft.store.study import StudyFile
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
+from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked, ControlAnswer
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
 from reports.claims.notes import doubt_of
@@ -57,10 +58,12 @@ class PageAnswer:
     """(what, words) of everything that limits the sentences."""
 
     @staticmethod
-    def of(evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]) -> PageAnswer:
+    def of(
+        evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], controls: Sequence[Asked]
+    ) -> PageAnswer:
         """The answer of a results folder.
 
-        verdicts: of all scopes. checks: the null checks of the folder.
+        verdicts and controls: of all scopes. checks: the null checks of the folder.
         """
         by_topic = [_Measured.of(topic, evidence) for topic in TOPICS]
         decided = {v.scope for v in verdicts if v.scope and v.verdict != "not run"}
@@ -70,7 +73,7 @@ class PageAnswer:
         else:
             doubt = _doubt(evidence, checks)
             sentences = [_sentence(measured, evidence, verdicts, doubt) for measured in by_topic]
-        return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, by_topic))
+        return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, controls, by_topic))
 
 
 @dataclass(frozen=True)
@@ -276,7 +279,11 @@ SCALES = {
 
 
 def _trust(
-    evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck], found: Sequence[_Measured]
+    evidence: Evidence,
+    verdicts: Sequence[Verdict],
+    checks: Sequence[NullCheck],
+    controls: Sequence[Asked],
+    found: Sequence[_Measured],
 ) -> tuple[tuple[str, str], ...]:
     contexts, inside, outside = found
     main = next((one for one in (inside, outside, contexts) if one.over is not None), inside)
@@ -286,6 +293,7 @@ def _trust(
         ("Rests on", _size(evidence, main.over)),
         ("Held out", _held_out(evidence)),
         ("Contexts", _recognised(evidence)),
+        ("Could it have shown it", _sensitive([asked for asked in controls if asked.scope == evidence.name])),
         ("Fine-tuning itself", _learned(inside if inside.tuned is not None else outside)),
         ("Search", _search(evidence)),
         ("Intervals", _left_out(evidence)),
@@ -335,6 +343,24 @@ def _learned(found: _Measured) -> str:
     gained = f"{100 * part.estimate.effect:+.1f} points over zero-shot {where} ({interval_words(part)})"
     little = part.estimate.effect < LITTLE or not part.low > 0
     return f"{gained}. It learned little here, so little can tell the methods apart." if little else f"{gained}."
+
+
+def _sensitive(asked: Sequence[Asked]) -> str:
+    """What fine-tuning forgot, whether the positive control showed, and how many controls held."""
+    by_control = {found.control: found for found in asked}
+    forgets, positive = by_control.get(FORGETS), by_control.get(POSITIVE_CONTROL)
+    if forgets is None or forgets.part is None:
+        return "not measured: zero-shot and plain fine-tuning were not both evaluated out of distribution."
+    lost = f"fine-tuning forgets {100 * forgets.part.estimate.effect:+.1f} points ({interval_words(forgets.part)})"
+    shown = "; the positive control was not run"
+    if positive is not None and positive.part is not None:
+        gain = f"{100 * positive.part.estimate.effect:+.1f} ({interval_words(positive.part)})"
+        shown = f"; the positive control, {positive.control.name}, {positive.answer}: {gain}"
+    counts = Counter(found.answer for found in asked)
+    words: Mapping[ControlAnswer, str] = {"holds": "hold", "does not hold": "do not hold", "not run": "were not run"}
+    return f"{lost} out of distribution{shown}. Controls: " + (
+        ", ".join(f"{counts[answer]} {said}" for answer, said in words.items() if counts[answer]) + "."
+    )
 
 
 def _recognised(evidence: Evidence) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -139,7 +139,11 @@ class Evidence:
 
     def with_first_searches(self, count: int, methods: Sequence[str]) -> Evidence:
         """This view with the first searches alone of each of these methods."""
-        kept = [s for s in self.studies if s.method not in methods or s.search <= count]
+        return self.with_searches(range(1, count + 1), methods)
+
+    def with_searches(self, searches: Container[int], methods: Sequence[str]) -> Evidence:
+        """This view with these searches alone of each of these methods."""
+        kept = [s for s in self.studies if s.method not in methods or s.search in searches]
         return self if len(kept) == len(self.studies) else replace(self, studies=kept, others=())
 
     def unshared_searches(self, methods: Sequence[str]) -> str:
@@ -229,9 +233,10 @@ class Evidence:
         return next(iter(self.searches(task, method)), None)
 
     def search(self, cell: str) -> int:
-        """Which search chose a confirm cell, or the parent of what was made of one; 1 for any other cell."""
+        """Which search a confirm cell, its interpolation or a soup is of; 1 for any other cell."""
         parents = self.records[cell].cell.parents
-        return self.archive.searches.get(parents[0] if parents else cell, 1)
+        searches = self.archive.searches
+        return searches.get(cell, searches.get(parents[0], 1) if parents else 1)
 
     def departures(self, task: str, method: str) -> tuple[str, ...]:
         """Where the studies of a task and method left the protocol, in words; what belongs to no study is left out."""

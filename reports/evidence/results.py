@@ -181,8 +181,10 @@ class Results:
 
     @cached_property
     def searches(self) -> dict[str, int]:
-        """Confirm cell -> which of the independent searches of its question chose it, counted from 1."""
-        return {cell: study.search for study in self.studies for cell in study.confirm}
+        """Confirm cell or soup -> which of the independent searches of its question it is of, counted from 1."""
+        trials = {trial.cell: study.search for study in self.studies for trial in study.trials}
+        soups = {soup: trials[cell] for (cells, _), soup in self.soups.items() for cell in cells if cell in trials}
+        return soups | {cell: study.search for study in self.studies for cell in study.confirm}
 
     @cached_property
     def untrained(self) -> dict[tuple[str, str], list[Record]]:

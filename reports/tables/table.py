@@ -18,6 +18,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from carft.core.errors import unknown
+from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import PageAnswer
 from reports.claims.verdicts import Verdict, verdicts
@@ -55,9 +56,14 @@ class Sources:
         return null_checks(self.evidence)
 
     @cached_property
+    def controls(self) -> list[Asked]:
+        """The controls in every scope."""
+        return ask_controls(self.evidence, self.checks)
+
+    @cached_property
     def answer(self) -> PageAnswer:
         """The sentences at the top of the page, and how far to trust them."""
-        return PageAnswer.of(self.evidence, self.verdicts, self.checks)
+        return PageAnswer.of(self.evidence, self.verdicts, self.checks, self.controls)
 
     @cached_property
     def unsealings(self) -> SealedAccess:

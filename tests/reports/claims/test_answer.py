@@ -17,6 +17,7 @@ from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from reports.analysis.contrasts import Contrast, Part, pool
+from reports.analysis.established import ask_controls
 from reports.analysis.levels import LEVELS, level_table
 from reports.analysis.null_checks import NullCheck, null_checks
 from reports.claims.answer import LINE, PageAnswer, interval_words, listed
@@ -45,7 +46,7 @@ def evidence_of(folder: Path, plan: Plan = PLAN, tasks: Sequence[str] = (ALL,), 
 
 def answer_of(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> PageAnswer:
     checks = null_checks(evidence) if checks is None else checks
-    return PageAnswer.of(evidence, verdicts(evidence, checks), checks)
+    return PageAnswer.of(evidence, verdicts(evidence, checks), checks, ask_controls(evidence, checks))
 
 
 def words(answer: PageAnswer) -> dict[str, str]:

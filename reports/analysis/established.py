@@ -1,0 +1,196 @@
+"""Controls: what independent work has established, asked of every experiment before its verdicts are believed.
+
+Where the controls do not show, a claim that does not show either says nothing: the experiment lacks assay sensitivity
+(ICH E10, section 1.5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from reports.analysis.contrasts import Contrast, Part, every_suite, pool
+from reports.analysis.forgetting import FIXED_ALPHA, POSITIVE, forgotten
+from reports.analysis.levels import ContextRecognition
+from reports.analysis.null_checks import NullCheck
+from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
+from reports.evidence.pipelines import NAMES, TEST, reported_gain
+from reports.stats.intervals import Component, Estimate
+from reports.stats.ranks import ONE_SIDED, holm_one_sided
+
+ControlAnswer = Literal["holds", "does not hold", "not run"]
+SAME = "car_ft with kl_weight 0 is ft, bit for bit"
+WISE_PAPER = "WiSE-FT, arXiv 2109.01903"
+
+
+@dataclass(frozen=True)
+class Control:
+    """One established statement."""
+
+    name: str
+    statement: str
+    source: str
+    """Who established it."""
+    measure: Callable[[Evidence], Part | None]
+    """Its difference in one scope; None where it was not run."""
+    reported: float = math.nan
+    """The size on ImageNet in the reference numbers, a share of 1; NaN where none is on record."""
+    expected: Literal["above 0", "0"] = "above 0"
+    joint: bool = False
+    """Whether it is one of those that Holm's correction adjusts together."""
+
+
+def _remedy(name: str, title: str, entry: Entry, source: str, joint: bool = True) -> Control:
+    """That a remedy has more accuracy out of distribution than FT."""
+    reported, pipeline = reported_gain(NAMES.get(name, ""))
+
+    def measure(evidence: Evidence) -> Part | None:
+        return pool(evidence, Contrast(entry, FT, "top1", every_suite), title)
+
+    origin = f"{source}; size: {pipeline}" if pipeline else source
+    statement = f"{title} is ahead of fine-tuning out of distribution."
+    return Control(title, statement, origin, measure, reported, joint=joint)
+
+
+def _gain(evidence: Evidence) -> Part | None:
+    return pool(evidence, Contrast(FT, ZERO_SHOT), "FT - zero-shot, ID test")
+
+
+def _recognised(evidence: Evidence) -> Part | None:
+    """Zero-shot's context recognition minus chance."""
+    recognition = ContextRecognition.of(evidence)
+    if recognition is None:
+        return None
+    above = replace(recognition.level, effect=recognition.level.effect - recognition.chance)
+    cells = {task: evidence.cells(task, ZERO_SHOT) for task in evidence.tasks}
+    tasks = tuple(task for task, of_task in cells.items() if of_task)
+    used = tuple(cell for of_task in cells.values() for cell in of_task)
+    return Part("zero-shot - chance, contexts", above, used, tasks, metric="context")
+
+
+def forgets_more(evidence: Evidence) -> Part | None:
+    """What a doubled learning rate of FT costs out of distribution: a line of each task in log2 of it, one slope.
+
+    It rests on all cells of FT that were evaluated, search cells among them; those of one task and learning rate count
+    as one point. Tasks are fixed: each has an intercept of its own. None with fewer than two learning rates.
+    """
+    rates, accuracies, tasks, cells = [], [], [], []
+    for task in evidence.tasks:
+        points: dict[float, list[float]] = {}
+        for study in evidence.searches(task, FT.method):
+            for cell in dict.fromkeys([*(trial.cell for trial in study.trials), *study.confirm]):
+                suites = evidence.suites(task)
+                if cell in evidence.records and suites and evidence.archive.is_open(cell, task, suites):
+                    rate = evidence.records[cell].cell.hyperparameters["lr"]
+                    points.setdefault(rate, []).append(evidence.metrics(cell)["ood/mean/top1"])
+                    cells.append(cell)
+        if len(points) > 1:
+            of_task = np.log2(list(points))
+            rates.append(of_task - of_task.mean())
+            means = np.array([np.mean(values) for values in points.values()])
+            accuracies.append(means - means.mean())
+            tasks.append(task)
+    if not tasks:
+        return None
+    x, y = np.concatenate(rates), np.concatenate(accuracies)
+    slope, free = float(x @ y / (x @ x)), len(x) - len(tasks) - 1
+    variance = float(((y - slope * x) ** 2).sum() / free / (x @ x)) if free > 0 else math.nan
+    estimate = Estimate(-slope, (Component(variance, free, "trials"),), 0, 0)
+    return Part("FT, loss for a doubled learning rate, mean of suites", estimate, tuple(cells), tuple(tasks))
+
+
+GAINS = Control(
+    "fine-tuning gains ID",
+    "Fine-tuning raises accuracy in distribution.",
+    f"{WISE_PAPER}; size: {reported_gain('Zero-shot', TEST)[1]}",
+    _gain,
+    -reported_gain("Zero-shot", TEST)[0],
+)
+FORGETS = Control(
+    "fine-tuning forgets OOD",
+    "Fine-tuning lowers accuracy out of distribution below that of zero-shot.",
+    f"{WISE_PAPER}; size: {reported_gain('Zero-shot')[1]}",
+    forgotten,
+    reported_gain("Zero-shot")[0],
+)
+POSITIVE_CONTROL = _remedy(POSITIVE.label, f"WiSE-FT at alpha {FIXED_ALPHA:g}", POSITIVE, WISE_PAPER, joint=False)
+CONTROLS: Sequence[Control] = (
+    GAINS,
+    FORGETS,
+    Control(
+        "a larger learning rate forgets more",
+        "With a larger learning rate fine-tuning loses more out of distribution. In points for a doubled one.",
+        f"{WISE_PAPER}, on hyperparameters; no size on record",
+        forgets_more,
+    ),
+    POSITIVE_CONTROL,
+    _remedy("lp_ft", "LP-FT", Entry("lp_ft"), "arXiv 2202.10054"),
+    _remedy("flyp", "FLYP", Entry("flyp"), "arXiv 2212.00638"),
+    _remedy("l2_sp", "L2-SP", Entry("l2_sp"), "arXiv 1802.01483"),
+    _remedy("kd", "KD", Entry("kd"), "arXiv 1503.02531"),
+    _remedy("soup", "uniform soup", Entry("soup", "ft", greedy=0.0), "arXiv 2203.05482; no size on record"),
+    _remedy("soup", "greedy soup", Entry("soup", "ft", greedy=1.0), "arXiv 2203.05482; no size on record"),
+    Control(
+        "contexts are recognised",
+        "Zero-shot recognises contexts above chance. In points above chance.",
+        "CAR-FT, arXiv 2211.16175; no size on record",
+        _recognised,
+    ),
+)
+
+
+#: asked of the whole folder, by a null check
+UNCHANGED = Control(
+    "FT against FT shows nothing",
+    "CAR-FT with KL weight 0 predicts what FT predicts, bit for bit.",
+    "by construction",
+    lambda evidence: None,
+    expected="0",
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A control in one scope."""
+
+    scope: str
+    scale: str
+    control: Control
+    answer: ControlAnswer
+    part: Part | None = None
+    p_adjusted: float = math.nan
+    """One-sided, after Holm over the remedies that were run; NaN for a control that stands alone."""
+    words: str = ""
+    """What is missing or unequal, or what a number stands beside."""
+
+
+def ask_controls(evidence: Evidence, checks: Sequence[NullCheck]) -> list[Asked]:
+    """Every control in every scope. A control holds where its interval lies above 0, of the remedies after Holm.
+
+    checks: the null checks of the folder; the one on FT against itself is a control too.
+    """
+    return [asked for view in evidence.views() for asked in _asked_of(view, checks)]
+
+
+def _asked_of(view: Evidence, checks: Sequence[NullCheck]) -> Iterator[Asked]:
+    parts = {control.name: part for control in CONTROLS if (part := control.measure(view)) is not None}
+    sound = {name: part for name, part in parts.items() if not math.isnan(part.low)}
+    joint = [control.name for control in CONTROLS if control.joint and control.name in sound]
+    adjusted = dict(zip(joint, holm_one_sided([sound[n].estimate.p_above() for n in joint]), strict=True))
+    for control in CONTROLS:
+        part, p = parts.get(control.name), adjusted.get(control.name, math.nan)
+        answer: ControlAnswer = "not run"
+        if control.name in sound:
+            shows = sound[control.name].low > 0 if math.isnan(p) else p < ONE_SIDED
+            answer = "holds" if shows else "does not hold"
+        words = "; ".join((*part.flaws, *part.unequal)) if part else ""
+        if control.measure is _recognised and (recognition := ContextRecognition.of(view)) is not None:
+            words = recognition.words
+        yield Asked(view.name, view.scale, control, answer, part, p, words)
+    answers: dict[str, ControlAnswer] = {"passed": "holds", "failed": "does not hold"}
+    for check in (check for check in checks if check.name == SAME):
+        yield Asked(view.name, view.scale, UNCHANGED, answers.get(check.status, "not run"), words=check.words)

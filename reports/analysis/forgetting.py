@@ -1,0 +1,143 @@
+"""What plain fine-tuning forgets out of distribution, whether a contrast could show it, and what remedies give back.
+
+An experiment in which nothing is forgotten says nothing of a remedy. Clinical trials call what it lacks assay
+sensitivity (ICH E10, section 1.5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reports.analysis.contrasts import Contrast, Part, every_suite, pool
+from reports.evidence.evidence import FT, WISE, ZERO_SHOT, Entry, Evidence
+from reports.stats.ratios import Ratio, fieller
+
+#: of WiSE-FT as the positive control
+FIXED_ALPHA = 0.5
+POSITIVE = replace(WISE, alpha=FIXED_ALPHA)
+
+
+def forgotten(evidence: Evidence) -> Part | None:
+    """Zero-shot minus FT out of distribution, mean over suites and tasks; None where a side was not evaluated."""
+    return _over_ft(evidence, ZERO_SHOT, "zero-shot")
+
+
+def _over_ft(evidence: Evidence, entry: Entry, name: str) -> Part | None:
+    """An entry minus FT out of distribution. An untrained model pairs with seeds as the second side alone."""
+    if entry != ZERO_SHOT:
+        return pool(evidence, Contrast(entry, FT, "top1", every_suite), f"{name} - FT, mean of suites")
+    lost = pool(evidence, Contrast(FT, ZERO_SHOT, "top1", every_suite), f"{name} - FT, mean of suites")
+    return None if lost is None else replace(lost, estimate=replace(lost.estimate, effect=-lost.estimate.effect))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether so much was forgotten as a contrast can show: only then may a remedy be asked what it gives back."""
+
+    visible: float
+    """The smallest visible difference of the contrast, a share of 1; NaN without an interval."""
+    forgotten: tuple[Part, ...]
+    """Zero-shot minus FT out of distribution, once for each set of searches that it is taken from."""
+    taken_from: Literal["other searches", "all searches", "the same runs"]
+    """``all searches``: the contrast uses no run of FT. ``the same runs``: FT has no search that it leaves out."""
+
+    @staticmethod
+    def of(evidence: Evidence, cells: Iterable[str], visible: float) -> Gate | None:
+        """That of a contrast in one scope; None where the forgetting was not measured.
+
+        cells: those that the contrast rests on. The forgetting is cross-fitted: it is taken from searches of FT that
+        the contrast does not use. Where the contrast uses all of them, each is left out in turn. With one search it is
+        that of the contrast's own runs, so that noise of FT opens the gate and widens the gain.
+        """
+        searches = {study.search for study in evidence.studies if study.method == FT.method}
+        used = searches & {evidence.search(cell) for cell in cells if _origin(evidence, cell) == FT.method}
+        folds = [searches - used] if searches - used else [used - {search} for search in sorted(used)]
+        own = folds == [set()]
+        parts = [forgotten(evidence.with_searches(fold, [FT.method])) for fold in ([used] if own else folds)]
+        measured = tuple(part for part in parts if part is not None and part.tasks)
+        if not measured or len(measured) < len(parts):
+            return None
+        return Gate(visible, measured, "the same runs" if own else "other searches" if used else "all searches")
+
+    @property
+    def effect(self) -> float:
+        """What was forgotten, a share of 1: the mean over the sets of searches."""
+        return sum(part.estimate.effect for part in self.forgotten) / len(self.forgotten)
+
+    @property
+    def low(self) -> float:
+        """The least lower bound of what was forgotten; NaN where a set of searches gives no interval."""
+        lows = [part.low for part in self.forgotten]
+        return math.nan if any(map(math.isnan, lows)) else min(lows)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether less is surely forgotten than the contrast can show; False where one of them has no interval."""
+        return self.low < self.visible
+
+    @property
+    def words(self) -> str:
+        """Why it is closed, in a sentence."""
+        return (
+            f"Zero-shot minus FT out of distribution is {100 * self.effect:+.1f} points with a lower bound of "
+            f"{100 * self.low:+.1f} (from {self.taken_from}), and a difference shows from {100 * self.visible:.1f} on: "
+            "too little is surely forgotten for a remedy to show that it gives it back."
+        )
+
+
+def _origin(evidence: Evidence, cell: str) -> str:
+    """The method of a cell, or of the cells that it was made of."""
+    spec = evidence.records[cell].cell
+    return evidence.records[spec.parents[0]].cell.method if spec.parents else spec.method
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """What a method gains over FT out of distribution, as a share of what FT lost to zero-shot."""
+
+    gained: Part
+    forgotten: Part
+    share: Ratio
+
+    @staticmethod
+    def of(evidence: Evidence, entry: Entry) -> GivenBack | None:
+        """That of an entry in one scope, over the searches that it shares with FT; None where a side is missing."""
+        shared = evidence.with_shared_searches([entry.parent or entry.method, FT.method])
+        gained, lost = _over_ft(shared, entry, entry.label), forgotten(shared)
+        rest = pool(shared, Contrast(entry, ZERO_SHOT, "top1", every_suite), "")
+        if gained is None or lost is None or rest is None or not lost.tasks or not gained.tasks:
+            return None
+        return GivenBack(gained, lost, fieller(gained.estimate, lost.estimate, rest.estimate))
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether anything was forgotten of which a share could be given back."""
+        return self.forgotten.estimate.effect > 0
+
+    @property
+    def words(self) -> str:
+        """The share with its interval, in words where it has no bounds."""
+        if not self.is_defined:
+            return "nothing was forgotten"
+        value, low, high = (100 * number for number in (self.share.value, self.share.low, self.share.high))
+        bounds = {
+            "between": f"{low:.0f} to {high:.0f} %",
+            "outside": f"up to {low:.0f} % or from {high:.0f} % on, since the forgetting may be 0",
+            "any": "any share, since the forgetting may be 0",
+            "none": "no interval",
+        }
+        return f"{value:.0f} % ({bounds[self.share.kind]})"
+
+
+def remedies(evidence: Evidence) -> Sequence[Entry]:
+    """What a scope has of trained methods but FT, of WiSE-FT at the fixed alpha, and of soups of FT."""
+    made_of_ft = [entry for entry in evidence.entries() if entry.method == "soup" and entry.parent == FT.method]
+    trained = [Entry(name) for name in evidence.trained_methods if name != FT.method]
+    return [
+        entry
+        for entry in (POSITIVE, *made_of_ft, *trained)
+        if any(evidence.cells(task, entry) for task in evidence.tasks)
+    ]
