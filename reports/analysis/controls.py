@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
+from reports.analysis.forgetting import Gate
 from reports.analysis.levels import ContextRecognition
 from reports.evidence.evidence import FT, WISE, Evidence
 
 #: interpolation weight of the positive control
 CONTROL_ALPHA = 0.5
+#: the positive control, named in advance: it must gain over FT out of distribution
+POSITIVE = replace(WISE, alpha=CONTROL_ALPHA)
 #: margin of equivalence in distribution, a share of 1
 ID_EQUIVALENCE = 0.005
 #: the largest margin of equivalence out of distribution, a share of 1
@@ -26,7 +29,7 @@ def positive_control_bound(evidence: Evidence) -> float:
 
     It was named in advance. NaN where the control was not run, or its evidence is incomplete.
     """
-    control = pool(evidence, Contrast(replace(WISE, alpha=CONTROL_ALPHA), FT, "top1", every_suite), "positive control")
+    control = pool(evidence, Contrast(POSITIVE, FT, "top1", every_suite), "positive control")
     return math.nan if control is None or control.flaws or control.unequal else control.low
 
 
@@ -63,8 +66,15 @@ class Sensitivity:
     insensitive: str = ""
 
     @staticmethod
-    def of(evidence: Evidence, presumes: Presumed | None, visible: float | None) -> Sensitivity:
-        """That of one scope. visible: the smallest visible difference of the claim, a share of 1; None without one."""
+    def of(evidence: Evidence, presumes: Presumed | None, visible: float | None, cells: Iterable[str]) -> Sensitivity:
+        """That of a claim in one scope.
+
+        visible: the smallest visible difference of the claim, a share of 1; None without one. cells: those that it
+        rests on, from whose runs of FT the forgetting is not taken where FT has others.
+        """
+        if presumes == "forgetting" and visible is not None:
+            gate = Gate.of(evidence, cells, visible)
+            return Sensitivity(insensitive=gate.words if gate is not None and gate.is_closed else "")
         recognition = ContextRecognition.of(evidence) if presumes == "recognition" else None
         if recognition is None or recognition.is_above_chance:
             return Sensitivity()

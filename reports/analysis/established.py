@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.analysis.forgetting import FIXED_ALPHA, POSITIVE, forgotten
+from reports.analysis.controls import CONTROL_ALPHA, POSITIVE
+from reports.analysis.forgetting import forgotten
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck
 from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
@@ -117,7 +118,7 @@ FORGETS = Control(
     forgotten,
     reported_gain("Zero-shot")[0],
 )
-POSITIVE_CONTROL = _remedy(POSITIVE.label, f"WiSE-FT at alpha {FIXED_ALPHA:g}", POSITIVE, WISE_PAPER, joint=False)
+POSITIVE_CONTROL = _remedy(POSITIVE.label, f"WiSE-FT at alpha {CONTROL_ALPHA:g}", POSITIVE, WISE_PAPER, joint=False)
 CONTROLS: Sequence[Control] = (
     GAINS,
     FORGETS,
@@ -194,3 +195,14 @@ def _asked_of(view: Evidence, checks: Sequence[NullCheck]) -> Iterator[Asked]:
     answers: dict[str, ControlAnswer] = {"passed": "holds", "failed": "does not hold"}
     for check in (check for check in checks if check.name == SAME):
         yield Asked(view.name, view.scale, UNCHANGED, answers.get(check.status, "not run"), words=check.words)
+
+
+def remedies(evidence: Evidence) -> Sequence[Entry]:
+    """What a scope has of trained methods but FT, of WiSE-FT at the fixed alpha, and of soups of FT."""
+    made_of_ft = [entry for entry in evidence.entries() if entry.method == "soup" and entry.parent == FT.method]
+    trained = [Entry(name) for name in evidence.trained_methods if name != FT.method]
+    return [
+        entry
+        for entry in (POSITIVE, *made_of_ft, *trained)
+        if any(evidence.cells(task, entry) for task in evidence.tasks)
+    ]

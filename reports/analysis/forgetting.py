@@ -7,17 +7,13 @@ sensitivity (ICH E10, section 1.5).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.evidence.evidence import FT, WISE, ZERO_SHOT, Entry, Evidence
+from reports.evidence.evidence import FT, ZERO_SHOT, Entry, Evidence
 from reports.stats.ratios import Ratio, fieller
-
-#: of WiSE-FT as the positive control
-FIXED_ALPHA = 0.5
-POSITIVE = replace(WISE, alpha=FIXED_ALPHA)
 
 
 def forgotten(evidence: Evidence) -> Part | None:
@@ -130,14 +126,3 @@ class GivenBack:
             "none": "no interval",
         }
         return f"{value:.0f} % ({bounds[self.share.kind]})"
-
-
-def remedies(evidence: Evidence) -> Sequence[Entry]:
-    """What a scope has of trained methods but FT, of WiSE-FT at the fixed alpha, and of soups of FT."""
-    made_of_ft = [entry for entry in evidence.entries() if entry.method == "soup" and entry.parent == FT.method]
-    trained = [Entry(name) for name in evidence.trained_methods if name != FT.method]
-    return [
-        entry
-        for entry in (POSITIVE, *made_of_ft, *trained)
-        if any(evidence.cells(task, entry) for task in evidence.tasks)
-    ]

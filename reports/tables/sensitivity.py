@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from reports.analysis.contrasts import Part
-from reports.analysis.established import Asked
-from reports.analysis.forgetting import GivenBack, remedies
+from reports.analysis.established import Asked, remedies
+from reports.analysis.forgetting import GivenBack
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.pipelines import NAMES, reported_gain, reported_share
 from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, TableCard
