@@ -21,6 +21,7 @@ from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.decoding import set_decoders
 from carft.data.files import Files
 from carft.data.jpeg import jpeg_decoder
+from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, batches, crop_box
 from carft.training.schedule import draws
 
@@ -56,6 +57,7 @@ def measure() -> list[Figure]:
         runs: dict[str, Callable[[], object]] = {
             "ours": lambda: list(batches(files, plan, view)),
             "loader": lambda: list(loader),
+            **{name: _reader(files, plan, name) for name in ("clipood", "domainbed")},
         }
         seconds = interleaved(runs, ROUNDS)
         rate = PHOTOS / min(seconds["ours"])
@@ -64,8 +66,16 @@ def measure() -> list[Figure]:
             Figure("images per second of a core over those of a DataLoader", 1 / ratio(seconds, "ours", "loader"),
                    ">= 1.15", ROUNDS, note="equal pixels; Pillow and torchvision's transforms; CPU time"),
             Figure("images per second of a core, decoded and cropped", rate, None, ROUNDS, unit="images/s", note=note),
+            *(Figure(f"CPU time of an image with the augmentation {name} over that with crop",
+                     ratio(seconds, name, "ours"), None, ROUNDS, note="decoding included; `plan` counts with it")
+              for name in ("clipood", "domainbed")),
         ]  # fmt: skip
         return [*figures, _threads_against_processes(files, view, plan)]
+
+
+def _reader(files: Files, plan: list[np.ndarray], augmentation: str) -> Callable[[], object]:
+    view = ReferenceTrainView(draws(0, 0, PHOTOS, DRAWS), SIDE, colour=augmentation == "domainbed")
+    return lambda: list(batches(files, plan, view))
 
 
 def _threads_against_processes(files: Files, view: TrainView, plan: list[np.ndarray]) -> Figure:

@@ -29,7 +29,7 @@ resources=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$GPUS" --disable-usage-
 started=()
 trap 'kill "${started[@]}" 2>/dev/null || true' EXIT
 
-ray start --head --block --port "${address##*:}" --include-dashboard false "${resources[@]}" >"ray-$SLURM_JOB_ID.log" 2>&1 &
+ray start --head --block --port "${address##*:}" --dashboard-host 127.0.0.1 "${resources[@]}" >"ray-$SLURM_JOB_ID.log" 2>&1 &
 started+=($!)
 until ray status --address "$address" >/dev/null 2>&1; do
     kill -0 "${started[0]}" || { echo "Ray did not start; see ray-$SLURM_JOB_ID.log" >&2; exit 1; }

@@ -18,6 +18,8 @@ from sweeps.recipes import Recipe
 
 #: CPU seconds to decode and crop a photo of 500 x 375, measured once on one core of an AMD EPYC
 DECODE_S = 2.3e-3
+#: CPU time of an image with an augmentation over that with ``crop``, decoding included (benchmarks/input.py)
+AUGMENTATION_COST = {"crop": 1.0, "clipood": 2.0, "domainbed": 3.9}
 #: bytes of host memory of a process that computes a cell, without its checkpoint: torch with CUDA, batches ahead
 PROCESS_BYTES = 4 * 2**30
 #: copies of the trained numbers in a checkpoint: weights and AdamW's two moments
@@ -126,7 +128,8 @@ def _decoders(recipe: Recipe, seconds: float) -> int:
     in_memory = all(recipe.catalog.card(task).scale == "miniature" for task in recipe.tasks)
     if in_memory or not seconds or not per_image:
         return 0
-    return math.ceil(DECODE_S / (seconds * min(per_image)))
+    decode_s = DECODE_S * AUGMENTATION_COST[recipe.training.augmentation]
+    return math.ceil(decode_s / (seconds * min(per_image)))
 
 
 def _long_cells(left: tuple[PendingWork, ...], second: float) -> tuple[LongCells, ...]:

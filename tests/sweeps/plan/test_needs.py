@@ -52,6 +52,8 @@ def test_checkpoints_are_three_copies_of_the_model_for_every_cell_at_a_time(stor
 def test_photos_need_cores_that_decode_as_fast_as_the_gpu_trains_and_drawings_do_not(store: Store) -> None:
     assert needs(store, imagenet(), 8).cores_per_device == 1 + round(1000 * DECODE_S + 0.5)
     assert needs(store, imagenet(), 8, seconds=PASS_S / 4).cores_per_device == 1 + round(4000 * DECODE_S + 0.5)
+    jittered = load_recipe("domainbed").changed(["pacs/sketch"], ["zeroshot", "ft"])
+    assert needs(store, jittered, 8).cores_per_device == 1 + round(3900 * DECODE_S + 0.5)
     assert needs(store, load_recipe("miniature"), 8).cores_per_device == 1
 
 
