@@ -1,16 +1,17 @@
-"""``python -m benchmarks.icons_gate CANDIDATE WEIGHTS``: measure the registered criteria of world icons-2.
+"""``python -m benchmarks.icons_gate CANDIDATE WEIGHTS``: measure the registered criteria of world icons-3.
 
-CANDIDATE is the number of a candidate in ``icons_gate.yaml``, from 1; WEIGHTS a folder with the weights that its
-pretraining gave. Only zero-shot and plain fine-tuning are run. docs/icons-world.md has the result.
+CANDIDATE is the number of a candidate in ``icons_3_gate.yaml``, from 1; WEIGHTS a folder with the weights that its
+pretraining gave. Zero-shot, plain fine-tuning and established remedies are run, on validation drawings only; no method
+with a context term. Each finished run is kept in the folder, so an interrupted measurement goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +19,128 @@ import numpy as np
 import torch
 import yaml
 
-from carft.core.metrics import Predictions
-from carft.data.catalog import FULL_ICONS
-from carft.data.icons import world
-from carft.data.icons.drawings import census
-from carft.data.icons.pretraining import zero_shot_table
+from carft.core.metrics import calibration_bins, calibration_error
+from carft.data.icons.cards import cards
+from carft.data.icons.drawings import drawings_of
+from carft.data.icons.tasks import set_of
+from carft.data.icons.world import HANDS, ICONS_3, World, tasks
+from carft.data.task import ImageSet, Task
+from carft.methods.soup import uniform_soup
+from carft.methods.wise_ft import interpolate
 from carft.models.clip import load_pretrained
+from carft.models.network import Network, Prompts, PromptTexts
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.training.context import CellContext
 from carft.training.execution import Execution
 from carft.training.run import compute
-from reports.stats.intervals import Contributions, Estimate, pooled, two_way
+from reports.stats.intervals import LEVEL, Contributions, Estimate, pooled, two_way
 
-REGISTRATION: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("icons_gate.yaml").read_text(encoding="utf-8"))
+REGISTRATION: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("icons_3_gate.yaml").read_text(encoding="utf-8"))
 SEEDS: list[int] = REGISTRATION["seeds"]
+#: a remedy's own hyperparameters
+REMEDIES: Mapping[str, Mapping[str, float]] = REGISTRATION["remedies"]
+#: sets of validation drawings: in the contexts of training, and in those of each suite
+Shares = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Hits:
-    """One set of one task: which images each run got right."""
+class Candidate:
+    """A candidate: the world, its weights and the settings of fine-tuning."""
 
-    names: np.ndarray
-    """(G,) names of the drawings."""
-    groups: np.ndarray
-    """(N,) number of each image's drawing."""
-    labels: np.ndarray
-    """(G,) class of each drawing."""
-    zero_shot: np.ndarray
-    """(N,) bool."""
-    tuned: np.ndarray
-    """(S, N) bool, one row a seed."""
+    world: World
+    model: str
+    weights: Path
+    settings: Mapping[str, Any]
 
-    def contributions(self, hits: np.ndarray) -> Contributions:
-        """Return the contributions of drawings to the mean of hits (S, N)."""
-        size = len(self.labels)
-        images = np.bincount(self.groups, minlength=size)
-        values = np.stack([np.bincount(self.groups, row / len(self.groups), size) for row in hits])
-        return Contributions(values, self.labels, images / images.sum(), images)
+    @cached_property
+    def suites(self) -> list[str]:
+        """The suites of new contexts; ``hands`` has drawings of its own, which are held out."""
+        return [name for name in self.world.suites if name != HANDS]
+
+    def runs(self, task: str, method: str, lr: float, seed: int) -> dict[str, Shares]:
+        """Return run -> set -> (G,) share of each drawing's images that are right, of one cell and its WiSE-FT."""
+        stem = f"{task.rpartition('/')[2]}-{method}-{lr:g}-{seed}"
+        path = self.weights.parent / f"gate-{self.settings['number']}" / f"{stem}.npz"
+        if not path.is_file():
+            path.parent.mkdir(exist_ok=True)
+            made = Opened.of(self, task).run(method, lr, seed)
+            flat = {f"{run}:{name}": shares for run, sets in made.items() for name, shares in sets.items()}
+            np.savez(path.with_suffix(".part.npz"), **flat)
+            path.with_suffix(".part.npz").replace(path)
+        runs: dict[str, dict[str, np.ndarray]] = {}
+        with np.load(path, allow_pickle=False) as stored:
+            for name in stored.files:
+                run, _, images = name.partition(":")
+                runs.setdefault(run, {})[images] = stored[name]
+        return runs
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A task of a candidate, opened: what its cells are computed with, and the sets they are measured on."""
+
+    candidate: Candidate
+    context: CellContext
+    sets: Mapping[str, ImageSet]
+
+    @staticmethod
+    def of(candidate: Candidate, task: str) -> Opened:
+        key = (str(candidate.weights), candidate.settings["number"], task)
+        if key not in _OPENED:
+            _OPENED.clear()
+            _OPENED[key] = Opened._open(candidate, task)
+        return _OPENED[key]
+
+    @staticmethod
+    def _open(candidate: Candidate, task: str) -> Opened:
+        world, card = candidate.world, cards(candidate.world)[task]
+        train = set_of(world, task, "train", world.id_contexts, candidate.settings["renderings"])
+        sets = {"val": set_of(world, task, "val", world.id_contexts, world.renderings["val"])}
+        for suite in candidate.suites:
+            sets[suite] = set_of(world, task, "val", world.suites[suite], REGISTRATION["renderings"])
+        pretrained, texts = load_pretrained(candidate.model, str(candidate.weights)), PromptTexts.of(card, "standard")
+        execution = Execution()
+        execution.prepare()
+        opened = Task(task, train, sets["val"], {})
+        context = CellContext(opened, pretrained, Prompts.of(pretrained, texts), card, execution)
+        return Opened(candidate, context, sets)
+
+    def run(self, method: str, lr: float, seed: int) -> dict[str, Shares]:
+        """Train one cell. FT is measured at WiSE-FT's alpha of 0.5 too, and with ``soup`` as the soup of all rates."""
+        training = Training(epochs=self.candidate.settings["epochs"])
+        own = {} if method == "zeroshot" else {"lr": lr, **REMEDIES.get(method, {})}
+        kind = "ft" if method == "soup" else method
+
+        def network(rate: float) -> Network:
+            cell = specify("icons/all", kind, own | ({"lr": rate} if own else {}), seed, training)
+            return compute(cell, self.context).network
+
+        if method == "soup":
+            tuned = {f"{rate:g}": network(rate) for rate in REGISTRATION["lrs"] if rate <= lr}
+            mixed = next(iter(tuned.values()))
+            mixed.load_state_dict(uniform_soup(list(tuned), {k: n.state_dict() for k, n in tuned.items()}.__getitem__))
+            return {method: self.measured(mixed)}
+        tuned_network = network(lr)
+        found = {method: self.measured(tuned_network)}
+        if method == "ft":
+            start = self.context.network().state_dict()
+            tuned_network.load_state_dict(interpolate(start, tuned_network.state_dict(), 0.5))
+            found["wise_ft"] = self.measured(tuned_network)
+        return found
+
+    def measured(self, network: Network) -> Shares:
+        cell = specify("icons/all", "zeroshot", {})
+        found = {}
+        for name, images in self.sets.items():
+            predictions = self.context.predict(cell, network, images)
+            right = predictions.predicted == predictions.labels
+            drawings = len(dict.fromkeys(images.groups))
+            found[name] = right.reshape(drawings, -1).mean(1)  # a drawing's images are neighbours
+        return found
+
+
+_OPENED: dict[tuple[str, int, str], Opened] = {}
 
 
 def main() -> None:
@@ -64,112 +149,111 @@ def main() -> None:
     parser.add_argument("candidate", type=int)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--model", default="icons-resnet")
+    parser.add_argument("--contexts-only", action="store_true", help="measure zero-shot contexts and stop")
     asked = parser.parse_args()
-    chosen = REGISTRATION["candidates"][asked.candidate - 1]
-    weights = asked.weights / f"{asked.model}.safetensors"
-    jobs = [(task, asked.model, str(weights), chosen["renderings"], chosen["epochs"]) for task in FULL_ICONS]
-    with get_context("spawn").Pool(2) as pool:
-        measured = pool.starmap(measure, jobs, chunksize=1)
-    found = criteria(measured) | {"context_recognition_low": 100 * weakest_context(asked.model, str(weights))}
+    settings = {**REGISTRATION["candidates"][asked.candidate - 1], "number": asked.candidate}
+    world = replace(ICONS_3, blend=settings["blend"])
+    candidate = Candidate(world, asked.model, asked.weights / f"{asked.model}.safetensors", settings)
+    found = contexts(candidate)
+    if not asked.contexts_only:
+        found |= criteria(candidate)
     print(table(found))
-    text = json.dumps({"candidate": chosen, "model": asked.model, "criteria": found}, indent=1)
+    text = json.dumps({"candidate": settings, "model": asked.model, "criteria": found}, indent=1)
     (asked.weights / f"gate-{asked.candidate}.json").write_text(text + "\n")
 
 
-def measure(task: str, model: str, weights: str, renderings: int, epochs: int) -> dict[str, Hits]:
-    """Fine-tune with every seed. Returns the hits of train, val, test and the suites."""
-    world.RENDERINGS["train"] = renderings
-    execution = Execution()
-    execution.prepare()
+@torch.inference_mode()
+def contexts(candidate: Candidate) -> dict[str, float]:
+    """Return zero-shot recognition of contexts on the validation drawings, in %, and how calibrated it is."""
+    world, right, confidence, loss = candidate.world, [], [], []
+    shown: list[np.ndarray] = []
+    for task in tasks(world):
+        card = cards(world)[task]
+        pretrained = load_pretrained(candidate.model, str(candidate.weights))
+        heads = Prompts.of(pretrained, PromptTexts.of(card, "standard"))
+        images = set_of(world, task, "val", tuple(world.prompts), REGISTRATION["context_renderings"])
+        for part, labels in zip(images.images.split(256), images.contexts.split(256), strict=True):
+            features = torch.nn.functional.normalize(pretrained.clip.encode_image(pretrained.normalise(part)), dim=-1)
+            p = (pretrained.scale * features @ heads.contexts.T).double().softmax(-1)
+            right.append((p.argmax(1) == labels).numpy())
+            confidence.append(p.amax(1).numpy())
+            loss.append(-p[torch.arange(len(labels)), labels].log().numpy())
+            shown.append(labels.numpy())
+    hits, sure, index = np.concatenate(right), np.concatenate(confidence), np.concatenate(shown)
+    each = {name: 100 * float(hits[index == k].mean()) for k, name in enumerate(world.prompts)}
+    print("  ".join(f"{name} {share:.0f}" for name, share in sorted(each.items(), key=lambda item: item[1])))
+    return {
+        "context_mean": float(np.mean(list(each.values()))),
+        "context_weakest": min(each.values()),
+        "context_calibration_error": 100 * calibration_error(calibration_bins(sure, hits)),
+        "context_confidence": 100 * float(sure.mean()),
+        "context_log_loss_nats": float(np.concatenate(loss).mean()),
+    }
 
-    def predictions(method: str, seed: int) -> dict[str, Predictions]:
-        hyperparameters = {"lr": REGISTRATION["lr"]} if method == "ft" else {}
-        cell = specify(task, method, hyperparameters, seed, Training(epochs=epochs), model=model, pretrained=weights)
-        context = CellContext.of(cell, execution)
-        computed = compute(cell, context)
-        sets = {"train": context.task.train, **context.sealed()}
-        return {"val": computed.predictions} | {
-            name: context.predict(cell, computed.network, images) for name, images in sets.items()
-        }
 
-    start = predictions("zeroshot", 0)
-    tuned = [predictions("ft", seed) for seed in SEEDS]
-    return {name: _hits(start[name], [run[name] for run in tuned]) for name in start}
-
-
-def _hits(start: Predictions, tuned: Sequence[Predictions]) -> Hits:
-    names, first, groups = np.unique(np.asarray(start.groups), return_index=True, return_inverse=True)
-    right = [p.predicted == p.labels for p in (start, *tuned)]
-    return Hits(names, groups, start.labels[first], right[0], np.stack(right[1:]))
-
-
-def criteria(measured: list[dict[str, Hits]]) -> dict[str, float]:
+def criteria(candidate: Candidate) -> dict[str, float]:
     """Return the measured value of each criterion, in points of accuracy or %."""
-    val = [sets["val"] for sets in measured]
-    gain = pooled([two_way(h.contributions(h.tuned.astype(float) - h.zero_shot)) for h in val])
-    suites = [name for name in measured[0] if name.startswith("ood/")]
-    null = {name: [against_itself(sets[name]) for sets in measured] for name in ("test", *suites)}
-    mean_ood = pooled([against_itself(*(sets[name] for name in suites)) for sets in measured])
-    single = [estimate for estimates in null.values() for estimate in estimates]
-    excluded = [not low <= 0 <= high for low, high in (e.interval() for e in single)]
-    shares = {
-        "zero_shot": np.mean([h.zero_shot.mean() for h in val]),
+    names = list(tasks(candidate.world))
+
+    def shares(method: str, lr: float, seeds: list[int], run: str = "") -> list[dict[str, np.ndarray]]:
+        """Return task by task, set -> (S, G)."""
+        found = []
+        for task in names:
+            runs = [candidate.runs(task, method, lr, seed)[run or method] for seed in seeds]
+            found.append({name: np.stack([own[name] for own in runs]) for name in runs[0]})
+        return found
+
+    start = shares("zeroshot", 0.0, [0])
+    by_lr = {lr: shares("ft", lr, SEEDS[:1]) for lr in REGISTRATION["lrs"]}
+    for lr, tuned in by_lr.items():
+        changes = (difference(tuned, start, sets) for sets in (["val"], candidate.suites))
+        print(f"FT {lr:g}: " + ", ".join(f"{100 * change.effect:+.2f}" for change in changes))
+    best = max(by_lr, key=lambda lr: np.mean([task["val"].mean() for task in by_lr[lr]]))
+    tuned = shares("ft", best, SEEDS)
+    gain, lost = (difference(tuned, start, sets) for sets in (["val"], candidate.suites))
+    found = {
+        "zero_shot": np.mean([task["val"].mean() for task in start]),
+        "zero_shot_ood": np.mean([task[suite].mean() for task in start for suite in candidate.suites]),
         "gain": gain.effect,
         "gain_lower_bound": gain.interval()[0],
-        "ceiling": np.mean([sets["train"].tuned.mean() - sets["val"].tuned.mean() for sets in measured]),
-        "visible_id": visible(pooled(null["test"])),
-        "visible_ood": visible(mean_ood),
-        "visible_suite": max(visible(pooled(null[name])) for name in suites),
-        "visible_task": max(visible(e) for e in null["test"]),
-        "false_verdicts": np.mean(excluded),
-        "visible_id, 3 runs a side": pooled(null["test"]).smallest_visible(),
-        "visible_ood, 3 runs a side": mean_ood.smallest_visible(),
-        "zero_shot_test": np.mean([sets["test"].zero_shot.mean() for sets in measured]),
-        "tuned_test": np.mean([sets["test"].tuned.mean() for sets in measured]),
-        "zero_shot_ood": np.mean([sets[name].zero_shot.mean() for sets in measured for name in suites]),
-        "tuned_ood": np.mean([sets[name].tuned.mean() for sets in measured for name in suites]),
+        "forgetting": lost.effect,
+        "forgetting_upper_bound": lost.interval()[1],
     }
-    return {name: 100 * float(value) for name, value in shares.items()}
+    remedies = {"wise_ft": shares("ft", best, SEEDS, "wise_ft")}
+    remedies |= {method: shares(method, best, SEEDS) for method in REMEDIES}
+    remedies["soup"] = shares("soup", best, SEEDS[:1])
+    for method, own in remedies.items():
+        base = tuned if method != "soup" else by_lr[best]
+        level = LEVEL if method == "wise_ft" else 1 - (1 - LEVEL) / len(REMEDIES)
+        back = difference(own, base, candidate.suites)
+        found |= {
+            f"{method}_id": difference(own, base, ["val"]).effect,
+            f"{method}_ood": back.effect,
+            f"{method}_ood_lower_bound": back.interval(level)[0],
+        }
+    found["remedy_lower_bound"] = max(found[f"{method}_ood_lower_bound"] for method in REMEDIES)
+    held_out, here = (sum(len(drawings_of(candidate.world, task, part)) for task in names) for part in ("test", "val"))
+    factors = {"seeds": REGISTRATION["full_runs"] / len(SEEDS), "groups": held_out / here}
+    for name, sets in {"visible_id": ["val"], "visible_ood": candidate.suites}.items():
+        found[name] = difference(remedies["l2_sp"], tuned, sets).scaled(**factors).smallest_visible()
+    return {"lr": best, **{name: 100 * float(value) for name, value in found.items()}}
 
 
-def visible(estimate: Estimate) -> float:
-    """Return the smallest visible difference with ``full_runs`` runs a side, from the measured components."""
-    return estimate.scaled(seeds=REGISTRATION["full_runs"] / (len(SEEDS) // 2)).smallest_visible()
+def difference(first: list[dict[str, np.ndarray]], second: list[dict[str, np.ndarray]], sets: list[str]) -> Estimate:
+    """Return first - second as the mean of tasks, in each the mean of these sets; a drawing is one group of all."""
+    estimates = []
+    for one, other in zip(first, second, strict=True):
+        values = np.mean([one[name] - other[name] for name in sets], axis=0)
+        count = values.shape[1]
+        same = np.zeros(count, np.int64)  # most classes have too few validation drawings for strata of their own
+        estimates.append(two_way(Contributions(values / count, same, np.full(count, 1 / count))))
+    return pooled(estimates)
 
 
-def against_itself(*sets: Hits) -> Estimate:
-    """Return the difference between the halves of the seeds, whose true value is 0, as the mean of the sets.
-
-    A drawing that is in several sets is one group.
-    """
-    half = len(SEEDS) // 2
-    parts = [hits.contributions(hits.tuned[:half].astype(float) - hits.tuned[half:]) for hits in sets]
-    if len(parts) == 1:
-        return two_way(parts[0])
-    names, code = np.unique(np.concatenate([hits.names for hits in sets]), return_inverse=True)
-    where = np.split(code, np.cumsum([len(hits.names) for hits in sets])[:-1])
-    values, weights, images = np.zeros((half, len(names))), np.zeros(len(names)), np.zeros(len(names))
-    labels = np.zeros(len(names), np.int64)
-    for hits, part, at in zip(sets, parts, where, strict=True):
-        values[:, at] += part.values / len(sets)
-        weights[at] += part.weights / len(sets)
-        images[at] += part.images
-        labels[at] = hits.labels
-    return two_way(Contributions(values, labels, weights, images))
-
-
-def weakest_context(model: str, weights: str) -> float:
-    """Return the smallest zero-shot context recognition of all contexts, on the validation drawings."""
-    drawings = [d for d in census() if d.split == "val"]
-    return min(
-        row["context"] for row in zero_shot_table(model, load_pretrained(model, weights).clip, drawings).values()
-    )
-
-
-def table(found: dict[str, float]) -> str:
+def table(found: Mapping[str, float]) -> str:
     """Return measured values beside what was registered, as lines of text."""
     wanted = REGISTRATION["criteria"]
-    return "\n".join(f"{name:26} {value:8.2f}   {wanted.get(name, '')}" for name, value in found.items())
+    return "\n".join(f"{name:30} {value:9.3f}   {wanted.get(name, '')}" for name, value in found.items())
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from carft.core.errors import UserError, unknown
+from carft.data.icons.world import DEFAULT, WORLDS, World
 from carft_cli.console import err, new_table, out, percent
 from carft_cli.options import given, writing
+
+WorldOption = Annotated[str, typer.Option("--world", help="Version of the built-in world, for example icons-3.")]
 
 icons = typer.Typer(no_args_is_help=True, help="The built-in world: look at it, make its weights again.")
 
@@ -20,6 +23,7 @@ def preview(
         "icons.png"
     ),
     census: Annotated[bool, typer.Option("--census", help="One sheet a class with all its drawings.")] = False,
+    version: WorldOption = DEFAULT.version,
 ) -> None:
     """Draw a contact sheet: classes x contexts.
 
@@ -37,7 +41,7 @@ def preview(
     if path.suffix != ".png" or not path.parent.is_dir():
         raise UserError(f"'{path}' cannot be written here.", "Give --out a .png file in a folder that exists.")
     with writing(path):
-        contact_sheet().save(path)
+        contact_sheet(_world(version)).save(path)
     out.print(f"Open: {path.resolve()}", soft_wrap=True)
 
 
@@ -47,6 +51,12 @@ def pretrain(
     model: Annotated[str, typer.Option(help="icons-resnet or icons-vit.")] = "icons-resnet",
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the shipped weights' recipe.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Compute threads; the shipped weights used 1.")] = 1,
+    version: WorldOption = DEFAULT.version,
+    start: Annotated[Path | None, typer.Option(exists=True, help="Weights to go on from; default: none.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate; default: that of the model.")] = None,
+    blend: Annotated[
+        float | None, typer.Option(min=0, max=0.5, help="Largest weight of a second context; default: the world's.")
+    ] = None,
 ) -> None:
     """Make the built-in weights again: resumable, then the zero-shot table.
 
@@ -59,7 +69,8 @@ def pretrain(
     if model not in MODELS:
         raise unknown("built-in model", model, MODELS)
     torch.set_num_threads(threads)
-    recipe = PretrainingRecipe(model=model, **given(epochs=epochs))
+    chosen = given(epochs=epochs, lr=lr, blend=blend, start=start and str(start))
+    recipe = PretrainingRecipe(model=model, version=_world(version).version, **chosen)
     with writing(folder):
         path, rows = pretrain_and_measure(recipe, folder, log=lambda line: err.print(line, style="dim"))
     table = new_table("context", "zero-shot class", "zero-shot context")
@@ -67,3 +78,9 @@ def pretrain(
         table.add_row(name, percent(row["class"]), percent(row["context"]))
     out.print(table)
     out.print(f"Weights: {path.resolve()}", soft_wrap=True)
+
+
+def _world(version: str) -> World:
+    if version not in WORLDS:
+        raise unknown("built-in world", version, WORLDS)
+    return WORLDS[version]

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from carft.data.icons.contexts import CONTEXTS, SIDE
+from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import Drawing
 from carft.data.icons.rendering import render
+from carft.data.icons.world import World
 
 GRID = 8
 
@@ -28,11 +29,12 @@ def statistics(images: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(maps, SIDE // GRID).flatten(1)
 
 
-def confusion(train: list[Drawing], held_out: list[Drawing], steps: int = 300) -> np.ndarray:
+def confusion(train: list[Drawing], held_out: list[Drawing], world: World, steps: int = 300) -> np.ndarray:
     """Fit the probe on a rendering of ``train`` in each context; return the shares [shown, said] on ``held_out``."""
-    x, y = _statistics_of(train)
+    size = len(world.prompts)
+    x, y = _statistics_of(train, world)
     mean, scale = x.mean(0), x.std(0) + 1e-3
-    probe = torch.nn.Linear(x.shape[1], len(CONTEXTS))
+    probe = torch.nn.Linear(x.shape[1], size)
     torch.nn.init.zeros_(probe.weight)
     optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
 
@@ -43,13 +45,13 @@ def confusion(train: list[Drawing], held_out: list[Drawing], steps: int = 300) -
         return value
 
     optimizer.step(loss)
-    shown, labels = _statistics_of(held_out)
+    shown, labels = _statistics_of(held_out, world)
     with torch.no_grad():
         said = probe((shown - mean) / scale).argmax(1)
-    counts = torch.zeros(len(CONTEXTS), len(CONTEXTS)).index_put_((labels, said), torch.tensor(1.0), accumulate=True)
+    counts = torch.zeros(size, size).index_put_((labels, said), torch.tensor(1.0), accumulate=True)
     return (counts / counts.sum(1, keepdim=True)).numpy()
 
 
-def _statistics_of(drawings: list[Drawing]) -> tuple[torch.Tensor, torch.Tensor]:
-    images = np.stack([render(d, c, 0).transpose(2, 0, 1) for d in drawings for c in CONTEXTS])
-    return statistics(torch.from_numpy(images)), torch.arange(len(CONTEXTS)).repeat(len(drawings))
+def _statistics_of(drawings: list[Drawing], world: World) -> tuple[torch.Tensor, torch.Tensor]:
+    images = np.stack([render(d, c, 0, world).transpose(2, 0, 1) for d in drawings for c in world.prompts])
+    return statistics(torch.from_numpy(images)), torch.arange(len(world.prompts)).repeat(len(drawings))

@@ -14,10 +14,9 @@ from carft.core.array_cache import ArrayCache, key_of
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.facts import table
-from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.drawings import MASKS, TABLE, census, drawings_digest
 from carft.data.icons.rendering import render
-from carft.data.icons.world import BUILT_IN_WEIGHTS
+from carft.data.icons.world import BUILT_IN_WEIGHTS, DEFAULT, World
 
 
 def require_present(card: Card, options: DataOptions) -> None:
@@ -28,51 +27,51 @@ def require_present(card: Card, options: DataOptions) -> None:
 
 
 @functools.cache
-def measured(cache: ArrayCache | None = None) -> dict[str, str]:
+def measured(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str, str]:
     """Return the digests of the drawings and of a sample of rendered pixels on this machine.
 
     cache: with it the sample is rendered once per machine and version of code and libraries.
     """
     if cache is None:
-        pixels = _pixels_digest()
+        pixels = _pixels_digest(world)
     else:
-        entry = f"icons-digest-{key_of({'world': _versions(), 'host': platform.node()})}"
-        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), _pixels_digest)
+        entry = f"icons-digest-{key_of({'world': _versions(world), 'host': platform.node()})}"
+        pixels = cache.get(entry, 1, 32, np.dtype("uint8"), lambda: _pixels_digest(world))
     return {"drawings": drawings_digest(), "pixels": pixels.tobytes().hex()}
 
 
-def pixel_versions(cache: ArrayCache | None) -> list[str]:
+def pixel_versions(world: World, cache: ArrayCache | None) -> list[str]:
     """Return everything but its name that decides the pixels of a rendering: drawings, code, libraries, machine."""
-    return [*_versions(), measured(cache)["pixels"]]
+    return [*_versions(world), measured(world, cache)["pixels"]]
 
 
-def attest(cache: ArrayCache | None = None) -> dict[str, str]:
+def attest(world: World = DEFAULT, cache: ArrayCache | None = None) -> dict[str, str]:
     """Return the digests with ``attested``: ``yes``, or ``pixels differ`` if Pillow renders differently.
 
     cache: see :func:`measured`. Raises ``UserError`` for other drawings, since the world is then another one.
     """
-    expected, found = shipped(), measured(cache)
+    expected, found = shipped(world), measured(world, cache)
     if found["drawings"] != expected["drawings"]:
         raise UserError("The drawings of the icons world differ from the published ones.", "Install the project again.")
     same = found["pixels"] == expected["pixels"]
     return {**found, "attested": "yes" if same else "pixels differ"}
 
 
-def shipped() -> dict[str, str]:
-    """Return the published digests, from attested.json."""
-    return table("carft.data.icons", "attested")
+def shipped(world: World = DEFAULT) -> dict[str, str]:
+    """Return the published digests of a world, from attested.json."""
+    return table("carft.data.icons", "attested")[world.version]
 
 
 @functools.cache
-def _versions() -> list[str]:
+def _versions(world: World) -> list[str]:
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
-    return [drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
+    return [world.version, drawings_digest(), code.hexdigest(), np.__version__, PIL.__version__]
 
 
-def _pixels_digest() -> np.ndarray:
+def _pixels_digest(world: World) -> np.ndarray:
     """Return sha256 over one rendering of every 40th test drawing in every context, (1, 32) uint8."""
     digest = hashlib.sha256()
     for drawing in [d for d in census() if d.split == "test"][::40]:
-        for context in CONTEXTS:
-            digest.update(render(drawing, context, 0).tobytes())
+        for context in world.prompts:
+            digest.update(render(drawing, context, 0, world).tobytes())
     return np.frombuffer(digest.digest(), np.uint8)[None]

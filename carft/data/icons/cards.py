@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates
-from carft.data.icons.world import DOMAINS, PROMPTS, SUITES, SUPERSEDED, VERSION, tasks
+from carft.data.icons.world import DEFAULT, DOMAINS, SUPERSEDED, World, tasks
 
 #: classes of the largest of the nine tasks are fewer
 MOST = 100
-#: one prompt per context
-TEMPLATES = tuple(PROMPTS.values())
-#: prompts that hold the name of the context and the class, without other words
-BARE = tuple(f"{context.replace('-', ' ')} {{}}" for context in PROMPTS)
 
 
-def _card(name: str, classes: tuple[str, ...]) -> Card:
+def cards(world: World = DEFAULT) -> dict[str, Card]:
+    """Return the cards of a world's tasks, by name."""
+    return {name: _card(world, name, classes) for name, classes in tasks(world).items()}
+
+
+def _card(world: World, name: str, classes: tuple[str, ...]) -> Card:
     held_out = name.removeprefix(DOMAINS) if name.startswith(DOMAINS) else ""
     left_out = f"; {held_out} are left out of training" if held_out else ""
+    templates = tuple(world.prompts.values())  # one prompt per context
+    bare = tuple(f"{context.replace('-', ' ')} {{}}" for context in world.prompts)
     return Card(
         name=name,
         measures=f"{'All' if len(classes) > MOST else 'Which'} drawn things: {', '.join(classes[:4])}, ...{left_out}",
         scale="miniature",
-        version=VERSION,
+        version=world.version,
         superseded=SUPERSEDED,
         classes=classes,
-        templates=TEMPLATES,
-        suites=(held_out,) if held_out else tuple(SUITES),
+        templates=templates,
+        suites=(held_out,) if held_out else tuple(world.suites),
         has_test=not held_out,
         group="drawing",
         metric="top1",
@@ -34,9 +37,9 @@ def _card(name: str, classes: tuple[str, ...]) -> Card:
         model="icons-resnet",
         pretrained="icons",
         loader="carft.data.icons.domains" if held_out else "carft.data.icons.tasks",
-        banks={STANDARD: TEMPLATES, "imagenet": imagenet_templates(), "domains": BARE},
-        contexts=TEMPLATES,
+        banks={STANDARD: templates, "imagenet": imagenet_templates(), "domains": bare},
+        contexts=templates,
     )
 
 
-CARDS: dict[str, Card] = {name: _card(name, classes) for name, classes in tasks().items()}
+CARDS: dict[str, Card] = cards()

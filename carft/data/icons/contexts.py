@@ -30,6 +30,10 @@ class Placement:
     """Copies per row and column."""
     jitter: float = 0.06
     """Largest shift, as a share of a copy's cell."""
+    tilt: tuple[float, float] = (0, 0)
+    """Smallest and largest turn in degrees, to either side, on top of the few degrees of every glyph."""
+    upside_down: bool = False
+    """Whether the finished image is turned around."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,6 @@ def photo(stencil: Array, rng: Generator) -> Array:
     light = np.linspace(0.16, -0.16, SIDE, dtype=np.float32)[:, None, None]
     background = np.clip(background + light, 0, 1)
     return over(background, np.clip(away_from(background, rng) + 0.6 * light, 0, 1), stencil)
-
-
-def upside_down(stencil: Array, rng: Generator) -> Array:
-    return photo(stencil, rng)[::-1, ::-1]
 
 
 def black_and_white(stencil: Array, rng: Generator) -> Array:
@@ -167,7 +167,152 @@ def blurry(stencil: Array, rng: Generator) -> Array:
     return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(2.0, 2.8))), np.float32) / 255
 
 
-#: in the order of :data:`carft.data.icons.world.PROMPTS`
+def resized(image: Array, side: int, down: Image.Resampling, up: Image.Resampling) -> Array:
+    """Return the image after resizing to ``side`` pixels and back."""
+    small = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8)).resize((side, side), down)
+    return np.asarray(small.resize((SIDE, SIDE), up), np.float32) / 255
+
+
+def low_resolution(stencil: Array, rng: Generator) -> Array:
+    side = int(rng.integers(15, 25))
+    return resized(photo(stencil, rng), side, Image.Resampling.BILINEAR, Image.Resampling.BILINEAR)
+
+
+def jpeg_corrupted(stencil: Array, rng: Generator) -> Array:
+    """Return a photo whose blocks of eight pixels are blurred, shifted in colour or moved."""
+    image = photo(stencil, rng)
+    blocks = image.reshape(8, 8, 8, 8, 3).swapaxes(1, 2)
+    coarse = blocks.mean((2, 3), keepdims=True)
+    blocks = coarse + rng.uniform(0.3, 0.9, (8, 8, 1, 1, 1)) * (blocks - coarse) + rng.normal(0, 0.05, (8, 8, 1, 1, 3))
+    row, shift = rng.integers(8), rng.integers(1, 7)
+    blocks[row] = np.roll(blocks[row], shift, axis=0)
+    return np.clip(blocks.swapaxes(1, 2).reshape(SIDE, SIDE, 3), 0, 1)
+
+
+def grainy(stencil: Array, rng: Generator) -> Array:
+    """Return a faded, warm photo with grain in brightness."""
+    faded = 0.18 + 0.7 * photo(stencil, rng)
+    grain = rng.normal(0, rng.uniform(0.06, 0.12), (SIDE, SIDE, 1)).astype(np.float32)
+    return np.clip(faded * np.array([1.05, 0.98, 0.85], np.float32) + grain, 0, 1)
+
+
+def foggy(stencil: Array, rng: Generator) -> Array:
+    haze = 0.78 + soft_noise(rng, 4, -0.06, 0.06).mean(-1, keepdims=True)
+    return haze + rng.uniform(0.22, 0.42) * (photo(stencil, rng) - haze)
+
+
+def night(stencil: Array, rng: Generator) -> Array:
+    """Return a dim blue photo with a few points of light."""
+    image = photo(stencil, rng) * np.array([0.22, 0.27, 0.52], np.float32)
+    lights = np.zeros((SIDE, SIDE), np.float32)
+    lights[tuple(rng.integers(0, SIDE, (2, 9)))] = 1
+    return np.clip(image + filtered(lights, ImageFilter.MaxFilter(3))[..., None] * np.array([1, 0.9, 0.6]), 0, 1)
+
+
+def rainy(stencil: Array, rng: Generator) -> Array:
+    streaks = (rng.random((SIDE + 8, SIDE + 8)) < 0.012).astype(np.float32)
+    drops = np.max([np.roll(streaks, (step, step // 3), (0, 1)) for step in range(8)], axis=0)[8:, 8:]
+    return np.clip(0.75 * photo(stencil, rng) + 0.35 * drops[..., None], 0, 1)
+
+
+def behind_bars(stencil: Array, rng: Generator) -> Array:
+    gap, start = rng.integers(11, 16), rng.integers(11)
+    bars = ((np.arange(SIDE) + start) % gap < 4).astype(np.float32)
+    return over(photo(stencil, rng), np.full(3, rng.uniform(0.0, 0.2), np.float32), np.tile(bars, (SIDE, 1)))
+
+
+def dirty(stencil: Array, rng: Generator) -> Array:
+    spots = np.clip((soft_noise(rng, 13, 0, 1)[..., 0] - rng.uniform(0.52, 0.62)) * 6, 0, 0.9)
+    return over(photo(stencil, rng), np.array([0.30, 0.20, 0.08], np.float32), spots)
+
+
+def relief(stencil: Array, rng: Generator) -> Array:
+    """Return light from the upper left on the raised stencil, in about [-1, 1]."""
+    height = filtered(stencil, ImageFilter.GaussianBlur(1.2))
+    return np.clip(2.2 * (height - np.roll(height, (-2, -2), (0, 1))), -1, 1)
+
+
+def sculpture(stencil: Array, rng: Generator) -> Array:
+    stone = rng.uniform(0.5, 0.7) + rng.normal(0, 0.03, (SIDE, SIDE)).astype(np.float32)
+    return np.clip((stone + 0.4 * relief(stencil, rng))[..., None] * np.array([1.0, 0.97, 0.9], np.float32), 0, 1)
+
+
+def plastic(stencil: Array, rng: Generator) -> Array:
+    """Return one saturated colour with a glossy rim and highlight, on white."""
+    vivid = np.roll(np.array([0.95, rng.uniform(0.1, 0.7), 0.1], np.float32), rng.integers(3))
+    shine = np.clip(relief(stencil, rng), 0, 1) * 0.8
+    body = over(np.full((SIDE, SIDE, 3), 0.93, np.float32), vivid, stencil)
+    return np.clip(body + (stencil * shine)[..., None] - 0.25 * np.clip(-relief(stencil, rng), 0, 1)[..., None], 0, 1)
+
+
+def embroidered(stencil: Array, rng: Generator) -> Array:
+    """Return diagonal stitches in two colours, on cloth with a weave."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    stitches = 0.72 + 0.28 * ((rows + columns) % 4 < 2) * ((rows - columns) % 8 < 6)
+    weave = 0.9 + 0.1 * ((rows % 3 == 0) | (columns % 3 == 0))
+    cloth = colour(rng, 0.35, 0.9)
+    return np.clip(over(cloth * weave[..., None], away_from(cloth, rng) * stitches[..., None], stencil), 0, 1)
+
+
+def graffiti(stencil: Array, rng: Generator) -> Array:
+    """Return spray paint with a dark rim on a brick wall."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    joints = (rows % 8 == 0) | ((columns + 8 * (rows // 8 % 2)) % 16 == 0)
+    wall = np.array([0.58, 0.30, 0.22], np.float32) * (1 + soft_noise(rng, 9, -0.15, 0.15))
+    wall = np.where(joints[..., None], np.float32(0.68), wall)
+    sprayed = filtered(stencil, ImageFilter.MaxFilter(5), ImageFilter.GaussianBlur(1.5))
+    paint = np.roll(np.array([0.95, rng.uniform(0.3, 0.9), 0.25], np.float32), rng.integers(3))
+    return np.clip(over(over(wall, np.zeros(3, np.float32), 0.8 * sprayed), paint, 0.9 * stencil), 0, 1)
+
+
+def tattoo(stencil: Array, rng: Generator) -> Array:
+    skin = np.array([0.88, 0.68, 0.55], np.float32) * rng.uniform(0.55, 1.05) * (1 + soft_noise(rng, 4, -0.08, 0.08))
+    ink = np.clip(0.9 * filtered(edges(stencil), ImageFilter.GaussianBlur(0.6)) + 0.25 * stencil, 0, 1)
+    return np.clip(over(skin, np.array([0.10, 0.16, 0.28], np.float32), ink), 0, 1)
+
+
+def doodle(stencil: Array, rng: Generator) -> Array:
+    """Return a wavy blue or black pen line on ruled paper."""
+    waves = np.rint(1.5 * np.sin(np.arange(SIDE) / rng.uniform(3, 6) + rng.uniform(0, 6))).astype(int)
+    bent = np.stack([np.roll(row, shift) for row, shift in zip(edges(stencil), waves, strict=True)])
+    paper = np.full((SIDE, SIDE, 3), 0.97, np.float32)
+    paper[rng.integers(10) :: 10] = [0.70, 0.80, 0.95]
+    return over(paper, np.array([0.1, 0.1, rng.uniform(0.1, 0.7)], np.float32), bent)
+
+
+def watercolour(stencil: Array, rng: Generator) -> Array:
+    """Return pale paint that bleeds over its rim and pools at it, on paper."""
+    bleeding = filtered(stencil, ImageFilter.GaussianBlur(2.0)) * (0.75 + soft_noise(rng, 9, -0.45, 0.25)[..., 0])
+    pooled = np.clip(bleeding + 0.3 * edges(stencil), 0, 1)
+    paper = 0.96 - 0.04 * rng.random((SIDE, SIDE, 1), dtype=np.float32)
+    return np.clip(over(np.repeat(paper, 3, -1), colour(rng, 0.1, 0.7), pooled), 0, 1)
+
+
+def blueprint(stencil: Array, rng: Generator) -> Array:
+    lines = (np.arange(SIDE) % 8 == rng.integers(8)).astype(np.float32)
+    grid = np.maximum(lines[:, None], lines[None]) * 0.22
+    ink = np.clip(edges(stencil) + 0.12 * stencil, 0, 1)
+    return over(
+        np.array([0.10, 0.25, rng.uniform(0.5, 0.65)], np.float32), np.full(3, 0.95, np.float32), np.maximum(ink, grid)
+    )
+
+
+def mosaic(stencil: Array, rng: Generator) -> Array:
+    """Return square tiles, each of one slightly different colour, with dark joints."""
+    tiles = np.repeat(np.repeat(photo(stencil, rng)[2::4, 2::4] + rng.normal(0, 0.06, (16, 16, 3)), 4, 0), 4, 1)
+    joint = np.arange(SIDE) % 4 == 3
+    return np.clip(np.where((joint[:, None] | joint[None])[..., None], 0.12, tiles), 0, 1)
+
+
+def newspaper(stencil: Array, rng: Generator) -> Array:
+    """Return a halftone of dots on grey paper."""
+    grey = filtered(photo(stencil, rng).mean(-1), ImageFilter.GaussianBlur(0.6))
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    dots = 0.5 + 0.25 * (np.cos((rows + columns) * 1.25) + np.cos((rows - columns) * 1.25))
+    return np.clip(0.82 - 0.72 * np.clip((dots - grey) * 5, 0, 1), 0, 1)[..., None] * np.array([1, 0.98, 0.92])
+
+
+#: every context of every world; each world names those that it shows
 CONTEXTS: dict[str, Context] = {
     "photo": Context(photo),
     "black-and-white": Context(black_and_white),
@@ -183,8 +328,28 @@ CONTEXTS: dict[str, Context] = {
     "dark": Context(dark),
     "noisy": Context(noisy),
     "blurry": Context(blurry),
-    "upside-down": Context(upside_down),
+    "upside-down": Context(photo, Placement(upside_down=True)),
     "close-up": Context(photo, Placement(1.3, 1.6, jitter=0.12)),
     "small": Context(photo, Placement(0.27, 0.37, jitter=0.28)),
     "many": Context(photo, Placement(0.80, 0.95, copies=2, jitter=0.03)),
+    "low-resolution": Context(low_resolution),
+    "jpeg": Context(jpeg_corrupted),
+    "grainy": Context(grainy),
+    "foggy": Context(foggy),
+    "night": Context(night),
+    "rainy": Context(rainy),
+    "behind-bars": Context(behind_bars),
+    "dirty": Context(dirty),
+    "sculpture": Context(sculpture),
+    "plastic": Context(plastic),
+    "embroidered": Context(embroidered),
+    "graffiti": Context(graffiti),
+    "tattoo": Context(tattoo),
+    "doodle": Context(doodle),
+    "watercolour": Context(watercolour),
+    "blueprint": Context(blueprint),
+    "mosaic": Context(mosaic),
+    "newspaper": Context(newspaper),
+    "tilted": Context(photo, Placement(tilt=(35, 70))),
+    "large": Context(photo, Placement(0.98, 1.18, jitter=0.08)),
 }

@@ -8,7 +8,7 @@ four bits a byte.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,10 +17,12 @@ import numpy as np
 import pandas as pd
 
 from carft.core.files import file_digest
-from carft.data.icons.world import SUITES
+from carft.data.icons.world import ALL, DEFAULT, HANDS, World, tasks, tasks_of_class
 
 #: of every training domain one drawing in so many is validation
 _FIFTH = 5
+#: of the drawings for pretraining that it does not show, one in so many is validation
+_FOURTH = 4
 TABLE = Path(__file__).with_name("drawings.csv")
 MASKS = Path(__file__).with_name("drawings.npz")
 SPLITS = ("pretrain", "train", "val", "test", "hands")
@@ -82,6 +84,36 @@ def drawings_digest() -> str:
     return hashlib.sha256((file_digest(TABLE) + file_digest(MASKS)).encode()).hexdigest()
 
 
+def pretraining_drawings(world: World = DEFAULT) -> list[Drawing]:
+    """Return the drawings that pretraining shows: of each class the first, at least one."""
+    drawings = [d for d in census() if d.split == "pretrain"]
+    size = Counter(d.class_name for d in drawings)
+    return [d for d in drawings if d.rank < max(1, round(world.shown * size[d.class_name]))]
+
+
+@cache
+def drawings_of(world: World, task: str, part: str) -> tuple[Drawing, ...]:
+    """Return the drawings of a task in ``train``, ``val``, ``test`` or ``hands``, in the order of the census.
+
+    Where tasks share classes, the drawings of a class in a part are dealt to its tasks in turn, so that no drawing is
+    in two; those that pretraining leaves are dealt too, one in four of them to validation.
+    """
+    if not world.tasks_per_class:
+        group = task.rpartition("/")[2]
+        return tuple(d for d in census() if d.split == part and (task == ALL or d.task == group))
+    number, shown, seen = list(tasks(world)).index(task), set(pretraining_drawings(world)), Counter[str]()
+    found = []
+    for drawing in census():
+        left = "val" if drawing.rank % _FOURTH == 0 else "train"
+        if drawing in shown or (left if drawing.split == "pretrain" else drawing.split) != part:
+            continue
+        owners = tasks_of_class(world, drawing.class_name)
+        if owners[seen[drawing.class_name] % len(owners)] == number:
+            found.append(drawing)
+        seen[drawing.class_name] += 1
+    return tuple(found)
+
+
 @cache
 def domains() -> dict[str, list[Drawing]]:
     """Return domain of ``icons/domains/...`` -> its drawings, in the order of the census.
@@ -89,8 +121,8 @@ def domains() -> dict[str, list[Drawing]]:
     Those of the new hands are the domain ``hands``. The others that pretraining did not show are dealt in turn to the
     four domains of contexts.
     """
-    found: dict[str, list[Drawing]] = {name: [] for name in SUITES}
-    others = [name for name in SUITES if name != "hands"]
+    found: dict[str, list[Drawing]] = {name: [] for name in DEFAULT.suites}
+    others = [name for name in DEFAULT.suites if name != HANDS]
     seen: dict[str, int] = defaultdict(int)
     for drawing in census():
         if drawing.split == "hands":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from carft.data.card import Card, DataOptions
 from carft.data.family import Family, Pool, Sizes, no_image
 from carft.data.icons.cards import CARDS
-from carft.data.icons.world import ALL, DOMAINS, FULL, FULL_RENDERINGS, PROMPTS, RENDERINGS, SUITES
+from carft.data.icons.world import ALL, DEFAULT, DOMAINS, FULL, HANDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,30 +35,24 @@ class Icons(Family):
     """Tasks whose images are drawn on this machine."""
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
-        from carft.data.icons.drawings import census, domains, parts
+        from carft.data.icons.drawings import domains, drawings_of, parts
 
         if card.name in ICON_DOMAINS:
             kept = [parts(name) for name in domains() if name not in card.suites]
             train, val = (sum(len(domain[part]) for domain in kept) for part in ("train", "val"))
             return Sizes(train, val, sum(len(domains()[name]) for name in card.suites))
-        task, held_out = (
-            card.name.rpartition("/")[2],
-            FULL_RENDERINGS if card.name in FULL_ICONS else RENDERINGS["test"],
-        )
-
-        def images(split: str, count: int) -> int:
-            return count * sum(d.split == split and (card.name == ALL or d.task == task) for d in census())
-
-        suites = sum(images("hands" if suite == "hands" else "test", held_out) for suite in SUITES)
-        train, val = (images(split, RENDERINGS[split]) for split in ("train", "val"))
-        return Sizes(train, val, images("test", held_out) + suites)
+        counts = DEFAULT.renderings
+        sizes = {part: len(drawings_of(DEFAULT, card.name, part)) for part in ("train", "val", "test", HANDS)}
+        held_out = sizes["test"] + sum(sizes[suite if suite == HANDS else "test"] for suite in DEFAULT.suites)
+        repeated = counts["full" if card.name in FULL_ICONS else "test"]
+        return Sizes(counts["train"] * sizes["train"], counts["val"] * sizes["val"], repeated * held_out)
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         from carft.data.icons.rendering import render
 
         rest, _, number = name.rpartition("/")
         drawing, _, context = rest.rpartition("/")
-        if drawing not in _drawings() or context not in PROMPTS or not number.isdecimal():
+        if drawing not in _drawings() or context not in DEFAULT.prompts or not number.isdecimal():
             raise no_image(card, name)
         return render(_drawings()[drawing], context, int(number))
 

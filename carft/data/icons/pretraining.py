@@ -8,9 +8,8 @@ CLIP's symmetric cross-entropy over the unique captions of a batch: all images o
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
-from carft.data.icons.contexts import CONTEXTS, SIDE
-from carft.data.icons.drawings import Drawing, census
+from carft.data.icons.contexts import SIDE
+from carft.data.icons.drawings import Drawing, census, pretraining_drawings
 from carft.data.icons.rendering import render
-from carft.data.icons.world import COARSE_WORDS, PROMPTS, WEIGHTS_FOLDER
+from carft.data.icons.world import COARSE_WORDS, DEFAULT, WEIGHTS_FOLDER, WORLDS, World
 
 #: built-in model -> peak learning rate of its pretraining
 MODELS = {"icons-resnet": 2e-3, "icons-vit": 1e-3}
@@ -35,8 +34,10 @@ class PretrainingRecipe:
     """Settings of the pretraining. The same recipe and thread count give the same weights."""
 
     model: str = "icons-resnet"
-    share: float = 0.15
-    """Share of the pretraining drawings that are shown, in (0, 1]."""
+    version: str = DEFAULT.version
+    """Of the world."""
+    blend: float | None = None
+    """Largest weight of a second context in an image; None for the world's own."""
     coarse: float = 0.3
     """Share of the captions that do not name the class: two of three say the task's coarser word, one says "thing"."""
     renderings: int = 2
@@ -46,18 +47,16 @@ class PretrainingRecipe:
     batch_size: int = 256
     weight_decay: float = 0.1
     seed: int = 0
+    start: str = ""
+    """Weights of an earlier world's pretraining to go on from, a file; empty to train from scratch."""
+    lr: float | None = None
+    """Peak learning rate; None for that of the model."""
 
     @property
-    def lr(self) -> float:
-        """Peak learning rate."""
-        return MODELS[self.model]
-
-
-def pretraining_drawings(share: float = 1.0) -> list[Drawing]:
-    """Return the drawings for pretraining: of each class the first ``share``, at least one."""
-    drawings = [d for d in census() if d.split == "pretrain"]
-    size = Counter(d.class_name for d in drawings)
-    return [d for d in drawings if d.rank < max(1, round(share * size[d.class_name]))]
+    def world(self) -> World:
+        """The world whose drawings and contexts are shown."""
+        own = WORLDS[self.version]
+        return own if self.blend is None else replace(own, blend=self.blend)
 
 
 def class_names() -> list[str]:
@@ -85,13 +84,13 @@ def contrastive_loss(
     return (F.cross_entropy(logits, owner) + from_caption) / 2
 
 
-def rendered(drawings: list[Drawing], index: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+def rendered(drawings: list[Drawing], index: int, world: World) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Return images (N, 3, SIDE, SIDE) uint8, class and context indices (N,) of all drawings in all contexts."""
-    names, order = class_names(), list(CONTEXTS)
+    names, order = class_names(), list(world.prompts)
     jobs = [(d, c) for d in drawings for c in order]
     images = torch.empty((len(jobs), 3, SIDE, SIDE), dtype=torch.uint8)
     for row, (drawing, context) in enumerate(jobs):
-        images[row] = torch.from_numpy(render(drawing, context, index)).permute(2, 0, 1)
+        images[row] = torch.from_numpy(render(drawing, context, index, world)).permute(2, 0, 1)
     classes = np.array([names.index(d.class_name) for d, _ in jobs])
     return images, classes, np.array([order.index(c) for _, c in jobs])
 
@@ -100,8 +99,8 @@ def caption_words(drawings: list[Drawing], recipe: PretrainingRecipe, epoch: int
     """Return the index into :func:`words` of each image's caption, (N,), drawn anew for each epoch."""
     rng = np.random.default_rng([recipe.seed, epoch])
     names = words()
-    fine = np.repeat([names.index(d.class_name) for d in drawings], len(CONTEXTS))
-    coarse = np.repeat([names.index(COARSE_WORDS[d.task]) for d in drawings], len(CONTEXTS))
+    fine = np.repeat([names.index(d.class_name) for d in drawings], len(recipe.world.prompts))
+    coarse = np.repeat([names.index(COARSE_WORDS[d.task]) for d in drawings], len(recipe.world.prompts))
     drawn = rng.random(len(fine))
     return np.where(drawn < recipe.coarse / 3, len(names) - 1, np.where(drawn < recipe.coarse, coarse, fine))
 
@@ -116,21 +115,23 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
     """Train from scratch or resume from ``folder``. Returns the path of the final float16 weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    model = new_model(recipe.model)
+    model, lr = new_model(recipe.model), recipe.lr or MODELS[recipe.model]
+    if recipe.start:
+        model.load_state_dict({k: v.float() for k, v in load_file(recipe.start).items()})
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
-    drawings = pretraining_drawings(recipe.share)
-    steps = len(drawings) * len(CONTEXTS) // recipe.batch_size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, epochs=recipe.epochs, steps_per_epoch=steps)
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+    drawings, size = pretraining_drawings(recipe.world), len(recipe.world.prompts)
+    steps = len(drawings) * size // recipe.batch_size
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, epochs=recipe.epochs, steps_per_epoch=steps)
     first = _resume(recipe, folder, model, optimizer, schedule)
     log(f"rendering {len(drawings)} drawings")
-    images = [rendered(drawings, index) for index in range(recipe.renderings)]
-    texts = _tokenized(recipe.model, words()).flatten(0, 1)  # (words * contexts, length)
+    images = [rendered(drawings, index, recipe.world) for index in range(recipe.renderings)]
+    texts = _tokenized(recipe.model, words(), recipe.world).flatten(0, 1)  # (words * contexts, length)
     for epoch in range(first, recipe.epochs):
         pixels, _, contexts = images[epoch % recipe.renderings]
-        captions = caption_words(drawings, recipe, epoch) * len(CONTEXTS) + contexts
+        captions = caption_words(drawings, recipe, epoch) * size + contexts
         loss = _epoch(model, optimizer, schedule, recipe, epoch, pixels, torch.from_numpy(captions), texts)
         _checkpoint(recipe, folder, epoch + 1, model, optimizer, schedule)
         log(f"epoch {epoch + 1}/{recipe.epochs} loss {loss:.3f}")
@@ -139,9 +140,9 @@ def pretrain(recipe: PretrainingRecipe, folder: Path, log: Callable[[str], None]
     return final
 
 
-def _tokenized(model: str, names: Sequence[str]) -> torch.Tensor:
+def _tokenized(model: str, names: Sequence[str], world: World) -> torch.Tensor:
     tokenizer = open_clip.get_tokenizer(model)
-    return torch.stack([tokenizer([prompt.format(n) for prompt in PROMPTS.values()]) for n in names])
+    return torch.stack([tokenizer([prompt.format(n) for prompt in world.prompts.values()]) for n in names])
 
 
 def _epoch(model, optimizer, schedule, recipe, epoch, images, captions, texts) -> float:
@@ -200,11 +201,13 @@ def _resume(recipe, folder, model, optimizer, schedule) -> int:
 
 
 @torch.inference_mode()
-def zero_shot_table(name: str, model: Any, drawings: list[Drawing], index: int = 1000) -> dict[str, dict[str, float]]:
+def zero_shot_table(
+    name: str, model: Any, drawings: list[Drawing], index: int = 1000, world: World = DEFAULT
+) -> dict[str, dict[str, float]]:
     """Return context -> accuracy of the zero-shot class and context heads on new renderings, last row the mean."""
     model.eval()
-    images, classes, contexts = rendered(drawings, index)
-    texts = _tokenized(name, class_names())
+    images, classes, contexts = rendered(drawings, index, world)
+    texts = _tokenized(name, class_names(), world)
     encoded = torch.stack([model.encode_text(t, normalize=True) for t in texts])  # (C, K, D)
     class_head = F.normalize(encoded.mean(1), dim=-1)
     context_head = F.normalize(encoded.mean(0), dim=-1)
@@ -213,7 +216,7 @@ def zero_shot_table(name: str, model: Any, drawings: list[Drawing], index: int =
     context_right = (features @ context_head.T).argmax(1).numpy() == contexts
     table = {
         name: {"class": float(class_right[contexts == k].mean()), "context": float(context_right[contexts == k].mean())}
-        for k, name in enumerate(CONTEXTS)
+        for k, name in enumerate(world.prompts)
     }
     return {**table, "mean": {k: float(np.mean([row[k] for row in table.values()])) for k in ("class", "context")}}
 
@@ -225,4 +228,4 @@ def pretrain_and_measure(
     path = pretrain(recipe, folder, log)
     model = new_model(recipe.model)
     model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    return path, zero_shot_table(recipe.model, model, pretraining_drawings(recipe.share))
+    return path, zero_shot_table(recipe.model, model, pretraining_drawings(recipe.world), world=recipe.world)

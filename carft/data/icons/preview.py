@@ -6,18 +6,19 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from carft.data.icons.contexts import CONTEXTS, SIDE
+from carft.data.icons.contexts import SIDE
 from carft.data.icons.drawings import GLYPH_SIDE, Drawing, census, mask
 from carft.data.icons.rendering import render
+from carft.data.icons.world import DEFAULT, World
 
 MARGIN_LEFT, MARGIN_TOP = 170, 90
 COLUMNS = 14
 
 
-def contact_sheet() -> Image.Image:
+def contact_sheet(world: World = DEFAULT) -> Image.Image:
     """Return training drawings of every class in every context. Each column shows another drawing of the class."""
     shown = _by_class("train")
-    names = list(CONTEXTS)
+    names = list(world.prompts)
     size = (MARGIN_LEFT + SIDE * len(names), MARGIN_TOP + SIDE * len(shown))
     sheet = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
@@ -29,7 +30,7 @@ def contact_sheet() -> Image.Image:
         top = MARGIN_TOP + SIDE * row
         pen.text((4, top + SIDE // 2 - 6), f"{task}: {class_name}", fill=0, font=font)
         for column, name in enumerate(names):
-            image = Image.fromarray(render(drawings[column % len(drawings)], name, 0))
+            image = Image.fromarray(render(drawings[column % len(drawings)], name, 0, world))
             sheet.paste(image, (MARGIN_LEFT + SIDE * column, top))
     return sheet
 

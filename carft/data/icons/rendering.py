@@ -10,8 +10,7 @@ from PIL import Image
 
 from carft.data.icons.contexts import CONTEXTS, SIDE, Placement
 from carft.data.icons.drawings import Drawing, mask
-
-WORLD_SEED = 2
+from carft.data.icons.world import DEFAULT, World
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -23,7 +22,10 @@ def generator(*key: object) -> np.random.Generator:
 def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -> np.ndarray:
     """Return the placed glyph as (SIDE, SIDE) float32 in [0, 1]."""
     glyph = Image.fromarray(mask(drawing, int(rng.integers(len(drawing.cuts)))))
-    glyph = glyph.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR, expand=True)
+    angle = rng.uniform(-12, 12)
+    if any(placement.tilt):
+        angle += rng.choice([-1, 1]) * rng.uniform(*placement.tilt)
+    glyph = glyph.rotate(angle, Image.Resampling.BILINEAR, expand=True)
     cell = SIDE // placement.copies
     canvas = Image.new("L", (SIDE, SIDE), 0)
     side = max(6, round(cell * rng.uniform(placement.low, placement.high)))
@@ -37,12 +39,18 @@ def _stencil(drawing: Drawing, placement: Placement, rng: np.random.Generator) -
     return np.asarray(canvas, np.float32) / 255
 
 
-def render(drawing: Drawing, context: str, index: int) -> np.ndarray:
+def render(drawing: Drawing, context: str, index: int, world: World = DEFAULT) -> np.ndarray:
     """Return image number ``index`` of a drawing in a context, (SIDE, SIDE, 3) uint8."""
     chosen = CONTEXTS[context]
-    rng = generator(WORLD_SEED, drawing.name, context, index)
+    rng = generator(world.seed, drawing.name, context, index)
     stencil = _stencil(drawing, chosen.placement, rng)
-    return np.rint(np.clip(chosen.paint(stencil, rng), 0, 1) * 255).astype(np.uint8)
+    image = chosen.paint(stencil, rng)
+    if world.blend:
+        second = rng.choice([name for name in world.prompts if CONTEXTS[name].placement == Placement()])
+        image = image + rng.uniform(0, world.blend) * (CONTEXTS[second].paint(stencil, rng) - image)
+    if chosen.placement.upside_down:
+        image = image[::-1, ::-1]
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def renderings(

@@ -12,66 +12,65 @@ from carft.core.array_cache import ArrayCache, key_of
 from carft.data.card import Card, DataOptions
 from carft.data.icons.attestation import attest, pixel_versions, require_present
 from carft.data.icons.contexts import SIDE
-from carft.data.icons.drawings import Drawing, census
+from carft.data.icons.drawings import Drawing, drawings_of
 from carft.data.icons.rendering import render, renderings
-from carft.data.icons.world import ALL, FULL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, RENDERINGS, SUITES, tasks
+from carft.data.icons.world import FULL, HANDS, WORLDS, World, tasks
 from carft.data.task import ImageSet, Sealed, Task
 
-__all__ = ["image_set", "open_sealed", "open_task", "require_present"]
+__all__ = ["image_set", "open_sealed", "open_task", "require_present", "set_of"]
 
 
 def open_task(card: Card, options: DataOptions) -> Task:
     """Open training and validation images. Rendered once per process, or once per machine with a disk cache."""
-    return _task(card.name, options.cache)
+    return _task(WORLDS[card.version], card.name, options.cache)
 
 
 def open_sealed(card: Card, options: DataOptions) -> Sealed:
     """Open the test set and the five suites."""
-    return _sealed(card.name, options.cache)
+    return _sealed(WORLDS[card.version], card.name, options.cache)
 
 
 @lru_cache(maxsize=16)
-def _task(name: str, cache: ArrayCache | None) -> Task:
-    return Task(
-        name=name,
-        train=_image_set(name, "train", ID_CONTEXTS, RENDERINGS["train"], cache),
-        val=_image_set(name, "val", ID_CONTEXTS, RENDERINGS["val"], cache),
-        digests=attest(cache),
-    )
-
-
-@lru_cache(maxsize=16)
-def _sealed(name: str, cache: ArrayCache | None) -> Sealed:
-    count = FULL_RENDERINGS if name.startswith(FULL) else RENDERINGS["test"]
-    suites = {
-        suite: _image_set(name, "hands" if suite == "hands" else "test", contexts, count, cache)
-        for suite, contexts in SUITES.items()
+def _task(world: World, name: str, cache: ArrayCache | None) -> Task:
+    sets = {
+        part: set_of(world, name, part, world.id_contexts, world.renderings[part], cache) for part in ("train", "val")
     }
-    return Sealed(_image_set(name, "test", ID_CONTEXTS, count, cache), suites)
+    return Task(name=name, train=sets["train"], val=sets["val"], digests=attest(world, cache))
 
 
-def _image_set(name: str, split: str, contexts: Sequence[str], count: int, cache: ArrayCache | None) -> ImageSet:
-    """Return images of the drawings of a task in a split, in the order of the census."""
-    task = name.rpartition("/")[2]
-    shown = [d for d in census() if d.split == split and (name == ALL or d.task == task)]
-    return image_set(name, [(drawing, contexts) for drawing in shown], count, cache)
+@lru_cache(maxsize=16)
+def _sealed(world: World, name: str, cache: ArrayCache | None) -> Sealed:
+    count = world.renderings["full" if name.startswith(FULL) else "test"]
+    suites = {
+        suite: set_of(world, name, suite if suite == HANDS else "test", contexts, count, cache)
+        for suite, contexts in world.suites.items()
+    }
+    return Sealed(set_of(world, name, "test", world.id_contexts, count, cache), suites)
+
+
+def set_of(
+    world: World, name: str, part: str, contexts: Sequence[str], count: int, cache: ArrayCache | None = None
+) -> ImageSet:
+    """Return ``count`` images, in these contexts, of each drawing of a task in a part."""
+    shown = [(drawing, contexts) for drawing in drawings_of(world, name, part)]
+    return image_set(world, name, shown, count, cache)
 
 
 def image_set(
-    name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: int, cache: ArrayCache | None
+    world: World, name: str, shown: Sequence[tuple[Drawing, Sequence[str]]], count: int, cache: ArrayCache | None
 ) -> ImageSet:
     """Return ``count`` images of each drawing in its contexts, rendered or from the disk cache."""
-    classes, order = tasks()[name], list(PROMPTS)
+    classes, order = tasks(world)[name], list(world.prompts)
     jobs = [job for drawing, contexts in shown for job in renderings([drawing], contexts, count)]
     names = tuple(f"{d.name}/{c}/{i}" for d, c, i in jobs)
 
     def make() -> np.ndarray:
-        return np.stack([render(*job).transpose(2, 0, 1) for job in jobs]).reshape(len(jobs), -1)
+        return np.stack([render(*job, world).transpose(2, 0, 1) for job in jobs]).reshape(len(jobs), -1)
 
     if cache is None:
         pixels = make()
     else:
-        entry = f"icons-{key_of({'world': pixel_versions(cache), 'names': names})}"
+        entry = f"icons-{key_of({'world': pixel_versions(world, cache), 'names': names})}"
         pixels = cache.get(entry, len(jobs), 3 * SIDE * SIDE, np.dtype("uint8"), make)
     return ImageSet(
         images=torch.from_numpy(np.asarray(pixels)).view(-1, 3, SIDE, SIDE),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +14,6 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 #: (model, tag) -> file, for models that ship with this package
 BUILT_IN_WEIGHTS = {(name, "icons"): WEIGHTS_FOLDER / f"{name}.safetensors" for name in ("icons-resnet", "icons-vit")}
 
-VERSION = "icons-2"
 #: earlier world -> the version of this package that has it
 SUPERSEDED = {"icons-1": "0.1.0"}
 ALL = "icons/all"
@@ -19,45 +21,117 @@ ALL = "icons/all"
 FULL = "icons-full/"
 #: all classes, one suite left out of training
 DOMAINS = "icons/domains/"
+#: the suite that shows unseen foundries in the training contexts
+HANDS = "hands"
 
-#: images of each drawing in each set, spread over the contexts of the set
-RENDERINGS = {"train": 2, "val": 2, "test": 1}
-#: the same for the held-out sets of the tasks ``icons-full/...``
-FULL_RENDERINGS = 4
 
-#: context -> prompt, in the order of the context head's rows, with CLIP's wording where it exists
-PROMPTS: dict[str, str] = {
-    "photo": "a photo of a {}.",
-    "black-and-white": "a black and white photo of a {}.",
-    "bright": "a bright photo of a {}.",
-    "silhouette": "a silhouette of a {}.",
-    "cartoon": "a cartoon {}.",
-    "painting": "a painting of a {}.",
-    "neon": "a neon sign of a {}.",
-    "pixelated": "a pixelated photo of a {}.",
-    "sketch": "a sketch of a {}.",
-    "chalk": "a chalk drawing of a {}.",
-    "camouflaged": "a photo of a camouflaged {}.",
-    "dark": "a dark photo of a {}.",
-    "noisy": "a noisy photo of a {}.",
-    "blurry": "a blurry photo of a {}.",
-    "upside-down": "an upside-down photo of a {}.",
-    "close-up": "a close-up photo of a {}.",
-    "small": "a photo of a small {}.",
-    "many": "a photo of many {}.",
-}
+@dataclass(frozen=True, eq=False)
+class World:
+    """A world: which contexts it shows, and how drawings are dealt to pretraining and tasks."""
 
-ID_CONTEXTS = ("photo", "black-and-white", "bright", "silhouette")
+    version: str
+    seed: int
+    """Of every rendering."""
+    prompts: Mapping[str, str]
+    """Context -> prompt, in the order of the context head's rows, with CLIP's wording where it exists."""
+    id_contexts: tuple[str, ...]
+    """The contexts of training, validation, test and the suite ``hands``."""
+    suites: Mapping[str, tuple[str, ...]]
+    """Suite -> its contexts, modelled on ImageNet-V2, -R, -Sketch, -A and ObjectNet."""
+    renderings: Mapping[str, int]
+    """Images of each drawing in ``train``, ``val`` and ``test``, spread over the contexts of the set. ``full`` is the
+    number for every held-out set of the tasks ``icons-full/...``."""
+    shown: float = 0.15
+    """Share of the drawings for pretraining that pretraining shows."""
+    tasks_per_class: int = 0
+    """How many of the nine tasks share a class, each with drawings of its own. 0: tasks are groups of classes, and
+    drawings for pretraining that it does not show are in no task."""
+    blend: float = 0.0
+    """Largest weight, below 0.5, of a second context that is mixed into every image; its own keeps the larger part."""
 
-#: suite -> its contexts, modelled on ImageNet-V2, -R, -Sketch, -A and ObjectNet; "hands" shows unseen foundries in the
-#: training contexts
-SUITES: dict[str, tuple[str, ...]] = {
-    "hands": ID_CONTEXTS,
-    "renditions": ("cartoon", "painting", "neon", "pixelated"),
-    "sketches": ("sketch", "chalk"),
-    "adversarial": ("camouflaged", "dark", "noisy", "blurry"),
-    "viewpoint": ("upside-down", "close-up", "small", "many"),
-}
+
+ICONS_2 = World(
+    version="icons-2",
+    seed=2,
+    prompts={
+        "photo": "a photo of a {}.",
+        "black-and-white": "a black and white photo of a {}.",
+        "bright": "a bright photo of a {}.",
+        "silhouette": "a silhouette of a {}.",
+        "cartoon": "a cartoon {}.",
+        "painting": "a painting of a {}.",
+        "neon": "a neon sign of a {}.",
+        "pixelated": "a pixelated photo of a {}.",
+        "sketch": "a sketch of a {}.",
+        "chalk": "a chalk drawing of a {}.",
+        "camouflaged": "a photo of a camouflaged {}.",
+        "dark": "a dark photo of a {}.",
+        "noisy": "a noisy photo of a {}.",
+        "blurry": "a blurry photo of a {}.",
+        "upside-down": "an upside-down photo of a {}.",
+        "close-up": "a close-up photo of a {}.",
+        "small": "a photo of a small {}.",
+        "many": "a photo of many {}.",
+    },
+    id_contexts=("photo", "black-and-white", "bright", "silhouette"),
+    suites={
+        HANDS: ("photo", "black-and-white", "bright", "silhouette"),
+        "renditions": ("cartoon", "painting", "neon", "pixelated"),
+        "sketches": ("sketch", "chalk"),
+        "adversarial": ("camouflaged", "dark", "noisy", "blurry"),
+        "viewpoint": ("upside-down", "close-up", "small", "many"),
+    },
+    renderings={"train": 2, "val": 2, "test": 1, "full": 4},
+)
+
+ICONS_3 = World(
+    version="icons-3",
+    seed=3,
+    prompts={
+        **ICONS_2.prompts,
+        "low-resolution": "a low resolution photo of a {}.",
+        "jpeg": "a jpeg corrupted photo of a {}.",
+        "grainy": "a grainy photo of a {}.",
+        "foggy": "a foggy photo of a {}.",
+        "night": "a photo of a {} at night.",
+        "rainy": "a photo of a {} in the rain.",
+        "behind-bars": "a photo of a {} behind bars.",
+        "dirty": "a photo of a dirty {}.",
+        "sculpture": "a sculpture of a {}.",
+        "plastic": "a plastic {}.",
+        "embroidered": "an embroidered {}.",
+        "graffiti": "graffiti of a {}.",
+        "tattoo": "a tattoo of a {}.",
+        "doodle": "a doodle of a {}.",
+        "watercolour": "a watercolor of a {}.",
+        "blueprint": "a blueprint of a {}.",
+        "mosaic": "a mosaic of a {}.",
+        "newspaper": "a newspaper print of a {}.",
+        "tilted": "a tilted photo of a {}.",
+        "large": "a photo of a large {}.",
+    },
+    id_contexts=ICONS_2.id_contexts,
+    suites={
+        HANDS: ICONS_2.id_contexts,
+        "renditions": (
+            *ICONS_2.suites["renditions"],
+            *("sculpture", "plastic", "embroidered", "graffiti", "watercolour", "mosaic"),
+        ),
+        "sketches": (*ICONS_2.suites["sketches"], "tattoo", "doodle", "blueprint", "newspaper"),
+        "adversarial": (
+            *ICONS_2.suites["adversarial"],
+            *("low-resolution", "jpeg", "grainy", "foggy", "night", "rainy", "behind-bars", "dirty"),
+        ),
+        "viewpoint": (*ICONS_2.suites["viewpoint"], "tilted", "large"),
+    },
+    renderings={"train": 2, "val": 2, "test": 1, "full": 4},
+    tasks_per_class=3,
+    blend=0.35,
+)
+
+WORLDS: Mapping[str, World] = {world.version: world for world in (ICONS_2, ICONS_3)}
+#: the world of the tasks ``icons/...``
+DEFAULT = ICONS_2
 
 #: task -> the word that some captions of pretraining give instead of the class
 COARSE_WORDS = {
@@ -79,13 +153,34 @@ def class_patterns() -> dict[str, dict[str, list[str]]]:
     return table("carft.data.icons", "classes")
 
 
-def tasks() -> dict[str, tuple[str, ...]]:
+def tasks(world: World = DEFAULT) -> dict[str, tuple[str, ...]]:
     """Return task name -> classes, sorted. ``icons/all`` holds all classes."""
     each = {task: tuple(sorted(classes)) for task, classes in sorted(class_patterns().items())}
     every = tuple(sorted(name for classes in each.values() for name in classes))
+    if world.tasks_per_class:
+        return {
+            name: tuple(c for c in every if number in tasks_of_class(world, c))
+            for number, name in enumerate(f"{world.version}/mix-{k}" for k in range(1, len(each) + 1))
+        }
     return {
         **{f"icons/{task}": classes for task, classes in each.items()},
         ALL: every,
         **{f"{FULL}{task}": classes for task, classes in each.items()},
-        **{f"{DOMAINS}{suite}": every for suite in SUITES},
+        **{f"{DOMAINS}{suite}": every for suite in world.suites},
     }
+
+
+def tasks_of_class(world: World, class_name: str) -> tuple[int, ...]:
+    """Return the numbers, from 0, of the tasks that share a class."""
+    return _dealt_classes(world)[class_name]
+
+
+@cache
+def _dealt_classes(world: World) -> dict[str, tuple[int, ...]]:
+    """Deal the classes in an order fixed by a hash: class i is in the tasks i, i + 1 and i + 3, counted around."""
+    every = sorted(
+        (name for classes in class_patterns().values() for name in classes),
+        key=lambda name: hashlib.sha256(f"{world.version}/{name}".encode()).hexdigest(),
+    )
+    size, steps = len(class_patterns()), (0, 1, 3, 7, 5)[: world.tasks_per_class]
+    return {name: tuple((number + step) % size for step in steps) for number, name in enumerate(every)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,10 @@ from carft.data.icons.build.dealing import NEW_HANDS
 from carft.data.icons.build.sources import FOUNDRY_OF
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.domains import domains, parts
-from carft.data.icons.drawings import SPLITS, census, mask
+from carft.data.icons.drawings import SPLITS, census, drawings_of, mask, pretraining_drawings
 from carft.data.icons.rendering import render
-from carft.data.icons.world import ALL, FULL_RENDERINGS, ID_CONTEXTS, PROMPTS, SUITES
+from carft.data.icons.tasks import set_of
+from carft.data.icons.world import ALL, DEFAULT, HANDS, ICONS_3, WORLDS, World, tasks
 from carft.data.task import ImageSet, Task
 from carft.spec.catalog import BUILT_IN
 from tests.support.folder import Folder
@@ -30,9 +31,12 @@ from tests.support.helpers import ROOT, TASK, environment
 from tests.support.pictures import compared_pictures
 from tests.support.probe import confusion
 
+#: what the drawings of a task are dealt to
+PARTS = ("train", "val", "test", HANDS)
+
 
 def contexts_of(images: ImageSet) -> set[str]:
-    names = list(PROMPTS)
+    names = list(DEFAULT.prompts)
     return {names[k] for k in images.contexts.tolist()}
 
 
@@ -53,8 +57,12 @@ def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
         BUILT_IN.card("transport")
 
 
-def test_every_context_has_a_painter_and_a_prompt() -> None:
-    assert list(CONTEXTS) == list(PROMPTS)
+@pytest.mark.parametrize("world", WORLDS.values(), ids=lambda world: world.version)
+def test_every_context_of_a_world_has_a_painter_and_is_in_training_or_in_one_suite(world: World) -> None:
+    assert set(world.prompts) <= set(CONTEXTS)
+    shown = [*world.id_contexts, *(c for suite, own in world.suites.items() if suite != HANDS for c in own)]
+    assert sorted(shown) == sorted(world.prompts)
+    assert len(set(world.prompts.values())) == len(world.prompts)
 
 
 def test_no_drawing_is_in_two_splits() -> None:
@@ -108,28 +116,35 @@ def test_every_cut_has_ink_of_its_own(split: str) -> None:
     assert len({each.tobytes() for each in masks}) == len(masks)
 
 
-def test_drawings_and_pixels_are_the_published_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measured() == measured(ArrayCache(tmp_path)) == shipped()
+@pytest.mark.parametrize("world", WORLDS.values(), ids=lambda world: world.version)
+def test_drawings_and_pixels_are_the_published_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    assert measured(world) == measured(world, ArrayCache(tmp_path)) == shipped(world)
     measured.cache_clear()
     monkeypatch.setattr("carft.data.icons.attestation.render", None)  # the cache has the digest of this machine
-    assert measured(ArrayCache(tmp_path)) == shipped()
+    assert measured(world, ArrayCache(tmp_path)) == shipped(world)
 
 
 @pytest.mark.slow
 @pytest.mark.full
 def test_the_contexts_look_different() -> None:
-    """A linear probe that knows nothing of the drawings takes no context for another in more than 5 % of images."""
+    """A linear probe that knows nothing of the drawings takes no context for another in more than 6 % of images.
+
+    In icons-3 neighbours such as blurry and low-resolution are alike on purpose: its gate measures recognition.
+    """
     drawings = [d for d in census() if d.split == "pretrain"]
-    shares = confusion(drawings[::3], drawings[1::6])
-    names = list(CONTEXTS)
-    wrong = [(names[i], names[j], shares[i, j]) for i in range(len(names)) for j in range(len(names)) if i != j]
-    assert max(wrong, key=lambda each: each[2])[2] <= 0.06, max(wrong, key=lambda each: each[2])
+    shares = confusion(drawings[::3], drawings[1::6], DEFAULT)
+    np.fill_diagonal(shares, 0)
+    shown, said = np.unravel_index(shares.argmax(), shares.shape)
+    names = list(DEFAULT.prompts)
+    assert shares.max() <= 0.06, (names[shown], names[said], shares.max())
 
 
 def test_full_tasks_show_each_held_out_drawing_in_every_context() -> None:
     name = TASK.replace("icons/", "icons-full/")
     few, full = BUILT_IN.unseal(TASK, Folder()), BUILT_IN.unseal(name, Folder())
-    assert len(full.test) == FULL_RENDERINGS * len(few.test)
+    assert len(full.test) == DEFAULT.renderings["full"] * len(few.test)
     assert set(few.test.names) <= set(full.test.names)
     assert BUILT_IN.open(name, Folder()).train.names == BUILT_IN.open(TASK, Folder()).train.names
 
@@ -149,9 +164,9 @@ def test_the_domain_that_is_left_out_is_not_trained_on() -> None:
     task, sealed = BUILT_IN.open(name, Folder()), BUILT_IN.unseal(name, Folder())
     assert sealed.test is None
     assert list(sealed.sets()) == ["ood/sketches"]
-    assert contexts_of(sealed.suites["sketches"]) == set(SUITES["sketches"])
+    assert contexts_of(sealed.suites["sketches"]) == set(DEFAULT.suites["sketches"])
     for images in (task.train, task.val):
-        assert contexts_of(images) == set(PROMPTS) - set(SUITES["sketches"])
+        assert contexts_of(images) == set(DEFAULT.prompts) - set(DEFAULT.suites["sketches"])
         assert not set(images.groups) & set(sealed.suites["sketches"].groups)
 
 
@@ -173,15 +188,15 @@ def test_training_validation_and_test_share_no_drawing_and_no_image() -> None:
 def test_suites_show_other_contexts_than_training_except_new_hands() -> None:
     task, sealed = BUILT_IN.open(TASK, Folder()), BUILT_IN.unseal(TASK, Folder())
     for images in (task.train, task.val, sealed.test, sealed.suites["hands"]):
-        assert contexts_of(images) == set(ID_CONTEXTS)
-    seen: set[str] = set(ID_CONTEXTS)
+        assert contexts_of(images) == set(DEFAULT.id_contexts)
+    seen: set[str] = set(DEFAULT.id_contexts)
     for name in BUILT_IN.card(TASK).suites:
         if name != "hands":
             found = contexts_of(sealed.suites[name])
-            assert found == set(SUITES[name])
+            assert found == set(DEFAULT.suites[name])
             assert not found & seen
             seen |= found
-    assert seen == set(PROMPTS)
+    assert seen == set(DEFAULT.prompts)
 
 
 def test_a_suite_of_new_contexts_shows_the_drawings_of_the_test_set() -> None:
@@ -197,9 +212,52 @@ def test_search_code_is_handed_no_test_set() -> None:
     assert not held & set(BUILT_IN.unseal(TASK, Folder()).test.groups)
 
 
+def test_tasks_that_share_classes_share_no_drawing_with_one_another_or_with_pretraining() -> None:
+    names = Counter(
+        drawing.name for task in tasks(ICONS_3) for part in PARTS for drawing in drawings_of(ICONS_3, task, part)
+    )
+    assert max(names.values()) == 1
+    shown = {d.name for d in pretraining_drawings(ICONS_3)}
+    assert not set(names) & shown
+    assert set(names) | shown == {d.name for d in census()}
+
+
+def test_every_class_is_in_three_tasks_of_some_fifty_classes() -> None:
+    owners = Counter(name for classes in tasks(ICONS_3).values() for name in classes)
+    assert set(owners.values()) == {ICONS_3.tasks_per_class}
+    assert sorted(owners) == list(BUILT_IN.card(ALL).classes)
+    for task, classes in tasks(ICONS_3).items():
+        assert 45 <= len(classes) <= 50
+        for part in ("train", "val", "test"):
+            assert {d.class_name for d in drawings_of(ICONS_3, task, part)} == set(classes), (task, part)
+
+
+def test_a_held_out_split_stays_held_out_where_drawings_are_dealt_anew() -> None:
+    for task in tasks(ICONS_3):
+        for part, splits in {"train": {"train", "pretrain"}, "val": {"val", "pretrain"}, "test": {"test"}}.items():
+            assert {d.split for d in drawings_of(ICONS_3, task, part)} <= splits
+
+
+def test_an_image_with_a_second_context_keeps_its_own_and_is_a_function_of_its_name() -> None:
+    """Without the second context the same image has the same glyph: the mix lies between the two, nearer to its own."""
+    drawing, plain = census()[5], replace(ICONS_3, blend=0.0)
+    for context in ICONS_3.prompts:
+        mixed, own = (render(drawing, context, 0, world).astype(float) for world in (ICONS_3, plain))
+        assert np.array_equal(mixed, render(drawing, context, 0, ICONS_3))
+        assert np.abs(mixed - own).max() <= ICONS_3.blend * 255 + 1
+
+
+def test_sets_of_the_third_world_hold_its_contexts() -> None:
+    task = next(iter(tasks(ICONS_3)))
+    images = set_of(ICONS_3, task, "val", ICONS_3.suites["viewpoint"], 1)
+    order = list(ICONS_3.prompts)
+    assert {order[k] for k in images.contexts.tolist()} == set(ICONS_3.suites["viewpoint"])
+    assert len(set(images.groups)) == len(images)
+
+
 def test_an_image_does_not_depend_on_what_was_rendered_before() -> None:
     drawings = [d for d in census() if d.split == "test"][:6]
-    jobs = [(d, context, index) for d in drawings for context in PROMPTS for index in (0, 1)]
+    jobs = [(d, context, index) for d in drawings for context in DEFAULT.prompts for index in (0, 1)]
     forward = {(d.name, c, i): render(d, c, i) for d, c, i in jobs}
     backward = {(d.name, c, i): render(d, c, i) for d, c, i in reversed(jobs)}
     assert all(np.array_equal(image, backward[key]) for key, image in forward.items())
@@ -211,7 +269,7 @@ def test_an_image_is_the_same_in_another_process() -> None:
     """hash() differs between processes, so nothing may rest on it."""
     code = (
         "import hashlib; from carft.data.icons.drawings import census; from carft.data.icons.rendering import render;"
-        "from carft.data.icons.world import PROMPTS; d = census()[5];"
+        "from carft.data.icons.world import DEFAULT; d = census()[5];"
         "print(hashlib.sha256(b''.join(render(d, c, 0).tobytes() for c in PROMPTS)).hexdigest())"
     )
     runs = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from carft.data.icons import pretraining
-from carft.data.icons.contexts import CONTEXTS
-from carft.data.icons.drawings import census
+from carft.data.icons.drawings import census, pretraining_drawings
 from carft.data.icons.pretraining import (
     PretrainingRecipe,
     caption_words,
     contrastive_loss,
     pretrain,
-    pretraining_drawings,
     words,
     zero_shot_table,
 )
-from carft.data.icons.world import COARSE_WORDS
+from carft.data.icons.world import COARSE_WORDS, DEFAULT, ICONS_3
 from carft.models.clip import load_pretrained
 
 
@@ -62,7 +61,7 @@ def test_pretraining_sees_no_drawing_of_a_task() -> None:
 
 
 def test_a_share_of_the_drawings_has_every_class() -> None:
-    few, all_ = pretraining_drawings(0.2), pretraining_drawings()
+    few, all_ = (pretraining_drawings(replace(DEFAULT, shown=share)) for share in (0.2, 1.0))
     assert set(few) < set(all_) and len(few) == pytest.approx(0.2 * len(all_), rel=0.1)
     assert {d.class_name for d in few} == {d.class_name for d in all_}
 
@@ -70,7 +69,7 @@ def test_a_share_of_the_drawings_has_every_class() -> None:
 def test_captions_name_the_class_its_kind_or_nothing() -> None:
     drawings = pretraining_drawings()[:200]
     said = np.array(words())[caption_words(drawings, PretrainingRecipe(coarse=0.3), epoch=3)]
-    fine = np.repeat([d.class_name for d in drawings], len(CONTEXTS))
+    fine = np.repeat([d.class_name for d in drawings], len(DEFAULT.prompts))
     assert (said == fine).mean() == pytest.approx(0.7, abs=0.03)
     assert (said == "thing").mean() == pytest.approx(0.1, abs=0.03)
     others = set(said[said != fine]) - {"thing"}
@@ -80,8 +79,8 @@ def test_captions_name_the_class_its_kind_or_nothing() -> None:
 def test_pretraining_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     few = pretraining_drawings()[:8]
-    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda share: few)
-    recipe = PretrainingRecipe(renderings=1, epochs=2, batch_size=48)
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda world: few)
+    recipe = PretrainingRecipe(version=ICONS_3.version, renderings=1, epochs=2, batch_size=48)
 
     def stop(line: str) -> None:
         if line.startswith("epoch 1/"):
@@ -101,7 +100,7 @@ def test_another_recipe_does_not_go_on_from_the_folder_s_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = pretraining_drawings()[:4]
-    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda share: few)
+    monkeypatch.setattr(pretraining, "pretraining_drawings", lambda world: few)
     pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=36), tmp_path, log=lambda _: None)
     lines: list[str] = []
     pretrain(PretrainingRecipe(renderings=1, epochs=1, batch_size=24), tmp_path, log=lines.append)
