@@ -270,7 +270,7 @@ def test_an_image_is_the_same_in_another_process() -> None:
     code = (
         "import hashlib; from carft.data.icons.drawings import census; from carft.data.icons.rendering import render;"
         "from carft.data.icons.world import DEFAULT; d = census()[5];"
-        "print(hashlib.sha256(b''.join(render(d, c, 0).tobytes() for c in PROMPTS)).hexdigest())"
+        "print(hashlib.sha256(b''.join(render(d, c, 0).tobytes() for c in DEFAULT.prompts)).hexdigest())"
     )
     runs = [
         subprocess.run(
