@@ -1,4 +1,4 @@
-"""The same cells in other ways: nothing kept, a process per cell, random search without rounds."""
+"""The same cells in other ways: nothing kept, a process per cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
 
 import psutil
 
@@ -22,7 +21,6 @@ TASKS = "icons/places,icons/transport"
 TRIALS = 6
 #: seconds between two looks at the CPU time of all processes; what a process uses after the last one is not counted
 INTERVAL = 0.25
-RANDOM = f"extends: miniature\nround_size: {TRIALS}\n"
 POWERCAP = Path("/sys/class/powercap")
 
 
@@ -53,21 +51,14 @@ def measure() -> list[Figure]:
     """Every way once, one after the other, each in folders of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
-        recipe = here / "random.yaml"
-        recipe.write_text(RANDOM, encoding="utf-8")
         ways: Mapping[str, Callable[[], None]] = {
             "this sweep": lambda: _sweep(here, "sweep"),
             "nothing kept": lambda: _sweep(here, "naive", "--feature-cache", "none"),
             "a process per cell": lambda: _processes(here, here / "sweep"),
-            "random search without rounds": lambda: _sweep(here, "random", recipe=str(recipe)),
         }
         used = {name: _used(way) for name, way in ways.items()}
-        scores = {name: _winners(here / name) for name in ("sweep", "random")}
         cells = len(Store(here / "sweep").ids())
-    figures = [figure for name in list(ways)[1:] for figure in _figures(name, used[name], used["this sweep"], cells)]
-    gain = mean(100 * (scores["sweep"][study] - scores["random"][study]) for study in scores["sweep"])
-    name, note = "val/top1 of the winner, this sweep minus random search", f"mean over studies of {TRIALS} trials"
-    return [*figures, Figure(name, gain, n=len(scores["sweep"]), unit="points", note=note)]
+    return [figure for name in list(ways)[1:] for figure in _figures(name, used[name], used["this sweep"], cells)]
 
 
 def _figures(name: str, used: Used, ours: Used, cells: int) -> Iterator[Figure]:
@@ -110,10 +101,10 @@ def _joules() -> float | None:
     return sum(counters) / 1e6 if counters else None
 
 
-def _sweep(scratch: Path, name: str, *options: str, recipe: str = "miniature") -> None:
+def _sweep(scratch: Path, name: str, *options: str) -> None:
     where = ["--results", str(scratch / name), "--feature-cache", str(scratch / f"features-{name}"), *options]
     asked = ["--tasks", TASKS, "--methods", "ft,car_ft", "--trials", str(TRIALS), "--seeds", "1"]
-    run_cli("sweep", recipe, *asked, *where)
+    run_cli("sweep", "miniature", *asked, *where)
 
 
 def _processes(scratch: Path, swept: Path) -> None:
@@ -123,9 +114,3 @@ def _processes(scratch: Path, swept: Path) -> None:
     wanted = [command(record.cell, results, unseal=store.is_unsealed(record.id)) for record in store.records()]
     with ThreadPoolExecutor(CORES) as pool:
         list(pool.map(lambda words: run_cli(*shlex.split(words)[2:], *features), wanted))
-
-
-def _winners(results: Path) -> dict[tuple[str, str], float]:
-    """val/top1 of the winner of each study, by task and method."""
-    store = Store(results)
-    return {(s.task, s.method): store.metrics(s.winner)["val/top1"] for s in store.studies() if s.winner}

@@ -21,7 +21,7 @@ from carft_cli.options import (
     writable,
 )
 from carft_cli.plan import slots_of
-from carft_cli.report import print_built, suggest_again
+from carft_cli.report import print_built
 from carft_cli.status import duration
 from carft_cli.sweep import Session, widened
 from carft_cli.sweep_settings import ClusterOptions
@@ -179,7 +179,7 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     from reports.render.pictures import PictureOptions
 
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data.data)
-    built = build_report(store, settings.out, suggest_again, pictures)
+    built = build_report(store, settings.out, pictures)
     if settings.output.as_json:
         print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.verdicts]})
         return

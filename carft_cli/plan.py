@@ -218,7 +218,6 @@ def _say(
 ) -> None:
     forecast, device = made.forecast, "GPU" if made.hardware.device == "cuda" else "core"
     failed = f", {forecast.failed} failed before or wait for those" if forecast.failed else ""
-    failed += f", {forecast.stopped} were stopped early" if forecast.stopped else ""
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
     out.say(
         f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -46,13 +46,6 @@ def _require_alone(context: typer.Context) -> None:
     for name, option in (("out_dir", "--out"), ("results", "--results")):
         if name in _given(context):
             raise UserError("The archive already contains records and report.", f"Remove {option}.")
-
-
-def suggest_again(*asked: Any, **more: Any) -> Mapping[str, float]:
-    """What a trial tries by the sampler of the sweeps, for reports, which import no sweeps; Optuna when asked alone."""
-    from sweeps.search.sampler import suggest_again
-
-    return suggest_again(*asked, **more)
 
 
 def _asked(claims: str | None) -> str:
@@ -97,7 +90,7 @@ def build(
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
     with methods_of(store):
-        built = build_report(store, out_dir, suggest_again, pictures, _asked(claims))
+        built = build_report(store, out_dir, pictures, _asked(claims))
     if as_json:
         print_json(
             {
@@ -196,7 +189,7 @@ def verify(
     from reports.verify import verify as check_report
 
     if archive is None:
-        found = check_report(open_store(results), out_dir, allow_other_code, suggest_again)
+        found = check_report(open_store(results), out_dir, allow_other_code)
     else:
         _require_alone(context)
         with opened(archive) as folder:
@@ -205,7 +198,7 @@ def verify(
                     f"'{archive}' holds no report.",
                     "Unpack it with `results import`, write a report with `report --results`, then verify the two.",
                 )
-            found = check_report(open_store(folder), folder / "report", allow_other_code, suggest_again)
+            found = check_report(open_store(folder), folder / "report", allow_other_code)
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint
@@ -280,7 +273,7 @@ def why(
     store = existing(results)
     with methods_of(store):
         _asked(claims)
-    chain = explain(store, address, suggest_again)
+    chain = explain(store, address)
     if as_json:
         print_json(chain.as_dict())
         return
@@ -316,7 +309,7 @@ def diff(
     """
     from reports.diff import compare
 
-    found = compare(existing(first), existing(second), suggest_again)
+    found = compare(existing(first), existing(second))
     if as_json:
         print_json(found.as_dict())
         return

@@ -61,12 +61,11 @@ def status(
 def _say(state: SweepState, results: str) -> None:
     counts = state.counts
     how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
-    given_up = f"{counts.stopped} stopped early, " if counts.stopped else ""
     many = searches_words(state.searches)
     out.print(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold", highlight=False)
     out.print(
         f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
-        f"{counts.failed} failed, {given_up}{counts.left} left; {60 * state.rate:.1f} cells a minute",
+        f"{counts.failed} failed, {counts.left} left; {60 * state.rate:.1f} cells a minute",
         highlight=False,
     )
     if state.is_alive():

@@ -64,7 +64,7 @@ def run(settings: SweepSettings) -> None:
     protocol, summary, state = session.run(settings.run.retry_failed)
     result = session.write_result(summary, state)
     if settings.output.as_json:
-        counts = ("cells_done", "cells_failed", "cells_reused", "cells_stopped", "wall_s", "gpus_set_aside")
+        counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside")
         plan = None if result is None else result.model_dump(exclude={"version"})
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
@@ -144,8 +144,7 @@ class Session:
             return None
         before = self.restart_state.forecast
         plan = self.plan if before is None else replace(self.plan, forecast=Forecast.of(before))
-        cells = summary.cells_done + summary.cells_stopped - plan.forecast.stopped
-        result = plan.result(self.recipe.name, cells, summary.cells_failed, summary.wall_s, state.outcome)
+        result = plan.result(self.recipe.name, summary.cells_done, summary.cells_failed, summary.wall_s, state.outcome)
         write_plan_result(self.store, state.name, result)
         return result
 
@@ -213,10 +212,9 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     from carft.store.failures import failures
     from sweeps.status.progress import winners_table
 
-    given_up = f"{summary.cells_stopped} stopped early, " if summary.cells_stopped else ""
     out.print(winners_table(protocol))
     out.print(
-        f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, {given_up}"
+        f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
         f"{summary.wall_s:.0f} s. Records: {results}",
         soft_wrap=True,
     )

@@ -13,7 +13,7 @@ from reports.claims.own import NAME, ask
 from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
 from reports.evidence.methods import with_methods
-from reports.evidence.protocol import DEPARTED, Suggest
+from reports.evidence.protocol import DEPARTED
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
@@ -38,13 +38,12 @@ class Built:
 def build_report(
     store: Store,
     folder: Path,
-    suggest: Suggest | None = None,
     pictures: PictureOptions | None = None,
     claims: str = "",
 ) -> Built:
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
-    suggest: the sampler of the searches, which finds trials that were struck out. pictures: by default all whose data
+    pictures: by default all whose data
     are at hand. claims: text of a file of claims of one's own, asked too; the report keeps a copy.
 
     index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), pictures/*.jpg,
@@ -52,7 +51,7 @@ def build_report(
     """
     ask(claims, NAME)
     records = manifests.record_digests(store)
-    sources = sources_of(store, suggest)
+    sources = sources_of(store)
     _require_folder(folder)
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
@@ -73,9 +72,9 @@ def build_report(
     return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer, made_pictures.missing)
 
 
-def sources_of(store: Store, suggest: Suggest | None = None) -> Sources:
+def sources_of(store: Store) -> Sources:
     """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
-    evidence = Evidence.of(store, suggest)
+    evidence = Evidence.of(store)
     if not evidence.tasks:
         raise UserError(
             f"'{store.name}' holds no study.",

@@ -17,7 +17,6 @@ from reports.analysis.contrasts import Part
 from reports.analysis.pairing import same_predictions
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict
-from reports.evidence.protocol import Suggest
 from reports.render.formatting import points
 from reports.render.manifest import record_digests
 from reports.render.provenance import made_by
@@ -54,9 +53,9 @@ class Comparison:
         return asdict(self)
 
 
-def compare(first: Store, second: Store, suggest: Suggest | None = None) -> Comparison:
+def compare(first: Store, second: Store) -> Comparison:
     """Compare two folders; differences are second minus first, as of two independent samples."""
-    sides = sources_of(first, suggest), sources_of(second, suggest)
+    sides = sources_of(first), sources_of(second)
     parts = _parts(sides)
     claims = [_claim_row(a, b, parts) for a, b in _both(sides)]
     cells, differing = _shared(first, second, sides)

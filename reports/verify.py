@@ -1,9 +1,8 @@
 """`report verify`: make every number of a report again from raw predictions, and name whatever differs.
 
 Caught: a changed byte in any record or any file of the report, a recorded metric that its predictions do not give, a
-winner that validation does not select, a trial that is said to be stopped early and was not behind, a trial that its
-sampler does not give, confirm seeds that are not the protocol's, a tested cell that no study names, a table, a drawn
-number, a figure or a page that the records do not give.
+winner that validation does not select, a trial that its sequence does not give, confirm seeds that are not the
+protocol's, a tested cell that no study names, a table, a drawn number, a figure or a page that the records do not give.
 Not caught, and said so: predictions that were made up together with all that follows from them. Only running cells
 again (`show` has their commands) and a fingerprint noted elsewhere speak against that.
 """
@@ -13,7 +12,7 @@ from __future__ import annotations
 import csv
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,16 +20,15 @@ from pathlib import Path
 from carft.core.metrics import flatten, score, score_classes
 from carft.spec.cell import PROTOCOL, Training
 from carft.spec.selection import Candidate, best
-from carft.spec.study import identity, sampler_seed, study_id
+from carft.spec.study import identity, study_id
 from carft.spec.weights import id_form
-from carft.store.early_stopping import known_curve, rungs_of
 from carft.store.records import Record, Store
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
 from reports.claims.own import ask_again
 from reports.evidence.methods import with_methods
-from reports.evidence.protocol import Suggest, replay_differences, unchecked
+from reports.evidence.protocol import unchecked
 from reports.evidence.results import finished_trials
 from reports.figures.figure import DrawnFigure, draw_figures
 from reports.render import manifest as manifests
@@ -57,7 +55,6 @@ class Case:
     folder: Path
     scratch: Path
     allow_other_code: bool = False
-    suggest: Suggest | None = None
     notes: list[str] = field(default_factory=list)
     without_logits: int = 0
     left_out: int = 0
@@ -89,7 +86,7 @@ class Case:
 
     @cached_property
     def sources(self) -> Sources:
-        return sources_of(self.store, self.suggest)
+        return sources_of(self.store)
 
     @cached_property
     def figures(self) -> list[DrawnFigure]:
@@ -128,16 +125,15 @@ Comparisons = Iterator[tuple[int, str | None]]  # (how much was compared, a diff
 
 
 @with_methods
-def verify(store: Store, folder: Path, allow_other_code: bool = False, suggest: Suggest | None = None) -> Verification:
+def verify(store: Store, folder: Path, allow_other_code: bool = False) -> Verification:
     """All checks of a report; ``UserError`` when there is no report or no results folder to check.
 
     allow_other_code: whether a report that other code made may hold; its pages are then compared by digest only.
-    suggest: the sampler of the searches; without it, what their trials tried is not played again.
     """
     store.require_present()
     ask_again(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        case = Case(store, folder, Path(scratch), allow_other_code, suggest)
+        case = Case(store, folder, Path(scratch), allow_other_code)
         fingerprint = case.manifest.fingerprint
         checks = tuple(_run(name, check, case) for name, check in CHECKS.items())
     return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
@@ -226,8 +222,7 @@ def _metrics(
 
 
 def _winners(case: Case) -> Comparisons:
-    """Every study's winner against selection on validation, its confirm cells against the winner, and what was given
-    up early against the rule."""
+    """Every study's winner against selection on validation, and its confirm cells against the winner."""
     return _each_study(case.sources.evidence.archive.studies, partial(_winner, case))
 
 
@@ -242,7 +237,6 @@ def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Compa
 
 def _winner(case: Case, study: StudyFile) -> Comparisons:
     records = case.sources.evidence.records
-    yield from _given_up(case, study)
     trials = finished_trials(study, records)
     chosen = best([Candidate(t.cell, t.number, records[t.cell].metrics) for t in trials])
     if study.winner is None or not trials:
@@ -256,32 +250,15 @@ def _winner(case: Case, study: StudyFile) -> Comparisons:
     yield 1, f"study {study.id}: confirm cells {', '.join(others)} are not the winner's" if others else None
 
 
-def _given_up(case: Case, study: StudyFile) -> Comparisons:
-    """Every trial of a study with early stopping: pruned or not, as the curves on record and its rungs ask for.
-
-    Otherwise a trial that is better than the winner could be struck out by calling it stopped.
-    """
-    trials = study.trials
-    if not study.rungs and all(t.status != "stopped" for t in trials):
-        return
-    curves = [known_curve(case.store, t.cell) or None for t in trials]
-    wanted = rungs_of(curves, study.rungs, study.round_size, study.training.epochs)
-    for trial, stop in zip(trials, wanted, strict=True):
-        if trial.status not in ("done", "stopped"):
-            continue
-        pruned_after = trial.stopped_after if trial.status == "stopped" else None
-        state = "trained to the end" if pruned_after is None else f"pruned after epoch {pruned_after}"
-        rule = "to the end" if stop is None else f"until epoch {stop}"
-        words = f"study {study.id}: trial {trial.number} is {state}; its rungs let it train {rule}"
-        yield 1, None if pruned_after == stop else words
-
-
 def _conduct(case: Case) -> Comparisons:
-    """Every study against the protocol: its identity, its trials as the sampler gives them, its confirm seeds, and
+    """Every study against the protocol: its identity, its trials as the sequence gives them, its confirm seeds, and
     whether cells that were tested or searched are left out."""
     archive = case.sources.evidence.archive
-    if case.suggest is None:
-        case.notes.append("Trials were not played again: no sampler was given.")
+    if earlier := sum(not study.sampler for study in archive.studies):
+        case.notes.append(
+            f"{earlier} searches are of an earlier version, whose trials depended on results: that they tried what its "
+            "sampler gives is checked by the commit that made them, which their records name."
+        )
     yield from _each_study((s for s in archive.studies if s.winner), partial(_study_conduct, case))
     for words in archive.protocol.elsewhere:
         yield 1, words
@@ -296,29 +273,18 @@ def _study_conduct(case: Case, study: StudyFile) -> Comparisons:
     archive = case.sources.evidence.archive
     yield len(study.trials) + len(study.confirm), None
     named = f"study {study.id} ({study.method} on {study.task})"
-    departures = [*archive.protocol.departures.get(study.id, ()), *_identity(study, archive.records, archive.studies)]
+    departures = [*archive.protocol.departures.get(study.id, ()), *_identity(study, archive.records)]
     for words in dict.fromkeys(departures):
         yield 0, f"{named}: {words}"
-    if case.suggest is not None and study.space:
-        suggest = partial(case.suggest, methods=archive.catalog.methods)
-        for words in replay_differences(study, archive.records, suggest):
-            if words not in departures:
-                yield 0, f"{named}: {words}"
 
 
-def _identity(study: StudyFile, records: Mapping[str, Record], others: Sequence[StudyFile]) -> Iterator[str]:
-    """What a study says of itself against its id, its sampler's seed and its search cells."""
+def _identity(study: StudyFile, records: Mapping[str, Record]) -> Iterator[str]:
+    """What a study says of itself against its id and its search cells."""
     if not study.space:
         yield "it does not say which ranges it searched"
         return
-    content = identity(study.content())
-    if study_id(content) != study.id:
+    if study_id(identity(study.content())) != study.id:
         yield "its id is not that of what it says"
-    own = study.training.content()
-    crops = {other.training.content().get("crop", Training().crop) for other in others}  # a reading may change it
-    recipes = [own, *({**own, "crop": crop} for crop in crops)]
-    if study.seed not in [sampler_seed(content, recipe) for recipe in recipes]:
-        yield "the seed of its sampler is not that of what it says"
     strange = [t.cell for t in study.trials if t.cell in records and _is_strange(study, records[t.cell])]
     if strange:
         yield f"cells {', '.join(strange)} were not run as it says"

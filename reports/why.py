@@ -17,7 +17,6 @@ from reports.build import sources_of
 from reports.claims.verdicts import as_asked, ledger
 from reports.claims.workings import computed_words, variance_rows
 from reports.evidence.methods import with_methods
-from reports.evidence.protocol import Suggest
 from reports.render.formatting import amount, points, shown_part
 from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards
 
@@ -43,7 +42,7 @@ class Chain:
 
 
 @with_methods
-def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain:
+def explain(store: Store, address: str) -> Chain:
     """The chain of a claim (``CLAIM``, or ``CLAIM@SCOPE``) or of a number (``TABLE.ROW.COLUMN``).
 
     ``UserError`` with near misses for a name that is not there.
@@ -51,11 +50,11 @@ def explain(store: Store, address: str, suggest: Suggest | None = None) -> Chain
     name, dot, rest = address.partition(".")
     claim, _, scope = address.partition("@")
     if claim in ledger():
-        return _claim(sources_of(store, suggest), claim, scope)
+        return _claim(sources_of(store), claim, scope)
     if not dot:
         raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in table_cards())])
     card = table_card(name)
-    sources = sources_of(store, suggest)
+    sources = sources_of(store)
     row, column = _found(sources, name, rest)
     formula = card.formula(column) or COPIED
     cells = list(card.cells(sources, row))

@@ -23,4 +23,3 @@ class SearchSettings(BaseModel):
     oracle: Annotated[
         bool, Field(description="Also evaluate search cells on the held-out sets: what selection on test gives.")
     ] = False
-    early_stopping: Annotated[bool, Field(description="Prune search trials at the recipe's rungs.")] = False

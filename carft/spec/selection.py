@@ -17,8 +17,6 @@ class Candidate:
     """Number of the trial in its study, from 0."""
     metrics: Mapping[str, float]
     """Validation metrics, with ``val/top1`` and ``val/loss``."""
-    full_budget: bool = True
-    """Whether the cell was trained to the end. Others are never selected."""
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate | None:
@@ -27,14 +25,13 @@ def best(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def min_finished_trials(trials: int) -> int:
-    """Return how many of a study's trials must be finished or pruned, once none is left to run, for a winner: half."""
+    """Return how many of a study's trials must be finished, once none is left to run, for a winner: half."""
     return max(1, math.ceil(trials / 2))
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Sort cells of full budget by highest val/top1, then lowest val/loss, then lowest trial number."""
-    finished = [c for c in candidates if c.full_budget]
-    return sorted(finished, key=lambda c: (-c.metrics["val/top1"], c.metrics["val/loss"], c.trial))
+    """Sort cells by highest val/top1, then lowest val/loss, then lowest trial number."""
+    return sorted(candidates, key=lambda c: (-c.metrics["val/top1"], c.metrics["val/loss"], c.trial))
 
 
 def best_alpha(curve: Mapping[float, Mapping[str, float]]) -> float:

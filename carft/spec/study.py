@@ -8,10 +8,8 @@ from typing import Any
 from carft.spec.cell import stable_hash
 from carft.spec.weights import DIGEST_MARK, id_form, path_in
 
-#: keys of study.json that do not identify the study
+#: keys of study.json that do not identify the study; files of earlier versions have ``seed``
 BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "extended_from", "allow_edges")
-#: keys that the sampler's seed does not depend on, so that every method and reading of a task tries the same values
-NOT_IN_SEED = ("method", "space", "reading", "training", "rungs", "plugin")
 #: number of seeds of each search: the second search has those from 1000 on
 SEED_BLOCK = 1000
 
@@ -32,20 +30,6 @@ def identity(content: Mapping[str, Any]) -> dict[str, Any]:
 def study_id(identifying: Mapping[str, Any]) -> str:
     """The id of the study with this identity."""
     return stable_hash(dict(identifying))
-
-
-def sampler_seed(identifying: Mapping[str, Any], training: Mapping[str, Any]) -> int:
-    """The seed of the sampler, another one for every search.
-
-    While the sampler draws from the prior, every method and reading of a task tries the same learning rates. So a
-    difference between methods or readings is not due to the learning rates that were drawn.
-
-    Args:
-        identifying: Identity of the study.
-        training: Training recipe of the sweep. A reading may change it for its own study.
-    """
-    shared = {k: v for k, v in identifying.items() if k not in NOT_IN_SEED}
-    return int(stable_hash({**shared, "training": dict(training)}), 16) % 2**31
 
 
 def search_seed_of(first_seed: int, search: int) -> int:

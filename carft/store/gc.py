@@ -67,13 +67,13 @@ def _unfinished(store: Store) -> Found:
 
 
 def _has_ended(folder: Path) -> bool:
+    """Whether a folder has a record, or the note on a pruned trial that versions with early stopping wrote."""
     return any((folder / name).is_file() for name in ("record.json", "stopped.json"))
 
 
 def _checkpoints(store: Store) -> Found:
-    stopped = set(store.stopped_cells())
     for path in store.root.glob("checkpoints/*.safetensors"):
-        if _is_current(store, path.stem) or path.stem in stopped:
+        if _is_current(store, path.stem):
             yield path, "the checkpoint of a finished cell"
 
 
@@ -98,11 +98,10 @@ def _souped(store: Store) -> set[str]:
 
 
 def _logs(store: Store) -> Found:
-    failed, stopped = set(store.failed()), set(store.stopped_cells())
+    failed = set(store.failed())
     for path in store.root.glob("logs/*.log"):
         cell = path.stem.rpartition("-")[2]
-        ended = cell in stopped or _is_current(store, cell)
-        if cell not in failed and _abandoned(path) and ended:
+        if cell not in failed and _abandoned(path) and _is_current(store, cell):
             yield path, "the log of a finished cell"
 
 

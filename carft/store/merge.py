@@ -11,7 +11,6 @@ from typing import Literal
 from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
-from carft.store.early_stopping import read_pruned
 from carft.store.failures import failures, put_failure
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
@@ -85,9 +84,6 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
         for store in stores[::-1]:
             copy_catalog(store, Store(folder))
             keep_places(Store(folder), places(store))
-        for cell, store in _stopped(stores).items():
-            if cell not in merged.sources:
-                _copy_cell(store, cell, folder)
         made = Store(folder)
         _write_studies(made, studies, merged.sources)
         _write_failures(made, stores)
@@ -213,26 +209,10 @@ def _disagreement(first: StudyFile, second: StudyFile) -> str:
     return ""
 
 
-def _stopped(stores: tuple[Store, Store]) -> dict[str, Store]:
-    """Pruned cell -> folder of the note that is taken: of current NUMERICS, then with the longer curve."""
-    kept: dict[str, Store] = {}
-    for store in stores:
-        for cell in store.stopped_cells():
-            if cell not in kept or _weight(store, cell) > _weight(kept[cell], cell):
-                kept[cell] = store
-    return kept
-
-
-def _weight(store: Store, cell: str) -> tuple[bool, int]:
-    note = read_pruned(store, cell)
-    assert note is not None
-    return note.numerics == NUMERICS, len(note.curve)
-
-
 def _write_studies(made: Store, studies: Mapping[str, StudyFile], cells: Mapping[str, int]) -> None:
     for name, study in studies.items():
-        done = {} if study.rungs else cells  # a cell that is done in one folder can be pruned in this study
-        trials = [t.model_copy(update={"status": "done"}) if t.cell in done else t for t in study.trials]
+        ended = {t.cell for t in study.trials if t.cell in cells and t.status != "stopped"}
+        trials = [t.model_copy(update={"status": "done"}) if t.cell in ended else t for t in study.trials]
         made.write_study(name, study.model_copy(update={"trials": trials}))
 
 

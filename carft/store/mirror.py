@@ -39,8 +39,6 @@ SHARED = (
 )
 #: folder of marks of changes that are not uploaded yet, and its name in mirrors of carft 0.2.0 and older
 PENDING, OLD_PENDING = "pending", "owed"
-#: files that mark the end of a cell, the one that takes precedence first
-ENDS = ("record.json", "stopped.json")
 THREADS = 16
 
 
@@ -185,13 +183,9 @@ class MirroredStore(Store):
         self._pending_path(prefix).unlink(missing_ok=True)  # other pending files are written again by the next sweep
 
     def _must_upload(self, cell: str) -> bool:
-        """Whether a cell has ended in the mirror, and no other machine has uploaded its end."""
-        record, *_ = ends = [f"{cell}/{end}" for end in ENDS]
-        ours = next((name for name in ends if (self.root / name).is_file()), None)
-        there = self.remote.below(cell)
-        if ours is None or (ours != record and record in there):
-            return False
-        return ours not in there or self._is_identical(ours, there[ours])
+        """Whether the mirror holds the record of a cell, and no other machine has uploaded another one."""
+        record, there = f"{cell}/record.json", self.remote.below(cell)
+        return (self.root / record).is_file() and (record not in there or self._is_identical(record, there[record]))
 
     def _is_identical(self, name: str, seen: ObjectInfo) -> bool:
         """Whether an object and the file in the mirror have the same bytes."""
@@ -329,7 +323,7 @@ def _is_weights(name: str) -> bool:
 
 def _is_last(name: str) -> bool:
     """Whether this file is written last, and marks the others as complete."""
-    return Path(name).name in ENDS or ("/evaluations/" in name and name.endswith(".json"))
+    return Path(name).name == "record.json" or ("/evaluations/" in name and name.endswith(".json"))
 
 
 def _order(name: str) -> tuple[bool, bool, str]:

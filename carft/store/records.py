@@ -3,7 +3,6 @@
     cells/<id>/spec.json  record.json  history.parquet  predictions.parquet  model.safetensors
     cells/<id>/evaluations/<set>.json + .parquet       added by unsealing; record.json is never rewritten
     predictions/                                       see carft.store.shared_predictions
-    cells/<id>/stopped.json                            see carft.store.early_stopping
     failures/<id>.json                                 see carft.store.failures; removed when the cell is done
     studies/<id>/study.json                            see carft.store.study
     unsealed.jsonl                                     one line for each access to a held-out set; an object store
@@ -184,11 +183,6 @@ class Store:
             return matches[0]
         if matches:
             raise UserError(f"Several cells start with '{prefix}'.", f"They are: {', '.join(matches[:5])}.")
-        if stopped := [name for name in self.stopped_cells() if name.startswith(prefix)]:
-            raise UserError(
-                f"Cell {stopped[0]} was stopped early and has no record.",
-                "`train` with its task, method and hyperparameters trains it to the end.",
-            )
         raise unknown("finished cell", prefix, self.ids())
 
     def read(self, cell: str) -> Record:
@@ -337,7 +331,6 @@ class Store:
                 "finished_at": record.finished_at or utc_now(),
             }
             write_json(folder / "record.json", content)
-            self.stopped_path(record.id).unlink(missing_ok=True)
         self.forget_failure(record.id)
 
     def add_evaluation(
@@ -382,14 +375,6 @@ class Store:
         target = self.root / "superseded" / f"{cell}-{uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)
         shutil.move(self.folder(cell), target)
-
-    def stopped_path(self, cell: str) -> Path:
-        """Path of the note on a pruned trial; see :mod:`carft.store.early_stopping`."""
-        return self.folder(cell) / "stopped.json"
-
-    def stopped_cells(self) -> list[str]:
-        """Ids of the search cells that were pruned and have no record, sorted."""
-        return sorted(p.parent.name for p in self.root.glob("cells/*/stopped.json") if not self.is_done(p.parent.name))
 
     def checkpoint_path(self, cell: str) -> Path:
         """Path of the checkpoint of a cell that trains; see :mod:`carft.training.checkpoint`."""

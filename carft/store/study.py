@@ -21,11 +21,7 @@ class Trial(Document):
     cell: str
     """Id of the search cell."""
     status: Status
-    """``open`` before the trial starts; ``stopped`` when early stopping pruned it."""
-    stopped_after: int = Field(0, ge=0)
-    """Epochs that a pruned trial was trained for; absent from other trials."""
-    value: Number = Field(0.0, alias="val/top1")
-    """Validation accuracy of a pruned trial at that epoch, in [0, 1]; absent from other trials."""
+    """``open`` before the trial starts; ``stopped`` when the early stopping of an earlier version pruned it."""
 
 
 class TrainingSettings(Document):
@@ -73,18 +69,18 @@ class StudyFile(Document):
     """Ids of the winner's cells with fresh seeds."""
     space: dict[str, Annotated[list[Number], Field(min_length=3, max_length=3)]] = Field(default_factory=dict)
     """Hyperparameter -> lowest value, highest value, first guess. The scale is logarithmic."""
-    seed: int = 0
-    """Seed of the sampler."""
+    sampler: str = ""
+    """What draws the trials: ``sobol``, as :mod:`carft.spec.sequence` says. Empty in files of earlier versions."""
     search_seed: int = 0
-    """Seed of all search cells."""
+    """Seed of all search cells, and of what their trials try."""
     search: int = Field(1, ge=1)
     """Position among the independent searches of the same task, method and reading, from 1."""
     round_size: int = Field(1, ge=1)
-    """Trials that are suggested at a time."""
+    """Trials that were drawn at a time, in files of earlier versions."""
     reading: dict[str, Json] = Field(default_factory=dict)
     """Factors of the reading that differ from the default reading, by name."""
     rungs: list[int] = Field(default_factory=list)
-    """Epochs after which early stopping may prune a trial; empty without early stopping."""
+    """Epochs after which the early stopping of an earlier version could prune a trial; empty without it."""
     precision: str = "float32"
     """Floating point format of the computation."""
     eval_view: str = "centre"

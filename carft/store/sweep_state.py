@@ -54,13 +54,11 @@ class Counts(Document):
     """Cells of jobs that failed."""
     running: int = 0
     """Jobs that run."""
-    stopped: int = 0
-    """Search cells that early stopping pruned."""
 
     @property
     def left(self) -> int:
         """Cells that have not ended."""
-        return self.total - self.done - self.failed - self.stopped
+        return self.total - self.done - self.failed
 
 
 class SweepState(Document):

@@ -27,10 +27,9 @@ from carft.methods.ft import Batch, FineTune, Row
 from carft.models.network import Network
 from carft.models.precision import autocast
 from carft.spec.cell import Cell
-from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext
-from carft.training.distributed import WorkerRank, on_rank_zero
+from carft.training.distributed import WorkerRank
 from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureCache, FeatureUse
 from carft.training.gathered import Compared
@@ -65,12 +64,11 @@ def train(
     network: Network,
     method: FineTune,
     checkpoints: Checkpoints = NONE,
-    thresholds: Thresholds = NO_THRESHOLDS,
     log: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Fine-tune ``network`` in place. Every worker of a cell calls this.
 
-    Resumes from the last checkpoint, with the same bits. Ends after an epoch whose validation is below ``thresholds``.
+    Resumes from the last checkpoint, with the same bits.
     At SIGTERM, or when its sweep ends, writes a checkpoint after the step and ends the process. Raises ``Diverged``
     when the loss is not finite.
     """
@@ -83,9 +81,6 @@ def train(
         if trainer.progress.step:
             log(f"goes on after step {trainer.progress.step} from a checkpoint")
         for epoch in range(trainer.first_epoch, cell.training.epochs):
-            # the first worker decides for all, so that none waits for another
-            if bool(thresholds) and on_rank_zero(lambda: pruned_after(curve_of(history), thresholds) is not None):
-                break
             trainer.train_epoch(epoch)
             method.before_evaluation(network)
             predictions = context.predict(cell, network, context.task.val)

@@ -24,7 +24,6 @@ from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
 from carft.spec.plugins import where_raised
 from carft.store.document import utc_now
-from carft.store.early_stopping import NO_THRESHOLDS, Thresholds, curve_of, pruned_after, write_pruned
 from carft.store.failure_kinds import kind_of
 from carft.store.records import Record, Store
 from carft.training.checkpoint import NONE, Checkpoints
@@ -34,7 +33,7 @@ from carft.training.execution import Execution
 from carft.training.feature_cache import FeatureUse
 from carft.training.loop import Trained, train
 
-Status = Literal["done", "reused", "stopped"]
+Status = Literal["done", "reused"]
 #: the command that evaluates on a held-out set, as the log of unsealings names it
 Command = Literal["train", "sweep", "interpolate", "soup"]
 
@@ -56,8 +55,6 @@ class Computed:
     the part of ``train`` in which the device waited for images; a training that was resumed counts from there."""
     features: FeatureUse = field(default_factory=FeatureUse)
     """The pretrained model's features that training needed, and how many the cache had."""
-    pruned: bool = False
-    """Whether early stopping ended the training."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +64,9 @@ class CellResult:
     cell: str
     """The cell's id."""
     status: Status
-    """done: computed now. reused: found on record. stopped: pruned by early stopping."""
+    """done: computed now. reused: found on record."""
     metrics: Mapping[str, float]
-    """Of the record and of all its evaluations; ``val/top1`` alone for a pruned cell."""
+    """Of the record and of all its evaluations."""
 
 
 def compute(
@@ -77,12 +74,11 @@ def compute(
     context: CellContext,
     checkpoints: Checkpoints = NONE,
     log: Callable[[str], None] = lambda _: None,
-    thresholds: Thresholds = NO_THRESHOLDS,
 ) -> Computed:
     """Train (unless the method is untrained) and validate. Every worker of a cell calls this.
 
-    thresholds: of early stopping, epoch -> the val/top1 to be reached. Raises ``Diverged`` when the loss or a metric
-    is not finite, ``MethodFailed`` for an error in the code of a method from outside this package.
+    Raises ``Diverged`` when the loss or a metric is not finite, ``MethodFailed`` for an error in the code of a method
+    from outside this package.
     """
     started = time.perf_counter()
     network = context.network(cell.reading.class_head, cell.seed)
@@ -91,7 +87,7 @@ def compute(
     if card.kind == "trained":
         try:
             method = card.load()(cell, context.pretrained, context.prompts)
-            trained = train(cell, context, network, method, checkpoints, thresholds, log)
+            trained = train(cell, context, network, method, checkpoints, log)
         except Diverged:
             checkpoints.remove()  # the same steps would diverge again
             raise
@@ -108,8 +104,7 @@ def compute(
     durations = {"train": ended - started, "validate": time.perf_counter() - ended}
     if trained.history:
         durations["data_wait"] = trained.data_wait_s
-    pruned = pruned_after(curve_of(trained.history), thresholds) is not None
-    return Computed(network, trained.history, predictions, metrics, durations, trained.features, pruned)
+    return Computed(network, trained.history, predictions, metrics, durations, trained.features)
 
 
 def _last_epoch(history: list[Row]) -> dict[str, float]:
@@ -129,12 +124,11 @@ def run_cell(
     keep_weights: bool = False,
     log: Callable[[str], None] = lambda _: None,
     by: Command = "train",
-    thresholds: Thresholds = NO_THRESHOLDS,
 ) -> CellResult:
     """Run a cell, unless it is done. Every worker of the cell calls this; the first one reads and writes records.
 
-    unseal: evaluate on test set and suites. A cell below ``thresholds`` is pruned: a note of it is written instead of a
-    record. Raises ``UserError`` for a cell that cannot be run, ``Diverged`` when the loss is not finite.
+    unseal: evaluate on test set and suites. Raises ``UserError`` for a cell that cannot be run, ``Diverged`` when the
+    loss is not finite.
     """
     check_runnable(cell, store.catalog)
     check_execution(cell, execution, store.catalog)
@@ -145,11 +139,9 @@ def run_cell(
         execution.prepare()
         context = CellContext.of(cell, execution, store.catalog)
         checkpoints = store_checkpoints(cell, store, execution)
-        computed = compute(cell, context, checkpoints, log, thresholds)
+        computed = compute(cell, context, checkpoints, log)
         on_rank_zero(lambda: write(cell, computed, context, store, keep_weights or unseal))
         checkpoints.remove()
-        if computed.pruned:
-            return CellResult(cell.id, "stopped", {"val/top1": computed.metrics["val/top1"]})
         status = "done"
     if unseal:
         unseal_cell(cell, store, execution, by)
@@ -179,11 +171,9 @@ def store_checkpoints(cell: Cell, store: Store, execution: Execution) -> Checkpo
 
 
 def write(cell: Cell, computed: Computed, context: CellContext, store: Store, keep_weights: bool) -> None:
-    """Write the record of a computed cell, or the note that it was pruned."""
+    """Write the record of a computed cell."""
     use = computed.features
     provenance = {**context.provenance(), **({"feature_cache": use.as_dict()} if use.images else {})}
-    if computed.pruned:
-        return write_pruned(store, cell, curve_of(computed.history), provenance)
     record = Record(cell, computed.metrics, provenance, computed.durations)
     trained = context.catalog.method(cell.method).kind == "trained"
     save = (lambda path: save_weights(computed.network, path)) if keep_weights and trained else None

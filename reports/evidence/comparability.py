@@ -1,7 +1,7 @@
 """Whether two searches differ in the method alone: the condition under which their winners may be compared.
 
 Both sides need the same range of every hyperparameter that the registry calls by one name for both, the same search
-seed, round size, precision, training recipe and early stopping. Of several independent searches, search k of one side
+seed, sampler, precision, training recipe and early stopping. Of several independent searches, search k of one side
 is compared with search k of the other. The number of trials is compared where it is counted, over the trials that
 ended.
 """
@@ -20,7 +20,7 @@ from carft.store.study import StudyFile
 #: what must be the same -> how a study states it; further searches are compared by the seed of the first one
 SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
-    "round size": lambda study: study.round_size,
+    "sampler": lambda study: study.sampler or f"in rounds of {study.round_size}",
     "precision": lambda study: study.precision,
     "evaluation view": lambda study: study.eval_view,
     "holdout": lambda study: study.holdout,

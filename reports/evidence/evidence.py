@@ -20,7 +20,7 @@ from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 from reports.evidence.comparability import differences
 from reports.evidence.outcomes import SetOutcome
-from reports.evidence.protocol import DEPARTED, Suggest
+from reports.evidence.protocol import DEPARTED
 from reports.evidence.results import Problem, Results, finished_trials, stopped_trials
 from reports.evidence.scopes import Scope, named
 
@@ -75,14 +75,14 @@ class Evidence:
     others: Sequence[Evidence] = ()
 
     @staticmethod
-    def of(store: Store, suggest: Suggest | None = None) -> Evidence:
+    def of(store: Store) -> Evidence:
         """Read a folder. The first view is returned (paper scale before miniature), the others are in ``others``.
 
         One training recipe is reported per scope, that of the largest budget with a winner; of several studies of one
         (task, method) under it one that is comparable with the largest, then the one with most trials. All others are
-        named. suggest: the sampler of the searches, where trials that were struck out are looked for.
+        named.
         """
-        archive = Results.of(store, suggest)
+        archive = Results.of(store)
         pools = archive.catalog.pools(study.task for study in archive.studies)
         by_scope: dict[Scope, list[StudyFile]] = {}
         for study in archive.studies:
@@ -256,7 +256,7 @@ class Evidence:
     def ended_by_search(self, task: str, method: str) -> tuple[int, ...]:
         """Search trials that ended, with a record or pruned, of every search."""
         return tuple(
-            len(finished_trials(study, self.records)) + len(stopped_trials(study, self.store))
+            len(finished_trials(study, self.records)) + len(stopped_trials(study))
             for study in self.searches(task, method)
         )
 
@@ -404,7 +404,7 @@ def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) 
 
 
 def _budget(study: StudyFile) -> dict[str, Any]:
-    """The training recipe without what a reading may change, and the rungs at which the search gave trials up."""
+    """The training recipe without what a reading may change, and the rungs of an earlier version's early stopping."""
     protocol = {name: getattr(study, name) for name in PROTOCOL}
     return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs, **protocol}
 
@@ -421,5 +421,6 @@ def _version(study: StudyFile) -> tuple[str, str, str]:
 
 
 def _size(study: StudyFile) -> tuple[int, ...]:
-    """Of two searches that are as large the one that gave no trial up comes first."""
-    return (bool(study.winner), study.training.epochs, len(study.trials), len(study.confirm), not study.rungs)
+    """Of two searches that are as large, one that pruned no trial is preferred, and then that of this version."""
+    size = (study.training.epochs, len(study.trials), len(study.confirm))
+    return (bool(study.winner), *size, not study.rungs, bool(study.sampler))

@@ -8,24 +8,20 @@ It cannot be found that a cell, its log lines and the cells made from it were al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
-from carft.spec.registry import WISE_ALPHAS
+from carft.spec.registry import WISE_ALPHAS, Range
 from carft.spec.resolve import interpolation
+from carft.spec.sequence import SOBOL, trial_parameters
 from carft.spec.study import SEED_BLOCK, confirm_seeds, first_search_seed, identity, search_seed_of, study_id
-from carft.store.early_stopping import read_pruned
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 
-#: result of a trial as the sampler gets it: parameters, value, the epoch at which it was pruned (None: at none)
-Observation = tuple[Mapping[str, float], float, int | None]
-#: (study as in study.json, trial number, results of earlier rounds) -> what the trial tries by its sampler
-Suggest = Callable[..., Mapping[str, float]]
 #: (id of what all trials of a study have in common, whether they search the context temperature)
 Question = tuple[str, bool]
 
@@ -35,6 +31,8 @@ DEPARTED = "protocol not kept"
 SEEDS_OF_WINNER, SEEDS_OF_TRIALS = 64, 16
 #: confirm cells, and departures of trials, that the words on a study name
 NAMED = 5
+#: trials after the last one of a study of which cells are looked for
+NEXT_TRIALS = 64
 ROUNDING = 1e-9
 
 
@@ -59,15 +57,13 @@ def check_protocol(
     records: Mapping[str, Record],
     studies: Sequence[StudyFile],
     evaluated_at: Mapping[str, str],
-    suggest: Suggest | None,
 ) -> ProtocolCheck:
     """Check every study that has a winner.
 
-    evaluated_at: opened cell -> first evaluation, "" when not known. suggest: the sampler, with which trials that were
-    struck out are looked for.
+    evaluated_at: opened cell -> first evaluation, "" when not known.
     """
     folder = _Folder(store, records, studies, _openings(store, records, evaluated_at))
-    departures = {study.id: _collected(folder.departures(study, suggest)) for study in folder.studies}
+    departures = {study.id: _collected(folder.departures(study)) for study in folder.studies}
     elsewhere: list[str] = []
     for cell, owner in folder.hidden.items():
         (departures[owner] if owner else elsewhere).append(f"cell {cell} was opened on test and has no record")
@@ -91,35 +87,6 @@ def unchecked(error: Exception) -> str:
     """That something could not be checked, and why."""
     why = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return f"cannot be checked: {why}"
-
-
-def replay_trials(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[dict[str, float]]:
-    """What the trials of a study try by its sampler, and the one after its last; up to a round that rests on a result
-    that is not on record."""
-    observations: list[Observation] = []
-    parameters: list[dict[str, float]] = []
-    trials, size = study.trials, study.round_size
-    for first in range(0, len(trials) + 1, size):
-        numbers = range(first, min(first + size, len(trials) + 1))
-        parameters += [dict(suggest(study, number, observations)) for number in numbers]
-        for trial in (t for t in trials[first : first + size] if t.status != "failed"):
-            if trial.status == "stopped":
-                observations.append((trial.parameters, trial.value, trial.stopped_after))
-            elif trial.cell in records:
-                observations.append((trial.parameters, records[trial.cell].metrics["val/top1"], None))
-            else:
-                return parameters
-    return parameters
-
-
-def replay_differences(study: StudyFile, records: Mapping[str, Record], suggest: Suggest) -> list[str]:
-    """Every trial that did not try what its sampler gives."""
-    pairs = zip(study.trials, replay_trials(study, records, suggest), strict=False)
-    return [
-        f"trial {trial.number} tried {_listed(trial.parameters)}; its sampler gives {_listed(wanted)}"
-        for trial, wanted in pairs
-        if not _same(trial.parameters, wanted)
-    ]
 
 
 @dataclass
@@ -160,7 +127,7 @@ class _Folder:
         confirmed = [self.records[c].cell for c in study.confirm if c in self.records]
         return replace(confirmed[0], seed=study.search_seed) if confirmed else None
 
-    def departures(self, study: StudyFile, suggest: Suggest | None) -> Iterator[str]:
+    def departures(self, study: StudyFile) -> Iterator[str]:
         """Departures of one study from the protocol."""
         winner = self.winners.get(study.id)
         if winner is None:
@@ -172,8 +139,8 @@ class _Folder:
         for cell in self._passed_over(study, winner):
             yield f"cell {cell.id} of another winner was opened on test by a sweep, and no study names it"
         yield from self._missing_searches(study, winner)
-        if suggest is not None and study.space:
-            yield from self._struck(study, winner, suggest)
+        if study.sampler == SOBOL:
+            yield from self._struck(study, winner)
 
     def _twins(self, winner: Cell) -> Iterator[Cell]:
         """Those of :attr:`tested_outside` that differ from the winner in the seed alone."""
@@ -216,17 +183,15 @@ class _Folder:
             searches.setdefault(_question(study), set()).add(study.search)
         return searches
 
-    def _struck(self, study: StudyFile, winner: Cell, suggest: Suggest) -> Iterator[str]:
-        """Cells that the sampler proposes and the study does not list. The sampler is asked only for a candidate."""
+    def _struck(self, study: StudyFile, winner: Cell) -> Iterator[str]:
+        """Cells that are the next trials of a study, and that it does not list."""
         key = _question_of(winner, "context_temperature" in study.space)
         candidates = {cell.id for cell in self._outside_by_question.get(key, ()) if cell.seed == winner.seed}
-        if not candidates:
-            return
-        yield from replay_differences(study, self.records, suggest)
-        following = replay_trials(study, self.records, suggest)[len(study.trials) :]
-        for cell in (trial_cell(winner, parameters).id for parameters in following):
+        space = ranges_of(study)
+        for number in range(len(study.trials), len(study.trials) + NEXT_TRIALS) if candidates else ():
+            cell = trial_cell(winner, trial_parameters(study.search_seed, number, space)).id
             if cell in candidates:
-                yield f"cell {cell} is its trial {len(study.trials)}, which the study does not name"
+                yield f"cell {cell} is its trial {number}, which the study does not name"
 
     @cached_property
     def _outside_by_question(self) -> dict[Question, list[Cell]]:
@@ -324,10 +289,7 @@ class _Folder:
 
     def _end(self, cell: str) -> str | None:
         """When a trial ended; "" where its record does not say it, None without a record."""
-        if cell in self.records:
-            return self.records[cell].finished_at
-        pruned = read_pruned(self.store, cell)
-        return None if pruned is None else pruned.finished_at
+        return self.records[cell].finished_at if cell in self.records else None
 
 
 def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
@@ -346,7 +308,7 @@ def _question_of(cell: Cell, searches_temperature: bool) -> Question:
 
 
 def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
-    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges.
+    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that tried other values.
 
     The first few are named, the others counted: these words stand beside every number of the study.
     """
@@ -364,11 +326,15 @@ def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
     for trial in study.trials:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
             yield f"trial {trial.number} lists cell {trial.cell}, but its parameters give cell {given}"
+        in_sequence = study.sampler == SOBOL and trial.number < len(numbers)
+        point = trial_parameters(study.search_seed, trial.number, ranges_of(study)) if in_sequence else {}
         for name, (low, high, first) in study.space.items():
             value = trial.parameters.get(name, math.nan)
             wanted = (first, first) if trial.number == 0 else (low, high)
             if not wanted[0] * (1 - ROUNDING) <= value <= wanted[1] * (1 + ROUNDING):
                 yield f"trial {trial.number} tried {name} {value:g}, which its range does not give"
+            elif point and not math.isclose(value, point[name], rel_tol=ROUNDING):
+                yield f"trial {trial.number} tried {name} {value:g}; the sequence of its search gives {point[name]:g}"
 
 
 def _wrong_confirm(study: StudyFile, winner: Cell) -> Iterator[str]:
@@ -427,11 +393,6 @@ def _earlier(first: str, second: str) -> str:
     return min(filter(None, (first, second)), default="")
 
 
-def _same(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
-    return first.keys() == second.keys() and all(
-        math.isclose(value, second[name], rel_tol=ROUNDING) for name, value in first.items()
-    )
-
-
-def _listed(parameters: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.6g}" for name, value in sorted(parameters.items()))
+def ranges_of(study: StudyFile) -> dict[str, Range]:
+    """The search ranges of a study."""
+    return {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}

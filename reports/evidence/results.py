@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from carft.data.folder.naming import labels
 from carft.spec.catalog import Catalog
 from carft.spec.cell import task_key
 from carft.store.document import read_document
-from carft.store.early_stopping import known_curve
 from carft.store.failure_kinds import UNREADABLE
 from carft.store.failures import each_failure, failures
 from carft.store.records import Record, Store
@@ -25,7 +24,7 @@ from carft.store.study import StudyFile, Trial
 from carft.store.unsealing import Evaluation
 from reports.evidence.methods import report_catalog
 from reports.evidence.outcomes import Reader
-from reports.evidence.protocol import ProtocolCheck, Suggest, check_protocol
+from reports.evidence.protocol import ProtocolCheck, check_protocol
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ class Problem:
 class Results:
     """A results folder as a report sees it. ``problems`` grows when a file turns out to be unreadable.
 
-    suggest: the sampler of the searches, where trials that were struck out are looked for. catalog: with what the
-    folder holds of it.
+    catalog: with what the folder holds of it.
     """
 
     store: Store
@@ -54,13 +52,12 @@ class Results:
     _evaluations: dict[str, tuple[dict[str, float], frozenset[str], str]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
-    suggest: Suggest | None = None
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.store)
 
     @staticmethod
-    def of(store: Store, suggest: Suggest | None = None) -> Results:
+    def of(store: Store) -> Results:
         """Read records and studies. A torn file is named and counts as missing; another schema is refused."""
         problems: list[Problem] = []
         catalog = report_catalog(store)
@@ -82,7 +79,7 @@ class Results:
             )
             problems.append(Problem("other numerics", f"NUMERICS {numerics}", words))
         unreadable: list[Problem] = []
-        found = Results(store, records, _studies(store, unreadable), problems, catalog, suggest=suggest)
+        found = Results(store, records, _studies(store, unreadable), problems, catalog)
         problems += [*_failed(store, found), *unreadable, *_without_winner(found)]
         return found
 
@@ -112,8 +109,7 @@ class Results:
     def protocol(self) -> ProtocolCheck:
         """Whether the studies were conducted by the protocol."""
         when = {cell: self._evaluated(cell)[2] for cell in self.records if self.evaluated(cell)}
-        suggest = self.suggest and partial(self.suggest, methods=self.catalog.methods)
-        return check_protocol(self.store, self.records, self.studies, when, suggest)
+        return check_protocol(self.store, self.records, self.studies, when)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""
@@ -201,9 +197,9 @@ def finished_trials(study: StudyFile, records: Mapping[str, Record]) -> list[Tri
     return [t for t in study.trials if t.status != "stopped" and t.cell in records]
 
 
-def stopped_trials(study: StudyFile, store: Store) -> list[Trial]:
-    """The trials of a study that were pruned, as far as something of the current NUMERICS tells of them."""
-    return [t for t in study.trials if t.status == "stopped" and known_curve(store, t.cell)]
+def stopped_trials(study: StudyFile) -> list[Trial]:
+    """The trials of a study that the early stopping of an earlier version pruned."""
+    return [t for t in study.trials if t.status == "stopped"]
 
 
 def _studies(store: Store, problems: list[Problem]) -> list[StudyFile]:

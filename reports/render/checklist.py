@@ -141,10 +141,10 @@ def _named(values: Mapping[str, object]) -> str:
 def _selection(studies: Sequence[StudyFile]) -> str:
     oracle = " Search cells were also tested, for oracle selection alone." if any(s.oracle for s in studies) else ""
     stopping = sorted({f"after epoch {', '.join(map(str, s.rungs))}" for s in studies if s.rungs})
-    pruned = f"Early stopping {' or '.join(stopping)}." if stopping else "No early stopping."
+    pruned = f" Early stopping {' or '.join(stopping)}." if stopping else ""
     return (
         "Highest validation top-1, then lowest validation loss, then lowest trial number. The winner is run again with "
-        f"fresh seeds. {pruned}{oracle}"
+        f"fresh seeds.{pruned}{oracle}"
     )
 
 
@@ -157,7 +157,7 @@ def _budget(view: Evidence) -> str:
 def _of_method(view: Evidence, method: str) -> str:
     studies = [study for study in view.studies if study.method == method]
     trials = [n for task in dict.fromkeys(s.task for s in studies) for n in view.ended_by_search(task, method)]
-    pruned = sum(len(stopped_trials(study, view.store)) for study in studies)
+    pruned = sum(len(stopped_trials(study)) for study in studies)
     ranges = dict.fromkeys(
         ", ".join(f"{name.replace('_', ' ')} {low:g} to {high:g}" for name, (low, high, _) in s.space.items())
         for s in studies

@@ -181,11 +181,11 @@ def given_up(evidence: Evidence) -> str:
     if not studies:
         return ""
     trials = sum(len(study.trials) for study in studies)
-    stopped = sum(len(stopped_trials(study, evidence.store)) for study in studies)
+    stopped = sum(len(stopped_trials(study)) for study in studies)
     rungs = " or ".join(dict.fromkeys(", ".join(map(str, study.rungs)) for study in studies))
     return (
         f" Early stopping was on in {len(studies)} studies: {stopped} of {trials} trials were pruned after epoch "
-        f"{rungs}, being below the median of the trials that earlier rounds of their study brought there. They count "
+        f"{rungs}, being below the median of the trials of earlier rounds of their study. They count "
         f"as tried and cannot win. What fewer trials would have shown is not said of such searches: the trials that "
         f"were left are no sample of them."
     )

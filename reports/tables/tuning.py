@@ -26,7 +26,7 @@ def trial_table(evidence: Evidence) -> pd.DataFrame:
     several = any(study.search > 1 for view in evidence.views() for study in view.studies)
     for view in evidence.views():
         for study in view.studies:
-            pruned = len(stopped_trials(study, view.store))
+            pruned = len(stopped_trials(study))
             for trial in finished_trials(study, view.records):
                 metrics = view.records[trial.cell].metrics
                 rows.append(

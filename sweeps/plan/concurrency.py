@@ -44,23 +44,20 @@ class _Ready:
 def concurrency_of(
     left: Sequence[PendingWork],
     slots: int,
-    round_size: int,
     seconds_of: Callable[[PendingWork], float],
     widens: bool = False,
 ) -> Concurrency:
     """Simulate the jobs that are left: free slots take what may run, searches first.
 
-    The rounds of a search follow each other, its confirm cells follow them, and its curves, soups and oracle cells
-    these.
+    The confirm cells of a study follow its search cells, and its curves, soups and oracle cells follow these.
 
     Args:
         left: Work of the sweep.
         slots: Jobs at a time, at least 1.
-        round_size: Trials of a round.
         seconds_of: Seconds of one job of some work.
         widens: Whether a confirm cell that takes several slots is that many times faster.
     """
-    waiting = [deque(stages) for stages in _stages(left, round_size, seconds_of)]
+    waiting = [deque(stages) for stages in _stages(left, seconds_of)]
     first: list[_Ready] = []
     open_jobs = [0] * len(waiting)
     running: list[tuple[float, int, int]] = []  # (end, study, slots)
@@ -99,7 +96,7 @@ def concurrency_of(
 
 
 def _stages(
-    left: Iterable[PendingWork], round_size: int, seconds_of: Callable[[PendingWork], float]
+    left: Iterable[PendingWork], seconds_of: Callable[[PendingWork], float]
 ) -> Iterable[list[list[tuple[int, float, bool]]]]:
     """For each study its stages, each with its jobs: rank, seconds, and whether it is a confirm cell.
 
@@ -113,7 +110,6 @@ def _stages(
             studies[work.study][work.kind].append(work)
     for kinds in studies.values():
         searches = [(0, seconds_of(work), False) for work in kinds["search"] for _ in range(work.jobs)]
-        rounds = [searches[start : start + round_size] for start in range(0, len(searches), round_size)]
         confirms = [(1, seconds_of(work), True) for work in kinds["confirm"] for _ in range(work.jobs)]
         last = [(1, seconds_of(work), False) for kind in LAST for work in kinds[kind] for _ in range(work.jobs)]
-        yield [stage for stage in (*rounds, confirms, last) if stage]
+        yield [stage for stage in (searches, confirms, last) if stage]

@@ -28,8 +28,6 @@ class Forecast:
     """Cells of the sweep."""
     done: int
     """Cells with a record."""
-    stopped: int
-    """Search cells that early stopping pruned."""
     failed: int
     """Cells that failed before and do not run again, and cells that wait for those."""
     left: tuple[PendingWork, ...]
@@ -100,7 +98,6 @@ def forecast(
         return concurrency_of(
             left,
             slots,
-            protocol.recipe.round_size,
             lambda work: work.passes * getattr(rates.of(work.trains), end),
             widens,
         )
@@ -113,8 +110,7 @@ def forecast(
     return Forecast(
         total=protocol.total(),
         done=len(protocol.done),
-        stopped=len(protocol.stopped),
-        failed=max(0, protocol.total() - len(protocol.done) - len(protocol.stopped) - sum(one.cells for one in left)),
+        failed=max(0, protocol.total() - len(protocol.done) - sum(one.cells for one in left)),
         left=left,
         busy_s=sum(work.jobs * work.passes * rates.of(work.trains).seconds for work in left),
         wall_s=wall_s,

@@ -60,7 +60,7 @@ class Needs:
     long_cells: tuple[LongCells, ...]
     """Cells that take more than :data:`LONG_H` hours each on one GPU, the longest first; of GPUs only."""
     first_searches: int
-    """Search cells that can run at the start: later rounds of a search wait for their results."""
+    """Search cells, all of which can run at the start."""
     gpus: int
     """GPUs of the sweep."""
     workers: int
@@ -103,7 +103,7 @@ def needs_of(
         memory_per_device=sharing * (PROCESS_BYTES + one),
         cache_bytes=cache.limit if (cache := request.execution.cache) else 0,
         long_cells=_long_cells(made.left, pass_s * hardware.devices) if request.gpus else (),
-        first_searches=sum(min(recipe.round_size, one.jobs) for one in made.left if one.kind == "search"),
+        first_searches=sum(one.jobs for one in made.left if one.kind == "search"),
         gpus=request.gpus,
         workers=request.workers_per_cell,
         batch=batch,

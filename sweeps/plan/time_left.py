@@ -48,7 +48,7 @@ class TimeLeft:
         unknown = [work for work in left if self._pass_s(work) is None]
         if unknown:
             return None, f"no {'training' if unknown[0].trains else 'job without training'} of this sweep has ended yet"
-        length = concurrency_of(left, self.slots, self.protocol.recipe.round_size, self._seconds, self.widens).length
+        length = concurrency_of(left, self.slots, self._seconds, self.widens).length
         jobs = sum(map(len, self._job_s.values()))
         each = ", ".join(f"{_label(*group)} {median(seconds):.1f} s" for group, seconds in sorted(self._job_s.items()))
         guessed = dict.fromkeys(_label(w.kind, w.trains) for w in left if (w.kind, w.trains) not in self._job_s)

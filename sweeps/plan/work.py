@@ -146,4 +146,4 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
 
 def _settled(protocol: Protocol, jobs: Sequence[Job]) -> int:
     """Number of jobs that are done or will not run again."""
-    return sum(job.key in protocol.failed or all(protocol.is_over(c.id) for c in job.cells()) for job in jobs)
+    return sum(job.key in protocol.failed or all(c.id in protocol.done for c in job.cells()) for job in jobs)

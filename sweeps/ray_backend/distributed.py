@@ -14,7 +14,6 @@ from ray.train.v2.api.config import FailureConfig
 from carft.core.errors import UserError
 from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell
-from carft.store.early_stopping import known_pruned
 from carft.store.object_store import is_url
 from carft.training import device
 from carft.training.execution import Execution
@@ -67,8 +66,6 @@ def run_on_workers(message: Payload, execution: Execution) -> None:
         trainer.fit()
     job, store = job_of(message), store_of(message)
     store.refresh(*(f"cells/{cell.id}" for cell in job.cells()))
-    if known_pruned(store, job.cell, job.limits) is not None:
-        return
     for cell in job.cells():
         if not store.is_done(cell.id):
             raise UserError(f"Ray Train ended without a record of cell {cell.id}.", "Look at Ray's log of this run.")

@@ -54,7 +54,6 @@ def payload(
         "key": job.key,
         "cell": job.cell.as_dict(),
         "keep_weights": job.keep_weights,
-        "limits": dict(job.limits),
         "alphas": list(job.alphas),
         "start": start,
         "results": results,
@@ -116,7 +115,7 @@ def run_job(message: Payload, execution: Execution, log: Callable[[str], None] =
 
 def job_of(message: Payload) -> Job:
     """The job of a message."""
-    return Job(message["kind"], Cell.from_dict(message["cell"]), limits=message["limits"], alphas=message["alphas"])
+    return Job(message["kind"], Cell.from_dict(message["cell"]), alphas=message["alphas"])
 
 
 def upload_log(message: Payload) -> None:
@@ -141,7 +140,7 @@ def _run(job: Job, message: Payload, store: Store, execution: Execution, log: Ca
             run_soup(parents, greedy, store, execution, by="sweep")
     else:
         by: Command = "sweep" if message["start"] else "train"
-        run_cell(cell, store, execution, job.kind != "search", message["keep_weights"], log, by, job.limits)
+        run_cell(cell, store, execution, job.kind != "search", message["keep_weights"], log, by)
 
 
 def failure(message: Payload, error: Exception) -> dict[str, Any]:

@@ -38,8 +38,6 @@ class Summary:
     """Cells of jobs that failed."""
     cells_reused: int
     """Cells that were on record before."""
-    cells_stopped: int
-    """Search cells that early stopping pruned, in this sweep or before."""
     wall_s: float
     """Wall time in seconds, over all restarts."""
     stopped: int = 0
@@ -102,7 +100,6 @@ def run_sweep(
             cells_done=len(protocol.done) - len(protocol.reused),
             cells_failed=sum(protocol.cells_of(key) for key in protocol.failed),
             cells_reused=len(protocol.reused),
-            cells_stopped=len(protocol.stopped),
             wall_s=round(time.monotonic() - state.clock, 2),
             stopped=stopped,
             gpus_set_aside=dict(aside),

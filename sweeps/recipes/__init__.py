@@ -21,7 +21,6 @@ from carft.spec.registry import WISE_ALPHAS, MethodCard, Range
 from carft.spec.resolve import specify
 from carft.spec.search import SearchSettings
 from carft.spec.study import SEED_BLOCK, confirm_seeds
-from carft.store.early_stopping import FEWEST
 from sweeps.recipes.extending import base_of, extended, with_place
 from sweeps.recipes.readings import Choice, Readings
 from sweeps.recipes.yaml_files import Strict, names_in, text_of
@@ -89,7 +88,6 @@ class Recipe(SearchSettings):
     question: Annotated[str, Field(description="What the experiment asks.")]
     tasks: Annotated[list[str], Field(description="Names of tasks, or patterns such as pacs/*.")]
     methods: Annotated[Methods, Field(description="Names of methods.")]
-    round_size: Annotated[int, Field(ge=1, description="Trials that are asked for together.")]
     search_seed: Annotated[int, Field(ge=0, description="Seed of the search; no confirm cell has it.")]
     training: Annotated[Training, Field(description="The settings of training.")]
     smoke: Annotated[Smoke, Field(description="What a smoke run changes.")]
@@ -117,9 +115,6 @@ class Recipe(SearchSettings):
     family: Annotated[
         str, AfterValidator(_of_a_file), Field(description="Family of the tasks of that file that name none.")
     ] = ""
-    rungs: Annotated[
-        list[int], Field(description="Epochs after which a search trial may be pruned, with early_stopping.")
-    ] = Field(default_factory=list)
     alphas: Annotated[Alphas, Field(description="Interpolation weights of the WiSE-FT curves.")] = Field(
         default_factory=lambda: list(WISE_ALPHAS)
     )
@@ -192,19 +187,15 @@ class Recipe(SearchSettings):
             space[name] = SearchRange(low=low, high=high, first_guess=first if kept else middle)
         return self.model_copy(update={"space": space})
 
-    def stopping_rungs(self) -> list[int]:
-        """The rungs that are in force, in order: those before the last epoch, when early stopping is on."""
-        return sorted({rung for rung in self.rungs if rung < self.training.epochs}) if self.early_stopping else []
-
     def confirm_seeds(self, search: int = 1) -> list[int]:
         """Fresh seeds, the same for every method and task; no two searches share one, and none is a search seed."""
         return confirm_seeds(self.seeds, self.search_seed, search)
 
     def smoked(self) -> Recipe:
-        """The recipe at smoke size, every trial trained to its end."""
+        """The recipe at smoke size."""
         smoke = self.smoke
         training = replace(self.training, epochs=smoke.epochs, steps=smoke.steps or self.training.steps)
-        small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1, "early_stopping": False}
+        small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1}
         fewer = {"alphas": smoke.alphas or self.alphas, "methods": smoke.methods or self.methods}
         readings = self.readings
         if readings is not None and smoke.combinations is not None:
@@ -222,7 +213,7 @@ class Recipe(SearchSettings):
     ) -> Recipe:
         """The recipe with what the command line overrides (None: as it is); ``UserError`` for what cannot be.
 
-        other: model, pretrained, precision, oracle, early_stopping. Task patterns are resolved here.
+        other: model, pretrained, precision, oracle. Task patterns are resolved here.
         """
         for names, what in ((tasks, "--tasks"), (methods, "--methods")):
             if names is not None and not names:
@@ -242,8 +233,6 @@ class Recipe(SearchSettings):
             raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
         if "soup" in recipe.methods and not set(souped := self.catalog.souped_methods()) & set(recipe.methods):
             raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
-        if recipe.early_stopping:
-            _require_stoppable(recipe)
         if recipe.searches > 1 and recipe.seeds >= SEED_BLOCK - 1:
             raise UserError(
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
@@ -261,27 +250,6 @@ class Recipe(SearchSettings):
     def choices(self) -> list[Choice]:
         """All readings that the recipe runs."""
         return [Choice()] if self.readings is None else self.readings.listed()
-
-
-def _require_stoppable(recipe: Recipe) -> None:
-    if not recipe.stopping_rungs() or min(recipe.rungs) < 1:
-        raise UserError(
-            f"--early-stopping needs rungs between 1 and the last epoch; recipe {recipe.name} has {recipe.rungs} and "
-            f"trains for {recipe.training.epochs} epochs.",
-            "Give the recipe rungs, such as rungs: [2], or more epochs.",
-        )
-    if recipe.trials <= (first := recipe.round_size * math.ceil(FEWEST / recipe.round_size)):
-        raise UserError(
-            f"--early-stopping would stop nothing: the first {first} trials are never pruned, and a study has "
-            f"{recipe.trials}.",
-            "Ask for more --trials, or leave it out.",
-        )
-    for wants, what in ((recipe.oracle, "--oracle opens"), ("soup" in recipe.methods, "soup averages")):
-        if wants:
-            raise UserError(
-                f"{what} every search cell of a study, and --early-stopping leaves some of them untrained.",
-                "Leave one of the two out.",
-            )
 
 
 def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from carft.core.errors import UserError
-from carft.store.early_stopping import known_curve, known_pruned
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import read_failure
 from carft.store.records import Store
@@ -32,9 +31,7 @@ def observe(study: Study, state: State, store: Store, failed_before: Mapping[str
 def read_records(jobs: Iterable[Job], state: State, store: Store, failed_before: Mapping[str, str]) -> State:
     """The state with what is on disk of some jobs: their records, or else that they failed before."""
     for job in jobs:
-        if job.kind == "search" and known_pruned(store, job.cell, job.limits) is not None:
-            state = with_result(job, state, store)
-        elif all(_is_recorded(job, cell.id, store) for cell in job.cells()):
+        if all(_is_recorded(job, cell.id, store) for cell in job.cells()):
             state = with_result(job, state, store)
             if job.kind != "oracle":
                 state = state.merged(found={cell.id for cell in job.cells()})
@@ -45,17 +42,14 @@ def read_records(jobs: Iterable[Job], state: State, store: Store, failed_before:
 
 
 def with_result(job: Job, state: State, store: Store) -> State:
-    """The state with the result of a job that is done, or whose trial was pruned.
+    """The state with the result of a job that is done.
 
     Raises:
         UserError: Its records cannot be read.
     """
     if job.kind == "oracle":
         return state.merged(opened={job.cell.id})
-    if job.kind == "search" and (stop := known_pruned(store, job.cell, job.limits)) is not None:
-        return state.merged(pruned={job.cell.id: stop})
-    curves = {job.cell.id: known_curve(store, job.cell.id)} if job.keeps_curve else {}
-    return state.merged(done={cell.id: store.metrics(cell.id) for cell in job.cells()}, curves=curves)
+    return state.merged(done={cell.id: store.metrics(cell.id) for cell in job.cells()})
 
 
 def with_failure(job: Job, reason: str, state: State, store: Store) -> State:

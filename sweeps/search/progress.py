@@ -15,9 +15,7 @@ from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, WISE_ALPHAS
 from carft.spec.resolve import interpolation, soup_of
 from carft.spec.selection import Candidate, best, min_finished_trials
-from carft.store.early_stopping import Curve, PrunedTrial, Thresholds, thresholds_of
 from sweeps.recipes import Recipe
-from sweeps.search.sampler import Result
 from sweeps.search.study import Study
 
 #: trials of a study that must fail first, all with the same error of code, for its other trials not to run
@@ -32,14 +30,12 @@ class Job:
     """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
 
     All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. Confirm cells
-    keep their weights, and so do search cells that are needed again. limits: of early stopping, for a search cell.
+    keep their weights, and so do search cells that are needed again.
     """
 
     kind: Kind
     cell: Cell  # of a curve the parent, of soups the uniform one
     kept: bool = field(default=False, compare=False)  # whether a search cell is needed again: for soups, for oracle
-    limits: Thresholds = field(default_factory=dict, compare=False)
-    keeps_curve: bool = field(default=False, compare=False)  # whether limits of later trials come from it
     alphas: Sequence[float] = field(default=WISE_ALPHAS, compare=False)  # of a curve
 
     @property
@@ -70,10 +66,6 @@ class State:
 
     done: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Cells of jobs that are done -> metrics."""
-    pruned: Mapping[str, PrunedTrial] = field(default_factory=dict)
-    """Search cells that were pruned -> how far they came."""
-    curves: Mapping[str, Curve] = field(default_factory=dict)
-    """Search cells that are done -> validation curve, in a recipe with early stopping."""
     opened: frozenset[str] = frozenset()
     """Search cells that were evaluated on the held-out sets, for ``oracle``."""
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -88,12 +80,12 @@ class State:
     """Keys of jobs whose records were looked for."""
 
     def is_settled(self, job: Job) -> bool:
-        """Whether a job is done or failed, or its trial was pruned."""
+        """Whether a job is done or failed."""
         if job.key in self.failed:
             return True
         if job.kind == "oracle":
             return job.cell.id in self.opened
-        return job.cell.id in self.pruned or all(cell.id in self.done for cell in job.cells())
+        return all(cell.id in self.done for cell in job.cells())
 
     def merged(self, **changes: Any) -> State:
         """The state with more entries, by field."""
@@ -124,47 +116,21 @@ class StudyProgress:
 
     @cached_property
     def trials(self) -> list[TrialJob]:
-        """The trials that can be known now: those of a round once all trials of the rounds before it are settled."""
-        study, recipe, trials = self.study, self.recipe, list[TrialJob]()
-        kept, rungs = self.is_souped or recipe.oracle, recipe.stopping_rungs()
-        for first in range(0, recipe.trials, recipe.round_size):
-            if not all(self.state.is_settled(trial.job) for trial in trials):
-                break
-            results = [result for trial in trials if (result := self._result(trial)) is not None]
-            limits = thresholds_of(rungs, self._curves(trials))
-            for number in range(first, min(first + recipe.round_size, recipe.trials)):
-                parameters = study.suggest(number, results)
-                job = Job("search", study.cell(parameters, study.search_seed), kept, limits, bool(rungs))
-                trials.append(TrialJob(number, parameters, job))
+        """The trials of the study. What they try depends on no result, so all of them can run at once."""
+        study, trials, kept = self.study, list[TrialJob](), self.is_souped or self.recipe.oracle
+        for number in range(self.recipe.trials):
+            parameters = study.parameters(number)
+            trials.append(TrialJob(number, parameters, Job("search", study.cell(parameters, study.search_seed), kept)))
         return trials
-
-    def _result(self, trial: TrialJob) -> Result | None:
-        """What the sampler learns from a settled trial; None of one that failed."""
-        cell = trial.job.cell.id
-        if (stop := self.state.pruned.get(cell)) is not None:
-            return Result(trial.parameters, stop.value, stop.epochs)
-        return Result(trial.parameters, self.state.done[cell]["val/top1"]) if cell in self.state.done else None
-
-    def _curves(self, trials: Sequence[TrialJob]) -> list[Curve]:
-        """Validation curves of the trials that did not fail, where thresholds are made of them."""
-        cells = [trial.job.cell.id for trial in trials]
-        curves = {cell: stop.curve for cell, stop in self.state.pruned.items()} | dict(self.state.curves)
-        return [curves[cell] for cell in cells if cell in curves]
 
     @cached_property
     def candidates(self) -> list[Candidate] | None:
         """What selection sees: every trial that did not fail; None before all trials are settled."""
-        settled = all(self.state.is_settled(trial.job) for trial in self.trials)
-        if len(self.trials) < self.recipe.trials or not settled:
+        if not all(self.state.is_settled(trial.job) for trial in self.trials):
             return None
-        candidates = []
-        for trial in self.trials:
-            cell = trial.job.cell.id
-            if (stop := self.state.pruned.get(cell)) is not None:
-                candidates.append(Candidate(cell, trial.number, {"val/top1": stop.value}, full_budget=False))
-            elif cell in self.state.done:
-                candidates.append(Candidate(cell, trial.number, self.state.done[cell]))
-        return candidates
+        cells = {trial.number: trial.job.cell.id for trial in self.trials}
+        done = self.state.done
+        return [Candidate(cell, number, done[cell]) for number, cell in cells.items() if cell in done]
 
     @cached_property
     def winner(self) -> Candidate | None:

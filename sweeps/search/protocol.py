@@ -14,14 +14,12 @@ from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES
 from carft.spec.selection import Candidate
-from carft.spec.weights import DIGEST_MARK
-from carft.store.early_stopping import PrunedTrial
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from sweeps.recipes import Recipe
 from sweeps.search.observation import observe, read_records, with_failure, with_result
 from sweeps.search.progress import KINDS, Job, Kind, State, StudyProgress
-from sweeps.search.study import Study, normalize_studies, studies_of
+from sweeps.search.study import Study, studies_of
 from sweeps.search.study_file import is_larger, study_content, with_extension
 
 
@@ -53,11 +51,7 @@ class Protocol:
             for card in methods
             if card.kind == "untrained"
         ]
-        studies = studies_of(recipe, [card for card in methods if card.kind == "trained"])
-        if any(DIGEST_MARK in study.content["pretrained"] for study in studies):
-            on_disk = map(self._on_disk, store.study_names())
-            studies = normalize_studies(studies, [study for study in on_disk if study is not None])
-        self.studies = studies
+        self.studies = studies = studies_of(recipe, [card for card in methods if card.kind == "trained"])
         self._oracle = {study.id for study in studies if recipe.oracle or self._had_oracle(study.id)}
         self._written: dict[str, StudyFile] = {}
         self._moved = {study.id for study in studies}  # studies to be written
@@ -71,11 +65,6 @@ class Protocol:
     def done(self) -> Mapping[str, Mapping[str, float]]:
         """Cells that are done -> metrics."""
         return self.state.done
-
-    @property
-    def stopped(self) -> Mapping[str, PrunedTrial]:
-        """Search cells that were pruned -> how far they came."""
-        return self.state.pruned
 
     @property
     def failed(self) -> Mapping[str, str]:
@@ -105,10 +94,6 @@ class Protocol:
     def finished(self) -> bool:
         """Whether nothing is running and nothing can start."""
         return not self.running and next(self._waiting_jobs(), None) is None
-
-    def is_over(self, cell: str) -> bool:
-        """Whether nothing is left to do for a cell that did not fail: it is done, or it was pruned."""
-        return cell in self.done or cell in self.stopped
 
     def end(self, job: Job, failure: str | None = None) -> None:
         """Note how a job ended. Raises when its records cannot be read; the job then stays in ``running``."""
@@ -155,7 +140,7 @@ class Protocol:
         return self._progress[study.id]
 
     def trials(self, study: Study) -> Iterator[tuple[int, Mapping[str, float], Cell]]:
-        """(number, parameters, cell) of every trial that can be known now: rounds after an open round cannot."""
+        """(number, parameters, cell) of every trial."""
         return ((trial.number, trial.parameters, trial.job.cell) for trial in self.progress(study).trials)
 
     def winner(self, study: Study) -> Candidate | None:

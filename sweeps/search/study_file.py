@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any
 
 from carft.store.records import Store
 from carft.store.study import Extension, Status, StudyFile, Trial
@@ -21,7 +20,6 @@ def study_content(progress: StudyProgress, running: Container[str], oracle: bool
     study, winner = progress.study, progress.winner
     content = {
         "id": study.id,
-        "seed": study.seed,
         "reading": {},
         **study.content,
         "trials": [_trial(progress, trial, running) for trial in progress.trials],
@@ -34,18 +32,14 @@ def study_content(progress: StudyProgress, running: Container[str], oracle: bool
 
 def _trial(progress: StudyProgress, trial: TrialJob, running: Container[str]) -> Trial:
     state, key, cell = progress.state, trial.job.key, trial.job.cell.id
-    stop = state.pruned.get(cell)
-    ended: dict[str, Any] = {} if stop is None else {"stopped_after": stop.epochs, "value": stop.value}
     status: Status = "open"
     if key in state.failed:
         status = "failed"
-    elif stop is not None:
-        status = "stopped"
     elif cell in state.done:
         status = "done"
     elif key in running:
         status = "running"
-    return Trial(number=trial.number, parameters=dict(trial.parameters), cell=cell, status=status, **ended)
+    return Trial(number=trial.number, parameters=dict(trial.parameters), cell=cell, status=status)
 
 
 def with_extension(

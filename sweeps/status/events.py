@@ -122,5 +122,4 @@ def _trials(
             params=dict(trial.parameters),
             distributions=ranges,
             user_attrs=notes,
-            intermediate_values={trial.stopped_after: trial.value} if state is TrialState.PRUNED else None,
         )

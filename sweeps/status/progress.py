@@ -53,19 +53,16 @@ class ProgressDisplay:
     def update(self) -> None:
         """Display the current state."""
         if self.live is not None:
-            self.progress.update(self.bar, completed=self._over(), note=self._note())
+            self.progress.update(self.bar, completed=len(self.protocol.done), note=self._note())
             self.live.update(self._render())
         elif time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
-            self.console.print(f"{self._over()}/{self.protocol.total()} cells  {self._note()}")
+            self.console.print(f"{len(self.protocol.done)}/{self.protocol.total()} cells  {self._note()}")
 
     def close(self) -> None:
         """Restore the terminal."""
         if self.live is not None:
             self.live.stop()
-
-    def _over(self) -> int:
-        return len(self.protocol.done) + len(self.protocol.stopped)
 
     def _note(self) -> str:
         left = self.seconds_left()

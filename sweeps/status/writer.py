@@ -79,7 +79,7 @@ class StatusWriter:
                     self._failed_on[key] = job.cell.task
                     continue
                 cells = job.cells()
-                if not all(self.protocol.is_over(cell.id) for cell in cells):
+                if not all(cell.id in self.protocol.done for cell in cells):
                     continue  # it will run again
                 self.time_left.add(job, now - since, cold=key in self._cold)
                 self._unread += [cell.id for cell in cells if job.kind in ("search", "confirm")]
@@ -132,7 +132,7 @@ class StatusWriter:
 
     def _state(self, outcome: str) -> SweepState:
         protocol, now = self.protocol, self.clock()
-        done, failed, stopped = dict(protocol.done), dict(protocol.failed), dict(protocol.stopped)
+        done, failed = dict(protocol.done), dict(protocol.failed)
         for cell in set(done) - set(self._tasks):
             self._tasks[cell] = self.store.read(cell).cell.task
         for key in set(failed) - set(self._failed_on):
@@ -141,7 +141,7 @@ class StatusWriter:
         self._read_waits(done)
         reused = protocol.reused & set(done)
         lost = sum(protocol.cells_of(key) for key in failed)
-        counts = _counts(protocol.total(), len(done), len(reused), lost, len(self._since), len(stopped))
+        counts = _counts(protocol.total(), len(done), len(reused), lost, len(self._since))
         return SweepState(
             recipe=self.recipe,
             host=socket.gethostname(),
@@ -149,7 +149,7 @@ class StatusWriter:
             started=self.started,
             updated=now,
             counts=counts,
-            tasks=self._by_task(done, reused, failed, Counter(stop.task for stop in stopped.values())),
+            tasks=self._by_task(done, reused, failed),
             running=tuple(
                 Running(job=job.kind, cell=job.cell.id, task=job.cell.task, method=job.cell.method, since=since)
                 for since, job in self._since.values()
@@ -176,7 +176,7 @@ class StatusWriter:
                 self._trained_s += durations["train"]
 
     def _by_task(
-        self, done: Mapping[str, object], reused: Collection[str], failed: Mapping[str, str], stopped: Counter[str]
+        self, done: Mapping[str, object], reused: Collection[str], failed: Mapping[str, str]
     ) -> dict[str, Counts]:
         tasks = self.protocol.recipe.tasks
         total = self.protocol.total() // len(tasks)  # every task has the same studies
@@ -185,11 +185,11 @@ class StatusWriter:
         lost: Counter[str] = Counter()
         for key in failed:
             lost[self._failed_on[key]] += self.protocol.cells_of(key)
-        return {t: _counts(total, ended[t], found[t], lost[t], running[t], stopped[t]) for t in tasks}
+        return {t: _counts(total, ended[t], found[t], lost[t], running[t]) for t in tasks}
 
 
-def _counts(total: int, done: int, reused: int, failed: int, running: int, stopped: int) -> Counts:
-    return Counts(total=total, done=done, reused=reused, failed=failed, running=running, stopped=stopped)
+def _counts(total: int, done: int, reused: int, failed: int, running: int) -> Counts:
+    return Counts(total=total, done=done, reused=reused, failed=failed, running=running)
 
 
 def dashboard() -> str:

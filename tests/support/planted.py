@@ -17,10 +17,10 @@ from carft.data.card import Card
 from carft.spec.cell import Cell, Reading, Training
 from carft.spec.registry import METHODS
 from carft.spec.resolve import interpolation, specify
-from carft.spec.study import identity, sampler_seed, search_seed_of, study_id
+from carft.spec.sequence import SOBOL, trial_parameters
+from carft.spec.study import identity, search_seed_of, study_id
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
-from sweeps.search.sampler import suggest_again
 from tests.support.helpers import made_up_study
 
 PROVENANCE = {
@@ -129,7 +129,7 @@ def planted(
 ) -> None:
     """Write zero-shot, studies, confirm cells and curves into a results folder, as :func:`plant` describes them.
 
-    trials: of each search; the first one wins, the others try what the sampler gives. search: which independent search
+    trials: of each search; the first one wins, the others try what the sequence gives. search: which independent search
     the studies are; one after the first has seeds of its own. pretrained: the path of a weights file. alphas: of the
     curves.
     """
@@ -145,8 +145,7 @@ def planted(
                 continue
             write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
             begun = begun_study(base, recipe, differing(reading), search)
-            # the first four trials are draws from the prior, whatever the others came to
-            tried = [suggest_again(begun, k, ()) for k in range(1, trials)]
+            tried = [trial_parameters(block, k, METHODS[method].space) for k in range(1, trials)]
             searched = [base, *(specify(task, method, parameters, block, **settings) for parameters in tried)]
             for cell in searched[1:]:
                 write(store, cell, plan.top1[method] - 0.2, plan.context[method], plan, unseal=False)
@@ -165,7 +164,7 @@ def planted(
 
 
 def begun_study(base: Cell, recipe: Mapping[str, Any], reading: Mapping[str, Any], search: int = 1) -> StudyFile:
-    """A study with the method's own ranges, its id and the sampler's seed, before its first trial.
+    """A study with the method's own ranges, and its id, before its first trial.
 
     base: a search cell.
     """
@@ -176,15 +175,14 @@ def begun_study(base: Cell, recipe: Mapping[str, Any], reading: Mapping[str, Any
         "model": base.model,
         "pretrained": base.pretrained,
         "space": {n: [r.low, r.high, r.first_guess] for n, r in METHODS[base.method].space.items()},
-        "round_size": 2,
+        "sampler": SOBOL,
         "search_seed": base.seed,
         "training": dict(recipe),
         "reading": dict(reading),
         **({} if base.precision == "float32" else {"precision": base.precision}),
         **({} if search == 1 else {"search": search}),
     }
-    known = identity(content)
-    return made_up_study(**content, id=study_id(known), seed=sampler_seed(known, recipe))
+    return made_up_study(**content, id=study_id(identity(content)))
 
 
 def differing(reading: Reading | None) -> dict[str, Any]:

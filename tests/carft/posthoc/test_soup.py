@@ -213,7 +213,7 @@ def test_the_command_that_makes_a_soup_again(kitchen: tuple[Store, list[Cell]], 
 
 
 def small(**change: object) -> Recipe:
-    fixed = {"tasks": [TASK], "methods": ["zeroshot", "ft", "kd", "soup"], "trials": 3, "seeds": 2, "round_size": 2}
+    fixed = {"tasks": [TASK], "methods": ["zeroshot", "ft", "kd", "soup"], "trials": 3, "seeds": 2}
     return load_recipe("miniature").model_copy(update={**fixed, **change})
 
 

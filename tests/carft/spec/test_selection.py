@@ -17,14 +17,11 @@ few = st.sampled_from([0.25, 0.5, 0.75])
 def candidate_lists(draw: st.DrawFn) -> list[Candidate]:
     """Few different values, so that ties are common."""
     count = draw(st.integers(1, 8))
-    return [
-        Candidate(f"cell {trial}", trial, {"val/top1": draw(few), "val/loss": draw(few)}, draw(st.booleans()))
-        for trial in range(count)
-    ]
+    return [Candidate(f"cell {trial}", trial, {"val/top1": draw(few), "val/loss": draw(few)}) for trial in range(count)]
 
 
-def candidate(trial: int, top1: float, loss: float, full_budget: bool = True) -> Candidate:
-    return Candidate(f"cell {trial}", trial, {"val/top1": top1, "val/loss": loss}, full_budget)
+def candidate(trial: int, top1: float, loss: float) -> Candidate:
+    return Candidate(f"cell {trial}", trial, {"val/top1": top1, "val/loss": loss})
 
 
 def chosen(*candidates: Candidate) -> int:
@@ -45,11 +42,6 @@ def test_equal_losses_are_decided_by_the_lower_trial_number() -> None:
     assert chosen(candidate(2, 0.5, 0.1), candidate(1, 0.5, 0.1)) == 1
 
 
-def test_a_cell_that_stopped_early_cannot_win() -> None:
-    assert chosen(candidate(0, 0.9, 0.1, full_budget=False), candidate(1, 0.1, 9.0)) == 1
-    assert best([candidate(0, 0.9, 0.1, full_budget=False)]) is None
-
-
 def test_nothing_is_chosen_from_nothing() -> None:
     assert best([]) is None
     with pytest.raises(ValueError, match="empty"):
@@ -68,22 +60,17 @@ def test_test_numbers_never_matter(candidates: list[Candidate], data: st.DataObj
     def peeking(c: Candidate) -> Candidate:
         others = ("test/top1", "test/loss", "ood/mean/top1", "train/loss", "val/context_top1")
         extra = {name: data.draw(st.floats(0, 1)) for name in others}
-        return Candidate(c.cell, c.trial, {**extra, **c.metrics}, c.full_budget)
+        return Candidate(c.cell, c.trial, {**extra, **c.metrics})
 
-    plain, with_more = best(candidates), best([peeking(c) for c in candidates])
-    assert (plain and plain.trial) == (with_more and with_more.trial)
+    assert chosen(*candidates) == chosen(*map(peeking, candidates))
 
 
 @given(candidate_lists())
-def test_no_full_candidate_is_better_than_the_chosen_one(candidates: list[Candidate]) -> None:
-    found = best(candidates)
-    full = [c for c in candidates if c.full_budget]
-    assert (found is None) == (not full)
-    if found is not None:
-        assert found in full
-        top = max(c.metrics["val/top1"] for c in full)
-        assert found.metrics["val/top1"] == top
-        assert found.metrics["val/loss"] == min(c.metrics["val/loss"] for c in full if c.metrics["val/top1"] == top)
+def test_no_candidate_is_better_than_the_chosen_one(candidates: list[Candidate]) -> None:
+    found = candidates[chosen(*candidates)].metrics
+    top = max(c.metrics["val/top1"] for c in candidates)
+    assert found["val/top1"] == top
+    assert found["val/loss"] == min(c.metrics["val/loss"] for c in candidates if c.metrics["val/top1"] == top)
 
 
 def curve(**top1: float) -> dict[float, dict[str, float]]:

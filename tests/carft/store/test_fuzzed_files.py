@@ -17,14 +17,12 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.store.archive import MANIFEST, pack, unpack
-from carft.store.early_stopping import known_curve, write_pruned
 from carft.store.failures import Failure, each_failure, write_failure
 from carft.store.listing import list_studies
 from carft.store.records import Record, Store
 from tests.support.helpers import LR, made_up_predictions, made_up_record, made_up_study, quick_cell
 
 CELL = quick_cell("ft", lr=LR)
-PRUNED = quick_cell("ft", lr=2 * LR)
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400)
 anything = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3))
 FILES = ("record.json", "spec.json", "evaluations/test.json")
@@ -41,7 +39,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Store:
     trial = {"trial": 0, "parameters": {"lr": LR}, "cell": CELL.id, "status": "stopped", "stopped_after": 1}
     space = {"lr": [1e-5, 1, 1e-4]}
     store.write_study("s", made_up_study(trials=[{**trial, "val/top1": 0.5}], space=space, rungs=[1], winner=CELL.id))
-    write_pruned(store, PRUNED, (0.5, 1), {"numerics": 1})
     return store
 
 
@@ -134,18 +131,6 @@ def test_a_study_is_read_and_written_back_or_refused(written: Store, data: st.Da
             content = json.loads(path.read_bytes())
             written.write_study("s", study)
             assert json.loads(path.read_bytes()) == content
-
-    restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
-
-
-@settings(max_examples=100)
-@given(data=st.data())
-def test_a_note_on_a_pruned_cell_is_read_or_refused(written: Store, data: st.DataObject) -> None:
-    path = written.stopped_path(PRUNED.id)
-
-    def use() -> None:
-        with suppress(UserError):
-            assert all(isinstance(value, int | float) for value in known_curve(written, PRUNED.id))
 
     restored(path, data.draw(near_misses(json.loads(path.read_bytes()))), use)
 

@@ -20,7 +20,6 @@ from carft.data.folder.named import NamedTask
 from carft.spec.cell import Cell
 from carft.spec.registry import WISE_ALPHAS
 from carft.store import object_store as remote
-from carft.store.early_stopping import write_pruned
 from carft.store.failures import write_failure
 from carft.store.gc import Leftover, leftovers, remove
 from carft.store.mirror import SHARED, MirroredStore, open_store
@@ -197,17 +196,6 @@ def test_tidying_leaves_a_cell_alone_that_another_machine_has_finished_since(mac
     elsewhere = machines.store("third")
     elsewhere.refresh(*SHARED)
     assert elsewhere.ids() == [CELL.id]
-
-
-def test_the_note_of_a_cell_that_was_given_up_goes_when_it_is_done_after_all(machines: Machines) -> None:
-    first, second = machines.store("first"), machines.store("second")
-    write_pruned(first, CELL, (0.1,), {})
-    second.refresh(*SHARED)
-    assert second.stopped_cells() == [CELL.id]
-    put(second)
-    first.sync([CELL.id])
-    assert first.ids() == [CELL.id] and not first.stopped_cells()
-    assert not any(name.endswith("stopped.json") for name in machines.names())
 
 
 def test_what_is_removed_there_is_removed_here(machines: Machines) -> None:

@@ -34,7 +34,7 @@ def found(store: Store) -> dict[str, Verdict]:
     [
         ({"space": LARGE}, "learning rate of fine-tuning"),
         ({"search_seed": 7}, "search seed"),
-        ({"round_size": 1}, "round size"),
+        ({"sampler": ""}, "sampler"),
         ({"precision": "bfloat16"}, "precision"),
     ],
     ids=lambda value: str(value)[:30],

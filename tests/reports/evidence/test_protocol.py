@@ -21,13 +21,12 @@ from carft.store.study import StudyFile
 from carft.store.unsealing import append_to_log
 from reports.build import build_report, sources_of
 from reports.claims.verdicts import Verdict
-from reports.evidence.protocol import DEPARTED, check_protocol, replay_differences, replay_trials
+from reports.evidence.protocol import DEPARTED, check_protocol
 from reports.evidence.sealed_access import EXTENDED
 from reports.tables.table import Sources
 from reports.verify import CHECKS, Case, Verification, verify
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
-from sweeps.search.sampler import suggest_again
 from tests.support.dry import undisturbed
 from tests.support.helpers import run_cli
 from tests.support.planted import HYPERPARAMETERS, Plan, change_study, changed, plant, write
@@ -60,7 +59,7 @@ def case(planted: Store, tmp_path: Path) -> Store:
 
 
 def sources(store: Store) -> Sources:
-    return sources_of(store, suggest_again)
+    return sources_of(store)
 
 
 def study(store: Store, method: str, search: int = 1) -> StudyFile:
@@ -93,14 +92,14 @@ def with_seeds(store: Store, method: str, seeds: list[int], opened: bool = True)
 
 def checked(store: Store) -> tuple[Verification, str]:
     """A report made of the folder as it is, its check, and all that a reader is shown."""
-    built = build_report(store, store.root.with_name("report"), suggest_again)
+    built = build_report(store, store.root.with_name("report"))
     shown = "".join(built.page.with_name(name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
-    return verify(store, built.page.parent, suggest=suggest_again), shown
+    return verify(store, built.page.parent), shown
 
 
 def named(store: Store) -> list[str]:
     """What `report verify` says of the studies of a folder, whatever the report says."""
-    case = Case(store, store.root, store.root, suggest=suggest_again)
+    case = Case(store, store.root, store.root)
     return [words for _, words in CHECKS["studies against the protocol"](case) if words is not None]
 
 
@@ -235,7 +234,7 @@ def test_fewer_trials_after_more_are_no_departure(store: Store) -> None:
     assert len(store.studies()[0].trials) == 4 and len(store.unsealings()) > len(
         store.evaluated(store.studies()[0].confirm[0])
     )
-    assert not check_protocol(store, records, store.studies(), {}, suggest_again).departures
+    assert not check_protocol(store, records, store.studies(), {}).departures
 
 
 def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_reading(store: Store) -> None:
@@ -249,7 +248,7 @@ def test_a_reading_that_searches_the_temperature_is_not_late_for_the_default_rea
     log_openings(store, own.confirm, "3000-01-01T00:00:00Z")
     records = {record.id: record for record in store.records()}
     assert len(store.studies()) == 2
-    assert not check_protocol(store, records, store.studies(), {}, suggest_again).late
+    assert not check_protocol(store, records, store.studies(), {}).late
 
 
 def test_seeds_beside_tested_ones_mark_a_study_whose_file_is_gone(store: Store) -> None:
@@ -281,41 +280,40 @@ def test_a_trial_whose_parameters_are_those_of_another_cell_is_named(case: Store
     assert any(words in line for line in named(case))
 
 
-def test_trials_numbered_anew_are_not_those_of_the_sampler(case: Store) -> None:
-    """Nothing is left of the trial, so the report cannot know; playing the search again shows it."""
+def test_trials_numbered_anew_are_not_those_of_the_sequence(case: Store) -> None:
     for method in METHODS:
         trials = study(case, method).trials
         shutil.rmtree(case.folder(trials[1].cell))
         kept = [{**trial.content(), "trial": k} for k, trial in enumerate([trials[0], *trials[2:]])]
         change_study(case, TASK, method, trials=kept)
     lines = named(case)
-    assert len(lines) == 4 and all("its sampler gives" in line for line in lines)
+    assert len(lines) == 2 + 4 and all("the sequence of its search gives" in line for line in lines)
 
 
 def test_a_range_that_was_edited_is_named(case: Store) -> None:
-    """To make two searches look alike: the trials left the range, or the sampler gives others; the id is another."""
+    """To make two searches look alike: the trials left the range, or the sequence gives others; the id is another."""
     content = study(case, "ft")
     change_study(case, TASK, "ft", space={"lr": [2e-3, 6e-3, 3e-4]})
     assert any("which its range does not give" in words for words in sources(case).evidence.departures(TASK, "ft"))
     change_study(case, TASK, "ft", space={"lr": [1e-5, 1e-3, 3e-4]})
     lines = named(case)
     assert any("its id is not that of what it says" in line for line in lines)
-    assert any("its sampler gives" in line for line in lines)
+    assert any("the sequence of its search gives" in line for line in lines)
     edited = changed(content, space={"lr": [1e-5, 1e-3, 3e-4]})
     case.write_study(content.id, changed(edited, id=study_id(identity(edited.content()))))
-    assert any("its sampler gives" in line for line in named(case))
+    assert any("the sequence of its search gives" in line for line in named(case))
 
 
 def test_an_error_of_one_study_is_named_and_ends_no_other_check(case: Store) -> None:
-    """A range from high to low, of which the sampler makes an error, in the study that is checked first."""
+    """A range from 0 on, which has no logarithm, in the study that is checked first."""
     first, second = case.studies()
-    case.write_study(first.id, changed(first, space={"lr": [6e-3, 2e-3, 3e-4]}))
+    case.write_study(first.id, changed(first, space={"lr": [0.0, 2e-3, 3e-4]}))
     case.write_study(second.id, changed(second, confirm=list(second.confirm[1:])))
     lines = named(case)
     error = f"study {first.id} ({first.method} on {TASK}): cannot be checked: ValueError: "
-    assert any(line.startswith(error) and "low" in line for line in lines), lines
+    assert any(line.startswith(error) for line in lines), lines
     assert any(line.startswith(f"study {second.id} ") and "its confirm seeds are" in line for line in lines), lines
-    case.write_study(first.id, changed(first, space={"lr": [6e-3, 2e-3, 3e-4]}, trials=list(first.trials[:-1])))
+    case.write_study(first.id, changed(first, space={"lr": [0.0, 2e-3, 3e-4]}, trials=list(first.trials[:-1])))
     words = sources(case).evidence.departures(TASK, first.method)
     assert any(departure.startswith("cannot be checked: ValueError: ") for departure in words), words
 
@@ -415,18 +413,17 @@ def test_terminal_and_json_show_what_the_page_shows(case: Store, tmp_path: Path)
     assert done.returncode == 1 and "confirm seeds are 1, 3" in done.stdout
 
 
-def test_a_search_of_a_sweep_is_played_again_from_its_file(store: Store) -> None:
-    """Also where the sampler models results, and where a reading adds a hyperparameter."""
+def test_a_search_of_a_sweep_is_computed_again_from_its_file(store: Store) -> None:
+    """Also where a reading adds a hyperparameter."""
     readings = Readings(factors={"context_temperature": ["validated"]}, combinations=0, seed=0)
     small = load_recipe("miniature").changed(["icons/tools"], ["ft", "car_ft"], trials=7, seeds=1)
     undisturbed(small.model_copy(update={"readings": readings}), store.root)
     records = {record.id: record for record in store.records()}
     assert len(store.studies()) == 3
     for searched in store.studies():
-        assert len(replay_trials(searched, records, suggest_again)) == 8
-        assert not replay_differences(searched, records, suggest_again)
+        assert len(searched.trials) == 7
         assert study_id(identity(searched.content())) == searched.id
-    found = check_protocol(store, records, store.studies(), {}, suggest_again)
+    found = check_protocol(store, records, store.studies(), {})
     assert not found.departures and not found.elsewhere and not found.late
 
 
@@ -471,9 +468,9 @@ def test_a_search_that_was_dropped_is_named(twice: Store, search: int) -> None:
 
 def test_a_further_search_is_compared_with_the_same_one_of_the_other_side(twice: Store) -> None:
     second = study(twice, "ft", 2)
-    twice.write_study(second.id, changed(second, round_size=1))
+    twice.write_study(second.id, changed(second, sampler=""))
     answer = verdict(twice)
-    assert answer.verdict == "not comparable" and "round size (car_ft 2 against ft 1)" in answer.reason
+    assert answer.verdict == "not comparable" and "sampler (car_ft sobol against ft in rounds of 1)" in answer.reason
 
 
 def test_the_protocol_s_seeds() -> None:

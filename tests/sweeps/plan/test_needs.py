@@ -77,9 +77,9 @@ def test_cells_of_hours_want_several_gpus_and_short_ones_do_not(store: Store) ->
     first = found.long_cells[0]
     assert first.kind == "confirm" and first.hours > found.long_cells[-1].hours > 1
     recipe = imagenet()
-    assert found.first_searches == min(recipe.round_size, recipe.trials)
+    assert found.first_searches == recipe.trials
     assert found.wider == 8 // found.first_searches
-    assert "--workers-per-cell 4 uses all" in needs_lines(found, "GPU", None)[-1]
+    assert "--workers-per-cell 2 uses all" in needs_lines(found, "GPU", None)[-1]
     short = needs(store, load_recipe("miniature"), 8)
     assert short.long_cells == () and short.wider == 1
 

@@ -112,7 +112,7 @@ def test_an_unknown_key_inside_a_section_is_refused_with_its_line() -> None:
         (r"^  batch_size: \d+", "  batch_size: 0", "training.batch_size"),
         (r"^  warmup: \S+", "  warmup: 1.0", "training.warmup"),
         (r"^  weight_decay: \S+", "  weight_decay: -0.1", "training.weight_decay"),
-        (r"^round_size: \d+", "round_size: 2.5", "round_size"),
+        (r"^search_seed: \d+", "search_seed: 2.5", "search_seed"),
         (r"^search_seed: \d+", "search_seed: '0'", "search_seed"),
         (r"^methods: .*$", "methods: ft", "methods"),
         (r"^methods: .*$", "methods: [ft, 3]", "methods.1"),
@@ -125,8 +125,8 @@ def test_a_value_that_cannot_be_is_refused_with_its_line(pattern: str, wrong: st
 
 
 def test_a_missing_key_is_named() -> None:
-    text = re.sub(r"^round_size: .*$", "", TEXT, flags=re.MULTILINE)
-    assert "round_size" in refusal(text)
+    text = re.sub(r"^search_seed: .*$", "", TEXT, flags=re.MULTILINE)
+    assert "search_seed" in refusal(text)
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "name: [unclosed"])
@@ -154,7 +154,7 @@ def test_what_the_command_line_overrides_is_overridden_and_nothing_else() -> Non
     changed = recipe.changed(["icons/body"], ["ft"], 7, 2)
     assert (changed.tasks, changed.methods, changed.trials, changed.seeds) == (["icons/body"], ["ft"], 7, 2)
     assert changed.training == recipe.training
-    assert changed.round_size == recipe.round_size
+    assert changed.search_seed == recipe.search_seed
 
 
 def test_a_range_of_the_command_line_is_that_of_every_method_that_has_it() -> None:

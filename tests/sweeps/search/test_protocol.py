@@ -17,15 +17,14 @@ from sweeps.plan.forecast import forecast
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.progress import FIRST_TRIALS, Job
 from sweeps.search.protocol import Protocol
-from sweeps.search.sampler import suggest
 from tests.support.dry import parts
 
 TASKS = ["icons/transport", "icons/weather"]
 
 
 def small(**change: object) -> Recipe:
-    """Two tasks, four trials in rounds of two, two confirm seeds; no curves, to be quick."""
-    fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "car_ft"], "trials": 4, "seeds": 2, "round_size": 2}
+    """Two tasks, four trials, two confirm seeds; no curves, to be quick."""
+    fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "car_ft"], "trials": 4, "seeds": 2}
     return load_recipe("miniature").model_copy(update={**fixed, **change})
 
 
@@ -334,16 +333,9 @@ def test_studies_are_written_with_their_trials_and_winner(undisturbed: tuple[Pro
         assert len(study.confirm) == 2
 
 
-def test_every_method_of_a_task_tries_the_same_learning_rates(tmp_path: Path) -> None:
+def test_every_method_and_task_tries_the_same_learning_rates(tmp_path: Path) -> None:
     """A difference between methods must not be one of luck with the learning rates that were drawn."""
-    protocol = Protocol(load_recipe("miniature"), Store(tmp_path))
-    for task in protocol.recipe.tasks:
-        seeds = {study.seed for study in protocol.studies if study.task == task}
-        assert len(seeds) == 1
-        tried = [
-            [suggest(study.seed, k, study.space, [])["lr"] for k in range(4)]
-            for study in protocol.studies
-            if study.task == task
-        ]
-        assert all(rates == tried[0] for rates in tried)
-    assert len({study.seed for study in protocol.studies}) == len(protocol.recipe.tasks)
+    protocol = Protocol(load_recipe("miniature").changed(searches=2), Store(tmp_path))
+    tried = [(study.search, *(p["lr"] for _, p, _ in protocol.trials(study))) for study in protocol.studies]
+    assert len(tried) == 2 * 18 and len(set(tried)) == 2
+    assert len({rates[1:] for rates in tried}) == 2

@@ -1,20 +1,14 @@
-"""The same weights in another folder are the same study, and studies that hold a path are gone on with."""
+"""The same weights in another folder are the same study, and no record holds where they lie."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from carft.core.files import files_below
-from carft.spec.study import identity, sampler_seed, study_id
 from carft.spec.weights import DIGEST_MARK, declare_places, located, path_in, record_form
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
 from carft.store.weights_places import keep_places, paths_in_records, place_of, places
-from reports.verify import _identity
-from sweeps.search import protocol
 from sweeps.search.protocol import Protocol
 from tests.sweeps.search.test_protocol import Crew, small
 
@@ -33,42 +27,12 @@ def test_the_same_weights_in_another_folder_are_the_same_studies(tmp_path: Path)
         Protocol(recipe_of(tmp_path / name), Store(tmp_path / "results")) for name in ("a/w.pt", "b/w.pt", "b/v.pt")
     )
     assert [s.id for s in here.studies] == [s.id for s in there.studies] == [s.id for s in renamed.studies]
-    assert [s.seed for s in here.studies] == [s.seed for s in there.studies] == [s.seed for s in renamed.studies]
     assert all(s.content["pretrained"].startswith(f"w.pt{DIGEST_MARK}") for s in here.studies)
     (tmp_path / "c").mkdir()
     (tmp_path / "c/w.pt").write_bytes(b"other weights")
     changed = small(model="icons-resnet", pretrained=str(tmp_path / "c/w.pt"), tasks=["icons/transport"])
     other = Protocol(changed, Store(tmp_path / "results"))
     assert not {s.id for s in other.studies} & {s.id for s in here.studies}
-
-
-def test_a_study_that_holds_the_path_of_its_weights_is_gone_on_with_wherever_they_lie(tmp_path: Path) -> None:
-    """Earlier versions counted the path in id and seed."""
-    store, recipe = Store(tmp_path / "results"), recipe_of(tmp_path / "a/w.pt")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            protocol, "normalize_studies", lambda studies, _: [replace(s, start=_with_path(s)) for s in studies]
-        )
-        before = Protocol(recipe, store)
-    assert not {s.id for s in before.studies} & {s.id for s in Protocol(recipe, store).studies}
-    Crew(store).work(before)
-    before.write_studies()
-    again = Protocol(recipe_of(tmp_path / "elsewhere/w.pt"), store)
-    assert [s.id for s in again.studies] == [s.id for s in before.studies] and again.next_job() is None
-    assert {s.id for s in store.studies()} == {s.id for s in before.studies}
-    # a method that is searched later draws the same learning rates as those on disk
-    more = Protocol(recipe_of(tmp_path / "elsewhere/w.pt", methods=["ft", "kd"]), store)
-    assert len({s.seed for s in more.studies}) == 1 and more.studies[0].seed == before.studies[0].seed
-    for study in store.studies():
-        assert path_in(study.model, study.pretrained) == str(tmp_path / "a/w.pt")
-        assert study_id(identity(study.content())) == study.id
-        assert sampler_seed(identity(study.content()), study.training.content()) == study.seed
-        assert not list(_identity(study, {r.id: r for r in store.records()}, store.studies()))
-
-
-def _with_path(study) -> tuple[str, str]:
-    cell = study.cell({name: limits.first_guess for name, limits in study.space.items()}, 0)
-    return cell.model, cell.pretrained
 
 
 def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -> None:
