@@ -129,9 +129,7 @@ def test_free_slots_take_other_searches_before_what_comes_last() -> None:
     found = concurrency_of(left, 4, lambda work: work.passes)
     assert found.length == 6 and dict(found.at_a_time) == {4: 2.0, 2: 4.0}
     assert concurrency_of([], 4, lambda work: work.passes).length == 0
-    wide = concurrency_of(
-        [work(str(study), "search", 500, 1.0) for study in range(9)], 2, lambda work: work.passes
-    )
+    wide = concurrency_of([work(str(study), "search", 500, 1.0) for study in range(9)], 2, lambda work: work.passes)
     assert wide.length == 2250 and wide.at_a_time == ((2, 2250.0),)
 
 
