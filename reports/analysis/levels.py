@@ -77,6 +77,12 @@ def chance_of_contexts(evidence: Evidence, tasks: Sequence[str]) -> float:
     return sum(1 / count for count in counts) / len(counts) if all(counts) else math.nan
 
 
+def chance_by_scope(evidence: Evidence) -> dict[str, float]:
+    """Scope -> the share of contexts that guessing recognises, mean over its tasks with known contexts."""
+    known = [(view, [task for task in view.tasks if view.card(task).contexts]) for view in evidence.views()]
+    return {view.name: chance_of_contexts(view, tasks) for view, tasks in known if tasks}
+
+
 @dataclass(frozen=True)
 class ContextRecognition:
     """Context recognition of the zero-shot model, mean over tasks and held-out sets, beside what chance gives."""

@@ -61,16 +61,19 @@ class Contexts(ReportFigure):
         rows = np.arange(len(share))
         for method in share.columns:
             axis.plot(share[method], rows, marker(method), color=colour(method), label=label(method), ms=6, alpha=0.85)
+        chance = 100 * tables["contexts"]["chance"].mean()
+        axis.axvline(chance, color="#595959", lw=0.8, ls=":", label=f"chance {chance:.1f}")
         names = [prompt_words(c) + (" (trained on)" if seen[c] else "") for c in share.index]
         axis.set_yticks(rows, names, fontsize=7.5)
         axis.set_xlabel("images whose context is recognised (%)")
-        figure.legend(loc="outside upper center", ncols=3)
+        figure.legend(loc="outside upper center", ncols=4)
         return figure
 
     def finding(self, tables: Tables) -> str:
         sums = tables["contexts"].groupby("method", sort=False)[["hits", "images"]].sum()
         shares = {str(m): float(v) for m, v in (sums["hits"] / sums["images"]).items()}
-        return f"Images whose context is recognised, all contexts together: {listing(shares, '{:.1%}')}."
+        chance = tables["contexts"]["chance"].mean()
+        return f"Images whose context is recognised (chance {chance:.1%}): {listing(shares, '{:.1%}')}."
 
     def plot_data(self, tables: Tables) -> Mapping[str, Any]:
         """Recognition in % of each scope, context and method, contexts of training (``seen``) first."""
@@ -79,6 +82,7 @@ class Contexts(ReportFigure):
             for row in rows_of(recognised(of_scope).reset_index()):
                 context, seen = prompt_words(row["context"]), bool(row["seen"])
                 what = {"scope": scope, "method": label(row["method"]), "context": context, "seen": seen}
+                what["chance"] = round(100 * of_scope["chance"].iloc[0], 2)
                 share = round(100 * row["hits"] / row["images"], 2)
                 shares.append({**what, "share": share, "images": int(row["images"])})
         return {"contexts": shares}

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from carft.store.study import StudyFile
-from reports.analysis.levels import level_table
+from reports.analysis.levels import chance_of_contexts, level_table
 from reports.analysis.pairing import Mismatch, contributions
 from reports.evidence.evidence import VALIDATION, Entry, Evidence
 from reports.evidence.references import imagenet_references
 from reports.stats.intervals import Estimate, two_way
 from reports.tables.table import COPIED, LEVEL_FORMULAS, LEVEL_INTERVAL, MEAN, Formula, Row, Sources, TableCard
+
+CHANCE = Formula("1 over the number of known contexts of the task.")
 
 LEVELS_CARD = TableCard(
     "levels",
@@ -88,7 +90,7 @@ TASKS_CARD = TableCard(
         "ood/mean": Formula(f"{MEAN} ood/mean/top1, itself the mean over the suites.", "ood/mean/top1"),
         "ood_context_top1": Formula(f"{MEAN} ood/context_top1, the mean over suites.", "ood/context_top1"),
         "context_top1": Formula(f"{MEAN} test/context_top1 (macro over contexts).", "test/context_top1"),
-        "context_chance": Formula("1 over the number of known contexts of the task."),
+        "context_chance": CHANCE,
         "ood/*": Formula(f"{MEAN} top-1 on the suite.", "ood/*/top1"),
         **LEVEL_FORMULAS,
     },
@@ -123,7 +125,7 @@ def _task_row(evidence: Evidence, task: str, entry: Entry, cells: Sequence[str])
         "test_card_metric": of_card.effect,
         "card_low": card_low,
         "card_high": card_high,
-        "context_chance": 1 / len(evidence.card(task).contexts) if evidence.card(task).contexts else np.nan,
+        "context_chance": chance_of_contexts(evidence, [task]),
     }
 
 
@@ -156,7 +158,8 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
                 sizes = {"scope": view.name, "scale": view.scale, "n_seeds": len(cells)}
                 metrics = [view.metrics(cell) for cell in cells]
                 means = {name: _mean(metrics, name) for name in CURVE_METRICS}
-                rows.append({**what, **sizes, **means, "cells": " ".join(cells)})
+                chance = {"context_chance": chance_of_contexts(view, [task])}
+                rows.append({**what, **sizes, **means, **chance, "cells": " ".join(cells)})
     return pd.DataFrame(rows)
 
 
@@ -172,8 +175,8 @@ WISE_CARD = TableCard(
     "Means over seeds in %, from the pretrained (alpha 0) to the fine-tuned model (alpha 1).",
     lambda sources: curve_table(sources.evidence),
     ("task", "parent", "alpha"),
-    shares=("*top1",),
-    formulas={name: Formula(f"{MEAN} {name}.", name) for name in CURVE_METRICS},
+    shares=("*top1", "context_chance"),
+    formulas={name: Formula(f"{MEAN} {name}.", name) for name in CURVE_METRICS} | {"context_chance": CHANCE},
     cells=_curve_cells,
 )
 
@@ -185,7 +188,7 @@ def _mean(of_cells: Sequence[Mapping[str, float]], metric: str) -> float:
 
 CONFIRMED_COLUMNS = (
     *("scope", "scale", "task", "method", "search", "seed"),
-    *("val_top1", "test_top1", "ood_mean", "context_top1"),
+    *("val_top1", "test_top1", "ood_mean", "context_top1", "context_chance"),
 )
 
 
@@ -212,8 +215,9 @@ CONFIRMED_CARD = TableCard(
     "Every confirm cell of trained methods with its hyperparameters and what it reaches, in %.",
     lambda sources: confirmed_table(sources.evidence),
     ("scope", "task", "method", "search", "seed"),
-    shares=("*top1", "ood_mean"),
+    shares=("*top1", "ood_mean", "context_chance"),
     formulas={
+        "context_chance": CHANCE,
         "context_top1": Formula("Mean over the held-out sets of SET/context_top1 (macro over contexts)."),
         "val_top1": Formula("The cell's val/top1.", "val/top1"),
         "test_top1": Formula("The cell's test/top1.", "test/top1"),
@@ -239,6 +243,7 @@ def _confirmed_row(view: Evidence, study: StudyFile, cell: str) -> dict[str, Any
         "test_top1": metrics.get("test/top1"),
         "ood_mean": metrics.get("ood/mean/top1"),
         "context_top1": sum(recognised) / len(recognised) if recognised else None,
+        "context_chance": chance_of_contexts(view, [study.task]),
         **record.cell.hyperparameters,
         "selected_on": VALIDATION,
         "cell": cell,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from carft.core.metrics import BINS, calibration_bins, calibration_error
+from reports.analysis.levels import chance_by_scope
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.outcomes import SetOutcome
 from reports.tables.table import Formula, Row, Sources, TableCard, history_cells, method_cells
@@ -38,6 +39,11 @@ def _plain(evidence: Evidence) -> tuple[Entry, ...]:
     return tuple(entry for entry in evidence.entries() if entry.parent is None)
 
 
+def _beside_chance(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """The table with what guessing would recognise of the contexts of each row's scope, a share of 1."""
+    return table.assign(chance=table["scope"].map(chance_by_scope(evidence)).astype(float))
+
+
 def context_table(evidence: Evidence) -> pd.DataFrame:
     """Context recognition per entry, known context and set: hits and images, summed over tasks and seeds."""
     hits: Counter[tuple[str, ...]] = Counter()
@@ -53,7 +59,7 @@ def context_table(evidence: Evidence) -> pd.DataFrame:
     rows = [(*key, hits[key], count, len(seeds[key[0], key[2]])) for key, count in images.items()]
     columns = ["scope", "scale", "method", "context", "set", "hits", "images", "n_seeds"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(share=table["hits"] / table["images"])
+    return _beside_chance(table.assign(share=table["hits"] / table["images"]), evidence)
 
 
 CONTEXTS_CARD = TableCard(
@@ -62,8 +68,11 @@ CONTEXTS_CARD = TableCard(
     "Images whose context is recognised, per known context and set, all tasks and seeds together.",
     lambda sources: context_table(sources.evidence),
     ("method", "context", "set"),
-    shares=("share",),
-    formulas={"share": Formula("hits / images, summed over tasks and confirm seeds.")},
+    shares=("share", "chance"),
+    formulas={
+        "share": Formula("hits / images, summed over tasks and confirm seeds."),
+        "chance": Formula("Mean over tasks of 1 over the number of known contexts."),
+    },
     cells=method_cells,
 )
 
@@ -85,7 +94,7 @@ def confusion_table(evidence: Evidence) -> pd.DataFrame:
     columns = ["scope", "scale", "method", "where", "known", "named", "images"]
     table = pd.DataFrame([(*key, count) for key, count in counts.items()], columns=columns)
     whole = table.groupby(columns[:5])["images"].transform("sum")
-    return table.assign(share=table["images"] / whole)
+    return _beside_chance(table.assign(share=table["images"] / whole), evidence)
 
 
 CONFUSION_CARD = TableCard(
@@ -94,7 +103,7 @@ CONFUSION_CARD = TableCard(
     "Known against named contexts, summed over tasks and seeds.",
     lambda sources: confusion_table(sources.evidence),
     ("scope", "method", "where", "known", "named"),
-    shares=("share",),
+    shares=("share", "chance"),
     cells=method_cells,
 )
 
@@ -118,7 +127,7 @@ def reliability_table(evidence: Evidence) -> pd.DataFrame:
             means = confidence[k] / count[k], right[k] / count[k]
             rows.append((*key, (k + 0.5) / BINS, *means, int(count[k]), ece))
     columns = ["scope", "scale", "method", "where", "bin", "confidence", "recognised", "images", "ece"]
-    return pd.DataFrame(rows, columns=columns)
+    return _beside_chance(pd.DataFrame(rows, columns=columns), evidence)
 
 
 RELIABILITY_CARD = TableCard(
@@ -127,7 +136,7 @@ RELIABILITY_CARD = TableCard(
     "15 bins of equal width; ece is that of the method and place.",
     lambda sources: reliability_table(sources.evidence),
     ("scope", "method", "where", "bin"),
-    shares=("confidence", "recognised", "ece"),
+    shares=("confidence", "recognised", "ece", "chance"),
     cells=method_cells,
 )
 
@@ -153,7 +162,7 @@ def lost_table(evidence: Evidence) -> pd.DataFrame:
                 half_at = half[0] if start > end and half else np.nan
                 rows.append((view.name, view.scale, method, context, start, end, start - end, half_at, images))
     columns = ["scope", "scale", "method", "context", "pretrained", "tuned", "lost", "half_at", "images"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = _beside_chance(pd.DataFrame(rows, columns=columns), evidence)
     return table.sort_values(["scope", "method", "lost"], ascending=[True, True, False], ignore_index=True)
 
 
@@ -169,7 +178,7 @@ LOST_CARD = TableCard(
     "Recognition before and after, and the alpha of WiSE-FT's line at which half of the loss is there.",
     lambda sources: lost_table(sources.evidence),
     ("scope", "method", "context"),
-    shares=("pretrained", "tuned"),
+    shares=("pretrained", "tuned", "chance"),
     points=("lost",),
     cells=_line_cells,
 )

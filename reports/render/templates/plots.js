@@ -213,6 +213,7 @@ function contextsOf(scope, every, contexts, width, names, above, below) {
     marks: [
       Plot.ruleY(seen, { stroke: "var(--line)", strokeWidth: 15, strokeOpacity: .6 }),
       Plot.ruleY(contexts, { stroke: "var(--line)" }),
+      Plot.ruleX([rows[0].chance], { stroke: "var(--ink)", strokeDasharray: "2 3", ariaLabel: `chance, ${rows[0].chance.toFixed(1)} %` }),
       Plot.text([below.join("\n")], { frameAnchor: "bottom-right", lineAnchor: "top", dy: 26, lineHeight: 1.25, fill: "var(--ink)" }),
       above ? Plot.text(contexts, { y: context => context, text: context => context, frameAnchor: "left", dy: -13, fill: "var(--ink)" }) : null,
       Plot.dot(rows, { x: "share", y: "context", fill: "method", symbol: "method", r: 5, stroke: "var(--paper)", strokeWidth: .8,
