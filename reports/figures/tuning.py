@@ -127,6 +127,8 @@ class Training(ReportFigure):
                 values = factor * part[column]
                 axis.plot(part["epoch"] + 1, values, color=colour(name), marker=marker(name), ms=4, label=label(name))
             axis.set(xlabel="epoch", ylabel=title)
+        axes[2].axhline(100 * table["context_chance"].mean(), color="#595959", lw=0.8, ls=":", label="chance")
+        axes[2].legend(handles=axes[2].lines[-1:])
         axes[0].legend()
         return figure
 

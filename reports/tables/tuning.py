@@ -10,6 +10,7 @@ import pandas as pd
 
 from carft.store.edges import edges_of
 from reports.analysis.contrasts import PLACES, Contrast, Sets, oracle
+from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence
 from reports.evidence.results import finished_trials, stopped_trials
 from reports.stats.ranks import expected_best_of_searches, whole_searches
@@ -106,8 +107,9 @@ def history_table(evidence: Evidence) -> pd.DataFrame:
     frames = []
     for view, study, _, history in evidence.confirm_histories():
         if history:
-            means = _per_epoch(history)
-            frames.append(means.assign(method=study.method, scope=view.name, scale=view.scale))
+            named = {"method": study.method, "scope": view.name, "scale": view.scale}
+            chance = chance_of_contexts(view, [study.task])
+            frames.append(_per_epoch(history).assign(**named, context_chance=chance))
     if not frames:
         return pd.DataFrame()
     joined = pd.concat(frames, ignore_index=True)
