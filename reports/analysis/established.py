@@ -100,7 +100,8 @@ def forgets_more(evidence: Evidence) -> Part | None:
     x, y = np.concatenate(rates), np.concatenate(accuracies)
     slope, free = float(x @ y / (x @ x)), len(x) - len(tasks) - 1
     variance = float(((y - slope * x) ** 2).sum() / free / (x @ x)) if free > 0 else math.nan
-    estimate = Estimate(-slope, (Component(variance, free, "trials"),), 0, 0)
+    seeds = len({evidence.seed(cell) for cell in cells})
+    estimate = Estimate(-slope, (Component(variance, free, "trials"),), seeds, 0)
     return Part("FT, loss for a doubled learning rate, mean of suites", estimate, tuple(cells), tuple(tasks))
 
 
