@@ -58,7 +58,7 @@ CONTROLS_CARD = TableCard(
     "controls",
     "Could this experiment have shown it?",
     "What independent work has established, in points. An experiment that does not show it cannot show a claim. "
-    "WiSE-FT at alpha 0.5 is the positive control, named in advance; p is one-sided, after Holm over the other remedies.",
+    "WiSE-FT at alpha 0.5 is the positive control, named in advance; p is one-sided, after Holm over other remedies.",
     lambda sources: control_table(sources.controls),
     ("control",),
     points=("reported", "effect", "low", "high"),
