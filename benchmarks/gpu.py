@@ -26,8 +26,7 @@ from carft.core.cores import cores
 from carft.data.files import Files
 from carft.data.task import ImageSet, Task
 from carft.models.clip import load_pretrained
-from carft.models.network import Network, Prompts, PromptTexts
-from carft.models.precision import autocast
+from carft.models.network import Network, Prompts, PromptTexts, autocast
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.spec.resolve import specify

@@ -19,8 +19,7 @@ from torchvision.transforms.v2 import functional as tv
 from benchmarks.benches import photos
 from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.decoding import set_decoders
-from carft.data.files import Files
-from carft.data.jpeg import jpeg_decoder
+from carft.data.files import Files, jpeg_decoder
 from carft.data.reference_views import DRAWS, ReferenceTrainView
 from carft.data.views import TrainView, batches, crop_box
 from carft.training.schedule import draws

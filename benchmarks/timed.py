@@ -72,7 +72,7 @@ class Clock:
 @contextmanager
 def clocks() -> Iterator[Clock]:
     """Clocks around training steps, evaluation, data, records and the opening of tasks, in this process."""
-    import carft.data.feed
+    import carft.data.views
     import carft.posthoc.wise_ft
     import carft.training.loop
     from carft.store.records import Store
@@ -81,7 +81,7 @@ def clocks() -> Iterator[Clock]:
     clock = Clock()
     around = (
         (carft.training.loop.Trainer, "update", clock.around("step", carft.training.loop.Trainer.update)),
-        (carft.data.feed, "batches", clock.around_each("data", carft.data.feed.batches)),
+        (carft.data.views, "batches", clock.around_each("data", carft.data.views.batches)),
         (CellContext, "predict_each", clock.around("evaluate", CellContext.predict_each)),
         (CellContext, "of", staticmethod(clock.around("open", CellContext.of))),
         (CellContext, "sealed", clock.around("open", CellContext.sealed)),

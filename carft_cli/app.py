@@ -14,10 +14,9 @@ from carft_cli.console import err, headed
 from carft_cli.data import data_group
 from carft_cli.data_stage import data_stage
 from carft_cli.icons import icons
-from carft_cli.init import init
+from carft_cli.init import init, new_group
 from carft_cli.look import ls, show
 from carft_cli.model import model_group
-from carft_cli.new import new_group
 from carft_cli.plan import plan
 from carft_cli.recipes import recipes_group
 from carft_cli.report import report, rescore

@@ -27,9 +27,9 @@ def status(
 
     Example: `python cli.py status`
     """
-    from carft.store.edges import edge_words
     from carft.store.failures import failures
     from carft.store.mirror import open_store
+    from carft.store.study import edge_words
     from carft.store.sweep_state import read_states
 
     store = open_store(results, "sweeps", "failures", "studies")

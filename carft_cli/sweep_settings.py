@@ -228,7 +228,7 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     changed: the recipe as the command line changes it.
     """
     from carft.models.availability import size_of
-    from carft.spec.ranges import learning_rates
+    from carft.spec.registry import learning_rates
 
     model, known = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
     if model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):

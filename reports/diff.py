@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from carft.core.words import first_of
+from carft.core.errors import first_of
 from carft.store.records import Store
 from carft.store.shared_predictions import COLUMNS
 from reports.analysis.contrasts import Part

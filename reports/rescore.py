@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from carft.core.errors import UserError, unknown
+from carft.core.errors import UserError, first_of, unknown
 from carft.core.files import write_json
 from carft.core.metrics import Predictions, calibration_bins, calibration_error, macro, negative_log_likelihood, top1
-from carft.core.words import first_of
 from carft.data.folder.naming import labels
 from carft.store.records import Record, Store
 from reports.render.manifest import record_digests

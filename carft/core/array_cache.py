@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from carft.core.locking import locked, try_lock
+from carft.core.files import locked, try_lock
 
 GIB = 2**30
 #: seconds after the last use of any file of a series, after which its files may be removed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 #: names that one message lists at most
@@ -76,6 +76,10 @@ def unknown(kind: str, name: str, known: Iterable[str], cutoff: float = 0.5, mor
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=cutoff)
     near = near or [k for k in known if name and (k.endswith(f"/{name}") or k.startswith(name))][:3]
-    few = ", ".join(known[:MANY]) + (f" and {len(known) - MANY} more" if len(known) > MANY else "")
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {few or 'none'}."
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {first_of(known, MANY) or 'none'}."
     return UserError(f"There is no {kind} '{name}'.", hint + more)
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first names; beyond ``most`` the rest are counted: ``a, b and 4 more``."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

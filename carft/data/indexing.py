@@ -18,9 +18,8 @@ from typing import Any
 import pyarrow as pa
 
 from carft.core.errors import UserError
-from carft.core.files import require_text
+from carft.core.files import locked, require_text
 from carft.core.heartbeat import heartbeat
-from carft.core.locking import locked
 from carft.data.columns import Column
 from carft.data.index_file import SCHEMA, IndexFile, read_index
 from carft.data.index_state import identity, is_current, watched

@@ -14,8 +14,7 @@ from carft.data.task import ImageSet
 from carft.methods.ft import Batch, FineTune, Row
 from carft.models.clip import Pretrained
 from carft.models.heads import class_head
-from carft.models.network import Network, Prompts
-from carft.models.precision import autocast
+from carft.models.network import Network, Prompts, autocast
 from carft.spec.cell import Cell
 
 

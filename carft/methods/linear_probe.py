@@ -14,8 +14,7 @@ from torch import nn
 from carft.core.heartbeat import heartbeat
 from carft.data.task import ImageSet
 from carft.methods.ft import FineTune, Row
-from carft.models.inference import embed
-from carft.models.network import Network
+from carft.models.network import Network, embed
 
 #: rows of the features whose logits are in memory at a time
 CHUNK = 2**16

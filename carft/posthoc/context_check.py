@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from carft.models.heads import context_logits
-from carft.models.inference import embed
+from carft.models.network import embed
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
 from carft.training.context import CellContext

@@ -276,3 +276,16 @@ OWN_OPTIONS = ("lr", "kl_weight")
 def hyperparameter_words(name: str) -> str:
     """The name of a hyperparameter in a sentence: ``learning rate`` for ``lr``."""
     return {"lr": "learning rate", "kl_weight": "KL weight"}.get(name, name.replace("_", " "))
+
+
+#: (parameters of the image encoder below which the range holds, lowest rate, highest rate)
+BY_SIZE: tuple[tuple[float, float, float], ...] = (
+    (10e6, 1e-4, 3e-3),
+    (50e6, 1e-5, 1e-3),
+    (float("inf"), 3e-6, 1e-4),
+)
+
+
+def learning_rates(parameters: int) -> tuple[float, float]:
+    """Return the lowest and the highest learning rate of a search, for an image encoder of so many parameters."""
+    return next((low, high) for most, low, high in BY_SIZE if parameters < most)

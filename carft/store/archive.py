@@ -5,7 +5,7 @@
     cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
     tasks/          the named tasks, without the path of their folders
     predictions/    of a compact archive: see carft.store.shared_predictions
-    documents.jsonl     of a compact archive: all JSON files outside report/, see carft.store.joined_documents
+    documents.jsonl     of a compact archive: all JSON files outside report/, one line each
     cards/          the cards of tasks from installed packages
     methods/        the cards of methods that are no part of this package
     report/         a report on the results, optional
@@ -24,7 +24,7 @@ import stat
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +38,6 @@ from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.spec.catalog import Catalog
 from carft.store.document import Document, only_version, parse_document
-from carft.store.joined_documents import FILE as JOINED
-from carft.store.joined_documents import join_documents, split_documents
 from carft.store.records import Store
 from carft.store.shared_predictions import COLUMNS, write_shared
 from carft.store.shared_predictions import FOLDER as SHARED
@@ -47,6 +45,8 @@ from carft.store.shared_predictions import FOLDER as SHARED
 #: of an archive, and of one whose JSON files are joined
 SCHEMA, JOINED_SCHEMA = 1, 2
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
+#: of a compact archive: all JSON files outside report/, which zip compresses far better in one file than alone
+JOINED = "documents.jsonl"
 FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "cards", "methods", SHARED)
 LOG = "unsealed.jsonl"
 #: most bytes of a manifest that are read; it has a few hundred bytes for each file
@@ -374,3 +374,38 @@ def _copy(source: IO[bytes], write: Callable[[bytes], object], most: int) -> str
         digest.update(chunk)
         write(chunk)
     return digest.hexdigest()
+
+
+class JoinedDocument(Document):
+    """One line of documents.jsonl."""
+
+    name: str
+    """Name of the file in the archive, such as ``cells/ID/record.json``."""
+    text: str
+    """The text of the file."""
+
+
+def join_documents(sources: Mapping[str, Path], joined: Path) -> None:
+    """Write the text of files to ``joined``. sources: name in the archive -> file.
+
+    Raises ``UserError`` when a file is not UTF-8 text.
+    """
+    with joined.open("w", encoding="utf-8", newline="\n") as stream:
+        for name, path in sorted(sources.items()):
+            try:
+                text = path.read_bytes().decode()
+            except UnicodeDecodeError as error:
+                raise UserError(f"'{path}' is not UTF-8 text.", "Move it elsewhere, or run its cell again.") from error
+            stream.write(json.dumps({"name": name, "text": text}) + "\n")
+
+
+def split_documents(joined: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every file in ``joined``.
+
+    Raises:
+        CorruptFile: A line is not what :func:`join_documents` writes.
+    """
+    with joined.open(encoding="utf-8") as stream:
+        for line in stream:
+            document = parse_document(line, JoinedDocument, Path(joined.name))
+            yield document.name, document.text.encode()

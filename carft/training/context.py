@@ -15,12 +15,10 @@ from carft.core.errors import UserError
 from carft.core.heartbeat import heartbeat
 from carft.core.metrics import Predictions
 from carft.data.card import Card
-from carft.data.files import Files
-from carft.data.jpeg import jpeg_decoder
+from carft.data.files import Files, jpeg_decoder
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
-from carft.models.network import Network, Prompts, PromptTexts
-from carft.models.precision import use_tf32
+from carft.models.network import Network, Prompts, PromptTexts, use_tf32
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell, ClassHead
 from carft.training.evaluate import predict_each

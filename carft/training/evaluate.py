@@ -13,8 +13,7 @@ from carft.core.metrics import Predictions, merge_classes
 from carft.data.task import ImageSet
 from carft.models.clip import Pretrained
 from carft.models.heads import context_logits
-from carft.models.inference import forward
-from carft.models.network import Network, Prompts
+from carft.models.network import Network, Prompts, forward
 from carft.training.distributed import WorkerRank
 
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from carft import NUMERICS
 from carft.core.array_cache import ArrayCache, Draft, key_of
-from carft.data.feed import to_device
+from carft.data.views import to_device
 from carft.models.clip import Pretrained
-from carft.models.precision import autocast
+from carft.models.network import autocast
 from carft.spec.cell import Cell
 from carft.spec.training import ALWAYS_HELD
 from carft.training.context import CellContext

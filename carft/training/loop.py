@@ -22,10 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from carft.core.errors import Diverged
 from carft.core.metrics import Predictions, flatten, score
-from carft.data.feed import Feed, to_device
+from carft.data.views import Feed, to_device
 from carft.methods.ft import Batch, FineTune, Row
-from carft.models.network import Network
-from carft.models.precision import autocast
+from carft.models.network import Network, autocast
 from carft.spec.cell import Cell
 from carft.training.checkpoint import NONE, Checkpoints, Progress
 from carft.training.context import CellContext

@@ -18,8 +18,7 @@ from carft.core.errors import Diverged, MethodFailed, UserError
 from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, flatten, score
 from carft.methods.ft import Row
-from carft.models.network import Network
-from carft.models.precision import require_precision
+from carft.models.network import Network, require_precision
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
 from carft.spec.plugins import where_raised

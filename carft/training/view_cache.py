@@ -16,8 +16,7 @@ from PIL import __version__ as pillow_version
 
 from carft.core.array_cache import ArrayCache, key_of
 from carft.data.card import Card
-from carft.data.files import Files
-from carft.data.jpeg import jpeg_decoder
+from carft.data.files import Files, jpeg_decoder
 from carft.data.listing import statuses
 from carft.data.reference_views import EVAL_VIEWS
 from carft.data.task import ImageSet

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from carft.store.edges import edge_words, narrow_ranges
-from carft.store.study import StudyFile
+from carft.store.study import StudyFile, edge_words, narrow_ranges
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked, ControlAnswer
 from reports.analysis.levels import ContextRecognition

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from carft.store.edges import narrow_ranges
-from carft.store.study import StudyFile
+from carft.store.study import StudyFile, narrow_ranges
 from reports.analysis.contrasts import Part
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures, null_checks

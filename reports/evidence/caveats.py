@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.spec.resolve import RANDOM
-from carft.store.edges import narrow_ranges
+from carft.store.study import narrow_ranges
 from reports.evidence.evidence import Evidence
 from reports.evidence.protocol import DEPARTED
 from reports.evidence.sealed_access import EXTENDED, MARK, SealedAccess

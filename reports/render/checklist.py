@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from carft.core.words import first_of
+from carft.core.errors import first_of
 from carft.spec.cell import PROTOCOL
 from carft.spec.training import NO_CLIP
 from carft.spec.weights import display_form

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from carft.store.edges import edge_words
+from carft.store.study import edge_words
 from reports.analysis.levels import recognition_sentences
 from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from carft.store.edges import edges_of
+from carft.store.study import edges_of
 from reports.analysis.contrasts import PLACES, Contrast, Sets, oracle
 from reports.analysis.levels import chance_of_contexts
 from reports.evidence.evidence import CAR_FT, FT, ORACLE, VALIDATION, Evidence

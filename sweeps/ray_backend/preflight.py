@@ -86,7 +86,7 @@ def _require_data(
 def _require_precision(precision: str, device: str) -> None:
     """Refuse what no CPU has. What a GPU has is known where it is."""
     if precision == "tf32" and device == "cpu":
-        from carft.models.precision import require_precision
+        from carft.models.network import require_precision
 
         require_precision(precision, device)
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from carft.data.folder.naming import in_lines, labels
-from carft.store.edges import at_edge
+from carft.store.study import at_edge
 from sweeps.search.protocol import Protocol
 from sweeps.search.study import Study
 

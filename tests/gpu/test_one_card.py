@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from carft.data.feed import Feed
-from carft.data.views import CentreView
+from carft.data.views import CentreView, Feed
 from carft.models.clip import load_pretrained
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training

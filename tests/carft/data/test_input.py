@@ -14,12 +14,10 @@ from PIL import Image, ImageFile
 from carft.core import cores as core_count
 from carft.core.cores import quota
 from carft.core.errors import UnreadableImage
-from carft.data import decoding, jpeg, views
+from carft.data import decoding, files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
-from carft.data.feed import Feed
-from carft.data.files import Files, decode
-from carft.data.jpeg import jpeg_decoder, jpeg_pixels
-from carft.data.views import AHEAD, CentreView, TrainView, batches
+from carft.data.files import Files, decode, jpeg_decoder, jpeg_pixels
+from carft.data.views import AHEAD, CentreView, Feed, TrainView, batches
 from carft.training.execution import Execution
 from carft.training.schedule import draws
 
@@ -70,8 +68,8 @@ def test_torchvision_decodes_to_the_pixels_of_pillow(tmp_path: Path, monkeypatch
 
 
 def test_pillow_decodes_where_the_pixels_of_torchvision_differ(photos: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, torchvision_s = photos[0], jpeg._torchvision
-    monkeypatch.setattr(jpeg, "_torchvision", lambda data: torchvision_s(data) ^ 1)
+    plain, torchvision_s = photos[0], files._torchvision
+    monkeypatch.setattr(files, "_torchvision", lambda data: torchvision_s(data) ^ 1)
     jpeg_decoder.cache_clear()
     try:
         assert jpeg_decoder() == "pillow" and jpeg_pixels(photos.paths[0]) is None

@@ -12,7 +12,7 @@ from scipy.special import expit, softmax
 from carft.core.heartbeat import on_heartbeat
 from carft.methods import linear_probe
 from carft.methods.linear_probe import logistic_regression
-from carft.models.inference import embed
+from carft.models.network import embed
 from carft.training.context import CellContext
 from carft.training.run import compute
 from tests.support.helpers import LR, quick_cell

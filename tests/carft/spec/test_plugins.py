@@ -24,7 +24,7 @@ from carft.spec.registry import METHODS
 from carft.spec.resolve import command, specify
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog, stored_catalog
-from carft_cli.new import write_template
+from carft_cli.init import write_template
 from tests.support.helpers import ROOT, TASK, run_cli
 
 NAME = "near"

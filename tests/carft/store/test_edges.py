@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.data.catalog import DOWNSTREAM_ICONS
-from carft.store.edges import at_edge, edge_words, edges_of, narrow_ranges
 from carft.store.records import Store
-from carft.store.study import StudyFile
+from carft.store.study import StudyFile, at_edge, edge_words, edges_of, narrow_ranges
 from reports.build import sources_of
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.caveats import ALLOWED_EDGES

@@ -21,13 +21,12 @@ from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.resolve import soup_of
 from carft.store import archive as archive_module
-from carft.store.archive import LOG, MANIFEST, ArchivedFile, pack, unpack
+from carft.store.archive import JOINED, LOG, MANIFEST, ArchivedFile, pack, unpack
 from carft.store.failures import failures, write_failure
 from carft.store.gc import leftovers, remove
-from carft.store.joined_documents import FILE as JOINED
+from carft.store.listing import stale_cells
 from carft.store.merge import Conflict, merge
 from carft.store.records import Store
-from carft.store.stale import stale_cells
 from carft.store.study import Extension
 from reports.build import build_report
 from reports.render.manifest import record_digests

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.data.sets import DataSet
-from carft.spec.ranges import learning_rates
+from carft.spec.registry import learning_rates
 from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
 from sweeps.recipes import load_recipe
 from tests.support.helpers import run_cli
