@@ -56,7 +56,7 @@ class Setting:
         cell = self.cell(method)
         execution = Execution(feature_cache=None if store is None else str(store))
         task = Task(TASK, train=self.images, val=self.images, digests={})
-        context = CellContext(task, self.pretrained, self.prompts, BUILT_IN.card(TASK), execution)
+        context = CellContext(task, self.pretrained, self.prompts, BUILT_IN.card(TASK), execution, catalog=BUILT_IN)
         loss = BUILT_IN.method(method).load()(cell, self.pretrained, self.prompts)
         trainer = Trainer(cell, context, self.network(), loss)
         for epoch in range(self.training.epochs):
@@ -72,7 +72,7 @@ class Setting:
 def icons() -> Setting:
     """The built-in model on its smallest task."""
     Execution().prepare()
-    bench = CellContext.of(icons_cell(), Execution())
+    bench = CellContext.of(icons_cell(), Execution(), catalog=BUILT_IN)
     return Setting(bench.task.train, bench.pretrained, bench.prompts, Training(epochs=4))
 
 

@@ -17,6 +17,7 @@ from unittest.mock import patch
 from benchmarks.benches import HYPERPARAMETERS
 from benchmarks.measuring import CORES, Figure, cpu_seconds, run_cli
 from benchmarks.timed import COMPUTE, NOTES, TimedActor
+from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -96,7 +97,7 @@ def _against_processes(trained: list[dict[str, Any]]) -> Figure:
     in_sweep = [sum(seconds) / len(seconds) for seconds in searched.values()]
     with tempfile.TemporaryDirectory() as results:
         cells = [specify(task, method, HYPERPARAMETERS[method]) for task, method in kinds]
-        commands = [shlex.split(command(cell, results))[2:] for cell in cells]
+        commands = [shlex.split(command(cell, results, catalog=BUILT_IN))[2:] for cell in cells]
         features = ["--feature-cache", str(Path(results) / "features")]
         used = cpu_seconds()
         with ThreadPoolExecutor(CORES) as pool:

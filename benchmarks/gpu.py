@@ -174,7 +174,9 @@ def _opened(setting: Setting, method: str, folder: Path, execution: Execution) -
     pretrained.clip.to(setting.device)
     task = Task(setting.task, _photos(setting, folder, setting.steps * setting.batch), _photos(setting, folder, 8), {})
     chosen = BUILT_IN.card(setting.task)
-    return cell, CellContext(task, pretrained, Prompts.of(pretrained, PromptTexts.of(chosen)), chosen, execution)
+    return cell, CellContext(
+        task, pretrained, Prompts.of(pretrained, PromptTexts.of(chosen)), chosen, execution, catalog=BUILT_IN
+    )
 
 
 def _photos(setting: Setting, folder: Path, count: int) -> ImageSet:

@@ -7,6 +7,8 @@ with a context term. Each finished run is kept in the folder, so an interrupted 
 
 from __future__ import annotations
 
+from carft.spec.catalog import BUILT_IN
+
 import argparse
 import json
 from collections.abc import Mapping
@@ -103,7 +105,7 @@ class Opened:
         execution = Execution()
         execution.prepare()
         opened = Task(task, train, sets["val"], {})
-        context = CellContext(opened, pretrained, Prompts.of(pretrained, texts), card, execution)
+        context = CellContext(opened, pretrained, Prompts.of(pretrained, texts), card, execution, catalog=BUILT_IN)
         return Opened(candidate, context, sets)
 
     def run(self, method: str, lr: float, seed: int) -> dict[str, Shares]:

@@ -15,6 +15,7 @@ from benchmarks.measuring import Figure, interleaved, ratio
 from carft.data.task import ImageSet
 from carft.data.views import crop_box
 from carft.models.network import Network
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -25,7 +26,7 @@ ROUNDS = 15
 
 def measure() -> list[Figure]:
     """CPU seconds of a plain fine-tuning cell, records included, over those of the loop below."""
-    bench = CellContext.of(icons_cell(), Execution())
+    bench = CellContext.of(icons_cell(), Execution(), catalog=BUILT_IN)
     icons()
 
     def ours() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.measuring import CORES, Figure, run_cli
+from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import command
 from carft.store.records import Store
 
@@ -111,6 +112,9 @@ def _processes(scratch: Path, swept: Path) -> None:
     """Every cell of a finished sweep again, each as a process, as many at a time as there are cores."""
     features = ["--feature-cache", str(scratch / "features-processes")]
     store, results = Store(swept), str(scratch / "processes")
-    wanted = [command(record.cell, results, unseal=store.is_unsealed(record.id)) for record in store.records()]
+    wanted = [
+        command(record.cell, results, unseal=store.is_unsealed(record.id), catalog=BUILT_IN)
+        for record in store.records()
+    ]
     with ThreadPoolExecutor(CORES) as pool:
         list(pool.map(lambda words: run_cli(*shlex.split(words)[2:], *features), wanted))

@@ -32,7 +32,7 @@ def curve(model: str, task: str, seed: int, batch_size: int) -> list[tuple[float
     cell = specify(task, "ft", {"lr": LOW}, seed, training, model=model)
     execution = Execution("cpu")
     execution.prepare()
-    context = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution, catalog=BUILT_IN)
     method = BUILT_IN.method(cell.method).load()(cell, context.pretrained, context.prompts)
     trainer = Trainer(cell, context, context.network(), method)
     trainer.rates = [LOW * (HIGH / LOW) ** (step / (STEPS - 1)) for step in range(STEPS)]

@@ -76,8 +76,7 @@ def audit(settings: AuditSettings) -> None:
     ]
     plans = _plans(sweeps, store, requests)
     if settings.output.as_json and settings.dry_run:
-        print_json({"audit": asked.name, "parts": [_facts(*pair) for pair in zip(sweeps, plans, strict=True)]})
-        return
+        return print_json({"audit": asked.name, "parts": [_facts(*pair) for pair in zip(sweeps, plans, strict=True)]})
     (err if settings.output.as_json else out).print(*_plan_lines(asked.question, sweeps, plans), sep="\n")
     if settings.dry_run:
         out.print(f"Next: {typed_again('--dry-run')}", soft_wrap=True)
@@ -181,8 +180,7 @@ def _report(store: Store, settings: AuditSettings, failed: int) -> None:
     pictures = PictureOptions(not settings.no_images, split(settings.private) or (), settings.data.data)
     built = build_report(store, settings.out, pictures)
     if settings.output.as_json:
-        print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.verdicts]})
-        return
+        return print_json({"cells_failed": failed, "verdicts": [v.as_json() for v in built.verdicts]})
     print_built(built, settings.output.results)
     if failed:
         out.print(f"{counted(failed, 'cell')} failed. Why: {settings.output.results}/failures/", soft_wrap=True)

@@ -90,7 +90,7 @@ def train(settings: TrainSettings) -> None:
 
     Example: `python cli.py train --task icons/transport --method car_ft --lr 3e-4 --kl-weight 1`
     """
-    from carft.store.weights_places import keep_places, place_of
+    from carft.store.stored_catalog import keep_places, place_of
 
     cell, catalog = settings.cell()
     store = writable(settings.output.results, catalog, [cell.task], [cell.method])
@@ -114,8 +114,7 @@ def train(settings: TrainSettings) -> None:
     outcome = run_cell(cell, store, execution, unseal, keep_weights, log=lambda line: err.print(line, style="dim"))
     status = "done" if fresh else "reused"
     if settings.output.as_json:
-        print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})
-        return
+        return print_json({"cell": outcome.cell, "status": status, "metrics": dict(outcome.metrics)})
     out.print(f"Cell {outcome.cell}: {'done' if fresh else 'was already done, nothing was run'}.")
     out.print(metrics_table(outcome.metrics))
 
@@ -174,8 +173,7 @@ def interpolate(
     store, execution = existing(results, writable=True), execution_here(data)
     outcomes = run_curve(store.read(store.resolve(cell)).cell, store, execution)
     if as_json:
-        print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
-        return
+        return print_json([{"cell": o.cell, "status": o.status, "metrics": dict(o.metrics)} for o in outcomes])
     table = new_table("alpha", "cell", "val/top1", "test/top1", "ood/mean/top1")
     for outcome in outcomes:
         alpha = store.read(outcome.cell).cell.hyperparameters["alpha"]
@@ -203,8 +201,7 @@ def soup(
     members = store.read(outcome.cell).provenance["members"]
     if as_json:
         metrics = dict(outcome.metrics)
-        print_json({"cell": outcome.cell, "status": outcome.status, "members": members, "metrics": metrics})
-        return
+        return print_json({"cell": outcome.cell, "status": outcome.status, "members": members, "metrics": metrics})
     out.print(f"Cell {outcome.cell}: {len(members)} of {len(parents)} cells: {', '.join(members)}", soft_wrap=True)
     out.print(metrics_table(outcome.metrics))
 
@@ -225,8 +222,7 @@ def export(
     store, execution = existing(results), execution_here(data)
     paths = write(store.resolve(cell), store, to, execution)
     if as_json:
-        print_json([str(path) for path in paths])
-        return
+        return print_json([str(path) for path in paths])
     for path in paths:
         out.print(str(path), soft_wrap=True)
     out.print(f"Load it: open_clip.create_model_and_transforms('local-dir:{to.resolve()}')", soft_wrap=True)

@@ -88,8 +88,7 @@ def data_ls(settings: ListSettings) -> None:
 
     rows = list_data_sets(DATA_SETS.values() if name is None else _some(name, BUILT_IN), root)
     if as_json:
-        print_json(rows)
-        return
+        return print_json(rows)
     shown = ("data set", *(("there",) if root else ()), "measures", "classes", "images", "place", "fetch")
     for row in rows:
         row["images"] = ", ".join(f"{split} {count:,}" for split, count in row["images"].items())
@@ -240,8 +239,7 @@ def data_fetch(settings: SetSettings) -> None:
         new = fetch(data_set, root, log=lambda line: err.print(line, style="dim", soft_wrap=True))
         rows.append({"data set": data_set.name, "status": "fetched" if new else "present"})
     if as_json:
-        print_json(rows)
-        return
+        return print_json(rows)
     for row in rows:
         out.print(f"{row['data set']}: {'downloaded' if row['status'] == 'fetched' else 'was here already'}.")
     out.print(f"Next: {typed('data', 'check', name, '--data', str(root))}", soft_wrap=True)
@@ -261,8 +259,7 @@ def data_fixture(settings: SetSettings) -> None:
     for data_set in chosen:
         data_set.fixture(root)
     if as_json:
-        print_json([{"data set": d.name, "place": str(root / d.folder)} for d in chosen])
-        return
+        return print_json([{"data set": d.name, "place": str(root / d.folder)} for d in chosen])
     for data_set in chosen:
         out.print(f"{data_set.name}: a fixture, no real image, in {root / data_set.folder}", soft_wrap=True)
 
@@ -303,8 +300,7 @@ def data_index(settings: IndexSettings) -> None:
             }
         )
     if settings.checked.as_json:
-        print_json(rows)
-        return
+        return print_json(rows)
     for row in rows:
         out.say(_index_line(row))
         for why in (row["unreadable"] or {}).values():
@@ -324,7 +320,7 @@ def _some(name: str, catalog: Catalog) -> list[Any]:
     if not data_sets and (entry := catalog.package_card(name)):
         raise UserError(
             f"The images of '{name}' are read by the package '{entry.package}', which names no data set to look at.",
-            "Its first cell reads them: python cli.py model check --task " + name,
+            f"Its first cell reads them: {typed('model', 'check', '--task', name)}",
         )
     if not data_sets:
         raise UserError(f"The task {name} needs no data set on disk.", f"Known data sets: {typed('data', 'ls')}")

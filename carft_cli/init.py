@@ -57,8 +57,7 @@ def init(
     domains = {task: (table, Name(table.root, *map(tuple, _domains(table)))) for task, table in tables.items()}
     if as_json:
         written = {"task": name, "tasks": list(tables), "paths": [str(path) for path in paths.values()]}
-        print_json({**written, "splits": split_rows(domains), "warnings": [*warnings, *split_warnings(domains)]})
-        return
+        return print_json({**written, "splits": split_rows(domains), "warnings": [*warnings, *split_warnings(domains)]})
     for (task, table), entry in zip(tables.items(), entries, strict=True):
         images = sum(map(len, table.images.values()))
         out.say(f"Task {task}: {images} images, {len(table.splits)} groups, {len(table.words)} classes.")
@@ -229,8 +228,7 @@ def method(
     for path, template in zip(paths, ("method.py.txt", "test_method.py.txt"), strict=True):
         write_template(path, template, words)
     if as_json:
-        print_json([str(path) for path in paths])
-        return
+        return print_json([str(path) for path in paths])
     out.print(f"Written: {paths[0]}, {paths[1]}", soft_wrap=True)
     out.say(f"Test it:  python -m pytest {shlex.quote(str(paths[1]))}")
     methods = f"zeroshot,ft,{name}"

@@ -36,8 +36,7 @@ def ls(
         raise UserError(f"--stale is for cells, not for {kind}.", typed("ls", "cells", "--stale", results=results))
     rows = list_stale(open_store(results)) if stale else LISTINGS[kind](open_store(results))
     if as_json:
-        print_json(rows)
-        return
+        return print_json(rows)
     print_rows(labelled(rows), "nothing is stale" if stale else "nothing yet")
 
 
@@ -60,10 +59,9 @@ def show(
     again = command(record.cell, folder, unseal=bool(store.evaluated(record.id)), catalog=store.catalog)
     if as_json:
         spec = record.cell.as_dict()
-        print_json(
+        return print_json(
             {"cell": record.id, "spec": spec, "metrics": metrics, "command": again, "provenance": record.provenance}
         )
-        return
     out.print(f"Cell {record.id}", style="bold", highlight=False)
     out.print_json(data=record.cell.as_dict())
     out.print(metrics_table(metrics))

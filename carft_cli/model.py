@@ -53,7 +53,7 @@ def check(settings: CheckSettings) -> None:
     Example: `python cli.py model check --task imagenet --data ROOT`
     """
     from carft.spec.resolve import specify
-    from carft.store.weights_places import keep_places, place_of
+    from carft.store.stored_catalog import keep_places, place_of
 
     model, pretrained = settings.weights.weights()
     task, catalog = settings.domains.chosen(settings.task, known_catalog(settings.output.results))
@@ -89,9 +89,9 @@ def _precision_of_sweep(task: str, catalog: Catalog) -> Precision:
     """The precision of the recipe that a sweep on the task takes, so that both have one zero-shot cell."""
     from sweeps.recipes import load_recipe
 
-    recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe)
+    recipe = load_recipe(catalog.pool(task, catalog.pools([task])).recipe, catalog=catalog)
     if recipe.without_data and catalog.card(task).scale == "miniature":
-        recipe = load_recipe(recipe.without_data)
+        recipe = load_recipe(recipe.without_data, catalog=catalog)
     return recipe.precision
 
 

@@ -30,8 +30,7 @@ def ls(as_json: AsJson = False) -> None:
 
     rows = [_row(load_recipe(name)) for name in recipe_names()]
     if as_json:
-        print_json(rows)
-        return
+        return print_json(rows)
     out.print(rows_table(rows))
 
 
@@ -49,8 +48,7 @@ def show(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     loaded = load_recipe(recipe, catalog=BUILT_IN.with_plugins(plugin or []))
     content = {"name": loaded.name, **loaded.model_dump(exclude_defaults=True)}
     if as_json:
-        print_json(content)
-        return
+        return print_json(content)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     out.say(text.rstrip())
 
@@ -69,8 +67,7 @@ def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None
     found = loaded.with_catalog(catalog).changed(tasks)
     warnings = [words for task in found.tasks for words in catalog.card(task).warnings()]
     if as_json:
-        print_json({**_row(found), "tasks": found.tasks, "warnings": warnings})
-        return
+        return print_json({**_row(found), "tasks": found.tasks, "warnings": warnings})
     out.say(f"{found.name}: {found.question}", style="bold")
     out.print(rows_table([_row(found)]))
     for words in warnings:

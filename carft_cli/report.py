@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft_cli.console import counted, labelled, new_table, out, print_fitting, print_json, rows_table, split
 from carft_cli.options import AsJson, Data, NoImages, Private, Results, existing, local_folder, results_path
@@ -80,7 +81,7 @@ def build(
             option = given[0].removesuffix("_dir").replace("_", "-")
             raise UserError(
                 f"An option stands before '{subcommand}', which would not see it.",
-                f"Write: python cli.py report {subcommand} --{option} ...",
+                f"Write: {typed('report', subcommand, f'--{option}')} ...",
             )
         return
     from reports.build import build_report
@@ -92,7 +93,7 @@ def build(
     with methods_of(store):
         built = build_report(store, out_dir, pictures, _asked(claims))
     if as_json:
-        print_json(
+        return print_json(
             {
                 "paths": [str(p) for p in built.paths],
                 "verdicts": [{**v.as_json(), "command": in_folder(v.command, str(results))} for v in built.verdicts],
@@ -100,7 +101,6 @@ def build(
                 "answer": list(built.answer),
             }
         )
-        return
     print_built(built, str(results))
 
 
@@ -275,8 +275,7 @@ def why(
         _asked(claims)
     chain = explain(store, address)
     if as_json:
-        print_json(chain.as_dict())
-        return
+        return print_json(chain.as_dict())
     out.say(chain.address, style="bold")
     for name, text in chain.facts:
         shown = in_folder(text, str(results)) if name == "run" else text
@@ -311,8 +310,7 @@ def diff(
 
     found = compare(existing(first), existing(second))
     if as_json:
-        print_json(found.as_dict())
-        return
+        return print_json(found.as_dict())
     out.print(rows_table(found.claims))
     for line in found.words:
         out.say(line)
@@ -342,8 +340,7 @@ def rescore(
     request = RescoreRequest.of(split(tasks), split(sets), classes, images, split(metrics))
     found = rescore_to(store, request, out_dir)
     if as_json:
-        print_json({"paths": [str(p) for p in found.paths], "changed": found.changed, "rows": found.summary})
-        return
+        return print_json({"paths": [str(p) for p in found.paths], "changed": found.changed, "rows": found.summary})
     out.print(rows_table(labelled(found.summary)))
     out.say(f"Re-scored: {found.changed}")
     out.print(f"Written: {', '.join(map(str, found.paths))}", soft_wrap=True)

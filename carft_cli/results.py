@@ -41,8 +41,7 @@ def gc(
         remove(store, found)
     rows = [{"path": str(f.path), "bytes": f.size, "why": f.why} for f in found]
     if as_json:
-        print_json({"removed": yes, "leftovers": rows})
-        return
+        return print_json({"removed": yes, "leftovers": rows})
     _few_rows(rows, "nothing to remove")
     total = f"{len(found)} leftovers, {sum(f.size for f in found) / 2**20:.1f} MiB"
     out.print(f"{total}, removed." if yes else f"{total}. Nothing was removed." + (" Remove: --yes" if found else ""))
@@ -107,7 +106,7 @@ def export(
     """
     from carft.store.archive import pack
     from carft.store.mirror import open_store
-    from carft.store.weights_places import paths_in_records
+    from carft.store.stored_catalog import paths_in_records
 
     if compact and report is not None:
         raise UserError(
@@ -119,8 +118,7 @@ def export(
     if paths := paths_in_records(store):
         err.print(f"Note: the records hold where weights lie: {', '.join(paths)}.", soft_wrap=True)
     if as_json:
-        print_json({"archive": str(archive), **_facts(packed)})
-        return
+        return print_json({"archive": str(archive), **_facts(packed)})
     _say_packed(packed)
     out.print(f"Written: {archive} ({archive.stat().st_size / 2**20:.1f} MiB)", soft_wrap=True)
     out.print(f"Elsewhere: {typed('results', 'import', archive.name, '--to', archive.stem)}", soft_wrap=True)
@@ -141,8 +139,7 @@ def import_(
     packed = unpack(archive, to)
     published = (to / "report" / "manifest.json").is_file()
     if as_json:
-        print_json({"results": str(to), "report": str(to / "report") if published else None, **_facts(packed)})
-        return
+        return print_json({"results": str(to), "report": str(to / "report") if published else None, **_facts(packed)})
     _say_packed(packed)
     verify = typed("report", "verify", results=to, out=to / "report")
     out.print(f"Next: {verify if published else typed_report(to)}", soft_wrap=True)
@@ -166,8 +163,7 @@ def events(
         "optuna": f"optuna-dashboard {shlex.quote(str(found.journal))}",
     }
     if as_json:
-        print_json({"cells": found.cells, "studies": found.studies, "open": opened})
-        return
+        return print_json({"cells": found.cells, "studies": found.studies, "open": opened})
     out.print(f"{found.cells} cells added, {found.studies} studies.", highlight=False)
     out.say(f"Curves:  {opened['tensorboard']}")
     out.say(f"Studies: {opened['optuna']}")

@@ -43,8 +43,7 @@ def status(
             {**s.model_dump(by_alias=True, exclude={"version"}), "alive": s.is_alive(), "cells_per_s": s.rate}
             for s in shown
         ]
-        print_json({"cells": finished, "sweeps": sweeps, "failures": failed})
-        return
+        return print_json({"cells": finished, "sweeps": sweeps, "failures": failed})
     if not shown:
         out.print(f"No sweep wrote its state to {results}. It holds {finished} finished cells.", soft_wrap=True)
     for state in shown:

@@ -96,7 +96,7 @@ class Session:
     """One run of a sweep in this process: its progress on the terminal, its state on disk, and its plan."""
 
     def __init__(self, recipe: Recipe, store: Store, request: Resources) -> None:
-        from carft.store.weights_places import keep_places, place_of
+        from carft.store.stored_catalog import keep_places, place_of
         from sweeps.faults.restart import load_restart_state
         from sweeps.status.progress import ProgressDisplay
         from sweeps.status.writer import StatusWriter

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, settings
 
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.context import CellContext
@@ -95,7 +96,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, execution: Execution, cel
 @pytest.fixture(scope="session")
 def whole_bench(execution: Execution, cells: dict[str, Cell]) -> CellContext:
     """Task, pretrained model and prompts of the smallest task."""
-    return CellContext.of(cells["ft"], execution)
+    return CellContext.of(cells["ft"], execution, catalog=BUILT_IN)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from carft.core.commands import PROGRAM, typed
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.sets import DataSet
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from carft.data.task import Sealed, Task
 
 #: how a sweep over tasks that are named begins
-SWEEP = "python cli.py sweep downstream --tasks"
+SWEEP = typed("sweep", "downstream", "--tasks")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Pool:
     @property
     def recipe(self) -> str:
         """Name of the recipe of its sweep."""
-        return self.command.removeprefix("python cli.py sweep ").split()[0]
+        return self.command.removeprefix(f"{PROGRAM} sweep ").split()[0]
 
     def has(self, what: str) -> bool:
         """Return whether its tasks have what a claim needs, as far as the card says."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
@@ -87,7 +88,7 @@ def require_every_class(images: ImageSet, card: Card) -> ImageSet:
         what = "folder:PATH" if card.scale == "own" and not is_folder(card.name) else card.name
         raise UserError(
             f"{card.name} has no image to train on of the class '{missing[0]}'.",
-            f"Find out why with: python cli.py data check {what} --data ROOT",
+            f"Find out why with: {typed('data', 'check', what, '--data', 'ROOT')}",
         )
     return images
 

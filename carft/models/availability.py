@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from carft.core.errors import UserError, unknown
 from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.resolve import ADDRESSES, RANDOM, SHARED_WEIGHTS
-from carft.spec.weights import DIGEST_MARK, located
+from carft.spec.weights import DIGEST_MARK
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +65,6 @@ def find_weights(model: str, pretrained: str) -> str:
 
     Raises ``UserError`` for an unknown model or tag, a missing file, and a download that cannot be reached.
     """
-    model, pretrained = located(model, pretrained)
     pretrained = pretrained.partition(DIGEST_MARK)[0]
     built_in = BUILT_IN_WEIGHTS.get((model, pretrained))
     if built_in is not None and built_in.is_file():

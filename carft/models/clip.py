@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from carft.core.commands import typed
 from carft.core.errors import UserError, unknown
 from carft.core.files import file_digest
 from carft.data.icons.world import BUILT_IN_WEIGHTS, WEIGHTS_FOLDER
 from carft.spec.resolve import ADDRESSES, QUICK, RANDOM, SHARED_WEIGHTS
-from carft.spec.weights import DIGEST_MARK, located
+from carft.spec.weights import DIGEST_MARK
 
 #: timeout in seconds of a connection to the hub
 PROBE_SECONDS = 3.0
@@ -119,7 +120,6 @@ def load_pretrained(model: str, pretrained: str) -> Pretrained:
     cannot be reached.
     """
     register_built_in()
-    model, pretrained = located(model, pretrained)
     pretrained, _, wanted = pretrained.partition(DIGEST_MARK)
     if not pretrained:
         raise UserError(
@@ -189,7 +189,7 @@ def resolve(model: str, pretrained: str) -> tuple[Path | str, dict[str, Any]]:
         if not path.is_file():
             raise UserError(
                 f"The built-in weights are missing: {path}.",
-                "Install the project again, or make them with: python cli.py icons pretrain",
+                f"Install the project again, or make them with: {typed('icons', 'pretrain')}",
             )
         return path, {"pretrained": str(path), "require_pretrained": True}
     if Path(pretrained).suffix or "/" in pretrained:

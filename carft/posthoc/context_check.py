@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from carft.models.heads import context_logits
 from carft.models.network import embed
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -51,7 +51,7 @@ class ContextCheck:
         return f"{sentence}: the KL term of CAR-FT has something to hold."
 
 
-def context_check(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> ContextCheck:
+def context_check(cell: Cell, execution: Execution, catalog: Catalog) -> ContextCheck:
     """The context distribution of the pretrained model of a cell, under its reading, on the validation images."""
     context = CellContext.of(cell, execution, catalog)
     head, scale = context.prompts.contexts.cpu(), context.pretrained.scale

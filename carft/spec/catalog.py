@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter
 
@@ -29,13 +29,15 @@ class Catalog(TaskCatalog):
     """File name and text of every plugin file."""
     stored_methods: Mapping[str, Plugged] = field(default_factory=dict)
     """Methods from outside this package as a results folder holds them, without code."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of weights -> path of their file, or of the model folder, on this machine."""
 
     @staticmethod
     def of_plain(content: Mapping[str, Any]) -> Catalog:
         """Return the catalog of plain values, as :meth:`plain` gives them."""
         catalog = Catalog(plugins=tuple((file, text) for file, text in content["plugins"]))
         named, packages = _NAMED.validate_python(content["named"]), _PACKAGES.validate_python(content["packages"])
-        return catalog.with_tasks(named).with_stored(packages)
+        return catalog.with_tasks(named).with_stored(packages).with_weights(content["weights"])
 
     def plain(self, tasks: Iterable[str]) -> dict[str, Any]:
         """Return plugin files, and what is known of these tasks from outside this package, as plain values."""
@@ -45,6 +47,7 @@ class Catalog(TaskCatalog):
             "plugins": list(self.plugins),
             "named": _NAMED.dump_python(named, mode="json"),
             "packages": _PACKAGES.dump_python(packages, mode="json"),
+            "weights": dict(self.weights),
         }
 
     def with_plugins(self, paths: Sequence[Path]) -> Catalog:
@@ -56,6 +59,10 @@ class Catalog(TaskCatalog):
     def with_stored_methods(self, methods: Iterable[Plugged]) -> Catalog:
         """Return the catalog with methods as a results folder holds them."""
         return replace(self, stored_methods={**self.stored_methods, **{m.card.name: m for m in methods}})
+
+    def with_weights(self, places: Mapping[str, str]) -> Self:
+        """Return the catalog with where weights lie. places: sha256 of the weights -> path."""
+        return replace(self, weights={**self.weights, **places})
 
     @cached_property
     def of_files(self) -> Mapping[str, Plugged]:

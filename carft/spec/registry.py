@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from carft.core.commands import PROGRAM
 from carft.core.errors import UserError
 from carft.spec.training import NO_CLIP
 
@@ -83,7 +84,7 @@ class MethodCard:
 
     def not_trainable(self) -> UserError:
         """Return the error for training a post-hoc method."""
-        return UserError(f"'{self.name}' works on finished cells.", f"Use: python cli.py {self.command}")
+        return UserError(f"'{self.name}' works on finished cells.", f"Use: {PROGRAM} {self.command}")
 
     def require_parts_allowed(self, workers: int, accumulation: int) -> None:
         """Raise ``UserError`` if a batch would be split over workers or steps and the loss needs it whole."""

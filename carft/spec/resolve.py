@@ -138,7 +138,7 @@ def interpolation(parent: Cell, alpha: float) -> Cell:
     return replace(parent, method="wise_ft", hyperparameters={"alpha": alpha}, parents=(parent.id,))
 
 
-def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog = BUILT_IN) -> Cell:
+def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog) -> Cell:
     """Return the soup of trained cells. greedy: 0 (uniform) or 1 (greedy).
 
     The parents may differ in hyperparameters, context temperature and seed only; the soup gets the context temperature
@@ -172,9 +172,7 @@ def soup_of(parents: Sequence[Cell], greedy: float, catalog: Catalog = BUILT_IN)
     )
 
 
-def command(
-    cell: Cell, results: str, unseal: bool = False, published: bool = False, catalog: Catalog = BUILT_IN
-) -> str:
+def command(cell: Cell, results: str, *, catalog: Catalog, unseal: bool = False, published: bool = False) -> str:
     """Return the shell command that runs the cell without Ray into the folder ``results``.
 
     published: leave open where your own data and weights lie.
@@ -191,7 +189,7 @@ def command(
     ]
     plain = specify(cell.task, cell.method, cell.hyperparameters, catalog=catalog)
     parts += [_option(name, value) for name, value in sorted(cell.hyperparameters.items())]
-    parts += [*_training_options(cell, plain), *_model_options(cell, plain, published)]
+    parts += [*_training_options(cell, plain), *_model_options(cell, plain, published, catalog)]
     if catalog.plugged(cell.method):
         parts.append("--plugin FILE")
     if catalog.card(cell.task).folder:
@@ -212,13 +210,13 @@ def _training_options(cell: Cell, plain: Cell) -> list[str]:
     return parts + [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
 
 
-def _model_options(cell: Cell, plain: Cell, published: bool) -> list[str]:
+def _model_options(cell: Cell, plain: Cell, published: bool, catalog: Catalog) -> list[str]:
     """Return the options of model, weights and precision that differ from those of ``plain``.
 
     published: leave out where a file or folder of weights lies.
     """
     parts = []
-    model, pretrained = located(cell.model, cell.pretrained)
+    model, pretrained = located(cell.model, cell.pretrained, catalog.weights)
     shown = {"model": model, "pretrained": pretrained, "precision": cell.precision}
     if cell.model.startswith(ADDRESSES):
         del shown["pretrained"]

@@ -8,17 +8,22 @@ from pydantic import BaseModel, Field
 
 from carft.core.settings import STRICT
 
+#: limit of every count here; a plan of the largest search still fits in memory
+MOST = 10_000
+
 
 class SearchSettings(BaseModel):
     """Keys of a recipe that are options of ``sweep`` and ``plan`` as well."""
 
     model_config = STRICT
 
-    trials: Annotated[int, Field(ge=1, description="Search trials of each trained method on each task.")]
-    seeds: Annotated[int, Field(ge=1, description="Confirm seeds of each winner.")]
+    trials: Annotated[int, Field(ge=1, le=MOST, description="Search trials of each trained method on each task.")]
+    seeds: Annotated[int, Field(ge=1, le=MOST, description="Confirm seeds of each winner.")]
     searches: Annotated[
         int,
-        Field(ge=1, description="Independent searches of each method on each task; 2 or more cover tuning luck."),
+        Field(
+            ge=1, le=MOST, description="Independent searches of each method on each task; 2 or more cover tuning luck."
+        ),
     ] = 1
     oracle: Annotated[
         bool, Field(description="Also evaluate search cells on the held-out sets: what selection on test gives.")

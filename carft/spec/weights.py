@@ -10,9 +10,6 @@ DIGEST_MARK = "#sha256:"
 #: what a model that is a folder begins with, in ``Cell.model``
 LOCAL_DIR = "local-dir:"
 
-#: digest -> path of the file, or of the folder, on this machine
-_PLACES: dict[str, str] = {}
-
 
 def record_form(model: str, pretrained: str) -> tuple[str, str]:
     """Model and weights as records name them: a file or folder by its name and digest, not by its path.
@@ -47,21 +44,16 @@ def path_in(model: str, pretrained: str) -> str:
     return path if is_file and PurePath(path).name != path else ""
 
 
-def located(model: str, pretrained: str) -> tuple[str, str]:
-    """Model and weights with the path of their file or folder, as far as this process knows it."""
+def located(model: str, pretrained: str, places: Mapping[str, str]) -> tuple[str, str]:
+    """Model and weights with the path of their file or folder, where it is known. places: digest -> path."""
     path, mark, digest = pretrained.partition(DIGEST_MARK)
-    if digest not in _PLACES or path_in(model, pretrained):
+    if digest not in places or path_in(model, pretrained):
         return model, pretrained
     if model.startswith(LOCAL_DIR):
-        model = path = f"{LOCAL_DIR}{_PLACES[digest]}"
+        model = path = f"{LOCAL_DIR}{places[digest]}"
     else:
-        path = _PLACES[digest]
+        path = places[digest]
     return model, f"{path}{mark}{digest}"
-
-
-def declare_places(places: Mapping[str, str]) -> None:
-    """Make known where weights lie. places: digest -> path of their file or folder."""
-    _PLACES.update(places)
 
 
 def model_by_name(model: str) -> str:

@@ -15,10 +15,9 @@ from carft.store.failures import failures, put_failure
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
-from carft.store.stored_catalog import copy_catalog
+from carft.store.stored_catalog import copy_catalog, keep_places, places
 from carft.store.study import Extension, StudyFile
 from carft.store.unsealing import as_line
-from carft.store.weights_places import keep_places, places
 
 Keep = Literal["first", "second"]
 

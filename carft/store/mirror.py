@@ -28,7 +28,6 @@ from carft.spec.catalog import BUILT_IN, Catalog
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store
 from carft.store.stored_catalog import stored_catalog
-from carft.store.weights_places import load_places
 
 #: folder of all mirrors of a machine, and the environment variable that overrides it
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
@@ -54,7 +53,7 @@ def local_folder(results: str | Path) -> Path:
     return mirror_of(str(results)) if is_url(results) else Path(results)
 
 
-def store_at(results: str | Path, sentinel: str | None = None, catalog: Catalog = BUILT_IN) -> Store:
+def store_at(results: str | Path, catalog: Catalog, sentinel: str | None = None) -> Store:
     """A results folder by path or URL, without a download. ``sentinel``, ``catalog``: as in :class:`Store`."""
     if is_url(results):
         return MirroredStore(ObjectStore(str(results)), catalog)
@@ -80,13 +79,12 @@ def open_store(
     Raises:
         UserError: The object store cannot be reached, read or written. A plain folder is not checked.
     """
-    store = store_at(results, catalog=catalog)
+    store = store_at(results, catalog)
     if isinstance(store, MirroredStore):
         store.remote.require(writable)
         if writable:
             store.flush()
         store.pull(prefixes or SHARED, lambda name: weights or not _is_weights(name))
-    load_places(store)
     store.catalog = stored_catalog(store, catalog)
     return store
 
@@ -94,7 +92,7 @@ def open_store(
 class MirroredStore(Store):
     """The mirror of a results folder in an object store."""
 
-    def __init__(self, remote: ObjectStore, catalog: Catalog = BUILT_IN) -> None:
+    def __init__(self, remote: ObjectStore, catalog: Catalog) -> None:
         super().__init__(mirror_of(remote.url), catalog=catalog)
         self.remote = remote
         self.writer = uuid4().hex[:12]

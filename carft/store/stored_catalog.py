@@ -4,6 +4,7 @@ tasks/<hash of the name>.json   what a report needs of a named task on your own 
 cards/<hash of the name>.json   the card of a task from an installed package
 methods/<name>.json             the card of a method from outside this package
 folders.json                    name of a named task -> path of its folder on this machine; no archive holds it
+weights.json                    sha256 of weights -> path of their file or model folder; no archive holds it
 
 A report needs these and neither the images nor the code. No code is read from a results folder.
 """
@@ -22,13 +23,14 @@ from carft.core.files import files_below, read_json, write_json
 from carft.data.folder.named import NamedTask
 from carft.data.packages import PackageCard
 from carft.spec.catalog import Catalog
-from carft.spec.cell import stable_hash
+from carft.spec.cell import Cell, stable_hash
 from carft.spec.plugins import Plugged
 from carft.spec.registry import PLUGIN_MODULE, MethodCard
+from carft.spec.weights import DIGEST_MARK, path_in
 from carft.store.document import Document, read_document
 from carft.store.records import Store
 
-TASKS, CARDS, METHODS, FOLDERS = "tasks", "cards", "methods", "folders.json"
+TASKS, CARDS, METHODS, FOLDERS, WEIGHTS = "tasks", "cards", "methods", "folders.json", "weights.json"
 #: stands for the code of a method that a results folder names
 NOT_HERE = f"{PLUGIN_MODULE}that_is_not_here:method"
 #: fields of a method's card that no file holds: only trained methods come from outside, and code is not stored
@@ -43,6 +45,13 @@ class FoldersFile(Document):
     """Name of a task -> path of its folder on this machine."""
 
 
+class PlacesFile(Document):
+    """weights.json."""
+
+    places: dict[str, str] = Field(default_factory=dict)
+    """sha256 of the weights -> path of their file, or of the model folder, on this machine."""
+
+
 def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     """Return a catalog with what a results folder holds; what the catalog itself knows of a named task stays.
 
@@ -50,6 +59,7 @@ def stored_catalog(store: Store, catalog: Catalog) -> Catalog:
     """
     own = catalog.own.named.values()
     known = catalog.with_tasks(named_tasks(store)).with_tasks(own)
+    known = known.with_weights(places(store)).with_weights(catalog.weights)
     return known.with_stored(package_cards(store)).with_stored_methods(_methods(store))
 
 
@@ -161,3 +171,32 @@ def _add_folders(store: Store, folders: Mapping[str, str]) -> None:
 def _folders(store: Store) -> dict[str, str]:
     path = store.root / FOLDERS
     return read_document(path, FoldersFile).folders if path.is_file() else {}
+
+
+def places(store: Store) -> dict[str, str]:
+    """Digest -> path of the weights that a results folder knows. Raises ``CorruptFile`` if they cannot be read."""
+    path = store.root / WEIGHTS
+    return read_document(path, PlacesFile).places if path.is_file() else {}
+
+
+def keep_places(store: Store, new: Mapping[str, str]) -> None:
+    """Write where weights lie into a results folder, and into its catalog. new: digest -> path."""
+    store.catalog = store.catalog.with_weights(new)
+    written = places(store)
+    if any(written.get(digest) != path for digest, path in new.items()):
+        with store.changing(WEIGHTS):
+            write_json(store.root / WEIGHTS, PlacesFile(places={**written, **new}).content())
+
+
+def place_of(cell: Cell) -> dict[str, str]:
+    """Digest -> path of a cell's weights; empty unless they are a file or folder that it holds the path of."""
+    path, digest = path_in(cell.model, cell.pretrained), cell.pretrained.partition(DIGEST_MARK)[2]
+    return {digest: path} if path and digest else {}
+
+
+def paths_in_records(store: Store) -> list[str]:
+    """Paths of weights that cells and studies hold, sorted: those that earlier versions wrote, and model folders
+    whose weights have no digest."""
+    named = [(record.cell.model, record.cell.pretrained) for record in store.records()]
+    named += [(study.model, study.pretrained) for study in store.studies()]
+    return sorted({path for start in named if (path := path_in(*start))})

@@ -19,8 +19,9 @@ from carft.data.files import Files, jpeg_decoder
 from carft.data.task import ImageSet, Task
 from carft.models.clip import Pretrained, load_pretrained
 from carft.models.network import Network, Prompts, PromptTexts, use_tf32
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell, ClassHead
+from carft.spec.weights import located
 from carft.training.evaluate import predict_each
 from carft.training.execution import Execution, provenance
 from carft.training.view_cache import cached_views
@@ -42,13 +43,13 @@ class CellContext:
     """The task's card."""
     execution: Execution
     """Where and how the cell is computed."""
+    catalog: Catalog
+    """Knows the task and the method."""
     target_split: str = "all"
     """Images of a held-out domain that are evaluated, as of the cell."""
-    catalog: Catalog = BUILT_IN
-    """Knows the task and the method."""
 
     @staticmethod
-    def of(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> CellContext:
+    def of(cell: Cell, execution: Execution, catalog: Catalog) -> CellContext:
         """Open the task and load the model; both stay in memory for the next cell of this process.
 
         Raises ``UserError`` when data are missing or have another version than the cell names.
@@ -64,16 +65,17 @@ class CellContext:
             )
         use_tf32(False)  # the heads are float32 in every cell
         catalog.require_present(cell.task, execution)  # before weights are downloaded
-        pretrained = load_pretrained(cell.model, cell.pretrained)
+        weights = located(cell.model, cell.pretrained, catalog.weights)
+        pretrained = load_pretrained(*weights)
         pretrained.clip.to(execution.device)
         heartbeat()
         texts = PromptTexts.of(chosen, cell.reading.context_templates)
-        prompts = _prompts(cell.model, cell.pretrained, texts, execution.device, execution.cache)
+        prompts = _prompts(*weights, texts, execution.device, execution.cache)
         heartbeat()
         opened = catalog.open(cell.task, execution, cell.holdout)
         heartbeat()
         use_tf32(cell.precision == "tf32")
-        return CellContext(opened, pretrained, prompts, chosen, execution, cell.target_split, catalog)
+        return CellContext(opened, pretrained, prompts, chosen, execution, catalog, cell.target_split)
 
     def network(self, kind: ClassHead = "trained", seed: int = 0) -> Network:
         """A trainable network at the start of training: zero-shot, unless its head is random."""

@@ -19,7 +19,7 @@ from carft.core.files import write_atomic
 from carft.core.metrics import Predictions, flatten, score
 from carft.methods.ft import Row
 from carft.models.network import Network, require_precision
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell
 from carft.spec.plugins import where_raised
 from carft.store.document import utc_now
@@ -147,7 +147,7 @@ def run_cell(
     return CellResult(cell.id, status, on_rank_zero(lambda: store.metrics(cell.id)))
 
 
-def check_runnable(cell: Cell, catalog: Catalog = BUILT_IN) -> None:
+def check_runnable(cell: Cell, catalog: Catalog) -> None:
     """``UserError`` for a cell that this code cannot run."""
     method = catalog.method(cell.method)
     if method.kind == "post-hoc":
@@ -157,7 +157,7 @@ def check_runnable(cell: Cell, catalog: Catalog = BUILT_IN) -> None:
     catalog.require_source(cell.method, cell.task, cell.plugin)
 
 
-def check_execution(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> None:
+def check_execution(cell: Cell, execution: Execution, catalog: Catalog) -> None:
     """``UserError`` when the device does not support the precision, or a batch is split whose loss needs it whole."""
     require_precision(cell.precision, execution.device)
     catalog.method(cell.method).require_parts_allowed(execution.workers, execution.accumulation)

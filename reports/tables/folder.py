@@ -30,7 +30,9 @@ def cell_table(evidence: Evidence) -> pd.DataFrame:
                 "carft": versions["carft"],
                 "numerics": versions["numerics"],
                 "torch": versions["packages"].get("torch", ""),
-                "command": command(record.cell, "again", opened, published=True, catalog=evidence.archive.catalog),
+                "command": command(
+                    record.cell, "again", catalog=evidence.archive.catalog, unseal=opened, published=True
+                ),
             }
         )
     return pd.DataFrame(rows)

@@ -12,13 +12,14 @@ from functools import lru_cache
 from typing import Any
 
 from carft.core.errors import UserError
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES
 from carft.store.failure_kinds import gpu_in, kind_of, reason_of
 from carft.store.failures import write_failure
 from carft.store.mirror import store_at
 from carft.store.records import Store
+from carft.store.stored_catalog import place_of
 from carft.training.execution import Execution
 from sweeps.faults.lock import NAME as SWEPT
 from sweeps.faults.watchdog import HANG_AFTER, how_it_ended, log_path
@@ -36,11 +37,11 @@ def payload(
     job: Job,
     results: str,
     execution: Execution,
+    catalog: Catalog,
     hang_after: float = HANG_AFTER,
     start: str = "",
     aside: Iterable[str] = (),
     wide: bool = False,
-    catalog: Catalog = BUILT_IN,
 ) -> Payload:
     """A job as plain values, to be sent to a worker.
 
@@ -61,13 +62,13 @@ def payload(
         "hang_after": hang_after,
         "aside": sorted(aside),
         "wide": wide,
-        "catalog": json.dumps(catalog.plain([job.cell.task]), sort_keys=True),
+        "catalog": json.dumps(catalog.with_weights(place_of(job.cell)).plain([job.cell.task]), sort_keys=True),
     }
 
 
 def store_of(message: Payload) -> Store:
     """The results folder of a job; that of a sweep must hold its sentinel file."""
-    return store_at(message["results"], SWEPT if message["start"] else None, catalog_of(message["catalog"]))
+    return store_at(message["results"], catalog_of(message["catalog"]), SWEPT if message["start"] else None)
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from carft.core.errors import UserError
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.spec.cell import Cell
 from carft.spec.registry import MethodCard
 from carft.store.failure_kinds import kind_of
@@ -27,7 +27,7 @@ def run_in_memory(
     cell: Cell,
     execution: Execution,
     log: Callable[[str], None],
-    catalog: Catalog = BUILT_IN,
+    catalog: Catalog,
 ) -> None:
     """Run a cell; after each out-of-memory error again with twice as many parts, until it fits.
 
@@ -57,7 +57,7 @@ def run_in_memory(
         _free_memory()  # here, where the exception no longer references the tensors of the attempt
 
 
-def next_setting(cell: Cell, execution: Execution, catalog: Catalog = BUILT_IN) -> Setting | None:
+def next_setting(cell: Cell, execution: Execution, catalog: Catalog) -> Setting | None:
     """What takes less memory than an execution; None where nothing is left to try."""
     parts, checkpointing = execution.accumulation, execution.grad_checkpointing
     images = -(-cell.training.batch_size // (execution.workers * parts))

@@ -164,7 +164,7 @@ class ProtocolSearcher(Searcher):
         aside, execution = self.gpus.aside, self.request.execution
         execution = replace(execution, workers=share * execution.workers)
         catalog = self.protocol.recipe.catalog
-        return payload(job, self.results, execution, self.request.hang_after, self.name, aside, share > 1, catalog)
+        return payload(job, self.results, execution, catalog, self.request.hang_after, self.name, aside, share > 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into its scratch folder, which is never read."""

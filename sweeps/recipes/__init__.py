@@ -275,10 +275,10 @@ def load_recipe(name: str, extending: tuple[str, ...] = (), catalog: Catalog = B
     """
     if name in extending:
         raise UserError(f"The recipe '{name}' extends itself.", "Let it extend a shipped one, such as downstream.")
-    return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending, catalog)
+    return parse_recipe(*text_of(name, "recipe", files("sweeps.recipes")), extending, catalog=catalog)
 
 
-def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), catalog: Catalog = BUILT_IN) -> Recipe:
+def parse_recipe(text: str, source: str, extending: tuple[str, ...] = (), *, catalog: Catalog) -> Recipe:
     """A recipe from YAML text; unknown keys and wrong types are refused with their line.
 
     source: name of the file. extending: the files that extend this one.

@@ -48,7 +48,7 @@ def recipes(draw: st.DrawFn) -> str:
 @given(text=recipes())
 def test_a_recipe_is_read_or_refused(text: str) -> None:
     with suppress(UserError):
-        recipe = parse_recipe(text, "own.yaml")
+        recipe = parse_recipe(text, "own.yaml", catalog=BUILT_IN)
         assert isinstance(recipe, Recipe)
         recipe.changed()
 
@@ -56,7 +56,7 @@ def test_a_recipe_is_read_or_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["[" * 5000, "a: &a [*a]", "a: !!python/object/apply:os.getcwd []", "{", "\0", "1: 2"])
 def test_a_recipe_of_nonsense_is_refused(text: str) -> None:
     with pytest.raises(UserError):
-        parse_recipe(text, "own.yaml")
+        parse_recipe(text, "own.yaml", catalog=BUILT_IN)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ class Killed(Exception):
 def context_of(cell: Cell, **options: Any) -> CellContext:
     execution = Execution(DEVICE, **options)
     execution.prepare()
-    return CellContext.of(cell, execution)
+    return CellContext.of(cell, execution, catalog=BUILT_IN)
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_memory_that_runs_out_is_met_with_smaller_parts_of_the_same_batch() -> N
     limit = (peaks[1] + peaks[PARTS]) / 2 / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(limit)
     try:
-        memory.run_in_memory(run, cell, Execution(DEVICE), print)
+        memory.run_in_memory(run, cell, Execution(DEVICE), print, catalog=BUILT_IN)
     finally:
         memory._known.clear()
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
+from carft.spec.catalog import BUILT_IN
 from carft.store.mirror import MirroredStore
 from carft.store.object_store import ObjectStore
 from tests.support.helpers import environment
@@ -108,7 +109,7 @@ class Machines:
     def store(self, machine: str) -> MirroredStore:
         """The store as a new process on a machine has it."""
         self.monkeypatch.setenv("CARFT_MIRRORS", str(self.place / machine))
-        return MirroredStore(ObjectStore(self.url))
+        return MirroredStore(ObjectStore(self.url), catalog=BUILT_IN)
 
     def names(self) -> dict[str, str]:
         return self.server.names(self.prefix)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.training.context import CellContext
 from carft.training.execution import Execution
@@ -20,7 +21,7 @@ def _process(rank: int, workers: int, spec: dict, folder: str) -> None:
         execution = Execution(workers=workers)
         execution.prepare()
         cell = Cell.from_dict(spec)
-        computed = compute(cell, CellContext.of(cell, execution))
+        computed = compute(cell, CellContext.of(cell, execution, catalog=BUILT_IN))
         content = {"metrics": computed.metrics, "history": computed.history}
         (Path(folder) / f"{rank}.json").write_text(json.dumps(content))
     finally:

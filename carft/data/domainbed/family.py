@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carft.core.commands import typed
 from carft.data.card import Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.domainbed.cards import CARDS, DATA_SETS, FAMILIES, VALIDATION
@@ -37,7 +38,7 @@ _POOL = Pool(
     "domainbed",
     "DomainBed",
     _TASKS,
-    "python cli.py sweep domainbed --data ROOT",
+    typed("sweep", "domainbed", "--data", "ROOT"),
     CARDS[_TASKS[0]],
     built_in=True,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carft.core.commands import typed
 from carft.data.card import Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.downstream.cards import CARDS, DATA_SETS
@@ -40,7 +41,7 @@ _POOL = Pool(
     "nine",
     "nine downstream tasks",
     _TASKS,
-    "python cli.py sweep downstream --data ROOT",
+    typed("sweep", "downstream", "--data", "ROOT"),
     CARDS[_TASKS[0]],
     built_in=True,
 )

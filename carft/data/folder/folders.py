@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from carft.core.commands import typed
 from carft.core.errors import MANY, CorruptFile, UserError
 from carft.data.fixtures import picture
 from carft.data.folder.images import (
@@ -97,7 +98,7 @@ def _images(folder: Path, root: Path) -> tuple[list[Path], list[str]]:
         raise UserError(
             f"'{folder}' holds the folder '{inner[0]}' where images should be.",
             "The tree has two levels, <domain>/<class>/<image>: move the images up or the folder away. Several tasks, "
-            "<task>/<domain>/<class>/<image>, become a tasks file with: python cli.py init FOLDER",
+            f"<task>/<domain>/<class>/<image>, become a tasks file with: {typed('init', 'FOLDER')}",
         )
     images = [folder / entry.name for entry in entries if entry.name.lower().endswith(IMAGES)]
     others = [entry.name for entry in entries if not entry.name.lower().endswith(IMAGES)]

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carft.core.commands import typed
 from carft.data.card import Card, DataOptions
 from carft.data.family import Family, Pool, Sizes, no_image
 from carft.data.icons.cards import CARDS
@@ -28,7 +29,7 @@ ICON_DOMAINS: tuple[str, ...] = tuple(name for name in CARDS if name.startswith(
 
 
 def _pool(name: str, kind: str, title: str, tasks: tuple[str, ...], recipe: str) -> Pool:
-    return Pool(name, kind, title, tasks, f"python cli.py sweep {recipe}", CARDS[tasks[0]], built_in=True)
+    return Pool(name, kind, title, tasks, typed("sweep", recipe), CARDS[tasks[0]], built_in=True)
 
 
 class Icons(Family):

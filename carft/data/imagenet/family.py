@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carft.core.commands import typed
 from carft.data.card import Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.family import Family, Pool, Sizes, image_file
@@ -34,7 +35,7 @@ _POOL = Pool(
     "imagenet",
     "ImageNet and its shifts",
     tuple(CARDS),
-    "python cli.py sweep ood --data ROOT",
+    typed("sweep", "ood", "--data", "ROOT"),
     CARDS["imagenet"],
     built_in=True,
 )

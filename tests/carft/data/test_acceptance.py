@@ -39,7 +39,7 @@ def swept(store: Store, tasks: list[str], data: Path | None, **changes) -> Proto
     protocol = Protocol(recipe, store)
     placement = Execution(data=None if data is None else str(data))
     while (job := protocol.next_job()) is not None:
-        result = run_payload(payload(job, str(store.root), placement))
+        result = run_payload(payload(job, str(store.root), placement, catalog=BUILT_IN))
         assert not result["failure"], result
         protocol.end(job)
         protocol.write_studies()

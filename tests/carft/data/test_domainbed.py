@@ -233,7 +233,7 @@ def test_tasks_without_test_set_suites_or_contexts_end_in_a_report(
     protocol = Protocol(recipe, store)
     while (job := protocol.next_job()) is not None:
         place = Execution(data=str(root))
-        assert not run_payload(payload(job, str(store.root), place))["failure"]
+        assert not run_payload(payload(job, str(store.root), place, catalog=BUILT_IN))["failure"]
         protocol.end(job)
     protocol.write_studies()
     built = build_report(store, tmp_path / "report")

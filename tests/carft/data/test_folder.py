@@ -193,7 +193,7 @@ def test_a_cell_does_not_depend_on_where_the_folder_lies(tree: Path, tmp_path: P
     assert cell(tree).id == specify(f"folder:{tree}", "ft", {"lr": 1e-4}).id
     assert cell(tree).id != cell(tree, ["scan"]).id
     assert Cell.from_dict(cell(moved).as_dict()).id == cell(tree).id
-    assert f"'{folder_task(moved)}'" in command(cell(moved), "results")
+    assert f"'{folder_task(moved)}'" in command(cell(moved), "results", catalog=BUILT_IN)
 
 
 def test_a_tree_that_changes_between_naming_and_opening_is_refused(tree: Path) -> None:
@@ -404,7 +404,7 @@ def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, st
     recipe = recipe.model_copy(update={"seeds": 1}).changed(tasks, model="icons-resnet", pretrained="icons")
     protocol = Protocol(recipe, store)
     while (job := protocol.next_job()) is not None:
-        failed = run_payload(payload(job, str(store.root), Execution()))["failure"]
+        failed = run_payload(payload(job, str(store.root), Execution(), catalog=BUILT_IN))["failure"]
         assert not failed
         protocol.end(job)
     protocol.write_studies()

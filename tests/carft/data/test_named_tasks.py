@@ -76,8 +76,8 @@ def test_the_command_of_a_cell_leaves_the_place_open(pets: Path) -> None:
 
 def test_what_is_published_of_a_folder_task_leaves_its_place_open(pets: Path) -> None:
     cell = specify(folder_task(pets, ["photo"]), "ft", FT)
-    assert "'folder:PATH?id=photo&ood=scan,sketch'" in command(cell, "again", published=True)
-    assert str(pets) in command(cell, "again")
+    assert "'folder:PATH?id=photo&ood=scan,sketch'" in command(cell, "again", published=True, catalog=BUILT_IN)
+    assert str(pets) in command(cell, "again", catalog=BUILT_IN)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_flyp_clips_nothing_whatever_the_recipe_says(bench: CellContext) -> None
 @pytest.mark.parametrize("execution", [Execution(workers=2), Execution(accumulation=2)])
 def test_losses_that_compare_images_refuse_to_be_computed_in_parts(method: str, execution: Execution) -> None:
     with pytest.raises(UserError, match="one piece"):
-        check_execution(first_guess(method), execution)
+        check_execution(first_guess(method), execution, catalog=BUILT_IN)
 
 
 def test_a_sweep_refuses_them_on_several_workers_before_it_starts(store: Store) -> None:

@@ -248,11 +248,11 @@ def test_a_model_with_a_sigmoid_loss_is_refused_with_the_reason() -> None:
 
 def test_the_context_distribution_is_measured_before_training() -> None:
     cell, execution = quick_cell("zeroshot", epochs=1), Execution("cpu")
-    found = context_check(cell, execution)
+    found = context_check(cell, execution, catalog=BUILT_IN)
     assert found.templates == len(BUILT_IN.card(cell.task).bank("standard")) == 18
     assert 0 < found.entropy < 1 and 1 < found.effective < found.spread < 18
     assert "has something to hold" in found.words
     flat = replace(cell, reading=Reading(context_temperature=1e4))
-    assert "near uniform" in context_check(flat, execution).words
+    assert "near uniform" in context_check(flat, execution, catalog=BUILT_IN).words
     assert "CAR-FT is fine-tuning" in ContextCheck(1, 0.0, 1.0, 1.0, 100.0).words
     assert "nearly one context" in ContextCheck(80, 0.01, 1.1, 1.2, 100.0).words

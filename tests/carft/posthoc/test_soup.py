@@ -82,16 +82,16 @@ def test_greedy_with_nothing_that_helps_is_the_best_model() -> None:
 
 def test_a_soup_is_named_by_its_parents_in_any_order_and_its_rule() -> None:
     a, b, c = (quick_cell("ft", lr=lr) for lr in (1e-4, 2e-4, 3e-4))
-    soup = soup_of([a, b, c], 0.0)
-    assert soup.id == soup_of([c, a, b, a], 0).id
+    soup = soup_of([a, b, c], 0.0, catalog=BUILT_IN)
+    assert soup.id == soup_of([c, a, b, a], 0, catalog=BUILT_IN).id
     assert soup.parents == tuple(sorted(cell.id for cell in (a, b, c)))
-    assert len({soup.id, soup_of([a, b, c], 1.0).id, soup_of([a, b], 0.0).id}) == 3
+    assert len({soup.id, soup_of([a, b, c], 1.0, catalog=BUILT_IN).id, soup_of([a, b], 0.0, catalog=BUILT_IN).id}) == 3
     assert Cell.from_dict(soup.as_dict()).id == soup.id
 
 
 def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
     cells = [quick_cell("car_ft", reading=Reading(context_temperature=tau), lr=LR, kl_weight=1.0) for tau in (1.0, 2.0)]
-    assert soup_of(cells, 0.0).parents == tuple(sorted(cell.id for cell in cells))
+    assert soup_of(cells, 0.0, catalog=BUILT_IN).parents == tuple(sorted(cell.id for cell in cells))
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_a_searched_context_temperature_is_what_a_search_tries() -> None:
 )
 def test_cells_that_are_no_search_of_one_study_are_not_averaged(others: list[Cell], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        soup_of([quick_cell("ft", lr=LR), *others], 0.0)
+        soup_of([quick_cell("ft", lr=LR), *others], 0.0, catalog=BUILT_IN)
 
 
 def test_only_trained_cells_and_two_rules_make_soups() -> None:
     a, b = (quick_cell("ft", lr=lr) for lr in (1e-4, 2e-4))
     with pytest.raises(UserError, match="no trained weights"):
-        soup_of([interpolation(a, 0.5), interpolation(b, 0.5)], 0.0)
+        soup_of([interpolation(a, 0.5), interpolation(b, 0.5)], 0.0, catalog=BUILT_IN)
     with pytest.raises(UserError, match=r"not 0\.5"):
-        soup_of([a, b], 0.5)
+        soup_of([a, b], 0.5, catalog=BUILT_IN)
     with pytest.raises(UserError, match="soup --cells"):
         specify(TASK, "soup", {"greedy": 0.0})
 
@@ -142,7 +142,7 @@ def test_soups_are_evaluated_on_every_set_and_found_again(
 ) -> None:
     store, cells = kitchen
     for rule, soup in soups.items():
-        assert soup == soup_of(cells, rule).id
+        assert soup == soup_of(cells, rule, catalog=BUILT_IN).id
         assert store.evaluated(soup) == set(BUILT_IN.card(TASK).sets)
         assert "ood/mean/top1" in store.metrics(soup)
         again = run_soup(cells[::-1], rule, store, execution)
@@ -202,7 +202,7 @@ def test_parents_that_are_not_done_are_refused(kitchen: tuple[Store, list[Cell]]
 @pytest.mark.slow
 def test_the_command_that_makes_a_soup_again(kitchen: tuple[Store, list[Cell]], soups: dict[float, str]) -> None:
     store, _ = kitchen
-    _, _, *arguments = command(store.read(soups[1.0]).cell, str(store.root)).split()
+    _, _, *arguments = command(store.read(soups[1.0]).cell, str(store.root), catalog=BUILT_IN).split()
     done = run_cli(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
@@ -227,7 +227,7 @@ def test_a_sweep_makes_both_soups_of_a_study_s_search_cells_at_its_end(store: St
     searched = [cell.id for _, _, cell in protocol.trials(study)]
     for rule, cell in zip(SOUP_RULES, soup.cells(), strict=True):
         assert sorted(cell.parents) == sorted(searched)
-        assert cell.id == soup_of([store.read(c).cell for c in searched], rule).id
+        assert cell.id == soup_of([store.read(c).cell for c in searched], rule, catalog=BUILT_IN).id
     ends = [jobs.index(Job("search", store.read(cell).cell)) for cell in searched]
     assert max(ends) < jobs.index(soup)
     assert {job.cell.id for job in jobs if job.kind == "search" and job.keep_weights} == set(searched)

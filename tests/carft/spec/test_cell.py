@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import DIRECTIONS, Cell, Reading, Training, stable_hash
 from carft.spec.resolve import command, interpolation, specify
 from carft.spec.weights import display_form
@@ -195,8 +196,8 @@ def test_where_weights_lie_is_left_out_of_what_is_published(tmp_path: Path) -> N
     weights = tmp_path / "tuned.pt"
     weights.write_bytes(b"weights")
     cell = specify("icons/tools", "ft", {"lr": 1e-3}, pretrained=str(weights))
-    assert str(tmp_path) in command(cell, "again")
-    told = command(cell, "again", published=True)
+    assert str(tmp_path) in command(cell, "again", catalog=BUILT_IN)
+    told = command(cell, "again", published=True, catalog=BUILT_IN)
     assert str(tmp_path) not in told and "--pretrained FILE" in told
     assert display_form(cell.model, cell.pretrained) == ("icons-resnet", f"tuned.pt sha256:{cell.pretrained[-64:][:8]}")
     assert (

@@ -11,6 +11,7 @@ import pytest
 
 from carft.core.errors import UserError
 from carft.core.files import write_json
+from carft.spec.catalog import BUILT_IN
 from carft.store.archive import LICENCES, MANIFEST, pack, unpack
 from carft.store.listing import list_cells, list_studies
 from carft.store.records import Store
@@ -97,5 +98,5 @@ def test_a_sweep_adds_to_old_results(store: Store, tmp_path: Path) -> None:
 def test_a_cell_of_an_earlier_world_is_not_run_again(store: Store) -> None:
     old = next(store.read(cell).cell for cell in store.ids())
     with pytest.raises(UserError, match="icons-1") as refused:
-        CellContext.of(old, Execution())
+        CellContext.of(old, Execution(), catalog=BUILT_IN)
     assert refused.value.hint is not None and "carft 0.1.0" in refused.value.hint

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from carft.methods.linear_probe import logistic_regression
 from carft.models.network import Network
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training import loop
@@ -63,7 +64,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
             execution = Execution(workers=WORKERS, accumulation=parts)
             execution.prepare()
             cell, counted.exchanges = Cell.from_dict(spec), 0
-            made = compute(cell, CellContext.of(cell, execution))
+            made = compute(cell, CellContext.of(cell, execution, catalog=BUILT_IN))
             found.append({"exchanges": counted.exchanges, "history": made.history, "metrics": made.metrics})
         found += [_resumed(rank, Cell.from_dict(asked[-1][0]), folder)]
         features, labels = planted()
@@ -78,7 +79,7 @@ def _process(rank: int, asked: list[tuple[dict, int]], folder: str) -> None:
 def _resumed(rank: int, cell: Cell, folder: str) -> dict:
     """A training that goes on from a checkpoint which only the first worker can read: each has a folder of its own."""
     said: list[str] = []
-    context = CellContext.of(cell, Execution(workers=WORKERS))
+    context = CellContext.of(cell, Execution(workers=WORKERS), catalog=BUILT_IN)
     checkpoints = Checkpoints(Path(folder) / str(rank) / "checkpoint.safetensors", every=1)
     whole = compute(cell, context, checkpoints)
     again = compute(cell, context, checkpoints, said.append)

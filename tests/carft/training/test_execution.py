@@ -192,7 +192,7 @@ def test_a_cpu_refuses_tensorfloat_32_before_it_starts(store: Store) -> None:
 def test_only_tf32_cells_use_tensorfloat_32(precision: str, allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not allowed)
     before = torch.get_float32_matmul_precision()
-    CellContext.of(replace(quick_cell("ft", lr=LR), precision=precision), Execution())
+    CellContext.of(replace(quick_cell("ft", lr=LR), precision=precision), Execution(), catalog=BUILT_IN)
     found = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision() == "high"
     torch.set_float32_matmul_precision(before)
     assert found == (allowed, allowed)

@@ -75,7 +75,7 @@ def test_every_optional_field_of_the_recipe_changes_the_id_and_survives_json(cha
     assert cell.id != plain.id
     assert Cell.from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
     (name,) = change
-    assert f"--{name.replace('_', '-')}" in command(cell, "results")
+    assert f"--{name.replace('_', '-')}" in command(cell, "results", catalog=BUILT_IN)
 
 
 def test_an_interpolation_is_evaluated_in_the_view_of_its_parent() -> None:
@@ -143,7 +143,7 @@ def test_a_training_in_steps_resumes_with_the_same_bits(root: Path, tmp_path: Pa
     cell = replace(cell, precision="float32", training=replace(cell.training, epochs=2, steps=5))
     execution = Execution(data=str(root))
     execution.prepare()
-    context = CellContext.of(cell, execution)
+    context = CellContext.of(cell, execution, catalog=BUILT_IN)
 
     def run(checkpoints: Checkpoints, until: int | None = None) -> list:
         network = context.network()

@@ -9,6 +9,7 @@ import pytest
 
 from carft.core.errors import UserError
 from carft.posthoc.wise_ft import run_curve
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -52,7 +53,7 @@ def test_a_sweep_says_that_it_was_a_sweep(store: Store) -> None:
     other = quick_cell("zeroshot")
     store.root.mkdir()
     (store.root / LOCK).touch()  # as a sweep makes it
-    message = payload(Job("confirm", other), str(store.root), Execution(), start="a sweep")
+    message = payload(Job("confirm", other), str(store.root), Execution(), start="a sweep", catalog=BUILT_IN)
     assert run_payload(message) == {"failure": ""}
     assert {(line.cell, line.by) for line in store.unsealings()} == {(other.id, "sweep")}
 

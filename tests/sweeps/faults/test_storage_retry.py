@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from carft.core.errors import CorruptFile, UserError
+from carft.spec.catalog import BUILT_IN
 from carft.store.failures import failures, read_failure
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -104,7 +105,7 @@ def test_an_empty_place_is_not_filled(folder: Folder) -> None:
     job = Protocol(small(), folder.store).next_job()
     assert job is not None
     folder.goes()
-    result = run_payload(payload(job, str(folder.store.root), Execution(), start="a sweep"))
+    result = run_payload(payload(job, str(folder.store.root), Execution(), start="a sweep", catalog=BUILT_IN))
     assert result["kind"] == "storage"
     assert not list(folder.store.root.rglob("*.json"))
 

@@ -10,6 +10,7 @@ import pytest
 
 from carft.core.array_cache import ArrayCache
 from carft.models.availability import ModelSize
+from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft_cli.plan import needs_lines, too_few_cores
@@ -113,4 +114,4 @@ def test_a_price_without_gpus_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("minutes", ["3", "0", "2.5"])
 def test_a_recipe_says_how_often_its_cells_write_checkpoints(minutes: str) -> None:
     text = (Path("sweeps/recipes/miniature.yaml").read_text()) + f"\ncheckpoint_minutes: {minutes}\n"
-    assert parse_recipe(text, "own.yaml").checkpoint_minutes == float(minutes)
+    assert parse_recipe(text, "own.yaml", catalog=BUILT_IN).checkpoint_minutes == float(minutes)

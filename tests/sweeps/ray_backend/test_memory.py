@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.spec.registry import METHODS
 from carft.spec.resolve import specify
@@ -55,30 +56,30 @@ class Machine:
 def test_parts_are_doubled_until_the_cell_fits() -> None:
     cell, lines = cell_of(512), []
     machine = Machine(cell, fits=100)
-    run_in_memory(machine.run, cell, Execution(), lines.append)
+    run_in_memory(machine.run, cell, Execution(), lines.append, catalog=BUILT_IN)
     assert machine.tried == [(1, False), (2, False), (4, False), (8, False)]
     assert lines[-1] == "Out of memory: once more with each batch in 8 parts."
 
 
 def test_the_next_cell_of_the_model_starts_with_what_fitted() -> None:
     machine = Machine(cell_of(512), fits=100)
-    run_in_memory(machine.run, cell_of(512), Execution(), print)
+    run_in_memory(machine.run, cell_of(512), Execution(), print, catalog=BUILT_IN)
     machine.tried.clear()
-    run_in_memory(machine.run, cell_of(512, "car_ft"), Execution(), print)
+    run_in_memory(machine.run, cell_of(512, "car_ft"), Execution(), print, catalog=BUILT_IN)
     assert machine.tried == [(8, False)]
     for other in (replace(cell_of(512), model="ViT-B-32"), replace(cell_of(512), precision="bfloat16")):
         machine.tried.clear()
-        run_in_memory(machine.run, other, Execution(), print)
+        run_in_memory(machine.run, other, Execution(), print, catalog=BUILT_IN)
         assert machine.tried[0] == (1, False)
     machine.tried.clear()
-    run_in_memory(machine.run, cell_of(512), Execution(accumulation=16), print)
+    run_in_memory(machine.run, cell_of(512), Execution(accumulation=16), print, catalog=BUILT_IN)
     assert machine.tried == [(16, False)]
 
 
 def test_gradients_are_checkpointed_where_parts_of_32_do_not_fit() -> None:
     cell, lines = cell_of(128), []
     machine = Machine(cell, fits=20, checkpointed=40)
-    run_in_memory(machine.run, cell, Execution(), lines.append)
+    run_in_memory(machine.run, cell, Execution(), lines.append, catalog=BUILT_IN)
     assert machine.tried == [(1, False), (2, False), (4, False), (4, True)]
     assert "activations computed again" in lines[-1]
 
@@ -87,10 +88,10 @@ def test_parts_shrink_to_single_images_and_then_the_error_is_the_cells() -> None
     cell = cell_of(64)
     machine = Machine(cell, fits=0)
     with pytest.raises(torch.OutOfMemoryError):
-        run_in_memory(machine.run, cell, Execution(workers=2), print)
+        run_in_memory(machine.run, cell, Execution(workers=2), print, catalog=BUILT_IN)
     assert machine.tried == [(1, False), (1, True), (2, True), (4, True), (8, True), (16, True), (32, True)]
     machine = Machine(cell, fits=64)
-    run_in_memory(machine.run, cell, Execution(workers=2), print)
+    run_in_memory(machine.run, cell, Execution(workers=2), print, catalog=BUILT_IN)
     assert machine.tried == [(1, False)]  # what never fitted is not remembered
 
 
@@ -102,19 +103,19 @@ def test_another_error_is_not_tried_again() -> None:
         raise ValueError("no memory problem")
 
     with pytest.raises(ValueError, match="no memory problem"):
-        run_in_memory(run, cell_of(512), Execution(), print)
+        run_in_memory(run, cell_of(512), Execution(), print, catalog=BUILT_IN)
     assert len(tried) == 1
 
 
 def test_a_loss_that_needs_the_whole_batch_is_checkpointed_and_never_split() -> None:
     large, small = cell_of(512, "car_ft_permuted"), cell_of(16, "car_ft_permuted")
-    assert next_setting(large, Execution()) == (1, True)
-    assert next_setting(small, Execution()) == (1, True)
-    assert next_setting(small, Execution(grad_checkpointing=True)) is None
+    assert next_setting(large, Execution(), catalog=BUILT_IN) == (1, True)
+    assert next_setting(small, Execution(), catalog=BUILT_IN) == (1, True)
+    assert next_setting(small, Execution(grad_checkpointing=True), catalog=BUILT_IN) is None
     Machine(cell_of(512), fits=100)
-    run_in_memory(Machine(cell_of(512), fits=100).run, cell_of(512), Execution(), print)
+    run_in_memory(Machine(cell_of(512), fits=100).run, cell_of(512), Execution(), print, catalog=BUILT_IN)
     machine = Machine(large, fits=512)
-    run_in_memory(machine.run, large, Execution(), print)
+    run_in_memory(machine.run, large, Execution(), print, catalog=BUILT_IN)
     assert machine.tried == [(1, False)]  # what the model learnt from another method cannot be used
 
 
@@ -130,7 +131,7 @@ def test_a_job_that_runs_out_of_memory_leaves_a_record_that_says_in_how_many_par
 
     monkeypatch.setattr(Trainer, "forward", small)
     cell = quick_cell("ft", lr=LR)
-    message = payload(Job("search", cell), str(store.root), Execution())
+    message = payload(Job("search", cell), str(store.root), Execution(), catalog=BUILT_IN)
     assert run_payload(message) == {"failure": ""}
     execution = store.read(cell.id).provenance["execution"]
     assert (execution["accumulation"], execution["grad_checkpointing"]) == (4, True)
@@ -139,7 +140,7 @@ def test_a_job_that_runs_out_of_memory_leaves_a_record_that_says_in_how_many_par
 @pytest.mark.parametrize("method", ["ft", pytest.param("flyp", marks=pytest.mark.full)])
 def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, method: str) -> None:
     cell = replace(quick_cell(method, lr=LR), model="icons-vit", pretrained="random")
-    context = replace(CellContext.of(cell, Execution()), task=bench.task)
+    context = replace(CellContext.of(cell, Execution(), catalog=BUILT_IN), task=bench.task)
     whole = compute(cell, context).history
     again = compute(cell, replace(context, execution=Execution(grad_checkpointing=True))).history
     for column in ("train/loss", "grad_norm"):
@@ -148,7 +149,7 @@ def test_gradient_checkpointing_gives_the_same_training(bench: CellContext, meth
 
 def test_gradient_checkpointing_is_set_on_both_towers_and_taken_back(bench: CellContext) -> None:
     cell = replace(quick_cell("flyp", lr=LR), model="icons-vit", pretrained="random")
-    context = CellContext.of(cell, Execution(grad_checkpointing=True))
+    context = CellContext.of(cell, Execution(grad_checkpointing=True), catalog=BUILT_IN)
     network, method = context.network(), METHODS["flyp"].load()(cell, context.pretrained, context.prompts)
     method.setup(network, context.task.train)
     for wanted in (True, False):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import command
 from carft.store.records import Store
 from sweeps.recipes import load_recipe
@@ -120,7 +121,7 @@ def test_a_cell_of_a_sweep_is_the_cell_of_the_command_line_bit_for_bit(
 ) -> None:
     swept = Store(undisturbed[0])
     winner = next(s.confirm[0] for s in swept.studies() if s.method == "car_ft")
-    _, _, *arguments = command(swept.read(winner).cell, str(tmp_path)).split()
+    _, _, *arguments = command(swept.read(winner).cell, str(tmp_path), catalog=BUILT_IN).split()
     done = run_cli(*arguments, "--unseal", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["cell"] == winner

@@ -28,7 +28,7 @@ def line_of(text: str, part: str) -> int:
 
 def refusal(text: str) -> str:
     with pytest.raises(UserError) as refused:
-        parse_recipe(text, "mine.yaml")
+        parse_recipe(text, "mine.yaml", catalog=BUILT_IN)
     return refused.value.message
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from carft.core.files import files_below
-from carft.spec.weights import DIGEST_MARK, declare_places, located, path_in, record_form
+from carft.spec.weights import DIGEST_MARK, located, path_in, record_form
 from carft.store.archive import pack, unpack
 from carft.store.records import Store
-from carft.store.weights_places import keep_places, paths_in_records, place_of, places
+from carft.store.stored_catalog import keep_places, paths_in_records, place_of, places
 from sweeps.search.protocol import Protocol
 from tests.sweeps.search.test_protocol import Crew, small
 
@@ -48,7 +48,9 @@ def test_neither_records_nor_an_archive_hold_where_weights_lie(tmp_path: Path) -
     texts = [tmp_path / "published" / name for name in files_below(tmp_path / "published", ("",))]
     assert len(texts) > 10 and not any(b"secret-folder" in path.read_bytes() for path in texts)
     record = next(r for r in store.records() if r.cell.method == "ft")
-    assert located(record.cell.model, record.cell.pretrained)[1].startswith(str(tmp_path / "secret-folder"))
+    assert located(record.cell.model, record.cell.pretrained, store.catalog.weights)[1].startswith(
+        str(tmp_path / "secret-folder")
+    )
 
 
 def test_a_model_folder_is_named_without_its_path_and_found_again() -> None:
@@ -58,9 +60,8 @@ def test_a_model_folder_is_named_without_its_path_and_found_again() -> None:
         f"local-dir:clip{DIGEST_MARK}{DIGEST}",
     )
     assert record_form(folder, folder) == (folder, folder) and path_in(folder, folder) == "/home/lab/clip"
-    declare_places({DIGEST: "/mnt/clip"})
-    there = "local-dir:/mnt/clip"
+    there, lies = "local-dir:/mnt/clip", {DIGEST: "/mnt/clip"}
     named = record_form(folder, f"{folder}{DIGEST_MARK}{DIGEST}")
-    assert located(*named) == (there, f"{there}{DIGEST_MARK}{DIGEST}")
-    assert record_form("ViT-B-16", "openai") == located("ViT-B-16", "openai") == ("ViT-B-16", "openai")
+    assert located(*named, lies) == (there, f"{there}{DIGEST_MARK}{DIGEST}")
+    assert record_form("ViT-B-16", "openai") == located("ViT-B-16", "openai", lies) == ("ViT-B-16", "openai")
     assert path_in("hf-hub:org/model", "hf-hub:org/model") == ""
