@@ -11,16 +11,14 @@ from carft.core.files import require_text
 from carft_cli.audit import audit
 from carft_cli.cell import export, interpolate, soup, train
 from carft_cli.console import err, headed
-from carft_cli.data import data_group
-from carft_cli.data_stage import data_stage
+from carft_cli.data import data_group, data_stage
 from carft_cli.icons import icons
 from carft_cli.init import init, new_group
-from carft_cli.look import ls, show
 from carft_cli.model import model_group
 from carft_cli.plan import plan
 from carft_cli.recipes import recipes_group
 from carft_cli.report import report, rescore
-from carft_cli.results import results_group
+from carft_cli.results import ls, results_group, show
 from carft_cli.status import status
 from carft_cli.sweep import sweep
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from carft.core.errors import first_of
 from carft.core.files import file_digest
 from carft.data.fixtures import is_fixture
 from carft.data.indexing import Indexed, indexed
@@ -87,8 +88,8 @@ def attest(data_set: DataSet, root: Path, found: Indexed) -> Attestation:
         *_class_problems(data_set, root, splits),
         *([] if fake else _count_problems(data_set, splits)),
         *([] if fake else _digest_problems(data_set, base)),
-        *([f"Images that are listed more than once: {few_names(found.shared)}."] if found.shared else []),
-        *([f"Images that cannot be read: {few_names(list(unreadable))}."] if unreadable else []),
+        *([f"Images that are listed more than once: {first_of(found.shared, NAMED)}."] if found.shared else []),
+        *([f"Images that cannot be read: {first_of(list(unreadable), NAMED)}."] if unreadable else []),
     ]
     status: Status = "attested" if data_set.digests else "unknown"
     if problems:
@@ -116,12 +117,12 @@ def _class_problems(data_set: DataSet, root: Path, splits: Splits) -> list[str]:
         same = Counter(_plain(name) for name in found)
         twins = [name for name in found if same[_plain(name)] > 1]
         if twins:
-            problems.append(f"Classes that are there twice: {few_names(twins)}.")
+            problems.append(f"Classes that are there twice: {first_of(twins, NAMED)}.")
         for what, names in (("missing", set(expected) - set(found)), ("unknown", set(found) - set(expected))):
             if names:
-                problems.append(f"Classes that are {what}: {few_names(sorted(names))}.")
+                problems.append(f"Classes that are {what}: {first_of(sorted(names), NAMED)}.")
     return problems + [
-        f"Classes without an image in {split}: {few_names([expected[label] for label in empty])}."
+        f"Classes without an image in {split}: {first_of([expected[label] for label in empty], NAMED)}."
         for split, index in splits.items()
         if (empty := sorted(set(range(len(expected))) - set(index.labels)))
     ]
@@ -137,9 +138,3 @@ def _digest_problems(data_set: DataSet, base: Path) -> list[str]:
 
 def _plain(name: str) -> str:
     return name.casefold().replace(" ", "_").replace("-", "_")
-
-
-def few_names(names: Sequence[str]) -> str:
-    """Return the first :data:`NAMED` names in a list, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

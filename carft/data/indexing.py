@@ -21,8 +21,7 @@ from carft.core.errors import UserError
 from carft.core.files import locked, require_text
 from carft.core.heartbeat import heartbeat
 from carft.data.columns import Column
-from carft.data.index_file import SCHEMA, IndexFile, read_index
-from carft.data.index_state import identity, is_current, watched
+from carft.data.index_file import SCHEMA, IndexFile, identity, is_current, read_index, watched
 from carft.data.listing import digest_of, shared_of, statuses, unreadable
 from carft.data.sets import DataSet, Index
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from carft.core.commands import typed
-from carft.core.errors import UserError
+from carft.core.errors import UserError, first_of
 from carft.data.card import DataOptions
 from carft.data.catalog import TaskCatalog
-from carft.data.checking import few_names
+from carft.data.checking import NAMED
 from carft.data.folder.family import data_set_of
 from carft.data.folder.naming import PREFIX
 from carft.data.indexing import current_index, indexed
@@ -66,7 +66,7 @@ def _require(
     if broken:
         where = () if chosen.name.startswith(PREFIX) else ("--data", str(root))
         raise UserError(
-            f"Images in '{base}' that the sweep needs cannot be decoded: {few_names(broken)}.",
+            f"Images in '{base}' that the sweep needs cannot be decoded: {first_of(broken, NAMED)}.",
             "Replace them with complete copies, or leave them out with --skip-unreadable; records then name them. For "
             f"the reasons: {typed('data', 'check', chosen.name, *where)}",
         )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from carft.core.settings import STRICT
 
-#: limit of every count here; a plan of the largest search still fits in memory
+#: limit of every count here: more is a mistake in typing
 MOST = 10_000
 
 

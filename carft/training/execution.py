@@ -5,6 +5,7 @@ Torch is imported inside functions, so that a driver can build and send an ``Exe
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
@@ -18,7 +19,34 @@ from carft.core.errors import UserError
 from carft.data.decoding import set_decoders
 from carft.spec.execution import ExecutionSettings
 from carft.training.device import use_repeatable_cublas
-from carft.training.hardware import cpu_facts, hardware_name
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def hardware_name(device: str) -> dict[str, Any]:
+    """System, processor and cores of this machine, and the GPU's name when the device is cuda."""
+    here = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count() or 1}
+    if device == "cpu":
+        return here
+    import torch
+
+    return {**here, "gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else here
+
+
+@cache
+def cpu_facts() -> dict[str, str]:
+    """Model of the CPU, where Linux tells it, and the instructions that torch uses: both decide the last bits."""
+    import torch
+
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"model": names[0] if names else "unknown", "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
+def processor_facts(device: str) -> dict[str, str]:
+    """Model of the GPU, or model and instructions of the CPU: what decides the last bits of a forward pass."""
+    return cpu_facts() if device == "cpu" else {"gpu": hardware_name(device).get("gpu", "unknown")}
+
 
 #: settings of an execution that every record holds; a record holds the others only when they are not the default
 ALWAYS_RECORDED = ("device", "workers", "threads")

@@ -26,7 +26,7 @@ from carft.spec.cell import Cell
 from carft.spec.training import ALWAYS_HELD
 from carft.training.context import CellContext
 from carft.training.distributed import WorkerRank
-from carft.training.hardware import processor_facts
+from carft.training.execution import processor_facts
 
 #: share of the cache that features may fill; heads and drawings need the rest
 SHARE = 0.9

@@ -19,7 +19,7 @@ from carft.models.availability import size_of
 from carft.store.document import Document, only_version, read_document
 from carft.store.records import Store
 from carft.store.sweep_state import Seconds
-from carft.training.hardware import hardware_name
+from carft.training.execution import hardware_name
 from sweeps.plan.forecast import Forecast, forecast
 from sweeps.plan.needs import Needs, needs_of
 from sweeps.plan.rates import Hardware, Rates, estimated, newest, recorded

@@ -17,8 +17,7 @@ from carft.data.folder.folders import CLASS_NAMES, CONTEXTS, NOTES, fixture, lis
 from carft.data.folder.images import ImageTable, class_words, domain_prompts, images_by_domain, splits_by_group
 from carft.data.folder.naming import PREFIX
 from carft.data.folder.tables import EXAMPLE, TABLES, list_table
-from carft.data.index_file import IndexFile
-from carft.data.index_state import SPOT
+from carft.data.index_file import SPOT, IndexFile
 from carft.data.indexing import index_file, kept_index, parts_of
 from carft.data.sets import DataSet, Index
 from carft.data.trees import folder_names

@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 
 from carft.data.icons.build.__main__ import one, write
-from carft.data.icons.build.dealing import MAX_PER_CLASS, NEW_HANDS, SHARES, dealt
-from carft.data.icons.build.merging import MAX_CUTS, Found, groups, merged, without_contradictions
-from carft.data.icons.build.rasters import alpha, comparable, overlap
+from carft.data.icons.build.merging import (
+    MAX_CUTS,
+    MAX_PER_CLASS,
+    NEW_HANDS,
+    SHARES,
+    Found,
+    alpha,
+    comparable,
+    dealt,
+    groups,
+    merged,
+    overlap,
+    without_contradictions,
+)
 from carft.data.icons.build.sources import Glyph, base_name
 from carft.data.icons.drawings import GLYPH_SIDE, LEVELS
 

@@ -16,7 +16,7 @@ from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
 from carft.data.icons.attestation import measured, shipped
-from carft.data.icons.build.dealing import NEW_HANDS
+from carft.data.icons.build.merging import NEW_HANDS
 from carft.data.icons.build.sources import FOUNDRY_OF
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.domains import domains, parts

@@ -15,8 +15,7 @@ from carft.models.availability import BUILT_IN_SIZES, ModelSize, counted, find_w
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.store.records import Record, Store
-from carft.training.execution import Execution
-from carft.training.hardware import hardware_name
+from carft.training.execution import Execution, hardware_name
 from carft_cli.plan import at_a_time_line
 from sweeps.plan.calibration import calibrated
 from sweeps.plan.concurrency import concurrency_of

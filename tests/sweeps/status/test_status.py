@@ -27,7 +27,7 @@ from carft.core.errors import UserError
 from carft.store.failures import settled_failures, write_failure
 from carft.store.records import Store
 from carft.store.sweep_state import Counts, SweepState, read_states, write_state
-from carft.training.hardware import hardware_name
+from carft.training.execution import hardware_name
 from sweeps.plan.planning import plan_of
 from sweeps.ray_backend.connect import Resources
 from sweeps.recipes import Recipe, load_recipe

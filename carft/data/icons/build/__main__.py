@@ -12,9 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carft.data.icons.build.dealing import dealt, is_new_hand
-from carft.data.icons.build.merging import Found, groups, merged, without_contradictions
-from carft.data.icons.build.rasters import alpha, comparable
+from carft.data.icons.build.merging import (
+    Found,
+    alpha,
+    comparable,
+    dealt,
+    groups,
+    is_new_hand,
+    merged,
+    without_contradictions,
+)
 from carft.data.icons.build.sources import PACKAGE, VERSION, base_name, collections, glyphs
 from carft.data.icons.drawings import MASKS, SPLITS, TABLE, packed
 from carft.data.icons.world import class_patterns

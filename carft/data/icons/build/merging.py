@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import dataclass, field
 
 import numpy as np
+import resvg_py
+from PIL import Image, ImageFilter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from carft.data.icons.build.rasters import overlap
+from carft.data.icons.drawings import GLYPH_SIDE, LEVELS
+
+_RENDERED_SIDE = 192
+_COMPARED_SIDE = 24
+
+
+def alpha(svg: str) -> np.ndarray | None:
+    """Return the ink of a glyph, cropped and centred, (GLYPH_SIDE, GLYPH_SIDE) uint8 in [0, LEVELS); None if empty."""
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=_RENDERED_SIDE, skip_system_fonts=True))
+    ink = Image.open(io.BytesIO(png)).convert("RGBA").getchannel("A")
+    box = ink.getbbox()
+    if box is None:
+        return None
+    ink = ink.crop(box)
+    side = max(ink.size)
+    square = Image.new("L", (side, side), 0)
+    square.paste(ink, ((side - ink.width) // 2, (side - ink.height) // 2))
+    small = np.asarray(square.resize((GLYPH_SIDE, GLYPH_SIDE), Image.Resampling.BOX), np.float32)
+    return np.rint(small / 255 * (LEVELS - 1)).astype(np.uint8)
+
+
+def comparable(mask: np.ndarray) -> np.ndarray:
+    """Return a small, slightly blurred copy of an alpha mask, float32 (side * side,) in [0, 1]."""
+    image = Image.fromarray((mask * (255 // (LEVELS - 1))).astype(np.uint8))
+    small = image.resize((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.5))
+    return np.asarray(small, np.float32).ravel() / 255
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the soft intersection over union of each row of a (n, d) with each row of b (m, d), (n, m)."""
+    low = np.stack([np.minimum(row, b).sum(-1) for row in a])
+    total = a.sum(-1)[:, None] + b.sum(-1)[None]
+    return low / np.maximum(total - low, 1e-6)
+
 
 SAME_DRAWING_IOU = 0.80
 """Two drawings of one foundry and class are one from this overlap of any two of their cuts."""
@@ -81,3 +118,39 @@ def merged(group: list[Found]) -> Found:
                 drawing.alphas.append(mask)
                 drawing.small.append(small)
     return drawing
+
+
+#: foundries that only the suite ``hands`` shows
+NEW_HANDS = frozenset(
+    ["bi", "ri", "carbon", "lucide", "icon-park", "ionic", "majesticons", "teenyicons", "basil", "eva", "pixelarticons"]
+)
+MAX_PER_CLASS = 120
+"""Drawings of a class that are dealt, without those of the new hands."""
+SHARES = {"pretrain": 0.42, "train": 0.18, "val": 0.12, "test": 0.28}
+"""Split -> share of the drawings of a class, without those of the new hands."""
+
+
+def is_new_hand(drawing: Found) -> bool:
+    """Return whether the drawing's foundry is kept for the suite ``hands``."""
+    return drawing.foundry in NEW_HANDS
+
+
+def order(drawing: Found) -> str:
+    """Return a key that shuffles drawings the same way on every machine."""
+    return hashlib.sha256(f"icons-2/{drawing.task}/{drawing.class_name}/{drawing.name}".encode()).hexdigest()
+
+
+def dealt(drawings: list[Found]) -> list[tuple[Found, str]]:
+    """Return the drawings of one class with their splits.
+
+    Drawings are laid out by foundry and dealt in even steps, so that every foundry and every split gets its share. A
+    class with many drawings is thinned in the same way.
+    """
+    hands = sorted((d for d in drawings if is_new_hand(d)), key=order)
+    others = sorted((d for d in drawings if not is_new_hand(d)), key=lambda d: (d.foundry, order(d)))
+    kept = np.linspace(0, len(others), min(len(others), MAX_PER_CLASS), endpoint=False).astype(int)
+    others = [others[i] for i in kept]
+    edges = np.cumsum(list(SHARES.values()))
+    golden = (np.arange(len(others)) * 0.6180339887498949 + 0.5) % 1.0
+    splits = [list(SHARES)[k] for k in np.searchsorted(edges / edges[-1], golden, side="right")]
+    return [(d, "hands") for d in hands] + list(zip(others, splits, strict=True))
