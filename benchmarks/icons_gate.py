@@ -7,8 +7,6 @@ with a context term. Each finished run is kept in the folder, so an interrupted 
 
 from __future__ import annotations
 
-from carft.spec.catalog import BUILT_IN
-
 import argparse
 import json
 from collections.abc import Mapping
@@ -31,6 +29,7 @@ from carft.methods.soup import uniform_soup
 from carft.methods.wise_ft import interpolate
 from carft.models.clip import load_pretrained
 from carft.models.network import Network, Prompts, PromptTexts
+from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.training.context import CellContext
