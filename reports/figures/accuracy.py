@@ -28,6 +28,10 @@ CONTRAST = "CAR-FT - FT"
 MEANS = {"ID test": f"{CONTRAST}, ID test", "mean OOD": f"{CONTRAST}, mean of suites"}
 MEAN = "mean of tasks"
 HELD = "the intervals hold it already: each study was searched several times"
+#: columns of the figure of shares: the share, its bounds, and that of ImageNet
+SHARES = ("share", "share_low", "share_high", "imagenet_share")
+#: the axis of shares, in %
+SHOWN_SHARES = (-250.0, 350.0)
 #: columns of the table of readings that are no choice of the reading; the answers to claims are none either
 NOT_FACTORS = {
     *("scope", "scale", "reading", "where", "effect", "low", "high", "n_tasks", "n_seeds", "n_groups", "selected_on"),
@@ -322,6 +326,41 @@ class EffectiveRobustness(ReportFigure):
     def finding(self, tables: Tables) -> str:
         heights = {m: 100 * v for m, v in method_means(tables["robustness"], "effective").items()}
         return f"Mean height above the baseline in points: {listing(heights, '{:+.1f}')}."
+
+
+class GivenBack(ReportFigure):
+    name = "given_back"
+    title = "Share of forgetting given back"
+    caption = (
+        "What each method gains over FT out of distribution as a share of what FT lost to zero-shot, with Fieller's "
+        "95 % interval. Open marks have no two bounds, since the forgetting may be 0. Diamonds: the same on ImageNet, "
+        "from numbers of others. What lies outside the axis is not drawn."
+    )
+    section = "accuracy"
+    topic = "forgetting"
+    needs = ("given_back",)
+
+    def draw(self, tables: Tables) -> Figure | None:
+        """A dot with its interval for every method; none where nothing was forgotten."""
+        table = tables["given_back"].dropna(subset=["share"])[::-1].reset_index(drop=True)
+        if table.empty:
+            return None
+        figure, axis = plt.subplots(figsize=(7.4, 0.26 * len(table) + 1.2))
+        for row, name in enumerate(table["method"]):
+            share, low, high, others = 100 * table.loc[row, list(SHARES)].to_numpy(float)
+            face = "white" if np.isnan(low) else colour(name)
+            axis.hlines(row, low, high, color=colour(name), lw=1.6)
+            axis.plot(share, row, marker(name), color=colour(name), mfc=face)
+            axis.plot(others, row, "D", color="#595959", mfc="none", ms=5)
+        for line in (0, 100):
+            axis.axvline(line, color="black", lw=0.8, ls="-" if line else ":")
+        axis.set(xlim=SHOWN_SHARES, xlabel="share of forgetting given back, 0 as FT, 100 as zero-shot (%)")
+        axis.set_yticks(range(len(table)), [label(name) for name in table["method"]])
+        return figure
+
+    def finding(self, tables: Tables) -> str:
+        rows = rows_of(tables["given_back"])
+        return "; ".join(f"{label(row['method'])} gives back {row['given_back']}" for row in rows) + "."
 
 
 class Uncertainty(ReportFigure):
