@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from carft.data.family import Pool
 from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.cell import Cell
 from carft.spec.weights import DIGEST_MARK, LOCAL_DIR, display_form, id_form
 from carft.store.study import StudyFile
 from reports.evidence.references import BACKBONES, SHOWN_BACKBONE, same_start
@@ -37,8 +38,8 @@ class Scope:
         object.__setattr__(self, "start", id_form(self.model, self.pretrained))
 
     @staticmethod
-    def of(study: StudyFile, catalog: Catalog, pools: Sequence[Pool]) -> Scope:
-        """The scope of a study; ``UserError`` when its task is not in the catalog. pools: of the catalog."""
+    def of(study: StudyFile | Cell, catalog: Catalog, pools: Sequence[Pool]) -> Scope:
+        """The scope of a study or cell; ``UserError`` when its task is not in the catalog. pools: of the catalog."""
         card = catalog.card(study.task)
         stale = "" if study.data_version == card.version else study.data_version
         return Scope(catalog.pool(card.name, pools), card.scale, study.model, study.pretrained, stale)

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from reports.analysis.contrasts import METRIC_WORDS, OF_CARD, PLACES, Contrast, Part, id_test, pool
+from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
 from reports.analysis.levels import LEVELS
-from reports.evidence.evidence import CAR_FT, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
+from reports.evidence.evidence import CAR_FT, FIXED, FT, VALIDATION, WISE, WISE_CAR, ZERO_SHOT, Entry, Evidence
 from reports.evidence.results import finished_trials
 from reports.stats.intervals import REPLICATES, Estimate
 from reports.stats.ranks import spread_of_best
-from reports.tables.table import INTERVAL_FORMULAS, PAIRED, TableCard
+from reports.tables.table import INTERVAL_FORMULAS, PAIRED, Formula, Row, TableCard, rows_of
 
 DIFFERENCES = (
     ("CAR-FT - FT", CAR_FT, FT),
@@ -99,16 +100,18 @@ COMPARISON_COLUMNS = (
 )  # fmt: skip
 
 
-def comparison_table(evidence: Evidence) -> pd.DataFrame:
+def comparison_table(evidence: Evidence, equal: pd.DataFrame) -> pd.DataFrame:
     """One row per scope, pair of methods and place; effect, low and high are shares of 1.
 
     With interpolations, WiSE-FT of FT, alpha chosen on validation, is compared with FT and with CAR-FT. Where other
     methods were searched less often, further rows compare CAR-FT with FT in as many first searches, so that what the
     others are compared with can be told from what further searches changed.
 
+    equal: the table ``equal_settings``, of which the rows of the registered contrast stand beside the tuned ones.
     flaws: evidence that is missing, and what besides the method differs between the two sides; empty for nothing.
     """
     rows = [row for view in evidence.views() for row in _comparison_rows(view)]
+    rows += [_registered_row(row) for row in rows_of(equal) if row["registered"]]
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
@@ -116,8 +119,9 @@ COMPARISONS_CARD = TableCard(
     "comparisons",
     "Every method against plain fine-tuning",
     "Each trained method minus FT, and CAR-FT minus each other method: means over tasks, paired, in points. "
-    "“flaws” says what is missing, or differs besides the method; such a difference decides nothing.",
-    lambda sources: comparison_table(sources.evidence),
+    "“flaws” says what is missing, or differs besides the method; such a difference decides nothing. “Equal settings” "
+    "is the registered contrast of the table of that name.",
+    lambda sources: comparison_table(sources.evidence, sources.table("equal_settings")),
     ("contrast", "where"),
     points=("effect", "low", "high"),
     shares=("smallest_visible",),
@@ -167,6 +171,54 @@ def _comparison_row(view: Evidence, part: Part, where: str) -> dict[str, Any]:
         estimate.n_groups, "; ".join((*part.flaws, *part.unequal)), " ".join(part.cells),
     )  # fmt: skip
     return dict(zip(COMPARISON_COLUMNS, values, strict=True))
+
+
+def _registered_row(row: Row) -> dict[str, Any]:
+    """A row of the table ``equal_settings`` as one of this table."""
+    flaws = (
+        f"lr {row['lr']:g}, KL weight {row['kl_weight']:g}; t interval over {row['interval_over']}; decides no claim"
+    )
+    changed = {"contrast": f"{row['contrast']}, equal settings", "selected_on": FIXED, "floor": row["interval_over"]}
+    values = {**row, **changed, "n_groups": "", "flaws": flaws}
+    return {name: values[name] for name in COMPARISON_COLUMNS}
+
+
+def equal_settings_table(evidence: Evidence) -> pd.DataFrame:
+    """Differences at equal settings, one row per scope, contrast, setting and measure; shares of 1.
+
+    See :func:`reports.analysis.equal_settings.differences_by_setting`.
+    """
+    tables = [
+        differences_by_setting(evaluated_cells(view), view.methods).assign(scope=view.name, scale=view.scale)
+        for view in evidence.views()
+    ]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+EQUAL_INTERVAL = Formula(
+    "Effect -/+ t x SE over what “interval over” names, after the mean over seeds and searches. The bands of all "
+    "points of a contrast and measure hold together: t at 1 - 2.5 % / points (Bonferroni)."
+)
+EQUAL_SETTINGS_CARD = TableCard(
+    "equal_settings",
+    "All else equal",
+    "Pairs of cells that differ in the method alone: same task, seed, data, weights, recipe and shared "
+    "hyperparameters. Any evaluated cells count: of searches, confirm cells, and cells of a grid such as the recipe "
+    "“dose”. In points. This is about mechanism and decides no claim. “registered” marks CAR-FT minus FT at KL weight "
+    "1 and the learning rate with FT's best validation accuracy. A setting with one task, search or seed has no row.",
+    lambda sources: equal_settings_table(sources.evidence),
+    ("contrast", "where", "lr", "kl_weight", "others", "recipe"),
+    points=("effect", "low", "high", "band_*"),
+    shares=("second_val_top1", "smallest_visible"),
+    formulas={
+        "effect": Formula("Mean over tasks of first minus second, over seeds and then searches of a task before."),
+        "low": EQUAL_INTERVAL,
+        "high": EQUAL_INTERVAL,
+        "band_*": EQUAL_INTERVAL,
+        "smallest_visible": Formula("(t(97.5 %) + t(80 %)) x SE."),
+        "second_val_top1": Formula("Mean over the same of the second cell's val/top1."),
+    },
+)
 
 
 UNCERTAINTY_COLUMNS = (

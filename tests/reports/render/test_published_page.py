@@ -5,17 +5,13 @@ The page has many methods and two families, which planted results do not have.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 
 from carft.store.archive import unpack
-from carft.store.records import Store
 from reports.claims.verdicts import ledger
 from reports.render.manifest import Manifest
 from sweeps.recipes import load_recipe
@@ -55,34 +51,6 @@ def test_the_tables_that_texts_link_to_are_those_of_the_records(path: Path, publ
 def test_the_recipe_of_readings_names_the_number_of_its_cells(published: Path) -> None:
     cells = pd.read_csv(published / "report" / "tables" / "cells.csv")
     assert f"{(cells['task'] == 'icons/all').sum()} cells" in load_recipe("readings").expect
-
-
-def test_the_contrasts_at_equal_settings_are_those_of_the_first_trials(published: Path) -> None:
-    """Trial 0 of every search has the same settings for all methods; a t interval over the means of nine tasks."""
-    store, levels = Store(published / "results"), defaultdict(list)
-    for study in store.studies():
-        if study.oracle and study.task.startswith("icons-full/"):
-            levels[study.method, study.task].append(_levels(store, study.trials[0].cell))
-    for record in store.records():
-        cell = record.cell
-        if (cell.method, cell.model) == ("zeroshot", "icons-resnet") and ("ft", cell.task) in levels:
-            levels["zeroshot", cell.task].append(_levels(store, record.id))
-    means = pd.DataFrame({key: np.mean(rows, axis=0) for key, rows in levels.items()}).T
-    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
-    for first, second in (("car_ft", "ft"), ("car_ft", "car_ft_random"), ("ft", "zeroshot")):
-        tasks = (means.loc[first] - means.loc[second]).dropna()
-        assert len(tasks) == 9
-        half = scipy.stats.t.ppf(0.975, 8) * tasks.sem()
-        shown = (f"{m:+.2f} ({m - h:+.2f} to {m + h:+.2f})" for m, h in zip(tasks.mean(), half, strict=True))
-        assert f"| {' | '.join(shown)} |".replace("-", "−") in text
-
-
-def _levels(store: Store, cell: str) -> tuple[float, float, float]:
-    """Accuracy on the test set, its mean over the suites, and the mean recognition of contexts on the suites, in %."""
-    sets = {name: evaluation.metrics for name, evaluation in store.evaluations(cell).items()}
-    suites = {name: metrics for name, metrics in sets.items() if name != "test"}
-    means = [np.mean([m[f"{name}/{metric}"] for name, m in suites.items()]) for metric in ("top1", "context_top1")]
-    return 100 * sets["test"]["test/top1"], 100 * float(means[0]), 100 * float(means[1])
 
 
 @NEEDS_A_BROWSER

@@ -19,15 +19,18 @@ def test_every_method_is_compared_with_ft_and_car_ft_with_every_other(tmp_path: 
     plant(Store(tmp_path), TASKS, Plan(TOP1, CONTEXT, groups=12), curves=False)
     sources = sources_of(Store(tmp_path))
     table = sources.table("comparisons").set_index(["contrast", "where"])
-    assert list(dict.fromkeys(table.index.get_level_values(0))) == ["L2-SP - FT", "CAR-FT - FT", "CAR-FT - L2-SP"]
-    assert list(dict.fromkeys(table.index.get_level_values(1))) == ["contexts", "ID test", "mean OOD"]
+    tuned = ["L2-SP - FT", "CAR-FT - FT", "CAR-FT - L2-SP"]
+    assert list(dict.fromkeys(table.index.get_level_values(0))) == [*tuned, "CAR-FT - FT, equal settings"]
+    assert list(dict.fromkeys(table.loc[tuned].index.get_level_values(1))) == ["contexts", "ID test", "mean OOD"]
+    registered = table.loc[("CAR-FT - FT, equal settings", "ID test")]  # the winners have these settings here
+    assert registered["effect"] == pytest.approx(table.loc[("CAR-FT - FT", "ID test"), "effect"])
     tasks = sources.table("tasks").groupby("method")["test_top1"].mean()
     for first, second in (("l2_sp", "ft"), ("car_ft", "ft"), ("car_ft", "l2_sp")):
         labels = {"l2_sp": "L2-SP", "ft": "FT", "car_ft": "CAR-FT"}
         row = table.loc[(f"{labels[first]} - {labels[second]}", "ID test")]
         assert row["effect"] == pytest.approx(tasks[first] - tasks[second])
         assert row["low"] < row["effect"] < row["high"] and row["flaws"] == ""
-    sums = table["effect"].unstack()
+    sums = table.loc[tuned, "effect"].unstack()
     assert sums.loc["CAR-FT - L2-SP"].to_numpy() == pytest.approx(
         (sums.loc["CAR-FT - FT"] - sums.loc["L2-SP - FT"]).to_numpy()
     )

@@ -1,0 +1,199 @@
+"""All else equal: pairs of cells that differ in the method alone, and their differences at each setting.
+
+This is about mechanism and decides no claim: settings are given and not tuned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from carft.core.errors import UserError
+from carft.spec.cell import PROTOCOL, Cell, Training
+from carft.spec.registry import MethodCard, hyperparameter_words
+from carft.spec.study import SEED_BLOCK
+from reports.evidence.evidence import Evidence
+from reports.evidence.scopes import Scope
+from reports.stats.intervals import POWER
+
+#: where a difference is measured -> the metric of a cell
+MEASURES = {"ID test": "test/top1", "mean OOD": "ood/mean/top1", "contexts of the suites": "ood/context_top1"}
+#: methods whose difference is asked first; every other trained method is compared with FT
+FIRST_CONTRASTS = (("car_ft", "ft"), ("car_ft", "car_ft_random"), ("ft", "zeroshot"))
+#: the KL weight of the registered contrast; its learning rate is the one that validation prefers for FT
+REGISTERED_WEIGHT = 1.0
+SETTING = ("contrast", "recipe", "lr", "kl_weight", "others")
+COLUMNS = (
+    "contrast", "where", "lr", "kl_weight", "others", "recipe", "effect", "low", "high", "band_low", "band_high",
+    "n_points", "smallest_visible", "n_tasks", "n_searches", "n_seeds", "n_pairs", "interval_over", "second_val_top1",
+    "registered", "cells",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EvaluatedCell:
+    """A cell that was evaluated on all held-out sets of its task, with its metrics and their means over suites."""
+
+    cell: Cell
+    metrics: Mapping[str, float]
+
+
+Pair = tuple[EvaluatedCell, EvaluatedCell]
+
+
+def equal_pairs(cells: Iterable[EvaluatedCell], first: MethodCard, second: MethodCard) -> list[Pair]:
+    """Return the pairs of a cell of ``first`` and one of ``second`` that differ in nothing but the method.
+
+    Task, data, weights, seed, training, reading, precision and protocol are equal, and so is every hyperparameter of
+    ``second``; those that ``first`` has besides are free. There is no pair where ``second`` has a hyperparameter that
+    ``first`` does not share. An untrained ``second`` pairs with every seed and training.
+    """
+    trained = second.kind == "trained"
+    if trained and not {second.shares.get(name) for name in second.space} <= {*first.shares.values()}:
+        return []
+
+    def question(cell: Cell, card: MethodCard) -> str:
+        """What both sides have in common."""
+        common = {card.shares[n]: v for n, v in cell.hyperparameters.items() if card.shares.get(n) in shared}
+        alike = replace(cell, method="", hyperparameters=common, plugin="")
+        return (alike if trained else replace(alike, seed=0, training=Training(), precision="float32")).id
+
+    shared = {*second.shares.values()}
+    cells = list(cells)
+    partners: dict[str, list[EvaluatedCell]] = defaultdict(list)
+    for one in sorted((c for c in cells if c.cell.method == second.name), key=lambda c: c.cell.id):
+        partners[question(one.cell, second)].append(one)
+    pairs = []
+    for one in (c for c in cells if c.cell.method == first.name):
+        if candidates := partners.get(question(one.cell, first)):
+            same = [c for c in candidates if c.cell.precision == one.cell.precision]
+            pairs.append((one, (same or candidates)[0]))
+    return pairs
+
+
+def differences_by_setting(cells: Iterable[EvaluatedCell], methods: Mapping[str, MethodCard]) -> pd.DataFrame:
+    """Return one row per contrast, setting and measure of the cells of one scope; effects are shares of 1.
+
+    Differences are averaged over the seeds of a search, then over the searches of a task, then over tasks. ``low`` and
+    ``high`` are a 95 % t interval over tasks; where the cells are of one task, over its searches, or over the seeds of
+    its one search. ``band_low`` and ``band_high`` hold for all ``n_points`` settings of a contrast and measure together
+    (Bonferroni). A setting with a single task, search or seed has no row. ``recipe`` says what differs from the
+    settings of training and reading that most pairs have.
+    """
+    cells = list(cells)
+    contrasts = [*FIRST_CONTRASTS, *((name, "ft") for name, card in methods.items() if card.kind == "trained")]
+    pairs = [
+        (_contrast_name(methods, first, second), pair)
+        for first, second in dict.fromkeys(c for c in contrasts if c[0] != c[1])
+        for pair in equal_pairs(cells, methods[first], methods[second])
+    ]
+    if not pairs:
+        return pd.DataFrame(columns=list(COLUMNS))
+    counts = Counter(_recipe(first.cell) for _, (first, _) in pairs)
+    default = {*_recipe(Cell("", "", "", "", ""))}
+    usual = dict(max(counts.items(), key=lambda counted: (counted[1], len(default.intersection(counted[0]))))[0])
+    frame = pd.DataFrame([_pair_row(name, pair, usual) for name, pair in pairs])
+    has_tasks = frame["task"].nunique() > 1
+    rows = [
+        {**dict(zip(SETTING, setting, strict=True)), **row}
+        for setting, group in frame.groupby(list(SETTING), sort=False, dropna=False)
+        if len(group) > 1
+        for row in _measured_rows(group, has_tasks)
+    ]
+    if not rows:
+        return pd.DataFrame(columns=list(COLUMNS))
+    table = pd.DataFrame(rows)
+    table["n_points"] = table.groupby(["contrast", "where", "recipe"])["effect"].transform("size")
+    for prefix, points in (("", 1), ("band_", table["n_points"])):
+        half = scipy.stats.t.ppf(1 - 0.025 / points, table["df"]) * table["error"]
+        table[f"{prefix}low"], table[f"{prefix}high"] = table["effect"] - half, table["effect"] + half
+    quantiles = sum(scipy.stats.t.ppf(p, table["df"]) for p in (0.975, POWER))
+    table["smallest_visible"] = quantiles * table["error"]
+    table["registered"] = _is_registered(table, _contrast_name(methods, *FIRST_CONTRASTS[0]))
+    return table[list(COLUMNS)]
+
+
+def _contrast_name(methods: Mapping[str, MethodCard], first: str, second: str) -> str:
+    return f"{methods[first].label} - {methods[second].label}"
+
+
+def _recipe(cell: Cell) -> tuple[tuple[str, Any], ...]:
+    """What a cell has besides task, weights, method, hyperparameters and seed."""
+    protocol = {name: getattr(cell, name) for name in ("precision", *PROTOCOL)}
+    return tuple({**asdict(cell.training), **asdict(cell.reading), **protocol}.items())
+
+
+def _pair_row(contrast: str, pair: Pair, usual: Mapping[str, Any]) -> dict[str, Any]:
+    first, second = pair
+    values = dict(first.cell.hyperparameters)
+    return {
+        "contrast": contrast,
+        "recipe": ", ".join(f"{name} {value}" for name, value in _recipe(first.cell) if value != usual[name]),
+        "lr": values.pop("lr", np.nan),
+        "kl_weight": values.pop("kl_weight", np.nan),
+        "others": ", ".join(f"{hyperparameter_words(name)} {value:g}" for name, value in sorted(values.items())),
+        "task": first.cell.task,
+        "search": first.cell.seed // SEED_BLOCK,
+        "seed": first.cell.seed,
+        **{where: first.metrics.get(m, np.nan) - second.metrics.get(m, np.nan) for where, m in MEASURES.items()},
+        "second_val_top1": second.metrics["val/top1"],
+        "cells": f"{first.cell.id} {second.cell.id}",
+    }
+
+
+def _measured_rows(pairs: pd.DataFrame, has_tasks: bool) -> Iterator[dict[str, Any]]:
+    """Effect, standard error and counts of the pairs of one setting, for each measure that has two units or more."""
+    for where in MEASURES:
+        measured = pairs.dropna(subset=[where])
+        over, units = "searches", measured.groupby(["task", "search"])[[where, "second_val_top1"]].mean()
+        if has_tasks:
+            over, units = "tasks", units.groupby("task").mean()
+        elif len(units) == 1:
+            over, units = "seeds", measured
+        if len(units) > 1:
+            yield {
+                "where": where,
+                "effect": units[where].mean(),
+                "error": units[where].sem(),
+                "df": len(units) - 1,
+                "n_tasks": measured["task"].nunique(),
+                "n_searches": measured["search"].nunique(),
+                "n_seeds": measured["seed"].nunique(),
+                "n_pairs": len(measured),
+                "interval_over": over,
+                "second_val_top1": units["second_val_top1"].mean(),
+                "cells": " ".join(dict.fromkeys(" ".join(measured["cells"]).split())),
+            }
+
+
+def _is_registered(table: pd.DataFrame, contrast: str) -> pd.Series:
+    """Whether a row is of the registered contrast: CAR-FT minus FT at KL weight 1 and FT's best learning rate.
+
+    It is the one with the highest validation accuracy of FT among those that were run on as many tasks as any.
+    """
+    asked = table[(table["contrast"] == contrast) & (table["recipe"] == "") & (table["kl_weight"] == REGISTERED_WEIGHT)]
+    if asked.empty:
+        return pd.Series(False, table.index)
+    best = asked.sort_values(["n_tasks", "second_val_top1"]).iloc[-1]["lr"]
+    return table.index.isin(asked.index) & (table["lr"] == best)
+
+
+def evaluated_cells(evidence: Evidence) -> list[EvaluatedCell]:
+    """Return the cells of a scope, of any study or none, that were evaluated on all held-out sets of their task."""
+    archive = evidence.archive
+    pools = archive.catalog.pools(study.task for study in archive.studies)
+    cells = []
+    for name, record in archive.records.items():
+        try:
+            belongs = Scope.of(record.cell, archive.catalog, pools) == evidence.scope
+        except UserError:  # the task is not known here
+            continue
+        if belongs and not record.cell.parents and archive.evaluated(name) >= set(evidence.set_names(record.cell.task)):
+            cells.append(EvaluatedCell(record.cell, archive.metrics(name)))
+    return cells
