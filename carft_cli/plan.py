@@ -204,7 +204,7 @@ def _as_json(
 
 def _rows(chosen: Recipe, forecast: Forecast) -> list[dict[str, Any]]:
     """A row per task: what is left of it."""
-    kinds = ("search", "confirm", "curve", "soup")
+    kinds = ("grid",) if chosen.grid else ("search", "confirm", "curve", "soup")
     rows = []
     for task in chosen.tasks:
         mine = [one for one in forecast.left if one.task == task]

@@ -77,6 +77,7 @@ def check(recipe: Name, plugin: Plugins = None, as_json: AsJson = False) -> None
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:
-    counts = {"tasks": len(recipe.tasks), "trials": recipe.trials, "seeds": recipe.seeds, "searches": recipe.searches}
+    trials = 0 if recipe.grid else recipe.trials
+    counts = {"tasks": len(recipe.tasks), "trials": trials, "seeds": recipe.seeds, "searches": recipe.searches}
     epochs = recipe.training.epochs
     return {"recipe": recipe.name, "methods": ", ".join(recipe.methods), **counts, "epochs": epochs}

@@ -212,7 +212,8 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
     from carft.store.failures import failures
     from sweeps.status.progress import winners_table
 
-    out.print(winners_table(protocol))
+    if not protocol.recipe.grid:
+        out.print(winners_table(protocol))
     out.print(
         f"{summary.cells_done} cells done, {summary.cells_reused} found done, {summary.cells_failed} failed, "
         f"{summary.wall_s:.0f} s. Records: {results}",

@@ -231,7 +231,7 @@ def range_of_model(changed: Recipe, recipe: Recipe) -> dict[str, tuple[float, fl
     from carft.spec.registry import learning_rates
 
     model, known = changed.model, recipe.model or changed.catalog.card(changed.tasks[0]).model
-    if model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):
+    if changed.grid or model is None or (model == known and (recipe.model is None or "lr" in recipe.space)):
         return {}
     if not any("lr" in changed.catalog.method(name).space for name in changed.methods):
         return {}

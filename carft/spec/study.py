@@ -9,7 +9,7 @@ from carft.spec.cell import stable_hash
 from carft.spec.weights import DIGEST_MARK, id_form, path_in
 
 #: keys of study.json that do not identify the study; files of earlier versions have ``seed``
-BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "extended_from", "allow_edges")
+BOOKKEEPING = ("id", "seed", "trials", "winner", "confirm", "oracle", "too_few", "grid", "extended_from", "allow_edges")
 #: number of seeds of each search: the second search has those from 1000 on
 SEED_BLOCK = 1000
 

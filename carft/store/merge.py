@@ -184,7 +184,8 @@ def _studies(stores: tuple[Store, Store], merged: Merged, kept: int) -> dict[str
         )
         confirm = dict.fromkeys(c for s in pair if s.winner == larger.winner for c in s.confirm)
         seen = larger.extended_from or _seen_before(smaller, larger, stores)
-        studies[name] = larger.model_copy(update={"confirm": list(confirm), "extended_from": seen})
+        changes = {"confirm": list(confirm), "grid": [*dict.fromkeys(c for s in pair for c in s.grid)]}
+        studies[name] = larger.model_copy(update={**changes, "extended_from": seen})
     return studies
 
 

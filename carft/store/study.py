@@ -101,6 +101,8 @@ class StudyFile(Document):
     """Whether the search cells are evaluated on the held-out sets as well, for oracle selection."""
     too_few: str = ""
     """Why a search that has ended has no winner; empty otherwise."""
+    grid: list[str] = Field(default_factory=list)
+    """Ids of the cells at fixed settings of a recipe with a grid, which searches nothing: it has no trials."""
     extended_from: Extension | None = None
     """Size of the study before it grew, or changed its winner, after its test metrics were seen."""
 

@@ -363,6 +363,7 @@ def _which(study: StudyFile) -> str:
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
     methods = archive.catalog.methods
+    studies = [study for study in studies if not study.grid] or studies
     largest = _reference(sorted(studies, key=_size), methods)
     alike = Counter(map(_version, studies))
 

@@ -106,7 +106,7 @@ class _Folder:
     @cached_property
     def outside(self) -> list[Cell]:
         """Trained cells that no study names."""
-        named = {c for s in self.every_study for c in (*s.confirm, *(t.cell for t in s.trials))}
+        named = {c for s in self.every_study for c in (*s.confirm, *s.grid, *(t.cell for t in s.trials))}
         return [r.cell for r in self.records.values() if not r.cell.parents and r.id not in named]
 
     @cached_property

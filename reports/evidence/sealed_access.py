@@ -23,8 +23,8 @@ COLUMNS = ("cell", "task", "method", "role", "sets", "most_often", "by", "cautio
 class SealedAccess:
     """What the log and the evaluations say.
 
-    openings: cell -> (set -> times). by: cell -> commands. roles: cell -> search, confirm, untrained, post-hoc,
-    single.
+    openings: cell -> (set -> times). by: cell -> commands. roles: cell -> search, confirm, grid, untrained,
+    post-hoc, single.
     planned: search cells that a sweep opened for oracle selection, which chooses nothing that is reported.
     seen: search cells that were opened otherwise. tainted: they, and what was confirmed or interpolated from their
     studies. extended: confirm cells, and what was interpolated from them, of studies that went on after test was seen.
@@ -145,7 +145,7 @@ def _roles(evidence: Evidence, studies: Sequence[StudyFile]) -> dict[str, str]:
         else:
             roles[record.id] = "single" if record.cell.hyperparameters else "untrained"
     for study in studies:
-        roles.update(dict.fromkeys(study.confirm, "confirm"))
+        roles.update(dict.fromkeys(study.grid, "grid") | dict.fromkeys(study.confirm, "confirm"))
     for study in studies:
         roles.update(dict.fromkeys((t.cell for t in study.trials), "search"))
     return roles

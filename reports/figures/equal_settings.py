@@ -41,7 +41,9 @@ class EqualSettings(ReportFigure):
                 panel = lines[(lines["contrast"] == name) & (lines["where"] == where)].sort_values("kl_weight")
                 for lr, part in panel.groupby("lr"):
                     color, mark = styles[lr]
-                    low, effect, high = (100 * part[column] for column in ("band_low", "effect", "band_high"))
+                    low, effect, high = (
+                        100 * part[column].clip(-1, 1) for column in ("band_low", "effect", "band_high")
+                    )
                     axis.fill_between(part["kl_weight"], low, high, color=color, alpha=0.15, lw=0)
                     axis.plot(part["kl_weight"], effect, color=color, marker=mark, ms=4, label=f"{lr:.2g}")
                 axis.axhline(0, color="black", lw=0.8)

@@ -109,7 +109,8 @@ def _stages(
         else:
             studies[work.study][work.kind].append(work)
     for kinds in studies.values():
-        searches = [(0, seconds_of(work), False) for work in kinds["search"] for _ in range(work.jobs)]
+        begun = (*kinds["search"], *kinds["grid"])
+        searches = [(0, seconds_of(work), False) for work in begun for _ in range(work.jobs)]
         confirms = [(1, seconds_of(work), True) for work in kinds["confirm"] for _ in range(work.jobs)]
         last = [(1, seconds_of(work), False) for kind in LAST for work in kinds[kind] for _ in range(work.jobs)]
         yield [stage for stage in (searches, confirms, last) if stage]

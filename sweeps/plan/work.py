@@ -114,7 +114,7 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
         kind: Kind, method: str, wanted: int, settled: int, passes: float, bytes_: float, of: int = 1
     ) -> PendingWork:
         jobs = max(0, wanted - settled)
-        steps = trained if kind in ("search", "confirm") else 0
+        steps = trained if kind in ("search", "grid", "confirm") else 0
         return PendingWork(study.id, kind, task, method, jobs, jobs * of, passes, steps, bytes_ * max(1, of))
 
     budget = recipe.training_of()
@@ -123,6 +123,10 @@ def _work_of(protocol: Protocol, study: Study, costs: Costs, weights: int) -> It
     small, whole = (costs.prediction_bytes(task, count) for count in (images.val, images.val + sealed))
     souped = "soup" in recipe.methods and study.method.in_soups and recipe.trials > 1
     stored = weights if souped or recipe.oracle else 0
+    if recipe.grid:
+        grid = [Job("grid", cell) for cell in study.grid_cells]
+        yield left("grid", name, len(grid), _settled(protocol, grid), training + sealed, whole)
+        return
     searches = [Job("search", cell) for _, _, cell in protocol.trials(study)]
     if protocol.too_few(study):
         return

@@ -47,8 +47,8 @@ def payload(
 
     results: path or URL of the results folder. hang_after: seconds without a heartbeat after which the job is ended; 0
     disables the limit. start: name of the sweep that sends the job. aside: GPUs on which it must not run. wide: whether
-    it has more workers than other jobs. catalog: knows task and method. Only search cells store features of the
-    pretrained model: all trials of a search have one seed.
+    it has more workers than other jobs. catalog: knows task and method. Search and grid cells store features of
+    the pretrained model, since many of them have one seed.
     """
     return {
         "kind": job.kind,
@@ -58,7 +58,7 @@ def payload(
         "alphas": list(job.alphas),
         "start": start,
         "results": results,
-        "execution": asdict(replace(execution, feature_writes=job.kind == "search")),
+        "execution": asdict(replace(execution, feature_writes=job.kind in ("search", "grid"))),
         "hang_after": hang_after,
         "aside": sorted(aside),
         "wide": wide,

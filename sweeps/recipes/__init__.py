@@ -8,7 +8,16 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    ValidationInfo,
+)
 
 from carft.core.errors import UserError, unknown
 from carft.core.settings import require_allowed
@@ -60,6 +69,9 @@ def _counted_in_smoke(readings: Readings | None, info: ValidationInfo) -> Readin
     return readings
 
 
+Grid = dict[str, Annotated[list[NonNegativeFloat], Field(min_length=1)]]
+
+
 class Smoke(Strict):
     """What a smoke run changes."""
 
@@ -71,6 +83,7 @@ class Smoke(Strict):
     methods: Methods | None = None
     combinations: NonNegativeInt | None = None
     """Of readings, where the recipe has some."""
+    grid: Grid | None = None
 
 
 class SearchRange(Strict):
@@ -100,6 +113,13 @@ class Recipe(SearchSettings):
     space: Annotated[
         dict[str, SearchRange],
         Field(description="Hyperparameter with its range, for every method that has it; default: the methods' own."),
+    ] = Field(default_factory=dict)
+    grid: Annotated[
+        Grid,
+        Field(
+            description="Hyperparameter with its values: every method is run at all combinations, with every seed, and "
+            "evaluated on the held-out sets. There is no search, and a claim is not decided by it."
+        ),
     ] = Field(default_factory=dict)
     readings: Annotated[
         Readings | None,
@@ -197,6 +217,7 @@ class Recipe(SearchSettings):
         training = replace(self.training, epochs=smoke.epochs, steps=smoke.steps or self.training.steps)
         small = {"trials": smoke.trials, "seeds": smoke.seeds, "searches": 1}
         fewer = {"alphas": smoke.alphas or self.alphas, "methods": smoke.methods or self.methods}
+        fewer |= {"grid": smoke.grid or self.grid}
         readings = self.readings
         if readings is not None and smoke.combinations is not None:
             readings = readings.model_copy(update={"combinations": smoke.combinations})
@@ -233,13 +254,15 @@ class Recipe(SearchSettings):
             raise UserError("wise_ft interpolates towards a fine-tuned model.", "Add ft or car_ft to --methods.")
         if "soup" in recipe.methods and not set(souped := self.catalog.souped_methods()) & set(recipe.methods):
             raise UserError("soup averages the search cells of a study.", f"Add {' or '.join(souped)} to --methods.")
+        if recipe.grid:
+            _require_no_search(recipe, asked)
         if recipe.searches > 1 and recipe.seeds >= SEED_BLOCK - 1:
             raise UserError(
                 f"{recipe.seeds} confirm seeds are too many for more than one search: each has {SEED_BLOCK} seeds.",
                 "Ask for fewer --seeds, or for more --searches with fewer seeds each.",
             )
         known = {name for method in self.catalog.methods.values() for name in method.space}
-        for name in recipe.space:
+        for name in (*recipe.space, *recipe.grid):
             if name not in known:
                 raise unknown("hyperparameter", name, known)
         for choice in recipe.choices():
@@ -250,6 +273,22 @@ class Recipe(SearchSettings):
     def choices(self) -> list[Choice]:
         """All readings that the recipe runs."""
         return [Choice()] if self.readings is None else self.readings.listed()
+
+
+def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
+    for name in ("trials", "searches", "oracle"):
+        if asked.get(name) is not None:
+            raise UserError(
+                f"{recipe.name} runs a grid and searches nothing: --{name} has no meaning for it.",
+                "Leave it out. The number of seeds is --seeds.",
+            )
+    if combined := [name for name in recipe.methods if recipe.catalog.method(name).kind == "post-hoc"]:
+        raise UserError(
+            f"{recipe.name} runs a grid, and {combined[0]} is made of the winner or the trials of a search.",
+            "Leave it out of the methods.",
+        )
+    if recipe.readings is not None:
+        raise UserError(f"{recipe.name} has a grid and readings.", "Keep one of the two.")
 
 
 def _resolved(patterns: list[str], catalog: Catalog) -> list[str]:

@@ -14,7 +14,7 @@ EXTENDS, TASKS_FILE = "extends", "tasks_file"
 #: the hyperparameter whose range depends on the model
 LR = "lr"
 #: fields of which single entries are replaced
-MERGED = ("training", "smoke", "space")
+MERGED = ("training", "smoke", "space", "grid")
 #: fields that hold for a recipe itself, and not for those that extend it
 OWN = ("name", "expect", "without_data")
 
@@ -35,9 +35,9 @@ def base_of(content: Mapping[str, Any], source: str) -> str:
 def extended(content: Mapping[str, Any], base: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return the content of a recipe with what it does not say from ``base``.
 
-    Name and expectation are not inherited, nor is the recipe that runs without data. Of training, smoke and space only
-    the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a tasks
-    file and without tasks all tasks of the file are meant.
+    Name and expectation are not inherited, nor is the recipe that runs without data. Of the fields in :data:`MERGED`
+    only the entries that the recipe names are replaced. The learning rates of another model are not inherited. With a
+    tasks file and without tasks all tasks of the file are meant.
     """
     own = {name: value for name, value in content.items() if name != EXTENDS}
     kept = {name: value for name, value in base.items() if name not in OWN}

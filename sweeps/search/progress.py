@@ -21,14 +21,15 @@ from sweeps.search.study import Study
 #: trials of a study that must fail first, all with the same error of code, for its other trials not to run
 FIRST_TRIALS = 2
 #: kinds of jobs, in the order in which they run: those of all studies before the next kind
-Kind = Literal["search", "confirm", "curve", "soup", "oracle"]
-KINDS: tuple[Kind, ...] = ("search", "confirm", "curve", "soup", "oracle")
+Kind = Literal["search", "grid", "confirm", "curve", "soup", "oracle"]
+KINDS: tuple[Kind, ...] = ("search", "grid", "confirm", "curve", "soup", "oracle")
 
 
 @dataclass(frozen=True)
 class Job:
     """A unit of work for one actor: a cell, the WiSE-FT curve of a finished confirm cell, or the soups of a study.
 
+    A ``grid`` cell has a fixed setting and belongs to no search.
     All but search cells are unsealed; ``oracle`` unseals a search cell, after its study has a winner. Confirm cells
     keep their weights, and so do search cells that are needed again.
     """
@@ -49,7 +50,7 @@ class Job:
     @property
     def trains(self) -> bool:
         """Whether a training is part of the job."""
-        return self.kind in ("search", "confirm") and bool(self.cell.hyperparameters)
+        return self.kind in ("search", "grid", "confirm") and bool(self.cell.hyperparameters)
 
     def cells(self) -> list[Cell]:
         """The cells this job finishes."""
@@ -118,7 +119,7 @@ class StudyProgress:
     def trials(self) -> list[TrialJob]:
         """The trials of the study. What they try depends on no result, so all of them can run at once."""
         study, trials, kept = self.study, list[TrialJob](), self.is_souped or self.recipe.oracle
-        for number in range(self.recipe.trials):
+        for number in range(0 if self.recipe.grid else self.recipe.trials):
             parameters = study.parameters(number)
             trials.append(TrialJob(number, parameters, Job("search", study.cell(parameters, study.search_seed), kept)))
         return trials
@@ -176,6 +177,7 @@ class StudyProgress:
         if self.study.task in self.state.unreadable:
             return []
         jobs = [] if self.code_error else [trial.job for trial in self.trials]
+        jobs += [Job("grid", cell) for cell in self.study.grid_cells]
         jobs += [Job("confirm", cell) for cell in self.confirm_cells]
         if "wise_ft" in self.recipe.methods:
             confirmed = [cell for cell in self.confirm_cells if cell.id in self.state.done]

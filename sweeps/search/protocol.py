@@ -157,12 +157,13 @@ class Protocol:
 
     def planned(self) -> Counter[Kind]:
         """Kind of job -> cells of the whole sweep that it computes."""
-        recipe, studies = self.recipe, len(self.studies)
+        recipe, studies = self.recipe, 0 if self.recipe.grid else len(self.studies)
         souped = sum(progress.is_souped for progress in self._progress.values()) if recipe.trials > 1 else 0
         curves = len(recipe.alphas) if "wise_ft" in recipe.methods else 0
         return Counter(
             {
                 "search": studies * recipe.trials,
+                "grid": sum(len(study.grid_cells) for study in self.studies),
                 "confirm": studies * recipe.seeds + len(self._untrained),
                 "curve": studies * recipe.seeds * curves,
                 "soup": souped * len(SOUP_RULES),

@@ -47,7 +47,7 @@ class Study:
             "model": model,
             "pretrained": pretrained,
             "method": self.method.name,
-            "space": {n: [r.low, r.high, r.first_guess] for n, r in self.space.items()},
+            "space": {} if self.recipe.grid else {n: [r.low, r.high, r.first_guess] for n, r in self.space.items()},
             "sampler": SOBOL,
             "search_seed": self.search_seed,
             "training": self._training(),
@@ -74,6 +74,15 @@ class Study:
     @cached_property
     def id(self) -> str:
         return study_id(identity(self.content))
+
+    @cached_property
+    def grid_cells(self) -> list[Cell]:
+        """Its cells of a recipe with a grid; a hyperparameter without values there has its first guess."""
+        if not self.recipe.grid:
+            return []
+        values = [self.recipe.grid.get(name, [limits.first_guess]) for name, limits in self.space.items()]
+        settings = [dict(zip(self.space, setting, strict=True)) for setting in product(*values)]
+        return [self.cell(setting, seed) for seed in self.recipe.confirm_seeds() for setting in settings]
 
     @cached_property
     def _cells(self) -> dict[tuple[frozenset, int], Cell]:

@@ -26,7 +26,8 @@ def study_content(progress: StudyProgress, running: Container[str], oracle: bool
         "winner": winner.cell if winner else None,
         "confirm": [cell.id for cell in progress.confirm_cells],
     }
-    marks = {"allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": progress.no_winner}
+    marks: dict[str, Any] = {"grid": [cell.id for cell in study.grid_cells]}
+    marks |= {"allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": progress.no_winner}
     return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
 
 
@@ -64,6 +65,7 @@ def with_extension(
         if 0 < (tested := sum(bool(store.evaluated(cell)) for cell in content.confirm)) < len(content.confirm):
             return content.model_copy(update={"extended_from": Extension(trials=len(content.trials), confirm=tested)})
         return content
+    content = content.model_copy(update={"grid": [*dict.fromkeys((*on_disk.grid, *content.grid))]})
     extension = on_disk.extended_from
     if extension is None:
         grew = len(content.trials) > len(on_disk.trials) or len(content.confirm) > len(on_disk.confirm)

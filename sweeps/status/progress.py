@@ -70,16 +70,14 @@ class ProgressDisplay:
         return f"{len(self.protocol.running)} running, {len(self.protocol.failed)} failed, {time_left}"
 
     def _render(self) -> Group:
-        table = _table("task", "method", "trials done", "best val/top1")
+        table = _table("task", "method", "cells done", "best val/top1")
         shown = labels(study.task for study in self.protocol.studies)
         for study in self.protocol.studies:
-            values = [
-                self.protocol.done[c.id]["val/top1"]
-                for _, _, c in self.protocol.trials(study)
-                if c.id in self.protocol.done
-            ]
+            cells = study.grid_cells or [cell for _, _, cell in self.protocol.trials(study)]
+            values = [self.protocol.done[c.id]["val/top1"] for c in cells if c.id in self.protocol.done]
             best = f"{100 * max(values):.1f}" if values else "-"
-            table.add_row(shown[study.task], _method_label(study), f"{len(values)}/{self.protocol.recipe.trials}", best)
+            count = len(study.grid_cells) or self.protocol.recipe.trials
+            table.add_row(shown[study.task], _method_label(study), f"{len(values)}/{count}", best)
         return Group(self.progress, table)
 
 

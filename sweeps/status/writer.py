@@ -82,7 +82,7 @@ class StatusWriter:
                 if not all(cell.id in self.protocol.done for cell in cells):
                     continue  # it will run again
                 self.time_left.add(job, now - since, cold=key in self._cold)
-                self._unread += [cell.id for cell in cells if job.kind in ("search", "confirm")]
+                self._unread += [cell.id for cell in cells if job.kind in ("search", "grid", "confirm")]
                 if job.kind != "oracle":  # an oracle job evaluates a cell that is done already
                     self._tasks |= {cell.id: cell.task for cell in cells}
             for key in set(running) - set(self._since):
