@@ -126,8 +126,8 @@ class StudyProgress:
 
     @cached_property
     def candidates(self) -> list[Candidate] | None:
-        """What selection sees: every trial that did not fail; None before all trials are settled."""
-        if not all(self.state.is_settled(trial.job) for trial in self.trials):
+        """What selection sees: every trial that did not fail; None before all trials are settled, and of a grid."""
+        if self.recipe.grid or not all(self.state.is_settled(trial.job) for trial in self.trials):
             return None
         cells = {trial.number: trial.job.cell.id for trial in self.trials}
         done = self.state.done

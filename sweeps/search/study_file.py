@@ -26,8 +26,8 @@ def study_content(progress: StudyProgress, running: Container[str], oracle: bool
         "winner": winner.cell if winner else None,
         "confirm": [cell.id for cell in progress.confirm_cells],
     }
-    marks: dict[str, Any] = {"grid": [cell.id for cell in study.grid_cells]}
-    marks |= {"allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": progress.no_winner}
+    grid = [cell.id for cell in study.grid_cells]
+    marks = {"grid": grid, "allow_edges": study.recipe.allow_edges, "oracle": oracle, "too_few": progress.no_winner}
     return StudyFile.model_validate(content | {name: mark for name, mark in marks.items() if mark})
 
 

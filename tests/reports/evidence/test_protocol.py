@@ -164,6 +164,20 @@ def test_a_winner_tested_with_another_seed_by_hand_is_named(case: Store) -> None
     assert cell in verdict(case).reason
 
 
+def test_cells_of_a_grid_are_no_departure_and_no_evidence_of_a_claim(case: Store) -> None:
+    before = verdict(case)
+    cells = [cell for method in METHODS for cell in with_seeds(case, method, [9])]
+    assert all(any(cell in line for line in named(case)) for cell in cells)
+    for number, method in enumerate(METHODS):
+        searched = study(case, method)
+        changes = {"id": method, "space": {}, "trials": [], "winner": None, "confirm": [], "grid": [cells[number]]}
+        case.write_study(method, searched.model_copy(update=changes))
+    assert not named(case)
+    assert (verdict(case).verdict, verdict(case).cells) == (before.verdict, before.cells)
+    equal = sources(case).table("equal_settings")
+    assert {*cells} <= {*equal[equal["contrast"] == "CAR-FT - FT"]["cells"].iloc[0].split()}
+
+
 def test_a_seed_that_was_never_tested_is_no_departure(case: Store) -> None:
     (cell,) = with_seeds(case, "car_ft", [9], opened=False)
     shutil.rmtree(case.folder(cell) / "evaluations")

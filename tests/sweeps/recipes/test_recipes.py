@@ -149,6 +149,19 @@ def test_names_and_numbers_given_on_the_command_line_are_checked(change: tuple, 
         load_recipe("miniature").changed(*change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trials": 3}, "--trials has no meaning"),
+        ({"oracle": True}, "--oracle has no meaning"),
+        ({"methods": ["ft", "car_ft", "wise_ft"]}, "wise_ft is made of the winner"),
+    ],
+)
+def test_what_needs_a_search_is_refused_of_a_grid(change: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe("dose").changed(**change)
+
+
 def test_what_the_command_line_overrides_is_overridden_and_nothing_else() -> None:
     recipe = load_recipe("miniature")
     changed = recipe.changed(["icons/body"], ["ft"], 7, 2)

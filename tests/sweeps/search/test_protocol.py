@@ -283,6 +283,32 @@ def test_a_study_that_is_extended_after_its_test_was_seen_says_so(store: Store) 
         assert store.studies()[0].extended_from == expected
 
 
+def test_a_grid_runs_every_setting_with_every_seed_and_grows_without_a_search(store: Store) -> None:
+    recipe = load_recipe("dose").smoked().model_copy(update={"tasks": TASKS})
+    Crew(store).work(Protocol(recipe, store), stop_after=7)  # then killed
+    protocol = Protocol(recipe, store)
+    assert len(protocol.done) == 7
+    jobs = Crew(store).work(protocol).finished
+    protocol.write_studies()
+    assert {job.kind for job in jobs if job.cell.hyperparameters} == {"grid"}
+    assert len(store.ids()) == protocol.total() == len(TASKS) * (1 + 2 * (1 + 2 + 2))
+    studies = {(study.task, study.method): study for study in store.studies()}
+    assert {(study.winner, study.too_few, len(study.trials)) for study in studies.values()} == {(None, "", 0)}
+    sizes = {"ft": 2, "car_ft": 4, "car_ft_random": 4}
+    assert {pair: len(study.grid) for pair, study in studies.items()} == {
+        (task, name): size for task in TASKS for name, size in sizes.items()
+    }
+    asked = {store.read(cell).cell for study in studies.values() for cell in study.grid}
+    assert {(cell.hyperparameters["lr"], cell.hyperparameters.get("kl_weight", 1.0), cell.seed) for cell in asked} == {
+        (1e-3, weight, seed) for weight in (1.0, 10.0) for seed in (1, 2)
+    }
+    other = Protocol(recipe.model_copy(update={"grid": {"lr": [2e-3], "kl_weight": [5.0]}}), store)
+    Crew(store).work(other)
+    other.write_studies()
+    assert {study.id for study in store.studies()} == {study.id for study in studies.values()}
+    assert all(len(study.grid) == sizes[study.method] + 2 for study in store.studies())
+
+
 def test_searches_are_studies_of_their_own_with_own_seeds_and_the_first_is_the_only_one_of_a_plain_sweep(
     store: Store,
 ) -> None:
