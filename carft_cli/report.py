@@ -129,8 +129,8 @@ def print_built(built: Built, results: str) -> None:
     for sentence in built.answer:
         topic, words = sentence.split(":", 1)
         out.print(Text.assemble((f"{topic}:", "bold"), words))
-    out.print(_claims_table([v for v in built.verdicts if v.verdict != "not run"]))
-    if untested := [v for v in built.verdicts if v.verdict == "not run"]:
+    out.print(_claims_table([v for v in built.verdicts if not v.missing]))
+    if untested := [v for v in built.verdicts if v.missing]:
         out.print("Not run:", style="bold")
     for v in untested:
         out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results)}")
@@ -144,6 +144,10 @@ def print_built(built: Built, results: str) -> None:
 COLOURS = {
     "reproduced": "green",
     "contradicted": "red",
+    "no-difference": "blue",
+    "suggested": "green",
+    "suggested-against": "red",
+    "suggested-no-difference": "blue",
     "inconclusive": "yellow",
     "not-decidable-at-this-size": "magenta",
     "on-record": "cyan",

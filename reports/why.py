@@ -114,7 +114,7 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
         ("claim", claim.statement),
         ("rule", claim.rule),
         ("source", claim.source),
-        ("verdict", f"{verdict.verdict} (scale {verdict.scale}): {verdict.reason}"),
+        ("verdict", f"{verdict.shown_word} (scale {verdict.scale}): {verdict.reason}"),
     ]
     if len(by_scope) > 1:
         others = [f"{name}@{other}" for other in by_scope if by_scope[other] is not verdict]

@@ -10,11 +10,9 @@ from importlib.resources import files
 
 import yaml
 
-from reports.claims.rules import UNDECIDABLE, Verdict
+from reports.claims.rules import Verdict
+from reports.evidence.evidence import Evidence
 from reports.stats.ranks import ONE_SIDED
-
-#: answers that an interval decided, or left open
-ASKED = ("reproduced", "contradicted", "inconclusive", UNDECIDABLE)
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,17 @@ def amendments() -> tuple[Amendment, ...]:
     return tuple(Amendment(**{**entry, "date": str(entry["date"])}) for entry in entries)
 
 
+def judged_later(verdict: Verdict, evidence: Evidence) -> str:
+    """The mark of a verdict by rules that were set after some cell that it rests on had finished; mostly empty."""
+    newest = max(amendment.date for amendment in amendments())
+    days = (evidence.records[cell].finished_at[:10] for cell in verdict.cells if cell in evidence.records)
+    return f"judged by the rules of {newest}, set after its cells" if any("" < day < newest for day in days) else ""
+
+
 def chance_words(verdicts: Sequence[Verdict]) -> str:
     """That claims are not corrected jointly, with the number of verdicts that chance alone would bring."""
-    count = sum(v.verdict in ASKED and v.low is not None and math.isfinite(v.low) for v in verdicts)
+    asked = [v for v in verdicts if not (v.unaskable or v.unequal)]
+    count = sum(v.low is not None and math.isfinite(v.low) for v in asked)
     if not count:
         return ""
     each = 100 * ONE_SIDED

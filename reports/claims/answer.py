@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from carft.store.study import StudyFile, edge_words, narrow_ranges
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
+from reports.analysis.controls import equivalence_of
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked, ControlAnswer
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
@@ -27,9 +28,14 @@ LITTLE = 0.01
 FEW = 4
 #: characters of a sentence on several scopes at most, where one scope a group can be named in them
 LINE = 200
-#: what is compared, the difference by scope, and the scopes in which nothing is decided about it
-Clause = tuple[str, Mapping[str, Part | None], Collection[str]]
-BETTER, WORSE, UNDECIDED, UNMEASURED = GROUPS = ("better", "worse", "undecided", "not measured")
+GROUPS = BETTER, WORSE, EQUAL, UNDECIDED, DOUBTED, UNMEASURED = (
+    "better",
+    "worse",
+    "no difference",
+    "undecided",
+    "in doubt",
+    "not measured",
+)
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,12 @@ class PageAnswer:
         verdicts and controls: of all scopes. checks: the null checks of the folder.
         """
         by_topic = [_Measured.of(topic, evidence) for topic in TOPICS]
-        decided = {v.scope for v in verdicts if v.scope and v.verdict != "not run"}
+        decided = {v.scope for v in verdicts if v.scope and not v.missing}
         if len(decided) > 1:
             views = [view for view in evidence.views() if view.name in decided]
             sentences = [_sentence_of_several(topic, views, verdicts, checks) for topic in TOPICS]
         else:
-            doubt = _doubt(evidence, checks)
-            sentences = [_sentence(measured, evidence, verdicts, doubt) for measured in by_topic]
+            sentences = [_sentence(measured, evidence, verdicts, checks) for measured in by_topic]
         return PageAnswer(tuple(sentences), _trust(evidence, verdicts, checks, controls, by_topic))
 
 
@@ -96,32 +101,97 @@ TOPICS = (
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A method against plain fine-tuning in one scope, whether or not a claim about it can be asked."""
+
+    part: Part
+    equivalence: float | None = None
+    """The margin that the whole interval lies within, a share of 1; None where it does not."""
+    doubt: str = ""
+    """Which evidence is missing or in doubt, as half a sentence; mostly empty."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the whole interval lies on one side of 0."""
+        return self.part.low > 0 or self.part.high < 0
+
+    @property
+    def group(self) -> str:
+        """One of ``GROUPS``."""
+        if math.isnan(self.part.estimate.effect):
+            return UNMEASURED
+        if self.doubt:
+            return DOUBTED
+        if self.is_shown:
+            return BETTER if self.part.low > 0 else WORSE
+        return UNDECIDED if self.equivalence is None else EQUAL
+
+    def words(self, method: str) -> str:
+        """Which is better and by how much, or that no difference above a margin is left, as half a sentence."""
+        effect, interval = self.part.estimate.effect, interval_words(self.part)
+        if math.isnan(effect):
+            why = self.doubt or "they differ in more than the method"
+            return f"{method} and plain fine-tuning cannot be compared, since {why}"
+        if self.is_shown:
+            direction = "above" if effect > 0 else "below"
+            words = f"{method} is {abs(100 * effect):.1f} points {direction} plain fine-tuning ({interval})"
+        else:
+            words = f"{method} minus plain fine-tuning is {100 * effect:+.1f} points ({interval})"
+            if self.equivalence is not None:
+                words += f", so no difference above {100 * self.equivalence:.2g} points is left"
+            elif math.isnan(self.part.low):
+                words += ", which decides nothing"
+            else:
+                words += ", so neither is shown to be better"
+        return f"{words}, in doubt: {self.doubt}" if self.doubt else words
+
+
+#: what is compared -> scope -> the two sides there; None where a side was not evaluated
+Clauses = dict[str, dict[str, Compared | None]]
+
+
+@dataclass(frozen=True)
 class _Measured:
     """The three differences of a topic; None where a side was not evaluated."""
 
     topic: Topic
     is_asked: bool
-    tuned: Part | None
+    tuned: Part | None = None
     """FT minus zero-shot."""
-    kept: Part | None
+    kept: Part | None = None
     """CAR-FT minus zero-shot."""
-    over: Part | None
+    over: Part | None = None
     """CAR-FT minus FT."""
-    own: Mapping[str, Part]
-    """Method of one's own -> it minus FT."""
+    own: Mapping[str, tuple[str, Part]] = field(default_factory=dict)
+    """Method of one's own -> its label, and it minus FT."""
 
     @staticmethod
     def of(topic: Topic, evidence: Evidence) -> _Measured:
         if not evidence.tasks or not NEEDS[topic.needs](evidence):
-            return _Measured(topic, False, None, None, None, {})
+            return _Measured(topic, False)
 
         def difference(first: Entry, second: Entry) -> Part | None:
             return pool(evidence, Contrast(first, second, topic.metric, topic.sets), topic.title)
 
-        own = {evidence.methods[name].label: difference(Entry(name), FT) for name in own_methods(evidence)}
-        measured = {name: part for name, part in own.items() if part is not None}
+        own = {name: (evidence.methods[name].label, difference(Entry(name), FT)) for name in own_methods(evidence)}
+        measured = {name: (label, part) for name, (label, part) in own.items() if part is not None}
         tuned, kept, over = difference(FT, ZERO_SHOT), difference(CAR_FT, ZERO_SHOT), difference(CAR_FT, FT)
         return _Measured(topic, True, tuned, kept, over, measured)
+
+    def compared(
+        self, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
+    ) -> dict[str, Compared]:
+        """Label of CAR-FT and of every method of one's own -> it against plain fine-tuning."""
+        of_verdicts = map(doubt_of, _verdicts_on(self.topic, evidence, verdicts))
+        unequal = part_doubt(self.over) if self.over is not None and self.over.unequal else ""
+        doubt = _doubt(evidence, checks) or unequal or next(filter(None, of_verdicts), "")
+        parts = {"CAR-FT": (self.over, doubt)} if self.over is not None else {}
+        for name, (label, part) in self.own.items():
+            parts[label] = (part, _doubt(evidence, (), name) or part_doubt(part))
+        return {
+            label: Compared(part, equivalence_of(evidence, self.topic.needs, [part]), why)
+            for label, (part, why) in parts.items()
+        }
 
 
 def own_methods(evidence: Evidence) -> list[str]:
@@ -130,31 +200,29 @@ def own_methods(evidence: Evidence) -> list[str]:
 
 
 def _doubt(evidence: Evidence, checks: Sequence[NullCheck], method: str = CAR_FT.method) -> str:
-    """What keeps every comparison of a method with FT undecided, as in the verdicts; mostly empty."""
+    """What puts every comparison of a method with FT in doubt, as in the verdicts; mostly empty."""
     if failures(checks):
         return "a null check failed"
     searched = [study for study in evidence.studies if study.method in (FT.method, method)]
     return "too many winners lie at the edge of their search range" if narrow_ranges(searched) else ""
 
 
-def _sentence(measured: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], doubt: str) -> Sentence:
-    """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts.
-
-    doubt: what keeps everything about CAR-FT undecided.
-    """
+def _sentence(
+    measured: _Measured, evidence: Evidence, verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
+) -> Sentence:
+    """The sentence of a topic: what zero-shot recognises of contexts, the differences, and the verdicts."""
     topic = measured.topic
-    decided = _verdicts_on(topic, evidence, verdicts)
-    clauses = _clauses(measured, doubt or next(filter(None, map(doubt_of, decided)), ""))
+    compared = measured.compared(evidence, verdicts, checks)
+    clauses = _clauses(measured, compared.get("CAR-FT"))
     if not clauses:
         waiting = measured.is_asked or not evidence.tasks
         clauses.append(f"not measured: {_what_is_missing(evidence) if waiting else topic.lacking}")
     if topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         clauses.insert(0, recognition.words)
-    for name in own_methods(evidence):
-        if (part := measured.own.get(evidence.methods[name].label)) is not None:
-            clauses.append(_between(evidence.methods[name].label, part, _doubt(evidence, (), name) or part_doubt(part)))
+    clauses += [against.words(label) for label, against in compared.items() if label != "CAR-FT"]
+    decided = _verdicts_on(topic, evidence, verdicts)
     if decided and measured.over is not None:
-        clauses.append("claim " + ", ".join(f"{v.claim} {v.verdict}" for v in decided))
+        clauses.append("claim " + ", ".join(f"{v.claim} {v.shown_word}" for v in decided))
     return Sentence(topic.title, "; ".join(clauses) + ".")
 
 
@@ -168,53 +236,48 @@ def _what_is_missing(evidence: Evidence) -> str:
 def _verdicts_on(topic: Topic, evidence: Evidence, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The verdicts on a topic's claims in the scope of the evidence."""
     named = {claim.id for claim in ledger().values() if claim.topic == topic.title}
-    return [v for v in verdicts if v.claim in named and v.scope == evidence.name and v.verdict != "not run"]
+    return [v for v in verdicts if v.claim in named and v.scope == evidence.name and not v.missing]
 
 
 def _sentence_of_several(
     topic: Topic, views: Sequence[Evidence], verdicts: Sequence[Verdict], checks: Sequence[NullCheck]
 ) -> Sentence:
     """The sentence of a topic on several scopes. The claims below have intervals and verdicts."""
-    by_scope = {view.name: _Measured.of(topic, view) for view in views}
-    asked = {name: measured for name, measured in by_scope.items() if measured.is_asked}
+    every = {view.name: (view, _Measured.of(topic, view)) for view in views}
+    asked = {name: (view, measured) for name, (view, measured) in every.items() if measured.is_asked}
     if not asked:
         return Sentence(topic.title, f"not measured: {topic.lacking}.")
-    doubtful = {
-        view.name for view in views if _doubt(view, checks) or any(map(doubt_of, _verdicts_on(topic, view, verdicts)))
-    }
-    clauses: list[Clause] = [("CAR-FT against FT", {name: m.over for name, m in asked.items()}, doubtful)]
-    at_chance: list[str] = []
+    compared = {name: measured.compared(view, verdicts, checks) for name, (view, measured) in asked.items()}
+    clauses: Clauses = {"CAR-FT against FT": {name: of_scope.get("CAR-FT") for name, of_scope in compared.items()}}
+    chance = ""
     if topic.metric == "context":
-        clauses.insert(0, ("FT against zero-shot", {name: m.tuned for name, m in asked.items()}, ()))
+        tuned = {name: Compared(m.tuned) if m.tuned is not None else None for name, (_, m) in asked.items()}
+        clauses = {"FT against zero-shot": tuned, **clauses}
         recognition = {view.name: ContextRecognition.of(view) for view in views}
         at_chance = [name for name, level in recognition.items() if level and not level.is_above_chance]
-    for label in dict.fromkeys(label for measured in asked.values() for label in measured.own):
-        parts = {name: measured.own[label] for name, measured in asked.items() if label in measured.own}
-        clauses.append((f"{label} against FT", parts, {name for name, part in parts.items() if part_doubt(part)}))
-    chance = f"; zero-shot is not above chance on {_few(at_chance, FEW)}" if at_chance else ""
+        chance = f"; zero-shot is not above chance on {_few(at_chance, FEW)}" if at_chance else ""
+    for label in dict.fromkeys(label for of_scope in compared.values() for label in of_scope if label != "CAR-FT"):
+        clauses[f"{label} against FT"] = {name: of[label] for name, of in compared.items() if label in of}
     return Sentence(topic.title, f"{listed(clauses)}{chance}.")
 
 
-def listed(clauses: Sequence[Clause]) -> str:
+def listed(clauses: Clauses) -> str:
     """The clauses of a sentence, with as many scopes by name as a line holds; the others are counted."""
-    for named in range(max(len(parts) for _, parts, _ in clauses), 0, -1):
-        text = "; ".join(f"{subject}: {_grouped(parts, doubtful, named)}" for subject, parts, doubtful in clauses)
+    for named in range(max(map(len, clauses.values())), 0, -1):
+        text = "; ".join(f"{subject}: {_grouped(scopes, named)}" for subject, scopes in clauses.items())
         if len(text) <= LINE:
             break
     return text
 
 
-def _grouped(parts: Mapping[str, Part | None], doubtful: Collection[str], named: int) -> str:
+def _grouped(scopes: Mapping[str, Compared | None], named: int) -> str:
     """Scopes by direction, in the order of the report. named: how many of a group are named."""
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for scope, part in parts.items():
-        if part is None or math.isnan(part.estimate.effect):
-            groups[UNMEASURED].append(scope)
-        else:
-            shown = scope not in doubtful and (part.low > 0 or part.high < 0)
-            direction = UNDECIDED if not shown else BETTER if part.low > 0 else WORSE
-            groups[direction].append(f"{scope} ({100 * part.estimate.effect:+.1f})")
-    return ", ".join(f"{group} on {_few(scopes, named)}" for group, scopes in groups.items() if scopes)
+    for scope, against in scopes.items():
+        group = UNMEASURED if against is None else against.group
+        size = "" if against is None or group == UNMEASURED else f" ({100 * against.part.estimate.effect:+.1f})"
+        groups[group].append(f"{scope}{size}")
+    return ", ".join(f"{group} on {_few(members, named)}" for group, members in groups.items() if members)
 
 
 def _few(scopes: Sequence[str], named: int) -> str:
@@ -222,9 +285,9 @@ def _few(scopes: Sequence[str], named: int) -> str:
     return ", ".join(scopes[:named]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _clauses(measured: _Measured, doubt: str) -> list[str]:
+def _clauses(measured: _Measured, over: Compared | None) -> list[str]:
     """The measured differences in words: CAR-FT against FT, and both against zero-shot, which contexts begin with."""
-    between = [] if measured.over is None else [_between("CAR-FT", measured.over, doubt)]
+    between = [] if over is None else [over.words("CAR-FT")]
     sides = [("plain fine-tuning", measured.tuned), ("CAR-FT", measured.kept)]
     moves = [f"{name} {_moved(part)}" for name, part in sides if part is not None]
     start = [f"against zero-shot, {' and '.join(moves)}"] if moves else []
@@ -236,29 +299,14 @@ def _moved(part: Part) -> str:
     if math.isnan(effect):
         return "cannot be compared"
     size = f"{abs(100 * effect):.1f} points ({interval_words(part)})"
-    if part.low > 0 or part.high < 0:
+    if Compared(part).is_shown:
         return f"{'gained' if effect > 0 else 'lost'} {size}"
     return f"moved by {100 * effect:+.1f} ({interval_words(part)})"
 
 
 def part_doubt(part: Part) -> str:
-    """Why a difference that belongs to no claim decides nothing, as half a sentence; mostly empty."""
+    """What puts a difference that belongs to no claim in doubt, as half a sentence; mostly empty."""
     return "the two sides differ in more than the method" if part.unequal else next(iter(part.flaws), "")
-
-
-def _between(method: str, part: Part, doubt: str) -> str:
-    """A method against plain fine-tuning; without a direction where the interval has none or nothing is decided."""
-    effect = part.estimate.effect
-    if math.isnan(effect):
-        why = doubt or "they differ in more than the method"
-        return f"{method} and plain fine-tuning cannot be compared, since {why}"
-    minus = f"{method} minus plain fine-tuning is {100 * effect:+.1f} points ({interval_words(part)})"
-    if doubt or math.isnan(part.low):
-        return f"{minus}, which decides nothing" + (f": {doubt}" if doubt else "")
-    if part.low > 0 or part.high < 0:
-        direction = "above" if effect > 0 else "below"
-        return f"{method} is {abs(100 * effect):.1f} points {direction} plain fine-tuning ({interval_words(part)})"
-    return f"{minus}, so neither is shown to be better"
 
 
 def interval_words(part: Part) -> str:

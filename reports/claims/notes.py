@@ -6,51 +6,40 @@ import math
 import re
 
 from reports.analysis.contrasts import Part
-from reports.claims.rules import CANNOT_BE_ASKED, UNDECIDABLE, Verdict, ledger
+from reports.claims.rules import CANNOT_BE_ASKED, NO_DIFFERENCE, Verdict, ledger
 
-#: stands in the reason of a verdict that a null check or a narrow search range keeps open
-WITHOUT = " Without it: "
 #: what the reason of the claim on readings says of all of them, beside the weakest
 READINGS = re.compile(r"Holds in: .* readings\.")
 
 
 def doubt_of(verdict: Verdict) -> str:
-    """Why nothing is decided although there are numbers, as half a sentence; empty where the numbers decide."""
-    deciding = _deciding(verdict)
-    if not deciding or verdict.verdict not in ("inconclusive", "not comparable"):
-        return ""
-    if verdict.verdict == "not comparable":
-        return "the two sides differ in more than the method"
-    flaws = list(dict.fromkeys(text for part in deciding for text in part.flaws))
-    if flaws:
-        first = re.sub(r" \([^)]*\)", "", flaws[0])
-        return first + (f", and {len(flaws) - 1} more" if len(flaws) > 1 else "")
-    if WITHOUT in verdict.reason:
-        first = re.split(r"[:(]", verdict.reason)[0].strip()
-        return first[:1].lower() + first[1:]
-    return ""
+    """Why the evidence of a verdict is in doubt although there are numbers, as half a sentence; mostly empty."""
+    if verdict.unequal or not verdict.damage:
+        return "the two sides differ in more than the method" if verdict.unequal else ""
+    first = re.sub(r" \([^)]*\)", "", verdict.damage[0])
+    return first + (f", and {len(verdict.damage) - 1} more" if len(verdict.damage) > 1 else "")
 
 
 def first_sight(verdict: Verdict) -> str:
     """Why the verdict is not what its effect and interval seem to say, in a sentence; mostly empty."""
     deciding = _deciding(verdict)
     if verdict.verdict == CANNOT_BE_ASKED:
-        return "Zero-shot recognises contexts no better than chance."
-    if not deciding and (counted := READINGS.search(verdict.reason)):
+        return "Zero-shot recognises contexts no better than chance." if verdict.unaskable else verdict.insensitive
+    if not deciding and (counted := READINGS.search(verdict.finding)):
         return f"The interval is that of one reading, the verdict that of all. {counted[0]}"
     shown = next((part for part in deciding if part.name == verdict.headline), None)
     if shown is None or verdict.unit != "points" or math.isnan(shown.low):
         return ""
     if doubt := doubt_of(verdict):
-        return f"Not decided: {doubt}."
-    if verdict.verdict in ("inconclusive", UNDECIDABLE):
+        return f"In doubt: {doubt}."
+    if verdict.direction == "open":
         return _open(shown, len(deciding))
-    if not shown.margin:
+    if verdict.direction == NO_DIFFERENCE or not shown.margin:
         return ""
     margin = f"{100 * abs(shown.margin):g} points"
-    if verdict.verdict == "contradicted" and "audit's" in ledger()[verdict.claim].source:
+    if verdict.direction == "against" and "audit's" in ledger()[verdict.claim].source:
         return f"The margin of {margin} is this audit's own."
-    if verdict.verdict == "reproduced" and shown.low <= 0 <= shown.high:
+    if verdict.direction == "for" and shown.low <= 0 <= shown.high:
         return f"The interval includes 0; the claim allows a loss of {margin}."
     return ""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
-from reports.claims.rules import Claim, Verdict, decide, mean_parts, set_own
+from reports.claims.rules import MeanClaim, set_own
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.methods import method_card, methods
 
@@ -92,31 +91,30 @@ class OwnClaim(BaseModel):
 
     def claim(self) -> DeclaredClaim:
         """The claim as an entry of a ledger."""
-        words, _, needs = self.sets
+        words, sets, needs = self.sets
         what = "top-1" if self.metric == "top1" else "context recognition"
         bound = "lower bound above" if self.direction == "above" else "upper bound below"
         rule = f"{self.first} minus {self.second}, {what}, {words}, mean over tasks: {bound} {self.margin:g} points."
         needs = "contexts" if self.metric == "context" else needs
         words_of = (self.title, self.statement or rule, rule, self.source)
-        return DeclaredClaim(self.id, *words_of, self.margin, tuple(self.asked_of), needs, declared=self)
+        return DeclaredClaim(
+            self.id,
+            *words_of,
+            self.margin,
+            tuple(self.asked_of),
+            needs,
+            contrast=Contrast(entry_of(self.first), entry_of(self.second), self.metric, sets),
+            name=f"{self.first} - {self.second}, {words.removeprefix('the ')}",
+            side=self.direction,
+            missing=f"{self.first} and {self.second}",
+        )
 
 
-@dataclass(frozen=True)
-class DeclaredClaim(Claim):
+class DeclaredClaim(MeanClaim):
     """A claim of a file: the difference of two entries lies on one side of a margin."""
 
-    declared: OwnClaim = field(kw_only=True)
-
-    def decide(self, evidence: Evidence) -> Verdict:
-        """By the interval of the mean over tasks; tasks as a sample stand beside it."""
-        declared = self.declared
-        words, sets, _ = declared.sets
-        first, second = entry_of(declared.first), entry_of(declared.second)
-        contrast = Contrast(first, second, declared.metric, sets)
-        name = f"{declared.first} - {declared.second}, {words.removeprefix('the ')}"
-        parts = mean_parts(evidence, contrast, name, margin=self.margin, side=declared.direction)
-        missing = f"{declared.first} and {declared.second}"
-        return decide(self, evidence, parts, missing, _command(evidence, first, second))
+    def command(self, evidence: Evidence) -> str:
+        return _command(evidence, self.contrast.first, self.contrast.second)
 
 
 class ClaimsFile(BaseModel):

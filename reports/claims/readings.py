@@ -10,7 +10,7 @@ import pandas as pd
 
 from carft.spec.cell import Reading, Training
 from reports.analysis.contrasts import Contrast, Part, every_suite, pool
-from reports.claims.rules import Answer, answer_of, gain_claim, gain_claims, weakest_of
+from reports.claims.rules import NOT_COMPARABLE, NOT_RUN, WORDS, Direction, direction_of, gain_claim, gain_claims
 from reports.evidence.evidence import CAR_FT, FT, VALIDATION, Choices, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
@@ -40,10 +40,10 @@ class Specified:
         """The choices that differ from the default reading."""
         return ", ".join(f"{name} {value}" for name, value in self.choices) or "default"
 
-    def answer(self, claim: str) -> Answer:
-        """The claim's answer under this reading alone."""
+    def direction(self, claim: str) -> Direction | None:
+        """What the claim's intervals say under this reading alone; None where it was not run or is in doubt."""
         parts = self.parts.get(claim, ())
-        return answer_of(parts, weakest_of(parts))[0] if parts else "not run"
+        return direction_of(parts)[0] if parts and not any(p.flaws or p.unequal for p in parts) else None
 
 
 def specifications(evidence: Evidence) -> list[Specified]:
@@ -75,7 +75,7 @@ def opposed(readings: Sequence[Specified], claim: str) -> list[Specified]:
 
 def holding(readings: Sequence[Specified], claim: str) -> list[Specified]:
     """Readings under which a claim holds."""
-    return [s for s in readings if s.answer(claim) == "reproduced"]
+    return [s for s in readings if s.direction(claim) == "for"]
 
 
 def specification_table(evidence: Evidence) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def specification_table(evidence: Evidence) -> pd.DataFrame:
             continue
         names = sorted({name for s in readings for name, _ in s.choices})
         for s in readings:
-            answers = {claim.id: s.answer(claim.id) for claim in gain_claims()}
+            answers = {claim.id: _word(s, claim.id) for claim in gain_claims()}
             factors = {name: dict(s.choices).get(name, DEFAULTS.get(name, "default")) for name in names}
             for where, shown in s.shown.items():
                 rows.append({**_row(view, s, where, shown), **answers, **factors, "cells": " ".join(shown.cells)})
@@ -108,6 +108,15 @@ def _row(view: Evidence, s: Specified, where: str, shown: Part) -> dict[str, Any
         "n_groups": shown.estimate.n_groups,
         "selected_on": VALIDATION,
     }
+
+
+def _word(s: Specified, claim: str) -> str:
+    """What the claim's intervals say under one reading, in the word of a verdict."""
+    parts = s.parts.get(claim, ())
+    if not parts or any(part.unequal for part in parts):
+        return NOT_COMPARABLE if parts else NOT_RUN
+    decided, suggested, _ = WORDS[s.direction(claim) or "open"]
+    return suggested if parts[0].estimate.n_searches == 1 else decided
 
 
 def never_changed(readings: Sequence[Specified]) -> list[str]:

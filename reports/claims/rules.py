@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -13,23 +13,62 @@ from typing import Any, Final, Literal
 from carft.core.errors import UserError
 from carft.data.family import Pool
 from reports.analysis.contrasts import Contrast, Part, pool, sampled
+from reports.analysis.controls import Presumed, equivalence_of
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.evidence.evidence import Evidence
 from reports.stats.intervals import Estimate
 from reports.stats.power import power_words
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
+REPRODUCED: Final = "reproduced"
+CONTRADICTED: Final = "contradicted"
+NO_DIFFERENCE: Final = "no difference"
+INCONCLUSIVE: Final = "inconclusive"
 UNDECIDABLE: Final = "not decidable at this size"
 CANNOT_BE_ASKED: Final = "cannot be asked here"
+NOT_COMPARABLE: Final = "not comparable"
+NOT_RUN: Final = "not run"
 Answer = Literal[
     "reproduced",
     "contradicted",
+    "no difference",
+    "suggested",
+    "suggested against",
+    "suggested no difference",
+    "in doubt, for",
+    "in doubt, against",
+    "in doubt, no difference",
     "inconclusive",
     "not decidable at this size",
     "cannot be asked here",
     "not comparable",
     "not run",
 ]
+#: where the intervals of the deciding parts lie; ``for`` and ``against`` are of the claim
+Direction = Literal["for", "against", "no difference", "open"]
+#: direction -> its words on several searches, on one search, and where part of the evidence is missing or damaged
+WORDS: Mapping[Direction, tuple[Answer, Answer, Answer]] = {
+    "for": ("reproduced", "suggested", "in doubt, for"),
+    "against": ("contradicted", "suggested against", "in doubt, against"),
+    "no difference": ("no difference", "suggested no difference", "in doubt, no difference"),
+    "open": ("inconclusive", "inconclusive", "inconclusive"),
+}
+
+
+def word_of(verdict: Verdict) -> Answer:
+    """The word of a verdict: the first line that holds. docs/statistics.md has the same table."""
+    decided, suggested, doubtful = WORDS[verdict.direction]
+    directed = doubtful if verdict.damage else suggested if verdict.n_searches == 1 else decided
+    lines: Sequence[tuple[bool, Answer]] = (
+        (bool(verdict.missing), NOT_RUN),
+        (bool(verdict.unaskable), CANNOT_BE_ASKED),
+        (bool(verdict.unequal), NOT_COMPARABLE),
+        (verdict.direction in ("for", "against"), directed),
+        (bool(verdict.insensitive), CANNOT_BE_ASKED),
+        (verdict.direction == NO_DIFFERENCE, directed),
+        (bool(verdict.underpowered and not verdict.damage), UNDECIDABLE),
+    )
+    return next((word for holds, word in lines if holds), INCONCLUSIVE)
 
 
 #: which gain of CAR-FT over FT a claim states; see ``Claim.gain``
@@ -80,8 +119,8 @@ class Claim:
     gain: Gain | None = None
     """For a claim that CAR-FT gains over FT: on the ID test set, on each suite, or on each task. Claims about tuning
     and readings decide it again by :meth:`gains`."""
-    needs_recognition: bool = False
-    """Whether it cannot be asked where zero-shot recognises contexts no better than chance."""
+    presumes: Presumed | None = None
+    """What must hold in a scope for an answer to mean anything (:class:`reports.analysis.controls.Sensitivity`)."""
 
     def decide(self, evidence: Evidence) -> Verdict:
         """The verdict in one scope."""
@@ -112,6 +151,22 @@ class Claim:
         """The reference number of a set, as a share of 1."""
         return next((r.value / 100 for r in self.references if r.set == name), None)
 
+    def reported(self, evidence: Evidence, name: str) -> float | None:
+        """The effect that others report on a set; None unless the scope is theirs: ImageNet with the table's model."""
+        starts = evidence.scope is not None and evidence.scope.is_of_references
+        return self.reference(name) if starts and evidence.tasks == ["imagenet"] else None
+
+    def against_references(self, evidence: Evidence, parts: Mapping[str, Part]) -> str:
+        """Whether each gap that others report lies in the interval of its set; empty unless the scope is theirs."""
+        gaps = {name: self.reported(evidence, name) for name in parts}
+        words = [
+            f"{name.removeprefix('ood/')} {100 * gap:+.2f} "
+            f"{'inside' if parts[name].low <= gap <= parts[name].high else 'outside'}"
+            for name, gap in gaps.items()
+            if gap is not None
+        ]
+        return f" Reference gaps (secondary) against these intervals: {', '.join(words)}." if words else ""
+
 
 def _reworded(text: str, words: Mapping[str, str]) -> str:
     for old, new in words.items():
@@ -121,64 +176,104 @@ def _reworded(text: str, words: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1.
-
-    unit: ``points`` or ``rank correlation``. basis: ``records``, or ``reference numbers`` where nothing was run.
-    power: what more seeds or groups would buy, in words. command: what would run what is missing. n_searches: how many
-    independent searches each side has; 0 where nothing was searched for the verdict. power_to_show: the probability
-    that an effect as large as others report, or 2 points beyond the margin, would show; None where it cannot be said.
-    caution: what a reader must know of the cells that it rests on; mostly empty. metric: of the part that stands for
-    the claim, as of :class:`reports.analysis.contrasts.Part`.
-    """
+    """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1."""
 
     claim: str
     title: str
-    verdict: Answer
     scale: str
+    direction: Direction = "open"
+    """What the intervals say; :attr:`verdict` is the word for it."""
     effect: float | None = None
     low: float | None = None
     high: float | None = None
     n_tasks: int = 0
     n_seeds: int = 0
     n_groups: int = 0
+    n_searches: int = 0
+    """Independent searches of each side; 0 where nothing was searched for the verdict."""
     smallest_visible: float | None = None
     floor: str = ""
-    reason: str = ""
-    headline: str = ""  # the part whose effect and interval stand for the claim
+    headline: str = ""
+    """The part whose effect and interval stand for the claim."""
+    finding: str = ""
+    """What the intervals say, in sentences."""
+    missing: str = ""
+    """What would have to be run, as half a sentence."""
+    unaskable: str = ""
+    """Why the claim has no meaning here whatever its intervals, in a sentence."""
+    insensitive: str = ""
+    """Why no effect could have shown here, in a sentence; it replaces open verdicts and *no difference* alone."""
+    unequal: tuple[str, ...] = ()
+    """What the two sides differ in besides the method, as half sentences."""
+    damage: tuple[str, ...] = ()
+    """Which evidence is missing, damaged or unsound, as half sentences."""
+    underpowered: str = ""
+    """Why an open claim could not be decided at this size, in sentences."""
+    equivalence: float | None = None
+    """The margin of equivalence that every deciding interval lies within; None where one does not."""
     parts: tuple[Part, ...] = ()
     cells: tuple[str, ...] = ()
     scope: str = ""
     unit: str = "points"
+    """``points`` or ``rank correlation``."""
     basis: str = "records"
+    """``records``, or ``reference numbers`` where nothing was run."""
     power: str = ""
+    """What more seeds or groups would buy, in words."""
     command: str = ""
+    """What would run what is missing."""
     caution: str = ""
-    n_searches: int = 0
+    """What a reader must know of the cells that it rests on; mostly empty."""
     power_to_show: float | None = None
+    """The probability that an effect as large as others report, or 2 points beyond the margin, would show."""
     metric: str = "top1"
+    """Of the part that stands for the claim, as of :class:`reports.analysis.contrasts.Part`."""
 
     @staticmethod
-    def on(shown: Part, claim: Claim, evidence: Evidence, answer: Answer, reason: str) -> Verdict:
+    def on(shown: Part, claim: Claim, evidence: Evidence, direction: Direction, finding: str) -> Verdict:
         """A verdict with the numbers of the part that stands for the claim."""
         estimate = shown.estimate
         return Verdict(
             claim.id,
             claim.title,
-            answer,
             evidence.scale,
+            direction,
             None if math.isnan(estimate.effect) else estimate.effect,
             shown.low,
             shown.high,
             len(shown.tasks),
             estimate.n_seeds,
             estimate.n_groups,
+            estimate.n_searches,
             estimate.smallest_visible(),
             estimate.floor(),
-            reason,
             shown.name,
+            finding,
             scope=evidence.name,
-            n_searches=estimate.n_searches,
         )
+
+    @property
+    def verdict(self) -> Answer:
+        """The word."""
+        return word_of(self)
+
+    @property
+    def shown_word(self) -> str:
+        """The word as people are shown it: ``no difference above 0.5`` names the margin in points."""
+        size = "" if self.equivalence is None else f" above {100 * self.equivalence:.2g}"
+        return self.verdict.replace(NO_DIFFERENCE, f"{NO_DIFFERENCE}{size}")
+
+    @property
+    def reason(self) -> str:
+        """Why it is this word, in sentences."""
+        if self.missing:
+            return f"Missing: {self.missing}. Run: {self.command}"
+        closed = self.unaskable or (self.insensitive if self.verdict == CANNOT_BE_ASKED else "")
+        otherwise = f"Without this rule: {replace(self, unaskable='', insensitive='').verdict}." if closed else ""
+        differ = f"The two sides differ in more than the method: {'; '.join(self.unequal)}." if self.unequal else ""
+        doubt = f"Part of the evidence is missing or in doubt: {'; '.join(self.damage)}." if self.damage else ""
+        weak = self.underpowered if not self.damage else ""
+        return " ".join(filter(None, (closed, otherwise, differ, doubt, weak, self.finding)))
 
     @property
     def tuning(self) -> str:
@@ -187,7 +282,7 @@ class Verdict:
             return ""
         covers = f"{self.n_searches} searches a study: the interval covers tuning luck."
         if self.n_searches == 1:
-            covers = "One search a study: the interval does not cover tuning luck."
+            covers = "One search a study: the interval does not cover tuning luck, so the verdict is suggested at most."
         return " ".join(
             [covers, *dict.fromkeys(part.unshared for part in self.parts if part.deciding and part.unshared)]
         )
@@ -199,7 +294,7 @@ class Verdict:
         numbers = {name: _plain(getattr(self, name)) for name in (*wanted, "smallest_visible")}
         words = {name: getattr(self, name) for name in ("reason", "power", "command", "caution", "n_searches")}
         covers = {"covers_tuning_luck": self.n_searches > 1 if self.n_searches else None}
-        last = {"power_to_show": self.power_to_show, "metric": self.metric}
+        last = {name: getattr(self, name) for name in ("power_to_show", "metric", "direction", "equivalence")}
         return {**numbers, "part": self.headline, **words, **covers, **last}
 
     def as_json(self) -> dict[str, Any]:
@@ -272,10 +367,7 @@ def _number(claim: Claim) -> tuple[int, str]:
 def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "") -> Verdict:
     """The verdict where evidence is missing: what, and the command that makes it."""
     command = command or (evidence.scope.command if evidence.scope else "python cli.py sweep downstream")
-    reason = f"Missing: {missing}. Run: {command}"
-    return Verdict(
-        claim.id, claim.title, "not run", evidence.scale, reason=reason, scope=evidence.name, command=command
-    )
+    return Verdict(claim.id, claim.title, evidence.scale, missing=missing, scope=evidence.name, command=command)
 
 
 def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], missing: str, command: str = "") -> Verdict:
@@ -284,20 +376,25 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
     deciding = [part for part in parts if part.deciding]
     if not deciding or None in wanted:
         return not_run(claim, evidence, missing, command)
-    weakest = weakest_of(deciding)
-    answer, reason = answer_of(deciding, weakest)
+    weakest, margin = weakest_of(deciding), equivalence_of(evidence, claim.needs, deciding)
+    direction, finding = direction_of(deciding, margin)
     plain = [part.plain() for part in deciding]
-    by_plain = answer_of(plain, weakest_of(plain))[0]
-    if by_plain != answer:
-        reason += f" By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be {by_plain}."
-    power = claim_power(deciding)
-    unit = evidence.card(evidence.tasks[0]).group
-    if answer == "inconclusive" and power < ENOUGH and not any(part.flaws for part in deciding):
-        answer, reason = UNDECIDABLE, undecidable_words(deciding, power, unit, reason)
+    by_plain = direction_of(plain, equivalence_of(evidence, claim.needs, plain))[0]
+    if by_plain != direction:
+        finding += (
+            " By the plain variance sum with Satterthwaite's t, the rule set in advance, it would be "
+            f"{WORDS[by_plain][0]}."
+        )
+    power, unit = claim_power(deciding), evidence.card(evidence.tasks[0]).group
+    weak = weak_words(deciding, power, unit) if power < ENOUGH and direction == "open" else ""
     # a contradiction is shown by the part that contradicts most surely
-    shown = min(deciding, key=lambda part: part.p_against) if answer == "contradicted" else weakest
+    shown = min(deciding, key=lambda part: part.p_against) if direction == "against" else weakest
     return replace(
-        Verdict.on(shown, claim, evidence, answer, reason),
+        Verdict.on(shown, claim, evidence, direction, finding),
+        unequal=tuple(dict.fromkeys(text for part in deciding for text in part.unequal)),
+        damage=tuple(dict.fromkeys(text for part in deciding for text in part.flaws)),
+        underpowered=weak,
+        equivalence=margin if direction == NO_DIFFERENCE else None,
         parts=parts,
         cells=tuple(dict.fromkeys(cell for part in parts for cell in part.cells)),
         power=power_words(shown.estimate, unit, shown.margin),
@@ -307,9 +404,9 @@ def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], miss
     )
 
 
-def undecidable_words(deciding: Sequence[Part], power: float, unit: str, reason: str) -> str:
-    """Why nothing can be decided, what it would take, and what the intervals say all the same."""
-    return f"{power_sentence(deciding, power)} {what_it_takes(deciding, unit)} {reason}"
+def weak_words(deciding: Sequence[Part], power: float, unit: str) -> str:
+    """How rarely the assumed effects would show, and what it would take. unit: what a group is called."""
+    return f"{power_sentence(deciding, power)} {what_it_takes(deciding, unit)}"
 
 
 def weakest_of(parts: Sequence[Part]) -> Part:
@@ -318,38 +415,38 @@ def weakest_of(parts: Sequence[Part]) -> Part:
     return without[0] if without else min(parts, key=lambda part: part.slack)
 
 
-def answer_of(deciding: Sequence[Part], weakest: Part) -> tuple[Answer, str]:
-    """The answer that the intervals of the deciding parts give, and its reason.
+def direction_of(deciding: Sequence[Part], equivalence: float | None = None) -> tuple[Direction, str]:
+    """Where the intervals of the deciding parts lie, and a sentence on it.
 
-    Not comparable: unequal budgets or other images. Reproduced: every interval lies on the claim's side of its margin.
-    Contradicted: one lies on the other side, after Holm. Inconclusive: evidence is missing, an interval contains its
-    margin, or it lies on the other side before Holm alone.
+    For: every interval lies on the claim's side of its margin. Against: one lies on the other side, after Holm. No
+    difference: neither, and a margin of equivalence holds every interval. Open: none of these.
+
+    equivalence: the margin that every interval lies within, a share of 1; None where one does not.
     """
-    unequal = list(dict.fromkeys(text for part in deciding for text in part.unequal))
-    if unequal:
-        return "not comparable", f"The two sides differ in more than the method: {'; '.join(unequal)}."
-    flaws = list(dict.fromkeys(text for part in deciding for text in part.flaws))
-    if flaws:
-        return "inconclusive", f"Not decided on part of the evidence: {'; '.join(flaws)}."
     if all(part.slack > 0 for part in deciding):
         if len(deciding) == 1:
             inside = deciding[0].side == "around"
             where = "The number claimed lies inside the interval." if inside else ""
-            return "reproduced", where or "The whole interval lies on the claim's side of the margin."
-        return "reproduced", f"All {len(deciding)} intervals lie on the claim's side; the weakest is {weakest.name}."
+            return "for", where or "The whole interval lies on the claim's side of the margin."
+        return "for", (
+            f"All {len(deciding)} intervals lie on the claim's side; the weakest is {weakest_of(deciding).name}."
+        )
     against = holm_one_sided([part.p_against for part in deciding])
     opposed = [part for part, p in zip(deciding, against, strict=True) if p < ONE_SIDED]
     after = ", after Holm," if len(deciding) > 1 else ""
     if opposed:
-        return "contradicted", f"The whole interval lies on the other side{after} for: {listed(opposed, deciding)}."
+        return "against", f"The whole interval lies on the other side{after} for: {listed(opposed, deciding)}."
     beyond = [part for part in deciding if part.is_beyond]
     undecided = [part for part in deciding if part.slack <= 0 and not part.is_beyond]
-    reason = f"The interval reaches the margin for: {listed(undecided, deciding)}." if undecided else ""
+    words = [f"The interval reaches the margin for: {listed(undecided, deciding)}."] if undecided else []
     if beyond:
-        reason += (
-            f" It lies on the other side, but not after Holm over {len(deciding)}, for: {listed(beyond, deciding)}."
-        )
-    return "inconclusive", reason.strip()
+        after = f"but not after Holm over {len(deciding)}"
+        words.append(f"It lies on the other side, {after}, for: {listed(beyond, deciding)}.")
+    if equivalence is not None:
+        every = "The whole interval lies" if len(deciding) == 1 else f"All {len(deciding)} intervals lie"
+        within = f"{every} within {100 * equivalence:.2g} points of 0, the margin of equivalence."
+        return NO_DIFFERENCE, " ".join([within, *words])
+    return "open", " ".join(words)
 
 
 def listed(some: Sequence[Part], deciding: Sequence[Part]) -> str:
@@ -372,3 +469,33 @@ def mean_parts(evidence: Evidence, contrast: Contrast, name: str, **settings: An
 def supporting(*parts: Part | None) -> list[Part]:
     """Parts that decide nothing; those that are not there are left out."""
     return [part for part in parts if part is not None]
+
+
+@dataclass(frozen=True)
+class MeanClaim(Claim):
+    """A claim that one difference, mean over tasks, decides."""
+
+    contrast: Contrast = field(kw_only=True)
+    name: str = field(kw_only=True)
+    """Of the deciding part: the two sides and the sets."""
+    side: Literal["above", "below"] = field(kw_only=True, default="above")
+    """On which side of the margin the whole interval must lie."""
+    beside: Mapping[str, Contrast] = field(kw_only=True, default_factory=dict)
+    """Name -> contrast of the parts that stand beside it and decide nothing."""
+    reported_on: str = field(kw_only=True, default="")
+    """The set of the references whose number the effect is compared with."""
+    missing: str = field(kw_only=True, default="ft and car_ft")
+    """What to run where a side is absent."""
+
+    def decide(self, evidence: Evidence) -> Verdict:
+        settings: dict[str, Any] = {"margin": self.margin, "side": self.side}
+        others = self.reported(evidence, self.reported_on)
+        parts = mean_parts(evidence, self.contrast, self.name, reported=others, **settings)
+        shown = (pool(evidence, c, name, deciding=False, **settings) for name, c in self.beside.items())
+        verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, self.command(evidence))
+        words = self.against_references(evidence, {self.reported_on: verdict.parts[0]}) if verdict.parts else ""
+        return replace(verdict, finding=verdict.finding + words)
+
+    def command(self, evidence: Evidence) -> str:
+        """What runs both sides; empty for the sweep of the scope."""
+        return ""

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from carft.store.study import StudyFile, narrow_ranges
 from reports.analysis.contrasts import Part
-from reports.analysis.levels import ContextRecognition
+from reports.analysis.controls import Sensitivity
 from reports.analysis.null_checks import NullCheck, failures, null_checks
 from reports.claims.proposals import proposal
-from reports.claims.rules import CANNOT_BE_ASKED, Answer, Claim, Verdict, ledger, not_run
+from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 
 __all__ = ["Answer", "Claim", "Part", "Verdict", "as_asked", "ledger", "verdicts"]
@@ -26,25 +26,23 @@ def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> l
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
-    """The verdict, inconclusive where a null check failed that it rests on, or a search range is too narrow.
+    """The verdict, in doubt where a null check failed that it rests on, or a search range is too narrow.
 
     Null checks are of CAR-FT: with a failed one its code or records are not sound. A range is too narrow where too many
     winners of a method lie at its edge.
     """
-    if verdict.verdict not in ("reproduced", "contradicted"):
+    if verdict.direction == "open" or verdict.basis != "records":
         return verdict
     cells = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
     used = {*verdict.cells, *(parent for cell in cells for parent in cell.parents)}
     if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
-        names = "; ".join(f"{check.name}: {check.words}" for check in failed)
-        doubt = f"A null check failed ({names}), so nothing is decided."
+        doubt = f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})"
     elif ranges := narrow_ranges(study for study in _studies(evidence) if used & {*study.confirm, study.winner}):
         listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
-        doubt = f"Search range too narrow: winners lie at the edge for {listed}."
+        doubt = f"the search range is too narrow: winners lie at the edge for {listed}"
     else:
         return verdict
-    reason = f"{doubt} Without it: {verdict.verdict}. {verdict.reason}"
-    return replace(verdict, verdict="inconclusive", reason=reason)
+    return replace(verdict, damage=(doubt, *verdict.damage))
 
 
 def _studies(evidence: Evidence) -> Iterable[StudyFile]:
@@ -70,17 +68,12 @@ def _decided(evidence: Evidence) -> list[Verdict]:
 
 
 def _decided_in(claim: Claim, view: Evidence) -> Verdict:
-    """The verdict in one scope; *cannot be asked here* where the claim needs recognition that zero-shot lacks."""
+    """The verdict in one scope, with why the claim cannot be asked there where what it presumes does not hold."""
     verdict = claim.decide(view)
-    recognition = ContextRecognition.of(view) if claim.needs_recognition else None
-    if verdict.verdict == "not run" or recognition is None or recognition.is_above_chance:
+    if verdict.missing or claim.presumes is None:
         return verdict
-    words = recognition.words
-    reason = (
-        f"{words[:1].upper()}{words[1:]}, which is not above chance by more than its interval: fine-tuning has no "
-        f"recognition to lose here. Without this rule: {verdict.verdict}. {verdict.reason}"
-    )
-    return replace(verdict, verdict=CANNOT_BE_ASKED, reason=reason)
+    sensitivity = Sensitivity.of(view, claim.presumes, verdict.smallest_visible, verdict.cells)
+    return replace(verdict, unaskable=sensitivity.unaskable, insensitive=sensitivity.insensitive)
 
 
 def as_asked(verdict: Verdict, evidence: Evidence) -> Claim:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 from reports.analysis.contrasts import Part
 from reports.claims.answer import interval_words
 from reports.claims.notes import best_beside, mean_beside
-from reports.claims.rules import Reference
+from reports.claims.rules import Answer, Reference
 from reports.claims.verdicts import Claim, Verdict
 from reports.evidence.methods import methods
 from reports.figures.accuracy import PANELS
@@ -33,9 +33,16 @@ STEPS = (2, 5, 10, 20, 50, 100)
 #: an axis is so much longer than its longest bound, so that a dot at its end is whole
 ROOM = 1.02
 
-ICONS = {
+ICONS: Mapping[Answer, str] = {
     "reproduced": "✔",
     "contradicted": "✘",
+    "no difference": "=",
+    "suggested": "✓",
+    "suggested against": "✗",
+    "suggested no difference": "≅",
+    "in doubt, for": "?",
+    "in doubt, against": "?",
+    "in doubt, no difference": "?",
     "inconclusive": "≈",
     "not decidable at this size": "∅",
     "cannot be asked here": "⊘",
@@ -56,11 +63,10 @@ class Mark:
 
 def mark_of(verdict: Verdict) -> Mark:
     """The mark of a verdict; one of its own for a claim that the numbers of others decide, without any run."""
-    answer = verdict.verdict
-    if verdict.basis != "records" and answer in ("reproduced", "contradicted"):
-        holds = "holds" if answer == "reproduced" else "fails"
+    if verdict.basis != "records":
+        holds = "holds" if verdict.direction == "for" else "fails"
         return Mark("○", f"{holds} in others' numbers", "on-record")
-    return Mark(ICONS[answer], answer, answer.replace(" ", "-"))
+    return Mark(ICONS[verdict.verdict], verdict.shown_word, verdict.verdict.replace(",", "").replace(" ", "-"))
 
 
 def interval(verdict: Verdict) -> str:
@@ -119,7 +125,7 @@ def margin_of(verdict: Verdict) -> float | None:
 def rests_on(verdict: Verdict) -> str:
     """The numbers of tasks, seeds and groups behind a verdict; its basis where nothing was run."""
     if not verdict.n_tasks:
-        return "" if verdict.verdict == "not run" else verdict.basis
+        return "" if verdict.missing else verdict.basis
     sizes = {"task": verdict.n_tasks, "seed": verdict.n_seeds, "group": verdict.n_groups}
     return ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for what, n in sizes.items())
 

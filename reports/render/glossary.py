@@ -41,8 +41,9 @@ TERMS: Mapping[str, str] = {
     "trial": "One setting of the hyperparameters that a search trains and scores on validation.",
     "tuning luck": "Another search could have found another winner. With one search a study, intervals leave it out.",
     "unsealed": "Evaluated on the test set and the suites, which searches never see.",
-    "verdict": "The answer to a claim: reproduced, contradicted, inconclusive, not decidable at this size, cannot be "
-    "asked here, not comparable, or not run.",
+    "verdict": "The answer to a claim: reproduced, contradicted, no difference above a margin, inconclusive, not "
+    "decidable at this size, cannot be asked here, not comparable, or not run. From one search it is suggested at "
+    "most. In doubt, it rests on evidence of which a part is missing or unsound.",
     "visible from": "The smallest true difference that the experiment would show in 80 % of repetitions. That all "
     "deciding parts of a claim show theirs at once is less likely.",
     "WiSE-FT": "The mean of the weights of the pretrained and the fine-tuned model, weighted by alpha.",

@@ -163,7 +163,7 @@ class Content:
     @property
     def asked(self) -> list[tuple[Claim, Verdict]]:
         """The verdicts that rest on something. Those of one claim stand together, one for each scope."""
-        return [(claim, v) for claim, v in self.claims if v.verdict != "not run"]
+        return [(claim, v) for claim, v in self.claims if not v.missing]
 
     @property
     def untested(self) -> list[tuple[Claim, Verdict]]:

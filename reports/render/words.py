@@ -25,7 +25,7 @@ def count_words(verdicts: Sequence[Verdict]) -> str:
     """
     several = is_several(verdicts)
     ours, others = ([v for v in verdicts if (v.basis == "records") == here] for here in (True, False))
-    asked, missing = ([v for v in ours if (v.verdict != "not run") == here] for here in (True, False))
+    asked, missing = ([v for v in ours if (not v.missing) == here] for here in (True, False))
     scopes = list(dict.fromkeys(v.scope for v in asked))
     if not several:
         counted = [_counted(asked)] if asked else []
@@ -47,7 +47,7 @@ def _counted(verdicts: Sequence[Verdict], by_scope: bool = False) -> str:
 
 def is_several(verdicts: Sequence[Verdict]) -> bool:
     """Whether verdicts are on several things that must not be pooled."""
-    return len({v.scope for v in verdicts if v.scope and v.verdict != "not run"}) > 1
+    return len({v.scope for v in verdicts if v.scope and not v.missing}) > 1
 
 
 def _names(verdicts: Sequence[Verdict], by_scope: bool = False) -> list[str]:

@@ -131,7 +131,7 @@ def _row(
     view: Evidence, claim: Claim, name: str, images: Sequence[int], spread: Spread, reported: float | None
 ) -> dict[str, Any]:
     """A row; of several sets, which share nothing, all must show the effect, and the fewest images decide the rest."""
-    margin = 0.0 - claim.margin
+    margin = claim.margin
     effect = ASSUMED if reported is None else reported
 
     def power(count: int) -> float:

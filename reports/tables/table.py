@@ -20,6 +20,7 @@ import pandas as pd
 from carft.core.errors import unknown
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
+from reports.claims.amendments import judged_later
 from reports.claims.answer import PageAnswer
 from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.caveats import caveats, said_of
@@ -46,9 +47,14 @@ class Sources:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """The verdicts, each with the cautions of its cells: page, tables, terminal and JSON all show these."""
+        """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
         plain = verdicts(self.evidence, self.checks)
-        return [replace(verdict, caution=said_of(verdict.cells, self.caveats)) for verdict in plain]
+        return [replace(verdict, caution=self._caution(verdict)) for verdict in plain]
+
+    def _caution(self, verdict: Verdict) -> str:
+        """The cautions of its cells, and whether its rules are newer than they are."""
+        words = said_of(verdict.cells, self.caveats), judged_later(verdict, self.evidence)
+        return "; ".join(filter(None, words))
 
     @cached_property
     def checks(self) -> list[NullCheck]:
@@ -83,7 +89,7 @@ class Sources:
                     self.table(other)
             card = table_card(name)
             table = card.make(self)
-            if self.caveats and len(table):
+            if self.caveats and len(table) and "caution" not in table:
                 cautions = [said_of(card.cells(self, row), self.caveats) for row in rows_of(table)]
                 table = table.assign(caution=cautions) if any(cautions) else table
             self._tables[name] = table

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reports.analysis.contrasts import OF_CARD, Part, every_suite, id_test, oracle, suite_set
-from reports.claims.rules import Answer, Claim, Verdict, gain_claims, not_run
+from reports.claims.rules import Claim, Direction, Verdict, gain_claims, not_run
 from reports.evidence.evidence import ORACLE, Evidence
 from reports.stats.ranks import ONE_SIDED, holm_one_sided
 
@@ -48,40 +48,38 @@ class NoArtefact(Claim):
             family = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
             missing = "search cells that were evaluated on test (sweeps never do so unless asked)"
             return not_run(self, evidence, missing, f"{family} --oracle")
-        answer, reason = _answer(pieces)
-        flaws = list(dict.fromkeys(text for p in pieces for text in (*p.validated.unequal, *p.validated.flaws)))
-        if flaws:
-            unequal = any(p.validated.unequal for p in pieces)
-            answer, reason = ("not comparable" if unequal else "inconclusive"), f"{'; '.join(flaws)}. {reason}"
+        direction, finding = _direction(pieces)
         widest = max(pieces, key=lambda p: abs(p.gap))
-        reason += f" The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points."
+        finding += f" The widest gap, oracle minus validation, is {100 * widest.gap:+.1f} points."
         parts = tuple(x for p in pieces for x in (p.validated, p.under_oracle))
         return replace(
-            Verdict.on(widest.validated, self, evidence, answer, reason),
+            Verdict.on(widest.validated, self, evidence, direction, finding),
             effect=widest.gap,
             low=None,
             high=None,
             smallest_visible=None,
+            unequal=tuple(dict.fromkeys(text for p in pieces for text in p.validated.unequal)),
+            damage=tuple(dict.fromkeys(text for p in pieces for text in p.validated.flaws)),
             headline=f"widest gap: {widest.claim}, {widest.validated.name.removeprefix(f'{widest.claim}: ')}",
             parts=parts,
             cells=tuple(dict.fromkeys(cell for p in parts for cell in p.cells)),
         )
 
 
-def _answer(pieces: Sequence[Both]) -> tuple[Answer, str]:
+def _direction(pieces: Sequence[Both]) -> tuple[Direction, str]:
     held = [p for p in pieces if p.held]
     against = holm_one_sided([p.under_oracle.p_against for p in held])
     turned = [p for p, value in zip(held, against, strict=True) if value < ONE_SIDED]
     if turned:
-        return "contradicted", (
+        return "against", (
             f"Held under validation; under oracle selection the whole interval lies on the other side, after Holm, "
             f"for: {_listed(turned)}."
         )
     moved = [p for p in pieces if not p.is_unchanged]
     if moved:
-        return "inconclusive", f"Oracle selection leaves the interval under validation for: {_listed(moved)}."
+        return "open", f"Oracle selection leaves the interval under validation for: {_listed(moved)}."
     vacuous = "" if held else "; but no effect held under validation, so there was no gain that could be an artefact"
-    return "reproduced", f"All {len(pieces)} effects under oracle selection lie inside their intervals{vacuous}."
+    return "for", f"All {len(pieces)} effects under oracle selection lie inside their intervals{vacuous}."
 
 
 def _listed(pieces: Sequence[Both]) -> str:

@@ -10,17 +10,7 @@ from reports.analysis.contrasts import Part
 from reports.claims.power import ENOUGH, claim_power
 from reports.claims.proposals import readings_command
 from reports.claims.readings import Specified, holding, never_changed, opposed, specifications
-from reports.claims.rules import (
-    UNDECIDABLE,
-    Answer,
-    Claim,
-    Verdict,
-    gain_claim,
-    gain_claims,
-    not_run,
-    undecidable_words,
-    weakest_of,
-)
+from reports.claims.rules import Claim, Direction, Verdict, gain_claim, gain_claims, not_run, weak_words, weakest_of
 from reports.evidence.evidence import Evidence
 
 
@@ -34,17 +24,19 @@ class NoOpenChoice(Claim):
         asked = [claim.id for claim in gain_claims() if any(claim.id in s.parts for s in readings)]
         if not asked:
             return not_run(self, evidence, "readings with finished cells of ft and car_ft", readings_command(evidence))
-        answer, reason = _answer(readings, asked)
+        direction, finding = _direction(readings, asked)
         power, surest = _power(readings, asked)
-        if answer == "inconclusive" and power < ENOUGH and not never_changed(readings):
-            unit = evidence.card(evidence.tasks[0]).group
-            answer, reason = UNDECIDABLE, undecidable_words(surest, power, unit, reason)
+        is_weak = direction == "open" and power < ENOUGH and not never_changed(readings)
+        without = [s.label for s in readings if not s.is_whole]
         on_test, on_suites = gain_claim("ID test").id, gain_claim("suites").id
         weakest = weakest_of([p for s in readings if s.is_whole for p in s.parts.get(on_suites, s.parts[on_test])])
         reading = next(s.label for s in readings if any(weakest is p for parts in s.parts.values() for p in parts))
         shares = ", ".join(f"{c} {len(holding(readings, c))} of {len(readings)}" for c in asked)
         return replace(
-            Verdict.on(weakest, self, evidence, answer, f"{reason} Holds in: {shares} readings."),
+            Verdict.on(weakest, self, evidence, direction, f"{finding} Holds in: {shares} readings."),
+            unequal=_unequal(readings),
+            damage=(f"no estimate under {'; '.join(without)}",) if without else (),
+            underpowered=weak_words(surest, power, evidence.card(evidence.tasks[0]).group) if is_weak else "",
             headline=f"{weakest.name}, under {reading} (weakest)",
             cells=tuple(dict.fromkeys(cell for s in readings for p in s.shown.values() for cell in p.cells)),
             power_to_show=None if math.isnan(power) else power,
@@ -64,25 +56,23 @@ def _power(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[float, 
     return (math.nan, ()) if any(map(math.isnan, powers)) else (powers[weakest], groups[weakest])
 
 
-def _answer(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Answer, str]:
-    unequal = [t for s in readings for parts in s.parts.values() for p in parts for t in p.unequal]
-    unequal += [t for s in readings for t in s.unequal]
-    if unequal:
-        return "not comparable", f"{'; '.join(dict.fromkeys(unequal))}."
-    if all(s.answer(c) == "reproduced" for s in readings for c in asked):
+def _unequal(readings: Sequence[Specified]) -> tuple[str, ...]:
+    of_parts = [t for s in readings for parts in s.parts.values() for p in parts for t in p.unequal]
+    return tuple(dict.fromkeys([*of_parts, *(t for s in readings for t in s.unequal)]))
+
+
+def _direction(readings: Sequence[Specified], asked: Sequence[str]) -> tuple[Direction, str]:
+    if all(s.direction(c) == "for" for s in readings for c in asked):
         words = f"{', '.join(asked)} hold under all {len(readings)} readings"
         if same := never_changed(readings):
-            return "inconclusive", f"{words}, but none changes {', '.join(same)}."
-        return "reproduced", f"{words}."
+            return "open", f"{words}, but none changes {', '.join(same)}."
+        return "for", f"{words}."
     for claim in asked:
         holds, against = holding(readings, claim), opposed(readings, claim)
         if holds and against:
             words = f"{claim} holds under {holds[0].label} and is contradicted under {against[0].label}."
-            return "contradicted", words
-    without = [s.label for s in readings if not s.is_whole]
-    if without:
-        return "inconclusive", f"Not decided on part of the evidence: no estimate under {'; '.join(without)}."
-    return "inconclusive", "No claim both holds and is contradicted, and not all hold everywhere."
+            return "against", words
+    return "open", "No claim both holds and is contradicted, and not all hold everywhere."
 
 
 CLAIM = NoOpenChoice(

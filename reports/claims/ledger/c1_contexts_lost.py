@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test, pool
-from reports.claims.rules import Claim, Verdict, decide, mean_parts, supporting
-from reports.evidence.evidence import FT, ZERO_SHOT, Evidence
+from reports.analysis.contrasts import Contrast, every_set, every_suite, id_test
+from reports.claims.rules import MeanClaim
+from reports.evidence.evidence import FT, ZERO_SHOT
 
-
-class ContextsLost(Claim):
-    """FT minus zero-shot in context recognition."""
-
-    def decide(self, evidence: Evidence) -> Verdict:
-        whole, name = Contrast(FT, ZERO_SHOT, "context", every_set), "FT - zero-shot, all sets"
-        suites = Contrast(FT, ZERO_SHOT, "context", every_suite)
-        ours = {"deciding": False, "side": "below"}
-        parts = [
-            *mean_parts(evidence, whole, name, side="below"),
-            *supporting(
-                pool(evidence, Contrast(FT, ZERO_SHOT, "context", id_test), "FT - zero-shot, ID test", **ours),
-                pool(evidence, suites, "FT - zero-shot, all suites", **ours),
-            ),
-        ]
-        return decide(self, evidence, parts, "zeroshot and ft")
-
-
-CLAIM = ContextsLost(
+CLAIM = MeanClaim(
     id="C1",
     title="Fine-tuning corrupts context recognition",
     statement="Fine-tuning lowers the share of images whose context the model recognises.",
@@ -34,5 +16,13 @@ CLAIM = ContextsLost(
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="contexts",
     topic="Context recognition",
-    needs_recognition=True,
+    presumes="recognition",
+    contrast=Contrast(FT, ZERO_SHOT, "context", every_set),
+    name="FT - zero-shot, all sets",
+    side="below",
+    beside={
+        "FT - zero-shot, ID test": Contrast(FT, ZERO_SHOT, "context", id_test),
+        "FT - zero-shot, all suites": Contrast(FT, ZERO_SHOT, "context", every_suite),
+    },
+    missing="zeroshot and ft",
 )

@@ -44,5 +44,5 @@ CLAIM = ContextsKept(
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="contexts",
     topic="Context recognition",
-    needs_recognition=True,
+    presumes="recognition",
 )

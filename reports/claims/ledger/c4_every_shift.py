@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from reports.analysis.contrasts import Contrast, Part, pool, suite_set
-from reports.claims.references import decide_every_suite
-from reports.claims.rules import Claim, Reference, Verdict, supporting
-from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.claims.references import EverySuite
+from reports.claims.rules import Reference
+from reports.evidence.evidence import FT
 
-
-class EveryShift(Claim):
-    """CAR-FT minus FT on each suite."""
-
-    def decide(self, evidence: Evidence) -> Verdict:
-        return decide_every_suite(self, evidence, FT, "ft and car_ft")
-
-    def gains(self, evidence: Evidence) -> list[Part]:
-        return supporting(
-            *(
-                pool(evidence, Contrast(CAR_FT, FT, "top1", suite_set(suite)), f"CAR-FT - FT, {suite}")
-                for suite in evidence.suite_names()
-            )
-        )
-
-
-CLAIM = EveryShift(
+CLAIM = EverySuite(
     id="C4",
     title="OOD accuracy is higher on every shift",
     statement="Out of distribution, CAR-FT beats fine-tuning on each of the five shifts.",
@@ -44,4 +27,7 @@ CLAIM = EveryShift(
     ),
     topic="Out of distribution",
     gain="suites",
+    presumes="forgetting",
+    rival=FT,
+    missing="ft and car_ft",
 )

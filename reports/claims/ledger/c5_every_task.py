@@ -23,15 +23,15 @@ class EveryTask(Claim):
             plain = parts_of_tasks(evidence, Contrast(CAR_FT, FT).estimate(evidence), "CAR-FT - FT, ")
             parts += [replace(p, name=f"{p.name}, top-1", deciding=False) for p in plain if p.tasks[0] in others]
         verdict = decide(self, evidence, parts, "ft and car_ft")
-        if verdict.verdict == "not run" or not result.estimates:
+        if verdict.missing or not result.estimates:
             return verdict
         effects = [estimate.effect for estimate, _ in result.estimates.values()]
         gained = f"{sum(e > 0 for e in effects)} of {len(effects)} tasks gain"
-        words = f"{verdict.reason} {gained} (sign test p = {sign_test(effects):.2f})."
+        words = f"{verdict.finding} {gained} (sign test p = {sign_test(effects):.2f})."
         if others:
             by = ", ".join(evidence.label(task) for task in result.estimates if task in others)
             words += f" Decided on mean per class, the usual metric of: {by}; top-1 stands beside it."
-        return replace(verdict, reason=words)
+        return replace(verdict, finding=words)
 
     def gains(self, evidence: Evidence) -> list[Part]:
         return parts_of_tasks(evidence, Contrast(CAR_FT, FT, OF_CARD).estimate(evidence), "CAR-FT - FT, ")

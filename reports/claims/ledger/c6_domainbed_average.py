@@ -35,19 +35,15 @@ class DomainBedAverage(Claim):
         gain = Contrast(CAR_FT, FT, "top1", every_suite)
         parts += supporting(pool(evidence, gain, "CAR-FT - FT, mean of held-out domains", deciding=False))
         verdict = decide(self, evidence, parts, "car_ft")
-        few = verdict.n_seeds < FEWEST_SEEDS
         if not (evidence.scope and evidence.scope.is_of_references):
             start = f"{evidence.scope.model} from '{evidence.scope.pretrained}'" if evidence.scope else "another model"
-            words = f"The claim is about {SHOWN_BACKBONE} from OpenAI's weights, this is {start}. {verdict.reason}"
-            return replace(verdict, verdict="not comparable", reason=words)
-        if few and verdict.verdict in ("reproduced", "contradicted"):
-            words = f"Fewer than {FEWEST_SEEDS} seeds. {verdict.reason}"
-            return replace(verdict, verdict="inconclusive", reason=words)
+            model = f"the model ({start}, and the claim is about {SHOWN_BACKBONE} from OpenAI's weights)"
+            return replace(verdict, unequal=(model, *verdict.unequal))
+        if verdict.n_seeds < FEWEST_SEEDS:
+            verdict = replace(verdict, damage=(*verdict.damage, f"fewer than {FEWEST_SEEDS} seeds"))
         half = 100 * (parts[0].high - parts[0].low) / 2 if parts[0] else 0.0
-        words = (
-            f"{verdict.reason} Effects are measured minus claimed; the interval is {half:.1f} points to either side."
-        )
-        return replace(verdict, reason=f"{words} {_protocol_words(evidence)}")
+        width = f"Effects are measured minus claimed; the interval is {half:.1f} points to either side."
+        return replace(verdict, finding=f"{verdict.finding} {width} {_protocol_words(evidence)}")
 
 
 def held_out(evidence: Evidence, entry: Entry) -> ContrastResult:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from reports.analysis.contrasts import Contrast, every_suite, pool
-from reports.claims.rules import Claim, Verdict, decide
-from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.analysis.contrasts import Contrast, every_suite
+from reports.claims.rules import MeanClaim
+from reports.evidence.evidence import CAR_FT, FT
 
-
-class HeldOutDomains(Claim):
-    """CAR-FT minus plain fine-tuning on held-out domains."""
-
-    def decide(self, evidence: Evidence) -> Verdict:
-        gain = Contrast(CAR_FT, FT, "top1", every_suite)
-        return decide(self, evidence, [pool(evidence, gain, "CAR-FT - FT, mean of held-out domains")], "ft and car_ft")
-
-
-CLAIM = HeldOutDomains(
+CLAIM = MeanClaim(
     id="C6b",
     title="Higher than plain fine-tuning on held-out domains",
     statement="On domains that training never saw, CAR-FT is more accurate than plain fine-tuning.",
@@ -31,4 +22,7 @@ CLAIM = HeldOutDomains(
     asked_of=("domainbed",),
     needs="suites",
     topic="Out of distribution",
+    presumes="forgetting",
+    contrast=Contrast(CAR_FT, FT, "top1", every_suite),
+    name="CAR-FT - FT, mean of held-out domains",
 )

@@ -37,10 +37,10 @@ class StateOfTheArt(Claim):
         return Verdict(
             self.id,
             self.title,
-            "reproduced" if lead > 0 else "contradicted",
             self.scale,
+            "for" if lead > 0 else "against",
             lead / 100,
-            reason=" ".join(words),
+            finding=" ".join(words),
             headline=f"CAR-FT - {best['method']}, average of five sets",
             basis="reference numbers",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
 from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
@@ -33,11 +35,16 @@ class ContextMatters(Claim):
                     pool(evidence, Contrast(CAR_FT, rival, "context", every_set), f"{label}, contexts", deciding=False),
                 )
         if missing or None in parts:
-            wanted = ",".join(["zeroshot", "ft", "car_ft", *CONTROLS])
-            command = f"{evidence.scope.command if evidence.scope else ''} --methods {wanted}".strip()
+            command = sweep_of_controls(evidence, CONTROLS)
             gone = ", ".join(f"{name} ({CONTROLS[name]})" for name in missing) or "car_ft"
             return not_run(self, evidence, f"controls {gone}", command)
         return decide(self, evidence, parts, "")
+
+
+def sweep_of_controls(evidence: Evidence, controls: Iterable[str]) -> str:
+    """The sweep of a scope with CAR-FT and these controls."""
+    wanted = ",".join(["zeroshot", "ft", "car_ft", *controls])
+    return f"{evidence.scope.command if evidence.scope else ''} --methods {wanted}".strip()
 
 
 def _was_run(evidence: Evidence, method: str) -> bool:
@@ -57,4 +64,5 @@ CLAIM = ContextMatters(
     margin_points=0.0,
     asked_of=("nine", "single", "imagenet", "domainbed"),
     needs="suites",
+    presumes="forgetting",
 )

@@ -11,7 +11,7 @@ from carft.core.errors import UserError
 from reports.analysis.contrasts import ASSUMED, Contrast, every_suite
 from reports.analysis.pairing import contributions
 from reports.claims.power import needed
-from reports.claims.rules import UNDECIDABLE, Answer, Claim, Verdict, not_run
+from reports.claims.rules import Claim, Direction, Verdict, not_run
 from reports.evidence.evidence import CAR_FT, FT, ZERO_SHOT, Evidence
 from reports.evidence.results import Problem
 from reports.stats.intervals import Estimate, two_way
@@ -51,20 +51,15 @@ class WeakZeroShot(Claim):
             return not_run(self, evidence, missing)
         levels = [starts[task].effect for task in tasks]
         correlation = rank_correlation([result.estimates[task][0].effect for task in tasks], levels)
-        answer, reason = _answer(correlation)
+        direction, finding = _direction(correlation)
         gains = [result.estimates[task][0] for task in tasks]
         unit = evidence.card(tasks[0]).group
-        if answer == "inconclusive" and not result.flaws and (noise := _only_noise(gains, list(starts.values()), unit)):
-            answer, reason = UNDECIDABLE, f"{noise} {reason}"
-        reason += _errors_in_variables(gains, list(starts.values()))
-        if result.unequal or result.flaws:
-            answer = "not comparable" if result.unequal else "inconclusive"
-            reason = f"{'; '.join((*result.unequal, *result.flaws))}. {reason}"
+        finding += _errors_in_variables(gains, list(starts.values()))
         visible = correlation_visible_with(len(tasks))
         return Verdict(
             claim=self.id,
             title=self.title,
-            verdict=answer,
+            direction=direction,
             scale=evidence.scale,
             effect=correlation.value,
             low=correlation.low,
@@ -75,7 +70,10 @@ class WeakZeroShot(Claim):
             n_searches=min(e.n_searches for e in gains),
             smallest_visible=visible,
             floor="tasks",
-            reason=reason + _out_of_distribution(evidence, tasks, levels),
+            finding=finding + _out_of_distribution(evidence, tasks, levels),
+            unequal=result.unequal,
+            damage=result.flaws,
+            underpowered=_only_noise(gains, list(starts.values()), unit) if direction == "open" else "",
             headline="Spearman's correlation of CAR-FT - FT on test with zero-shot on validation images",
             cells=(*result.cells, *(evidence.cells(task, ZERO_SHOT)[0] for task in tasks)),
             scope=evidence.name,
@@ -84,15 +82,15 @@ class WeakZeroShot(Claim):
         )
 
 
-def _answer(correlation: RankCorrelation) -> tuple[Answer, str]:
+def _direction(correlation: RankCorrelation) -> tuple[Direction, str]:
     if math.isnan(correlation.value):
-        return "inconclusive", "All tasks have the same gain or the same start: there is nothing to correlate."
+        return "open", "All tasks have the same gain or the same start: there is nothing to correlate."
     p = f"Permutation p = {correlation.p:.2f} over {correlation.count} tasks."
     if correlation.low > 0:
-        return "reproduced", f"The whole interval of the correlation lies above 0. {p}"
+        return "for", f"The whole interval of the correlation lies above 0. {p}"
     if correlation.high < 0:
-        return "contradicted", f"The whole interval of the correlation lies below 0. {p}"
-    return "inconclusive", f"The interval of the correlation reaches 0. {p}"
+        return "against", f"The whole interval of the correlation lies below 0. {p}"
+    return "open", f"The interval of the correlation reaches 0. {p}"
 
 
 def _only_noise(gains: Sequence[Estimate], starts: Sequence[Estimate], unit: str) -> str:

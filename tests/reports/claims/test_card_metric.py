@@ -72,13 +72,13 @@ def test_a_gain_in_mean_per_class_decides_where_top_1_falls(rare_gain: Sources) 
     ours, beside = parts["CAR-FT - FT, pets, mean per class"], parts["CAR-FT - FT, pets, top-1"]
     assert ours.deciding and ours.low > 0 and ours.metric == "mean_per_class"
     assert not beside.deciding and beside.high < 0 and beside.metric == "top1"
-    assert verdict.verdict == "reproduced" and "Decided on mean per class, the usual metric of:" in verdict.reason
+    assert verdict.verdict == "suggested" and "Decided on mean per class, the usual metric of:" in verdict.reason
     assert sum(not p.deciding and p.name.endswith(", top-1") for p in verdict.parts) == 3  # pets, flowers, aircraft
 
 
 def test_a_loss_in_mean_per_class_contradicts_where_top_1_rises(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = nine(sources(store, monkeypatch, RARE_LOSS))
-    assert verdict.verdict == "contradicted" and verdict.headline == "CAR-FT - FT, pets, mean per class"
+    assert verdict.verdict == "suggested against" and verdict.headline == "CAR-FT - FT, pets, mean per class"
     assert json.loads(json.dumps(verdict.as_dict()))["metric"] == "mean_per_class"
     beside = next(part for part in verdict.parts if part.name == "CAR-FT - FT, pets, top-1")
     assert beside.low > 0

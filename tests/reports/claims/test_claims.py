@@ -60,7 +60,7 @@ def test_a_claim_is_one_file_as_the_page_on_extending_shows(
     shipped.cache_clear()
     try:
         assert list(ledger())[-2:] == ["C12", "C13"]
-        assert answer(store, "C13").verdict == "reproduced"
+        assert answer(store, "C13").verdict == "suggested"
     finally:
         shipped.cache_clear()
 
@@ -87,11 +87,12 @@ def test_reference_numbers_of_the_ledger_are_those_of_the_table() -> None:
             assert found[0] - sum(found[1:]) == pytest.approx(reference.value), (claim.id, reference)
             assert reference.confidence in ("paper", "secondary", "rerun-by-others")
             checked += 1
-    assert checked == 17
+    assert checked == 19
 
 
 def test_every_claim_has_what_a_reader_needs() -> None:
-    assert list(ledger()) == ["C1", "C2", "C3", "C4", "C4b", "C5", "C6", "C6b", "C7", "C8", "C9", "C10", "C11", "C12"]
+    names = "C1 C2 C3 C3b C4 C4b C4m C5 C6 C6b C7 C8 C8r C9 C10 C11 C12"
+    assert list(ledger()) == names.split()
     assert all(c.statement and c.rule and c.source and c.scale in ("any", "paper") for c in ledger().values())
 
 
@@ -139,7 +140,7 @@ def test_c6_is_reproduced_when_the_number_lies_in_the_interval(domainbed: list[s
     """31 of 40 right is 77.5 %: 1.0 below the number claimed, well inside an interval of 22 tasks of 40 images."""
     held_out(store, domainbed, 31 / 40)
     found = answer(store, "C6")
-    assert (found.verdict, found.scale, found.scope, found.n_seeds) == ("reproduced", "paper", "domainbed", 3)
+    assert (found.verdict, found.scale, found.scope, found.n_seeds) == ("suggested", "paper", "domainbed", 3)
     assert found.effect == pytest.approx(0.775 - 0.785)
     vlcs = next(p for p in found.parts if "VLCS" in p.name)
     assert vlcs.estimate.effect == pytest.approx(0.775 - 0.855) and not vlcs.deciding
@@ -161,19 +162,19 @@ def test_a_scope_without_a_test_set_is_reported_whole(
         path.unlink()
     built = build_report(store, tmp_path / "report")
     found = {v.claim: v for v in built.verdicts}
-    assert found["C6"].verdict == "reproduced"
+    assert found["C6"].verdict == "suggested"
     assert found["C3"].verdict == "not run" and found["C3"].scope == ""
 
 
 def test_c6_is_contradicted_far_from_the_number(domainbed: list[str], store: Store) -> None:
     held_out(store, domainbed, 0.5)
-    assert answer(store, "C6").verdict == "contradicted"
+    assert answer(store, "C6").verdict == "suggested against"
 
 
 def test_c6_decides_nothing_with_two_seeds(domainbed: list[str], store: Store) -> None:
     held_out(store, domainbed, 0.5, seeds=(1, 2))
     found = answer(store, "C6")
-    assert found.verdict == "inconclusive" and "Fewer than 3 seeds" in found.reason
+    assert found.verdict == "in doubt, against" and "fewer than 3 seeds" in found.reason
 
 
 def test_c6_names_the_sets_that_are_missing(domainbed: list[str], store: Store) -> None:
@@ -194,7 +195,7 @@ def test_c6_of_another_model_is_not_comparable(
 def test_c6_decides_nothing_without_one_of_the_domains(domainbed: list[str], store: Store) -> None:
     held_out(store, domainbed[1:], 0.5)
     found = answer(store, "C6")
-    assert found.verdict == "inconclusive" and f"{domainbed[0]} is missing" in found.reason
+    assert found.verdict == "in doubt, against" and f"{domainbed[0]} is missing" in found.reason
 
 
 def test_c6_of_other_weights_of_the_same_model_is_not_comparable(
@@ -273,11 +274,14 @@ def with_controls(share: float) -> Plan:
     return replace(GOOD, top1=top1, context={**GOOD.context, **dict.fromkeys(CONTROLS, 0.7)})
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.6, "reproduced"), (0.75, "inconclusive"), (0.9, "contradicted")])
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.6, "suggested"), (0.75, "cannot be asked here"), (0.9, "suggested against")]
+)
 def test_c8_compares_with_every_control(controls: None, store: Store, share: float, expected: str) -> None:
     plant(store, ["icons/all"], replace(with_controls(share), groups=120), curves=False)
     found = answer(store, "C8")
     assert found.verdict == expected
+    assert answer(store, "C8r").verdict == expected
     assert sum(p.deciding for p in found.parts) == len(CONTROLS) == 5
 
 
@@ -298,7 +302,7 @@ def test_c9_finds_a_gain_that_grows_with_zero_shot_accuracy(store: Store) -> Non
         top1 = {"zeroshot": start, "ft": 0.4, "car_ft": 0.4 + 0.05 * place}
         plant(store, [task], replace(GOOD, top1=top1, groups=60), curves=False)
     found = answer(store, "C9")
-    assert (found.verdict, found.unit, found.n_tasks) == ("reproduced", "rank correlation", 9)
+    assert (found.verdict, found.unit, found.n_tasks) == ("suggested", "rank correlation", 9)
     assert found.effect is not None and found.effect > 0.8
 
 
@@ -320,7 +324,7 @@ def test_c10_without_unsealed_search_cells_says_how_to_get_them(store: Store) ->
 def test_c10_with_them_shows_both_and_labels_what_was_selected_on_test(store: Store) -> None:
     plant(store, DOWNSTREAM_ICONS, replace(GOOD, oracle=True, spread=0.05), curves=False)
     found = answer(store, "C10")
-    assert found.verdict in ("reproduced", "inconclusive")
+    assert found.verdict in ("suggested", "inconclusive")
     oracle = [p for p in found.parts if p.selected_on == "test (oracle)"]
     assert len(oracle) == 1 + 5 + 9 and not any(p.deciding for p in oracle)
     table = selection_table(Evidence.of(store))
@@ -346,7 +350,8 @@ def test_c10_is_contradicted_when_the_gain_was_one_of_tuning(store: Store) -> No
     second_trial(store, "ft", 0.95, GOOD)
     second_trial(store, "car_ft", 0.3, GOOD)
     found = answer(store, "C10")
-    assert found.verdict == "contradicted" and found.effect is not None and found.effect < -0.1
+    # the second trials are no points of their search's sequence, so the verdict is in doubt
+    assert found.verdict == "in doubt, against" and found.effect is not None and found.effect < -0.1
 
 
 def test_c10_is_not_contradicted_by_a_point_estimate(store: Store) -> None:
@@ -390,7 +395,7 @@ def test_c11_holds_when_every_reading_agrees(store: Store) -> None:
         plant(store, ["icons/all"], SURE, reading=reading, curves=False)
     plant(store, ["icons/all"], SURE, crop=0.5, curves=False)
     found = answer(store, "C11", "icons/all")
-    assert found.verdict == "reproduced" and "7 of 7" in found.reason
+    assert found.verdict == "suggested" and "7 of 7" in found.reason
     shares = reading_share_table(Evidence.of(store))
     assert shares.set_index("claim")["share"].to_dict() == {"C3": 1.0, "C4": 1.0, "C5": 1.0}
 
@@ -417,13 +422,13 @@ def test_c11_is_contradicted_when_a_reading_turns_the_claim(store: Store) -> Non
     plant(store, ["icons/all"], GOOD, curves=False)
     plant(store, ["icons/all"], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
     found = answer(store, "C11", "icons/all")
-    assert found.verdict == "contradicted" and "kl_direction symmetric" in found.reason
+    assert found.verdict == "suggested against" and "kl_direction symmetric" in found.reason
     table = specification_table(Evidence.of(store))
     assert set(table["reading"]) == {"default", "kl_direction symmetric"}
     on_test = table[table["where"] == "ID test"].set_index("reading")
     assert on_test.loc["default", "kl_direction"] == "pretrained-to-tuned"
-    assert on_test.loc["default", "C4"] == "reproduced"
-    assert on_test.loc["kl_direction symmetric", "C4"] == "contradicted"
+    assert on_test.loc["default", "C4"] == "suggested"
+    assert on_test.loc["kl_direction symmetric", "C4"] == "suggested against"
 
 
 def test_readings_of_the_kl_term_share_the_ft_study_of_the_default(store: Store) -> None:
@@ -437,7 +442,7 @@ def test_the_main_result_is_that_of_the_default_reading(store: Store) -> None:
     plant(store, ["icons/all"], GOOD, curves=False)
     plant(store, ["icons/all"], replace(GOOD, top1={**GOOD.top1, "car_ft": 0.2}), reading=READINGS[0], curves=False)
     found = answer(store, "C3", "icons/all")
-    assert found.verdict == "reproduced" and found.effect is not None and found.effect > 0
+    assert found.verdict == "suggested" and found.effect is not None and found.effect > 0
 
 
 @pytest.mark.parametrize(

@@ -43,14 +43,14 @@ def test_a_side_that_was_searched_otherwise_is_not_comparable(
     store: Store, changes: dict[str, Any], named: str
 ) -> None:
     plant(store, [TASK], GOOD)
-    assert {found(store)[c].verdict for c in ("C3", "C4", "C12")} == {"reproduced"}
+    assert {found(store)[c].verdict for c in ("C3", "C4", "C12")} == {"suggested"}
     change_study(store, TASK, "ft", **changes)
     answers = found(store)
     for claim in ("C2", "C3", "C4", "C12"):
         assert answers[claim].verdict == "not comparable", answers[claim]
         assert named in answers[claim].reason and TASK in answers[claim].reason
     assert "ft" in answers["C3"].reason and "car_ft" in answers["C3"].reason
-    assert answers["C4b"].verdict == "reproduced"  # zero-shot was never searched
+    assert answers["C4b"].verdict == "suggested"  # zero-shot was never searched
 
 
 def test_cells_of_another_precision_are_not_comparable_whatever_the_study_says(store: Store) -> None:
@@ -66,7 +66,7 @@ def test_of_two_searches_the_comparable_one_is_reported(store: Store) -> None:
     plant(store, [TASK], GOOD, precision="bfloat16")
     plant(store, [TASK], replace(GOOD, top1={"zeroshot": 0.5, "ft": 0.6}))
     answers = found(store)
-    assert answers["C3"].verdict == answers["C4b"].verdict == answers["C1"].verdict == "reproduced"
+    assert answers["C3"].verdict == answers["C4b"].verdict == answers["C1"].verdict == "suggested"
 
 
 def study(method: str, space: dict[str, list[float]] | None = None, **content: Any) -> StudyFile:

@@ -54,7 +54,7 @@ def confirm(store: Store, method: str = "ft", task: str = TASKS[0]) -> list[str]
 
 def test_a_whole_folder_has_no_problems(folder: Store) -> None:
     assert problems(folder) == {}
-    assert c3(folder).verdict == "reproduced"
+    assert c3(folder).verdict == "suggested"
 
 
 def test_a_torn_record_is_named_and_its_seed_missing(folder: Store) -> None:
@@ -64,7 +64,7 @@ def test_a_torn_record_is_named_and_its_seed_missing(folder: Store) -> None:
     found = problems(folder)
     assert cell in found["torn record"] and cell in found["missing seed"]
     verdict = c3(folder)
-    assert verdict.verdict == "inconclusive"
+    assert verdict.verdict == "in doubt, for"
     assert "icons/body has seeds that only one side was run with" in verdict.reason and cell in verdict.reason
 
 
@@ -74,7 +74,7 @@ def test_torn_predictions_are_named_and_their_seed_missing(folder: Store, name: 
     path = folder.folder(cell) / "evaluations" / name
     path.write_bytes(path.read_bytes()[:100])
     assert name in problems(folder)["torn predictions"]
-    assert c3(folder).verdict == "inconclusive"
+    assert c3(folder).verdict == "in doubt, for"
     assert len(Evidence.of(folder).cells(TASKS[0], FT)) == 2
 
 
@@ -82,7 +82,7 @@ def test_a_torn_evaluation_is_named(folder: Store) -> None:
     cell = confirm(folder)[1]
     (folder.folder(cell) / "evaluations" / "test.json").write_text("{")
     assert "test.json" in problems(folder)["torn evaluation"]
-    assert c3(folder).verdict == "inconclusive"
+    assert c3(folder).verdict == "in doubt, for"
 
 
 def test_a_missing_seed_is_named(folder: Store) -> None:
@@ -104,7 +104,7 @@ def test_cells_of_other_numerics_are_counted_and_left_out(folder: Store) -> None
     content["provenance"]["numerics"] = NUMERICS + 1
     path.write_text(json.dumps(content))
     assert f"1 cells were computed under NUMERICS {NUMERICS + 1}" in problems(folder)["other numerics"]
-    assert c3(folder).verdict == "inconclusive"
+    assert c3(folder).verdict == "in doubt, for"
 
 
 def test_a_record_of_another_schema_is_refused_in_words(folder: Store) -> None:

@@ -109,7 +109,7 @@ def test_an_unsealed_search_cell_marks_all_that_rests_on_its_study(planted: Stor
     marked = differences["caution"] == MARK
     assert marked.equals(differences["contrast"].str.contains("CAR-FT"))
     claims = sources.table("claims").set_index("claim")["caution"]
-    assert claims["C3"] == MARK and not claims["C1"]
+    assert MARK in claims["C3"] and MARK not in str(claims["C1"])
     built = build_report(planted, tmp_path)
     for path in (built.page, built.page.with_name("report.md"), built.page.with_name("tables.tex")):
         assert MARK in path.read_text()

@@ -152,7 +152,15 @@ def test_no_verdict_is_printed_over_its_number_on_a_phone(content: Content, open
 def test_text_can_be_read_by_day_and_by_night(content: Content, open_page: Open, scheme: str) -> None:
     page = open_page(content)
     page.emulate_media(color_scheme=scheme)
-    kinds = ("reproduced", "contradicted", "inconclusive", "not-decidable-at-this-size", "not-run", "soft", "badge")
+    kinds = (
+        "reproduced",
+        "suggested-against",
+        "no-difference",
+        "not-decidable-at-this-size",
+        "not-run",
+        "soft",
+        "badge",
+    )
     for kind in kinds:
         page.evaluate("kind => document.querySelector('h1').className = kind", kind)
         assert page.evaluate(CONTRAST, "h1") >= 4.5, kind

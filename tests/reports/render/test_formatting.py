@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from reports.claims.rules import Answer, Verdict, ledger
+from reports.claims.rules import Direction, Verdict, ledger
 from reports.render.formatting import bar, levels_of, others_words, span_of
 from reports.render.words import count_words, trials_worth, winners_again
 
@@ -65,22 +67,22 @@ def test_levels_of_the_first_scope_keep_their_intervals_and_bars_stay_on_the_axi
     assert not single.has_interval and single.bar == (50.0, 0.0)
 
 
-def verdict(claim: str, answer: Answer, scope: str) -> Verdict:
-    return Verdict(claim, "", answer, "miniature", None, None, None, 1, 1, 1, None, "", "", scope=scope)
+def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
+    return Verdict(claim, "", "miniature", direction, scope=scope, n_searches=2)
 
 
 def test_counts_name_a_scope_once_and_what_was_not_run_at_the_end() -> None:
     found = [
-        verdict("C1", "reproduced", "one"),
-        verdict("C3", "reproduced", "one"),
-        verdict("C1", "contradicted", "two"),
+        verdict("C1", "for", "one"),
+        verdict("C3", "for", "one"),
+        verdict("C1", "against", "two"),
     ]
-    missing = verdict("C6", "not run", "")
+    missing = replace(verdict("C6", "open", ""), missing="car_ft")
     assert count_words([*found, missing]) == (
         "Of 4 questions: on one, 2 reproduced (C1, C3); on two, 1 contradicted (C1); 1 not run (C6)."
     )
     assert count_words([*found[:2], missing]) == "Of 3 claims: 2 reproduced (C1, C3); 1 not run (C6)."
-    many = [verdict("C1", "reproduced", f"scope {k}") for k in range(8)]
+    many = [verdict("C1", "for", f"scope {k}") for k in range(8)]
     assert (
         count_words([*many, *found]) == "Of 11 questions: 10 reproduced (C1 on 9, C3 on 1), 1 contradicted (C1 on 1)."
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reports.analysis.contrasts import Part
-from reports.claims.rules import answer_of
+from reports.claims.rules import direction_of
 from reports.stats.intervals import Contributions, pooled, two_way
 from reports.stats.ranks import ONE_SIDED, holm_one_sided, tailed, untailed
 from tests.support.simulation import covered, exceeded, simulated, simulated_hits
@@ -136,13 +136,43 @@ def test_planted_effects_are_judged_at_the_stated_error_rates(effect: str) -> No
         tasks = [POINTS[effect] / 40 + scale * simulated(40, 3, 0.5, 0.5, 1, rng)[0] for _ in range(9)]
         estimate = pooled([two_way(Contributions(values, np.zeros(40))) for values in tasks])
         part = Part("CAR-FT - FT, mean", estimate, (), ("t",))
-        found.append((answer_of([part], part)[0], estimate.smallest_visible()))
+        found.append((direction_of([part])[0], estimate.smallest_visible()))
     visible = float(np.median([v for _, v in found]))
     assert 0.018 <= visible <= 0.022, visible
-    shares = {answer: np.mean([a == answer for a, _ in found]) for answer in ("reproduced", "contradicted")}
+    shares = {answer: np.mean([a == answer for a, _ in found]) for answer in ("for", "against")}
     error = 2 * math.sqrt(0.8 * 0.2 / runs)
     if effect == "0":
-        assert shares["reproduced"] <= 0.025 + 0.018 and shares["contradicted"] <= 0.025 + 0.018
+        assert shares["for"] <= 0.025 + 0.018 and shares["against"] <= 0.025 + 0.018
     else:
-        hit, miss = ("reproduced", "contradicted") if effect == "+2" else ("contradicted", "reproduced")
+        hit, miss = ("for", "against") if effect == "+2" else ("against", "for")
         assert shares[hit] >= 0.80 - error and shares[miss] <= 0.01
+
+
+def with_shared_search(share: float, searches: int, runs: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    """How nine equal tasks are judged where part of the luck of a search is common to all tasks.
+
+    share: of the variance over searches that the tasks have in common. Returns the coverage of the mean of tasks that
+    count as independent, the coverage where tasks are averaged within a search first, and the share of repetitions in
+    which that interval gives a verdict although the methods are equal.
+    """
+    hits = np.zeros((runs, 3), bool)
+    for run in hits:
+        values = rng.normal(0, 1, (9, searches, 20)) + rng.normal(0, 1, (9, 1, 20))
+        luck = math.sqrt(share) * rng.normal(0, 1, searches) + math.sqrt(1 - share) * rng.normal(0, 1, (9, searches))
+        values += luck[..., None]
+        apart = pooled([two_way(Contributions(task / 20, np.zeros(20))) for task in values])
+        together = np.concatenate(list(values / (20 * 9)), axis=1)
+        whole = two_way(Contributions(together, np.repeat(np.arange(9), 20)))
+        covers = [low <= 0 <= high for low, high in (apart.interval(), whole.interval())]
+        run[:] = *covers, direction_of([Part("mean", whole, (), ("t",))])[0] in ("for", "against")
+    apart_covers, whole_covers, decided = hits.mean(0)
+    return float(apart_covers), float(whole_covers), float(decided)
+
+
+@pytest.mark.parametrize("searches", [3, pytest.param(6, marks=pytest.mark.full)])
+def test_luck_that_all_tasks_share_is_covered_where_they_are_averaged_within_a_search(searches: int) -> None:
+    """Tasks that count as independent average the luck away that they share, so that their interval is too short."""
+    runs = 400
+    apart, whole, decided = with_shared_search(1.0, searches, runs, np.random.default_rng(searches))
+    error = 2 * math.sqrt(0.95 * 0.05 / runs)
+    assert apart < 0.85 and whole >= 0.93 - error and decided <= 0.07 + error

@@ -1,0 +1,23 @@
+"""C3b: in distribution CAR-FT is no worse than fine-tuning."""
+
+from __future__ import annotations
+
+from reports.analysis.contrasts import Contrast
+from reports.claims.rules import MeanClaim, Reference
+from reports.evidence.evidence import CAR_FT, FT
+
+CLAIM = MeanClaim(
+    id="C3b",
+    title="ID accuracy is no worse",
+    statement="In distribution, CAR-FT is no worse than fine-tuning.",
+    rule="CAR-FT minus FT, top-1 on the test sets, mean over tasks: lower bound above -0.5 points (non-inferiority).",
+    source="question of this audit; the margin is this audit's",
+    margin_points=-0.5,
+    asked_of=("nine", "single", "imagenet"),
+    needs="test",
+    references=(Reference("test", "ImageNet", "CAR-FT - FT", 0.44),),
+    topic="In distribution",
+    contrast=Contrast(CAR_FT, FT),
+    name="CAR-FT - FT, ID test",
+    reported_on="test",
+)
