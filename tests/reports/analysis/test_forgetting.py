@@ -14,6 +14,8 @@ from reports.analysis.established import ask_controls
 from reports.analysis.forgetting import Gate, GivenBack, forgotten
 from reports.analysis.null_checks import null_checks
 from reports.build import sources_of
+from reports.claims.rules import CANNOT_BE_ASKED
+from reports.claims.verdicts import Verdict, verdicts
 from reports.evidence.evidence import CAR_FT, FT, WISE, WISE_CAR, Entry, Evidence
 from reports.evidence.pipelines import NAMES, reported_gain, reported_share
 from tests.support.planted import Plan, plant
@@ -55,6 +57,17 @@ def test_it_is_closed_where_nothing_is_forgotten(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path, KEEPS)
     assert gate_of(evidence).is_closed and gate_of(evidence, WISE_CAR, WISE).is_closed
     assert not gate_of(evidence_of(tmp_path / "one seed", replace(KEEPS, seeds=(1,)))).is_closed  # no interval
+
+
+def test_a_closed_gate_replaces_open_verdicts_alone(tmp_path: Path) -> None:
+    def verdict(folder: str, plan: Plan) -> Verdict:
+        return {v.claim: v for v in verdicts(evidence_of(tmp_path / folder, plan))}["C4m"]
+
+    closed, forgets = verdict("keeps", KEEPS), verdict("forgets", FORGETS)
+    gains = verdict("gains", replace(KEEPS, shift={"ft": -0.05}))
+    assert closed.verdict == CANNOT_BE_ASKED and closed.insensitive in closed.reason
+    assert gains.insensitive and gains.direction == "for" and gains.verdict == "suggested"
+    assert not forgets.insensitive and forgets.verdict == "suggested"
 
 
 def test_an_unlucky_search_of_ft_does_not_open_the_gate_of_its_own_contrast(tmp_path: Path) -> None:
