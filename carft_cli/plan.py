@@ -12,7 +12,7 @@ from carft.core.errors import UserError
 from carft_cli.console import err, headed, labelled, out, print_json, rows_table, typed_again
 from carft_cli.declare import OUTPUT, option, takes
 from carft_cli.splits import print_splits, split_rows, tables_of
-from carft_cli.status import duration, searches_words
+from carft_cli.status import duration, search_words
 from carft_cli.sweep_settings import SweepSettings
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def _as_json(
     return {
         "recipe": chosen.name,
         "searches": chosen.searches,
+        "selection": chosen.selection,
         "model": made.model,
         "hardware": str(made.hardware),
         **plain,
@@ -221,7 +222,7 @@ def _say(
     out.say(f"{chosen.name}: {chosen.question}", style="bold")
     out.say(
         f"{forecast.total} cells: {forecast.done} done{failed}, {forecast.cells} to run, with {forecast.steps:,} "
-        f"optimisation steps{searches_words(chosen.searches)}. Model: {made.model}."
+        f"optimisation steps{search_words(chosen.searches, chosen.selection)}. Model: {made.model}."
     )
     out.print(rows_table(labelled(_rows(chosen, forecast))))
     print_splits(tables_of(chosen.tasks, chosen.catalog))

@@ -60,7 +60,7 @@ def status(
 def _say(state: SweepState, results: str) -> None:
     counts = state.counts
     how = "runs" if state.is_alive() else state.outcome or "is gone: it was killed; the same command goes on"
-    many = searches_words(state.searches)
+    many = search_words(state.searches, state.selection)
     out.print(f"Sweep {state.recipe}{many}, process {state.pid} on {state.host}: {how}.", style="bold", highlight=False)
     out.print(
         f"{counts.done} of {counts.total} cells done ({counts.reused} found done), {counts.running} jobs running, "
@@ -88,9 +88,10 @@ def _say(state: SweepState, results: str) -> None:
         print_stacked(labelled(rows), ("job", "task", "method"))
 
 
-def searches_words(searches: int) -> str:
-    """How many searches every question has, to be added to a sentence; empty for one."""
-    return f", {searches} searches of every method on every task" if searches > 1 else ""
+def search_words(searches: int, selection: str) -> str:
+    """How many searches each question has and how they select, to be added to a sentence."""
+    many = f", {searches} searches of every method on every task" if searches > 1 else ""
+    return many + (", one setting for the tasks of a family" if selection == "shared" else "")
 
 
 def busy_line(busy: Any) -> str:

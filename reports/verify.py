@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from carft.core.errors import UserError
 from carft.core.metrics import flatten, score, score_classes
 from carft.spec.cell import PROTOCOL, Training
-from carft.spec.selection import Candidate, best
+from carft.spec.selection import Candidate, averaged, best
 from carft.spec.study import identity, study_id
 from carft.spec.weights import id_form
 from carft.store.records import Record, Store
@@ -238,7 +239,7 @@ def _each_study(studies: Iterable[StudyFile], check: Callable[[StudyFile], Compa
 def _winner(case: Case, study: StudyFile) -> Comparisons:
     records = case.sources.evidence.records
     trials = finished_trials(study, records)
-    chosen = best([Candidate(t.cell, t.number, records[t.cell].metrics) for t in trials])
+    chosen = best(_candidates(case, study))
     if study.winner is None or not trials:
         return  # still searching, or of another NUMERICS: nothing of it is reported
     if chosen is None or study.winner != chosen.cell:
@@ -248,6 +249,27 @@ def _winner(case: Case, study: StudyFile) -> Comparisons:
     wanted = records[chosen.cell].cell.hyperparameters
     others = [c for c in study.confirm if c in records and records[c].cell.hyperparameters != wanted]
     yield 1, f"study {study.id}: confirm cells {', '.join(others)} are not the winner's" if others else None
+
+
+def _candidates(case: Case, study: StudyFile) -> list[Candidate]:
+    """What selection sees of a study; ``UserError`` where it shares its winner with a study that is not here."""
+    evidence = case.sources.evidence
+
+    def own(one: StudyFile) -> list[Candidate]:
+        trials = finished_trials(one, evidence.records)
+        return [Candidate(t.cell, t.number, evidence.records[t.cell].metrics) for t in trials]
+
+    if not study.selected_over:
+        return own(study)
+    family = [other for other in evidence.archive.studies if _family(other) == _family(study)]
+    if missing := set(study.selected_over) - {other.task for other in family}:
+        raise UserError(f"its winner is selected over {', '.join(sorted(missing))} too, of which there is no study.")
+    return averaged(own(study), [own(other) for other in family])
+
+
+def _family(study: StudyFile) -> str:
+    """What the studies of all tasks that share a winner have in common."""
+    return study_id({k: v for k, v in identity(study.content()).items() if k not in ("task", "data_version")})
 
 
 def _conduct(case: Case) -> Comparisons:

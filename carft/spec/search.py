@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -10,6 +10,7 @@ from carft.core.settings import STRICT
 
 #: limit of every count here: more is a mistake in typing
 MOST = 10_000
+Selection = Literal["per-task", "shared"]
 
 
 class SearchSettings(BaseModel):
@@ -25,6 +26,13 @@ class SearchSettings(BaseModel):
             ge=1, le=MOST, description="Independent searches of each method on each task; 2 or more cover tuning luck."
         ),
     ] = 1
+    selection: Annotated[
+        Selection,
+        Field(
+            description="Whether each task has its own winner, or the tasks of a family share the setting of the best "
+            "mean validation accuracy."
+        ),
+    ] = "per-task"
     oracle: Annotated[
         bool, Field(description="Also evaluate search cells on the held-out sets: what selection on test gives.")
     ] = False

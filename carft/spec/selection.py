@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+#: the metrics that select
+DECIDING = ("val/top1", "val/loss")
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -27,6 +30,28 @@ def best(candidates: Sequence[Candidate]) -> Candidate | None:
 def min_finished_trials(trials: int) -> int:
     """Return how many of a study's trials must be finished, once none is left to run, for a winner: half."""
     return max(1, math.ceil(trials / 2))
+
+
+def averaged(own: Sequence[Candidate], families: Sequence[Sequence[Candidate]]) -> list[Candidate]:
+    """Return the candidates of one task with the mean metrics of their trials over all tasks of a family.
+
+    A trial that did not finish on every task is left out.
+
+    Args:
+        own: The candidates of the task.
+        families: The candidates of every task of the family, this one included, with equal settings in equal trials.
+    """
+    by_trial = [{candidate.trial: candidate.metrics for candidate in candidates} for candidates in families]
+    return [
+        Candidate(c.cell, c.trial, {name: _mean([task[c.trial][name] for task in by_trial]) for name in DECIDING})
+        for c in own
+        if all(c.trial in task for task in by_trial)
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean, which does not depend on the order of the values."""
+    return math.fsum(values) / len(values)
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

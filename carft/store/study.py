@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from carft.spec.registry import METHODS, MethodCard, hyperparameter_words
+from carft.spec.search import Selection
 from carft.store.document import Document, Json, Number
 
 Status = Literal["open", "running", "done", "failed", "stopped"]
@@ -81,6 +82,8 @@ class StudyFile(Document):
     """Position among the independent searches of the same task, method and reading, from 1."""
     round_size: int = Field(1, ge=1)
     """Trials that were drawn at a time, in files of earlier versions."""
+    selected_over: list[str] = Field(default_factory=list)
+    """Tasks that share the winning setting, by the mean of their metrics; empty where each task has its own winner."""
     reading: dict[str, Json] = Field(default_factory=dict)
     """Factors of the reading that differ from the default reading, by name."""
     rungs: list[int] = Field(default_factory=list)
@@ -105,6 +108,11 @@ class StudyFile(Document):
     """Ids of the cells at fixed settings of a recipe with a grid, which searches nothing: it has no trials."""
     extended_from: Extension | None = None
     """Size of the study before it grew, or changed its winner, after its test metrics were seen."""
+
+    @property
+    def selection(self) -> Selection:
+        """How its winner is selected."""
+        return "shared" if self.selected_over else "per-task"
 
 
 EDGE = 0.1

@@ -107,6 +107,8 @@ class SweepState(Document):
     """GPU that the sweep does not use any more -> reason."""
     searches: int = Field(1, ge=1)
     """Independent searches of each method on each task."""
+    selection: str = "per-task"
+    """How winners are selected: ``per-task`` or ``shared``."""
 
     @property
     def name(self) -> str:

@@ -171,7 +171,7 @@ class Contrast:
                 mismatches.append(mismatch.message.removesuffix("."))
                 continue
             if pair is not None:
-                estimates[task] = (two_way(pair[0]), pair[1])
+                estimates[task] = (two_way(pair[0], shared_search=evidence.is_shared), pair[1])
                 without_interval[task] = reasons_without_interval(pair[0], sets, evidence.card(task).group)
         unequal = (*self._uneven(evidence, estimates), *mismatches)
         metrics = {task: self.metric(evidence, task) for task in estimates}

@@ -139,7 +139,10 @@ def _by_task(evidence: Evidence, entry: Entry, what: str, sets: Sets) -> TaskLev
         except Mismatch:
             continue
         if made is not None:
-            levels[task] = (two_way(made, seeds_vary=evidence.methods[entry.method].kind != "untrained"), cells)
+            levels[task] = (
+                two_way(made, evidence.methods[entry.method].kind != "untrained", evidence.is_shared),
+                cells,
+            )
     return levels
 
 

@@ -1,9 +1,9 @@
 """Whether two searches differ in the method alone: the condition under which their winners may be compared.
 
 Both sides need the same range of every hyperparameter that the registry calls by one name for both, the same search
-seed, sampler, precision, training recipe and early stopping. Of several independent searches, search k of one side
-is compared with search k of the other. The number of trials is compared where it is counted, over the trials that
-ended.
+seed, sampler, selection, precision, training recipe and early stopping. Of several independent searches, search k of
+one side is compared with search k of the other. The number of trials is compared where it is counted, over the trials
+that ended.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from carft.store.study import StudyFile
 SETTINGS: Mapping[str, Callable[[StudyFile], Any]] = {
     "search seed": lambda study: first_search_seed(study.search_seed, study.search),
     "sampler": lambda study: study.sampler or f"in rounds of {study.round_size}",
+    "selection": lambda study: study.selection,
     "precision": lambda study: study.precision,
     "evaluation view": lambda study: study.eval_view,
     "holdout": lambda study: study.holdout,

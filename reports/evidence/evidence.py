@@ -14,6 +14,7 @@ from carft.core.errors import UserError
 from carft.data.card import Card
 from carft.spec.cell import PROTOCOL, Cell, Reading, Training, task_key
 from carft.spec.registry import SOUP_RULES, MethodCard
+from carft.spec.search import Selection
 from carft.spec.selection import best_alpha
 from carft.spec.weights import id_form
 from carft.store.records import Record, Store
@@ -62,7 +63,8 @@ COMPARED = (ZERO_SHOT, FT, CAR_FT)
 class Evidence:
     """One scope under one reading. ``others`` holds the views of the other scopes, for the first view only.
 
-    dropped: studies of the scope under another recipe or with fewer trials than what is reported.
+    dropped: studies of the scope under another recipe or with fewer trials than what is reported. other_selection: the
+    same scope with the winners of the other way to select, where both were run.
     """
 
     archive: Results
@@ -73,6 +75,7 @@ class Evidence:
     reading: Choices = ()
     readings: Mapping[Choices, Sequence[StudyFile]] | None = None
     others: Sequence[Evidence] = ()
+    other_selection: Evidence | None = None
 
     @staticmethod
     def of(store: Store) -> Evidence:
@@ -159,6 +162,11 @@ class Evidence:
         """Method -> the largest number of its searches of a task, for the methods that were searched."""
         numbers = {name: [s.search for s in self.studies if s.method == name] for name in methods}
         return {name: max(found) for name, found in numbers.items() if found}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the tasks share the winner of each search."""
+        return any(study.selected_over for study in self.studies)
 
     @property
     def store(self) -> Store:
@@ -335,6 +343,8 @@ class Evidence:
         return self.records[cell].cell.seed
 
 
+#: scale -> the way to select that is reported where both were run; at all others it is per task
+LEADING: Mapping[str, Selection] = {"miniature": "shared"}
 #: factors that enter the loss through the KL term alone
 KL_FACTORS = {"kl_direction", "context_temperature", "context_scale", "context_templates"}
 
@@ -362,6 +372,18 @@ def _which(study: StudyFile) -> str:
 
 
 def _view(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
+    """The view of a scope. Where both ways to select were run, :data:`LEADING` says which one is reported."""
+    ways = {study.selection for study in studies if study.winner} or {study.selection for study in studies}
+    lead = LEADING.get(scope.scale, "per-task")
+    lead = lead if lead in ways else ways.pop()
+    leading = [study for study in studies if study.selection == lead or study.grid]
+    rest = [study for study in studies if study not in leading]
+    other = _view_of(archive, scope, name, rest) if any(study.winner for study in rest) else None
+    return replace(_view_of(archive, scope, name, leading), other_selection=other)
+
+
+def _view_of(archive: Results, scope: Scope, name: str, studies: Sequence[StudyFile]) -> Evidence:
+    """The view of a scope under one way to select."""
     methods = archive.catalog.methods
     studies = [study for study in studies if not study.grid] or studies
     largest = _reference(sorted(studies, key=_size), methods)
@@ -407,7 +429,8 @@ def _reference(studies: Sequence[StudyFile], methods: Mapping[str, MethodCard]) 
 def _budget(study: StudyFile) -> dict[str, Any]:
     """The training recipe without what a reading may change, and the rungs of an earlier version's early stopping."""
     protocol = {name: getattr(study, name) for name in PROTOCOL}
-    return {**study.training.model_dump(exclude={"crop"}), "rungs": study.rungs, **protocol}
+    shared = {"rungs": study.rungs, "selected_over": study.selected_over}
+    return {**study.training.model_dump(exclude={"crop"}), **shared, **protocol}
 
 
 def _same_budget(study: StudyFile, budget: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
@@ -423,5 +446,5 @@ def _version(study: StudyFile) -> tuple[str, str, str]:
 
 def _size(study: StudyFile) -> tuple[int, ...]:
     """Of two searches that are as large, one that pruned no trial is preferred, and then that of this version."""
-    size = (study.training.epochs, len(study.trials), len(study.confirm))
+    size = (study.training.epochs, len(study.trials), len(study.selected_over), len(study.confirm))
     return (bool(study.winner), *size, not study.rungs, bool(study.sampler))

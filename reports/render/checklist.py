@@ -142,8 +142,10 @@ def _selection(studies: Sequence[StudyFile]) -> str:
     oracle = " Search cells were also tested, for oracle selection alone." if any(s.oracle for s in studies) else ""
     stopping = sorted({f"after epoch {', '.join(map(str, s.rungs))}" for s in studies if s.rungs})
     pruned = f" Early stopping {' or '.join(stopping)}." if stopping else ""
+    shared = any(study.selected_over for study in studies)
+    of = "One setting for the tasks of a family, by means over them: highest" if shared else "Of each task: highest"
     return (
-        "Highest validation top-1, then lowest validation loss, then lowest trial number. The winner is run again with "
+        f"{of} validation top-1, then lowest validation loss, then lowest trial number. The winner is run again with "
         f"fresh seeds.{pruned}{oracle}"
     )
 

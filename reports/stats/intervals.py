@@ -71,6 +71,8 @@ class Estimate:
     """Whether the raw sum with one t is used instead of this project's rule (docs/statistics.md)."""
     n_searches: int = 1
     """Independent searches; with one, no component covers the variation between searches."""
+    by_search: tuple[float, ...] = ()
+    """The effect in each search, where the tasks of a family share its winner; empty otherwise."""
 
     @property
     def replicates(self) -> int:
@@ -262,12 +264,13 @@ class Contributions:
         return 2 * (whole / float(self.images[members].sum())) ** 2
 
 
-def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
+def two_way(contributions: Contributions, seeds_vary: bool = True, shared_search: bool = False) -> Estimate:
     """The effect with a seeds term and a groups term; without a seeds term where the metric does not depend on seeds.
 
     The seeds term is the variance over seeds of the metric, divided by S. The groups term is, per stratum of n groups,
     n times the variance over groups of the seed-averaged residuals, at least the floor. The interaction is computed
     from the residuals minus their row and column means. With several searches a search takes the place of a seed.
+    shared_search: whether other tasks share the winner of each search.
     """
     n_seeds, searches = len(contributions.values), contributions.n_searches
     contributions = contributions.by_search()
@@ -293,7 +296,10 @@ def two_way(contributions: Contributions, seeds_vary: bool = True) -> Estimate:
         over_seeds = float(seed_term(values)) if seeds > 1 else math.nan
         source = "searches" if searches > 1 else "seeds"
         components = (Component(over_seeds, seeds - 1, source, shared), *components)
-    return Estimate(float(by_seed.mean()), components, n_seeds, values.shape[1], n_searches=searches)
+    by_search = tuple(by_seed.tolist()) if shared_search and seeds_vary and searches > 1 else ()
+    return Estimate(
+        float(by_seed.mean()), components, n_seeds, values.shape[1], n_searches=searches, by_search=by_search
+    )
 
 
 def seed_term(values: np.ndarray) -> np.ndarray:
@@ -315,19 +321,31 @@ def interaction_term(values: np.ndarray) -> np.ndarray:
 
 
 def pooled(estimates: Sequence[Estimate]) -> Estimate:
-    """Unweighted mean of independent estimates, such as those of a fixed set of tasks that share no drawings."""
+    """Unweighted mean of the estimates of a fixed set of tasks that share no drawings.
+
+    The estimates are independent, unless the tasks share each search (``by_search``). Then the tasks are averaged
+    within a search first, and the variance between searches is that of these means.
+    """
     squared = len(estimates) ** 2
-    components = tuple(
+    components = [
         Component(c.variance / squared, c.df, c.source, c.interaction / squared)
         for estimate in estimates
         for c in estimate.components
-    )
+    ]
+    by_search: tuple[float, ...] = ()
+    if len({len(estimate.by_search) for estimate in estimates}) == 1 and len(estimates[0].by_search) > 1:
+        means = np.mean([estimate.by_search for estimate in estimates], axis=0)
+        shared = sum(c.interaction for c in components if c.source == "searches")
+        between = Component(float(means.var(ddof=1)) / len(means), len(means) - 1, "searches", shared)
+        components = [between, *(c for c in components if c.source != "searches")]
+        by_search = tuple(means.tolist())
     return Estimate(
         float(np.mean([e.effect for e in estimates])),
-        components,
+        tuple(components),
         min(e.n_seeds for e in estimates),
         sum(e.n_groups for e in estimates),
         n_searches=min(e.n_searches for e in estimates),
+        by_search=by_search,
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 
 from carft.core.errors import unknown
 from carft.core.yaml_file import parse_yaml
+from carft.spec.search import Selection
 from sweeps.recipes import Recipe, load_recipe
 from sweeps.recipes.yaml_files import Strict, text_of
 
@@ -33,6 +34,8 @@ class Part(Strict):
     """Confirm seeds in place of the recipe's."""
     searches: PositiveInt | None = None
     """Independent searches in place of the recipe's."""
+    selection: Selection | None = None
+    """Way to select in place of the recipe's."""
     model: str | None = None
     """Model in place of the tasks' own."""
     pretrained: str | None = None
@@ -48,7 +51,7 @@ class Part(Strict):
             tasks = [smoke_tasks[self.recipe]] if self.recipe in smoke_tasks else tasks
         return recipe.changed(
             tasks, self.methods, *budget,
-            model=self.model, pretrained=self.pretrained, oracle=self.oracle or None,
+            model=self.model, pretrained=self.pretrained, oracle=self.oracle or None, selection=self.selection,
         )  # fmt: skip
 
 

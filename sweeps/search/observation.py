@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from carft.core.errors import UserError
 from carft.store.failure_kinds import CODE, UNREADABLE
 from carft.store.failures import read_failure
 from carft.store.records import Store
 from sweeps.search.progress import Job, State, StudyProgress
-from sweeps.search.study import Study
 
 
-def observe(study: Study, state: State, store: Store, failed_before: Mapping[str, str]) -> State:
-    """The state with the records of every job of a study that could run now.
+def observe(progress: StudyProgress, store: Store, failed_before: Mapping[str, str]) -> StudyProgress:
+    """The progress of a study with the records of every job that could run now.
 
     A record that is there may settle a job, and so be followed by others: they are looked for too.
 
     Args:
-        study: The study.
-        state: What is known before.
+        progress: What is known before.
         store: The results folder.
         failed_before: Job key -> reason, of the jobs that failed in an earlier sweep and are not run again.
     """
-    while unseen := [job for job in StudyProgress(study, state).next_jobs if job.key not in state.observed]:
-        state = read_records(unseen, state, store, failed_before)
-    return state
+    while unseen := [job for job in progress.next_jobs if job.key not in progress.state.observed]:
+        progress = replace(progress, state=read_records(unseen, progress.state, store, failed_before))
+    return progress
 
 
 def read_records(jobs: Iterable[Job], state: State, store: Store, failed_before: Mapping[str, str]) -> State:

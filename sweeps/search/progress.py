@@ -14,7 +14,7 @@ from typing import Any, Literal
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES, WISE_ALPHAS
 from carft.spec.resolve import interpolation, soup_of
-from carft.spec.selection import Candidate, best, min_finished_trials
+from carft.spec.selection import Candidate, averaged, best, min_finished_trials
 from sweeps.recipes import Recipe
 from sweeps.search.study import Study
 
@@ -110,6 +110,8 @@ class StudyProgress:
 
     study: Study
     state: State
+    peers: Sequence[Study] = ()
+    """The studies of all tasks that share the winning setting, this one included; empty for one of its own."""
 
     @property
     def recipe(self) -> Recipe:
@@ -119,14 +121,22 @@ class StudyProgress:
     def trials(self) -> list[TrialJob]:
         """The trials of the study. What they try depends on no result, so all of them can run at once."""
         study, trials, kept = self.study, list[TrialJob](), self.is_souped or self.recipe.oracle
-        for number in range(0 if self.recipe.grid else self.recipe.trials):
-            parameters = study.parameters(number)
+        for number, parameters in enumerate([] if self.recipe.grid else study.settings):
             trials.append(TrialJob(number, parameters, Job("search", study.cell(parameters, study.search_seed), kept)))
         return trials
 
     @cached_property
     def candidates(self) -> list[Candidate] | None:
-        """What selection sees: every trial that did not fail; None before all trials are settled, and of a grid."""
+        """What selection sees, with means over tasks where they share a setting; None before all trials are settled."""
+        own = self.finished_trials
+        tasks = [StudyProgress(peer, self.state).finished_trials for peer in self.peers]
+        if own is None or None in tasks or not tasks:
+            return None if None in tasks else own
+        return averaged(own, [candidates for candidates in tasks if candidates is not None])
+
+    @cached_property
+    def finished_trials(self) -> list[Candidate] | None:
+        """Every trial of this task that did not fail; None before all trials are settled, and of a grid."""
         if self.recipe.grid or not all(self.state.is_settled(trial.job) for trial in self.trials):
             return None
         cells = {trial.number: trial.job.cell.id for trial in self.trials}
@@ -135,20 +145,32 @@ class StudyProgress:
 
     @cached_property
     def winner(self) -> Candidate | None:
-        """The winner once every trial is settled; None before, and when too few finished."""
+        """The winner once every trial of all tasks that share it is settled; None before, and when too few finished."""
         return None if self.candidates is None or self.no_winner else best(self.candidates)
 
     @cached_property
     def no_winner(self) -> str:
         """Why a study that is over has no winner; empty while it is open and when it has one."""
+        if reason := self._no_winner:
+            return reason
+        for peer in self.peers:
+            if reason := StudyProgress(peer, self.state)._no_winner:
+                return f"its tasks share one setting, and {peer.task} has none: {reason}"
+        if self.candidates is None or len(self.candidates) >= min_finished_trials(self.recipe.trials):
+            return ""
+        return f"{len(self.candidates)} of {self.recipe.trials} trials finished on every task"
+
+    @cached_property
+    def _no_winner(self) -> str:
+        """Why the trials of this task give no winner."""
         if self.code_error:
             return f"its first {FIRST_TRIALS} trials failed with the same error, and no other is run: {self.code_error}"
-        if self.candidates is None and (reason := self.state.unreadable.get(self.study.task)):
+        finished, trials = self.finished_trials, self.recipe.trials
+        if finished is None and (reason := self.state.unreadable.get(self.study.task)):
             return f"an image of the task cannot be read, and nothing more of it is run: {reason}"
-        trials = self.recipe.trials
-        if self.candidates is None or len(self.candidates) >= min_finished_trials(trials):
+        if finished is None or len(finished) >= min_finished_trials(trials):
             return ""
-        return f"{len(self.candidates)} of {trials} trials finished; a winner needs {min_finished_trials(trials)}"
+        return f"{len(finished)} of {trials} trials finished; a winner needs {min_finished_trials(trials)}"
 
     @cached_property
     def code_error(self) -> str:

@@ -7,7 +7,7 @@ records, and its winners are those of an undisturbed run.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from carft.core.errors import UserError
@@ -58,8 +58,12 @@ class Protocol:
         self._studies_of: dict[str, set[str]] = defaultdict(set)  # job key -> ids of its studies
         self.state = read_records(self._untrained, self.state, store, self.failed_before)
         self._progress: dict[str, StudyProgress] = {}
+        self._families: dict[tuple[object, ...], list[Study]] = defaultdict(list)
         for study in studies:
-            self._observe(study)
+            if study.selected_over:
+                self._families[study.family].append(study)
+        for study in (*studies, *(study for family in self._families.values() for study in family)):
+            self._observe(study)  # twice, where the winner depends on records of other tasks
 
     @property
     def done(self) -> Mapping[str, Mapping[str, float]]:
@@ -123,17 +127,27 @@ class Protocol:
 
     def _observe_studies_of(self, job: Job) -> None:
         """Look again at the studies of a job; a cell without a study may tell of a task that cannot be read."""
-        for study in self.studies:
-            if study.id in self._studies_of[job.key] or (not job.trains and study.task == job.cell.task):
-                self._observe(study)
+        studies = [
+            study
+            for study in self.studies
+            if study.id in self._studies_of[job.key] or (not job.trains and study.task == job.cell.task)
+        ]
+        peers = [peer for study in studies if job.kind == "search" for peer in self._peers(study)]
+        for study in {study.id: study for study in (*studies, *peers)}.values():
+            self._observe(study)
 
     def _observe(self, study: Study) -> None:
         """Look for the records of the jobs of a study that can run now."""
-        self.state = observe(study, self.state, self.store, self.failed_before)
-        self._progress[study.id] = progress = StudyProgress(study, self.state)
+        before = StudyProgress(study, self.state, self._peers(study))
+        self._progress[study.id] = progress = observe(before, self.store, self.failed_before)
+        self.state = progress.state
         for job in progress.next_jobs:
             self._studies_of[job.key].add(study.id)
         self._moved.add(study.id)
+
+    def _peers(self, study: Study) -> Sequence[Study]:
+        """The studies that share the winning setting of a study, itself included; empty for one of its own."""
+        return self._families[study.family] if study.selected_over else ()
 
     def progress(self, study: Study) -> StudyProgress:
         """What follows for a study from what is known."""

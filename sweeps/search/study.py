@@ -21,7 +21,8 @@ from sweeps.recipes.readings import TEMPERATURES, Choice
 class Study:
     """One search for one (task, method, reading): trials, then a winner, then confirm cells.
 
-    search: which of the recipe's independent searches, counted from 1.
+    search: which of the recipe's independent searches, counted from 1. selected_over: the tasks that share the winning
+    setting, itself included; empty where it has a winner of its own.
     """
 
     task: str
@@ -29,6 +30,7 @@ class Study:
     recipe: Recipe
     choice: Choice = field(default_factory=Choice)
     search: int = 1
+    selected_over: tuple[str, ...] = ()
 
     @cached_property
     def space(self) -> Mapping[str, Range]:
@@ -56,6 +58,8 @@ class Study:
             content["plugin"] = plain.plugin
         if self.search > 1:
             content["search"] = self.search
+        if self.selected_over:
+            content["selected_over"] = list(self.selected_over)
         if self.choice.factors:
             content["reading"] = dict(self.choice.factors)
         if self.recipe.precision != "float32":
@@ -95,9 +99,15 @@ class Study:
             self._cells[key] = self._specified(hyperparameters, seed)
         return self._cells[key]
 
-    def parameters(self, trial: int) -> dict[str, float]:
-        """What a trial tries."""
-        return trial_parameters(self.search_seed, trial, self.space)
+    @cached_property
+    def settings(self) -> list[dict[str, float]]:
+        """What each trial tries."""
+        return [trial_parameters(self.search_seed, trial, self.space) for trial in range(self.recipe.trials)]
+
+    @property
+    def family(self) -> tuple[object, ...]:
+        """What the studies of the other tasks with the same winning setting have in common with this one."""
+        return self.method.name, tuple(self.choice.factors.items()), self.search, self.selected_over
 
     def _specified(self, hyperparameters: Mapping[str, float], seed: int) -> Cell:
         values = dict(hyperparameters)
@@ -114,8 +124,18 @@ def studies_of(recipe: Recipe, methods: list[MethodCard]) -> list[Study]:
     A method has one study a search for all readings that differ in nothing it reads.
     """
     found: dict[str, Study] = {}
+    families = _families(recipe) if recipe.selection == "shared" and not recipe.grid else {}
     searches = range(1, recipe.searches + 1)
     for search, task, choice, method in product(searches, recipe.tasks, recipe.choices(), methods):
-        study = Study(task, method, recipe, choice.restricted(method.reads), search)
+        study = Study(task, method, recipe, choice.restricted(method.reads), search, families.get(task, ()))
         found.setdefault(study.id, study)
     return list(found.values())
+
+
+def _families(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Task -> the tasks of the recipe that reports pool with it, sorted; a task alone is left out."""
+    pools = recipe.catalog.pools(recipe.tasks)
+    by_pool: dict[str, list[str]] = {}
+    for task in recipe.tasks:
+        by_pool.setdefault(recipe.catalog.pool(recipe.catalog.card(task).name, pools).name, []).append(task)
+    return {task: tuple(sorted(tasks)) for tasks in by_pool.values() if len(tasks) > 1 for task in tasks}

@@ -165,6 +165,7 @@ class StatusWriter:
             dashboard=self.dashboard,
             gpus_set_aside=dict(self.aside),
             searches=protocol.recipe.searches,
+            selection=protocol.recipe.selection,
         )
 
     def _read_waits(self, done: Container[str]) -> None:

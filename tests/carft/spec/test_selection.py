@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carft.spec.selection import Candidate, best, best_alpha
+from carft.spec.selection import Candidate, averaged, best, best_alpha
 
 few = st.sampled_from([0.25, 0.5, 0.75])
 
@@ -40,6 +40,15 @@ def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
 
 def test_equal_losses_are_decided_by_the_lower_trial_number() -> None:
     assert chosen(candidate(2, 0.5, 0.1), candidate(1, 0.5, 0.1)) == 1
+
+
+def test_tasks_that_share_a_setting_select_by_their_means() -> None:
+    first = [candidate(0, 0.9, 0.1), candidate(1, 0.8, 0.1), candidate(2, 0.8, 0.2), candidate(3, 1.0, 0.0)]
+    second = [candidate(0, 0.1, 0.1), candidate(1, 0.5, 0.4), candidate(2, 0.5, 0.1)]
+    for own in (first, second):
+        found = best(averaged(own, [first, second]))
+        assert found is not None and (found.trial, found.metrics["val/top1"]) == (2, pytest.approx(0.65))
+    assert best(first) == first[3] and best(second) == second[2]
 
 
 def test_nothing_is_chosen_from_nothing() -> None:

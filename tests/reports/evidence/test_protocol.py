@@ -495,3 +495,38 @@ def test_the_protocol_s_seeds() -> None:
     assert confirm_seeds(2, 1, search=2) == [1002, 1003]
     cell = specify(TASK, "ft", HYPERPARAMETERS["ft"])
     assert cell.seed not in confirm_seeds(9, cell.seed)
+
+
+@pytest.fixture
+def both_selections(store: Store) -> Store:
+    """The same search cells under both ways to select."""
+    for selection in ("per-task", "shared"):
+        asked = {"trials": 3, "seeds": 2, "searches": 2, "selection": selection}
+        undisturbed(load_recipe("miniature").changed(["icons/tools", "icons/body"], list(METHODS), **asked), store.root)
+    return store
+
+
+def test_both_selections_hold_and_the_shared_one_leads_at_miniature_scale(both_selections: Store) -> None:
+    found, shown = checked(both_selections)
+    assert found.holds and DEPARTED not in shown and EXTENDED not in shown, found
+    assert "One setting for the tasks of a family" in shown
+    view = sources(both_selections).evidence
+    assert view.is_shared and view.other_selection is not None and not view.other_selection.is_shared
+    assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped
+    table = sources(both_selections).table("selection")
+    assert set(table["selected_on"]) == {"validation", "validation, per task"}
+
+
+def test_a_shared_winner_is_selected_over_all_its_tasks(both_selections: Store) -> None:
+    store = both_selections
+    family = [s for s in store.studies() if s.selected_over and s.method == "ft" and s.search == 1]
+    scores = [[store.metrics(t.cell)["val/top1"] - store.metrics(t.cell)["val/loss"] for t in s.trials] for s in family]
+    worst = min(range(3), key=lambda k: sum(score[k] for score in scores))
+    store.write_study(family[0].id, changed(family[0], winner=family[0].trials[worst].cell))
+    case = Case(store, store.root, store.root)
+    lines = [words for _, words in CHECKS["winners against validation"](case) if words]
+    assert len(lines) == 1 and "validation selects" in lines[0]
+    shutil.rmtree(store.root / "studies" / family[0].id)
+    case = Case(store, store.root, store.root)
+    lines = [words for _, words in CHECKS["winners against validation"](case) if words]
+    assert len(lines) == 1 and f"selected over {family[0].task} too" in lines[0]

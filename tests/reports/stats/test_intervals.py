@@ -195,6 +195,24 @@ def test_tasks_as_a_sample_is_the_one_sample_t_interval_over_tasks() -> None:
     assert across(tasks).floor() == "tasks"
 
 
+def test_tasks_that_share_each_search_are_averaged_within_it_first() -> None:
+    """Three searches that move both tasks alike are three replicates of the mean, not six."""
+    rng = np.random.default_rng(0)
+    luck, strata = np.array([0.0, 0.03, -0.06]), np.zeros(40, int)
+    rows = [rng.normal(0.0, 1e-4, (3, 40)) + (luck + task / 50)[:, None] / 40 for task in (1, 2)]
+    made = [Contributions(values, strata, searches=np.arange(3)) for values in rows]
+    shared = pooled([two_way(one, shared_search=True) for one in made])
+    apart = pooled([two_way(one) for one in made])
+    means = np.mean([values.sum(1) for values in rows], axis=0)
+    assert shared.effect == pytest.approx(apart.effect) and shared.by_search == pytest.approx(means)
+    assert [c.df for c in shared.components if c.source == "searches"] == [2]
+    variance = next(c.variance for c in shared.components if c.source == "searches")
+    assert variance == pytest.approx(means.var(ddof=1) / 3)
+    assert shared.se == pytest.approx(2**0.5 * apart.se, rel=0.05)
+    one = [Contributions(values, strata) for values in rows]
+    assert pooled([two_way(c, shared_search=True) for c in one]) == pooled([two_way(c) for c in one])
+
+
 def test_pooling_equal_estimates_divides_the_variance() -> None:
     one = two_way(simple(np.random.default_rng(0).normal(0, 1, (3, 20))))
     four = pooled([one] * 4)

@@ -25,6 +25,7 @@ TASKS = ["icons/transport", "icons/weather"]
 def small(**change: object) -> Recipe:
     """Two tasks, four trials, two confirm seeds; no curves, to be quick."""
     fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "car_ft"], "trials": 4, "seeds": 2}
+    fixed |= {"selection": "per-task"}
     return load_recipe("miniature").model_copy(update={**fixed, **change})
 
 
@@ -365,3 +366,38 @@ def test_every_method_and_task_tries_the_same_learning_rates(tmp_path: Path) -> 
     tried = [(study.search, *(p["lr"] for _, p, _ in protocol.trials(study))) for study in protocol.studies]
     assert len(tried) == 2 * 18 and len(set(tried)) == 2
     assert len({rates[1:] for rates in tried}) == 2
+
+
+def test_tasks_of_a_family_share_the_setting_of_the_best_mean(store: Store) -> None:
+    """The second way to select trains confirm cells alone, and both keep their studies."""
+    alone = Protocol(small(selection="per-task"), store)
+    Crew(store).work(alone)
+    alone.write_studies()
+    shared = Protocol(small(selection="shared"), store)
+    assert {job.kind for job in Crew(store, seed=1).work(shared).finished} <= {"confirm"}
+    shared.write_studies()
+    studies = store.studies()
+    assert len(studies) == 8 and shared.total() == alone.total()
+    for method in ("ft", "car_ft"):
+        family = [s for s in studies if s.method == method and s.selected_over]
+        assert [sorted(s.selected_over) for s in family] == [TASKS, TASKS]
+        numbers = {next(t.number for t in s.trials if t.cell == s.winner) for s in family}
+        scores = [[store.metrics(t.cell)["val/top1"] for t in s.trials] for s in family]
+        means = [sum(pair) for pair in zip(*scores, strict=True)]
+        assert len(numbers) == 1 and means[numbers.pop()] == max(means)
+        assert len({tuple(sorted(store.read(c).cell.hyperparameters.items())) for s in family for c in s.confirm}) == 1
+    again = Protocol(small(selection="shared"), store)
+    assert again.next_job() is None and winners(again) == winners(shared)
+
+
+def test_a_family_has_no_setting_where_one_task_fails_and_says_which(store: Store) -> None:
+    protocol = Protocol(small(selection="shared", methods=["ft"]), store)
+    jobs = Crew(store).work(protocol, fails=lambda job: job.kind == "search" and job.cell.task == TASKS[1]).finished
+    assert all(job.kind == "search" for job in jobs) and protocol.finished()
+    assert all(TASKS[1] in protocol.too_few(study) or study.task == TASKS[1] for study in protocol.studies)
+    assert all(protocol.too_few(study) and protocol.winner(study) is None for study in protocol.studies)
+
+
+def test_a_task_alone_has_a_winner_of_its_own(store: Store) -> None:
+    one, other = (Protocol(small(selection=how, tasks=TASKS[:1]), store) for how in ("shared", "per-task"))
+    assert [study.id for study in one.studies] == [study.id for study in other.studies]
