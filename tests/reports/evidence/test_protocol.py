@@ -24,6 +24,7 @@ from reports.claims.verdicts import Verdict
 from reports.evidence.protocol import DEPARTED, check_protocol
 from reports.evidence.sealed_access import EXTENDED
 from reports.tables.table import Sources
+from reports.tables.tuning import selection_table
 from reports.verify import CHECKS, Case, Verification, verify
 from sweeps.recipes import load_recipe
 from sweeps.recipes.readings import Readings
@@ -507,13 +508,15 @@ def both_selections(store: Store) -> Store:
 
 
 def test_both_selections_hold_and_the_shared_one_leads_at_miniature_scale(both_selections: Store) -> None:
-    found, shown = checked(both_selections)
-    assert found.holds and DEPARTED not in shown and EXTENDED not in shown, found
-    assert "One setting for the tasks of a family" in shown
-    view = sources(both_selections).evidence
+    store = both_selections
+    found, case = sources(store), Case(store, store.root, store.root)
+    assert not named(store) and not found.unsealings.departed
+    assert not [words for _, words in CHECKS["winners against validation"](case) if words]
+    view = found.evidence
     assert view.is_shared and view.other_selection is not None and not view.other_selection.is_shared
     assert len(view.studies) == len(view.other_selection.studies) == 8 and not view.dropped
-    table = sources(both_selections).table("selection")
+    assert not view.archive.protocol.departures
+    table = selection_table(view)
     assert set(table["selected_on"]) == {"validation", "validation, per task"}
 
 

@@ -41,6 +41,7 @@ from tests.sweeps.search.test_protocol import TASKS, Crew
 
 def small(**change: object) -> Recipe:
     fixed = {"tasks": TASKS, "methods": ["zeroshot", "ft", "wise_ft"], "trials": 2, "seeds": 1}
+    fixed |= {"selection": "per-task"}
     return load_recipe("miniature").model_copy(update={**fixed, **change})
 
 
