@@ -276,7 +276,7 @@ class Recipe(SearchSettings):
 
 
 def _require_no_search(recipe: Recipe, asked: Mapping[str, Any]) -> None:
-    for name in ("trials", "searches", "oracle"):
+    for name in ("trials", "searches", "selection", "oracle"):
         if asked.get(name) is not None:
             raise UserError(
                 f"{recipe.name} runs a grid and searches nothing: --{name} has no meaning for it.",
