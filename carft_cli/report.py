@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,13 +20,24 @@ from rich.text import Text
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft_cli.console import counted, labelled, new_table, out, print_fitting, print_json, rows_table, split
-from carft_cli.options import AsJson, Data, NoImages, Private, Results, existing, local_folder, results_path
+from carft_cli.console import counted, err, labelled, new_table, out, print_fitting, print_json, rows_table, split
+from carft_cli.options import (
+    AsJson,
+    Data,
+    NoImages,
+    Private,
+    Results,
+    execution_here,
+    existing,
+    local_folder,
+    results_path,
+)
 
 if TYPE_CHECKING:
+    from carft.store.records import Store
     from reports.build import Built
     from reports.claims.verdicts import Verdict
-    from reports.verify import Verification
+    from reports.verify import Verification, VerifyCheck
 
 ReportFolder = Annotated[
     Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="The report folder, on this machine.")
@@ -32,6 +47,8 @@ Claims = Annotated[
     typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
 ]
 METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
+#: difference of the loss of an untrained model on two processors, at most
+RERUN_TOLERANCE = 1e-6
 #: differences that are printed of one check; --json has all
 FEW = 20
 
@@ -182,9 +199,17 @@ def verify(
     out_dir: ReportFolder = Path("report"),
     results: Results = "results",
     allow_other_code: Annotated[bool, typer.Option(help="Let a report of another version hold.")] = False,
+    head: Annotated[
+        str, typer.Option(metavar="DIGEST", help="Head of the journal that was noted when a sweep began or ended.")
+    ] = "",
+    rerun: Annotated[int, typer.Option(min=0, metavar="K", help="Run K cells again, drawn at random.")] = 0,
+    data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make every number of a report again from raw predictions and name what differs. Exit code 0 or 1.
+
+    --rerun computes cells again in a folder of its own. On the same processor with the same packages every metric must
+    be equal; elsewhere the loss of the untrained model, to 1e-6.
 
     Example: `python cli.py report verify --out report --results results`
     """
@@ -192,8 +217,12 @@ def verify(
     from carft.store.mirror import open_store
     from reports.verify import verify as check_report
 
+    def checked(store: Store, report: Path) -> Verification:
+        found = check_report(store, report, allow_other_code, head)
+        return replace(found, checks=(*found.checks, _run_again(store, rerun, data))) if rerun else found
+
     if archive is None:
-        found = check_report(open_store(results), out_dir, allow_other_code)
+        found = checked(open_store(results), out_dir)
     else:
         _require_alone(context)
         with opened(archive) as folder:
@@ -202,7 +231,7 @@ def verify(
                     f"'{archive}' holds no report.",
                     "Unpack it with `results import`, write a report with `report --results`, then verify the two.",
                 )
-            found = check_report(open_store(folder), folder / "report", allow_other_code)
+            found = checked(open_store(folder), folder / "report")
     if as_json:
         checks = [{"check": c.name, "compared": c.compared, "differences": list(c.differences)} for c in found.checks]
         notes, fingerprint = list(found.notes), found.fingerprint
@@ -211,6 +240,44 @@ def verify(
         _print_checks(found)
     if not found.holds:
         raise SystemExit(1)
+
+
+def _run_again(store: Store, count: int, data: Path | None) -> VerifyCheck:
+    """Cells that are drawn at random, computed again, against their records.
+
+    Interpolations and soups are made of other cells, and a method of a plugin needs its file: none is drawn.
+    """
+    from carft.core.metrics import ood_means
+    from carft.store.records import Store as Folder
+    from carft.training.run import run_cell
+    from reports.verify import VerifyCheck
+
+    records = [record for record in store.records() if not (record.cell.parents or record.cell.plugin)]
+    differences, compared = [], 0
+    for record in SystemRandom().sample(records, min(count, len(records))):
+        cell = record.cell
+        err.print(f"Running cell {record.id} again: {cell.method}, seed {cell.seed}", soft_wrap=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            again = Folder(Path(scratch) / "results", catalog=store.catalog)
+            run_cell(cell, again, execution_here(data), unseal=store.is_unsealed(record.id))
+            new, place = again.read(record.id), f"cell {record.id}"
+            same = all(new.provenance.get(key) == record.provenance.get(key) for key in ("cpu", "packages", "machine"))
+            then, now = ({**s.metrics(record.id), **_first_loss(s, record.id)} for s in (store, again))
+        names = [name for name in then if name not in ood_means(then)] if same else list(_first_loss(store, record.id))
+        for name in names:
+            compared += 1
+            limit = 0.0 if same else RERUN_TOLERANCE
+            if abs(then[name] - now.get(name, math.nan)) > limit or name not in now:
+                differences.append(f"{place}: {name} is recorded as {then[name]!r}; run again it is {now.get(name)!r}")
+    return VerifyCheck("cells that were run again", compared, tuple(differences))
+
+
+def _first_loss(store: Store, cell: str) -> dict[str, float]:
+    """The loss before any update: of the first step, or on validation where nothing is trained."""
+    history = store.history(cell)
+    if "train/loss" in history:
+        return {"train/loss of the first step": float(history["train/loss"][0])}
+    return {"val/loss": store.read(cell).metrics["val/loss"]}
 
 
 def _print_checks(found: Verification) -> None:

@@ -64,7 +64,7 @@ def run(settings: SweepSettings) -> None:
     protocol, summary, state = session.run(settings.run.retry_failed)
     result = session.write_result(summary, state)
     if settings.output.as_json:
-        counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside")
+        counts = ("cells_done", "cells_failed", "cells_reused", "wall_s", "gpus_set_aside", "head")
         plan = None if result is None else result.model_dump(exclude={"version"})
         print_json({**{name: getattr(summary, name) for name in counts}, "failed": protocol.failed, "plan": plan})
     else:
@@ -128,6 +128,7 @@ class Session:
                     self.restart_state,
                     self._restart,
                     self.gpus_aside,
+                    _margins(),
                 )
                 outcome = "stopped" if summary.stopped else "done"
             finally:
@@ -200,6 +201,13 @@ class Session:
         restart_program(state, self.environment)
 
 
+def _margins() -> dict[str, float]:
+    """Claim -> margin in points, which the journal keeps."""
+    from reports.claims.rules import ledger
+
+    return {name: claim.margin for name, claim in ledger().items()}
+
+
 def _log(message: str) -> None:
     with suppress(OSError):
         err.say(message)
@@ -219,6 +227,9 @@ def _print_outcome(protocol: Protocol, summary: Summary, results: str, state: Sw
         f"{summary.wall_s:.0f} s. Records: {results}",
         soft_wrap=True,
     )
+    if summary.head:
+        out.say(f"Head of the journal: {summary.head}")
+        out.say("Note it elsewhere; `report verify --head` then shows that nothing before it was changed.")
     if state is not None and state.busy:
         out.print(busy_line(state.busy), highlight=False)
     for gpu, reason in summary.gpus_set_aside.items():

@@ -18,11 +18,13 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from carft.core.errors import UserError
+from carft.core.files import files_below
 from carft.core.metrics import flatten, score, score_classes
-from carft.spec.cell import PROTOCOL, Training
+from carft.spec.cell import PROTOCOL, Reading, Training
 from carft.spec.selection import Candidate, averaged, best
 from carft.spec.study import identity, study_id
 from carft.spec.weights import id_form
+from carft.store.journal import FOLDER as JOURNAL
 from carft.store.records import Record, Store
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
@@ -41,6 +43,12 @@ from reports.tables.table import Sources, table_cards
 
 #: recomputed numbers may differ in the last bits on another processor or another numpy, never more
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
+#: difference of the losses of two methods in the first step, before any update
+FIRST_LOSS = 1e-4
+NO_JOURNAL = (
+    "The records have no journal, as earlier versions wrote none: how the searches were conducted is checked by the "
+    "commit that made them."
+)
 NOT_COVERED = (
     "What this cannot see: predictions made up together with records, report and manifest. Against that stand the "
     "fingerprint, if it was noted elsewhere, and running a cell again (the page and `show` have the commands). Weights "
@@ -56,6 +64,7 @@ class Case:
     folder: Path
     scratch: Path
     allow_other_code: bool = False
+    head: str = ""
     notes: list[str] = field(default_factory=list)
     without_logits: int = 0
     left_out: int = 0
@@ -126,15 +135,16 @@ Comparisons = Iterator[tuple[int, str | None]]  # (how much was compared, a diff
 
 
 @with_methods
-def verify(store: Store, folder: Path, allow_other_code: bool = False) -> Verification:
+def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str = "") -> Verification:
     """All checks of a report; ``UserError`` when there is no report or no results folder to check.
 
-    allow_other_code: whether a report that other code made may hold; its pages are then compared by digest only.
+    allow_other_code: whether a report that other code made may hold; its pages are then compared by digest only. head:
+    a head of the journal that was noted elsewhere; without one the order of what was done is not proven.
     """
     store.require_present()
     ask_again(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        case = Case(store, folder, Path(scratch), allow_other_code)
+        case = Case(store, folder, Path(scratch), allow_other_code, head)
         fingerprint = case.manifest.fingerprint
         checks = tuple(_run(name, check, case) for name, check in CHECKS.items())
     return Verification(checks, (*case.notes, NOT_COVERED), fingerprint)
@@ -284,11 +294,6 @@ def _conduct(case: Case) -> Comparisons:
     yield from _each_study((s for s in archive.studies if s.winner), partial(_study_conduct, case))
     for words in archive.protocol.elsewhere:
         yield 1, words
-    if undated := archive.protocol.undated:
-        case.notes.append(
-            f"{undated} trials have no finishing time, as earlier versions wrote none: whether they ended before test "
-            "was seen is unknown."
-        )
 
 
 def _study_conduct(case: Case, study: StudyFile) -> Comparisons:
@@ -298,6 +303,54 @@ def _study_conduct(case: Case, study: StudyFile) -> Comparisons:
     departures = [*archive.protocol.departures.get(study.id, ()), *_identity(study, archive.records)]
     for words in dict.fromkeys(departures):
         yield 0, f"{named}: {words}"
+
+
+def _journal(case: Case) -> Comparisons:
+    """Every file of a cell against the journal, the head that was given, and the losses of first steps."""
+    check = case.sources.evidence.archive.protocol
+    journal = check.journal
+    if case.head and not (covered := journal.covered(case.head)):
+        yield 1, f"the journal has no head {case.head}: it was changed or shortened, or the head is of another folder"
+    elif case.head:
+        case.notes.append(f"The head covers {len(covered)} of the {len(journal.lines)} lines of the journal.")
+    if not journal.lines:
+        case.notes.append(NO_JOURNAL)
+        return
+    if not case.head:
+        ends = f"The journal's head is {journal.head}." if journal.head else "No line of the journal covers all others."
+        case.notes.append(f"Order unproven: no head was given. {ends}")
+    case.notes += check.marks
+    yield 1, None
+    files_below(case.store.root, ("cells", "studies", JOURNAL))  # refuses links, which no manifest holds
+    for cell, lines in check.lines.items():
+        digests: dict[str, set[str]] = {}
+        for name, digest in ((name, digest) for line in lines for name, digest in line.files.items()):
+            digests.setdefault(f"cells/{cell}/{name}", set()).add(digest)
+        for name in digests:
+            if name in case.records:
+                yield 1, None if case.records[name] in digests[name] else f"{name} is not what the journal names"
+            elif not (case.is_compact and name.endswith(".parquet")):
+                yield 1, f"{name} is missing, and the journal names it"
+    yield from _first_steps(case)
+
+
+def _first_steps(case: Case) -> Comparisons:
+    """Cells of FT and CAR-FT with one seed start from one model with one batch, so their first losses are equal."""
+    starts: dict[tuple[object, ...], dict[str, float]] = {}
+    for record in case.sources.evidence.records.values():
+        cell = record.cell
+        if cell.method in ("ft", "car_ft") and (history := case.store.history(cell.id)).get("step") is not None:
+            loss = history["train/loss"][0]
+            if "train/kl" in history:
+                loss -= cell.hyperparameters["kl_weight"] * history["train/kl"][0]
+            same = replace(cell, method="ft", hyperparameters={}, reading=Reading(class_head=cell.reading.class_head))
+            starts.setdefault((same.id, str(record.provenance.get("execution"))), {})[cell.id] = float(loss)
+    for losses in starts.values():
+        middle = sorted(losses.values())[len(losses) // 2]
+        for cell_id, loss in losses.items():
+            same_start = math.isclose(loss, middle, rel_tol=FIRST_LOSS, abs_tol=FIRST_LOSS)
+            words = f"cell {cell_id}: its first loss is {loss:.6g}, that of others with its seed is {middle:.6g}"
+            yield 1, None if same_start else words
 
 
 def _identity(study: StudyFile, records: Mapping[str, Record]) -> Iterator[str]:
@@ -413,6 +466,7 @@ CHECKS: dict[str, Callable[[Case], Comparisons]] = {
     "recorded metrics against predictions": _recorded_metrics,
     "winners against validation": _winners,
     "studies against the protocol": _conduct,
+    "files against the journal": _journal,
     "tables and verdicts against records": _tables,
     "drawn numbers and figures against records": _figures,
     "pages against records": _pages,

@@ -61,8 +61,13 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON with sorted keys, atomically. Raises ``ValueError`` for a number that is not finite."""
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    write_atomic(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    content_bytes = json_bytes(content)
+    write_atomic(path, lambda part: part.write_bytes(content_bytes))
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes that :func:`write_json` writes."""
+    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

@@ -34,6 +34,17 @@ def loaded(entry: EntryPoint) -> Any:
         ) from error
 
 
+@cache
+def tree_digest(root: Path, left_out: tuple[str, ...] = ()) -> str:
+    """Return the sha256 of all files below a folder and of their names; ``left_out``: names directly below it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        name = path.relative_to(root)
+        if name.parts[0] not in left_out:
+            digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def module_digest(module: str) -> str:
     """Return a digest of the source of an imported module: of its file, or of all Python files of its package."""
     top = sys.modules[module.partition(".")[0]]

@@ -16,7 +16,7 @@ from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from keyword import iskeyword
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from carft.core.errors import UserError
@@ -163,6 +163,23 @@ def where_raised(error: Exception, method: MethodCard) -> str:
 
 def _is_method(value: object, module: str) -> bool:
     return isinstance(value, type) and value.__module__ == module and "card" in value.__dict__
+
+
+def replaced_code() -> list[str]:
+    """Return the functions and classes of this package that a method from outside has replaced, by name."""
+    packages = {entry.module.partition(".")[0] for entry in installed(GROUP).values()}
+
+    def is_foreign(value: object) -> bool:
+        module = value.__module__.partition(".")[0] if isinstance(value, FunctionType | type) else ""
+        return module.startswith(PLUGIN_MODULE) or module in packages
+
+    replaced = []
+    for name, module in list(sys.modules.items()):
+        for key, value in list(vars(module).items()) if name.partition(".")[0] == "carft" else ():
+            inner = vars(value) if isinstance(value, type) and value.__module__ == name else {}
+            members = {key: value, **{f"{key}.{attribute}": member for attribute, member in inner.items()}}
+            replaced += [f"{name}:{member}" for member, code in members.items() if is_foreign(code)]
+    return sorted(replaced)
 
 
 def installed_names() -> list[str]:

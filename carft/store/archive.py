@@ -2,7 +2,7 @@
 
     manifest.json   digest and size of every other file, version of carft, the data and their licences
     LICENCES.md     the same licences as text
-    cells/ studies/ failures/ unsealed.jsonl unsealed/      as in a results folder; weights are optional
+    cells/ studies/ failures/ journal/ unsealed.jsonl unsealed/     as in a results folder; weights are optional
     tasks/          the named tasks, without the path of their folders
     predictions/    of a compact archive: see carft.store.shared_predictions
     documents.jsonl     of a compact archive: all JSON files outside report/, one line each
@@ -38,6 +38,7 @@ from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder, write_atomic
 from carft.spec.catalog import Catalog
 from carft.store.document import Document, only_version, parse_document
+from carft.store.journal import FOLDER as JOURNAL
 from carft.store.records import Store
 from carft.store.shared_predictions import COLUMNS, write_shared
 from carft.store.shared_predictions import FOLDER as SHARED
@@ -47,7 +48,7 @@ SCHEMA, JOINED_SCHEMA = 1, 2
 MANIFEST, LICENCES = "manifest.json", "LICENCES.md"
 #: of a compact archive: all JSON files outside report/, which zip compresses far better in one file than alone
 JOINED = "documents.jsonl"
-FOLDERS = ("cells", "studies", "failures", "unsealed", "tasks", "cards", "methods", SHARED)
+FOLDERS = ("cells", "studies", "failures", JOURNAL, "unsealed", "tasks", "cards", "methods", SHARED)
 LOG = "unsealed.jsonl"
 #: most bytes of a manifest that are read; it has a few hundred bytes for each file
 LARGEST_MANIFEST = 256 * 2**20
@@ -57,7 +58,7 @@ _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither
 _LAYOUT = re.compile(
     rf"cells/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|failures/{_NAME}\.json|"
     rf"(tasks|cards|methods)/{_NAME}\.json|{SHARED}/{_NAME}\.parquet|report/({_NAME}/)?{_NAME}|"
-    rf"unsealed/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
+    rf"(unsealed|{JOURNAL})/{_NAME}\.jsonl|{re.escape(LOG)}|{re.escape(LICENCES)}|{re.escape(JOINED)}",
 )
 _DOCUMENT = re.compile(r"(?!report/).*\.json")
 

@@ -12,6 +12,7 @@ from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.core.files import file_digest, files_below, new_folder
 from carft.store.failures import failures, put_failure
+from carft.store.journal import FOLDER as JOURNAL
 from carft.store.predictions import read_parquet
 from carft.store.records import Store
 from carft.store.shared_predictions import FOLDER as SHARED
@@ -87,6 +88,7 @@ def merge(first: Store, second: Store, target: Path, keep: Keep | None = None) -
         _write_studies(made, studies, merged.sources)
         _write_failures(made, stores)
         _write_log(made, stores)
+        _write_journal(made, stores)
         (folder / "cells").mkdir(exist_ok=True)
     merged.written = True
     return merged
@@ -227,7 +229,20 @@ def _write_failures(made: Store, stores: tuple[Store, Store]) -> None:
 
 
 def _write_log(made: Store, stores: tuple[Store, Store]) -> None:
-    lines = {as_line(access): access.when for store in stores for access in store.unsealings()}
+    lines = {as_line(access): access.when for store in stores for access in store.logged_unsealings()}
     if lines:
         text = "".join(sorted(lines, key=lambda line: (lines[line], line)))
         (made.root / "unsealed.jsonl").write_text(text, encoding="utf-8")
+
+
+def _write_journal(made: Store, stores: tuple[Store, Store]) -> None:
+    """Keep the chains of both folders; one line follows all of them, and names the records of neither."""
+    for store in stores:
+        for path in sorted((store.root / JOURNAL).glob("*.jsonl")):
+            (made.root / JOURNAL).mkdir(exist_ok=True)
+            shutil.copy2(path, made.root / JOURNAL / path.name)
+    journal = made.journal()
+    named = {line.cell for line in journal.of("finished")}.union(*(line.found for line in journal.lines.values()))
+    found = {cell: file_digest(made.folder(cell) / "record.json") for cell in made.ids() if cell not in named}
+    if journal.lines:
+        made.note("merged", found=found)

@@ -25,6 +25,7 @@ from uuid import uuid4
 
 from carft.core.errors import UserError
 from carft.spec.catalog import BUILT_IN, Catalog
+from carft.store.journal import FOLDER as JOURNAL
 from carft.store.object_store import ObjectInfo, ObjectStore, checked_url, endpoint, folders_of, is_url
 from carft.store.records import Record, Store
 from carft.store.stored_catalog import stored_catalog
@@ -33,8 +34,8 @@ from carft.store.stored_catalog import stored_catalog
 MIRRORS, VARIABLE = "~/.cache/carft/mirrors", "CARFT_MIRRORS"
 #: folders that are downloaded; no code reads the logs and superseded cells of other machines
 SHARED = (
-    *("cells", "studies", "failures", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks", "folders.json"),
-    *("cards", "methods", "predictions", "weights.json"),
+    *("cells", "studies", "failures", "journal", "unsealed", "unsealed.jsonl", "plans", "sweeps", "tasks"),
+    *("folders.json", "cards", "methods", "predictions", "weights.json"),
 )
 #: folder of marks of changes that are not uploaded yet, and its name in mirrors of carft 0.2.0 and older
 PENDING, OLD_PENDING = "pending", "owed"
@@ -95,11 +96,10 @@ class MirroredStore(Store):
     def __init__(self, remote: ObjectStore, catalog: Catalog) -> None:
         super().__init__(mirror_of(remote.url), catalog=catalog)
         self.remote = remote
-        self.writer = uuid4().hex[:12]
         try:
             if (old := self.root / OLD_PENDING).is_dir() and not (self.root / PENDING).exists():
                 old.rename(self.root / PENDING)
-            for folder in (self.root, *(self.root / name for name in (PENDING, "logs", "sweeps", "plans", "unsealed"))):
+            for folder in (self.root, *(self.root / name for name in (PENDING, "logs", "sweeps", "plans", JOURNAL))):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise UserError(
@@ -133,13 +133,13 @@ class MirroredStore(Store):
         self.pull(prefixes, lambda name: not _is_weights(name))
 
     def sync(self, cells: Sequence[str]) -> None:
-        """Upload pending changes of these cells, then download what other machines wrote of them."""
+        """Upload pending changes of these cells and of the journal, then download what other machines wrote of them."""
         for cell in cells:
             if self._pending_path(prefix := f"cells/{cell}").exists():
                 with self._locked(prefix):
                     self._flush(prefix)
-            for pending in (self.root / PENDING).glob(f"unsealed~{cell}-*"):
-                self._flush_unless_locked(pending)
+        for pending in (self.root / PENDING).glob(f"{JOURNAL}~*"):
+            self._flush_unless_locked(pending)
         self.refresh(*(f"cells/{cell}" for cell in cells), *(f"failures/{cell}.json" for cell in cells))
 
     def find_weights(self, cell: str) -> Path:
@@ -176,7 +176,7 @@ class MirroredStore(Store):
         super().remove(name)
 
     def _flush(self, prefix: str) -> None:
-        if prefix.startswith("unsealed/") or (prefix.startswith("cells/") and self._must_upload(prefix)):
+        if prefix.startswith(f"{JOURNAL}/") or (prefix.startswith("cells/") and self._must_upload(prefix)):
             self._upload(prefix)
         self._pending_path(prefix).unlink(missing_ok=True)  # other pending files are written again by the next sweep
 
@@ -290,9 +290,6 @@ class MirroredStore(Store):
         for name in names:
             self.remote.remove(name)
         shutil.rmtree(self.folder(cell))
-
-    def _log_of(self, cell: str) -> str:
-        return f"unsealed/{cell}-{self.writer}.jsonl"
 
 
 def _prefix_of(pending: Path) -> str:

@@ -41,7 +41,7 @@ _NAME = r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}"  # one path component; neither
 #: names of the files of a results folder; other objects below the URL are ignored
 _LAYOUT = re.compile(
     rf"(cells|superseded)/{_NAME}/(evaluations/)?{_NAME}|studies/{_NAME}/study\.json|"
-    rf"(failures|sweeps|plans|tasks|methods)/{_NAME}\.json|predictions/{_NAME}\.parquet|unsealed/{_NAME}\.jsonl|logs/{_NAME}\.log|unsealed\.jsonl|"
+    rf"(failures|sweeps|plans|tasks|methods)/{_NAME}\.json|predictions/{_NAME}\.parquet|(unsealed|journal)/{_NAME}\.jsonl|logs/{_NAME}\.log|unsealed\.jsonl|"
     r"folders\.json"
 )
 #: error of S3 in a message of pyarrow

@@ -5,8 +5,8 @@
     predictions/                                       see carft.store.shared_predictions
     failures/<id>.json                                 see carft.store.failures; removed when the cell is done
     studies/<id>/study.json                            see carft.store.study
-    unsealed.jsonl                                     one line for each access to a held-out set; an object store
-                                                       cannot append: there it is unsealed/<cell>-<writer>.jsonl
+    journal/                                           see carft.store.journal
+    unsealed.jsonl, unsealed/                          accesses to held-out sets, in folders of earlier versions
 
 A cell is done if and only if its record.json is there and valid: it is written last, by rename.
 
@@ -17,6 +17,7 @@ of studies and of every other JSON file, once for each reading. :meth:`Cell.from
 from __future__ import annotations
 
 import errno
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,16 +35,20 @@ from pydantic import AfterValidator
 from carft import NUMERICS, SCHEMA_VERSION
 from carft.core.commands import typed
 from carft.core.errors import UserError, corrupt, unknown
-from carft.core.files import plain_name, read_json, write_atomic, write_json
+from carft.core.files import file_digest, json_bytes, plain_name, read_json, write_atomic, write_json
 from carft.core.metrics import Predictions, ood_means
+from carft.core.source import text_digest, tree_digest
 from carft.spec.catalog import BUILT_IN, Catalog
 from carft.spec.cell import Cell
+from carft.spec.plugins import replaced_code
 from carft.store.document import Document, Metrics, only_version, read_document, utc_now
+from carft.store.journal import FOLDER as JOURNAL
+from carft.store.journal import JOINING, Journal, read_journal, writer_of
 from carft.store.predictions import Outcomes, has_logits, outcomes_of, predictions_of, read_parquet, write_predictions
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.shared_predictions import SharedPredictions
 from carft.store.study import StudyFile
-from carft.store.unsealing import Access, Evaluation, append_to_log, read_log
+from carft.store.unsealing import Access, Evaluation, read_log
 
 
 def _with_numerics(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +72,8 @@ class RecordFile(Document):
     """Seconds by phase."""
     finished_at: str = ""
     """Time at which the record was written, in UTC, as ISO 8601; absent from files of earlier versions."""
+    journal: bool = False
+    """Whether a journal names the record; absent from files of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class Record:
     durations: Mapping[str, float]
     finished_at: str = field(default="", compare=False)
     """Empty where the file does not state it."""
+    in_journal: bool = field(default=False, compare=False)
+    """Whether a journal must name it."""
 
     @property
     def id(self) -> str:
@@ -196,7 +205,8 @@ class Store:
         file = read_document(folder / "record.json", RecordFile)
         spec = read_json(folder / "spec.json")
         try:
-            record = Record(Cell.from_dict(spec), file.metrics, file.provenance, file.durations, file.finished_at)
+            facts = (file.metrics, file.provenance, file.durations, file.finished_at, file.journal)
+            record = Record(Cell.from_dict(spec), *facts)
             own = record.id
         except UserError as error:
             raise corrupt(folder, error.message) from error
@@ -329,14 +339,22 @@ class Store:
                 "provenance": dict(record.provenance),
                 "durations": dict(record.durations),
                 "finished_at": record.finished_at or utc_now(),
+                "journal": True,
             }
+            written = ("spec.json", "history.parquet", "predictions.parquet")
+            files = {name: file_digest(folder / name) for name in written if (folder / name).is_file()}
+            files["record.json"] = hashlib.sha256(json_bytes(content)).hexdigest()
+            what: dict[str, Any] = {"cell": record.id, "task": record.cell.task, "method": record.cell.method}
+            if record.cell.parents:
+                what["made_of"] = list(record.cell.parents)
+            self.note("finished", **what, files=files, numerics=record.numerics, **self.code())
             write_json(folder / "record.json", content)
         self.forget_failure(record.id)
 
     def add_evaluation(
         self, cell: str, name: str, metrics: Mapping[str, float], predictions: Predictions, note: Mapping[str, Any]
     ) -> None:
-        """Write an evaluation on a held-out set: a line of the log first, then the predictions, the JSON file last.
+        """Write an evaluation on a held-out set: a line of the journal first, then predictions, the JSON file last.
 
         Args:
             cell: Id of the cell.
@@ -345,20 +363,60 @@ class Store:
             predictions: Predictions on the set.
             note: Other fields of :class:`carft.store.unsealing.Evaluation`.
         """
-        path, log = self.predictions_path(cell, name), self._log_of(cell)
+        path = self.predictions_path(cell, name)
         path.parent.mkdir(exist_ok=True)
-        with self.changing(log):
-            append_to_log(self.root / log, cell, name, str(note.get("by", "unknown")))
-        with self.changing(f"cells/{cell}"):
-            write_atomic(path, lambda part: write_predictions(predictions, part))
-            write_json(path.with_suffix(".json"), {"set": name, "metrics": dict(metrics), **note})
+        content = {"set": name, "metrics": dict(metrics), **note}
 
-    def _log_of(self, cell: str) -> str:
-        """Name of the log that this process appends accesses of a cell to."""
-        return "unsealed.jsonl"
+        def write(part: Path) -> None:
+            write_predictions(predictions, part)
+            digests = (hashlib.sha256(json_bytes(content)).hexdigest(), file_digest(part))
+            names = (f"evaluations/{made.name}" for made in (path.with_suffix(".json"), path))
+            files = dict(zip(names, digests, strict=True))
+            by = str(note.get("by", "unknown"))
+            self.note("opened", cell=cell, set=name, by=by, files=files, numerics=NUMERICS)
+
+        with self.changing(f"cells/{cell}"):
+            write_atomic(path, write)
+            write_json(path.with_suffix(".json"), content)
+
+    def code(self) -> dict[str, Any]:
+        """What a line of the journal says of the code of this process: digests, and what plugins replaced."""
+        digest = tree_digest(Path(__file__).parents[1], ("store",))
+        plugins = {file: text_digest(text) for file, text in self.catalog.plugins}
+        marks = {"plugins": plugins, "replaced": replaced_code()}
+        return {"code": digest[:16], **{name: mark for name, mark in marks.items() if mark}}
+
+    def note(self, kind: str, **facts: Any) -> str:
+        """Append a line to this process's chain of the journal, and return its digest.
+
+        The first line of a folder's journal also holds the digests of the records that were there before.
+
+        Args:
+            kind: Kind of the line.
+            **facts: Other fields of :class:`carft.store.journal.Line`.
+        """
+        folder = self.root / JOURNAL
+        writer = writer_of(folder)
+        if writer.is_new or kind in JOINING:
+            self.refresh(JOURNAL)
+            if not any(folder.glob("*.jsonl")) and (cells := self.ids()):
+                facts["found"] = {cell: file_digest(self.folder(cell) / "record.json") for cell in cells}
+        self.make(folder)
+        with self.changing(f"{JOURNAL}/{writer.path.name}"):
+            return writer.append(kind, facts)
+
+    def journal(self) -> Journal:
+        """Everything that the journal holds."""
+        return read_journal(self.root / JOURNAL)
 
     def unsealings(self) -> list[Access]:
-        """Every access to a held-out set, in order."""
+        """Every access to a held-out set, in order: of the journal, and of the log of earlier versions."""
+        opened = self.journal().of("opened")
+        noted = [Access(when=o.when, cell=o.cell, set=o.set, by=o.by, numerics=o.numerics) for o in opened]
+        return sorted([*self.logged_unsealings(), *noted], key=lambda access: access.when)
+
+    def logged_unsealings(self) -> list[Access]:
+        """The accesses in the log that earlier versions wrote, in order."""
         whole, parts = self.root / "unsealed.jsonl", sorted(self.root.glob("unsealed/*.jsonl"))
         lines = read_log(whole) if whole.is_file() else []
         return lines + sorted((line for part in parts for line in read_log(part)), key=lambda line: line.when)
@@ -368,6 +426,7 @@ class Store:
         if self.is_current(cell):
             return False
         if self.is_done(cell):
+            self.note("superseded", cell=cell)
             self._supersede(cell)
         return True
 
@@ -398,8 +457,15 @@ class Store:
         return self.root / "studies" / study / "study.json"
 
     def write_study(self, study: str, content: StudyFile) -> None:
-        """Write studies/<id>/study.json."""
+        """Write studies/<id>/study.json. The journal notes a new winner, new confirm cells and an extension."""
         path = self._study_path(study)
+        before = self.study(study) if path.is_file() else None
+        what = {"study": study, "task": content.task, "method": content.method, "trials": len(content.trials)}
+        selected = (content.winner, content.confirm)
+        if content.winner and (before is None or selected != (before.winner, before.confirm)):
+            self.note("selected", **what, winner=content.winner, confirm=content.confirm)
+        if content.extended_from and (before is None or before.extended_from is None):
+            self.note("extended", **what)
         with self.changing(f"studies/{study}/study.json"):
             self.make(path.parent)
             write_json(path, content.content())

@@ -1,16 +1,14 @@
-"""What unsealing leaves on disk: evaluations of a cell on held-out sets, and a log of every access. No torch."""
+"""What unsealing leaves on disk: evaluations of a cell on held-out sets, and the log of earlier versions. No torch."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from carft import NUMERICS
-from carft.store.document import Document, Metrics, parse_document, utc_now
+from carft.store.document import Document, Metrics, parse_document
 
 
 class Evaluation(Document):
@@ -29,7 +27,7 @@ class Evaluation(Document):
 
 
 class Access(Document):
-    """A line of unsealed.jsonl: one cell was evaluated on one held-out set."""
+    """One cell was evaluated on one held-out set: a line of unsealed.jsonl, where earlier versions logged it."""
 
     hint: ClassVar[str] = "Correct or remove the broken line; the other lines still count."
 
@@ -52,17 +50,6 @@ def read_log(path: Path) -> list[Access]:
         CorruptFile: A line is not an access.
     """
     return [parse_document(line, Access, path) for line in path.read_bytes().splitlines()]
-
-
-def append_to_log(path: Path, cell: str, name: str, by: str) -> None:
-    """Append one line in a single write, so that processes can append at the same time."""
-    access = Access(when=utc_now(), cell=cell, set=name, by=by, numerics=NUMERICS)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(log, as_line(access).encode())
-        os.fsync(log)
-    finally:
-        os.close(log)
 
 
 def as_line(access: Access) -> str:

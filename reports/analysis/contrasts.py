@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from carft.spec.registry import WISE_ALPHAS, hyperparameter_words
-from carft.spec.resolve import interpolation
+from carft.spec.registry import hyperparameter_words
+from carft.spec.study import first_search_seed
 from carft.store.study import StudyFile
 from reports.analysis.pairing import Mismatch, difference, paired, reasons_without_interval
 from reports.evidence.comparability import differences
@@ -204,10 +204,6 @@ class Contrast:
                     flaws.append(f"{shown}: no trial of {entry.parent or entry.method} is left")
                 if lost := self._lost(evidence, task, entry):
                     flaws.append(f"{shown}: {lost} of {entry.label} not finished or not readable")
-                if gone := _gone(evidence, task, entry):
-                    flaws.append(
-                        f"{shown}: {', '.join(gone)} of the curves of {entry.parent} opened on test, without record"
-                    )
         flaws += self._departures(evidence, list(reasons))
         return tuple(dict.fromkeys(flaws))
 
@@ -253,6 +249,10 @@ class Contrast:
         sides = [evidence.searches(task, e.parent or e.method) for e in self._trained_sides(evidence)]
         pairs = [(a, b) for a, b in product(*sides) if a.search == b.search] if len(sides) == 2 else []
         sentences = list(dict.fromkeys(words for pair in pairs for words in differences(*pair, evidence.methods)))
+        code = [frozenset[str]().union(*(evidence.archive.protocol.code.get(s.id, ()) for s in side)) for side in sides]
+        if all(code) and len(code) == 2 and not code[0] & code[1]:
+            ours, theirs = (", ".join(sorted(versions)) for versions in code)
+            sentences.append(f"the code ({self.first.label} {ours} against {self.second.label} {theirs})")
         first, second = (
             {evidence.records[c].cell.precision for c in evidence.cells(task, e)} for e in (self.first, self.second)
         )
@@ -263,15 +263,6 @@ class Contrast:
 
     def _trained_sides(self, evidence: Evidence) -> list[Entry]:
         return [e for e in (self.first, self.second) if evidence.methods[e.parent or e.method].kind == "trained"]
-
-
-def _gone(evidence: Evidence, task: str, entry: Entry) -> list[str]:
-    """Opened interpolations without a record, of the curves from which validation selects an entry."""
-    lost = evidence.archive.protocol.lost
-    if not lost or entry.parent is None or entry.alpha is not None or entry.greedy is not None:
-        return []
-    parents = [evidence.records[cell].cell for cell in evidence.cells(task, Entry(entry.parent))]
-    return [name for p in parents for alpha in WISE_ALPHAS if (name := interpolation(p, alpha).id) in lost]
 
 
 def _ranges(studies: Sequence[StudyFile]) -> str:
@@ -289,6 +280,9 @@ def _ranges(studies: Sequence[StudyFile]) -> str:
 SAME_ON_ALL_TASKS: Mapping[str, Callable[[Sequence[StudyFile]], str]] = {
     "numbers of confirm seeds": lambda studies: _sum([len(study.confirm) for study in studies]),
     "search ranges": _ranges,
+    "search seeds": lambda studies: " or ".join(
+        dict.fromkeys(str(first_search_seed(study.search_seed, study.search)) for study in studies)
+    ),
     "versions": lambda studies: " or ".join(dict.fromkeys(study.plugin for study in studies)),
 }
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from carft.core.errors import UserError, unknown
 from carft.core.yaml_file import parse_yaml
 from reports.analysis.contrasts import Contrast, Sets, every_set, every_suite, id_test, suite_set
-from reports.claims.rules import MeanClaim, set_own
+from reports.claims.rules import MeanClaim, set_own, shipped
 from reports.evidence.evidence import Entry, Evidence
 from reports.evidence.methods import method_card, methods
 
@@ -172,9 +172,12 @@ def read_claims(text: str, source: str) -> list[OwnClaim]:
 def ask(text: str, source: str) -> None:
     """Ask the claims of a YAML text after those of the ledger, and no others; an empty text asks none.
 
-    It holds for this process until the next call. Raises ``UserError`` as above, and for an id of the ledger.
+    It holds for this process until the next call. Raises ``UserError`` as above, and for an id or title of the ledger.
     """
     claims = read_claims(text, source) if text else []
+    titles = {claim.title.casefold() for claim in shipped().values()}
+    if taken := next((claim.title for claim in claims if claim.title.strip().casefold() in titles), None):
+        raise UserError(f"'{source}' has a claim with the title of one in the ledger, '{taken}'.", "Give it another.")
     set_own({claim.id: claim.claim() for claim in claims}, source)
 
 

@@ -1,86 +1,61 @@
-"""Departures from the protocol in the studies of a folder, as far as the folder itself shows them.
+"""Departures from the protocol: what the journal of a folder plans and tells, against what the folder holds.
 
-These are found: confirm seeds other than the protocol's, tested cells that no study names, openings of test sets by
-cells that are gone, trials that were struck out, and trials that ended after a test set of their study had been opened.
-It cannot be found that a cell, its log lines and the cells made from it were all deleted.
+A folder without a journal was made by an earlier version. Its conduct is checked by the commit that made it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from carft import NUMERICS
 from carft.core.errors import UserError
+from carft.core.files import file_digest
 from carft.spec.cell import Cell
-from carft.spec.registry import WISE_ALPHAS, Range
-from carft.spec.resolve import interpolation
+from carft.spec.registry import Range
 from carft.spec.sequence import SOBOL, trial_parameters
-from carft.spec.study import SEED_BLOCK, confirm_seeds, first_search_seed, identity, search_seed_of, study_id
+from carft.spec.study import SEED_BLOCK
+from carft.spec.weights import id_form
+from carft.store.journal import Journal, Line, StudyPlan
 from carft.store.records import Record, Store
 from carft.store.study import StudyFile
 
-#: (id of what all trials of a study have in common, whether they search the context temperature)
-Question = tuple[str, bool]
-
 #: what tables and page say of a row that rests on a study that left the protocol
 DEPARTED = "protocol not kept"
-#: seeds for which it is asked whether a cell that is gone was the winner, or another trial, with that seed
-SEEDS_OF_WINNER, SEEDS_OF_TRIALS = 64, 16
-#: confirm cells, and departures of trials, that the words on a study name
+#: departures of trials that the words on a study name
 NAMED = 5
-#: trials after the last one of a study of which cells are looked for
-NEXT_TRIALS = 64
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class ProtocolCheck:
-    """Departures from the protocol. departures: study -> sentences. elsewhere: those of no study that is here.
+    """What was checked: departures from the protocol, and what is told besides."""
 
-    late: studies of which a trial ended after one of their test sets had been opened. undated: trials of opened studies
-    without a finishing time, of which that cannot be said. lost: opened interpolations of confirm cells that have no
-    record.
-    """
-
-    departures: Mapping[str, tuple[str, ...]]
-    elsewhere: tuple[str, ...]
-    late: frozenset[str]
-    undated: int
-    lost: frozenset[str]
-
-
-def check_protocol(
-    store: Store,
-    records: Mapping[str, Record],
-    studies: Sequence[StudyFile],
-    evaluated_at: Mapping[str, str],
-) -> ProtocolCheck:
-    """Check every study that has a winner.
-
-    evaluated_at: opened cell -> first evaluation, "" when not known.
-    """
-    folder = _Folder(store, records, studies, _openings(store, records, evaluated_at))
-    departures = {study.id: _collected(folder.departures(study)) for study in folder.studies}
-    elsewhere: list[str] = []
-    for cell, owner in folder.hidden.items():
-        (departures[owner] if owner else elsewhere).append(f"cell {cell} was opened on test and has no record")
-    late, undated = folder.late()
-    kept = {study: tuple(dict.fromkeys(words)) for study, words in departures.items() if words}
-    return ProtocolCheck(kept, tuple(elsewhere), late, undated, folder.lost)
+    journal: Journal
+    """The journal of the folder; without lines in a folder of an earlier version."""
+    departures: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Study -> sentences."""
+    elsewhere: Sequence[str] = ()
+    """Departures of no study that is here."""
+    late: frozenset[str] = frozenset()
+    """Studies of which a trial ended after a test set of their question had been opened."""
+    marks: Sequence[str] = ()
+    """What is no departure by itself: several versions of the code, plugins, incomplete lines."""
+    code: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Study -> digests of the code that ran its cells."""
+    lines: Mapping[str, Sequence[Line]] = field(default_factory=dict)
+    """Cell -> lines of the journal that name its files."""
 
 
-def _collected(departures: Iterator[str]) -> list[str]:
-    """The departures of one study. An error that its files cause is one of them, and ends no other study's check."""
-    words = []
-    try:
-        for departure in departures:
-            words.append(departure)
-    except Exception as error:  # a tampered file may raise anything
-        words.append(unchecked(error))
-    return words
+def check_protocol(store: Store, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> ProtocolCheck:
+    """Check a folder, and every study that has a winner, against the journal."""
+    journal = store.journal()
+    if not journal.lines:
+        is_missing = any(record.in_journal for record in records.values())
+        return ProtocolCheck(journal, elsewhere=["the records name a journal, which is missing"] if is_missing else [])
+    return _Folder(store, records, studies, journal).checked()
 
 
 def unchecked(error: Exception) -> str:
@@ -91,205 +66,263 @@ def unchecked(error: Exception) -> str:
 
 @dataclass
 class _Folder:
-    """opened: cell -> when one of its test sets was first opened under the current NUMERICS, "" when not known."""
-
     store: Store
     records: Mapping[str, Record]
     every_study: Sequence[StudyFile]
-    opened: Mapping[str, str]
+    journal: Journal
+
+    def checked(self) -> ProtocolCheck:
+        departures: dict[str, list[str]] = {study.id: [] for study in self.every_study}
+        elsewhere = list(self.journal.problems)
+        for names, words in (*self._each_cell(), *self._missing_studies()):
+            for name in names:
+                departures[name].append(words)
+            if not names:
+                elsewhere.append(words)
+        for study in self.studies:
+            try:
+                departures[study.id] += self._of_study(study)
+            except Exception as error:  # a tampered file may raise anything, and ends no other study's check
+                departures[study.id].append(unchecked(error))
+        kept = {study: tuple(dict.fromkeys(words)) for study, words in departures.items() if words}
+        done = [cell for cell in self.store.ids() if cell in self.finished]
+        lines = {cell: [*self.finished[cell], *self.opened.get(cell, ())] for cell in done}
+        late = frozenset(study.id for study in self.studies if self._is_late(study))
+        return ProtocolCheck(self.journal, kept, tuple(elsewhere), late, tuple(self._marks()), self.code, lines)
 
     @cached_property
     def studies(self) -> list[StudyFile]:
-        """The studies whose search is over."""
-        return [study for study in self.every_study if study.winner]
+        """The studies whose search is over, but for those that were in the folder before it had a journal."""
+        return [s for s in self.every_study if s.winner and not {*s.confirm, s.winner} <= self.found.keys()]
 
     @cached_property
-    def outside(self) -> list[Cell]:
-        """Trained cells that no study names."""
-        named = {c for s in self.every_study for c in (*s.confirm, *s.grid, *(t.cell for t in s.trials))}
-        return [r.cell for r in self.records.values() if not r.cell.parents and r.id not in named]
+    def found(self) -> dict[str, str]:
+        """Cell -> sha256 of its record, of cells that were in the folder before it had a journal."""
+        return {cell: digest for line in self.journal.lines.values() for cell, digest in line.found.items()}
 
     @cached_property
-    def tested_outside(self) -> list[Cell]:
-        """Cells outside all studies that were evaluated on a held-out set, or whose interpolation was."""
-        interpolated = {p for c in self.opened if c in self.records for p in self.records[c].cell.parents}
-        return [cell for cell in self.outside if cell.id in self.opened or cell.id in interpolated]
+    def finished(self) -> dict[str, list[Line]]:
+        """Cell -> the lines that tell that it finished, of records that were not superseded."""
+        lines: dict[str, list[Line]] = defaultdict(list)
+        for line in self.journal.of("finished", "superseded"):
+            if line.kind == "finished":
+                lines[line.cell].append(line)
+            else:
+                lines.pop(line.cell, None)
+        return dict(lines)
 
     @cached_property
-    def winners(self) -> dict[str, Cell]:
-        """Study -> its winner's cell."""
-        return {study.id: winner for study in self.studies if (winner := self._winner(study)) is not None}
+    def opened(self) -> dict[str, list[Line]]:
+        """Cell -> the lines that tell of its openings, of records that were not superseded."""
+        lines: dict[str, list[Line]] = defaultdict(list)
+        for line in self.journal.of("opened", "superseded"):
+            if line.kind == "opened":
+                lines[line.cell].append(line)
+            else:
+                lines.pop(line.cell, None)
+        return dict(lines)
 
-    def _winner(self, study: StudyFile) -> Cell | None:
-        """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
-        if study.winner is not None and study.winner in self.records:
-            return self.records[study.winner].cell
-        confirmed = [self.records[c].cell for c in study.confirm if c in self.records]
-        return replace(confirmed[0], seed=study.search_seed) if confirmed else None
+    @cached_property
+    def plans(self) -> dict[str, StudyPlan]:
+        """Study -> its largest plan."""
+        plans: dict[str, StudyPlan] = {}
+        for plan in (study for line in self.journal.of("planned") for study in line.studies):
+            if plan.study not in plans or (plan.trials, len(plan.seeds)) > _size(plans[plan.study]):
+                plans[plan.study] = plan
+        return plans
 
-    def departures(self, study: StudyFile) -> Iterator[str]:
-        """Departures of one study from the protocol."""
-        winner = self.winners.get(study.id)
+    def _owners(self, cell: str) -> list[str]:
+        """The studies that a cell stands against: those that name it, else all of its task and method."""
+        lines = self.finished.get(cell, [])
+        record = self.records.get(cell)
+        parents = record.cell.parents if record else (lines[-1].made_of if lines else ())
+        if parents:
+            return list(dict.fromkeys(owner for parent in parents for owner in self._owners(parent)))
+        if named := self._naming.get(cell):
+            return named
+        task, method = (record.cell.task, record.cell.method) if record else self._what(lines)
+        return [study.id for study in self.every_study if (study.task, study.method) == (task, method)]
+
+    @cached_property
+    def _naming(self) -> dict[str, list[str]]:
+        naming: dict[str, list[str]] = defaultdict(list)
+        for study in self.every_study:
+            for cell in {*study.confirm, *study.grid, *(trial.cell for trial in study.trials)}:
+                naming[cell].append(study.id)
+        return dict(naming)
+
+    @staticmethod
+    def _what(lines: Sequence[Line]) -> tuple[str, str]:
+        return (lines[-1].task, lines[-1].method) if lines else ("", "")
+
+    def _each_cell(self) -> Iterator[tuple[list[str], str]]:
+        """(studies that it stands against, departure) of every cell that is not what the journal tells."""
+        done = set(self.store.ids())
+        for cell in sorted({*self.finished, *self.opened, *done}):
+            for words in self._of_cell(cell, cell in done):
+                yield self._owners(cell), words
+        for cell, kind in self._other_inputs():
+            yield self._owners(cell), f"cell {cell} was computed with other {kind} than most cells of its task"
+
+    def _of_cell(self, cell: str, is_done: bool) -> Iterator[str]:
+        lines, openings = self.finished.get(cell, []), self.opened.get(cell, [])
+        if not is_done:
+            yield f"cell {cell} {'was opened on test' if openings else 'finished'} and has no record"
+            return
+        digest = file_digest(self.store.folder(cell) / "record.json")
+        if cell in self.records and not lines and self.found.get(cell) != digest:
+            yield f"the journal does not name cell {cell}"
+        elif lines and all(line.files.get("record.json") != digest for line in lines):
+            yield f"the record of cell {cell} is not the one that the journal names"
+        if replaced := sorted({name for line in lines for name in line.replaced}):
+            yield f"cell {cell} ran with replaced code: {', '.join(replaced)}"
+        named = _by_name(openings)
+        there = {f"evaluations/{path.name}": path for path in self.store.evaluation_paths(cell)}
+        for name in sorted(name for name in named if name.endswith(".json")):
+            if name not in there:
+                yield f"cell {cell} was opened and {name} is missing"
+        for name, path in there.items() if lines else ():
+            if file_digest(path) not in named.get(name, ()):
+                yield f"{name} of cell {cell} is not what the journal names"
+
+    def _other_inputs(self) -> Iterator[tuple[str, str]]:
+        """(cell, what) of cells with other digests of data or weights than most cells of the same data or weights."""
+        groups: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for record in self.records.values():
+            digests = dict(record.provenance.get("digests") or {})
+            weights, cell = str(digests.pop("weights", "")), record.cell
+            digests.pop("attested", None)
+            groups["weights", *id_form(cell.model, cell.pretrained)][weights].append(record.id)
+            groups["data", cell.task, cell.data_version][str(sorted(digests.items()))].append(record.id)
+        for (kind, *_), cells in groups.items():
+            *others, _ = sorted(cells.values(), key=len)
+            yield from ((cell, kind) for group in others for cell in group)
+
+    def _missing_studies(self) -> Iterator[tuple[list[str], str]]:
+        """(studies of the same question, departure) of every study that had a winner and is not here."""
+        there = {study.id for study in self.every_study}
+        for line in self.journal.of("selected"):
+            if line.study not in there:
+                there.add(line.study)
+                same = [s.id for s in self.every_study if (s.task, s.method) == (line.task, line.method)]
+                yield same, f"study {line.study} of {line.method} on {line.task} had a winner and is not here"
+
+    def _of_study(self, study: StudyFile) -> Iterator[str]:
+        winner = self._winner(study)
         if winner is None:
             return
         yield from _wrong_trials(study, winner)
-        yield from _wrong_confirm(study, winner)
-        for cell in self._twins(winner):
-            yield f"cell {cell.id} is the winner with seed {cell.seed}, was opened on test and is no confirm cell"
-        for cell in self._passed_over(study, winner):
-            yield f"cell {cell.id} of another winner was opened on test by a sweep, and no study names it"
-        yield from self._missing_searches(study, winner)
-        if study.sampler == SOBOL:
-            yield from self._struck(study, winner)
+        plan = self.plans.get(study.id)
+        if plan is not None:
+            yield from _unplanned(study, winner, plan)
+        elif self.plans:
+            yield "no plan of the journal names it"
+        selected = [line for line in self.journal.of("selected") if line.study == study.id]
+        for line in selected:
+            if line.trials > len(study.trials):
+                yield f"it had {line.trials} trials when cell {line.winner} was selected"
+            other = line.trials == len(study.trials) and line.winner != study.winner
+            if other and study.extended_from is None and self.opened.keys() & {*line.confirm}:
+                yield f"cell {line.winner} was its winner when test was opened, and it does not say so"
+        if study.extended_from is None and any(line.study == study.id for line in self.journal.of("extended")):
+            yield "it was extended after test was seen, and does not say so"
+        for cell in self._opened_outside:
+            if replace(cell, seed=winner.seed).id == winner.id:
+                yield f"cell {cell.id} is the winner with seed {cell.seed}, was opened on test and is no confirm cell"
+            elif self._is_passed_over(cell, study, winner):
+                yield f"cell {cell.id} of another winner was opened on test by a sweep, and no study names it"
 
-    def _twins(self, winner: Cell) -> Iterator[Cell]:
-        """Those of :attr:`tested_outside` that differ from the winner in the seed alone."""
-        same_method = (cell for cell in self.tested_outside if cell.method == winner.method)
-        return (cell for cell in same_method if replace(cell, seed=winner.seed).id == winner.id)
+    def _winner(self, study: StudyFile) -> Cell | None:
+        """The winner's cell, from its record or from that of a confirm cell; None where all are gone."""
+        if study.winner in self.records:
+            return self.records[str(study.winner)].cell
+        confirmed = [self.records[c].cell for c in study.confirm if c in self.records]
+        return replace(confirmed[0], seed=study.search_seed) if confirmed else None
 
-    def _passed_over(self, study: StudyFile, winner: Cell) -> Iterator[Cell]:
-        """Cells of another winner of a study, which a sweep confirmed, where the study does not say so itself.
+    @cached_property
+    def _opened_outside(self) -> list[Cell]:
+        """Trained cells that were opened on a held-out set, and that no study names."""
+        cells = [self.records[cell].cell for cell in self.opened if cell in self.records]
+        return [c for c in cells if c.hyperparameters and not c.parents and c.id not in self._naming]
+
+    def _is_passed_over(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
+        """Whether a sweep confirmed a cell that is no trial of the study, and of the same question.
 
         A request for fewer trials may confirm another one of its trials: that is none.
         """
-        if study.extended_from is not None:
-            return
-        trials = {trial.cell for trial in study.trials}
-        for cell in (c for c in self.tested_outside if c.id in self.swept and _has_seed(study, c.seed)):
-            if replace(cell, seed=winner.seed).id not in trials and study.id in self._studies_that_ask(cell.id):
-                yield cell
+        by_sweep = any(line.by == "sweep" for line in self.opened[cell.id])
+        is_trial = replace(cell, seed=winner.seed).id in {trial.cell for trial in study.trials}
+        return by_sweep and not is_trial and study.extended_from is None and _asks_same(cell, study, winner)
+
+    def _is_late(self, study: StudyFile) -> bool:
+        """Whether a trial of a study ended after a held-out set of its question had been opened."""
+        winner = self._winner(study)
+        selected = {c for line in self.journal.of("selected") if line.study == study.id for c in line.confirm}
+        same = {c.id for c in self._opened_outside if winner is not None and _asks_same(c, study, winner)}
+        first = min(
+            (line.when for c in {*study.confirm, *selected, *same} for line in self.opened.get(c, ())), default=""
+        )
+        ends = (self.finished[trial.cell][0].when for trial in study.trials if trial.cell in self.finished)
+        return bool(first) and any(end > first for end in ends)
 
     @cached_property
-    def swept(self) -> set[str]:
-        """Cells that sweeps opened on a held-out set."""
-        lines = self.store.unsealings()
-        return {line.cell for line in lines if line.by == "sweep" and line.numerics in (0, NUMERICS)}
+    def code(self) -> dict[str, frozenset[str]]:
+        """Study -> digests of the code that ran its cells."""
+        cells = {study.id: {*study.confirm, *(t.cell for t in study.trials)} for study in self.every_study}
+        return {
+            study: frozenset(line.code for cell in own for line in self.finished.get(cell, ()))
+            for study, own in cells.items()
+        }
 
-    def _missing_searches(self, study: StudyFile, winner: Cell) -> Iterator[str]:
-        """Independent searches of the same question that are not here: earlier ones, and those that were tested."""
-        present = self._searches_of[_question(study)]
-        for search in (k for k in range(1, study.search) if k not in present):
-            yield f"search {search} is not here"
-        for cell in self.tested_outside:
-            search = cell.seed // SEED_BLOCK + 1
-            if search > 1 and search not in present and study.id in self._studies_that_ask(cell.id):
-                yield f"cell {cell.id} was opened on test and has a seed of search {search}, which is not here"
+    def _marks(self) -> Iterator[str]:
+        lines = [line for lines in self.finished.values() for line in lines]
+        versions = Counter(line.code for line in lines)
+        if len(versions) > 1:
+            listed = ", ".join(f"{code} ({counted} cells)" for code, counted in sorted(versions.items()))
+            yield f"Cells ran with {len(versions)} versions of the code: {listed}."
+        plugins = Counter((file, digest) for line in lines for file, digest in line.plugins.items())
+        for (file, digest), counted in sorted(plugins.items()):
+            yield f"{counted} cells ran in a process that had the plugin {file} (digest {digest})."
+        for name in self.journal.incomplete:
+            yield f"The journal '{name}' ends in an incomplete line of a killed process; it counts for nothing."
 
-    @cached_property
-    def _searches_of(self) -> dict[str, set[int]]:
-        """Question -> the searches of it that are here."""
-        searches: dict[str, set[int]] = {}
-        for study in self.every_study:
-            searches.setdefault(_question(study), set()).add(study.search)
-        return searches
 
-    def _struck(self, study: StudyFile, winner: Cell) -> Iterator[str]:
-        """Cells that are the next trials of a study, and that it does not list."""
-        key = _question_of(winner, "context_temperature" in study.space)
-        candidates = {cell.id for cell in self._outside_by_question.get(key, ()) if cell.seed == winner.seed}
-        space = ranges_of(study)
-        for number in range(len(study.trials), len(study.trials) + NEXT_TRIALS) if candidates else ():
-            cell = trial_cell(winner, trial_parameters(study.search_seed, number, space)).id
-            if cell in candidates:
-                yield f"cell {cell} is its trial {number}, which the study does not name"
+def _size(plan: StudyPlan) -> tuple[int, int]:
+    return plan.trials, len(plan.seeds)
 
-    @cached_property
-    def _outside_by_question(self) -> dict[Question, list[Cell]]:
-        by_question: dict[Question, list[Cell]] = {}
-        for cell in (c for c in self.outside if c.hyperparameters):
-            for searched in (False, True):
-                by_question.setdefault(_question_of(cell, searched), []).append(cell)
-        return by_question
 
-    @cached_property
-    def hidden(self) -> dict[str, str]:
-        """Opened cells without a record -> the study they belong to, "" where it cannot be told."""
-        gone = self._gone - self._to_be_tested
-        owners = {cell: study.id for study in self.studies for cell in self._could_be(study)} if gone else {}
-        return {cell: owners.get(cell, "") for cell in sorted(gone)}
+def _by_name(lines: Iterable[Line]) -> dict[str, set[str]]:
+    """File -> its digests in some lines."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for line in lines:
+        for name, digest in line.files.items():
+            names[name].add(digest)
+    return names
 
-    @cached_property
-    def _gone(self) -> set[str]:
-        """Opened cells without a record."""
-        return {*self.opened} - {*self.store.ids()}
 
-    @cached_property
-    def _to_be_tested(self) -> set[str]:
-        """Confirm cells and their interpolations, where cells are gone. Claims name them where they miss them."""
-        studies = self.studies if self._gone else []
-        return {cell for study in studies for cell in (*study.confirm, *self._interpolations(study))}
+def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[str]:
+    """Where trials and confirm cells are not those of the plan."""
+    if len(study.trials) != plan.trials:
+        yield f"it has {len(study.trials)} trials; the journal plans {plan.trials}"
+    planned = {replace(winner, seed=seed).id: seed for seed in plan.seeds}
+    missing = [seed for cell, seed in planned.items() if cell not in study.confirm]
+    if missing:
+        yield f"its confirm cells lack the planned seeds {', '.join(map(str, missing))}"
+    if others := [cell for cell in study.confirm if cell not in planned]:
+        yield f"confirm cells {', '.join(others[:NAMED])} are not the winner with a planned seed"
 
-    def _interpolations(self, study: StudyFile) -> Iterator[str]:
-        """Interpolations that confirm cells of the protocol's seeds can have."""
-        if (winner := self.winners.get(study.id)) is not None:
-            for seed in _protocol_seeds(study):
-                yield from (interpolation(replace(winner, seed=seed), alpha).id for alpha in WISE_ALPHAS)
 
-    @property
-    def lost(self) -> frozenset[str]:
-        """Opened interpolations of confirm cells that have no record."""
-        confirm = {cell for study in self.studies for cell in study.confirm}
-        return frozenset((self._gone & self._to_be_tested) - confirm)
+def _asks_same(cell: Cell, study: StudyFile, winner: Cell) -> bool:
+    """Whether a cell equals the trials of a study but for hyperparameters and seed, with a seed of its search."""
+    if not (cell.seed == study.search_seed or cell.seed // SEED_BLOCK == study.search - 1):
+        return False
 
-    def _could_be(self, study: StudyFile) -> Iterator[str]:
-        """Ids that a cell of a study could have had: its trials with any seed, the winner's interpolations."""
-        winner = self.winners.get(study.id)
-        if winner is None:
-            return
-        for trial in study.trials:
-            cell = trial_cell(winner, trial.parameters)
-            yield from (replace(cell, seed=seed).id for seed in _seeds_near(study, SEEDS_OF_TRIALS))
-        for seed in _seeds_near(study, SEEDS_OF_WINNER):
-            twin = replace(winner, seed=seed)
-            yield twin.id
-            yield from (interpolation(twin, alpha).id for alpha in WISE_ALPHAS)
+    def asked(other: Cell) -> str:
+        searched = "context_temperature" in study.space
+        reading = replace(other.reading, context_temperature=1.0) if searched else other.reading
+        return replace(other, hyperparameters={}, reading=reading, seed=0).id
 
-    def late(self) -> tuple[frozenset[str], int]:
-        """Studies with a trial that ended after one of their test sets was opened; trials that cannot be dated."""
-        first = self._first_opened()
-        late, undated = set(), 0
-        for study in (s for s in self.studies if s.id in first):
-            ends = [self._end(t.cell) for t in study.trials]
-            undated += sum(end == "" for end in ends)
-            if any(end and end > first[study.id] > "" for end in ends):
-                late.add(study.id)
-        return frozenset(late), undated
-
-    def _first_opened(self) -> dict[str, str]:
-        """Study -> when a cell that asks the same as its trials was first opened; studies never opened are left out."""
-        first: dict[str, str] = {}
-        hidden = self.hidden
-        for cell, when in self.opened.items():
-            for name in {hidden[cell]} - {""} if cell in hidden else self._studies_that_ask(cell):
-                first[name] = _earlier(first.get(name, ""), when)
-        return first
-
-    @cached_property
-    def _by_question(self) -> dict[Question, list[StudyFile]]:
-        by_question: dict[Question, list[StudyFile]] = {}
-        for study in self.studies:
-            if (winner := self.winners.get(study.id)) is not None:
-                by_question.setdefault(_question_of(winner, "context_temperature" in study.space), []).append(study)
-        return by_question
-
-    def _studies_that_ask(self, cell: str) -> set[str]:
-        """The studies whose trials an opened cell, or the cell that was interpolated, equals but for hyperparameters
-        and seed. Of several independent searches it is the one that the seed belongs to. A study that searches the
-        context temperature is one of them only where no study has the temperature of the cell.
-        """
-        if cell in self.records and self.records[cell].cell.method == "wise_ft":
-            cell = self.records[cell].cell.parents[0]
-        if cell not in self.records:
-            return set()
-        tried = self.records[cell].cell
-        by_question = self._by_question
-        studies = by_question.get(_question_of(tried, False)) or by_question.get(_question_of(tried, True), [])
-        own = [study for study in studies if _has_seed(study, tried.seed)]
-        return {study.id for study in own or studies}
-
-    def _end(self, cell: str) -> str | None:
-        """When a trial ended; "" where its record does not say it, None without a record."""
-        return self.records[cell].finished_at if cell in self.records else None
+    return cell.method == winner.method and asked(cell) == asked(winner)
 
 
 def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
@@ -301,14 +334,8 @@ def trial_cell(winner: Cell, parameters: Mapping[str, float]) -> Cell:
     return replace(winner, hyperparameters=values, reading=reading)
 
 
-def _question_of(cell: Cell, searches_temperature: bool) -> Question:
-    """What identifies a cell but for hyperparameters, seed and, where it is searched, the context temperature."""
-    reading = replace(cell.reading, context_temperature=1.0) if searches_temperature else cell.reading
-    return replace(cell, hyperparameters={}, reading=reading, seed=0).id, searches_temperature
-
-
 def _wrong_trials(study: StudyFile, winner: Cell) -> Iterator[str]:
-    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that tried other values.
+    """Trials that are not numbered 0, 1, 2, ..., that are no cells of the study, or that left its ranges.
 
     The first few are named, the others counted: these words stand beside every number of the study.
     """
@@ -327,7 +354,7 @@ def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
         if (given := trial_cell(winner, trial.parameters).id) != trial.cell:
             yield f"trial {trial.number} lists cell {trial.cell}, but its parameters give cell {given}"
         in_sequence = study.sampler == SOBOL and trial.number < len(numbers)
-        point = trial_parameters(study.search_seed, trial.number, ranges_of(study)) if in_sequence else {}
+        point = trial_parameters(study.search_seed, trial.number, _ranges_of(study)) if in_sequence else {}
         for name, (low, high, first) in study.space.items():
             value = trial.parameters.get(name, math.nan)
             wanted = (first, first) if trial.number == 0 else (low, high)
@@ -337,62 +364,5 @@ def _each_wrong_trial(study: StudyFile, winner: Cell) -> Iterator[str]:
                 yield f"trial {trial.number} tried {name} {value:g}; the sequence of its search gives {point[name]:g}"
 
 
-def _wrong_confirm(study: StudyFile, winner: Cell) -> Iterator[str]:
-    """Confirm cells that are not the winner with the protocol's seeds."""
-    seeds = _protocol_seeds(study)
-    wanted = {replace(winner, seed=seed).id for seed in seeds}
-    if set(study.confirm) == wanted:
-        return
-    seed_of = {replace(winner, seed=seed).id: seed for seed in _seeds_near(study, max(SEEDS_OF_WINNER, len(seeds) + 1))}
-    others = [cell for cell in study.confirm if cell not in seed_of]
-    if others:
-        yield f"confirm cells {', '.join(others[:NAMED])} are not the winner with a fresh seed"
-    confirmed = sorted(seed_of[cell] for cell in study.confirm if cell in seed_of)
-    yield f"its confirm seeds are {', '.join(map(str, confirmed))}; the protocol's are {', '.join(map(str, seeds))}"
-
-
-def _protocol_seeds(study: StudyFile) -> list[int]:
-    return confirm_seeds(len(study.confirm), first_search_seed(study.search_seed, study.search), study.search)
-
-
-def _seeds_near(study: StudyFile, count: int) -> set[int]:
-    """The first seeds of the study's own search and of the first search."""
-    starts = {0, search_seed_of(0, study.search)}
-    return {study.search_seed, *(start + k for start in starts for k in range(count))}
-
-
-def _question(study: StudyFile) -> str:
-    """What several independent searches have in common."""
-    own = {name: value for name, value in identity(study.content()).items() if name not in ("search", "search_seed")}
-    return study_id({**own, "search_seed": first_search_seed(study.search_seed, study.search)})
-
-
-def _has_seed(study: StudyFile, seed: int) -> bool:
-    """Whether a seed is one of the search that the study is."""
-    return seed == study.search_seed or seed // SEED_BLOCK == study.search - 1
-
-
-def _openings(store: Store, records: Mapping[str, Record], evaluated_at: Mapping[str, str]) -> dict[str, str]:
-    """Cell -> first opening of one of its test sets: by the log, and by what stands beside its predictions.
-
-    An opening of a record that was computed again under newer NUMERICS is none of the record that is here, nor is one
-    of a superseded record; lines of versions that wrote no NUMERICS are told apart by time, and by what was superseded.
-    """
-    opened = dict(evaluated_at)
-    superseded = {path.name.rpartition("-")[0] for path in store.root.glob("superseded/*")}
-    for line in store.unsealings():
-        record = records.get(line.cell)
-        older = line.cell in superseded if record is None else line.when < record.finished_at
-        if line.numerics == NUMERICS or (line.numerics == 0 and not older):
-            opened[line.cell] = _earlier(opened.get(line.cell, ""), line.when)
-    return opened
-
-
-def _earlier(first: str, second: str) -> str:
-    """Of two times the earlier one; an unknown one does not count."""
-    return min(filter(None, (first, second)), default="")
-
-
-def ranges_of(study: StudyFile) -> dict[str, Range]:
-    """The search ranges of a study."""
+def _ranges_of(study: StudyFile) -> dict[str, Range]:
     return {name: Range(low, high, first_guess) for name, (low, high, first_guess) in study.space.items()}

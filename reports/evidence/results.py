@@ -49,7 +49,7 @@ class Results:
     problems: list[Problem]
     catalog: Catalog
     reader: Reader = field(init=False)
-    _evaluations: dict[str, tuple[dict[str, float], frozenset[str], str]] = field(default_factory=dict)
+    _evaluations: dict[str, tuple[dict[str, float], frozenset[str]]] = field(default_factory=dict)
     _histories: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     _readable: dict[str, bool] = field(default_factory=dict)
 
@@ -108,8 +108,7 @@ class Results:
     @cached_property
     def protocol(self) -> ProtocolCheck:
         """Whether the studies were conducted by the protocol."""
-        when = {cell: self._evaluated(cell)[2] for cell in self.records if self.evaluated(cell)}
-        return check_protocol(self.store, self.records, self.studies, when)
+        return check_protocol(self.store, self.records, self.studies)
 
     def metrics(self, cell: str) -> dict[str, float]:
         """All metrics of a cell: the record's, those of its evaluations, and the means over suites."""
@@ -120,8 +119,8 @@ class Results:
         """Names of the sets the cell was unsealed on."""
         return self._evaluated(cell)[1]
 
-    def _evaluated(self, cell: str) -> tuple[dict[str, float], frozenset[str], str]:
-        """Metrics, names of the sets, and when the first was unsealed; "" where that is not known."""
+    def _evaluated(self, cell: str) -> tuple[dict[str, float], frozenset[str]]:
+        """Metrics of the evaluations, and names of the sets."""
         if cell not in self._evaluations:
             found: list[Evaluation] = []
             for path in self.store.evaluation_paths(cell):
@@ -130,8 +129,7 @@ class Results:
                 except UserError as error:
                     self.problems.append(Problem("torn evaluation", cell, error.message))
             metrics = {name: value for one in found for name, value in one.metrics.items()}
-            first = min(filter(None, (one.unsealed_at for one in found)), default="")
-            self._evaluations[cell] = metrics, frozenset(one.set for one in found), first
+            self._evaluations[cell] = metrics, frozenset(one.set for one in found)
         return self._evaluations[cell]
 
     def history(self, cell: str) -> Mapping[str, np.ndarray]:

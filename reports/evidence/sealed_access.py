@@ -28,9 +28,8 @@ class SealedAccess:
     planned: search cells that a sweep opened for oracle selection, which chooses nothing that is reported.
     seen: search cells that were opened otherwise. tainted: they, and what was confirmed or interpolated from their
     studies. extended: confirm cells, and what was interpolated from them, of studies that went on after test was seen.
-    departed: the same of studies that left the protocol. undated: trials of opened studies that do not say when they
-    ended, so that nobody can tell whether that was after test was seen.
-    logged: whether the folder has a log; without one every evaluation counts once.
+    departed: the same of studies that left the protocol. logged: whether the folder has a journal, or the log of an
+    earlier version; without one every evaluation counts once.
     """
 
     openings: Mapping[str, Mapping[str, int]]
@@ -42,7 +41,6 @@ class SealedAccess:
     tainted: frozenset[str]
     extended: frozenset[str]
     departed: frozenset[str]
-    undated: int
     logged: bool
 
     @staticmethod
@@ -77,7 +75,6 @@ class SealedAccess:
             _with_curves(evidence, seen | confirmed),
             _with_curves(evidence, {c for s in extended for c in s.confirm}),
             _with_curves(evidence, {c for s in departed for c in s.confirm}),
-            check.undated,
             bool(log),
         )
 
@@ -112,19 +109,12 @@ class SealedAccess:
 
     def _departures(self) -> str:
         """What the folder tells of how its studies were conducted."""
-        departed = (
+        return (
             f" {len(self.departed)} cells belong to studies that were not conducted by the protocol; they are marked "
             f"'{DEPARTED}', and nothing is decided by them."
             if self.departed
             else ""
         )
-        undated = (
-            f" {self.undated} trials have no finishing time, as earlier versions wrote none: whether they ended before "
-            f"test was seen is unknown."
-            if self.undated
-            else ""
-        )
-        return departed + undated
 
     def table(self) -> pd.DataFrame:
         """One row per unsealed cell."""

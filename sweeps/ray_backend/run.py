@@ -44,6 +44,8 @@ class Summary:
     """Number of the signal that stopped the sweep; 0 for none."""
     gpus_set_aside: Mapping[str, str] = field(default_factory=dict)
     """GPU -> why the sweep did not use it any more."""
+    head: str = ""
+    """Head of the journal when the sweep ended."""
 
 
 def run_sweep(
@@ -57,6 +59,7 @@ def run_sweep(
     state: RestartState | None = None,
     restart: Restart | None = None,
     aside: dict[str, str] | None = None,
+    claims: Mapping[str, float] | None = None,
 ) -> tuple[Protocol, Summary]:
     """Run what is not on record. Ctrl-C and SIGTERM stop cleanly; the same call then goes on.
 
@@ -64,7 +67,7 @@ def run_sweep(
     job again or restarts. retry_failed: also run cells that failed before for a reason of their own; cells that were
     lost with their machine always run again. leave: ends the process when calls into Ray may not return. state: that of
     this sweep before a restart. restart: restarts the program, see ``sweeps.faults.restart``; None never does. aside:
-    gets the GPUs that fail, and why.
+    gets the GPUs that fail, and why. claims: claim -> margin in points, which the journal keeps.
 
     Raises ``UserError`` when another sweep uses the folder, or the folder cannot be used for too long.
     """
@@ -91,7 +94,7 @@ def run_sweep(
 
         with monitor_head(request.address, on_lost):
             try:
-                stopped = _run(protocol, request, watch, retry, stop, state.name, on_lost, aside)
+                stopped = _run(protocol, request, watch, retry, stop, state.name, on_lost, aside, claims or {})
             except RayNotStarted as error:
                 if restart is not None:
                     on_lost(error)
@@ -103,6 +106,7 @@ def run_sweep(
             wall_s=round(time.monotonic() - state.clock, 2),
             stopped=stopped,
             gpus_set_aside=dict(aside),
+            head=store.journal().head,
         )
 
 
@@ -115,12 +119,15 @@ def _run(
     name: str,
     on_lost: OnRayLost,
     aside: dict[str, str],
+    claims: Mapping[str, float],
 ) -> int:
     """Run the jobs of the protocol; returns the number of the signal that stopped them, 0 for none."""
     if protocol.finished():
         retry.call(protocol.write_studies)
         return 0
     require_possible(protocol.recipe, request, retry.log)
+    head = retry.call(lambda: protocol.commit(claims))
+    retry.log(f"Head of the journal before the first cell: {head}")
     retry.call(protocol.write_studies)
     try:
         with stop.while_ray_starts():
@@ -134,6 +141,7 @@ def _run(
         with monitor_ray(request, on_lost):
             _tune(protocol, request, retry, notify, name, aside)
         retry.call(protocol.write_studies)
+        retry.call(lambda: protocol.store.note("ended"))
     except KeyboardInterrupt:
         if stop.signal == signal.SIGTERM and request.execution.writes_checkpoints:
             from sweeps.ray_backend.stopping import let_checkpoint
@@ -142,6 +150,7 @@ def _run(
             let_checkpoint([job.cell.id for job in running if job.trains], protocol.store)
         with contextlib.suppress(OSError):  # no retry: the user wants to stop now
             protocol.write_studies()
+            protocol.store.note("ended")
         return stop.signal
     finally:
         import ray

@@ -14,6 +14,7 @@ from carft.core.errors import UserError
 from carft.spec.cell import Cell
 from carft.spec.registry import SOUP_RULES
 from carft.spec.selection import Candidate
+from carft.store.journal import StudyPlan
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from sweeps.recipes import Recipe
@@ -202,6 +203,27 @@ class Protocol:
                 self.store.write_study(study.id, content)
                 self._written[study.id] = content
             self._moved.discard(study.id)  # not before it is written
+
+    def commit(self, claims: Mapping[str, float]) -> str:
+        """Write to the journal what the sweep will do, before its first job; returns the digest of the line.
+
+        claims: Claim -> margin in points.
+        """
+        recipe = self.recipe
+        studies = [
+            StudyPlan(
+                study=study.id,
+                task=study.task,
+                method=study.method.name,
+                search=study.search,
+                trials=0 if recipe.grid else recipe.trials,
+                seeds=recipe.confirm_seeds(study.search),
+                oracle=study.id in self._oracle,
+            ).content()
+            for study in self.studies
+        ]
+        asked = recipe.model_dump(mode="json", exclude={"smoke", "question", "expect", "without_data"})
+        return self.store.note("planned", recipe=asked, studies=studies, claims=dict(claims), **self.store.code())
 
     def _earlier_searches(self, study: Study) -> list[StudyFile]:
         """The earlier searches of the same task, method and reading, as they are on disk."""

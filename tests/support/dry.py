@@ -70,6 +70,7 @@ def undisturbed(recipe: Recipe, results: Path) -> None:
     """The same protocol without Ray: one job after another, in this process."""
     store = Store(results)
     protocol = Protocol(recipe, store)
+    protocol.commit({})
     protocol.write_studies()
     while (job := protocol.next_job()) is not None:
         for part in parts(store, job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from carft import NUMERICS
+from carft.core.files import write_json
 from carft.core.metrics import Predictions, flatten, score
 from carft.data.card import Card
 from carft.spec.cell import Cell, Reading, Training
@@ -143,8 +145,11 @@ def planted(
             if method == "zeroshot":
                 write(store, base, plan.top1[method], plan.context[method], plan)
                 continue
-            write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
             begun = begun_study(base, recipe, differing(reading), search)
+            seeds = [block + seed for seed in plan.seeds]
+            what = {"study": begun.id, "task": task, "method": method, "search": search}
+            store.note("planned", studies=[{**what, "trials": trials, "seeds": seeds}])
+            write(store, base, plan.top1[method], plan.context[method], plan, unseal=plan.oracle)
             tried = [trial_parameters(block, k, METHODS[method].space) for k in range(1, trials)]
             searched = [base, *(specify(task, method, parameters, block, **settings) for parameters in tried)]
             for cell in searched[1:]:
@@ -203,6 +208,13 @@ def write_hits(store: Store, cell: Cell, hits: Mapping[str, Sequence[int]], grou
             store.write(Record(cell, flatten("val", score(made)), PROVENANCE, {"train": 0.0}), [], made)
         else:
             store.add_evaluation(cell.id, name, flatten(name, score(made)), made, {})
+
+
+def forget_journal(store: Store) -> None:
+    """Make the folder one of an earlier version, which had no journal."""
+    shutil.rmtree(store.root / "journal", ignore_errors=True)
+    for path in store.root.glob("cells/*/record.json"):
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "journal": False})
 
 
 def change_study(store: Store, task: str, method: str, **changes: Any) -> None:

@@ -128,13 +128,17 @@ def test_what_a_killed_process_owed_does_not_stand_against_what_another_machine_
     assert again.predictions(CELL.id, "val").logits.tolist() == second.predictions(CELL.id, "val").logits.tolist()
 
 
+def cells_of(machines: Machines) -> dict[str, str]:
+    return {name: tag for name, tag in machines.names().items() if name.startswith("cells/")}
+
+
 def test_a_cell_that_another_machine_finished_meanwhile_stands(machines: Machines) -> None:
     """Two machines computed it; the second to end leaves what is there, all of it, and has it too."""
     first, second = machines.store("first"), machines.store("second")
     second.write(made_up_record(CELL, {"val/top1": 0.75}), [{"step": 0.0}], made_up_predictions(seed=1))
-    theirs = machines.names()
+    theirs = cells_of(machines)
     put(first, weights=b"weights")
-    assert machines.names() == theirs
+    assert cells_of(machines) == theirs
     assert first.read(CELL.id) == second.read(CELL.id)
 
 
@@ -145,10 +149,10 @@ def test_a_record_that_came_while_ours_was_being_sent_stands(machines: Machines)
     def another_writes_it(weights: Path) -> None:
         weights.touch()
         second.write(made_up_record(CELL, {"val/top1": 0.75}), [{"step": 0.0}], made_up_predictions(seed=1))
-        theirs.append(machines.names())
+        theirs.append(cells_of(machines))
 
     first.write(made_up_record(CELL), [{"step": 0.0}], made_up_predictions(), another_writes_it)
-    assert [machines.names()] == theirs
+    assert [cells_of(machines)] == theirs
     first.refresh(f"cells/{CELL.id}")
     assert first.read(CELL.id) == second.read(CELL.id)
 
@@ -175,12 +179,14 @@ def test_a_place_is_held_by_one_at_a_time_however_often_it_changes_hands(machine
     assert most == [1]
 
 
-def test_lines_of_the_log_that_a_killed_worker_owed_are_sent_with_the_next_job_of_the_cell(machines: Machines) -> None:
+def test_lines_of_the_journal_that_a_killed_worker_left_pending_are_sent_with_the_next_job(machines: Machines) -> None:
     killed = machines.store("first")
     put(killed)
-    line = killed.root / f"unsealed/{CELL.id}-{killed.writer}.jsonl"
-    line.write_text(json.dumps({"when": "then", "cell": CELL.id, "set": "test", "by": "sweep"}) + "\n")
-    killed._pending_path(f"unsealed/{line.name}").touch()
+    (chain,) = (killed.root / "journal").iterdir()
+    left = {"kind": "opened", "when": "then", "parents": [], "cell": CELL.id, "set": "test", "by": "sweep"}
+    with chain.open("a") as stream:
+        stream.write(json.dumps(left) + "\n")
+    killed._pending_path(f"journal/{chain.name}").touch()
     machines.store("first").sync([CELL.id])
     elsewhere = machines.store("second")
     elsewhere.refresh(*SHARED)
@@ -228,7 +234,12 @@ def test_nothing_is_brought_twice_and_weights_only_when_asked_for(
     monkeypatch.setattr(ObjectStore, "fetch", counted)
     for store in (second, second, first):
         store.refresh(*SHARED)
-    assert sorted(fetched) == ["history.parquet", "predictions.parquet", "record.json", "spec.json"]
+    assert sorted(name for name in fetched if not name.endswith(".jsonl")) == [
+        "history.parquet",
+        "predictions.parquet",
+        "record.json",
+        "spec.json",
+    ]
     for _ in range(2):
         assert second.find_weights(CELL.id).read_bytes() == b"weights"
     assert fetched.count("model.safetensors") == 1
@@ -250,9 +261,7 @@ def test_a_record_of_older_numerics_is_set_aside_there(machines: Machines) -> No
     assert third.is_current(CELL.id) and not third.find_weights(CELL.id).exists()
 
 
-def test_no_line_of_the_log_of_unsealings_is_lost_or_doubled(
-    machines: Machines, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_opening_is_lost_or_told_twice(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third = map(machines.store, ("first", "second", "third"))
     put(first)
     second.refresh(*SHARED)

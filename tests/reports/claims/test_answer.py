@@ -27,7 +27,7 @@ from reports.claims.verdicts import verdicts
 from reports.evidence.evidence import FT, Entry, Evidence
 from reports.render.formatting import beside_words
 from reports.stats.intervals import Component, Estimate
-from tests.support.planted import Plan, change_study, plant
+from tests.support.planted import Plan, change_study, forget_journal, plant
 
 ALL = "icons/all"  # a scope of its own
 PLAN = Plan(
@@ -149,6 +149,7 @@ def test_unequal_searches_are_told_with_that_doubt(tmp_path: Path) -> None:
     store = Store(tmp_path)
     study = next(s for s in store.studies() if s.method == "ft")
     change_study(store, ALL, "ft", trials=[trial.model_dump() for trial in study.trials[:-1]])
+    forget_journal(store)
     for sentence in answer_of(Evidence.of(store)).sentences:
         assert "in doubt: the two sides differ in more than the method" in sentence.words
 

@@ -160,6 +160,7 @@ def test_a_scope_without_a_test_set_is_reported_whole(
     held_out(store, domainbed, 31 / 40)
     for path in store.root.glob("cells/*/evaluations/test.*"):
         path.unlink()
+    planted.forget_journal(store)
     built = build_report(store, tmp_path / "report")
     found = {v.claim: v for v in built.verdicts}
     assert found["C6"].verdict == "suggested"
@@ -342,6 +343,7 @@ def second_trial(store: Store, method: str, top1: float, plan: Plan) -> None:
     study = next(s for s in store.studies() if s.method == method)
     trial = {"trial": 1, "parameters": parameters, "cell": cell.id, "status": "done"}
     planted.change_study(store, ALL, method, trials=[*study.trials, trial])
+    planted.forget_journal(store)
 
 
 def test_c10_is_contradicted_when_the_gain_was_one_of_tuning(store: Store) -> None:

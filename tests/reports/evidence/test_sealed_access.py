@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def test_a_set_that_was_opened_again_is_counted(planted: Store) -> None:
 
 
 def test_a_folder_from_before_the_log_says_so(planted: Store) -> None:
-    (planted.root / "unsealed.jsonl").unlink()
+    shutil.rmtree(planted.root / "journal")
     sources = sources_of(planted)
     assert "no log of unsealings" in sources.unsealings.words()
     assert len(sources.unsealings.openings) > 0

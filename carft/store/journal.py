@@ -1,0 +1,224 @@
+"""The journal of a results folder: what was planned, and what happened, in chains of digests. No torch.
+
+    journal/<writer>.jsonl    one chain for each process that writes: a sweep, a worker of it, a `train`, a merge
+
+Each line is a JSON object and ends with a line end; its digest is the sha256 of its bytes without that. ``parents``
+holds the digests of the lines that it follows. The first one is the line before it in its file. The first line of a
+file, and lines of the kinds :data:`JOINING`, also name the last lines of all other chains, so that the digest of such a
+line, a *head*, covers everything before it.
+
+A process that is killed can leave an incomplete last line. It counts for nothing: what a line tells of becomes visible
+only after the line is on disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import Field
+
+from carft.core.errors import UserError
+from carft.store.document import Document, Json, parse_document
+
+FOLDER = "journal"
+#: kinds of lines that follow the last lines of all chains
+JOINING = ("planned", "ended", "merged")
+
+
+class StudyPlan(Document):
+    """A study in a ``planned`` line."""
+
+    study: str
+    """Id of the study, a hash of everything that decides what its trials try."""
+    task: str
+    """Name of the task."""
+    method: str
+    """Name of the method."""
+    search: int = 1
+    """Position among the independent searches of the same task, method and reading, from 1."""
+    trials: int
+    """Number of trials."""
+    seeds: list[int]
+    """Seeds of the confirm cells."""
+    oracle: bool = False
+    """Whether search cells are opened for oracle selection."""
+
+
+class Line(Document):
+    """A line of the journal."""
+
+    kind: str
+    """``planned``, ``selected``, ``finished``, ``opened``, ``extended``, ``superseded``, ``merged`` or ``ended``."""
+    when: str
+    """Time in UTC, as ISO 8601."""
+    parents: list[str]
+    """Digests of the lines that it follows."""
+    cell: str = ""
+    """Id of the cell that finished, was opened or was superseded."""
+    task: str = ""
+    """Task of the cell or study."""
+    method: str = ""
+    """Method of the cell or study."""
+    made_of: list[str] = Field(default_factory=list)
+    """Ids of the cells that an interpolation or a soup was made of."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """File of the cell, below its folder -> sha256."""
+    code: str = ""
+    """Digest of the code that computes cells."""
+    plugins: dict[str, str] = Field(default_factory=dict)
+    """Plugin file -> digest of its text, of all that the process had."""
+    replaced: list[str] = Field(default_factory=list)
+    """Functions of this package that other code had replaced."""
+    set: str = ""
+    """The held-out set that a cell was opened on."""
+    by: str = ""
+    """Command that opened it."""
+    numerics: int = 0
+    """NUMERICS of the code."""
+    study: str = ""
+    """Id of the study whose winner was selected, or that was extended."""
+    trials: int = 0
+    """Number of trials of that study."""
+    confirm: list[str] = Field(default_factory=list)
+    """Its confirm cells."""
+    winner: str = ""
+    """The search cell that was selected."""
+    studies: list[StudyPlan] = Field(default_factory=list)
+    """The studies of a plan."""
+    claims: dict[str, Json] = Field(default_factory=dict)
+    """Claim -> margin in points, of a plan."""
+    recipe: dict[str, Json] = Field(default_factory=dict)
+    """The recipe of a plan."""
+    found: dict[str, str] = Field(default_factory=dict)
+    """Cell -> sha256 of its record, of cells that were in the folder before it had a journal."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """All chains of a folder."""
+
+    lines: Mapping[str, Line]
+    """Digest -> line, in the order of their times."""
+    problems: Sequence[str] = ()
+    """Where the chains are broken, in words."""
+    incomplete: Sequence[str] = ()
+    """Chains that end in an incomplete line."""
+
+    def of(self, *kinds: str) -> list[Line]:
+        """The lines of some kinds, in the order of their times."""
+        return [line for line in self.lines.values() if line.kind in kinds]
+
+    @cached_property
+    def heads(self) -> list[str]:
+        """Digests of the lines that no other line follows, sorted."""
+        followed = {parent for line in self.lines.values() for parent in line.parents}
+        return sorted(set(self.lines) - followed)
+
+    @property
+    def head(self) -> str:
+        """The digest that covers all lines; empty without lines, and where several processes wrote the last ones."""
+        return self.heads[0] if len(self.heads) == 1 else ""
+
+    def covered(self, head: str) -> set[str]:
+        """Digests of the lines that a head covers; empty for one that is not of this journal."""
+        waiting = [head]
+        seen: set[str] = set()
+        while waiting:
+            digest = waiting.pop()
+            if digest in self.lines and digest not in seen:
+                seen.add(digest)
+                waiting += self.lines[digest].parents
+        return seen
+
+
+def read_journal(folder: Path) -> Journal:
+    """Read all chains in ``folder``. What cannot be read, or does not follow, is named in ``problems``."""
+    lines: dict[str, Line] = {}
+    problems, incomplete = [], []
+    for path in sorted(folder.glob("*.jsonl")):
+        *whole, rest = path.read_bytes().split(b"\n")
+        if rest:
+            incomplete.append(path.name)
+        before = ""
+        for number, text in enumerate(whole, 1):
+            digest = _digest(text)
+            try:
+                line = parse_document(text, Line, path)
+            except UserError as error:
+                problems.append(f"line {number} of the journal '{path.name}' cannot be read: {error.message}")
+            else:
+                if before and line.parents[:1] != [before]:
+                    problems.append(f"line {number} of the journal '{path.name}' does not follow the line before it")
+                lines[digest] = line
+            before = digest
+    missing = {parent for line in lines.values() for parent in line.parents} - set(lines)
+    problems += [
+        f"the line {digest[:12]} of the journal, which others follow, is missing" for digest in sorted(missing)
+    ]
+    ordered = dict(sorted(lines.items(), key=lambda item: item[1].when))
+    return Journal(ordered, problems, incomplete)
+
+
+class Writer:
+    """The chain of one process in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{uuid4().hex[:12]}.jsonl"
+        self.last, self.size = "", 0
+        self.lock = threading.Lock()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the chain has no line yet."""
+        return not self.last
+
+    def append(self, kind: str, facts: Mapping[str, Any]) -> str:
+        """Append a line and return its digest. What an earlier write left incomplete is removed."""
+        with self.lock:
+            others = read_journal(self.path.parent).heads if self.is_new or kind in JOINING else []
+            parents = [*([self.last] if self.last else []), *(head for head in others if head != self.last)]
+            line = Line.model_validate({"kind": kind, "when": now(), "parents": parents, **facts})
+            text = json.dumps(line.content(), sort_keys=True).encode()
+            file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                os.ftruncate(file, self.size)
+                if os.write(file, text + b"\n") < len(text) + 1:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                os.fsync(file)
+            finally:
+                os.close(file)
+            self.size += len(text) + 1
+            self.last = _digest(text)
+            return self.last
+
+
+_writers: dict[tuple[Path, int], Writer] = {}
+
+
+def writer_of(folder: Path) -> Writer:
+    """The chain of this process in ``folder``; a new one where its file was removed."""
+    key = folder.resolve(), os.getpid()  # a process that is forked off has a chain of its own
+    writer = _writers.get(key)
+    if writer is None or not (writer.is_new or writer.path.is_file()):
+        writer = _writers[key] = Writer(folder)
+    return writer
+
+
+def now() -> str:
+    """The time now, in UTC, as ISO 8601 with microseconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
