@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RAY_FAULTS := tests/sweeps/faults/test_faults_of_ray.py
 
-.PHONY: help demo test test-full test-ray test-all lint rooms settings audit-report bench reliability clean
+.PHONY: help demo docs test test-full test-ray test-all lint rooms settings audit-report bench reliability clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,10 @@ lint: $(BIN)/.installed  ## style, types, direction of imports
 
 rooms: $(BIN)/.installed  ## docs/architecture.svg again, after a subpackage or an import changed
 	$(BIN)/python docs/rooms.py
+
+docs: $(BIN)/.installed  ## the documentation as a site that needs no network, in build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "build/docs/index.html"
 
 settings: $(BIN)/.installed  ## docs/settings.md again, after a setting changed
 	$(BIN)/python docs/settings.py
