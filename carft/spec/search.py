@@ -29,8 +29,7 @@ class SearchSettings(BaseModel):
     selection: Annotated[
         Selection,
         Field(
-            description="Whether each task has its own winner, or the tasks of a family share the setting of the best "
-            "mean validation accuracy."
+            description="A winner for each task, or one setting shared by a family: that of the best mean validation."
         ),
     ] = "per-task"
     oracle: Annotated[

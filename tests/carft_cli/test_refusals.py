@@ -112,7 +112,7 @@ KEYS, LIST = "must be keys with values", "must be a list"
         (("recipes", "check", "list.yaml"), "the recipe is a list"),
         (("recipes", "check", "text.yaml"), "the recipe is 'hello'"),
         (("recipes", "check", "map.yaml"), f"map.yaml, line 2: training: here {KEYS}; it is a list"),
-        (("recipes", "check", "number.yaml"), "must be a whole number of at least 1; it is 'four'"),
+        (("recipes", "check", "number.yaml"), "must be a whole number of at least 1 and at most 10000; it is 'four'"),
         (("recipes", "check", "methods.yaml"), LIST),
         (("recipes", "check", "own.yaml"), "needs its file: --plugin FILE"),
         ((*SWEEP, "--methods", "shop_l1"), "needs its file: --plugin FILE"),
