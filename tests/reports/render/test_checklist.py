@@ -61,7 +61,7 @@ def test_what_is_left_out_and_data_without_attestation_are_counted(tmp_path: Pat
     sources = sources_of(store)
     sources.evidence.archive.problems.append(Problem("failed", "somewhere", "It failed."))
     found = dict(checklist(sources))
-    assert found["Exclusions"] == "failed: 1; cells whose data lack unreadable images: 1."
+    assert found["Exclusions"] == "protocol not kept: 1; failed: 1; cells whose data lack unreadable images: 1."
     assert found["Attestation"].endswith(f", 1 cells: {FIXTURE}.")
     assert " 1 cells: carft planted (NUMERICS 1), Python 4" in found["Versions"]
 

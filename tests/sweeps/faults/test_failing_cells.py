@@ -44,7 +44,7 @@ class Sweep:
     def __init__(self, root: Path, pets: Path) -> None:
         self.root, self.pets = root, pets
         self.asked = [*FAULTS, f"folder:{pets}"]
-        recipe: Recipe = load_recipe("miniature").smoked()
+        recipe: Recipe = load_recipe("miniature").smoked().model_copy(update={"selection": "per-task"})
         self.recipe = recipe.changed(self.asked, ["ft"], 2, 1, model="icons-resnet", pretrained="icons")
         self.tasks = self.recipe.tasks
         protocol = Protocol(self.recipe, Store(root))
@@ -53,7 +53,19 @@ class Sweep:
         self.faults = {c.id: fault for cells, plan in plans for c, fault in zip(cells, plan, strict=True) if fault}
 
     def run(self, faults: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-        size = ("--smoke", "--trials", 2, "--seeds", 1, "--methods", "ft", "--tasks", ",".join(self.asked))
+        size = (
+            "--smoke",
+            "--trials",
+            2,
+            "--seeds",
+            1,
+            "--selection",
+            "per-task",
+            "--methods",
+            "ft",
+            "--tasks",
+            ",".join(self.asked),
+        )
         model = ("--model", "icons-resnet", "--pretrained", "icons", "--results", self.root, "--hang-after", 600)
         env = {**environment(), **(faulty(faults) if faults else {})}
         return run_cli("sweep", "miniature", *size, *model, *options, env=env)
