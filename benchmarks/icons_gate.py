@@ -153,14 +153,21 @@ def main() -> None:
     parser.add_argument("--contexts-only", action="store_true", help="measure zero-shot contexts and stop")
     asked = parser.parse_args()
     settings = {**REGISTRATION["candidates"][asked.candidate - 1], "number": asked.candidate}
-    world = replace(ICONS_3, blend=settings["blend"])
-    candidate = Candidate(world, asked.model, asked.weights / f"{asked.model}.safetensors", settings)
+    candidate = Candidate(world_of(settings), asked.model, asked.weights / f"{asked.model}.safetensors", settings)
     found = contexts(candidate)
     if not asked.contexts_only:
         found |= criteria(candidate)
     print(table(found))
     text = json.dumps({"candidate": settings, "model": asked.model, "criteria": found}, indent=1)
     (asked.weights / f"gate-{asked.candidate}.json").write_text(text + "\n")
+
+
+def world_of(settings: Mapping[str, Any]) -> World:
+    """Return the world of a candidate."""
+    left_out = set(settings.get("without", ()))
+    prompts = {name: prompt for name, prompt in ICONS_3.prompts.items() if name not in left_out}
+    suites = {suite: tuple(c for c in own if c not in left_out) for suite, own in ICONS_3.suites.items()}
+    return replace(ICONS_3, blend=settings["blend"], prompts=prompts, suites=suites)
 
 
 @torch.inference_mode()
