@@ -96,8 +96,9 @@ class Opened:
     @staticmethod
     def _open(candidate: Candidate, task: str) -> Opened:
         world, card = candidate.world, cards(candidate.world)[task]
-        train = set_of(world, task, "train", world.id_contexts, candidate.settings["renderings"])
-        sets = {"val": set_of(world, task, "val", world.id_contexts, world.renderings["val"])}
+        near = trained_on(world) if candidate.settings.get("apart") else world
+        train = set_of(near, task, "train", world.id_contexts, candidate.settings["renderings"])
+        sets = {"val": set_of(near, task, "val", world.id_contexts, world.renderings["val"])}
         for suite in candidate.suites:
             sets[suite] = set_of(world, task, "val", world.suites[suite], REGISTRATION["renderings"])
         pretrained, texts = load_pretrained(candidate.model, str(candidate.weights)), PromptTexts.of(card, "standard")
@@ -170,17 +171,29 @@ def world_of(settings: Mapping[str, Any]) -> World:
     return replace(ICONS_3, blend=settings["blend"], prompts=prompts, suites=suites)
 
 
+def trained_on(world: World) -> World:
+    """Return the world of the contexts of training alone, whose images have no other second context.
+
+    These contexts are the first of a world, so that their numbers are the same.
+    """
+    return replace(world, prompts={name: world.prompts[name] for name in world.id_contexts})
+
+
 @torch.inference_mode()
 def contexts(candidate: Candidate) -> dict[str, float]:
     """Return zero-shot recognition of contexts on the validation drawings, in %, and how calibrated it is."""
     world, right, confidence, loss = candidate.world, [], [], []
     shown: list[np.ndarray] = []
+    near = trained_on(world) if candidate.settings.get("apart") else world
+    others = tuple(name for name in world.prompts if name not in world.id_contexts)
+    count = REGISTRATION["context_renderings"]
     for task in tasks(world):
         card = cards(world)[task]
         pretrained = load_pretrained(candidate.model, str(candidate.weights))
         heads = Prompts.of(pretrained, PromptTexts.of(card, "standard"))
-        images = set_of(world, task, "val", tuple(world.prompts), REGISTRATION["context_renderings"])
-        for part, labels in zip(images.images.split(256), images.contexts.split(256), strict=True):
+        sets = [set_of(near, task, "val", world.id_contexts, 1), set_of(world, task, "val", others, count - 1)]
+        pixels, numbers = torch.cat([s.images[:] for s in sets]), torch.cat([s.contexts for s in sets])
+        for part, labels in zip(pixels.split(256), numbers.split(256), strict=True):
             features = torch.nn.functional.normalize(pretrained.clip.encode_image(pretrained.normalise(part)), dim=-1)
             p = (pretrained.scale * features @ heads.contexts.T).double().softmax(-1)
             right.append((p.argmax(1) == labels).numpy())
