@@ -13,6 +13,7 @@ from functools import cached_property
 
 from carft.core.errors import UserError
 from carft.core.files import file_digest
+from carft.data.icons.world import BUILT_IN_WEIGHTS
 from carft.spec.cell import Cell
 from carft.spec.registry import Range
 from carft.spec.sequence import SOBOL, trial_parameters
@@ -192,7 +193,9 @@ class _Folder:
             digests = dict(record.provenance.get("digests") or {})
             weights, cell = str(digests.pop("weights", "")), record.cell
             digests.pop("attested", None)
-            groups["weights", *id_form(cell.model, cell.pretrained)][weights].append(record.id)
+            model = id_form(cell.model, cell.pretrained)
+            world = cell.data_version if model in BUILT_IN_WEIGHTS else ""  # each built-in world has weights of its own
+            groups["weights", *model, world][weights].append(record.id)
             groups["data", cell.task, cell.data_version][str(sorted(digests.items()))].append(record.id)
         for (kind, *_), cells in groups.items():
             *others, _ = sorted(cells.values(), key=len)
