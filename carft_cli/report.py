@@ -292,7 +292,8 @@ def _print_checks(found: Verification) -> None:
     for note in found.notes:
         out.say(note, style="dim")
     out.say(f"Fingerprint of the records: {found.fingerprint}")
-    out.print("Every number holds." if found.holds else "This report is not what these records give.")
+    differing = [check.name for check in found.checks if check.differences]
+    out.say(f"Does not hold: {'; '.join(differing)}." if differing else "Every number holds.")
 
 
 @report.command()

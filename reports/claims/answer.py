@@ -398,14 +398,16 @@ def _sensitive(asked: Sequence[Asked]) -> str:
     forgets, positive = by_control.get(FORGETS), by_control.get(POSITIVE_CONTROL)
     if forgets is None or forgets.part is None:
         return "not measured: zero-shot and plain fine-tuning were not both evaluated out of distribution."
-    lost = f"fine-tuning forgets {100 * forgets.part.estimate.effect:+.1f} points ({interval_words(forgets.part)})"
+    part = forgets.part
+    lost = f"out of distribution zero-shot − fine-tuning is {100 * part.estimate.effect:+.1f} points"
+    lost += f" ({interval_words(part)}): " + ("something is forgotten" if part.low > 0 else "no forgetting is shown")
     shown = "; the positive control was not run"
     if positive is not None and positive.part is not None:
         gain = f"{100 * positive.part.estimate.effect:+.1f} ({interval_words(positive.part)})"
         shown = f"; the positive control, {positive.control.name}, {positive.answer}: {gain}"
     counts = Counter(found.answer for found in asked)
     words: Mapping[ControlAnswer, str] = {"holds": "hold", "does not hold": "do not hold", "not run": "were not run"}
-    return f"{lost} out of distribution{shown}. Controls: " + (
+    return f"{lost}{shown}. Controls: " + (
         ", ".join(f"{counts[answer]} {said}" for answer, said in words.items() if counts[answer]) + "."
     )
 
