@@ -61,7 +61,7 @@ def _counts_of_winners() -> Iterator[str]:
     """How many winners lie at an edge of their range, and context recognition by the learning rate of the winner."""
     trials = pd.read_csv(TABLES / "trials.csv", keep_default_na=False)
     winners = trials[(trials["scope"] == "icons-full") & (trials["won"].astype(str) == "True")]
-    for method, name in (("car_ft", "kl_weight"), ("ft", "lr"), ("car_ft_permuted", "kl_weight"), ("kd", "kl_weight")):
+    for method, name in (("car_ft", "kl_weight"), ("ft", "lr")):
         edges = winners[winners["method"] == method]["at_edge"].str.split(", ")
         yield f"{sum(name in names for names in edges)} of {len(edges)}"
     cells = pd.read_csv(TABLES / "confirmed.csv").query("scope == 'icons-full'")
