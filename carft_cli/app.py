@@ -17,7 +17,7 @@ from carft_cli.init import init, new_group
 from carft_cli.model import model_group
 from carft_cli.plan import plan
 from carft_cli.recipes import recipes_group
-from carft_cli.report import report, rescore
+from carft_cli.report import report
 from carft_cli.results import ls, results_group, show
 from carft_cli.status import status
 from carft_cli.sweep import sweep
@@ -28,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Does CAR-FT's claim hold, on this model, this data and this budget, and what does each number rest on?",
 )
-for command in (train, plan, sweep, audit, status, interpolate, soup, rescore, ls, show, init):
+for command in (train, plan, sweep, audit, status, interpolate, soup, ls, show, init):
     app.command()(command)
 app.command(hidden=True)(export)  # its home is `model export`
 data_group.command("stage")(data_stage)

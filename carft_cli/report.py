@@ -1,4 +1,4 @@
-"""The commands of the report: build, verify, why, diff; and rescore. Heavy imports happen inside, as in cli.py."""
+"""The commands of the report: build, verify, quotes, why and diff. Heavy imports happen inside, as in cli.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft_cli.console import counted, err, labelled, new_table, out, print_fitting, print_json, rows_table, split
+from carft_cli.console import counted, err, new_table, out, print_fitting, print_json, rows_table, split
 from carft_cli.options import (
     AsJson,
     Data,
@@ -46,7 +46,6 @@ Claims = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Claims of your own too: a YAML file, or the ledger wise-ft or flyp."),
 ]
-METRICS_HELP = "Comma-separated: top1, top5, mean_per_class, worst_class, loss, ece, context_top1."
 #: difference of the loss of an untrained model on two processors, at most
 RERUN_TOLERANCE = 1e-6
 #: differences that are printed of one check; --json has all
@@ -386,33 +385,3 @@ def diff(
     out.print(rows_table(found.claims))
     for line in found.words:
         out.say(line)
-
-
-def rescore(
-    results: Results = "results",
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: all with finished cells.")] = None,
-    sets: Annotated[str | None, typer.Option(help="Comma-separated: val, test, ood/SUITE; default: all.")] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Class names, comma-separated, or a file with one a line.")
-    ] = None,
-    images: Annotated[str | None, typer.Option(help="Pattern of image or group names, or a file, one a line.")] = None,
-    metrics: Annotated[str, typer.Option(help=METRICS_HELP)] = "top1,mean_per_class",
-    out_dir: Annotated[
-        Path, typer.Option("--out", parser=local_folder, metavar="PATH", help="Where the re-scored tables go.")
-    ] = Path("rescored"),
-    as_json: AsJson = False,
-) -> None:
-    """Score stored predictions again under another class list, on other images, by other metrics. Needs no GPU.
-
-    Example: `python cli.py rescore --tasks icons/transport --sets test --images "*lucide*" --metrics top1,ece`
-    """
-    from reports.rescore import RescoreRequest, rescore_to
-
-    store = existing(results)
-    request = RescoreRequest.of(split(tasks), split(sets), classes, images, split(metrics))
-    found = rescore_to(store, request, out_dir)
-    if as_json:
-        return print_json({"paths": [str(p) for p in found.paths], "changed": found.changed, "rows": found.summary})
-    out.print(rows_table(labelled(found.summary)))
-    out.say(f"Re-scored: {found.changed}")
-    out.print(f"Written: {', '.join(map(str, found.paths))}", soft_wrap=True)

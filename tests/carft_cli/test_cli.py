@@ -30,7 +30,7 @@ COMMANDS = (
     ),
     *(("icons", "preview"), ("icons", "pretrain")),
     *(("data", "ls"), ("data", "check"), ("data", "index"), ("data", "fetch"), ("data", "fixture")),
-    *(("report", "verify"), ("report", "why"), ("report", "diff"), ("rescore",)),
+    *(("report", "verify"), ("report", "why"), ("report", "diff")),
 )
 
 

@@ -25,7 +25,6 @@ import pytest
 from carft.data.catalog import CARDS, DOWNSTREAM, DOWNSTREAM_ICONS
 from carft.data.folder.folders import CONTEXTS
 from carft.data.folder.named import folder_task, leave_one_out
-from carft.data.folder.naming import labels
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft_cli import app, console
@@ -118,7 +117,6 @@ COMPUTED = {
     "reports.verify": "verify",
     "reports.why": "sources_of",
     "reports.diff": "compare",
-    "reports.rescore": "rescore_to",
 }
 
 
@@ -265,7 +263,6 @@ READING: dict[str, Callable[[World], Sequence[object]]] = {
     "ls studies": lambda w: ("ls", "studies"),
     "ls stale": lambda w: ("ls", "cells", "--stale"),
     "show": lambda w: ("show", w.cell("car_ft")),
-    "rescore": lambda w: ("rescore", "--out", w.root / "rescored"),
     "results gc": lambda w: ("results", "gc"),
     "results events": lambda w: ("results", "events"),
     "plan again": lambda w: ("plan", *w.sweep),
@@ -283,8 +280,6 @@ def test_reading(world: World, name: str, as_json: bool) -> None:
         assert all(json.dumps(task) in said.out for task in world.tasks)
     if name == "plan again" and not as_json:
         assert "Next: python cli.py report --results" in said.out
-    if name == "rescore" and as_json:  # as in the tables of a report
-        assert all(json.dumps(shown) in said.out for shown in labels(world.tasks).values())
 
 
 @pytest.fixture(scope="module")
