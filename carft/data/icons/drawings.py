@@ -1,8 +1,8 @@
 """The drawings of the icons world: what each shows, its split, and the pixels of its cuts.
 
-Both files are made by :mod:`carft.data.icons.build` and attested by digest. ``drawings.csv`` is the census, one row a
-drawing. ``drawings.npz`` holds one array a split: the alpha masks of all cuts in the order of the census, two pixels of
-four bits a byte.
+Both files are frozen and attested by digest; docs/icons-world.md says how they were made. ``drawings.csv`` is the
+census, one row a drawing. ``drawings.npz`` holds one array a split: the alpha masks of all cuts in the order of the
+census, two pixels of four bits a byte.
 """
 
 from __future__ import annotations
@@ -71,11 +71,6 @@ def mask(drawing: Drawing, cut: int) -> np.ndarray:
     """Return the ink of a cut, (GLYPH_SIDE, GLYPH_SIDE) uint8 in [0, 255]."""
     packed = _masks(drawing.split)[drawing.first + cut]
     return np.stack([packed >> 4, packed & 15], axis=-1).reshape(GLYPH_SIDE, GLYPH_SIDE) * np.uint8(255 // (LEVELS - 1))
-
-
-def packed(masks: np.ndarray) -> np.ndarray:
-    """Return masks (N, GLYPH_SIDE, GLYPH_SIDE) uint8 in [0, LEVELS) with two pixels a byte."""
-    return (masks[..., 0::2] << 4) | masks[..., 1::2]
 
 
 @cache

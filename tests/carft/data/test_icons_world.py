@@ -16,8 +16,6 @@ from carft.core.array_cache import ArrayCache
 from carft.core.errors import UserError
 from carft.data.catalog import CARDS, DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
 from carft.data.icons.attestation import measured, shipped
-from carft.data.icons.build.merging import NEW_HANDS
-from carft.data.icons.build.sources import FOUNDRY_OF
 from carft.data.icons.contexts import CONTEXTS
 from carft.data.icons.domains import domains, parts
 from carft.data.icons.drawings import SPLITS, census, drawings_of, mask, pretraining_drawings
@@ -78,15 +76,14 @@ def test_no_glyph_is_in_two_splits_or_in_two_drawings() -> None:
     assert not {cut: names for cut, names in owners.items() if len(names) > 1}
 
 
-def foundry_of(cut: str) -> str:
-    collection = cut.split(":")[0]
-    return FOUNDRY_OF.get(collection, collection)
-
-
 def test_new_hands_are_seen_in_their_own_split_only() -> None:
+    of_hands, others = defaultdict(set), defaultdict(set)
     for drawing in census():
-        assert (drawing.split == "hands") == (drawing.foundry in NEW_HANDS), drawing.name
-        assert {foundry_of(cut) in NEW_HANDS for cut in drawing.cuts} == {drawing.split == "hands"}, drawing.name
+        seen = of_hands if drawing.split == "hands" else others
+        seen["foundry"].add(drawing.foundry)
+        seen["collection"] |= {cut.split(":")[0] for cut in drawing.cuts}
+    assert len(of_hands["foundry"]) == 11
+    assert not any(of_hands[kind] & others[kind] for kind in others)
 
 
 def test_the_world_is_as_large_as_its_page_says() -> None:
