@@ -58,7 +58,7 @@ class Card:
     loader: str
     """Module with ``require_present``, ``open_task`` and ``open_sealed``, each of (card, options). Optional functions:
     ``require_sealed(card, options)``, ``count(card)`` and ``picture(card, held_out, name, root)``; see
-    :class:`carft.data.family.Family`."""
+    :class:`carft.data.family.Family`. Empty where the family opens its tasks itself."""
     model: str = "ViT-B-16"
     """Default model of a cell."""
     pretrained: str = "openai"

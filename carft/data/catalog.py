@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from carft.core.errors import UserError, unknown
@@ -20,7 +19,7 @@ from carft.data.folder.naming import is_folder
 from carft.data.icons.family import DOWNSTREAM_ICONS, FULL_ICONS, ICON_DOMAINS
 from carft.data.icons.family import FAMILY as ICONS
 from carft.data.imagenet.family import FAMILY as IMAGENET
-from carft.data.packages import PackageCard, StoredFamily, family_name, installed_families, installed_package
+from carft.data.packages import PackageCard, family_name, installed_families, installed_family, installed_package
 from carft.data.sets import DataSet
 
 if TYPE_CHECKING:
@@ -80,18 +79,6 @@ class TaskCatalog:
         """Return whether a task is on your own data."""
         return is_folder(task) or task in self.own.named
 
-    @cached_property
-    def _stored_families(self) -> Mapping[str, Family]:
-        cards: dict[str, dict[str, PackageCard]] = {}
-        for entry in self.stored.values():
-            cards.setdefault(entry.family, {})[entry.card.name] = entry
-        return {
-            name: StoredFamily(
-                name, {task: entry.card for task, entry in found.items()}, package=next(iter(found.values())).package
-            )
-            for name, found in cards.items()
-        }
-
     def package_card(self, task: str) -> PackageCard | None:
         """Return the card of a task of a package, with the package; None for any other task."""
         if task in CARDS or self.is_own(task):
@@ -113,7 +100,8 @@ class TaskCatalog:
         if (entry := self.package_card(task)) is None:
             return None
         if entry is self.stored.get(task):
-            return self._stored_families[entry.family], entry.card
+            cards = {name: other.card for name, other in self.stored.items() if other.family == entry.family}
+            return Family(entry.family, cards), entry.card
         package = installed_package(entry.family)
         assert package is not None
         return package.family, entry.card
@@ -144,6 +132,15 @@ class TaskCatalog:
     def family(self, task: str) -> Family:
         """Return the family of a task. Raises ``UserError`` for an unknown name."""
         return self._known(task)[0]
+
+    def opener(self, task: str) -> tuple[Family, Card]:
+        """Return the family that opens a task, and its card.
+
+        Raises ``UserError`` for an unknown name, and for a task of a results folder whose package is not installed.
+        """
+        family, card = self._known(task)
+        stored = self.stored.get(task)
+        return (installed_family(stored) if stored is not None and stored.card is card else family), card
 
     def _known(self, task: str) -> tuple[Family, Card]:
         if (found := self._found(task)) is not None:
@@ -182,19 +179,19 @@ class TaskCatalog:
 
     def open(self, task: str, options: DataOptions, holdout: str = "stable") -> Task:
         """Open training and validation images of a task. holdout: as of a cell."""
-        family, card = self._known(task)
+        family, card = self.opener(task)
         family.require_present(card, options)
         return family.open_task(card, options, holdout)
 
     def unseal(self, task: str, options: DataOptions, target_split: str = "all") -> Sealed:
         """Open the test set and the suites of a task. Only unsealing calls this. target_split: as of a cell."""
-        family, card = self._known(task)
+        family, card = self.opener(task)
         family.require_present(card, options)
         return family.open_sealed(card, options, target_split)
 
     def require_present(self, task: str, options: DataOptions, sealed: bool = False) -> None:
         """Raise ``UserError`` if training data do not exist, or any held-out set if ``sealed``. Opens no image."""
-        family, card = self._known(task)
+        family, card = self.opener(task)
         (family.require_sealed if sealed else family.require_present)(card, options)
 
     def refusal(self, task: str, options: DataOptions) -> str | None:
@@ -211,5 +208,5 @@ class TaskCatalog:
         They are exact for the built-in world, your own data and packages. Where validation images are held out of
         training images, they are exact up to rounding per class. For a fixture they are those of the real set.
         """
-        family, card = self._known(task)
+        family, card = self.opener(task)
         return family.count(card, options)

@@ -100,11 +100,8 @@ class Family:
 
     def require_present(self, card: Card, options: DataOptions) -> None:
         """Raise ``UserError`` if the data do not exist. Opens no image."""
-        if card.folder and options.root is None:
-            raise UserError(
-                f"{card.name} needs data on this machine, and no data folder was named.",
-                f"Give --data ROOT, the folder that holds '{card.folder}'. Where to get it: {card.source}",
-            )
+        if card.folder:
+            required_root(card, options)
         self._function(card, "require_present")(card, options)
 
     def require_sealed(self, card: Card, options: DataOptions) -> None:
@@ -170,6 +167,16 @@ def _count_opened(family: Family, card: Card, options: DataOptions) -> Sizes:
     family.require_sealed(card, options)
     task, sets = family.open_task(card, options), family.open_sealed(card, options).sets()
     return Sizes(len(task.train), len(task.val), sum(map(len, sets.values())))
+
+
+def required_root(card: Card, options: DataOptions) -> Path:
+    """Return the data root. Raises ``UserError`` if none is given."""
+    if options.root is None:
+        raise UserError(
+            f"{card.name} needs data on this machine, and no data folder was named.",
+            f"Give --data ROOT, the folder that holds '{card.folder}'. Where to get it: {card.source}",
+        )
+    return options.root
 
 
 def image_file(card: Card, root: Path | None, folder: str, name: str) -> Path:

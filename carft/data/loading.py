@@ -1,4 +1,4 @@
-"""What the loaders of all families share: data sets on disk become image sets."""
+"""What all families share: data sets on disk become image sets. Only opening images imports torch."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.card import Card, DataOptions
 from carft.data.checking import attest
 from carft.data.columns import Column, together
-from carft.data.files import Files
+from carft.data.family import Family, required_root
 from carft.data.folder.naming import is_folder
 from carft.data.indexing import indexed
 from carft.data.sets import DataSet, Index
-from carft.data.task import ImageSet
+from carft.data.splitting import carved
+
+if TYPE_CHECKING:
+    import torch
+
+    from carft.data.task import ImageSet
 
 
-def data_root(options: DataOptions) -> Path:
-    """Return the data root. Raises ``UserError`` if none is given."""
-    if options.root is None:
-        raise UserError("No data folder was named.", "Give --data ROOT.")
-    return options.root
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OpenedSet:
     """A data set as found on disk."""
 
+    base: Path
+    """Its folder."""
     splits: Mapping[str, Index]
     """Split or domain -> all its images."""
     unreadable: frozenset[Path]
@@ -45,12 +44,42 @@ class OpenedSet:
             return index
         return index.rows([i for i, path in enumerate(index.paths) if path not in self.unreadable])
 
+    def carved(self, split: str, share: float, folder: str = "") -> tuple[Index, Index]:
+        """Return training and validation images of a split; see :func:`carft.data.splitting.carved`.
+
+        folder: of the split, in that of the set; the choice is stored there. Done once per process.
+        """
+        return _carved(self, split, share, folder)
+
+
+@lru_cache(maxsize=32)
+def _carved(found: OpenedSet, split: str, share: float, folder: str) -> tuple[Index, Index]:
+    return carved(found.splits[split], found.base / folder, share)
+
 
 @lru_cache(maxsize=8)
 def opened(data_set: DataSet, root: Path, skip_unreadable: bool) -> OpenedSet:
     """Read the index of a data set; ``skip_unreadable``: one that knows unreadable images. Read once per process."""
     found = indexed(data_set, root, decoded=skip_unreadable)
-    return OpenedSet(found.splits, frozenset(found.unreadable), attest(data_set, root, found).digests())
+    digests = attest(data_set, root, found).digests()
+    return OpenedSet(root / data_set.folder, found.splits, frozenset(found.unreadable), digests)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSetFamily(Family):
+    """Tasks that are made of data sets on disk. The first data set of a card is the one that is trained on."""
+
+    def require_present(self, card: Card, options: DataOptions) -> None:
+        self.data_sets[card.data_sets[0]].require_present(required_root(card, options))
+
+    def require_sealed(self, card: Card, options: DataOptions) -> None:
+        for name in card.data_sets:
+            self.data_sets[name].require_present(required_root(card, options))
+
+    def opened(self, name: str, options: DataOptions) -> OpenedSet:
+        """Return a data set of a task whose data root is known."""
+        assert options.root is not None
+        return opened(self.data_sets[name], options.root, options.skip_unreadable)
 
 
 def image_set(
@@ -69,6 +98,11 @@ def image_set(
     of a packed set; by default they are read from the paths of the index. subset, merged, border: see
     :class:`carft.data.task.ImageSet` and :class:`carft.data.files.Files`.
     """
+    import torch
+
+    from carft.data.files import Files
+    from carft.data.task import ImageSet
+
     own = index.labels if labels is None else [labels[label] for label in index.labels]
     return ImageSet(
         images=Files(index.paths, border) if pixels is None else pixels,
@@ -95,6 +129,10 @@ def require_every_class(images: ImageSet, card: Card) -> ImageSet:
 
 def joined(parts: Sequence[ImageSet]) -> ImageSet:
     """Concatenate image sets of files that are scored over the same classes."""
+    import torch
+
+    from carft.data.files import Files
+
     first = parts[0]
     return replace(
         first,

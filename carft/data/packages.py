@@ -7,18 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError
 from carft.core.source import installed, loaded, module_digest
-from carft.data.card import STANDARD, Card, DataOptions
-from carft.data.family import Family, Sizes
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from carft.data.task import Sealed, Task
+from carft.data.card import STANDARD, Card
+from carft.data.family import Family
 
 GROUP = "carft.data"
 
@@ -101,45 +94,23 @@ def _require_consistent(card: Card, family: str, source: str) -> None:
         raise UserError(f"{source}: the task '{card.name}' cannot be: {problems[0]}.", "See docs/extending.md.")
 
 
-@dataclass(frozen=True, eq=False)
-class StoredFamily(Family):
-    """Tasks of a package as a results folder knows them. Their images are read by the package, if it is installed."""
+def installed_family(stored: PackageCard) -> Family:
+    """Return the installed family that opens a task of a results folder.
 
-    package: str = ""
-    """Name of the distribution."""
-
-    def require_present(self, card: Card, options: DataOptions) -> None:
-        self.installed(card).require_present(card, options)
-
-    def require_sealed(self, card: Card, options: DataOptions) -> None:
-        self.installed(card).require_sealed(card, options)
-
-    def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
-        return self.installed(card).open_task(card, options, holdout)
-
-    def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
-        return self.installed(card).open_sealed(card, options, target_split)
-
-    def count(self, card: Card, options: DataOptions) -> Sizes:
-        return self.installed(card).count(card, options)
-
-    def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
-        return self.installed(card).picture(card, held_out, name, root)
-
-    def installed(self, card: Card) -> Family:
-        """Return the family of the installed package. Raises ``UserError`` if it is missing or has other data."""
-        package = installed_package(self.name)
-        if package is None:
-            raise UserError(
-                f"The task '{card.name}' comes from the package '{self.package}' (entry point '{self.name}' of "
-                f"{GROUP}), which is not installed here.",
-                "Install it to run cells on the task; a report needs only what the results folder holds.",
-            )
-        here = package.family.card(card.name)
-        if here is None or here.version != card.version:
-            raise UserError(
-                f"The results have version {card.version} of '{card.name}'; the package '{package.name}' has "
-                f"{'no such task' if here is None else here.version}.",
-                f"Install the version of '{self.package}' that the results were made with.",
-            )
-        return package.family
+    Raises ``UserError`` if its package is missing or has other data.
+    """
+    package, card = installed_package(stored.family), stored.card
+    if package is None:
+        raise UserError(
+            f"The task '{card.name}' comes from the package '{stored.package}' (entry point '{stored.family}' of "
+            f"{GROUP}), which is not installed here.",
+            "Install it to run cells on the task; a report needs only what the results folder holds.",
+        )
+    here = package.family.card(card.name)
+    if here is None or here.version != card.version:
+        raise UserError(
+            f"The results have version {card.version} of '{card.name}'; the package '{package.name}' has "
+            f"{'no such task' if here is None else here.version}.",
+            f"Install the version of '{stored.package}' that the results were made with.",
+        )
+    return package.family

@@ -1,4 +1,4 @@
-"""Data sets on disk: their catalog entries and how their layout is read. No torch.
+"""Data sets on disk: their catalog entries. A subclass of :class:`DataSet` reads the files of a layout. No torch.
 
 A task's card names the data sets that it is made of. The commands ``data ls``, ``check``, ``fetch`` and ``fixture``
 work on data sets.
@@ -6,11 +6,10 @@ work on data sets.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
@@ -60,7 +59,10 @@ class Download:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A data set's entry in the catalog."""
+    """A data set's entry in the catalog. A subclass reads its files."""
+
+    packed: ClassVar[bool] = False
+    """Whether one file holds many images. The path of such an image is its file and a number."""
 
     name: str
     folder: str
@@ -74,11 +76,6 @@ class DataSet:
     licence: str
     source: str
     """Where the set can be obtained."""
-    layout: str
-    """Module with ``index(data_set, root)``, which reads the files, and ``fixture(data_set, root)``, which fills a
-    marked folder with a small fake tree. Optional: ``classes(data_set, root)``, the class names found in the files,
-    and ``pixels(data_set, root, index)``, (N, 3, H, W) uint8, and ``packed_picture(data_set, path)``, (H, W, 3) uint8,
-    for packed sets. The path of a packed image is its file and a number."""
     version: str = "1"
     """Raised when this project reads the set differently."""
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -92,10 +89,22 @@ class DataSet:
     archives: tuple[Download, ...] = ()
     """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
 
+    def listed(self, root: Path) -> dict[str, Index]:
+        """Return split or domain -> images of a set that is there. Raises ``UserError`` if it is incomplete."""
+        raise NotImplementedError
+
+    def draw(self, root: Path) -> None:
+        """Fill the folder of a fixture with a small fake tree in the real layout."""
+        raise NotImplementedError
+
+    def found_classes(self, root: Path) -> list[str] | None:
+        """Return the class names found in the files under ``root``; None if the layout holds none."""
+        return None
+
     def index(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images. Raises ``UserError`` if the set is missing or incomplete."""
         self.require_present(root)
-        return self._layout("index")(self, root)
+        return self.listed(root)
 
     def fixture(self, root: Path) -> None:
         """Write a small fake tree in the real layout under ``root``, with a marker file.
@@ -103,25 +112,7 @@ class DataSet:
         Raises ``UserError`` if the folder holds other files or cannot be written.
         """
         begin(root / self.folder, self.name)
-        self._layout("fixture")(self, root)
-
-    def found_classes(self, root: Path) -> list[str] | None:
-        """Return the class names found in the files under ``root``; None if the layout holds none."""
-        found = self._layout("classes", None)
-        return None if found is None else found(self, root)
-
-    @property
-    def packed(self) -> bool:
-        """Whether one file holds many images."""
-        return self._layout("pixels", None) is not None
-
-    def pixels(self, root: Path, index: Index) -> Any:
-        """Return images of a packed set, (N, 3, H, W) uint8."""
-        return self._layout("pixels")(self, root, index)
-
-    def packed_picture(self, path: Path) -> Any:
-        """Return one image of a packed set, (H, W, 3) uint8. No torch."""
-        return self._layout("packed_picture")(self, path)
+        self.draw(root)
 
     def require_present(self, root: Path) -> None:
         """Raise ``UserError`` if a file or folder of ``needs`` does not exist. Opens no file."""
@@ -139,6 +130,3 @@ class DataSet:
             f"The data set {self.name} {state}: there is no '{path}'{others}.",
             f"{fetch}Its source: {self.source}. Licence: {self.licence}.",
         )
-
-    def _layout(self, function: str, *default: Any) -> Any:
-        return getattr(importlib.import_module(self.layout), function, *default)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from PIL import ImageOps
 
 from carft.core.errors import UserError
 from carft.core.files import require_text
 from carft.core.heartbeat import heartbeat
+from carft.data.fixtures import picture
 from carft.data.sets import DataSet, Index
 
 #: file name extensions of images, in lower case
@@ -45,34 +50,71 @@ def folder_names(folder: Path) -> list[str]:
     return [entry.name for entry in entries_of(folder) if entry.is_dir()]
 
 
-def class_tree(
-    data_set: DataSet, root: Path, folder: Path, other_folders: bool = False, by_file: bool = False
-) -> Index:
-    """Return the images below ``folder``, class by class in the order of ``data_set.labels``, the folder names.
+#: side of the drawings of a fixture in pixels
+SIDE = 16
 
-    A group is one image, named <class>/<file>. With ``by_file`` it is named <file>, so that copies of one image in two
-    classes are one group. Raises ``UserError`` if a class folder is missing or empty. Raises ``UserError`` for a folder
-    that is not a class, unless ``other_folders``.
-    """
-    if not folder.is_dir():
-        raise data_set.missing(root, folder)
-    present = folder_names(folder)
-    if not other_folders and (extra := sorted(set(present) - set(data_set.labels))):
-        raise UserError(
-            f"{data_set.name} has {len(data_set.labels)} classes, and '{folder}' holds {len(present)} folders: "
-            f"'{extra[0]}' is not one of its classes.",
-            "Move that folder away, or unpack the set again.",
+
+@dataclass(frozen=True)
+class Part:
+    """A split or domain of a tree."""
+
+    folder: str
+    """Folder of the class folders, in that of the data set."""
+    file: str
+    """Name of an image file in a fixture, a format of ``label`` and ``number``."""
+    drawn: int = 2
+    """Images of a class in a fixture; training needs two, so that one can be held out."""
+    domain: int = 0
+    """Domain of the drawings of a fixture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tree(DataSet):
+    """A data set whose class folders are called as its ``labels``."""
+
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Split or domain -> where it lies."""
+    other_folders: bool = False
+    """Whether other folders may lie beside those of the classes; they are not read."""
+    by_file: bool = False
+    """Whether copies of one image in two classes are one group, named <file>; a group is else one image, named
+    <class>/<file>."""
+    border: int = 0
+    """Pixels of a red frame, which is cut off."""
+
+    def listed(self, root: Path) -> dict[str, Index]:
+        return {name: self._images(root, root / self.folder / part.folder) for name, part in self.parts.items()}
+
+    def _images(self, root: Path, folder: Path) -> Index:
+        """The images below ``folder``, class by class. Raises ``UserError`` for another folder, or an empty class."""
+        if not folder.is_dir():
+            raise self.missing(root, folder)
+        present = folder_names(folder)
+        if not self.other_folders and (extra := sorted(set(present) - set(self.labels))):
+            raise UserError(
+                f"{self.name} has {len(self.labels)} classes, and '{folder}' holds {len(present)} folders: "
+                f"'{extra[0]}' is not one of its classes.",
+                "Move that folder away, or unpack the set again.",
+            )
+        names = {name: image_names(folder / name) if name in present else [] for name in self.labels}
+        if empty := [name for name in self.labels if not names[name]]:
+            raise UserError(
+                f"{self.name} is incomplete: {len(empty)} of its {len(names)} class folders in '{folder}' are missing "
+                f"or hold no image, '{empty[0]}' first.",
+                f"Get it again. Its source: {self.source}. Licence: {self.licence}.",
+            )
+        rows = [(label, name, file) for label, name in enumerate(self.labels) for file in names[name]]
+        return Index(
+            paths=tuple(folder / name / file for _, name, file in rows),
+            labels=tuple(label for label, _, _ in rows),
+            groups=tuple(file if self.by_file else f"{name}/{file}" for _, name, file in rows),
         )
-    names = {name: image_names(folder / name) if name in present else [] for name in data_set.labels}
-    if empty := [name for name in data_set.labels if not names[name]]:
-        raise UserError(
-            f"{data_set.name} is incomplete: {len(empty)} of its {len(names)} class folders in '{folder}' are missing "
-            f"or hold no image, '{empty[0]}' first.",
-            f"Get it again. Its source: {data_set.source}. Licence: {data_set.licence}.",
-        )
-    rows = [(label, name, file) for label, name in enumerate(data_set.labels) for file in names[name]]
-    return Index(
-        paths=tuple(folder / name / file for _, name, file in rows),
-        labels=tuple(label for label, _, _ in rows),
-        groups=tuple(file if by_file else f"{name}/{file}" for _, name, file in rows),
-    )
+
+    def draw(self, root: Path) -> None:
+        for part in self.parts.values():
+            for label, name in enumerate(self.labels):
+                folder = root / self.folder / part.folder / name
+                folder.mkdir(parents=True, exist_ok=True)
+                for number in range(part.drawn):
+                    image = ImageOps.expand(picture(label, part.domain, number, SIDE), self.border, "red")
+                    image.save(folder / part.file.format(label=label, number=number))

@@ -9,7 +9,6 @@ from typing import Any
 from carft import NUMERICS
 from carft.core.errors import UserError
 from carft.data.fixtures import is_fixture
-from carft.data.packages import StoredFamily
 from carft.data.sets import DataSet
 from carft.spec.catalog import Catalog
 from carft.spec.plugins import installed_names
@@ -137,10 +136,7 @@ def _reasons(record: Record, catalog: Catalog, versions: dict[str, str | UserErr
     task = record.cell.task
     if task not in versions:
         try:
-            card, family = catalog.card(task), catalog.family(task)
-            if isinstance(family, StoredFamily):
-                family.installed(card)
-            versions[task] = card.version
+            versions[task] = catalog.opener(task)[1].version
         except UserError as refusal:
             versions[task] = refusal
     here = versions[task]

@@ -90,7 +90,7 @@ def _pixels(evidence: Evidence, row: Mapping[str, Any], root: Path | None) -> np
     versions = {evidence.records[cell].cell.data_version for cell in row["cells"].split()}
     if versions != {card.version}:
         raise UserError("The data here are of another version than those of the cells.")
-    return catalog.family(task).picture(card, row["set"], row["image"], root)
+    return catalog.opener(task)[0].picture(card, row["set"], row["image"], root)
 
 
 def picture_name(task: str, held_out: str, image: str) -> str:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from carft.data.fixtures import picture
 from carft.data.folder.named import checked_name, tasks_in
-from carft.data.sets import DataSet
 from carft_cli.init import task_name
 from sweeps.recipes import load_recipe
 from tests.carft.data.test_tables import rows_of
+from tests.support.folder import draw_pets
 from tests.support.helpers import ROOT, environment, run_cli
 
 
@@ -29,7 +29,7 @@ def test_any_folder_has_a_name_for_its_task(given_name: str) -> None:
 
 
 def test_a_project_folder_is_written_once_and_its_files_are_read(tmp_path: Path) -> None:
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(tmp_path)
+    draw_pets(tmp_path)
     asked = ("init", tmp_path / "pets", "--to", tmp_path / "audit", "--model", "icons-resnet", "--pretrained", "icons")
     written = run_cli(*asked, "--json")
     assert written.returncode == 0, written.stderr

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from carft.data.sets import DataSet
 from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft_cli.options import print_setting
+from tests.support.folder import draw_pets
 from tests.support.helpers import LR, TASK, made_up_predictions, made_up_record, quick_cell, run_cli
 
 FT = ("train", "--task", TASK, "--method", "ft")
@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_read_or_named_is_refused(
     verb: tuple[str, ...], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also for the superuser, whom no permission stops."""
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(tmp_path)
+    draw_pets(tmp_path)
     asked = tmp_path / "pets"
     if fault == "file name":
         (tmp_path / "pets" / "photo" / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")

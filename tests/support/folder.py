@@ -8,6 +8,7 @@ from pathlib import Path
 
 from carft.core.array_cache import ArrayCache
 from carft.data.folder.named import NamedTask
+from carft.data.folder.reading import OwnFiles
 from carft.spec.catalog import BUILT_IN
 from carft.store.records import Store
 from carft.store.stored_catalog import keep_catalog
@@ -20,6 +21,12 @@ class Folder:
     root: Path | None = None
     skip_unreadable: bool = False
     cache: ArrayCache | None = None
+
+
+def draw_pets(root: Path) -> Path:
+    """Draw the example tree of one's own data as ``pets`` below a folder; its path."""
+    OwnFiles("pets", "pets", "", (), {}, "", "").fixture(root)
+    return root / "pets"
 
 
 def keep_tasks(store: Store, tasks: Sequence[NamedTask]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from carft.core.errors import unknown
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates, table
-from carft.data.sets import DataSet
+from carft.data.trees import Part, Tree
 
 #: share of each class of each training domain that is held out for validation: DomainBed's holdout fraction and its
 #: "training-domain validation set" selection
@@ -17,6 +17,8 @@ VALIDATION = 0.2
 DOWNLOAD = "DomainBed's download script (github.com/facebookresearch/DomainBed, domainbed/scripts/download.py)"
 #: prompt of zero-shot CLIP in published tables; CLIP has no list for these sets
 OWN = ("a photo of a {}.",)
+#: sets in which the script copies a photo into every class it shows; the copies are one group
+COPIES = ("terraincognita",)
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ CLASSES: dict[str, dict[str, str]] = {
 }
 
 
-def _data_set(name: str, family: Family) -> DataSet:
-    return DataSet(
+def _data_set(name: str, family: Family) -> Tree:
+    return Tree(
         name=name,
         folder=family.folder,
         measures=family.measures,
@@ -124,16 +126,20 @@ def _data_set(name: str, family: Family) -> DataSet:
         counts={domain: entry.count for domain, entry in family.domains.items()},
         licence=family.licence,
         source=f"{family.source}, laid out as ROOT/{family.folder}/<domain>/<class>/<image>",
-        layout="carft.data.domainbed.layout",
         labels=tuple(CLASSES[name]),
         needs=tuple(domain.folder for domain in family.domains.values()),
+        parts={
+            domain: Part(entry.folder, f"{{label:03d}}_{{number}}.{entry.ending}", domain=number)
+            for number, (domain, entry) in enumerate(family.domains.items())
+        },
+        by_file=name in COPIES,
     )
 
 
-DATA_SETS: dict[str, DataSet] = {name: _data_set(name, family) for name, family in FAMILIES.items()}
+DATA_SETS: dict[str, Tree] = {name: _data_set(name, family) for name, family in FAMILIES.items()}
 
 
-def _card(data_set: DataSet, held_out: str) -> Card:
+def _card(data_set: Tree, held_out: str) -> Card:
     prompts = tuple(domain.prompt for domain in FAMILIES[data_set.name].domains.values())
     return Card(
         name=f"{data_set.name}/{held_out}",
@@ -147,7 +153,7 @@ def _card(data_set: DataSet, held_out: str) -> Card:
         metric="top1",
         licence=data_set.licence,
         source=data_set.source,
-        loader="carft.data.domainbed.tasks",
+        loader="",
         banks={STANDARD: imagenet_templates(), "own": OWN, "domains": prompts},
         contexts=prompts,
         has_test=False,

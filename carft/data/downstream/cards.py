@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from carft.data.card import STANDARD, Card
+from carft.data.downstream.annotated import Cars, Flowers, Food101, Lists
+from carft.data.downstream.cifar import Cifar
 from carft.data.facts import facts, imagenet_templates
 from carft.data.sets import DataSet, Download
 
-#: in the order in which papers list them; layout: the module that reads it
-LAYOUTS = {
-    "cifar10": "cifar",
-    "cifar100": "cifar",
-    "dtd": "lists",
-    "food101": "food101",
-    "sun397": "lists",
-    "cars": "cars",
-    "aircraft": "lists",
-    "pets": "lists",
-    "flowers": "flowers",
+#: in the order in which papers list them; the class that reads the files
+LAYOUTS: dict[str, type[DataSet]] = {
+    "cifar10": Cifar,
+    "cifar100": Cifar,
+    "dtd": Lists,
+    "food101": Food101,
+    "sun397": Lists,
+    "cars": Cars,
+    "aircraft": Lists,
+    "pets": Lists,
+    "flowers": Flowers,
 }
 
 
 def _data_set(name: str) -> DataSet:
     known = facts(name)
-    return DataSet(
+    return LAYOUTS[name](
         name=name,
         folder=known["place"],
         measures=known["measures"],
@@ -30,7 +32,6 @@ def _data_set(name: str) -> DataSet:
         counts=known["counts"],
         licence=known["licence"],
         source=known["source"],
-        layout=f"carft.data.downstream.layouts.{LAYOUTS[name]}",
         digests=known["digests"],
         labels=tuple(known["labels"]),
         needs=tuple(known["needs"]),
@@ -53,7 +54,7 @@ def _card(data_set: DataSet) -> Card:
         metric=known["metric"],
         licence=data_set.licence,
         source=data_set.source,
-        loader="carft.data.downstream.tasks",
+        loader="",
         banks={STANDARD: imagenet_templates(), "own": own},
         folder=data_set.folder,
         data_sets=(data_set.name,),

@@ -9,15 +9,42 @@ from carft.core.commands import typed
 from carft.data.card import Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.downstream.cards import CARDS, DATA_SETS
-from carft.data.family import Family, Pool, Sizes, image_file, no_image
+from carft.data.downstream.cifar import Cifar
+from carft.data.family import Pool, Sizes, image_file, no_image
+from carft.data.loading import DataSetFamily, image_set, require_every_class
+from carft.data.sets import Index
 from carft.data.splitting import SHARE
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from carft.data.task import ImageSet, Sealed, Task
 
-class Downstream(Family):
-    """Tasks that are one data set each."""
+
+class Downstream(DataSetFamily):
+    """Tasks that are one data set each, without suites."""
+
+    def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
+        """Open training and validation images. A set without a validation split holds some training images out."""
+        from carft.data.task import Task
+
+        found = self.opened(card.name, options)
+        has_val = "val" in found.splits
+        parts = (found.splits["train"], found.splits["val"]) if has_val else found.carved("train", SHARE)
+        train, val = (self._images(card, options, found.readable(part)) for part in parts)
+        return Task(card.name, require_every_class(train, card), val, found.digests)
+
+    def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
+        from carft.data.task import Sealed
+
+        found = self.opened(card.name, options)
+        return Sealed(self._images(card, options, found.readable(found.splits["test"])), {})
+
+    def _images(self, card: Card, options: DataOptions, index: Index) -> ImageSet:
+        data_set = self.data_sets[card.name]
+        base = (options.root or Path()) / data_set.folder
+        names = [path.relative_to(base).as_posix() for path in index.paths]
+        return image_set(index, names, pixels=data_set.pixels(index) if isinstance(data_set, Cifar) else None)
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
         counts = self.data_sets[card.name].counts
@@ -27,22 +54,16 @@ class Downstream(Family):
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         data_set = self.data_sets[card.name]
-        if not data_set.packed:
+        if not isinstance(data_set, Cifar):
             return decode_pixels(image_file(card, root, data_set.folder, name))
         file, _, number = name.rpartition("/")
         if not number.isdecimal():
             raise no_image(card, name)
-        return data_set.packed_picture(image_file(card, root, data_set.folder, file) / number)
+        return data_set.picture(image_file(card, root, data_set.folder, file), int(number))
 
 
-_TASKS = tuple(CARDS)
+_COMMAND = typed("sweep", "downstream", "--data", "ROOT")
 _POOL = Pool(
-    "downstream",
-    "nine",
-    "nine downstream tasks",
-    _TASKS,
-    typed("sweep", "downstream", "--data", "ROOT"),
-    CARDS[_TASKS[0]],
-    built_in=True,
+    "downstream", "nine", "nine downstream tasks", tuple(CARDS), _COMMAND, next(iter(CARDS.values())), built_in=True
 )
 FAMILY = Downstream("downstream", CARDS, DATA_SETS, (_POOL,))

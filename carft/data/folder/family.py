@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card, DataOptions
+from carft.data.checking import left_out
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates
 from carft.data.family import SWEEP, Family, Pool, Sizes, image_file
+from carft.data.fixtures import is_fixture
 from carft.data.folder.images import ImageTable
 from carft.data.folder.named import NamedTask, located
 from carft.data.folder.naming import PREFIX, Name, is_folder, labels, parse, without_place
 from carft.data.folder.reading import LICENCE, data_set_at, read
+from carft.data.indexing import indexed
+from carft.data.loading import image_set, joined, require_every_class
 from carft.data.sets import DataSet
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from carft.data.task import Sealed, Task
+    from carft.data.task import ImageSet, Sealed, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +57,22 @@ class OwnData(Family):
         self.require_present(card, options)
 
     def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
-        return self._function(card, "open_task")(card, *self.located(card.name), options)
+        from carft.data.task import Task
+
+        table, name = self.located(card.name)
+        broken = _unreadable(table, options)
+        train, val = (joined([_images(table, d, split, broken) for d in name.id_domains]) for split in ("train", "val"))
+        return Task(card.name, require_every_class(train, card), val, _digests(table, broken))
 
     def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
-        return self._function(card, "open_sealed")(*self.located(card.name), options)
+        from carft.data.task import Sealed
+
+        table, name = self.located(card.name)
+        broken = _unreadable(table, options)
+        return Sealed(
+            test=joined([_images(table, d, "test", broken) for d in name.id_domains]),
+            suites={d: _images(table, d, "test", broken) for d in name.ood_domains},
+        )
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
         table, name = self.located(card.name)
@@ -128,6 +145,35 @@ class OwnData(Family):
         return self._pool(first.family, "nine", f"the {len(names)} tasks of {first.family}", names, command)
 
 
+def _images(table: ImageTable, domain: str, split: str, broken: Collection[Path]) -> ImageSet:
+    part = table.part(domain, split)
+    index = part.rows([i for i, path in enumerate(part.paths) if path not in broken])
+    names = [path.relative_to(table.base).as_posix() for path in index.paths]
+    return image_set(index, names, table.domains.index(domain) if len(table.domains) > 1 else -1)
+
+
+def _unreadable(table: ImageTable, options: DataOptions) -> Collection[Path]:
+    """The images that are left out."""
+    return _indexed_unreadable(table.root, table.digest) if options.skip_unreadable else ()
+
+
+@lru_cache(maxsize=8)
+def _indexed_unreadable(root: Path, digest: str) -> frozenset[Path]:
+    return frozenset(indexed(data_set_of(f"{PREFIX}{root}"), Path(), decoded=True).unreadable)
+
+
+def _digests(table: ImageTable, broken: Collection[Path]) -> dict[str, str]:
+    """The record's digests. That of the images is the version of the card, so ``attested`` is mostly ``yes``."""
+    if is_fixture(table.base):
+        attested = "no: fixture"
+    elif broken:
+        attested = f"no: {len(broken)} images cannot be read and were left out"
+    else:
+        attested = "yes"
+    names = left_out(path.relative_to(table.base).as_posix() for path in broken)
+    return {"folder": table.digest, "attested": attested, **names}
+
+
 def card_of(name: str) -> Card:
     """Return the card of ``folder:PATH?id=...&ood=...``. Raises ``UserError`` for invalid data or domains.
 
@@ -158,7 +204,7 @@ def named_card(task: NamedTask) -> Card:
         metric=task.metric,
         licence=LICENCE,
         source="your own folder",
-        loader="carft.data.folder.tasks",
+        loader="",
         banks={STANDARD: imagenet_templates(), **({"domains": contexts} if contexts else {})},
         contexts=contexts,
     )

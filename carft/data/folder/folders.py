@@ -26,7 +26,6 @@ from carft.data.folder.images import (
     split_of,
 )
 from carft.data.listing import statuses
-from carft.data.sets import DataSet
 from carft.data.trees import CONVERT, IMAGES, entries_of
 
 CLASS_NAMES, CONTEXTS, SPLIT = NOTES = ("classnames.json", "contexts.json", "split.json")
@@ -172,12 +171,11 @@ def _digest(root: Path, rows: Sequence[Row], notes: Mapping[str, Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def fixture(data_set: DataSet, root: Path) -> None:
+def draw_example(folder: Path) -> None:
     """Write a small example tree: three domains with the same drawings.
 
     The stems are chosen so that every class has six images for training and three each for validation and test.
     """
-    folder = root / data_set.folder
     for label, kind in enumerate(("cat", "dog", "guinea_pig")):
         by_split: dict[str, list[str]] = {split: [] for split in SPLITS}
         for stem in (f"{kind}-{number:03d}" for number in range(1000)):

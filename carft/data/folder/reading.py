@@ -13,7 +13,7 @@ from typing import Any
 
 from carft.core.errors import UserError
 from carft.core.files import require_text
-from carft.data.folder.folders import CLASS_NAMES, CONTEXTS, NOTES, fixture, list_folder, read_notes
+from carft.data.folder.folders import CLASS_NAMES, CONTEXTS, NOTES, draw_example, list_folder, read_notes
 from carft.data.folder.images import ImageTable, class_words, domain_prompts, images_by_domain, splits_by_group
 from carft.data.folder.naming import PREFIX
 from carft.data.folder.tables import EXAMPLE, TABLES, list_table
@@ -21,8 +21,6 @@ from carft.data.index_file import SPOT, IndexFile
 from carft.data.indexing import index_file, kept_index, parts_of
 from carft.data.sets import DataSet, Index
 from carft.data.trees import folder_names
-
-__all__ = ["data_set_at", "fixture", "index", "read"]
 
 #: bytes of a table above which it is read from an index
 LARGE = 256 * 2**10
@@ -105,20 +103,24 @@ def _image_table(
     )
 
 
-def data_set_at(root: Path, **facts: Any) -> DataSet:
+class OwnFiles(DataSet):
+    """A folder tree or a table as a data set. Its splits are the domains."""
+
+    def listed(self, root: Path) -> dict[str, Index]:
+        return dict(read(root / self.folder / self.table).images)
+
+    def draw(self, root: Path) -> None:
+        draw_example(root / self.folder)
+
+
+def data_set_at(root: Path, **facts: Any) -> OwnFiles:
     """Return the folder tree or table at ``root`` as a data set. facts: other fields of it."""
     is_table = root.is_file()
-    return DataSet(
+    return OwnFiles(
         folder=str(root.parent if is_table else root),
         table=root.name if is_table else "",
         measures="Your own data",
         licence=LICENCE,
         source=f"the {'table' if is_table else 'folder'} '{root}'",
-        layout=__name__,
         **{"name": f"{PREFIX}{root}", "classes": (), "counts": {}, **facts},
     )
-
-
-def index(data_set: DataSet, root: Path) -> dict[str, Index]:
-    """Return domain -> images."""
-    return dict(read(root / data_set.folder / data_set.table).images)

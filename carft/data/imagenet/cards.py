@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from carft.data.card import STANDARD, Card
 from carft.data.facts import imagenet_templates, table
-from carft.data.sets import DataSet
+from carft.data.trees import Part, Tree
 
 #: share of each class that is held out of training for validation, about 26 images. Validation only selects
 #: hyperparameters, and 10 % would take 128,000 images from training
@@ -44,6 +44,11 @@ def _names(data_set: str) -> tuple[str, ...]:
     return tuple(_CLASSES[SYNSETS[label]] for (label,) in IMAGENET_LABELS[data_set])
 
 
+#: in fixtures: domain of the drawings, and file name extension
+_DRAWN = {"imagenet-r": 1, "imagenet-a": 2, "imagenet-sketch": 3, "objectnet": 4}
+_ENDINGS = {"imagenet": "JPEG", "imagenet-v2": "jpeg", "imagenet-sketch": "JPEG", "objectnet": "png"}
+
+
 def _data_set(
     name: str,
     folder: str,
@@ -53,8 +58,10 @@ def _data_set(
     source: str,
     unpacked: str,
     needs: tuple[str, ...] = (".",),
-) -> DataSet:
-    return DataSet(
+) -> Tree:
+    folders = {"train": "train", "test": "val"} if name == "imagenet" else {"test": "."}
+    ending, domain = _ENDINGS.get(name, "jpg"), _DRAWN.get(name, 0)
+    return Tree(
         name=name,
         folder=folder,
         measures=measures,
@@ -62,13 +69,18 @@ def _data_set(
         counts=counts,
         licence=licence,
         source=f"{source}, unpacked as ROOT/{folder}/{unpacked}",
-        layout="carft.data.imagenet.layout",
         labels=FOLDERS[name],
         needs=needs,
+        parts={
+            split: Part(place, f"{split}_{{label:04d}}_{{number}}.{ending}", 2 if split == "train" else 1, domain)
+            for split, place in folders.items()
+        },
+        other_folders=name == "objectnet",
+        border=2 if name == "objectnet" else 0,
     )
 
 
-DATA_SETS: dict[str, DataSet] = {
+DATA_SETS: dict[str, Tree] = {
     data_set.name: data_set
     for data_set in (
         _data_set(
@@ -147,7 +159,7 @@ CARDS: dict[str, Card] = {
         metric="top1",
         licence=DATA_SETS["imagenet"].licence,
         source=DATA_SETS["imagenet"].source,
-        loader="carft.data.imagenet.tasks",
+        loader="",
         banks={STANDARD: _TEMPLATES, "own": _TEMPLATES},
         folder="imagenet",
         data_sets=("imagenet", *SUITES),

@@ -8,15 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from carft.core.errors import UserError
 from carft.data.checking import check
 from carft.data.domainbed.cards import CARDS, CLASSES, DATA_SETS, FAMILIES, leave_one_out
 from carft.data.fixtures import picture
-from carft.data.sets import Index
-from carft.data.splitting import carved
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training
 from carft.spec.resolve import specify
@@ -121,24 +117,6 @@ def test_a_photo_that_lies_in_two_classes_stays_on_one_side(tmp_path: Path) -> N
     assert not set(task.train.groups) & set(task.val.groups)
     assert sum("both" in name for name in (*task.train.names, *task.val.names)) == 12
     assert len({group for group in (*task.train.groups, *task.val.groups) if "both" in group}) == 6
-
-
-@given(st.sets(st.integers(0, 10_000), min_size=4, max_size=60), st.integers(0, 3))
-def test_a_fifth_of_every_class_is_held_out_whatever_the_order(numbers: set[int], classes: int) -> None:
-    names = sorted(f"{number % (classes + 1)}/{number}.jpg" for number in numbers)
-    place = Path("/nowhere/that/can/be/written")
-
-    def held_out(listed: list[str]) -> list[str]:
-        labels = tuple(int(name[0]) for name in listed)
-        return sorted(carved(Index(tuple(place / n for n in listed), labels, tuple(listed)), place, 0.2)[1].groups)
-
-    sizes = {label: sum(name[0] == str(label) for name in names) for label in range(classes + 1)}
-    if min((size for size in sizes.values() if size), default=0) < 2:
-        return
-    found = held_out(names)
-    assert found == held_out(names[::-1])
-    for label, size in sizes.items():
-        assert sum(name[0] == str(label) for name in found) == (max(1, round(0.2 * size)) if size else 0)
 
 
 def class_missing_in_one_domain(place: Path) -> None:

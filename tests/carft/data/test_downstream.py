@@ -7,18 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
 from carft.core.errors import UserError
-from carft.data.catalog import DATA_SETS, DOWNSTREAM
+from carft.data.catalog import DOWNSTREAM
 from carft.data.checking import check
-from carft.data.downstream.layouts.shared import COUNTS
-from carft.data.files import Files
+from carft.data.downstream.annotated import COUNTS
 from carft.data.fixtures import picture
-from carft.data.sets import DataSet
 from carft.data.splitting import RECORD
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
@@ -160,7 +157,7 @@ def test_cifar_records_are_read_byte_by_byte(tmp_path: Path) -> None:
     )
     index = BUILT_IN.data_sets("cifar100")[0].index(tmp_path)["test"]
     assert index.labels == (7, 42)
-    images = BUILT_IN.data_sets("cifar100")[0].pixels(tmp_path, index)
+    images = BUILT_IN.data_sets("cifar100")[0].pixels(index)
     assert images.shape == (2, 3, 32, 32)
     assert images[1, 2, 3, 4] == planes_[1, 2 * 1024 + 3 * 32 + 4]
 
@@ -258,24 +255,6 @@ def test_a_class_without_a_training_image_is_refused(own) -> None:
         BUILT_IN.open("dtd", Folder(root))
 
 
-def test_a_changed_training_list_no_longer_fits_the_validation_set_on_record(own) -> None:
-    root = own("pets")
-    BUILT_IN.data_sets("pets")[0].fixture(root)
-    BUILT_IN.open("pets", Folder(root))
-    path = root / "oxford-iiit-pet" / "annotations" / "trainval.txt"
-    lines = path.read_text().splitlines(True)
-    path.write_text("".join(lines[1:]))
-    with pytest.raises(UserError, match="validation set on record"):
-        BUILT_IN.open("pets", Folder(root, skip_unreadable=True))
-
-
-def test_a_fixture_is_never_drawn_over_real_files(tmp_path: Path) -> None:
-    (tmp_path / "dtd").mkdir()
-    (tmp_path / "dtd" / "dtd-r1.0.1.tar.gz").write_bytes(b"real")
-    with pytest.raises(UserError, match="not a fixture"):
-        BUILT_IN.data_sets("dtd")[0].fixture(tmp_path)
-
-
 class TestUnreadable:
     """A truncated training image: refused by name, or left out on record."""
 
@@ -302,16 +281,6 @@ class TestUnreadable:
         assert digests["left out"] == "1: dtd/images/grid/grid_0002.jpg"
         assert digests["attested"].startswith("no: This is a fixture. Images that cannot be read: dtd/images/grid")
 
-    def test_check_names_it_and_fails(self, broken: tuple[Path, Path]) -> None:
-        found = check(BUILT_IN.data_sets("dtd")[0], broken[0])
-        assert found.status == "failed"
-        assert list(found.unreadable) == ["dtd/images/grid/grid_0002.jpg"]
-
-    def test_all_other_images_stay_in_their_split(self, broken: tuple[Path, Path], drawn: Path) -> None:
-        whole = BUILT_IN.open("dtd", Folder(drawn)).train
-        rest = BUILT_IN.open("dtd", Folder(broken[0], skip_unreadable=True)).train
-        assert set(whole.names) - set(rest.names) == {"dtd/images/grid/grid_0002.jpg"}
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in TRAINED else pytest.mark.full) for n in DOWNSTREAM])
@@ -336,17 +305,6 @@ def test_fixture_check_train_unseal(name: str, drawn: Path, tmp_path: Path, exec
     predicted = store.predictions(cell.id, "test")
     assert len(predicted.labels) == COUNTS["test"] * len(BUILT_IN.card(name).classes)
     assert store.read(cell.id).provenance["digests"]["attested"] == "no: fixture"
-
-
-def test_files_are_decoded_when_they_are_needed(drawn: Path) -> None:
-    assert isinstance(BUILT_IN.open("pets", Folder(drawn)).train.images, Files)
-    assert isinstance(BUILT_IN.open("cifar10", Folder(drawn)).train.images, torch.Tensor)
-
-
-def test_every_set_names_its_place_once() -> None:
-    places = [one.folder for one in DATA_SETS.values()]
-    assert len(places) == len(set(places))
-    assert all(isinstance(one, DataSet) for one in DATA_SETS.values())
 
 
 @pytest.mark.parametrize("name", ["cifar10", "pets", "dtd"])

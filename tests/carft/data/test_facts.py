@@ -11,7 +11,6 @@ import torchvision
 from torchvision.datasets import Flowers102
 
 from carft.core.errors import UserError
-from carft.data import facts as facts_package
 from carft.data.catalog import CARDS, DATA_SETS, DOWNSTREAM
 from carft.data.facts import facts, imagenet_templates
 from carft.spec.catalog import BUILT_IN
@@ -58,33 +57,6 @@ def test_lists_are_whole_and_in_label_order(name: str) -> None:
     assert len(chosen.templates) == TEMPLATES.get(name, 18)
     assert all(template.count("{}") == 1 for template in (*chosen.templates, *chosen.banks["standard"]))
     assert chosen.bank("own") == chosen.templates
-
-
-@pytest.mark.parametrize("name", NINE)
-def test_words_and_labels_name_the_same_classes(name: str) -> None:
-    def letters(text: str) -> list[str]:
-        words = text.replace("_", " ").replace("/", " ").lower().split()
-        return sorted(words[1:] if name == "sun397" and len(words[0]) == 1 else words)
-
-    if name == "flowers":
-        assert BUILT_IN.data_sets(name)[0].labels == tuple(str(i) for i in range(1, 103))
-        return
-    for word, label in zip(BUILT_IN.data_sets(name)[0].classes, BUILT_IN.data_sets(name)[0].labels, strict=True):
-        assert letters(word) == letters(label)
-
-
-@pytest.mark.parametrize("name", [n for n in NINE if n != "pets"])
-def test_labels_are_in_the_order_that_torchvision_sorts_them_in(name: str) -> None:
-    """Pets are numbered without regard to capitals; cars, aircraft and flowers by the set's own lists."""
-    labels = list(BUILT_IN.data_sets(name)[0].labels)
-    if name in ("cifar100", "dtd", "food101", "sun397"):
-        assert labels == sorted(labels)
-
-
-def test_pets_are_numbered_without_regard_to_capitals() -> None:
-    labels = list(BUILT_IN.data_sets("pets")[0].labels)
-    assert labels == sorted(labels, key=str.lower)
-    assert sum(label[0].isupper() for label in labels) == 12  # cats
 
 
 def test_flowers_agree_with_torchvision_but_for_three_words_that_clip_changed() -> None:
@@ -136,17 +108,6 @@ def test_what_is_downloaded_is_what_torchvision_downloads(name: str, module: str
         assert archive.url in known or {archive.url.rpartition("/")[0] + "/", archive.name} <= known
         assert not archive.md5 or archive.md5 in known
     assert hasattr(torchvision.datasets, facts(name)["torchvision"])
-
-
-def test_cars_are_not_downloaded() -> None:
-    assert not BUILT_IN.data_sets("cars")[0].archives and not facts("cars")["torchvision"]
-
-
-def test_tables_are_package_data() -> None:
-    folder = Path(facts_package.__file__).parent
-    pyproject = (folder.parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    assert '"carft.data.facts" = ["*.json"]' in pyproject
-    assert {path.stem for path in folder.glob("*.json")} >= {*NINE, "imagenet_templates"}
 
 
 def test_names_are_looked_up_with_near_misses() -> None:

@@ -106,11 +106,6 @@ def test_without_a_network_it_is_one_sentence(address: str, tmp_path: Path) -> N
     assert list((tmp_path / "dtd").iterdir()) == []
 
 
-def test_a_missing_file_on_the_server_is_said(served: tuple[Path, str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="could not be downloaded"):
-        fetch(of(served[1]), tmp_path / "data")
-
-
 def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     server = serve(Short)
     with pytest.raises(UserError, match="could not be downloaded"):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +23,6 @@ from carft.data.folder.naming import Name, chosen, parse
 from carft.data.folder.reading import read
 from carft.data.indexing import indexed
 from carft.data.readable import find_unreadable, require_readable
-from carft.data.sets import DataSet
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell, Training
 from carft.spec.resolve import command, specify
@@ -35,7 +33,7 @@ from reports.build import build_report
 from sweeps.ray_backend.jobs import payload, run_payload
 from sweeps.recipes import load_recipe
 from sweeps.search.protocol import Protocol
-from tests.support.folder import Folder
+from tests.support.folder import Folder, draw_pets
 from tests.support.pictures import compared_pictures
 
 DOMAINS = ("photo", "scan", "sketch")
@@ -48,7 +46,7 @@ stems = st.sets(names, min_size=1, max_size=40)
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree. Do not change it."""
     root = tmp_path_factory.mktemp("own")
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(root)
+    draw_pets(root)
     return root / "pets"
 
 
@@ -418,18 +416,6 @@ def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, st
     assert {verdict.scale for verdict in decided} == {"own"}
     assert {verdict.scope for verdict in decided} == {"pets, one domain left out"}
     assert {verdict.n_tasks for verdict in decided if verdict.claim == "C6b"} == {3}
-
-
-def test_a_tree_of_your_own_can_be_checked_as_a_data_set(original: Path) -> None:
-    data_set = data_set_of(f"folder:{original}")
-    found = data_set.index(Path("anywhere"))
-    assert {domain: len(index) for domain, index in found.items()} == data_set.counts == dict.fromkeys(DOMAINS, 36)
-    assert data_set.classes == ("cat", "dog", "guinea pig")
-
-
-def test_images_are_decoded_as_they_lie(original: Path) -> None:
-    task = BUILT_IN.open(f"folder:{original}", Folder())
-    assert task.train.images[0].shape == (3, 32, 32) and task.train.images[0].dtype == torch.uint8
 
 
 def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(original: Path, tmp_path: Path) -> None:

@@ -13,15 +13,14 @@ from carft.data.folder.family import data_set_of
 from carft.data.folder.named import folder_task, named_task
 from carft.data.folder.reading import read
 from carft.data.indexing import VARIABLE
-from carft.data.sets import DataSet
 from carft.spec.catalog import BUILT_IN
-from tests.support.folder import Folder
+from tests.support.folder import Folder, draw_pets
 
 
 @pytest.fixture
 def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example tree, an hour old, in a world where eight files are many."""
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(tmp_path)
+    draw_pets(tmp_path)
     age(tmp_path / "pets")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "indexes"))
     monkeypatch.setattr(reading, "SPOT", 8)

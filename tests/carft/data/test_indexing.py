@@ -13,17 +13,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from carft.core.errors import UnreadableImage, UserError
+from carft.core.errors import UserError
 from carft.core.heartbeat import on_heartbeat
 from carft.data import index_file, indexing, listing
 from carft.data.catalog import DATA_SETS
 from carft.data.checking import attest, check
-from carft.data.columns import Column
-from carft.data.files import Files
 from carft.data.folder.family import data_set_of
 from carft.data.index_file import read_index
-from carft.data.indexing import Indexed, indexed
-from carft.data.loading import opened
+from carft.data.indexing import indexed
 from carft.data.sets import DataSet, Index
 from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import environment, run_cli
@@ -60,20 +57,6 @@ def settle(root: Path) -> None:
 
 
 @pytest.fixture
-def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The data sets that were listed file by file."""
-    found: list[str] = []
-    whole = DataSet.index
-
-    def index(one: DataSet, root: Path) -> dict[str, Index]:
-        found.append(one.name)
-        return whole(one, root)
-
-    monkeypatch.setattr(DataSet, "index", index)
-    yield found
-
-
-@pytest.fixture
 def decodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The images that were decoded."""
     found: list[str] = []
@@ -107,14 +90,6 @@ def test_an_index_gives_exactly_what_listing_gives(name: str, tmp_path: Path) ->
             assert [type(path) for path in stored.paths[:1]] == [type(index.paths[0])]
         assert found.digest == listing.digest_of(tmp_path / one.folder, listed)
         assert list(found.shared) == listing.shared_of(tmp_path / one.folder, listed)
-
-
-def test_a_second_process_lists_nothing(root: Path, lists: list[str]) -> None:
-    opened(DATA_SETS["dtd"], root, False)
-    opened.cache_clear()
-    opened(DATA_SETS["dtd"], root, False)
-    opened.cache_clear()
-    assert lists == ["dtd"]
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -298,16 +273,6 @@ def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
         indexed(one, tmp_path)
 
 
-def test_a_file_that_vanishes_is_refused_by_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = indexed(DTD, root)
-    first = found.splits["train"].paths[0]
-    first.unlink()
-    with pytest.raises(UnreadableImage, match=first.name):
-        Files(found.splits["train"].paths)[0]
-    with pytest.raises(UserError, match="incomplete"):
-        indexed(DTD, root)
-
-
 def test_a_file_that_vanishes_while_it_is_listed_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone, whole = image(root, 2), DataSet.index
 
@@ -320,15 +285,6 @@ def test_a_file_that_vanishes_while_it_is_listed_is_refused(root: Path, monkeypa
     with pytest.raises(UserError, match="changed while it was listed") as caught:
         indexed(DTD, root)
     assert gone.name in str(caught.value)
-
-
-def test_columns_are_rows_of_one_array(root: Path) -> None:
-    found: Indexed = indexed(DTD, root)
-    train = found.splits["train"]
-    assert isinstance(train.paths, Column) and isinstance(train.groups, Column)
-    picked = train.rows([3, 1])
-    assert picked.paths == (train.paths[3], train.paths[1]) and picked.paths.values is train.paths.values  # type: ignore[attr-defined]
-    assert train.paths != train.paths[1:] and train.paths[-1] == list(train.paths)[-1]
 
 
 def test_the_command_makes_the_index_and_says_so(root: Path) -> None:

@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from carft.core.errors import UserError
 from carft.data.folder.named import NamedTask, folder_task, held_out_tasks, named_task, split_name, tasks_in
 from carft.data.folder.naming import LONGEST, in_lines, labels
-from carft.data.sets import DataSet
 from carft.spec.catalog import BUILT_IN
 from carft.spec.resolve import command, specify
 from carft.store.failures import write_failure
 from carft.store.records import Store
 from carft.store.stored_catalog import named_tasks
-from tests.support.folder import keep_tasks
+from tests.support.folder import draw_pets, keep_tasks
 from tests.support.planted import Plan, plant
 
 FT = {"lr": 1e-4}
@@ -31,7 +30,7 @@ FT = {"lr": 1e-4}
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example tree: photo, scan, sketch. Do not change it."""
     root = tmp_path_factory.mktemp("own")
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(root)
+    draw_pets(root)
     return root / "pets"
 
 

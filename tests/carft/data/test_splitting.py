@@ -36,14 +36,6 @@ def test_a_tenth_of_every_class_is_held_out_whatever_the_order(counts: list[int]
     assert set(carved(whole.rows(order), NOWHERE)[1].paths) == set(val.paths)
 
 
-def test_rows_keep_their_order_and_their_labels() -> None:
-    whole = index([20, 20])
-    for part in carved(whole, NOWHERE):
-        rows = [whole.paths.index(path) for path in part.paths]
-        assert rows == sorted(rows)
-        assert part == whole.rows(rows)
-
-
 def test_images_of_a_group_stay_together() -> None:
     train, val = carved(index([30, 30], per_group=3), NOWHERE)
     assert not set(train.groups) & set(val.groups)
@@ -54,11 +46,6 @@ def test_a_group_in_two_classes_lies_on_one_side() -> None:
     shared = Index(tuple(NOWHERE / str(i) for i in range(40)), (0,) * 20 + (1,) * 20, tuple(map(str, range(20))) * 2)
     train, val = carved(shared, NOWHERE)
     assert not set(train.groups) & set(val.groups)
-
-
-def test_the_choice_does_not_depend_on_the_place(tmp_path: Path) -> None:
-    here, there = (carved(index([40], place), place)[1] for place in (tmp_path / "a", tmp_path / "b"))
-    assert here.groups == there.groups
 
 
 def test_a_class_of_one_image_cannot_be_carved() -> None:

@@ -34,7 +34,6 @@ from carft.training.execution import Execution
 from carft.training.run import run_cell
 from tests.support.folder import Folder, keep_tasks
 from tests.support.helpers import run_cli
-from tests.support.pictures import compared_pictures
 
 TINY = ("--model", "icons-resnet", "--pretrained", "icons")
 DOMAINS, CLASSES = ("clinic", "home"), ("cat", "dog")
@@ -111,13 +110,6 @@ def test_columns_that_are_not_read_and_defaults_are_named(drawn: Path, tmp_path:
     assert not any("group" in note for note in read(tmp_path / "mine.csv", "^(.*)-").unread)
     checked = run_cli("data", "check", f"folder:{tmp_path / 'mine.csv'}")
     assert "individual" in checked.stdout and " groups." in checked.stdout
-
-
-def test_a_table_in_another_encoding_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "images.csv").write_bytes("path,class\nkäfer.png,käfer\n".encode("latin-1"))
-    with pytest.raises(UserError, match="not UTF-8") as refused:
-        read(tmp_path / "images.csv")
-    assert "CSV UTF-8" in refused.value.hint
 
 
 def test_a_column_gives_the_split(drawn: Path) -> None:
@@ -303,10 +295,6 @@ def test_every_command_before_a_sweep_counts_groups_of_each_domain(drawn: Path, 
     plain = run_cli("plan", tmp_path / "audit" / "recipe.yaml", "--results", tmp_path / "results").stdout
     assert "Warning: ood/home has 1 image of 1 group" in plain and "column split" in plain
     assert re.search(r"home +shift +\[35\] +\[0\] +1 \(1\)", plain)
-
-
-def test_the_pictures_of_a_table_are_its_images(drawn: Path) -> None:
-    assert compared_pictures(folder_task(drawn / "images.csv"), None) == 4
 
 
 # near-duplicates and label conflicts

@@ -14,7 +14,6 @@ from carft.data.fixtures import MARKER
 from carft.data.folder.family import data_set_of
 from carft.data.folder.reading import read
 from carft.data.readable import find_unreadable
-from carft.data.sets import DataSet
 from carft.store.failures import Failure, failures
 from carft.store.records import Store
 from carft.store.study import StudyFile
@@ -23,6 +22,7 @@ from sweeps.recipes import Recipe, load_recipe
 from sweeps.search.protocol import Protocol
 from tests.carft_cli.test_printed_commands import printed
 from tests.support.breaking import environment as faulty
+from tests.support.folder import draw_pets
 from tests.support.helpers import environment, run_cli
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
@@ -81,7 +81,7 @@ class Sweep:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, subprocess.CompletedProcess[str], bytes]:
     """A sweep in which everything breaks that can, its outcome, and the bytes of the image that was broken."""
     root = tmp_path_factory.mktemp("failing")
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(root)
+    draw_pets(root)
     (root / "pets" / MARKER).unlink()
     for path in (root / "pets").rglob("*"):
         os.utime(path, (1e9, 1e9))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carft.core.errors import UserError
-from carft.data.sets import DataSet
 from carft.spec.registry import learning_rates
 from carft_cli.sweep_settings import range_of_model, ranged, tasks_of
 from sweeps.recipes import load_recipe
+from tests.support.folder import draw_pets
 from tests.support.helpers import run_cli
 
 FIVE = """extends: downstream
@@ -28,7 +28,7 @@ trials: 6
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """mine.yaml, a recipe of five lines on the example tree."""
-    DataSet("pets", "pets", "", (), {}, "", "", "carft.data.folder.reading").fixture(tmp_path)
+    draw_pets(tmp_path)
     (tmp_path / "carft.yaml").write_text("tasks:\n  - {name: zoo/pets, path: pets, id_domains: [photo, scan]}\n")
     (tmp_path / "mine.yaml").write_text(FIVE)
     return tmp_path / "mine.yaml"
