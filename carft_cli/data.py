@@ -22,9 +22,8 @@ from carft_cli.splits import print_splits, split_rows, split_warnings
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-    from carft.data.shards import Labels
-if TYPE_CHECKING:
     from carft.data.duplicates import NearDuplicates
+    from carft.data.shards import Labels
     from carft.spec.catalog import Catalog
     from carft_cli.splits import ImageTables
 
@@ -135,18 +134,18 @@ def data_check(settings: CheckSettings) -> None:
     Example: `python cli.py data check pets --data data`
     """
     (chosen, root, own), as_json = settings.chosen(), settings.as_json
-    from carft.data.checking import check
+    from carft.data.checking import MEANINGS, check
 
     found = [check(data_set, root) for data_set in chosen]
     findings = examine(*own) if own else None
     if as_json:
         more = {} if findings is None else findings.as_dict()
-        print_json([{**one.as_dict(), **more} for one in found])
+        print_json([{**asdict(one), **more} for one in found])
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
             status = READABLE if own and one.status == "unknown" else one.status
-            meaning = "" if own and one.status != "fixture" else one.meaning
+            meaning = "" if own and one.status != "fixture" else MEANINGS[one.status]
             said = Text.assemble(f"{one.data_set}: ", (status, "bold"), f". {counts}. {meaning}".rstrip())
             out.print(said, soft_wrap=True)
             for problem in one.problems:
@@ -412,7 +411,7 @@ def _labels(settings: StageSettings) -> Labels:
 
     if settings.classes is None:
         return Labels(column=settings.label)
-    from carft.data.imagenet.cards import FOLDERS
+    from carft.data.imagenet.family import FOLDERS
 
     if settings.classes in FOLDERS:
         return Labels(FOLDERS[settings.classes], settings.label)

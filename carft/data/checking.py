@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from carft.core.errors import first_of
 from carft.core.files import file_digest
@@ -47,15 +47,6 @@ class Attestation:
     """sha256 of :func:`carft.data.listing.digest_of`."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """File -> why it cannot be decoded."""
-
-    @property
-    def meaning(self) -> str:
-        """The status as a sentence."""
-        return MEANINGS[self.status]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, for JSON."""
-        return asdict(self)
 
     def digests(self) -> dict[str, str]:
         """Return the entries for a record: ``attested`` (``yes``, ``no: <why>`` or ``unknown``), the digest under the

@@ -121,8 +121,11 @@ class Family:
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
         """Return the numbers of images, from ``count(card)`` of the loader or else by opening the data."""
-        count = self._function(card, "count", None)
-        return _count_opened(self, card, options) if count is None else count(card)
+        if (count := self._function(card, "count", None)) is not None:
+            return count(card)
+        self.require_sealed(card, options)
+        task, sets = self.open_task(card, options), self.open_sealed(card, options).sets()
+        return Sizes(len(task.train), len(task.val), sum(map(len, sets.values())))
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         """Return an image of a held-out set as (H, W, 3) uint8 RGB, whole and at its own size. No torch.
@@ -146,27 +149,16 @@ class Family:
 
     def pools(self, studied: Iterable[str]) -> tuple[Pool, ...]:
         """Return how the tasks of the family are pooled in reports. studied: the tasks of a results folder."""
-        pools = self.built_in_pools or (_pool_of(self),)
-        return tuple(replace(pool, card=self.cards[pool.tasks[0]]) for pool in pools)
+        if self.built_in_pools:
+            return tuple(replace(pool, card=self.cards[pool.tasks[0]]) for pool in self.built_in_pools)
+        names = tuple(self.cards)
+        name, kind, title = self.name, "nine", f"the {len(names)} tasks of {self.name}"
+        if len(names) == 1:
+            name, kind, title = names[0], "single", names[0]
+        return (Pool(name, kind, title, names, f"{SWEEP} {shlex.quote(name)}", self.cards[names[0]]),)
 
     def _function(self, card: Card, name: str, *default: Any) -> Callable[..., Any]:
         return getattr(importlib.import_module(card.loader), name, *default)
-
-
-def _pool_of(family: Family) -> Pool:
-    """All tasks of a family as one pool."""
-    names = tuple(family.cards)
-    card = family.cards[names[0]]
-    if len(names) == 1:
-        return Pool(names[0], "single", names[0], names, f"{SWEEP} {shlex.quote(names[0])}", card)
-    title = f"the {len(names)} tasks of {family.name}"
-    return Pool(family.name, "nine", title, names, f"{SWEEP} {shlex.quote(family.name)}", card)
-
-
-def _count_opened(family: Family, card: Card, options: DataOptions) -> Sizes:
-    family.require_sealed(card, options)
-    task, sets = family.open_task(card, options), family.open_sealed(card, options).sets()
-    return Sizes(len(task.train), len(task.val), sum(map(len, sets.values())))
 
 
 def required_root(card: Card, options: DataOptions) -> Path:

@@ -41,8 +41,13 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
             f"Put it into '{root / data_set.folder}'. Its source: {data_set.source}. Licence: {data_set.licence}.",
         )
     for archive in data_set.archives:
-        folder = _created(root / archive.into)
-        path = folder / archive.name
+        folder, path = root / archive.into, root / archive.into / archive.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"'{folder}' cannot be created: {error.strerror}.", "Give --data another folder."
+            ) from error
         if path.is_file() and _complete(path, archive):
             log(f"{path} exists already")
         else:
@@ -52,14 +57,6 @@ def fetch(data_set: DataSet, root: Path, log: Callable[[str], None] = lambda _: 
             log(f"unpacking {path}")
             _unpack(path, folder)
     return True
-
-
-def _created(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"'{folder}' cannot be created: {error.strerror}.", "Give --data another folder.") from error
-    return folder
 
 
 def _complete(path: Path, archive: Download) -> bool:

@@ -56,24 +56,15 @@ class IndexFile:
         mapped a file which is removed would be killed.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        content, before = self._content(), path.with_suffix(".before")
+        noted = self.rows.replace_schema_metadata({NOTE: json.dumps(self.note).encode()})
+        sink, before = pa.BufferOutputStream(), path.with_suffix(".before")
+        with pa.ipc.new_stream(sink, noted.schema) as writer:
+            writer.write_batch(noted)
+        content = sink.getvalue().to_pybytes()
         with suppress(OSError):  # there is none, or the file system has no hard links
             before.unlink(missing_ok=True)
             before.hardlink_to(path)
-        write_atomic(path, lambda part: _write(part, content))
-
-    def _content(self) -> pa.Buffer:
-        sink = pa.BufferOutputStream()
-        noted = self.rows.replace_schema_metadata({NOTE: json.dumps(self.note).encode()})
-        with pa.ipc.new_stream(sink, noted.schema) as writer:
-            writer.write_batch(noted)
-        return sink.getvalue()
-
-
-def _write(path: Path, content: pa.Buffer) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.write(hashlib.sha256(content).digest())
+        write_atomic(path, lambda part: part.write_bytes(content + hashlib.sha256(content).digest()))
 
 
 def read_index(path: Path) -> IndexFile | None:

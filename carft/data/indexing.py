@@ -205,7 +205,10 @@ def index_file(
     }
     reasons: list[str | None] = [None] * len(files)
     if decoded:
-        reasons = _reasons(files, [(name, *state) for name, state in zip(names, states, strict=True)], known or {})
+        keys = [(name, *state) for name, state in zip(names, states, strict=True)]
+        earlier = known or {}
+        broken = unreadable([file for file, key in zip(files, keys, strict=True) if key not in earlier])
+        reasons = [broken.get(file, earlier.get(key)) for file, key in zip(files, keys, strict=True)]
     columns = {
         "split": [split_of[group] for group in groups]
         if split_of
@@ -218,12 +221,6 @@ def index_file(
         "unreadable": reasons,
     }
     return IndexFile(pa.RecordBatch.from_pydict(columns, schema=SCHEMA), note)
-
-
-def _reasons(files: Sequence[Path], keys: Sequence[tuple[str, int, int]], known: Decoded) -> list[str | None]:
-    """Why each image cannot be decoded, None where it can. keys: path, size and time of each."""
-    broken = unreadable([file for file, key in zip(files, keys, strict=True) if key not in known])
-    return [broken.get(file, known.get(key)) for file, key in zip(files, keys, strict=True)]
 
 
 def _stored(data_set: DataSet, root: Path, index: IndexFile) -> tuple[IndexFile, Path | None]:

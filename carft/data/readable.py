@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,36 +40,25 @@ def require_readable(
     """
     if options.skip_unreadable:
         return
+    needed, root = None, options.root
     if catalog.is_own(task):
         table, name = catalog.own.located(task)
-        sets = table.sets(name.id_domains, name.ood_domains)
-        needed = {path for index in sets.values() for path in index.paths}
-        _require(data_set_of(f"{PREFIX}{table.root}"), Path(), needed, log, known)
-        return
-    for data_set in catalog.data_sets(task):
-        if options.root is not None:
-            _require(data_set, options.root, None, log, known)
-
-
-def _require(
-    chosen: DataSet,
-    root: Path,
-    needed: Collection[Path] | None,
-    log: Callable[[str], None],
-    known: dict[str, Mapping[Path, str]],
-) -> None:
-    """Raise ``UserError`` if needed images of a data set cannot be decoded. needed: None for all."""
-    if chosen.name not in known:
-        known[chosen.name] = find_unreadable(chosen, root, log)
-    base = root / chosen.folder
-    broken = [path.relative_to(base).as_posix() for path in known[chosen.name] if needed is None or path in needed]
-    if broken:
-        where = () if chosen.name.startswith(PREFIX) else ("--data", str(root))
-        raise UserError(
-            f"Images in '{base}' that the sweep needs cannot be decoded: {first_of(broken, NAMED)}.",
-            "Replace them with complete copies, or leave them out with --skip-unreadable; records then name them. For "
-            f"the reasons: {typed('data', 'check', chosen.name, *where)}",
-        )
+        needed = {path for index in table.sets(name.id_domains, name.ood_domains).values() for path in index.paths}
+        data_sets, root = [data_set_of(f"{PREFIX}{table.root}")], Path()
+    else:
+        data_sets = catalog.data_sets(task)
+    for data_set in data_sets if root is not None else []:
+        if data_set.name not in known:
+            known[data_set.name] = find_unreadable(data_set, root, log)
+        base = root / data_set.folder
+        images = (path for path in known[data_set.name] if needed is None or path in needed)
+        if broken := [path.relative_to(base).as_posix() for path in images]:
+            where = () if needed else ("--data", str(root))
+            raise UserError(
+                f"Images in '{base}' that the sweep needs cannot be decoded: {first_of(broken, NAMED)}.",
+                "Replace them with complete copies, or leave them out with --skip-unreadable; records then name them. "
+                f"For the reasons: {typed('data', 'check', data_set.name, *where)}",
+            )
 
 
 def find_unreadable(chosen: DataSet, root: Path, log: Callable[[str], None]) -> Mapping[Path, str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
+from carft.data.card import Card
 from carft.data.columns import rows_of
 from carft.data.fixtures import begin
 
@@ -88,6 +89,12 @@ class DataSet:
     """File in the folder that lists the images; empty where the layout does."""
     archives: tuple[Download, ...] = ()
     """What ``data fetch`` downloads; empty if the set must be obtained by hand."""
+
+    def card(self, **facts: Any) -> Card:
+        """Return the card of a task that is trained on this set at paper scale. facts: its other fields."""
+        own = {"name": self.name, "measures": self.measures, "data_sets": (self.name,)}
+        same = {name: getattr(self, name) for name in ("classes", "licence", "source", "folder")}
+        return Card(**{**own, **same, **facts}, scale="paper", group="image", loader="")
 
     def listed(self, root: Path) -> dict[str, Index]:
         """Return split or domain -> images of a set that is there. Raises ``UserError`` if it is incomplete."""

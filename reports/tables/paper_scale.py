@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from carft.data.downstream.cards import CARDS as DOWNSTREAM
-from carft.data.downstream.cards import DATA_SETS as DOWNSTREAM_SETS
-from carft.data.imagenet.cards import DATA_SETS as IMAGENET_SETS
-from carft.data.imagenet.cards import SUITES
+from carft.data.downstream.family import CARDS as DOWNSTREAM
+from carft.data.downstream.family import DATA_SETS as DOWNSTREAM_SETS
+from carft.data.imagenet.family import DATA_SETS as IMAGENET_SETS
+from carft.data.imagenet.family import SUITES
 from reports.analysis.contrasts import ASSUMED, Contrast, id_test, suite_set
 from reports.claims.power import MOST_REPLICATES
 from reports.claims.rules import Claim, gain_claim

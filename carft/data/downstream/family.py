@@ -6,19 +6,67 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carft.core.commands import typed
-from carft.data.card import Card, DataOptions
+from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
-from carft.data.downstream.cards import CARDS, DATA_SETS
+from carft.data.downstream.annotated import Cars, Flowers, Food101, Lists
 from carft.data.downstream.cifar import Cifar
+from carft.data.facts import facts, imagenet_templates
 from carft.data.family import Pool, Sizes, image_file, no_image
 from carft.data.loading import DataSetFamily, image_set, require_every_class
-from carft.data.sets import Index
+from carft.data.sets import DataSet, Download, Index
 from carft.data.splitting import SHARE
 
 if TYPE_CHECKING:
     import numpy as np
 
     from carft.data.task import ImageSet, Sealed, Task
+
+
+#: in the order in which papers list them; the class that reads the files
+LAYOUTS: dict[str, type[DataSet]] = {
+    "cifar10": Cifar,
+    "cifar100": Cifar,
+    "dtd": Lists,
+    "food101": Food101,
+    "sun397": Lists,
+    "cars": Cars,
+    "aircraft": Lists,
+    "pets": Lists,
+    "flowers": Flowers,
+}
+
+
+def _data_set(name: str) -> DataSet:
+    known = facts(name)
+    return LAYOUTS[name](
+        name=name,
+        folder=known["place"],
+        measures=known["measures"],
+        classes=tuple(known["classes"]),
+        counts=known["counts"],
+        licence=known["licence"],
+        source=known["source"],
+        digests=known["digests"],
+        labels=tuple(known["labels"]),
+        needs=tuple(known["needs"]),
+        archives=tuple(Download(**archive) for archive in known["archives"]),
+    )
+
+
+def _card(data_set: DataSet) -> Card:
+    known = facts(data_set.name)
+    own = tuple(known["templates"])
+    return data_set.card(
+        version=data_set.version,
+        templates=own,
+        suites=(),
+        metric=known["metric"],
+        banks={STANDARD: imagenet_templates(), "own": own},
+    )
+
+
+DATA_SETS: dict[str, DataSet] = {name: _data_set(name) for name in LAYOUTS}
+CARDS: dict[str, Card] = {name: _card(data_set) for name, data_set in DATA_SETS.items()}
 
 
 class Downstream(DataSetFamily):

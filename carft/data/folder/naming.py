@@ -6,7 +6,7 @@ import itertools
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -109,8 +109,9 @@ def labels(tasks: Iterable[str]) -> dict[str, str]:
     ends = _ends({name.path for name in names.values()})
     for task, name in names.items():
         label = _short(ends[name.path] + _domains_shown(name, [n for n in names.values() if n.path == name.path]))
+        numbered = (f"{label} ({number})" for number in itertools.count(2))
         taken = set(found.values())
-        found[task] = next(one for one in _numbered(label) if one not in taken)
+        found[task] = next(one for one in itertools.chain([label], numbered) if one not in taken)
     return found
 
 
@@ -161,8 +162,3 @@ def _short(label: str) -> str:
     plain = "".join(c if c.isprintable() else "?" for c in label)
     half = LONGEST // 2
     return plain if len(plain) <= LONGEST else f"{plain[: half - 1]}…{plain[-half:]}"
-
-
-def _numbered(label: str) -> Iterator[str]:
-    yield label
-    yield from (f"{label} ({number})" for number in itertools.count(2))

@@ -9,17 +9,182 @@ from typing import TYPE_CHECKING
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
-from carft.data.card import Card, DataOptions
+from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
+from carft.data.facts import imagenet_templates, table
 from carft.data.family import Pool, Sizes, image_file
-from carft.data.imagenet.cards import CARDS, DATA_SETS, IMAGENET_LABELS, VALIDATION, merged, subset
 from carft.data.loading import DataSetFamily, image_set, require_every_class
 from carft.data.sets import Index
+from carft.data.trees import Part, Tree
 
 if TYPE_CHECKING:
     import numpy as np
 
     from carft.data.task import ImageSet, Sealed, Task
+
+
+#: share of each class that is held out of training for validation, about 26 images. Validation only selects
+#: hyperparameters, and 10 % would take 128,000 images from training
+VALIDATION = 0.02
+
+_CLASSES: dict[str, str] = table("carft.data.imagenet", "classes")["classes"]
+_SUBSETS = table("carft.data.imagenet", "subsets")
+_OBJECTNET: dict[str, list[str]] = table("carft.data.imagenet", "objectnet")["classes"]
+
+#: synsets in label order
+SYNSETS: tuple[str, ...] = tuple(_CLASSES)
+_LABELS = {synset: label for label, synset in enumerate(SYNSETS)}
+
+#: data set -> class folder -> its synsets, in the order of its labels; only ObjectNet has classes of several
+_SYNSETS_OF: dict[str, dict[str, list[str]]] = {
+    "imagenet": {synset: [synset] for synset in SYNSETS},
+    "imagenet-v2": {str(label): [synset] for label, synset in enumerate(SYNSETS)},
+    "imagenet-r": {synset: [synset] for synset in _SUBSETS["imagenet-r"]},
+    "imagenet-a": {synset: [synset] for synset in _SUBSETS["imagenet-a"]},
+    "imagenet-sketch": {synset: [synset] for synset in SYNSETS},
+    "objectnet": _OBJECTNET,
+}
+
+#: data set -> names of its class folders, in the order of its labels
+FOLDERS: dict[str, tuple[str, ...]] = {name: tuple(folders) for name, folders in _SYNSETS_OF.items()}
+
+#: data set -> the ImageNet labels of each of its labels
+IMAGENET_LABELS: dict[str, tuple[tuple[int, ...], ...]] = {
+    name: tuple(tuple(_LABELS[synset] for synset in synsets) for synsets in folders.values())
+    for name, folders in _SYNSETS_OF.items()
+}
+
+
+def _names(data_set: str) -> tuple[str, ...]:
+    if data_set == "objectnet":
+        return tuple(folder.replace("_", " ") for folder in FOLDERS[data_set])
+    return tuple(_CLASSES[SYNSETS[label]] for (label,) in IMAGENET_LABELS[data_set])
+
+
+#: in fixtures: domain of the drawings, and file name extension
+_DRAWN = {"imagenet-r": 1, "imagenet-a": 2, "imagenet-sketch": 3, "objectnet": 4}
+_ENDINGS = {"imagenet": "JPEG", "imagenet-v2": "jpeg", "imagenet-sketch": "JPEG", "objectnet": "png"}
+
+
+def _data_set(
+    name: str,
+    folder: str,
+    measures: str,
+    counts: dict[str, int],
+    licence: str,
+    source: str,
+    unpacked: str,
+    needs: tuple[str, ...] = (".",),
+) -> Tree:
+    folders = {"train": "train", "test": "val"} if name == "imagenet" else {"test": "."}
+    ending, domain = _ENDINGS.get(name, "jpg"), _DRAWN.get(name, 0)
+    return Tree(
+        name=name,
+        folder=folder,
+        measures=measures,
+        classes=_names(name),
+        counts=counts,
+        licence=licence,
+        source=f"{source}, unpacked as ROOT/{folder}/{unpacked}",
+        labels=FOLDERS[name],
+        needs=needs,
+        parts={
+            split: Part(place, f"{split}_{{label:04d}}_{{number}}.{ending}", 2 if split == "train" else 1, domain)
+            for split, place in folders.items()
+        },
+        other_folders=name == "objectnet",
+        border=2 if name == "objectnet" else 0,
+    )
+
+
+DATA_SETS: dict[str, Tree] = {
+    data_set.name: data_set
+    for data_set in (
+        _data_set(
+            "imagenet",
+            "imagenet",
+            "ILSVRC-2012, 1000 classes; the official validation images are the test set here",
+            {"train": 1_281_167, "test": 50_000},
+            "ImageNet terms of access: research and education only",
+            "image-net.org, after registering: the ILSVRC-2012 training and validation archives",
+            "train/<synset>/*.JPEG and ROOT/imagenet/val/<synset>/*.JPEG",
+            ("train", "val"),
+        ),
+        _data_set(
+            "imagenet-v2",
+            "imagenetv2-matched-frequency-format-val",
+            "New photos for ImageNet's classes, matched-frequency selection",
+            {"test": 10_000},
+            "MIT for the collection; the images belong to those who took them",
+            "github.com/modestyachts/ImageNetV2, imagenetv2-matched-frequency.tar.gz",
+            "<0 to 999>/*.jpeg",
+        ),
+        _data_set(
+            "imagenet-r",
+            "imagenet-r",
+            "Renditions (art, cartoons, toys, ...) of 200 of ImageNet's classes",
+            {"test": 30_000},
+            "MIT for the collection; the images belong to those who made them",
+            "github.com/hendrycks/imagenet-r, imagenet-r.tar",
+            "<synset>/*.jpg",
+        ),
+        _data_set(
+            "imagenet-a",
+            "imagenet-a",
+            "Photos of 200 of ImageNet's classes that a ResNet-50 got wrong",
+            {"test": 7_500},
+            "MIT for the collection; the images belong to those who took them",
+            "github.com/hendrycks/natural-adv-examples, imagenet-a.tar",
+            "<synset>/*.jpg",
+        ),
+        _data_set(
+            "imagenet-sketch",
+            "sketch",
+            "Black and white sketches of ImageNet's classes",
+            {"test": 50_889},
+            "MIT for the collection; the images belong to those who made them",
+            "github.com/HaohanWang/ImageNet-Sketch, ImageNet-Sketch.zip",
+            "<synset>/*.JPEG",
+        ),
+        _data_set(
+            "objectnet",
+            "objectnet-1.0/images",
+            "Household things, background, rotation and viewpoint controlled; the 113 classes that ImageNet has too",
+            {"test": 18_574},
+            "ObjectNet's own: testing only, no training on it, the red border stays on the files",
+            "objectnet.dev, objectnet-1.0.zip: 50,273 images of 313 classes, of which 18,574 are of the 113",
+            "<folder>/*.png",
+        ),
+    )
+}
+
+#: the suites of the task, in the order of the tables
+SUITES: tuple[str, ...] = tuple(name for name in DATA_SETS if name != "imagenet")
+
+_TEMPLATES = imagenet_templates()
+
+CARDS: dict[str, Card] = {
+    "imagenet": DATA_SETS["imagenet"].card(
+        measures="ImageNet classification, and its robustness on five shifts",
+        version="imagenet-1",
+        templates=_TEMPLATES,
+        suites=SUITES,
+        metric="top1",
+        banks={STANDARD: _TEMPLATES, "own": _TEMPLATES},
+        data_sets=("imagenet", *SUITES),
+    )
+}
+
+
+def subset(data_set: str) -> tuple[int, ...] | None:
+    """Return the ImageNet labels that a data set is scored over, ascending; None for all 1000."""
+    first = tuple(sorted(labels[0] for labels in IMAGENET_LABELS[data_set]))
+    return None if len(first) == len(SYNSETS) else first
+
+
+def merged(data_set: str) -> tuple[tuple[int, ...], ...]:
+    """Return the groups of ImageNet labels that a data set counts as one class."""
+    return tuple(labels for labels in IMAGENET_LABELS[data_set] if len(labels) > 1)
 
 
 class ImageNet(DataSetFamily):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import loadmat, savemat
 from torchvision import datasets as tv
 
@@ -18,7 +17,7 @@ from carft.data.downstream.annotated import COUNTS
 from carft.data.fixtures import picture
 from carft.data.splitting import RECORD
 from carft.spec.catalog import BUILT_IN
-from carft.spec.cell import Cell, Training
+from carft.spec.cell import Training
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from carft.training.execution import Execution
@@ -85,28 +84,6 @@ def test_train_val_and_test_are_apart_and_hold_every_class(name: str, drawn: Pat
         assert (part.contexts == -1).all() and len(part.images) == len(part)
     assert (drawn / BUILT_IN.data_sets(name)[0].folder / RECORD).is_file() == (name in CARVED)
     assert task.digests["attested"] == "no: fixture" and len(task.digests[name]) == 64
-
-
-@pytest.mark.parametrize("name", DOWNSTREAM)
-def test_images_are_those_of_their_labels(name: str, drawn: Path) -> None:
-    """What is read back lies nearer to the drawing of its label than to drawings of other labels."""
-    test = BUILT_IN.unseal(name, Folder(drawn)).test
-    assert test is not None
-    number = 1 + sum(COUNTS[split] for split in BUILT_IN.data_sets(name)[0].counts if split != "test")
-    count = len(BUILT_IN.card(name).classes)
-
-    for row in (0, len(test) // 2, len(test) - 1):
-        image, label = test.images[row].numpy().astype(float), int(test.labels[row])
-        others = [(label + step) % count for step in range(1, 8)]
-        distances = [
-            np.abs(image - planes(picture(c, 0, number, 24), image.shape[-1])).mean() for c in (label, *others)
-        ]
-        assert distances[0] == min(distances)
-
-
-def planes(drawing: Image.Image, side: int) -> np.ndarray:
-    """A drawing as (3, side, side) uint8."""
-    return np.asarray(drawing.resize((side, side))).transpose(2, 0, 1)
 
 
 def of_torchvision(name: str, split: str, root: Path) -> tuple[list[Path], list[int]]:
@@ -253,33 +230,6 @@ def test_a_class_without_a_training_image_is_refused(own) -> None:
     path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("grid/")))
     with pytest.raises(UserError, match="no image to train on of the class 'grid'"):
         BUILT_IN.open("dtd", Folder(root))
-
-
-class TestUnreadable:
-    """A truncated training image: refused by name, or left out on record."""
-
-    @pytest.fixture
-    def broken(self, own) -> tuple[Path, Path]:
-        root = own("dtd")
-        path = root / "dtd" / "dtd" / "images" / "grid" / "grid_0002.jpg"
-        path.write_bytes(path.read_bytes()[:300])
-        return root, path
-
-    def cell(self) -> Cell:
-        return specify("dtd", "ft", {"lr": 1e-4}, 0, Training(epochs=1), model="icons-resnet", pretrained="icons")
-
-    def test_training_refuses_and_names_the_file(self, broken: tuple[Path, Path], store: Store) -> None:
-        with pytest.raises(UserError, match="--skip-unreadable") as caught:
-            run_cell(self.cell(), store, Execution(data=str(broken[0])))
-        assert str(broken[1]) in str(caught.value)
-        assert store.ids() == []
-
-    def test_it_is_left_out_on_record(self, broken: tuple[Path, Path], store: Store) -> None:
-        cell = self.cell()
-        run_cell(cell, store, Execution(data=str(broken[0]), skip_unreadable=True), unseal=True)
-        digests = store.read(cell.id).provenance["digests"]
-        assert digests["left out"] == "1: dtd/images/grid/grid_0002.jpg"
-        assert digests["attested"].startswith("no: This is a fixture. Images that cannot be read: dtd/images/grid")
 
 
 @pytest.mark.slow

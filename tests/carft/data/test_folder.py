@@ -7,7 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,10 +28,6 @@ from carft.spec.resolve import command, specify
 from carft.store.records import Store
 from carft.training.execution import Execution
 from carft.training.run import run_cell
-from reports.build import build_report
-from sweeps.ray_backend.jobs import payload, run_payload
-from sweeps.recipes import load_recipe
-from sweeps.search.protocol import Protocol
 from tests.support.folder import Folder, draw_pets
 from tests.support.pictures import compared_pictures
 
@@ -393,29 +388,6 @@ def test_a_cell_on_your_own_data_is_trained_and_unsealed(
     assert store.read(cell.id).provenance["digests"]["attested"] == "no: fixture"
     suite = store.predictions(cell.id, "ood/sketch")
     assert set(suite.contexts) == {2} and suite.context_logits.shape[1] == 3
-
-
-@pytest.mark.slow
-@pytest.mark.full
-def test_a_sweep_that_leaves_each_domain_out_ends_in_a_report(original: Path, store: Store, tmp_path: Path) -> None:
-    tasks, recipe = leave_one_out(original), load_recipe("miniature").smoked()
-    recipe = recipe.model_copy(update={"seeds": 1}).changed(tasks, model="icons-resnet", pretrained="icons")
-    protocol = Protocol(recipe, store)
-    while (job := protocol.next_job()) is not None:
-        failed = run_payload(payload(job, str(store.root), Execution(), catalog=BUILT_IN))["failure"]
-        assert not failed
-        protocol.end(job)
-    protocol.write_studies()
-    built = build_report(store, tmp_path / "report")
-    table = pd.read_csv(built.page.parent / "tables" / "tasks.csv")
-    assert set(table["task"]) == {"pets/photo", "pets/scan", "pets/sketch"}
-    assert set(table["method"]) >= {"zeroshot", "ft", "car_ft"}
-    assert set(table["scale"]) == {"own"}
-    assert {f"ood/{domain}" for domain in DOMAINS} <= set(table.columns)
-    decided = [verdict for verdict in built.verdicts if verdict.cells]
-    assert {verdict.scale for verdict in decided} == {"own"}
-    assert {verdict.scope for verdict in decided} == {"pets, one domain left out"}
-    assert {verdict.n_tasks for verdict in decided if verdict.claim == "C6b"} == {3}
 
 
 def test_a_picture_is_the_image_of_its_name_as_long_as_the_folder_is_the_same(original: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from carft.core.errors import UserError
 from carft.core.metrics import Predictions, merge_classes, score
 from carft.data.files import decode
-from carft.data.imagenet.cards import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
+from carft.data.imagenet.family import DATA_SETS, FOLDERS, IMAGENET_LABELS, SUITES, SYNSETS, merged, subset
 from carft.data.task import Sealed, Task
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Training

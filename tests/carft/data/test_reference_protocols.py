@@ -14,8 +14,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from carft.core.errors import UserError
-from carft.data.domainbed.cards import DATA_SETS, FAMILIES
-from carft.data.domainbed.family import seed_hash, split_of
+from carft.data.domainbed.family import DATA_SETS, FAMILIES, seed_hash, split_of
 from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrainView
 from carft.data.sets import Index
 from carft.spec.catalog import BUILT_IN

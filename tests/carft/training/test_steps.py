@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from carft.core.errors import UserError
-from carft.data.domainbed.cards import DATA_SETS
+from carft.data.domainbed.family import DATA_SETS
 from carft.spec.catalog import BUILT_IN
 from carft.spec.cell import Cell
 from carft.spec.registry import METHODS
