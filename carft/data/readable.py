@@ -40,14 +40,14 @@ def require_readable(
     """
     if options.skip_unreadable:
         return
-    needed, root = None, options.root
+    needed, root = None, options.root or Path()
     if catalog.is_own(task):
         table, name = catalog.own.located(task)
         needed = {path for index in table.sets(name.id_domains, name.ood_domains).values() for path in index.paths}
         data_sets, root = [data_set_of(f"{PREFIX}{table.root}")], Path()
     else:
-        data_sets = catalog.data_sets(task)
-    for data_set in data_sets if root is not None else []:
+        data_sets = [] if options.root is None else catalog.data_sets(task)
+    for data_set in data_sets:
         if data_set.name not in known:
             known[data_set.name] = find_unreadable(data_set, root, log)
         base = root / data_set.folder

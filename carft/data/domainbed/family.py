@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
 from carft.data.family import Pool, Sizes, image_file, no_image
-from carft.data.loading import DataSetFamily, image_set, joined, require_every_class
+from carft.data.loading import DataSetFamily, OpenedSet, image_set, joined, require_every_class
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree
 
@@ -201,21 +202,8 @@ class DomainBed(DataSetFamily):
     """
 
     def open_task(self, card: Card, options: DataOptions, holdout: str = "stable") -> Task:
-        """Open all domains but the held-out one."""
-        from carft.data.task import Task
-
-        name, held_out = card.name.split("/")
-        found = self.opened(name, options)
-        train, val = [], []
-        for domain, part in DATA_SETS[name].parts.items():
-            if domain != held_out:
-                if holdout == "domainbed":
-                    sides = split_of(found.splits[domain], number_of(name, domain), VALIDATION)
-                else:
-                    sides = found.carved(domain, VALIDATION, part.folder)
-                train.append(_images(name, domain, found.readable(sides[0])))
-                val.append(_images(name, domain, found.readable(sides[1])))
-        return Task(card.name, require_every_class(joined(train), card), joined(val), found.digests)
+        """Open all domains but the held-out one. Read once per process."""
+        return _task(card.name, self.opened(card.name.split("/")[0], options), holdout)
 
     def open_sealed(self, card: Card, options: DataOptions, target_split: str = "all") -> Sealed:
         """Open the held-out domain, all of it or one side of DomainBed's split, as the only suite."""
@@ -239,6 +227,23 @@ class DomainBed(DataSetFamily):
         if domain not in data_set.parts:
             raise no_image(card, name)
         return decode_pixels(image_file(card, root, f"{data_set.folder}/{data_set.parts[domain].folder}", file))
+
+
+@lru_cache(maxsize=8)
+def _task(task: str, found: OpenedSet, holdout: str) -> Task:
+    from carft.data.task import Task
+
+    name, held_out = task.split("/")
+    train, val = [], []
+    for domain, part in DATA_SETS[name].parts.items():
+        if domain != held_out:
+            if holdout == "domainbed":
+                sides = split_of(found.splits[domain], number_of(name, domain), VALIDATION)
+            else:
+                sides = found.carved(domain, VALIDATION, part.folder)
+            train.append(_images(name, domain, found.readable(sides[0])))
+            val.append(_images(name, domain, found.readable(sides[1])))
+    return Task(task, require_every_class(joined(train), CARDS[task]), joined(val), found.digests)
 
 
 def number_of(name: str, domain: str) -> int:

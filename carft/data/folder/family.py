@@ -76,12 +76,10 @@ class OwnData(Family):
 
     def count(self, card: Card, options: DataOptions) -> Sizes:
         table, name = self.located(card.name)
-
-        def images(split: str, domains: tuple[str, ...]) -> int:
-            return sum(len(table.part(domain, split)) for domain in domains)
-
-        train, val = images("train", name.id_domains), images("val", name.id_domains)
-        return Sizes(train, val, images("test", (*name.id_domains, *name.ood_domains)))
+        images = Counter[str]()
+        for size in table.split_sizes(name.id_domains, name.ood_domains):
+            images[size.split] += size.images if size.used else 0
+        return Sizes(images["train"], images["val"], images["test"])
 
     def picture(self, card: Card, held_out: str, name: str, root: Path | None = None) -> np.ndarray:
         table, _ = self.located(card.name)
