@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -22,6 +21,8 @@ from carft_cli.splits import print_splits, split_rows, split_warnings
 
 if TYPE_CHECKING:
     from carft.data.folder.images import ImageTable
+    from carft.data.folder.naming import Name
+    from carft_cli.splits import ImageTables
 
 TASKS, RECIPE, README = "carft.yaml", "recipe.yaml", "README.md"
 
@@ -39,36 +40,32 @@ def init(
 
     Example: `python cli.py init images.csv --to my-audit`
     """
-    from carft.data.folder.naming import Name
-
-    tables = _read_tables(given_path(data))
+    tables = {task: (table, _domains(table)) for task, table in _read_tables(given_path(data)).items()}
     name = next(iter(tables)).partition("/")[0]
     paths = {file: to / file for file in (TASKS, RECIPE, README)}
     if existing := next((path for path in paths.values() if path.exists()), None):
         raise UserError(f"'{existing}' exists already.", "Give another folder: --to FOLDER")
     model, pretrained = ModelOptions(model, pretrained).weights()
-    entries = [_entry(table, task, to) for task, table in tables.items()]
+    entries = [_entry(task, table, domains, to) for task, (table, domains) in tables.items()]
     _write(paths[TASKS], {"tasks": entries}, "Domains, classes and prompts as they were found; edit what is wrong.")
     recipe = {"extends": "downstream", "tasks_file": TASKS, **given(model=model, pretrained=pretrained)}
     recipe |= {"trials": 4, "seeds": 3}
     _write(paths[RECIPE], recipe, "What is not said here is that of `recipes show downstream`.")
     _write_readme(paths[README], name, tables)
-    warnings = [_of_task(task, tables) + words for task, table in tables.items() for words in _warnings(table)]
-    domains = {task: (table, Name(table.root, *map(tuple, _domains(table)))) for task, table in tables.items()}
+    warnings = [_of_task(task, tables) + words for task in tables for words in _warnings(*tables[task])]
     if as_json:
         written = {"task": name, "tasks": list(tables), "paths": [str(path) for path in paths.values()]}
-        return print_json({**written, "splits": split_rows(domains), "warnings": [*warnings, *split_warnings(domains)]})
-    for (task, table), entry in zip(tables.items(), entries, strict=True):
+        return print_json({**written, "splits": split_rows(tables), "warnings": [*warnings, *split_warnings(tables)]})
+    for task, (table, domains) in tables.items():
         images = sum(map(len, table.images.values()))
         out.say(f"Task {task}: {images} images, {len(table.splits)} groups, {len(table.words)} classes.")
-        if "id_domains" in entry:
-            inside, outside = (", ".join(entry[key]) for key in ("id_domains", "ood_domains"))
-            out.say(f"Trained on: {inside}; held out: {outside}.")
+        if domains.ood_domains:
+            out.say(f"Trained on: {', '.join(domains.id_domains)}; held out: {', '.join(domains.ood_domains)}.")
         for line in table.unread:
             out.say(line)
     for words in warnings:
         out.say(f"Warning: {words}")
-    print_splits(domains)
+    print_splits(tables)
     out.say(f"Written: {', '.join(map(str, paths.values()))}. Domains, class names and prompts are in {paths[TASKS]}.")
     out.say(f"Next: {typed('plan', str(paths[RECIPE]), results=to / 'results')}")
 
@@ -136,43 +133,40 @@ def _plain_name(given: str) -> str:
     return re.sub(r"[^\w.+()-]+|_+", "-", given).strip(".+()-") or "images"
 
 
-def _domains(table: ImageTable) -> tuple[list[str], list[str]]:
+def _domains(table: ImageTable) -> Name:
     """Domains to train on, and held-out ones: where the data name the splits, those with images to train on; else the
     first domain."""
     from carft.data.folder.images import split_of
+    from carft.data.folder.naming import Name
 
-    trained = list(table.domains[:1])
+    trained = table.domains[:1]
     if any(split != split_of(group) for group, split in table.splits.items()):
-        named = [domain for domain in table.domains if len(table.part(domain, "train"))]
+        named = tuple(domain for domain in table.domains if len(table.part(domain, "train")))
         trained = named if 0 < len(named) < len(table.domains) else trained
-    return trained, [domain for domain in table.domains if domain not in trained]
+    return Name(table.root, trained, tuple(domain for domain in table.domains if domain not in trained))
 
 
-def _entry(table: ImageTable, name: str, to: Path) -> dict[str, Any]:
+def _entry(task: str, table: ImageTable, domains: Name, to: Path) -> dict[str, Any]:
     from carft.data.folder.images import prompts_to_edit
 
-    where = Path(os.path.relpath(table.root, to.resolve())).as_posix()
-    entry: dict[str, Any] = {"name": name, "path": where}
-    if len(table.domains) > 1:
-        trained, held_out = _domains(table)
-        entry |= {"id_domains": trained, "ood_domains": held_out, "prompts": prompts_to_edit(table)}
-    entry["class_names"] = dict(zip(table.folders, table.words, strict=True))
-    return entry
+    entry: dict[str, Any] = {"name": task, "path": Path(os.path.relpath(table.root, to.resolve())).as_posix()}
+    if domains.ood_domains:
+        entry |= {"id_domains": list(domains.id_domains), "ood_domains": list(domains.ood_domains)}
+        entry["prompts"] = prompts_to_edit(table)
+    return {**entry, "class_names": dict(zip(table.folders, table.words, strict=True))}
 
 
-def _warnings(table: ImageTable) -> list[str]:
+def _warnings(table: ImageTable, domains: Name) -> list[str]:
     """What stands in the way of a sweep on a table, or weakens it, as sentences."""
     from carft.data.folder.family import unmeasured
-    from carft.data.folder.named import folder_task
     from carft.spec.catalog import BUILT_IN
     from carft.training.execution import Execution
 
-    task = folder_task(table.root, *(_domains(table) if len(table.domains) > 1 else ()))
-    unseen = unmeasured(*BUILT_IN.own.located(task))
-    return [*BUILT_IN.card(task).warnings(), *unseen, *filter(None, [BUILT_IN.refusal(task, Execution())])]
+    card, refusal = BUILT_IN.card(str(domains)), BUILT_IN.refusal(str(domains), Execution())
+    return [*card.warnings(), *unmeasured(table, domains), *([refusal] if refusal else [])]
 
 
-def _of_task(task: str, tables: Mapping[str, ImageTable]) -> str:
+def _of_task(task: str, tables: ImageTables) -> str:
     return f"{task}: " if len(tables) > 1 else ""
 
 
@@ -185,13 +179,13 @@ def _write(path: Path, content: dict[str, Any], note: str) -> None:
         path.write_text(f"# {note}\n{text}", encoding="utf-8")
 
 
-def _write_readme(path: Path, name: str, tables: Mapping[str, ImageTable]) -> None:
+def _write_readme(path: Path, name: str, tables: ImageTables) -> None:
     lines = []
-    for task, table in tables.items():
-        trained, held_out = _domains(table)
-        shift = f"; shift to {', '.join(held_out)}" if held_out else ""
-        domains = f"trained on {', '.join(trained)}{shift}" if len(table.domains) > 1 else "no shift"
-        lines.append(f"{_of_task(task, tables)}{len(table.words)} classes; {domains}")
+    for task, (table, domains) in tables.items():
+        shift = "no shift"
+        if domains.ood_domains:
+            shift = f"trained on {', '.join(domains.id_domains)}; shift to {', '.join(domains.ood_domains)}"
+        lines.append(f"{_of_task(task, tables)}{len(table.words)} classes; {shift}")
     words = {"name": name, "measures": "; ".join(lines), "program": program(), "folder": shlex.quote(str(path.parent))}
     write_template(path, "readme.md.txt", words)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -53,7 +52,6 @@ class Staging:
     labels: Labels
     log: Callable[[str], None] = print
     _shard_of: dict[str, str] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, shards: Sequence[Shard]) -> tuple[list[StagedShard], int]:
         """Unpack the shards that are not on disk; returns the lists of all, and the number of new ones.
@@ -126,8 +124,7 @@ class Staging:
         return done
 
     def _claim(self, image: str, shard: str, again: bool) -> None:
-        with self._lock:
-            other = self._shard_of.setdefault(image, shard)
+        other = self._shard_of.setdefault(image, shard)  # one step for threads
         if other != shard or again:
             raise UserError(
                 f"Two images have the path '{image}': in '{other}' and '{shard}'.",

@@ -15,7 +15,7 @@ from carft.core import cores as core_count
 from carft.core.cores import quota
 from carft.data import decoding, files, views
 from carft.data.decoding import decode_pixels, decoders, set_decoders
-from carft.data.files import Files, decode, jpeg_decoder, jpeg_pixels
+from carft.data.files import Files, jpeg_decoder, jpeg_pixels
 from carft.data.views import AHEAD, CentreView, Feed, TrainView, batches
 from carft.training.execution import Execution
 from carft.training.schedule import draws
@@ -75,11 +75,6 @@ def test_pillow_decodes_where_the_pixels_of_torchvision_differ(photos: Files, mo
         assert torch.equal(photos[0], plain)
     finally:
         jpeg_decoder.cache_clear()
-
-
-def test_a_png_with_the_name_of_a_jpeg_is_read(tmp_path: Path) -> None:
-    Image.new("RGB", (3, 2), "red").save(tmp_path / "one.jpg", "PNG")
-    assert decode(tmp_path / "one.jpg")[:, 0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize(
