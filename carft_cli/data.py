@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,10 +22,8 @@ from carft_cli.splits import print_splits, split_rows, split_warnings
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-    from carft.data.duplicates import NearDuplicates
     from carft.data.shards import Labels
     from carft.spec.catalog import Catalog
-    from carft_cli.splits import ImageTables
 
 #: what a person is told of their own data without a fault: no catalog knows what they should be
 READABLE = "every image can be read"
@@ -137,10 +135,9 @@ def data_check(settings: CheckSettings) -> None:
     from carft.data.checking import MEANINGS, check
 
     found = [check(data_set, root) for data_set in chosen]
-    findings = examine(*own) if own else None
+    facts, lines = examine(*own) if own else ({}, [])
     if as_json:
-        more = {} if findings is None else findings.as_dict()
-        print_json([{**asdict(one), **more} for one in found])
+        print_json([{**asdict(one), **facts} for one in found])
     else:
         for one in found:
             counts = ", ".join(f"{split} {count:,}" for split, count in one.counts.items())
@@ -154,78 +151,51 @@ def data_check(settings: CheckSettings) -> None:
                 out.say(f"  {file}: {reason}")
             if one.unreadable:
                 out.say("  Replace them with complete copies, or leave them out of a sweep with --skip-unreadable.")
-        if findings is not None:
-            findings.say()
-    if (findings and findings.refusal) or any(one.status == "failed" for one in found):
+        for line in lines:
+            out.say(f"  {line}")
+        if own:
+            print_splits({own[0]: own[1].own.located(own[0])})
+    if facts.get("refused") or any(one.status == "failed" for one in found):
         raise SystemExit(1)
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What `data check` finds in your own data beside unreadable images."""
+def examine(task: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
+    """Look for what would spoil a sweep on your own data: the keys of `--json`, and lines for a person.
 
-    notes: list[str]
-    refusal: str | None
-    """Why a sweep refuses the data; None where it does not."""
-    near_duplicates: list[NearDuplicates]
-    label_conflicts: list[tuple[str, ...]]
-    """Paths of images with the same pixels in several classes."""
-    tables: ImageTables
-    """The task, with its images and domains."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The keys of `--json`."""
-        near = [asdict(duplicates) for duplicates in self.near_duplicates]
-        return {
-            "near_duplicates": near,
-            "label_conflicts": self.label_conflicts,
-            "refused": self.refusal,
-            "splits": split_rows(self.tables),
-            "warnings": split_warnings(self.tables),
-        }
-
-    def say(self) -> None:
-        """Print all of it, with the first files of each kind."""
-        for line in self.notes:
-            out.say(f"  {line}")
-        if self.refusal:
-            out.say(f"  No sweep can use it yet. {self.refusal}")
-        for duplicates in self.near_duplicates:
-            out.say(f"  {duplicates.words}")
-            _say_first(f"{held} looks like {trained}" for held, trained in duplicates.pairs)
-        if conflicts := self.label_conflicts:
-            out.say(
-                f"  {counted(len(conflicts), 'image')} with several classes: the same pixels are in the files below. "
-                "Keep each image in one class."
-            )
-            _say_first(" = ".join(paths) for paths in conflicts)
-        print_splits(self.tables)
-
-
-def _say_first(lines: Iterable[str]) -> None:
-    """Print the first lines, and how many more there are."""
-    shown = list(lines)
-    for line in shown[:FEW]:
-        out.say(f"    {line}")
-    if len(shown) > FEW:
-        out.print(f"    and {len(shown) - FEW} more; all with --json", highlight=False)
-
-
-def examine(task: str, catalog: Catalog) -> Findings:
-    """Look for what would spoil a sweep on your own data. Raises ``UserError`` for data that cannot be."""
+    Raises ``UserError`` for data that cannot be.
+    """
     from carft.data.duplicates import hash_images, label_conflicts, near_duplicates
     from carft.data.folder.family import unmeasured
     from carft.training.execution import Execution
 
     table, name = catalog.own.located(task)
     hashes = hash_images([path for index in table.images.values() for path in index.paths])
-    return Findings(
-        [f"{len(table.splits):,} groups.", *table.unread, *unmeasured(table, name)],
-        catalog.refusal(task, Execution()),
-        near_duplicates(table, table.sets(name.id_domains, name.ood_domains), hashes),
-        label_conflicts(table, hashes),
-        {task: (table, name)},
-    )
+    near = near_duplicates(table, table.sets(name.id_domains, name.ood_domains), hashes)
+    conflicts, refusal = label_conflicts(table, hashes), catalog.refusal(task, Execution())
+    lines = [f"{len(table.splits):,} groups.", *table.unread, *unmeasured(table, name)]
+    lines += [f"No sweep can use it yet. {refusal}"] if refusal else []
+    for duplicates in near:
+        lines += [duplicates.words, *_first([f"{held} looks like {trained}" for held, trained in duplicates.pairs])]
+    if conflicts:
+        images = counted(len(conflicts), "image")
+        lines.append(
+            f"{images} with several classes: the same pixels are in the files below. Keep each image in one class."
+        )
+        lines += _first([" = ".join(paths) for paths in conflicts])
+    facts = {
+        "near_duplicates": [asdict(duplicates) for duplicates in near],
+        "label_conflicts": conflicts,
+        "refused": refusal,
+        "splits": split_rows({task: (table, name)}),
+        "warnings": split_warnings({task: (table, name)}),
+    }
+    return facts, lines
+
+
+def _first(lines: list[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = [f"and {len(lines) - FEW} more; all with --json"] if len(lines) > FEW else []
+    return [f"  {line}" for line in (*lines[:FEW], *more)]
 
 
 @data_group.command("fetch")
