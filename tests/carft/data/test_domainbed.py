@@ -125,14 +125,6 @@ def test_a_set_that_is_not_whole_is_refused_by_name(change, says: str, pacs: Pat
         BUILT_IN.open("pacs/photo", Folder(pacs))
 
 
-def test_a_set_that_is_not_there_is_refused_with_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="vlcs is not here") as refusal:
-        BUILT_IN.open("vlcs/sun09", Folder(tmp_path))
-    assert "DomainBed" in refusal.value.hint and "Licence" in refusal.value.hint
-    with pytest.raises(UserError, match="no data folder was named"):
-        BUILT_IN.open("vlcs/sun09", Folder())
-
-
 def test_a_check_names_a_broken_image_and_training_leaves_it_out_on_record(pacs: Path) -> None:
     victim = sorted((pacs / "PACS" / "photo" / "dog").iterdir())[0]
     extra = victim.with_name("more.jpg")

@@ -10,8 +10,6 @@ import pytest
 import torchvision
 from torchvision.datasets import Flowers102
 
-from carft.core.errors import UserError
-from carft.data.catalog import DATA_SETS
 from carft.data.facts import facts, imagenet_templates
 from carft.spec.catalog import BUILT_IN
 from tests.support.helpers import ROOT
@@ -103,13 +101,6 @@ def test_what_is_downloaded_is_what_torchvision_downloads(name: str, module: str
         assert archive.url in known or {archive.url.rpartition("/")[0] + "/", archive.name} <= known
         assert not archive.md5 or archive.md5 in known
     assert hasattr(torchvision.datasets, facts(name)["torchvision"])
-
-
-def test_names_are_looked_up_with_near_misses() -> None:
-    with pytest.raises(UserError, match="food101"):
-        BUILT_IN.data_sets("food-101")[0]
-    assert BUILT_IN.data_sets("pets") == [DATA_SETS["pets"]]
-    assert BUILT_IN.data_sets("icons/transport") == []
 
 
 def test_the_data_page_says_what_the_catalog_says() -> None:
