@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,15 +65,6 @@ def _require_alone(context: typer.Context) -> None:
             raise UserError("The archive already contains records and report.", f"Remove {option}.")
 
 
-def _asked(claims: str | None) -> str:
-    """The text of a file of claims of one's own; empty for none. ``UserError`` names the file of a mistake."""
-    from reports.claims.own import ask, claims_text
-
-    text = "" if claims is None else claims_text(claims)
-    ask(text, claims or "")
-    return text
-
-
 report = typer.Typer(rich_markup_mode="markdown")
 
 
@@ -101,18 +92,18 @@ def build(
             )
         return
     from reports.build import build_report
-    from reports.evidence.methods import methods_of
     from reports.render.pictures import PictureOptions
 
     store = existing(results)
     pictures = PictureOptions(not no_images, split(private) or (), data)
-    with methods_of(store):
-        built = build_report(store, out_dir, pictures, _asked(claims))
+    built = build_report(store, out_dir, pictures, claims or "")
     if as_json:
         return print_json(
             {
                 "paths": [str(p) for p in built.paths],
-                "verdicts": [{**v.as_json(), "command": in_folder(v.command, str(results))} for v in built.verdicts],
+                "verdicts": [
+                    {**v.as_json(), "command": in_folder(v.command, str(results), built.places)} for v in built.verdicts
+                ],
                 "warnings": list(built.warnings),
                 "answer": list(built.answer),
             }
@@ -131,8 +122,13 @@ PLACEHOLDERS = {
 }
 
 
-def in_folder(command: str, results: str) -> str:
-    """A proposed command for this results folder, which no table names: it is another one wherever it is verified."""
+def in_folder(command: str, results: str, places: Mapping[str, str] = {}) -> str:
+    """A proposed command with the results folder and the folders of one's own data, which no table names.
+
+    places: stand-in of a folder -> the same with its path.
+    """
+    for stand_in, path in places.items():
+        command = command.replace(stand_in, path)
     return command if results == "results" or not command else f"{command} --results {shlex.quote(results)}"
 
 
@@ -149,8 +145,8 @@ def print_built(built: Built, results: str) -> None:
     if untested := [v for v in built.verdicts if v.missing]:
         out.print("Not run:", style="bold")
     for v in untested:
-        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results)}")
-    commands = " ".join(v.command for v in untested)
+        out.say(f"  {v.claim} {v.title}: {in_folder(v.reason, results, built.places)}")
+    commands = " ".join(in_folder(v.command, results, built.places) for v in untested)
     if stand_ins := [f"{word} ({meaning})" for word, meaning in PLACEHOLDERS.items() if word in commands]:
         out.say(f"  Put your own for {', '.join(stand_ins)}.")
     out.print(f"Open: {built.page.resolve()}", soft_wrap=True)
@@ -338,13 +334,9 @@ def why(
 
     Example: `python cli.py report why tasks.icons/transport/car_ft.test_top1`
     """
-    from reports.evidence.methods import methods_of
     from reports.why import explain
 
-    store = existing(results)
-    with methods_of(store):
-        _asked(claims)
-    chain = explain(store, address)
+    chain = explain(existing(results), address, claims or "")
     if as_json:
         return print_json(chain.as_dict())
     out.say(chain.address, style="bold")

@@ -202,7 +202,7 @@ class Session:
 
 
 def _margins() -> dict[str, float]:
-    """Claim -> margin in points, which the journal keeps."""
+    """Claim -> margin as a share of 1, which the journal keeps."""
     from reports.claims.rules import ledger
 
     return {name: claim.margin for name, claim in ledger().items()}

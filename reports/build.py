@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from carft.core.commands import typed
 from carft.core.errors import UserError
+from carft.data.folder.naming import is_folder, parse
 from carft.store.records import Store
-from reports.claims.own import NAME, ask
-from reports.claims.verdicts import Verdict
+from reports.claims.own import NAME, claims_text, read_claims
+from reports.claims.verdicts import Claim, Verdict
 from reports.evidence.evidence import Evidence
-from reports.evidence.methods import with_methods
+from reports.evidence.methods import report_catalog, with_methods
 from reports.evidence.protocol import DEPARTED
+from reports.evidence.results import Results
 from reports.figures.figure import draw_figures
 from reports.render import manifest as manifests
 from reports.render.manifest import Manifest
@@ -32,6 +36,7 @@ class Built:
     warnings: Sequence[str]  # where studies left the protocol
     answer: Sequence[str]  # the sentences at the top of the page
     missing_pictures: Sequence[str]  # why images have no picture
+    places: Mapping[str, str]  # stand-in of a folder of one's own in proposed commands -> the folder on this machine
 
 
 @with_methods
@@ -43,15 +48,16 @@ def build_report(
 ) -> Built:
     """Write pages, tables, figures and the manifest of a results folder; ``UserError`` when nothing can be reported.
 
-    pictures: by default all whose data
-    are at hand. claims: text of a file of claims of one's own, asked too; the report keeps a copy.
+    pictures: by default all whose data are at hand. claims: a file of claims of one's own, or a shipped ledger, asked
+    too; the report keeps a copy.
 
     index.html, report.md, tables.tex, tables/*.csv, figures/*.png + *.svg + *.csv (what is drawn), pictures/*.jpg,
     manifest.json.
     """
-    ask(claims, NAME)
+    text = claims_text(claims)
+    own = read_claims(text, claims, report_catalog(store).methods)
     records = manifests.record_digests(store)
-    sources = sources_of(store)
+    sources = sources_of(store, own)
     _require_folder(folder)
     _remove_former(folder)
     tables = write_tables(sources, folder / "tables")
@@ -61,26 +67,51 @@ def build_report(
     pages = write_pages(content, folder)
     drawings = [path for drawn in figures for path in (drawn.png, drawn.svg, drawn.svg.with_suffix(".csv"))]
     paths = [*pages, *tables, *drawings, *made_pictures.paths]
-    if claims:
-        (folder / NAME).write_text(claims, encoding="utf-8")
+    if text:
+        (folder / NAME).write_text(text, encoding="utf-8")
         paths.append(folder / NAME)
     made = Manifest(records, manifests.digests(folder, paths), manifests.made_with())
     archive = sources.evidence.archive
     warnings = [f"{p.what}: {p.where}: {p.words}" for p in archive.problems if p.what == DEPARTED]
     warnings += [f"broken data: {archive.label(task)}: {why}" for task, why in archive.unreadable.items()]
     answer = [sentence.text for sentence in sources.answer.sentences]
-    return Built(pages[0], [*paths, made.write(folder)], sources.verdicts, warnings, answer, made_pictures.missing)
+    return Built(
+        pages[0],
+        [*paths, made.write(folder)],
+        sources.verdicts,
+        warnings,
+        answer,
+        made_pictures.missing,
+        places_of(archive),
+    )
 
 
-def sources_of(store: Store) -> Sources:
-    """What the tables of a results folder are made from; ``UserError`` when it holds no study."""
+def places_of(archive: Results) -> dict[str, str]:
+    """Stand-in of a folder of one's own in proposed commands -> the same with its path, where a single one is known."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for task in {study.task for study in archive.studies}:
+        if is_folder(task):
+            places["folder:PATH"].add(f"folder:{parse(task).path}")
+        elif (named := archive.catalog.named(task)) is not None and named.folder:
+            for name in map(shlex.quote, {task, named.family}):
+                places[f"{name}=PATH"].add(f"{name}={shlex.quote(named.folder)}")
+    single = {stand_in: paths.pop() for stand_in, paths in places.items() if len(paths) == 1}
+    # the quotes that a path with a blank needs depend on where it stands
+    return {stand_in: place for stand_in, place in single.items() if len(shlex.split(place)) == 1}
+
+
+def sources_of(store: Store, own: Sequence[Claim] = ()) -> Sources:
+    """What the tables of a results folder are made from; ``UserError`` when it holds no study.
+
+    own: claims that are asked after those of the ledger.
+    """
     evidence = Evidence.of(store)
     if not evidence.tasks:
         raise UserError(
             f"'{store.name}' holds no study.",
             f"Run a sweep first: {typed('sweep', 'downstream', results=store.name)}",
         )
-    return Sources(evidence)
+    return Sources(evidence, own)
 
 
 def write_tables(sources: Sources, folder: Path) -> list[Path]:

@@ -159,18 +159,16 @@ def _same_predictions(first: Store, second: Store, cell: str, digests: Sequence[
     """Whether two cells agree on every set that both were evaluated on. Equal files are not read."""
     for name in sorted({"val", *(first.evaluated(cell) & second.evaluated(cell))}):
         path = f"cells/{cell}/" + ("predictions" if name == "val" else f"evaluations/{name.replace('/', '-')}")
-        known_digests = [each.get(f"{path}.parquet") for each in digests]
-        if known_digests[0] is not None and known_digests[0] == known_digests[1]:
+        ours, theirs = (each.get(f"{path}.parquet") for each in digests)
+        if (ours is not None and ours == theirs) or not all(s.has_predictions(cell, name) for s in (first, second)):
             continue
-        if not all(store.has_predictions(cell, name) for store in (first, second)):
-            continue
-        if not all(store.has_logits(cell, name) for store in (first, second)):
-            tables = [store.prediction_table(cell, name) for store in (first, second)]
-            ours, theirs = (table.select(list(COLUMNS)).replace_schema_metadata(None) for table in tables)
-            if not ours.equals(theirs):
+        if all(store.has_logits(cell, name) for store in (first, second)):
+            if not same_predictions(first.predictions(cell, name), second.predictions(cell, name)):
                 return False
-        elif not same_predictions(first.predictions(cell, name), second.predictions(cell, name)):
-            return False
+        else:
+            tables = (store.prediction_table(cell, name).select(list(COLUMNS)) for store in (first, second))
+            if not next(tables).equals(next(tables)):
+                return False
     return True
 
 

@@ -29,8 +29,9 @@ from carft.store.records import Record, Store
 from carft.store.shared_predictions import FOLDER as SHARED
 from carft.store.study import StudyFile
 from reports.build import sources_of, write_pages, write_tables
-from reports.claims.own import ask_again
-from reports.evidence.methods import with_methods
+from reports.claims.own import NAME, read_claims
+from reports.claims.verdicts import changed_margins
+from reports.evidence.methods import report_catalog, with_methods
 from reports.evidence.protocol import unchecked
 from reports.evidence.results import finished_trials
 from reports.figures.figure import DrawnFigure, draw_figures
@@ -79,12 +80,10 @@ class Case:
         """Search cells, whose predictions a compact archive leaves out. Of studies that ended it holds those of confirm
         cells; of a study that got another winner since then, it held those of the earlier winner.
         """
-        studies = self.store.studies() if self.is_compact else []
-        complete = (s for s in studies if not s.confirm or s.extended_from or any(map(self._is_shared, s.confirm)))
+        store, studies = self.store, self.store.studies() if self.is_compact else []
+        shared = {c for s in studies for c in s.confirm if store.has_predictions(c, "val") > store.has_logits(c, "val")}
+        complete = (s for s in studies if not s.confirm or s.extended_from or shared & {*s.confirm})
         return {trial.cell for study in complete for trial in study.trials}
-
-    def _is_shared(self, cell: str) -> bool:
-        return self.store.has_predictions(cell, "val") and not self.store.has_logits(cell, "val")
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -96,7 +95,9 @@ class Case:
 
     @cached_property
     def sources(self) -> Sources:
-        return sources_of(self.store)
+        copy = self.folder / NAME
+        text = copy.read_text(encoding="utf-8") if copy.is_file() else ""
+        return sources_of(self.store, read_claims(text, str(copy), report_catalog(self.store).methods))
 
     @cached_property
     def figures(self) -> list[DrawnFigure]:
@@ -142,7 +143,6 @@ def verify(store: Store, folder: Path, allow_other_code: bool = False, head: str
     a head of the journal that was noted elsewhere; without one the order of what was done is not proven.
     """
     store.require_present()
-    ask_again(folder)
     with tempfile.TemporaryDirectory() as scratch:
         case = Case(store, folder, Path(scratch), allow_other_code, head)
         fingerprint = case.manifest.fingerprint
@@ -198,38 +198,29 @@ def _recorded_metrics(case: Case) -> Comparisons:
 
 
 def _one_set(case: Case, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
-    store = case.store
-    if not store.has_logits(cell, name) and store.has_predictions(cell, name):
-        case.without_logits += 1
-        return _metrics(cell, name, recorded, flatten(name, score_classes(store.outcomes(cell, name))), ("/loss",))
+    store, but = case.store, "/loss"
     if name == "val" and cell in case.left_out_by_design and not store.has_predictions(cell, name):
         case.left_out += 1
-        return iter(())
-    return _with_logits(store, cell, name, recorded)
-
-
-def _with_logits(store: Store, cell: str, name: str, recorded: Mapping[str, float]) -> Comparisons:
-    predictions, outcomes = store.predictions(cell, name), store.outcomes(cell, name)
-    for what, shown, given in (
-        ("class", outcomes.predicted, predictions.predicted),
-        ("context", outcomes.predicted_contexts, predictions.predicted_contexts),
-    ):
-        wrong = int((shown != given).sum())
-        words = f"cell {cell}, {name}: the {what} of {wrong} images is not that of the largest logit"
-        yield 1, words if wrong else None
-    yield from _metrics(cell, name, recorded, flatten(name, score(predictions)))
-
-
-def _metrics(
-    cell: str, name: str, recorded: Mapping[str, float], given: Mapping[str, float], but: tuple[str, ...] = ()
-) -> Comparisons:
-    """Recorded metrics of a set against given ones. but: endings of metrics that are not compared."""
-    for metric in (m for m in recorded if m.startswith(f"{name}/") and not m.endswith(but)):
-        then, now = recorded[metric], given.get(metric, math.nan)
-        if _equal(then, now):
-            yield 1, None
-        else:
-            yield 1, f"cell {cell}: {metric} is recorded as {then!r}; its predictions give {now!r}"
+        return
+    outcomes = store.outcomes(cell, name)
+    if store.has_logits(cell, name):
+        predictions, but = store.predictions(cell, name), ""
+        given = score(predictions)
+        wrong = {
+            "class": int((outcomes.predicted != predictions.predicted).sum()),
+            "context": int((outcomes.predicted_contexts != predictions.predicted_contexts).sum()),
+        }
+        for what, count in wrong.items():
+            words = f"cell {cell}, {name}: the {what} of {count} images is not that of the largest logit"
+            yield 1, words if count else None
+    else:
+        case.without_logits += 1
+        given = score_classes(outcomes)
+    metrics = flatten(name, given)
+    for metric in (m for m in recorded if m.startswith(f"{name}/") and not (but and m.endswith(but))):
+        then, now = recorded[metric], metrics.get(metric, math.nan)
+        words = f"cell {cell}: {metric} is recorded as {then!r}; its predictions give {now!r}"
+        yield 1, None if _equal(then, now) else words
 
 
 def _winners(case: Case) -> Comparisons:
@@ -292,7 +283,7 @@ def _conduct(case: Case) -> Comparisons:
             "sampler gives is checked by the commit that made them, which their records name."
         )
     yield from _each_study((s for s in archive.studies if s.winner), partial(_study_conduct, case))
-    for words in archive.protocol.elsewhere:
+    for words in (*archive.protocol.elsewhere, *changed_margins(case.sources.evidence).values()):
         yield 1, words
 
 
@@ -322,15 +313,11 @@ def _journal(case: Case) -> Comparisons:
     case.notes += check.marks
     yield 1, None
     files_below(case.store.root, ("cells", "studies", JOURNAL))  # refuses links, which no manifest holds
-    for cell, lines in check.lines.items():
-        digests: dict[str, set[str]] = {}
-        for name, digest in ((name, digest) for line in lines for name, digest in line.files.items()):
-            digests.setdefault(f"cells/{cell}/{name}", set()).add(digest)
-        for name in digests:
-            if name in case.records:
-                yield 1, None if case.records[name] in digests[name] else f"{name} is not what the journal names"
-            elif not (case.is_compact and name.endswith(".parquet")):
-                yield 1, f"{name} is missing, and the journal names it"
+    for name, digests in check.files.items():
+        if name in case.records:
+            yield 1, None if case.records[name] in digests else f"{name} is not what the journal names"
+        elif not (case.is_compact and name.endswith(".parquet")):
+            yield 1, f"{name} is missing, and the journal names it"
     yield from _first_steps(case)
 
 

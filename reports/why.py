@@ -14,9 +14,10 @@ from carft.spec.resolve import command
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
 from reports.build import sources_of
-from reports.claims.verdicts import as_asked, ledger
-from reports.claims.workings import computed_words, variance_rows
-from reports.evidence.methods import with_methods
+from reports.claims.notes import computed_words, variance_rows
+from reports.claims.own import claims_text, read_claims
+from reports.claims.verdicts import ledger
+from reports.evidence.methods import report_catalog, with_methods
 from reports.render.formatting import amount, points, shown_part
 from reports.tables.table import COPIED, INTERVAL, Sources, rows_of, table_card, table_cards
 
@@ -42,19 +43,22 @@ class Chain:
 
 
 @with_methods
-def explain(store: Store, address: str) -> Chain:
+def explain(store: Store, address: str, claims: str = "") -> Chain:
     """The chain of a claim (``CLAIM``, or ``CLAIM@SCOPE``) or of a number (``TABLE.ROW.COLUMN``).
 
+    claims: a file of claims of one's own, or a shipped ledger, which are asked too.
     ``UserError`` with near misses for a name that is not there.
     """
     name, dot, rest = address.partition(".")
     claim, _, scope = address.partition("@")
-    if claim in ledger():
-        return _claim(sources_of(store), claim, scope)
+    own = read_claims(claims_text(claims), claims, report_catalog(store).methods)
+    ids = [*ledger(), *(one.id for one in own)]
+    if claim in ids:
+        return _claim(sources_of(store, own), claim, scope)
     if not dot:
-        raise unknown("claim or table", name, [*ledger(), *(f"{table}.ROW.COLUMN" for table in table_cards())])
+        raise unknown("claim or table", name, [*ids, *(f"{table}.ROW.COLUMN" for table in table_cards())])
     card = table_card(name)
-    sources = sources_of(store)
+    sources = sources_of(store, own)
     row, column = _found(sources, name, rest)
     formula = card.formula(column) or COPIED
     cells = list(card.cells(sources, row))
@@ -109,11 +113,10 @@ def _claim(sources: Sources, name: str, scope: str) -> Chain:
     if scope and scope not in by_scope:
         raise unknown(f"scope of {name}", scope, by_scope)
     verdict = by_scope[scope or next(iter(by_scope))]
-    claim = as_asked(verdict, sources.evidence)
     facts = [
-        ("claim", claim.statement),
-        ("rule", claim.rule),
-        ("source", claim.source),
+        ("claim", verdict.asked.statement),
+        ("rule", verdict.asked.rule),
+        ("source", verdict.asked.source),
         ("verdict", f"{verdict.shown_word} (scale {verdict.scale}): {verdict.reason}"),
     ]
     if len(by_scope) > 1:

@@ -97,7 +97,7 @@ class Line(Document):
     studies: list[StudyPlan] = Field(default_factory=list)
     """The studies of a plan."""
     claims: dict[str, Json] = Field(default_factory=dict)
-    """Claim -> margin in points, of a plan."""
+    """Claim -> margin as a share of 1, of a plan."""
     recipe: dict[str, Json] = Field(default_factory=dict)
     """The recipe of a plan."""
     found: dict[str, str] = Field(default_factory=dict)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from carft.store.study import StudyFile, edge_words, narrow_ranges
 from reports.analysis.contrasts import Contrast, Part, Sets, every_set, every_suite, id_test, pool
 from reports.analysis.controls import equivalence_of
+from reports.analysis.equal_settings import differences_by_setting, evaluated_cells
 from reports.analysis.established import FORGETS, POSITIVE_CONTROL, Asked, ControlAnswer
 from reports.analysis.levels import ContextRecognition
 from reports.analysis.null_checks import NullCheck, failures
@@ -91,12 +92,15 @@ class Topic:
     """What a scope must have, as in the ledger."""
     lacking: str
     """Why there is no number where the scope does not have it."""
+    at_equal_settings: str
+    """Where the table of equal settings measures it."""
 
 
+CONTEXTS = "contexts of the suites"
 TOPICS = (
-    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context"),
-    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution"),
-    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets"),
+    Topic("Context recognition", "context", every_set, "contexts", "no image here has a known context", CONTEXTS),
+    Topic("In distribution", "top1", id_test, "test", "these tasks have no test set in distribution", "ID test"),
+    Topic("Out of distribution", "top1", every_suite, "suites", "these tasks have no shifted sets", "mean OOD"),
 )
 
 
@@ -216,7 +220,8 @@ def _sentence(
     clauses = _clauses(measured, compared.get("CAR-FT"))
     if not clauses:
         waiting = measured.is_asked or not evidence.tasks
-        clauses.append(f"not measured: {_what_is_missing(evidence) if waiting else topic.lacking}")
+        missing = _what_is_missing(evidence) if waiting else topic.lacking
+        clauses.append(_shown_by_grid(topic, evidence) or f"not measured: {missing}")
     if topic.metric == "context" and (recognition := ContextRecognition.of(evidence)) is not None:
         clauses.insert(0, recognition.words)
     clauses += [against.words(label) for label, against in compared.items() if label != "CAR-FT"]
@@ -224,6 +229,23 @@ def _sentence(
     if decided and measured.over is not None:
         clauses.append("claim " + ", ".join(f"{v.claim} {v.shown_word}" for v in decided))
     return Sentence(topic.title, "; ".join(clauses) + ".")
+
+
+def _shown_by_grid(topic: Topic, evidence: Evidence) -> str:
+    """What a folder without a search shows: CAR-FT minus FT over the settings of its grid; empty for other folders."""
+    if not evidence.studies or not all(study.grid for study in evidence.studies):
+        return ""
+    table = differences_by_setting(evaluated_cells(evidence), evidence.methods)
+    rows = table[(table["contrast"] == "CAR-FT - FT") & (table["where"] == topic.at_equal_settings)]
+    if rows.empty:
+        return ""
+    low, high = (f"{100 * bound:+.1f}" for bound in (rows["effect"].min(), rows["effect"].max()))
+    above, below = (rows["band_low"] > 0).sum(), (rows["band_high"] < 0).sum()
+    return (
+        f"at {len(rows)} equal setting{'s' * (len(rows) > 1)}, not tuned, CAR-FT minus plain fine-tuning is "
+        f"{low if low == high else f'{low} to {high}'} points (bands over all settings: {above} above 0, {below} below "
+        "0), which decides no claim"
+    )
 
 
 def _what_is_missing(evidence: Evidence) -> str:

@@ -1,12 +1,22 @@
-"""Notes to verdicts: what keeps one undecided, and why one that looks wrong at first sight is right."""
+"""Words beside verdicts: doubts, why one that looks wrong is right, how an interval is computed, changed rules."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
 
 from reports.analysis.contrasts import Part
-from reports.claims.rules import CANNOT_BE_ASKED, NO_DIFFERENCE, Verdict, ledger
+from reports.claims.rules import CANNOT_BE_ASKED, NO_DIFFERENCE, Verdict
+from reports.evidence.evidence import Evidence
+from reports.stats.intervals import LEVEL
+from reports.stats.ranks import ONE_SIDED
 
 #: what the reason of the claim on readings says of all of them, beside the weakest
 READINGS = re.compile(r"Holds in: .* readings\.")
@@ -37,7 +47,7 @@ def first_sight(verdict: Verdict) -> str:
     if verdict.direction == NO_DIFFERENCE or not shown.margin:
         return ""
     margin = f"{100 * abs(shown.margin):g} points"
-    if verdict.direction == "against" and "audit's" in ledger()[verdict.claim].source:
+    if verdict.direction == "against" and "audit's" in verdict.asked.source:
         return f"The margin of {margin} is this audit's own."
     if verdict.direction == "for" and shown.low <= 0 <= shown.high:
         return f"The interval includes 0; the claim allows a loss of {margin}."
@@ -75,3 +85,75 @@ def _open(part: Part, parts: int) -> str:
 
 def _deciding(verdict: Verdict) -> list[Part]:
     return [part for part in verdict.parts if part.deciding]
+
+
+def computed_words(part: Part) -> str:
+    """The interval as effect -/+ quantile x standard error, in points; why there is none where it has none."""
+    estimate = part.estimate
+    if not math.isfinite(estimate.se):
+        return f"{100 * estimate.effect:+.3f} points; no interval, which needs two seeds and two groups"
+    quantile = estimate.quantile((1 + LEVEL) / 2)
+    return (
+        f"{100 * estimate.effect:+.3f} -/+ {quantile:.3f} x {100 * estimate.se:.3f} "
+        f"= {100 * part.low:+.3f} to {100 * part.high:+.3f} points"
+    )
+
+
+def variance_rows(part: Part) -> list[dict[str, Any]]:
+    """The terms of the variance of the effect, in points squared, with degrees of freedom."""
+    return [
+        {
+            "source": source,
+            "variance": 1e4 * variance if math.isfinite(variance) else None,
+            "degrees of freedom": degrees if math.isfinite(degrees) else None,
+        }
+        for source, (variance, degrees) in part.estimate.terms.items()
+    ]
+
+
+def variance_words(part: Part) -> str:
+    """The same in a line: ``groups 0.52 (36.0 degrees of freedom), seeds 0.11 (2.0)``."""
+    words: list[str] = []
+    for row in variance_rows(part):
+        size = "unknown" if row["variance"] is None else f"{row['variance']:.3g}"
+        degrees, unit = row["degrees of freedom"], "" if words else " degrees of freedom"
+        words.append(f"{row['source']} {size}" + ("" if degrees is None else f" ({degrees:.1f}{unit})"))
+    return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """A rule that was changed once results were known. date: of the change. before: what was done until then."""
+
+    date: str
+    rule: str
+    change: str
+    before: str
+
+
+@cache
+def amendments() -> tuple[Amendment, ...]:
+    """All of them, oldest first."""
+    entries = yaml.safe_load(files("reports.claims").joinpath("amendments.yaml").read_text(encoding="utf-8"))
+    return tuple(Amendment(**{**entry, "date": str(entry["date"])}) for entry in entries)
+
+
+def judged_later(verdict: Verdict, evidence: Evidence) -> str:
+    """The mark of a verdict by rules that were set after some cell that it rests on had finished; mostly empty."""
+    newest = max(amendment.date for amendment in amendments())
+    days = (evidence.records[cell].finished_at[:10] for cell in verdict.cells if cell in evidence.records)
+    return f"judged by the rules of {newest}, set after its cells" if any("" < day < newest for day in days) else ""
+
+
+def chance_words(verdicts: Sequence[Verdict]) -> str:
+    """That claims are not corrected jointly, with the number of verdicts that chance alone would bring."""
+    asked = [v for v in verdicts if not (v.unaskable or v.unequal)]
+    count = sum(v.low is not None and math.isfinite(v.low) for v in asked)
+    if not count:
+        return ""
+    each = 100 * ONE_SIDED
+    return (
+        f"Claims are not corrected jointly. {count} verdicts here rest on an interval. If every true effect lay "
+        f"exactly on its margin, chance alone would be expected to make {2 * ONE_SIDED * count:.1f} of them "
+        f"reproduced or contradicted ({each:g} % each way), and fewer where all parts of a claim must hold at once."
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Final, Literal
 
-from carft.core.errors import UserError
 from carft.data.family import Pool
 from reports.analysis.contrasts import Contrast, Part, pool, sampled
 from reports.analysis.controls import Presumed, equivalence_of
@@ -178,8 +177,8 @@ def _reworded(text: str, words: Mapping[str, str]) -> str:
 class Verdict:
     """The answer to a claim, with everything a reader needs to doubt it. Numbers are shares of 1."""
 
-    claim: str
-    title: str
+    asked: Claim
+    """The claim, in the words in which it was asked of the scope."""
     scale: str
     direction: Direction = "open"
     """What the intervals say; :attr:`verdict` is the word for it."""
@@ -234,8 +233,7 @@ class Verdict:
         """A verdict with the numbers of the part that stands for the claim."""
         estimate = shown.estimate
         return Verdict(
-            claim.id,
-            claim.title,
+            claim,
             evidence.scale,
             direction,
             None if math.isnan(estimate.effect) else estimate.effect,
@@ -251,6 +249,16 @@ class Verdict:
             finding,
             scope=evidence.name,
         )
+
+    @property
+    def claim(self) -> str:
+        """Id of the claim."""
+        return self.asked.id
+
+    @property
+    def title(self) -> str:
+        """What is claimed, in a few words."""
+        return self.asked.title
 
     @property
     def verdict(self) -> Answer:
@@ -320,39 +328,9 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-#: claims of one's own that this process was asked for
-_own: dict[str, Claim] = {}
-
-
-def ledger() -> dict[str, Claim]:
-    """Claim id -> claim, by number; then the claims of one's own."""
-    return {**shipped(), **_own}
-
-
-def gain_claims() -> list[Claim]:
-    """The claims that CAR-FT gains over FT."""
-    return [claim for claim in shipped().values() if claim.gain]
-
-
-def gain_claim(gain: Gain) -> Claim:
-    """The claim of one gain."""
-    return next(claim for claim in gain_claims() if claim.gain == gain)
-
-
-def set_own(claims: Mapping[str, Claim], source: str) -> None:
-    """Ask these claims in place of those of one's own that were asked before.
-
-    source: the file that has them, for messages. Raises ``UserError`` for an id of the ledger.
-    """
-    if taken := next((name for name in claims if name in shipped()), None):
-        raise UserError(f"'{source}' has a claim '{taken}', which the ledger has already.", "Give it another id.")
-    _own.clear()
-    _own.update(claims)
-
-
 @cache
-def shipped() -> dict[str, Claim]:
-    """Claim id -> claim of the ledger: ``CLAIM`` of every module in ``reports/claims/ledger``, by number."""
+def ledger() -> dict[str, Claim]:
+    """Claim id -> claim: ``CLAIM`` of every module in ``reports/claims/ledger``, by number."""
     folder = import_module("reports.claims.ledger")
     modules = [import_module(f"{folder.__name__}.{module.name}") for module in iter_modules(folder.__path__)]
     claims: list[Claim] = [module.CLAIM for module in modules]
@@ -360,14 +338,31 @@ def shipped() -> dict[str, Claim]:
 
 
 def _number(claim: Claim) -> tuple[int, str]:
-    digits = "".join(filter(str.isdigit, claim.id))
-    return int(digits), claim.id
+    return int("".join(filter(str.isdigit, claim.id))), claim.id
+
+
+def gain_claims() -> list[Claim]:
+    """The claims that CAR-FT gains over FT."""
+    return [claim for claim in ledger().values() if claim.gain]
+
+
+def gain_claim(gain: Gain) -> Claim:
+    """The claim of one gain."""
+    return next(claim for claim in gain_claims() if claim.gain == gain)
 
 
 def not_run(claim: Claim, evidence: Evidence, missing: str, command: str = "") -> Verdict:
     """The verdict where evidence is missing: what, and the command that makes it."""
-    command = command or (evidence.scope.command if evidence.scope else "python cli.py sweep downstream")
-    return Verdict(claim.id, claim.title, evidence.scale, missing=missing, scope=evidence.name, command=command)
+    command = command or sweep_command(evidence)
+    return Verdict(claim, evidence.scale, missing=missing, scope=evidence.name, command=command)
+
+
+def sweep_command(evidence: Evidence, methods: Iterable[str] = ()) -> str:
+    """The sweep that fills a scope. methods: those that it must run; none for those that it runs by itself."""
+    sweep = evidence.scope.command if evidence.scope else "python cli.py sweep downstream"
+    named = dict.fromkeys(("zeroshot", *methods))
+    plugin = " --plugin FILE" if any(map(evidence.archive.catalog.plugged, named)) else ""
+    return f"{sweep} --methods {','.join(named)}{plugin}" if methods else sweep
 
 
 def decide(claim: Claim, evidence: Evidence, wanted: Sequence[Part | None], missing: str, command: str = "") -> Verdict:
@@ -486,16 +481,17 @@ class MeanClaim(Claim):
     """The set of the references whose number the effect is compared with."""
     missing: str = field(kw_only=True, default="ft and car_ft")
     """What to run where a side is absent."""
+    run: Sequence[str] = field(kw_only=True, default=())
+    """Methods that the sweep of a scope must name to run both sides; none where it runs them by itself."""
 
     def decide(self, evidence: Evidence) -> Verdict:
         settings: dict[str, Any] = {"margin": self.margin, "side": self.side}
         others = self.reported(evidence, self.reported_on)
         parts = mean_parts(evidence, self.contrast, self.name, reported=others, **settings)
         shown = (pool(evidence, c, name, deciding=False, **settings) for name, c in self.beside.items())
-        verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, self.command(evidence))
+        verdict = decide(self, evidence, [*parts, *supporting(*shown)], self.missing, sweep_command(evidence, self.run))
         words = self.against_references(evidence, {self.reported_on: verdict.parts[0]}) if verdict.parts else ""
         return replace(verdict, finding=verdict.finding + words)
 
-    def command(self, evidence: Evidence) -> str:
-        """What runs both sides; empty for the sweep of the scope."""
-        return ""
+    def gains(self, evidence: Evidence) -> list[Part]:
+        return supporting(pool(evidence, self.contrast, self.name.partition(", ")[2]))

@@ -13,20 +13,35 @@ from reports.claims.proposals import proposal
 from reports.claims.rules import Answer, Claim, Verdict, ledger, not_run
 from reports.evidence.evidence import CAR_FT, Evidence
 
-__all__ = ["Answer", "Claim", "Part", "Verdict", "as_asked", "ledger", "verdicts"]
+__all__ = ["Answer", "Claim", "Part", "Verdict", "ledger", "verdicts"]
 
 
-def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None) -> list[Verdict]:
-    """Verdicts in the ledger's order; of each claim one per scope that it is asked of, or one that says `not run`.
+def verdicts(evidence: Evidence, checks: Sequence[NullCheck] | None = None, own: Sequence[Claim] = ()) -> list[Verdict]:
+    """Verdicts in the ledger's order, then on own claims; of each one per scope that it is asked of, or `not run`.
 
     checks: the null checks, if they were made already. With one of them failed nothing is decided about CAR-FT.
     """
     failed = failures(null_checks(evidence) if checks is None else checks)
-    return [_doubted(verdict, evidence, failed) for verdict in _decided(evidence)]
+    return [
+        _doubted(verdict, evidence, failed)
+        for claim in (*ledger().values(), *own)
+        for verdict in _decided(claim, evidence)
+    ]
+
+
+def changed_margins(evidence: Evidence) -> dict[str, str]:
+    """Claim -> that its margin is not that of the plan of a sweep of this folder, as half a sentence."""
+    changes = {}
+    for plan in evidence.archive.protocol.journal.of("planned"):
+        for name, planned in plan.claims.items():
+            if name in ledger() and isinstance(planned, float) and planned != ledger()[name].margin:
+                now = f"{ledger()[name].margin_points:g} points"
+                changes[name] = f"the margin of {name} is {now}, and was {100 * planned:g} when a sweep was planned"
+    return changes
 
 
 def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) -> Verdict:
-    """The verdict, in doubt where a null check failed that it rests on, or a search range is too narrow.
+    """The verdict, in doubt where its margin changed, a null check failed that it rests on, or a range is too narrow.
 
     Null checks are of CAR-FT: with a failed one its code or records are not sound. A range is too narrow where too many
     winners of a method lie at its edge.
@@ -35,14 +50,13 @@ def _doubted(verdict: Verdict, evidence: Evidence, failed: Sequence[NullCheck]) 
         return verdict
     cells = [evidence.records[cell].cell for cell in verdict.cells if cell in evidence.records]
     used = {*verdict.cells, *(parent for cell in cells for parent in cell.parents)}
+    doubts = [words for claim, words in changed_margins(evidence).items() if claim == verdict.claim]
     if failed and any(evidence.records[c].cell.method == CAR_FT.method for c in used if c in evidence.records):
-        doubt = f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})"
+        doubts.append(f"a null check failed ({'; '.join(f'{check.name}: {check.words}' for check in failed)})")
     elif ranges := narrow_ranges(study for study in _studies(evidence) if used & {*study.confirm, study.winner}):
         listed = ", ".join(f"{name} of {method} ({n} of {of})" for (method, name), (n, of) in sorted(ranges.items()))
-        doubt = f"the search range is too narrow: winners lie at the edge for {listed}"
-    else:
-        return verdict
-    return replace(verdict, damage=(doubt, *verdict.damage))
+        doubts.append(f"the search range is too narrow: winners lie at the edge for {listed}")
+    return replace(verdict, damage=(*doubts, *verdict.damage))
 
 
 def _studies(evidence: Evidence) -> Iterable[StudyFile]:
@@ -51,20 +65,14 @@ def _studies(evidence: Evidence) -> Iterable[StudyFile]:
     return {study.id: study for studies in kept for study in studies}.values()
 
 
-def _decided(evidence: Evidence) -> list[Verdict]:
-    decided = []
-    for claim in ledger().values():
-        asked = [view for view in evidence.views() if _is_asked(claim, view)]
-        if not claim.asked_of:
-            decided.append(claim.decide(evidence))
-        elif asked:
-            decided += [_decided_in(_as_asked(claim, view), view) for view in asked]
-        else:
-            # no scope of this folder can be asked: what would have to be there
-            unasked = not_run(claim, evidence, *proposal(claim, evidence))
-            scale = evidence.scale if claim.scale == "any" else claim.scale
-            decided.append(replace(unasked, scope="", scale=scale))
-    return decided
+def _decided(claim: Claim, evidence: Evidence) -> list[Verdict]:
+    if not claim.asked_of:
+        return [claim.decide(evidence)]
+    if asked := [view for view in evidence.views() if _is_asked(claim, view)]:
+        return [_decided_in(claim.asked_of_family(view.scope.family), view) for view in asked if view.scope]
+    # no scope of this folder can be asked: what would have to be there
+    scale = evidence.scale if claim.scale == "any" else claim.scale
+    return [replace(not_run(claim, evidence, *proposal(claim, evidence)), scope="", scale=scale)]
 
 
 def _decided_in(claim: Claim, view: Evidence) -> Verdict:
@@ -74,17 +82,6 @@ def _decided_in(claim: Claim, view: Evidence) -> Verdict:
         return verdict
     sensitivity = Sensitivity.of(view, claim.presumes, verdict.smallest_visible, verdict.cells)
     return replace(verdict, unaskable=sensitivity.unaskable, insensitive=sensitivity.insensitive)
-
-
-def as_asked(verdict: Verdict, evidence: Evidence) -> Claim:
-    """The claim of a verdict in the words in which it was asked of the verdict's scope."""
-    view = next((view for view in evidence.views() if view.name == verdict.scope), None)
-    claim = ledger()[verdict.claim]
-    return claim if view is None else _as_asked(claim, view)
-
-
-def _as_asked(claim: Claim, view: Evidence) -> Claim:
-    return claim if view.scope is None else claim.asked_of_family(view.scope.family)
 
 
 def _is_asked(claim: Claim, view: Evidence) -> bool:

@@ -1,8 +1,16 @@
-"""What a reader must know of the cells behind a number before believing it. Tables and page print it beside the row."""
+"""Which cells were opened on held-out sets, and what a reader must know of the cells behind a number.
+
+Tables and page print a caveat beside every row that rests on such a cell.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
 
 from carft.core.errors import UserError
 from carft.spec.cell import Cell
@@ -10,8 +18,11 @@ from carft.spec.resolve import RANDOM
 from carft.store.study import narrow_ranges
 from reports.evidence.evidence import Evidence
 from reports.evidence.protocol import DEPARTED
-from reports.evidence.sealed_access import EXTENDED, MARK, SealedAccess
 
+#: what is said of a number whose test set was seen before selection
+MARK = "test seen during search"
+#: the same, of cells of a study that began or went on once test numbers of its question were known
+EXTENDED = "extended after test was seen"
 FIXTURE = "fixture: no real image"
 UNATTESTED = "data not attested"
 DIFFERENT_PIXELS = "pixels differ from the attested ones"
@@ -28,27 +39,134 @@ ANSWERS: Mapping[str, str] = {
 }
 
 
-def caveats(evidence: Evidence, unsealings: SealedAccess) -> dict[str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class SealedAccess:
+    """Which cells were opened on held-out sets: by the log, and each evaluation that is there at least once."""
+
+    evidence: Evidence
+
+    @cached_property
+    def openings(self) -> dict[str, Counter[str]]:
+        """Cell -> (set -> times). Without a log every evaluation counts once."""
+        openings: dict[str, Counter[str]] = defaultdict(Counter)
+        for line in self.evidence.store.unsealings():
+            openings[line.cell][line.set] += 1
+        for cell in self.evidence.records:
+            for name in self.evidence.store.evaluated(cell):
+                openings[cell][name] = max(1, openings[cell][name])
+        return dict(openings)
+
+    @cached_property
+    def by(self) -> dict[str, set[str]]:
+        """Cell -> commands that opened it; empty without a log."""
+        by: dict[str, set[str]] = defaultdict(set)
+        for line in self.evidence.store.unsealings():
+            by[line.cell].add(line.by)
+        return dict(by)
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """Cell with a record -> search, confirm, grid, untrained, post-hoc or single."""
+        roles = {}
+        for record in self.evidence.records.values():
+            trained = "single" if record.cell.hyperparameters else "untrained"
+            roles[record.id] = "post-hoc" if record.cell.parents else trained
+        studies = self.evidence.archive.studies
+        for study in studies:
+            roles |= dict.fromkeys(study.grid, "grid") | dict.fromkeys(study.confirm, "confirm")
+        return roles | {trial.cell: "search" for study in studies for trial in study.trials}
+
+    @cached_property
+    def planned(self) -> set[str]:
+        """Search cells that a sweep opened for oracle selection alone, which chooses nothing that is reported."""
+        oracle = {trial.cell for study in self.evidence.archive.studies if study.oracle for trial in study.trials}
+        return {cell for cell in oracle & self.openings.keys() if self.by.get(cell) == {"sweep"}}
+
+    @cached_property
+    def seen(self) -> set[str]:
+        """Search cells that were opened otherwise."""
+        return {cell for cell in self.openings if self.roles.get(cell) == "search"} - self.planned
+
+    @cached_property
+    def marked(self) -> dict[str, set[str]]:
+        """Mark -> cells of the studies that it is of, and what was interpolated from them; most serious first."""
+        check, studies = self.evidence.archive.protocol, self.evidence.archive.studies
+        tainted = {c for s in studies if any(t.cell in self.seen for t in s.trials) for c in s.confirm}
+        departed = {c for s in studies if s.id in check.departures for c in s.confirm}
+        extended = {c for s in studies if s.extended_from or s.id in check.late for c in s.confirm}
+        cells: Mapping[str, Set[str]] = {MARK: self.seen | tainted, DEPARTED: departed, EXTENDED: extended}
+        made_of = {record.id: record.cell.parents for record in self.evidence.records.values()}
+        return {
+            mark: {*own, *(cell for cell, parents in made_of.items() if not own.isdisjoint(parents))}
+            for mark, own in cells.items()
+        }
+
+    def words(self) -> str:
+        """The state of the seal in a few sentences."""
+        if not self.openings:
+            return "No cell was unsealed."
+        counts = Counter(self.roles.get(cell, "superseded") for cell in self.openings)
+        listed = ", ".join(f"{count} {role}" for role, count in sorted(counts.items()))
+        most = max(times for sets in self.openings.values() for times in sets.values())
+        words = [
+            f"{len(self.openings)} cells were unsealed ({listed}), "
+            f"{'each set once' if most == 1 else f'a set up to {most} times'}."
+        ]
+        if self.seen:
+            words.append(
+                f"{len(self.seen)} search cells were unsealed: test numbers were seen before selection. Every number "
+                f"that rests on their studies is marked '{MARK}'."
+            )
+        elif self.planned:
+            words.append(f"{len(self.planned)} search cells were opened by the sweep for oracle selection alone.")
+        else:
+            words.append("No search cell was unsealed.")
+        if extended := len(self.marked[EXTENDED]):
+            words.append(
+                f"{extended} cells belong to studies that began, or went on, after test numbers of their question "
+                f"could be seen; they are marked '{EXTENDED}'."
+            )
+        if departed := len(self.marked[DEPARTED]):
+            words.append(
+                f"{departed} cells belong to studies that were not conducted by the protocol; they are marked "
+                f"'{DEPARTED}', and nothing is decided by them."
+            )
+        if not self.by:
+            words.append("The folder has no log of unsealings, so repeated openings cannot be seen.")
+        return " ".join(words)
+
+    def table(self) -> pd.DataFrame:
+        """One row per unsealed cell."""
+        columns = ("cell", "task", "method", "role", "sets", "most_often", "by", "caution")
+        rows = []
+        for cell, sets in sorted(self.openings.items()):
+            record = self.evidence.records.get(cell)
+            what = (self.evidence.label(record.cell.task), record.cell.method) if record else ("", "")
+            role, by = self.roles.get(cell, "superseded"), " ".join(sorted(self.by.get(cell, ())))
+            caution = MARK if cell in self.seen else ""
+            rows.append((cell, *what, role, " ".join(sorted(sets)), max(sets.values()), by, caution))
+        return pd.DataFrame(rows, columns=list(columns))
+
+
+def caveats(evidence: Evidence, access: SealedAccess) -> dict[str, tuple[str, ...]]:
     """Cell -> its cautions, most serious first; cells without any are left out.
 
     A record without an answer about its data (of an older version) counts as not attested.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    cautions = {}
     narrow = {cell for view in evidence.views() for cell in _allowed_edges(view)}
     for record in evidence.records.values():
         attested = str(record.provenance["digests"].get("attested", "unknown"))
         words = (
-            MARK if record.id in unsealings.tainted else "",
-            DEPARTED if record.id in unsealings.departed else "",
-            EXTENDED if record.id in unsealings.extended else "",
+            *(mark for mark, cells in access.marked.items() if record.id in cells),
             ALLOWED_EDGES if narrow & {record.id, *record.cell.parents} else "",
             UNTRAINED_START if record.cell.pretrained == RANDOM else "",
             ONE_TEMPLATE if record.cell.method.startswith("car_ft") and has_one_template(evidence, record.cell) else "",
             ANSWERS.get(attested, FIXTURE if "fixture" in attested else FAILED),
         )
         if any(words):
-            found[record.id] = tuple(filter(None, words))
-    return found
+            cautions[record.id] = tuple(filter(None, words))
+    return cautions
 
 
 def _allowed_edges(view: Evidence) -> set[str]:

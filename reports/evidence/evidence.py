@@ -55,6 +55,22 @@ class Entry:
 
 ZERO_SHOT, FT, CAR_FT = Entry("zeroshot"), Entry("ft"), Entry("car_ft")
 WISE, WISE_CAR = Entry("wise_ft", "ft"), Entry("wise_ft", "car_ft")
+
+
+def entries_of(methods: Mapping[str, MethodCard]) -> tuple[Entry, ...]:
+    """The rows of tables: every method, then the interpolations of every trained one, then soups."""
+    return (
+        *(Entry(name) for name, method in methods.items() if method.kind != "post-hoc"),
+        *(Entry("wise_ft", name) for name, method in methods.items() if method.kind == "trained"),
+        *(
+            Entry("soup", name, greedy=rule)
+            for name, method in methods.items()
+            if method.in_soups
+            for rule in SOUP_RULES
+        ),
+    )
+
+
 #: what pictures, levels and sentences set side by side
 COMPARED = (ZERO_SHOT, FT, CAR_FT)
 
@@ -209,13 +225,8 @@ class Evidence:
         return self.archive.catalog.trained_methods()
 
     def entries(self) -> tuple[Entry, ...]:
-        """The rows of the tables: every method, then the interpolations of every trained one, then soups."""
-        souped = self.archive.catalog.souped_methods()
-        return (
-            *(Entry(name) for name, method in self.methods.items() if method.kind != "post-hoc"),
-            *(Entry("wise_ft", name) for name in self.trained_methods),
-            *(Entry("soup", name, greedy=rule) for name in souped for rule in SOUP_RULES),
-        )
+        """The rows of the tables."""
+        return entries_of(self.methods)
 
     def selected_on(self, entry: Entry) -> str:
         """What chose the hyperparameters of an entry."""

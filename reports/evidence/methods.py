@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from carft.spec.catalog import BUILT_IN, Catalog
+from carft.spec.catalog import Catalog
 from carft.spec.registry import METHODS, MethodCard
 from carft.store.records import Store
 from carft.store.stored_catalog import stored_catalog
@@ -27,11 +27,6 @@ def report_catalog(store: Store) -> Catalog:
 def methods() -> Mapping[str, MethodCard]:
     """Return the methods of the results folder that is reported, by name: drawings and words need their labels."""
     return _METHODS.get()
-
-
-def method_card(name: str) -> MethodCard:
-    """Return the card of one of :func:`methods`, or of an installed one. Raises ``UserError`` for an unknown name."""
-    return methods()[name] if name in methods() else BUILT_IN.method(name)
 
 
 @contextmanager

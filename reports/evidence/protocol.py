@@ -46,8 +46,8 @@ class ProtocolCheck:
     """What is no departure by itself: several versions of the code, plugins, incomplete lines."""
     code: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Study -> digests of the code that ran its cells."""
-    lines: Mapping[str, Sequence[Line]] = field(default_factory=dict)
-    """Cell -> lines of the journal that name its files."""
+    files: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """File of a finished cell, such as ``cells/<id>/record.json`` -> its sha256 in the journal, each that it had."""
 
 
 def check_protocol(store: Store, records: Mapping[str, Record], studies: Sequence[StudyFile]) -> ProtocolCheck:
@@ -86,10 +86,14 @@ class _Folder:
             except Exception as error:  # a tampered file may raise anything, and ends no other study's check
                 departures[study.id].append(unchecked(error))
         kept = {study: tuple(dict.fromkeys(words)) for study, words in departures.items() if words}
-        done = [cell for cell in self.store.ids() if cell in self.finished]
-        lines = {cell: [*self.finished[cell], *self.opened.get(cell, ())] for cell in done}
+        files = {
+            f"cells/{cell}/{name}": digests
+            for cell in self.store.ids()
+            if self.finished[cell]
+            for name, digests in _digests([*self.finished[cell], *self.opened[cell]]).items()
+        }
         late = frozenset(study.id for study in self.studies if self._is_late(study))
-        return ProtocolCheck(self.journal, kept, tuple(elsewhere), late, tuple(self._marks()), self.code, lines)
+        return ProtocolCheck(self.journal, kept, tuple(elsewhere), late, tuple(self._marks()), self.code, files)
 
     @cached_property
     def studies(self) -> list[StudyFile]:
@@ -103,46 +107,40 @@ class _Folder:
 
     @cached_property
     def finished(self) -> dict[str, list[Line]]:
-        """Cell -> the lines that tell that it finished, of records that were not superseded."""
-        lines: dict[str, list[Line]] = defaultdict(list)
-        for line in self.journal.of("finished", "superseded"):
-            if line.kind == "finished":
-                lines[line.cell].append(line)
-            else:
-                lines.pop(line.cell, None)
-        return dict(lines)
+        """Cell -> the lines that tell that it finished, of records that were not superseded; empty for other cells."""
+        return self._lines("finished")
 
     @cached_property
     def opened(self) -> dict[str, list[Line]]:
-        """Cell -> the lines that tell of its openings, of records that were not superseded."""
+        """Cell -> the lines that tell of its openings, of records that were not superseded; empty for other cells."""
+        return self._lines("opened")
+
+    def _lines(self, kind: str) -> dict[str, list[Line]]:
         lines: dict[str, list[Line]] = defaultdict(list)
-        for line in self.journal.of("opened", "superseded"):
-            if line.kind == "opened":
+        for line in self.journal.of(kind, "superseded"):
+            if line.kind == kind:
                 lines[line.cell].append(line)
             else:
-                lines.pop(line.cell, None)
-        return dict(lines)
+                lines[line.cell].clear()
+        return lines
 
     @cached_property
     def plans(self) -> dict[str, StudyPlan]:
-        """Study -> its largest plan."""
-        plans: dict[str, StudyPlan] = {}
-        for plan in (study for line in self.journal.of("planned") for study in line.studies):
-            if plan.study not in plans or (plan.trials, len(plan.seeds)) > _size(plans[plan.study]):
-                plans[plan.study] = plan
-        return plans
+        """Study -> its largest plan, the first of equal ones."""
+        plans = (plan for line in self.journal.of("planned") for plan in line.studies)
+        ordered = sorted(plans, key=lambda plan: (plan.trials, len(plan.seeds)), reverse=True)
+        return {plan.study: plan for plan in reversed(ordered)}
 
     def _owners(self, cell: str) -> list[str]:
         """The studies that a cell stands against: those that name it, else all of its task and method."""
-        lines = self.finished.get(cell, [])
-        record = self.records.get(cell)
-        parents = record.cell.parents if record else (lines[-1].made_of if lines else ())
-        if parents:
+        about = self.records[cell].cell if cell in self.records else None
+        line = next(iter(self.finished[cell][-1:]), None)
+        if parents := about.parents if about else line.made_of if line else ():
             return list(dict.fromkeys(owner for parent in parents for owner in self._owners(parent)))
         if named := self._naming.get(cell):
             return named
-        task, method = (record.cell.task, record.cell.method) if record else self._what(lines)
-        return [study.id for study in self.every_study if (study.task, study.method) == (task, method)]
+        told = about or line
+        return [s.id for s in self.every_study if told and (s.task, s.method) == (told.task, told.method)]
 
     @cached_property
     def _naming(self) -> dict[str, list[str]]:
@@ -152,21 +150,18 @@ class _Folder:
                 naming[cell].append(study.id)
         return dict(naming)
 
-    @staticmethod
-    def _what(lines: Sequence[Line]) -> tuple[str, str]:
-        return (lines[-1].task, lines[-1].method) if lines else ("", "")
-
     def _each_cell(self) -> Iterator[tuple[list[str], str]]:
         """(studies that it stands against, departure) of every cell that is not what the journal tells."""
         done = set(self.store.ids())
-        for cell in sorted({*self.finished, *self.opened, *done}):
+        told = {cell for lines in (self.finished, self.opened) for cell in lines if lines[cell]}
+        for cell in sorted(told | done):
             for words in self._of_cell(cell, cell in done):
                 yield self._owners(cell), words
         for cell, kind in self._other_inputs():
             yield self._owners(cell), f"cell {cell} was computed with other {kind} than most cells of its task"
 
     def _of_cell(self, cell: str, is_done: bool) -> Iterator[str]:
-        lines, openings = self.finished.get(cell, []), self.opened.get(cell, [])
+        lines, openings = self.finished[cell], self.opened[cell]
         if not is_done:
             yield f"cell {cell} {'was opened on test' if openings else 'finished'} and has no record"
             return
@@ -177,7 +172,7 @@ class _Folder:
             yield f"the record of cell {cell} is not the one that the journal names"
         if replaced := sorted({name for line in lines for name in line.replaced}):
             yield f"cell {cell} ran with replaced code: {', '.join(replaced)}"
-        named = _by_name(openings)
+        named = _digests(openings)
         there = {f"evaluations/{path.name}": path for path in self.store.evaluation_paths(cell)}
         for name in sorted(name for name in named if name.endswith(".json")):
             if name not in there:
@@ -225,7 +220,7 @@ class _Folder:
             if line.trials > len(study.trials):
                 yield f"it had {line.trials} trials when cell {line.winner} was selected"
             other = line.trials == len(study.trials) and line.winner != study.winner
-            if other and study.extended_from is None and self.opened.keys() & {*line.confirm}:
+            if other and study.extended_from is None and any(self.opened[cell] for cell in line.confirm):
                 yield f"cell {line.winner} was its winner when test was opened, and it does not say so"
         if study.extended_from is None and any(line.study == study.id for line in self.journal.of("extended")):
             yield "it was extended after test was seen, and does not say so"
@@ -245,7 +240,7 @@ class _Folder:
     @cached_property
     def _opened_outside(self) -> list[Cell]:
         """Trained cells that were opened on a held-out set, and that no study names."""
-        cells = [self.records[cell].cell for cell in self.opened if cell in self.records]
+        cells = [self.records[cell].cell for cell, lines in self.opened.items() if lines and cell in self.records]
         return [c for c in cells if c.hyperparameters and not c.parents and c.id not in self._naming]
 
     def _is_passed_over(self, cell: Cell, study: StudyFile, winner: Cell) -> bool:
@@ -262,10 +257,8 @@ class _Folder:
         winner = self._winner(study)
         selected = {c for line in self.journal.of("selected") if line.study == study.id for c in line.confirm}
         same = {c.id for c in self._opened_outside if winner is not None and _asks_same(c, study, winner)}
-        first = min(
-            (line.when for c in {*study.confirm, *selected, *same} for line in self.opened.get(c, ())), default=""
-        )
-        ends = (self.finished[trial.cell][0].when for trial in study.trials if trial.cell in self.finished)
+        first = min((line.when for c in {*study.confirm, *selected, *same} for line in self.opened[c]), default="")
+        ends = (self.finished[trial.cell][0].when for trial in study.trials if self.finished[trial.cell])
         return bool(first) and any(end > first for end in ends)
 
     @cached_property
@@ -273,8 +266,7 @@ class _Folder:
         """Study -> digests of the code that ran its cells."""
         cells = {study.id: {*study.confirm, *(t.cell for t in study.trials)} for study in self.every_study}
         return {
-            study: frozenset(line.code for cell in own for line in self.finished.get(cell, ()))
-            for study, own in cells.items()
+            study: frozenset(line.code for cell in own for line in self.finished[cell]) for study, own in cells.items()
         }
 
     def _marks(self) -> Iterator[str]:
@@ -290,17 +282,13 @@ class _Folder:
             yield f"The journal '{name}' ends in an incomplete line of a killed process; it counts for nothing."
 
 
-def _size(plan: StudyPlan) -> tuple[int, int]:
-    return plan.trials, len(plan.seeds)
-
-
-def _by_name(lines: Iterable[Line]) -> dict[str, set[str]]:
+def _digests(lines: Iterable[Line]) -> dict[str, frozenset[str]]:
     """File -> its digests in some lines."""
     names: dict[str, set[str]] = defaultdict(set)
     for line in lines:
         for name, digest in line.files.items():
             names[name].add(digest)
-    return names
+    return {name: frozenset(digests) for name, digests in names.items()}
 
 
 def _unplanned(study: StudyFile, winner: Cell, plan: StudyPlan) -> Iterator[str]:

@@ -10,7 +10,7 @@ from carft.spec.cell import PROTOCOL
 from carft.spec.training import NO_CLIP
 from carft.spec.weights import display_form
 from carft.store.study import StudyFile
-from reports.claims.amendments import amendments
+from reports.claims.notes import amendments
 from reports.evidence.caveats import ANSWERS
 from reports.evidence.evidence import Evidence
 from reports.evidence.methods import methods

@@ -16,10 +16,9 @@ from markupsafe import Markup, escape
 
 from carft.store.study import edge_words
 from reports.analysis.levels import recognition_sentences
-from reports.claims.amendments import Amendment, amendments, chance_words
 from reports.claims.answer import PageAnswer
-from reports.claims.notes import first_sight, worst_of
-from reports.claims.verdicts import Claim, Verdict, as_asked
+from reports.claims.notes import Amendment, amendments, chance_words, first_sight, worst_of
+from reports.claims.verdicts import Claim, Verdict
 from reports.figures.contexts import confusion_sentences
 from reports.figures.figure import DrawnFigure, figures, interactive_data
 from reports.figures.style import prompt_words
@@ -122,7 +121,7 @@ class Content:
             seal=sources.unsealings.words(),
             chance=chance_words(verdicts),
             amendments=amendments(),
-            claims=[(as_asked(v, evidence), v) for v in verdicts],
+            claims=[(v.asked, v) for v in verdicts],
             tables=shown,
             gallery=Gallery.of(sources, pictures or {}),
             levels=levels_of(tables["levels"]),

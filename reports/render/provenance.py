@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from carft.spec.cell import PROTOCOL, Cell
 from carft.spec.weights import display_form
 from reports.analysis.contrasts import Part
-from reports.claims.verdicts import Verdict, as_asked
-from reports.claims.workings import computed_words, variance_words
+from reports.claims.notes import computed_words, variance_words
+from reports.claims.verdicts import Verdict
 from reports.evidence.evidence import Evidence
 from reports.figures.style import label
 from reports.render.formatting import FormattedTable, amount, points, shown_part
@@ -128,8 +128,7 @@ class _Book:
         """The verdicts, each with its rule and the numbers of the part that stands for it."""
         shown = [(verdict, shown_part(verdict)) for verdict in self.sources.verdicts]
         facts = [
-            [("rule", as_asked(verdict, self.sources.evidence).rule), ("verdict", verdict.reason), *_workings(part)]
-            for verdict, part in shown
+            [("rule", verdict.asked.rule), ("verdict", verdict.reason), *_workings(part)] for verdict, part in shown
         ]
         return self._numbers("claims", [verdict.cells for verdict, _ in shown], facts, shown)
 

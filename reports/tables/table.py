@@ -20,12 +20,11 @@ import pandas as pd
 from carft.core.errors import unknown
 from reports.analysis.established import Asked, ask_controls
 from reports.analysis.null_checks import NullCheck, null_checks
-from reports.claims.amendments import judged_later
 from reports.claims.answer import PageAnswer
-from reports.claims.verdicts import Verdict, verdicts
-from reports.evidence.caveats import caveats, said_of
+from reports.claims.notes import judged_later
+from reports.claims.verdicts import Claim, Verdict, verdicts
+from reports.evidence.caveats import SealedAccess, caveats, said_of
 from reports.evidence.evidence import Entry, Evidence
-from reports.evidence.sealed_access import SealedAccess
 
 Format = Literal["share", "points", "general"]
 #: column -> value
@@ -43,12 +42,14 @@ class Sources:
 
     evidence: Evidence
     """The records of the results folder."""
+    own: Sequence[Claim] = ()
+    """Claims that are asked after those of the ledger."""
     _tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """The verdicts, each with its cautions: page, tables, terminal and JSON all show these."""
-        plain = verdicts(self.evidence, self.checks)
+        plain = verdicts(self.evidence, self.checks, self.own)
         return [replace(verdict, caution=self._caution(verdict)) for verdict in plain]
 
     def _caution(self, verdict: Verdict) -> str:
@@ -74,7 +75,7 @@ class Sources:
     @cached_property
     def unsealings(self) -> SealedAccess:
         """Which cells were evaluated on sealed sets."""
-        return SealedAccess.of(self.evidence)
+        return SealedAccess(self.evidence)
 
     @cached_property
     def caveats(self) -> Mapping[str, tuple[str, ...]]:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from reports.analysis.contrasts import Contrast, Part, pool
-from reports.claims.rules import MeanClaim, Reference, supporting
-from reports.evidence.evidence import CAR_FT, FT, Evidence
+from reports.analysis.contrasts import Contrast
+from reports.claims.rules import MeanClaim, Reference
+from reports.evidence.evidence import CAR_FT, FT
 
-
-class InDistribution(MeanClaim):
-    """Superiority on the test sets."""
-
-    def gains(self, evidence: Evidence) -> list[Part]:
-        return supporting(pool(evidence, self.contrast, "ID test"))
-
-
-CLAIM = InDistribution(
+CLAIM = MeanClaim(
     id="C3",
     title="ID accuracy is higher",
     statement="In distribution, CAR-FT is more accurate than fine-tuning.",

@@ -35,8 +35,7 @@ class StateOfTheArt(Claim):
         words += [f"True of the average only: higher is on record for {', '.join(beaten)}."] if beaten else []
         words += [f"No average is on record for {', '.join(without)}."] if without else []
         return Verdict(
-            self.id,
-            self.title,
+            self,
             self.scale,
             "for" if lead > 0 else "against",
             lead / 100,

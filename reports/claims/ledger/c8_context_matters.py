@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from carft.spec.registry import METHODS
 from reports.analysis.contrasts import Contrast, Part, every_set, every_suite, pool
-from reports.claims.rules import Claim, Verdict, decide, not_run, supporting
+from reports.claims.rules import Claim, Verdict, decide, not_run, supporting, sweep_command
 from reports.evidence.evidence import CAR_FT, Entry, Evidence
 
 #: what takes the place of contexts in each control
@@ -35,16 +33,10 @@ class ContextMatters(Claim):
                     pool(evidence, Contrast(CAR_FT, rival, "context", every_set), f"{label}, contexts", deciding=False),
                 )
         if missing or None in parts:
-            command = sweep_of_controls(evidence, CONTROLS)
+            command = sweep_command(evidence, ["ft", "car_ft", *CONTROLS])
             gone = ", ".join(f"{name} ({CONTROLS[name]})" for name in missing) or "car_ft"
             return not_run(self, evidence, f"controls {gone}", command)
         return decide(self, evidence, parts, "")
-
-
-def sweep_of_controls(evidence: Evidence, controls: Iterable[str]) -> str:
-    """The sweep of a scope with CAR-FT and these controls."""
-    wanted = ",".join(["zeroshot", "ft", "car_ft", *controls])
-    return f"{evidence.scope.command if evidence.scope else ''} --methods {wanted}".strip()
 
 
 def _was_run(evidence: Evidence, method: str) -> bool:

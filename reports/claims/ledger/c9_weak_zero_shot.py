@@ -57,10 +57,9 @@ class WeakZeroShot(Claim):
         finding += _errors_in_variables(gains, list(starts.values()))
         visible = correlation_visible_with(len(tasks))
         return Verdict(
-            claim=self.id,
-            title=self.title,
-            direction=direction,
-            scale=evidence.scale,
+            self,
+            evidence.scale,
+            direction,
             effect=correlation.value,
             low=correlation.low,
             high=correlation.high,

@@ -125,6 +125,16 @@ def test_a_method_that_was_not_run_is_not_told_of(tmp_path: Path) -> None:
     assert all("fine-tuned cells were not evaluated yet" in sentence.words for sentence in found.sentences)
 
 
+def test_a_folder_that_holds_a_grid_alone_says_what_it_shows(tmp_path: Path) -> None:
+    store = evidence_of(tmp_path, tasks=DOWNSTREAM_ICONS[:2]).store
+    for study in store.studies():
+        grid = {"space": {}, "trials": [], "winner": None, "confirm": [], "grid": study.confirm}
+        store.write_study(study.id, study.model_copy(update=grid))
+    for sentence in answer_of(Evidence.of(store)).sentences:
+        assert re.search(r"at 1 equal setting, not tuned, CAR-FT minus plain fine-tuning is \+\d", sentence.words)
+        assert "decides no claim" in sentence.words and "not evaluated" not in sentence.words
+
+
 def test_broken_data_are_told_from_cells_that_wait(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path, replace(PLAN, top1={"zeroshot": PLAN.top1["zeroshot"]}))
     cell = evidence.records[next(iter(evidence.records))].cell

@@ -14,7 +14,7 @@ from carft.data.catalog import DOWNSTREAM_ICONS
 from carft.spec.resolve import specify
 from carft.store.records import Store
 from reports.analysis.contrasts import Part
-from reports.claims.amendments import amendments, chance_words
+from reports.claims.notes import amendments, chance_words
 from reports.claims.power import ENOUGH, claim_power, power_sentence, what_it_takes
 from reports.claims.rules import UNDECIDABLE
 from reports.claims.verdicts import verdicts

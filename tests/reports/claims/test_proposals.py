@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from carft.data.family import Pool
 from carft.data.folder.named import NamedTask
 from carft.spec.catalog import BUILT_IN
 from carft_cli.report import in_folder
+from reports.build import places_of
 from reports.claims.proposals import proposal
 from reports.claims.rules import ledger
 from reports.evidence.scopes import BUILT_IN_POOLS, Scope
@@ -65,3 +67,14 @@ def test_a_printed_command_names_the_results_folder_where_it_is_not_the_default(
     assert in_folder("python cli.py sweep readings", "results") == "python cli.py sweep readings"
     assert in_folder("python cli.py sweep readings", "my results").endswith("readings --results 'my results'")
     assert in_folder("", "elsewhere") == ""
+
+
+def test_a_printed_command_has_the_path_of_one_s_own_data_which_no_file_has() -> None:
+    task = replace(TASK, name="zoo/animals", folder="/data/my animals")
+    catalog = BUILT_IN.with_tasks([task])
+    studies = [SimpleNamespace(task=name) for name in ("zoo/animals", "folder:/data/photos?id=a", "icons/all")]
+    archive: Any = SimpleNamespace(studies=studies, catalog=catalog)
+    command = in_folder("sweep --tasks zoo/animals=PATH,folder:PATH --leave-one-out", "results", places_of(archive))
+    assert command == "sweep --tasks zoo/animals='/data/my animals',folder:/data/photos --leave-one-out"
+    studies.append(SimpleNamespace(task="folder:/data/others"))
+    assert "folder:PATH" not in places_of(archive)

@@ -183,7 +183,7 @@ PRECEDENCE: tuple[tuple[dict[str, Any], Answer], ...] = (
 
 
 def test_the_words_have_the_precedence_of_the_table() -> None:
-    bare = Verdict("X", "", "miniature", n_searches=2)
+    bare = Verdict(ledger()["C3"], "miniature", n_searches=2)
     assert [replace(bare, **fields).verdict for fields, _ in PRECEDENCE] == [word for _, word in PRECEDENCE]
     everything = replace(
         bare, missing="ft", unaskable="a", insensitive="b", unequal=("c",), damage=("d",), underpowered="e"

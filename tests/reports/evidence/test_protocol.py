@@ -27,11 +27,10 @@ from carft.store.merge import merge
 from carft.store.records import Store
 from carft.store.study import StudyFile
 from reports.build import build_report, sources_of
-from reports.claims.own import ask
-from reports.claims.rules import shipped
+from reports.claims.rules import ledger
 from reports.claims.verdicts import Verdict
+from reports.evidence.caveats import EXTENDED
 from reports.evidence.protocol import DEPARTED
-from reports.evidence.sealed_access import EXTENDED
 from reports.render.manifest import record_digests
 from reports.tables.table import Sources
 from reports.tables.tuning import selection_table
@@ -365,11 +364,14 @@ def test_cells_of_other_code_on_the_two_sides_are_not_compared(case: Store) -> N
     assert answer.verdict == "not comparable" and f"the code (car_ft {'b' * 16} against ft {'a' * 16})" in answer.reason
 
 
-def test_a_claim_of_ones_own_cannot_take_the_title_of_one_in_the_ledger() -> None:
-    title = next(iter(shipped().values())).title
-    claim = f"claims:\n- {{id: W1, title: {json.dumps(title)}, first: car_ft, second: ft, set: id, margin: -90}}\n"
-    with pytest.raises(UserError, match="has a claim with the title of one in the ledger"):
-        ask(claim, "mine.yaml")
+def test_a_margin_that_changed_after_the_plan_leaves_its_claim_in_doubt_and_is_named(case: Store) -> None:
+    case.note("planned", claims={name: claim.margin for name, claim in ledger().items()})
+    assert verdict(case, "C3b").verdict == "suggested" and not named(case)
+    case.note("planned", claims={"C3b": -0.02})
+    answer = verdict(case, "C3b")
+    assert answer.verdict == "in doubt, for" and verdict(case).verdict == "suggested"
+    words = "the margin of C3b is -0.5 points, and was -2 when a sweep was planned"
+    assert words in answer.reason and any(words in line for line in named(case))
 
 
 def sweep(store: Store, **changes: Any) -> None:
@@ -486,7 +488,7 @@ def twice(case: Store) -> Store:
 def test_several_honest_searches_hold_and_are_not_marked(twice: Store) -> None:
     """The second search tries the same first guess; that it ends after the first was tested is no mark."""
     found = sources(twice)
-    assert not named(twice) and not found.evidence.archive.protocol.late and not found.unsealings.departed
+    assert not named(twice) and not found.evidence.archive.protocol.late and not found.unsealings.marked[DEPARTED]
     assert next(v for v in found.verdicts if v.claim == "C3").n_searches == 2
 
 
@@ -527,7 +529,7 @@ def both_selections(store: Store) -> Store:
 def test_both_selections_hold_and_the_shared_one_leads_at_miniature_scale(both_selections: Store) -> None:
     store = both_selections
     found, case = sources(store), Case(store, store.root, store.root)
-    assert not named(store) and not found.unsealings.departed
+    assert not named(store) and not found.unsealings.marked[DEPARTED]
     assert not [words for _, words in CHECKS["winners against validation"](case) if words]
     view = found.evidence
     assert view.is_shared and view.other_selection is not None and not view.other_selection.is_shared

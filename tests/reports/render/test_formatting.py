@@ -68,7 +68,7 @@ def test_levels_of_the_first_scope_keep_their_intervals_and_bars_stay_on_the_axi
 
 
 def verdict(claim: str, direction: Direction, scope: str) -> Verdict:
-    return Verdict(claim, "", "miniature", direction, scope=scope, n_searches=2)
+    return Verdict(ledger()[claim], "miniature", direction, scope=scope, n_searches=2)
 
 
 def test_counts_name_a_scope_once_and_what_was_not_run_at_the_end() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.claims.workings import computed_words
+from reports.claims.notes import computed_words
 from reports.render.page import Content
 from reports.tables.table import INTERVAL, PAIRED, Sources, rows_of, table_cards
 from reports.why import explain
