@@ -161,6 +161,12 @@ class Family:
         return getattr(importlib.import_module(card.loader), name, *default)
 
 
+def pool_of(name: str, kind: str, title: str, cards: Mapping[str, Card], recipe: str) -> Pool:
+    """Return the pool of all tasks of a built-in family on data under a root. recipe: of the sweep that runs them."""
+    command = typed("sweep", recipe, "--data", "ROOT")
+    return Pool(name, kind, title, tuple(cards), command, next(iter(cards.values())), built_in=True)
+
+
 def required_root(card: Card, options: DataOptions) -> Path:
     """Return the data root. Raises ``UserError`` if none is given."""
     if options.root is None:

@@ -66,6 +66,8 @@ class Part:
     """Images of a class in a fixture; training needs two, so that one can be held out."""
     domain: int = 0
     """Domain of the drawings of a fixture."""
+    prompt: str = ""
+    """Prompt of the domain; empty for a split."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from carft.core.commands import typed
 from carft.core.errors import unknown
 from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
-from carft.data.family import Pool, Sizes, image_file, no_image
+from carft.data.family import Sizes, image_file, no_image, pool_of
 from carft.data.loading import DataSetFamily, OpenedSet, image_set, joined, require_every_class
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree
@@ -54,22 +53,39 @@ class Domain:
     """File name extension in fixtures."""
 
 
-@dataclass(frozen=True)
-class DomainSet:
-    """A data set of several domains."""
+#: data set -> class folder -> words, in label order
+CLASSES: dict[str, dict[str, str]] = {
+    name: folders for name, folders in table("carft.data.domainbed", "classes").items() if name != "source"
+}
 
-    folder: str
-    """Folder under the data root, as DomainBed names it."""
-    measures: str
-    licence: str
-    domains: Mapping[str, Domain]
-    source: str = DOWNLOAD
+
+def _data_set(
+    name: str, folder: str, measures: str, licence: str, domains: Mapping[str, Domain], source: str = DOWNLOAD
+) -> Tree:
+    """folder: under the data root, as DomainBed names it. domains: in the order of their folders."""
+    return Tree(
+        name=name,
+        folder=folder,
+        measures=measures,
+        classes=tuple(CLASSES[name].values()),
+        counts={domain: entry.count for domain, entry in domains.items()},
+        licence=licence,
+        source=f"{source}, laid out as ROOT/{folder}/<domain>/<class>/<image>",
+        labels=tuple(CLASSES[name]),
+        needs=tuple(domain.folder for domain in domains.values()),
+        parts={
+            domain: Part(entry.folder, f"{{label:03d}}_{{number}}.{entry.ending}", domain=number, prompt=entry.prompt)
+            for number, (domain, entry) in enumerate(domains.items())
+        },
+        by_file=name in COPIES,
+    )
 
 
 #: counts of PACS, VLCS and OfficeHome add up to those of the DomainBed paper; DomainNet's are "#Cleaned" of its page
 #: (ai.bu.edu/M3SDA), TerraIncognita's those of MIRO's authors (github.com/khanrc/miro, issue 9)
-FAMILIES: dict[str, DomainSet] = {
-    "pacs": DomainSet(
+_DATA_SETS = (
+    _data_set(
+        "pacs",
         "PACS",
         "7 classes as art paintings, cartoons, photos and sketches",
         "Research only",
@@ -81,7 +97,8 @@ FAMILIES: dict[str, DomainSet] = {
         },
     ),
     # the domains are collections of photos, which words hardly distinguish
-    "vlcs": DomainSet(
+    _data_set(
+        "vlcs",
         "VLCS",
         "5 classes in four collections of photos",
         "Research only; the images belong to those who took them",
@@ -92,7 +109,8 @@ FAMILIES: dict[str, DomainSet] = {
             "voc2007": Domain("VOC2007", 3_376, "a snapshot of a {}."),
         },
     ),
-    "officehome": DomainSet(
+    _data_set(
+        "officehome",
         "office_home",
         "65 things of office and home as art, clip art, product pictures and photos",
         "Research only",
@@ -104,7 +122,8 @@ FAMILIES: dict[str, DomainSet] = {
         },
     ),
     # the domains are positions of cameras, which have no names
-    "terraincognita": DomainSet(
+    _data_set(
+        "terraincognita",
         "terra_incognita",
         "10 kinds of animals before camera traps at four places",
         "Community Data License Agreement, permissive",
@@ -116,7 +135,8 @@ FAMILIES: dict[str, DomainSet] = {
         },
         DOWNLOAD + "; published tables use 24,788 images, today 24,330 are available",
     ),
-    "domainnet": DomainSet(
+    _data_set(
+        "domainnet",
         "domain_net",
         "345 classes as clip art, infographics, paintings, quick drawings, photos and sketches",
         "Research only; the images belong to those who made them",
@@ -129,38 +149,12 @@ FAMILIES: dict[str, DomainSet] = {
             "sketch": Domain("sketch", 69_128, "a sketch of a {}."),
         },
     ),
-}
-
-#: data set -> class folder -> words, in label order
-CLASSES: dict[str, dict[str, str]] = {
-    name: folders for name, folders in table("carft.data.domainbed", "classes").items() if name in FAMILIES
-}
-
-
-def _data_set(name: str, family: DomainSet) -> Tree:
-    return Tree(
-        name=name,
-        folder=family.folder,
-        measures=family.measures,
-        classes=tuple(CLASSES[name].values()),
-        counts={domain: entry.count for domain, entry in family.domains.items()},
-        licence=family.licence,
-        source=f"{family.source}, laid out as ROOT/{family.folder}/<domain>/<class>/<image>",
-        labels=tuple(CLASSES[name]),
-        needs=tuple(domain.folder for domain in family.domains.values()),
-        parts={
-            domain: Part(entry.folder, f"{{label:03d}}_{{number}}.{entry.ending}", domain=number)
-            for number, (domain, entry) in enumerate(family.domains.items())
-        },
-        by_file=name in COPIES,
-    )
-
-
-DATA_SETS: dict[str, Tree] = {name: _data_set(name, family) for name, family in FAMILIES.items()}
+)
+DATA_SETS: dict[str, Tree] = {data_set.name: data_set for data_set in _DATA_SETS}
 
 
 def _card(data_set: Tree, held_out: str) -> Card:
-    prompts = tuple(domain.prompt for domain in FAMILIES[data_set.name].domains.values())
+    prompts = tuple(part.prompt for part in data_set.parts.values())
     return data_set.card(
         name=f"{data_set.name}/{held_out}",
         measures=f"{data_set.measures}; {held_out} is left out of training",
@@ -171,22 +165,22 @@ def _card(data_set: Tree, held_out: str) -> Card:
         banks={STANDARD: imagenet_templates(), "own": OWN, "domains": prompts},
         contexts=prompts,
         has_test=False,
-        domains=len(FAMILIES[data_set.name].domains) - 1,
+        domains=len(data_set.parts) - 1,
     )
 
 
 CARDS: dict[str, Card] = {
     card.name: card
     for data_set in DATA_SETS.values()
-    for card in (_card(data_set, domain) for domain in FAMILIES[data_set.name].domains)
+    for card in (_card(data_set, domain) for domain in data_set.parts)
 }
 
 
 def leave_one_out(data_set: str) -> tuple[str, ...]:
     """Return the tasks of a data set, one per held-out domain. Raises ``UserError`` for an unknown data set."""
-    if data_set not in FAMILIES:
-        raise unknown("data set of several domains", data_set, FAMILIES)
-    return tuple(f"{data_set}/{domain}" for domain in FAMILIES[data_set].domains)
+    if data_set not in DATA_SETS:
+        raise unknown("data set of several domains", data_set, DATA_SETS)
+    return tuple(f"{data_set}/{domain}" for domain in DATA_SETS[data_set].parts)
 
 
 #: DomainBed repeats runs over trial seeds, each with a split of its own; here all cells share the first split, since
@@ -274,6 +268,4 @@ def split_of(index: Index, number: int, share: float) -> tuple[Index, Index]:
     return index.rows(sorted(rows[held_out:].tolist())), index.rows(sorted(rows[:held_out].tolist()))
 
 
-_COMMAND = typed("sweep", "domainbed", "--data", "ROOT")
-_POOL = Pool("domainbed", "domainbed", "DomainBed", tuple(CARDS), _COMMAND, next(iter(CARDS.values())), built_in=True)
-FAMILY = DomainBed("domainbed", CARDS, DATA_SETS, (_POOL,))
+FAMILY = DomainBed("domainbed", CARDS, DATA_SETS, (pool_of("domainbed", "domainbed", "DomainBed", CARDS, "domainbed"),))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.core.commands import typed
 from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.downstream.annotated import Cars, Flowers, Food101, Lists
 from carft.data.downstream.cifar import Cifar
 from carft.data.facts import facts, imagenet_templates
-from carft.data.family import Pool, Sizes, image_file, no_image
+from carft.data.family import Sizes, image_file, no_image, pool_of
 from carft.data.loading import DataSetFamily, image_set, require_every_class
 from carft.data.sets import DataSet, Download, Index
 from carft.data.splitting import SHARE
@@ -110,8 +109,5 @@ class Downstream(DataSetFamily):
         return data_set.picture(image_file(card, root, data_set.folder, file), int(number))
 
 
-_COMMAND = typed("sweep", "downstream", "--data", "ROOT")
-_POOL = Pool(
-    "downstream", "nine", "nine downstream tasks", tuple(CARDS), _COMMAND, next(iter(CARDS.values())), built_in=True
-)
+_POOL = pool_of("downstream", "nine", "nine downstream tasks", CARDS, "downstream")
 FAMILY = Downstream("downstream", CARDS, DATA_SETS, (_POOL,))

@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carft.core.commands import typed
 from carft.core.errors import UserError
 from carft.data.card import STANDARD, Card, DataOptions
 from carft.data.decoding import decode_pixels
 from carft.data.facts import imagenet_templates, table
-from carft.data.family import Pool, Sizes, image_file
+from carft.data.family import Sizes, image_file, pool_of
 from carft.data.loading import DataSetFamily, image_set, require_every_class
 from carft.data.sets import Index
 from carft.data.trees import Part, Tree
@@ -256,8 +255,5 @@ def _images(name: str, index: Index) -> ImageSet:
     )
 
 
-_COMMAND = typed("sweep", "ood", "--data", "ROOT")
-_POOL = Pool(
-    "imagenet", "imagenet", "ImageNet and its shifts", ("imagenet",), _COMMAND, CARDS["imagenet"], built_in=True
-)
+_POOL = pool_of("imagenet", "imagenet", "ImageNet and its shifts", CARDS, "ood")
 FAMILY = ImageNet("imagenet", CARDS, DATA_SETS, (_POOL,))

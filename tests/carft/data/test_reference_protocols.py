@@ -14,7 +14,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from carft.core.errors import UserError
-from carft.data.domainbed.family import DATA_SETS, FAMILIES, seed_hash, split_of
+from carft.data.domainbed.family import DATA_SETS, seed_hash, split_of
 from carft.data.reference_views import DRAWS, EVAL_VIEWS, Change, ReferenceTrainView
 from carft.data.sets import Index
 from carft.spec.catalog import BUILT_IN
@@ -37,14 +37,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def theirs(root: Path, name: str, held_out: str) -> dict[str, set[str]]:
     """Files of training, validation and both sides of the held-out domain, as train.py of DomainBed divides them."""
     found: dict[str, set[str]] = {"train": set(), "val": set(), "in": set(), "out": set()}
-    base = root / FAMILIES[name].folder
+    base = root / DATA_SETS[name].folder
     for number, environment in enumerate(sorted(p.name for p in base.iterdir() if p.is_dir())):
         samples = [path for path, _ in ImageFolder(str(base / environment)).samples]
         keys = list(range(len(samples)))
         seed = int(hashlib.md5(str((0, number)).encode("utf-8")).hexdigest(), 16) % (2**31)
         np.random.RandomState(seed).shuffle(keys)
         n = int(len(samples) * 0.2)
-        is_target = environment == FAMILIES[name].domains[held_out].folder
+        is_target = environment == DATA_SETS[name].parts[held_out].folder
         sides = ("out", "in") if is_target else ("val", "train")
         for side, chosen in zip(sides, (keys[:n], keys[n:]), strict=True):
             found[side] |= {str(Path(samples[k]).relative_to(base)) for k in chosen}
@@ -57,9 +57,9 @@ def files(images, base: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_splits_are_those_of_domainbeds_code(name: str, root: Path) -> None:
-    for held_out in FAMILIES[name].domains:
+    for held_out in DATA_SETS[name].parts:
         chosen, expected = f"{name}/{held_out}", theirs(root, name, held_out)
-        task, base = BUILT_IN.open(chosen, Folder(root), "domainbed"), root / FAMILIES[name].folder
+        task, base = BUILT_IN.open(chosen, Folder(root), "domainbed"), root / DATA_SETS[name].folder
         assert (files(task.train, base), files(task.val, base)) == (expected["train"], expected["val"])
         for side in ("in", "out"):
             suite = BUILT_IN.unseal(chosen, Folder(root), side).suites[held_out]
@@ -70,9 +70,9 @@ def test_the_splits_are_those_of_domainbeds_code(name: str, root: Path) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_order_of_classes_and_domains_is_theirs(name: str, root: Path) -> None:
-    base = root / FAMILIES[name].folder
+    base = root / DATA_SETS[name].folder
     domains = sorted(p.name for p in base.iterdir() if p.is_dir())
-    assert [domain.folder for domain in FAMILIES[name].domains.values()] == domains
+    assert [domain.folder for domain in DATA_SETS[name].parts.values()] == domains
     assert list(DATA_SETS[name].labels) == ImageFolder(str(base / domains[0])).classes
 
 
